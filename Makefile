@@ -1,0 +1,43 @@
+# make demo     see it work, with no key and nothing configured
+# make test     everything that has to hold: style, types, tests, coverage
+# make bench    the numbers of benchmarks/README.md, on this machine
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo
+	@$(BIN)/anthropix demo
+
+test: lint
+	@# pytest, not python -m pytest: that would put this folder first on the path, and test it instead of what is installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/bench
+	$(BIN)/python benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+# One stamp file per set of extras; each is made again when the package or its dependencies change.
+SOURCES := setup.cfg pyproject.toml $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
+
+$(VENV)/demo: EXTRAS := emulator,cli
+$(VENV)/test: EXTRAS := test
+$(VENV)/bench: EXTRAS := bench
+
+$(VENV)/%: $(SOURCES)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@rm -rf build  # what setuptools kept from an older state
+	@$(BIN)/pip install --quiet --disable-pip-version-check '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,484 @@
+"""The chat actor and its ref.
+
+A `ChatActor` does the whole request in one blocking `on_receive`. So nothing reaches it through its mailbox while it
+runs; what must reach it goes out of band, through the scope and the `_Record` that it shares with its ref.
+
+The life of a chat: attempts, at most one of which tells any content → exactly one terminal message → drain → stopped.
+`_Record.end` is the only place where a terminal message is made known, and it does so once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._accumulate import Accumulator
+from anthropix_actors._delivery import Gone, delivery_to
+from anthropix_actors._retry import status_error
+from anthropix_actors._sse import events
+from anthropix_actors._watch import SWEEPER
+from anthropix_actors.errors import (
+    AnthropixError,
+    APIError,
+    APITimeoutError,
+    CancelledError,
+    ProtocolError,
+    StalledError,
+    TruncatedError,
+)
+from anthropix_actors.messages import (
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatRetrying,
+    Subscriber,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from anthropix_actors._delivery import Delivery
+    from anthropix_actors._request import Request
+    from anthropix_actors._scope import CancelScope
+    from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors.messages import ChatMessage, Terminal
+    from anthropix_actors.types import Event, Message
+
+_logger = logging.getLogger("anthropix_actors")
+
+_RUN = object()
+_OK = 200
+_NOBODY = "nobody listens any more"
+
+
+class _Record:
+    """What is known of a chat: shared by the actor, its refs, its stream and the sweeper.
+
+    One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
+    misses nothing and gets nothing twice. It is reentrant: a subscriber may use the chat from within its `tell`.
+    """
+
+    def __init__(self, request: Request, scope: CancelScope) -> None:
+        self.request = request
+        self.scope = scope
+        self.lock = threading.RLock()
+        self.answer = Accumulator()
+        self.followers: tuple[Delivery, ...] = ()
+        self.waiting = 0  # callers within result()
+        self.terminal: Terminal | None = None
+        self.over = threading.Event()  # the outcome is known
+        self.told = threading.Event()  # and everyone who follows has been told
+        self.ref: ChatRef
+        self.attempts = 0
+        self.headers: Mapping[str, str] = {}
+        total = request.timeout.total
+        self.deadline = None if total is None else time.monotonic() + total
+
+    # By the chat's thread
+
+    def event(self, event: Event) -> None:
+        """Take an event into the answer, and tell it; may wait for a slow follower."""
+        with self.lock:
+            self.answer.add(event)
+            followers = self.followers
+        if followers:
+            self.tell(ChatEvent(self.ref, event), followers)
+
+    def tell(self, message: ChatMessage, followers: tuple[Delivery, ...]) -> None:
+        for follower in followers:
+            try:
+                follower.tell(message)
+            except Gone:
+                self.remove(follower)
+
+    def end(self, terminal: Terminal, last_event: Event | None = None) -> None:
+        """Make the terminal message known, unless there was one. Waits for nobody's room; never raises."""
+        with self.lock:
+            if self.terminal is not None:
+                return
+            self.terminal = terminal
+            followers, self.followers = self.followers, ()
+        self.over.set()
+        for follower in followers:
+            with contextlib.suppress(Gone):
+                if last_event is not None:
+                    follower.tell_last(ChatEvent(self.ref, last_event))
+                follower.tell_last(terminal)
+        self.told.set()
+        SWEEPER.unwatch(self)
+
+    def explained(self, error: AnthropixError) -> AnthropixError:
+        """Add to an error what is known of the chat."""
+        error.attempts = self.attempts
+        error.request_id = error.request_id or self.request_id
+        error.partial = error.partial or self.snapshot()
+        return error
+
+    def ended_by(self, exc: BaseException) -> Terminal:
+        """Get the terminal message for what ended the chat."""
+        if isinstance(exc, CancelledError):
+            self.explained(exc)
+            return ChatCancelled(self.ref, exc.reason, exc.partial)  # type: ignore[arg-type] # a Message is a dict
+        if not isinstance(exc, AnthropixError):
+            _logger.error("a chat ended by an error of its own", exc_info=exc)
+            bug = AnthropixError(f"an error in the chat itself: {exc!r}")
+            bug.__cause__ = exc
+            exc = bug
+        return ChatFailed(self.ref, self.explained(exc))
+
+    # By any thread
+
+    @property
+    def request_id(self) -> str | None:
+        return self.headers.get("request-id")
+
+    def snapshot(self) -> Message | None:
+        with self.lock:
+            return self.answer.snapshot()
+
+    def add(self, follower: Delivery) -> None:
+        """Tell a follower what has been said so far, and from now on all that is said."""
+        with self.lock:
+            for event in self.answer.replay():
+                follower.tell_last(ChatEvent(self.ref, event))
+            if self.terminal is None:
+                self.followers = (*self.followers, follower)
+            else:
+                follower.tell_last(self.terminal)
+
+    def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
+        with self.lock:
+            self.followers = tuple(each for each in self.followers if each is not follower)
+            abandoned = not self.followers and not self.waiting
+        if abandoned:
+            self.cancel(reason)
+
+    def cancel(self, reason: str) -> bool:
+        return self.scope.cancel(CancelledError(reason))
+
+    # By the sweeper
+
+    def sweep(self, now: float) -> None:
+        if self.deadline is not None and now >= self.deadline:
+            self.scope.cancel(APITimeoutError(f"not done within {self.request.timeout.total} s (timeout.total)"))
+        idle, since = self.request.timeout.idle, self.scope.idle_since
+        if idle is not None and since is not None and now - since >= idle:
+            self.scope.interrupt(StalledError(f"no event but pings for {idle} s (timeout.idle)", retryable=True))
+        dead = [follower for follower in self.followers if not follower.is_alive()]
+        for follower in dead:
+            self.remove(follower)
+        if dead:
+            self.scope.notify()
+
+    def forget(self) -> None:
+        """Be over, in a forked child."""
+        self.lock, self.over, self.told = threading.RLock(), threading.Event(), threading.Event()
+        self.followers = ()
+        cause = CancelledError("the process was forked; the chat goes on in the parent")
+        self.scope.forget(cause)
+        self.terminal = self.terminal or self.ended_by(cause)
+        self.over.set()
+        pykka.ActorRegistry.unregister(self.ref)
+        self.ref.actor_stopped.set()
+
+
+class ChatRef(pykka.ActorRef["ChatActor"]):
+    """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
+
+    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never waits
+    for the network. The ref stays useful after the actor has stopped.
+    """
+
+    def __init__(self, actor: ChatActor, record: _Record) -> None:
+        """Refs come from `Client.chat`; there is no need to make one."""
+        super().__init__(actor)
+        self._record = record
+
+    def result(self, timeout: float | None = None) -> Message:
+        """Wait for the answer and get the whole Message.
+
+        A chat that somebody waits for goes on, also when its subscribers are gone.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as the chat takes. When it runs out, the chat goes on.
+
+        Raises:
+            TimeoutError: there is no result yet.
+            CancelledError: the chat was cancelled; `partial` is the Message so far.
+            AnthropixError: the chat failed; which class says why.
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> chat.result(timeout=60)["stop_reason"]
+            'end_turn'
+        """
+        record = self._record
+        with record.lock:
+            record.waiting += 1
+        try:
+            if not record.over.wait(timeout):
+                raise TimeoutError(f"the chat has no result after {timeout} s; it goes on")
+        finally:
+            with record.lock:
+                record.waiting -= 1
+        match record.terminal:
+            case ChatDone(message=message):
+                return message
+            case ChatFailed(error=error):
+                raise error
+            case ChatCancelled(reason=reason):
+                raise record.explained(CancelledError(reason))
+            case None:
+                raise AssertionError("a chat is over without a terminal message")
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Cancel the chat, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
+
+        Returns at once; the subscribers are told `ChatCancelled` within 50 ms. Only the look-up of a host's name cannot
+        be cut short.
+
+        Args:
+            reason: Why, for `ChatCancelled` and `CancelledError`.
+
+        Returns:
+            Whether this call did it; False when the chat was over or cancelled before.
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> chat.cancel("the user pressed Esc")
+            True
+        """
+        return self._record.cancel(reason)
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Cancel the chat and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network."""
+        self.cancel("stopped")
+        return super().stop(block=block, timeout=timeout)
+
+    def snapshot(self) -> Message | None:
+        """Get the Message so far: a copy of your own, or None before there is any.
+
+        An unfinished tool call has the text of its input under `input_json`.
+        """
+        return self._record.snapshot()
+
+    def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
+        """Let one more subscriber follow this chat, from its beginning.
+
+        The subscriber is first told events that rebuild the answer so far, then follows live; it misses none and gets
+        none twice. Returns at once. Safe from any thread, also from the subscriber's own handler.
+
+        Args:
+            subscriber: Anything with `tell(message)`, such as an `ActorRef`. Gets events, then exactly one of
+                `ChatDone`, `ChatFailed`, `ChatCancelled` - at once if the chat is over.
+            window: How many messages an actor may be behind before the chat waits for it; None for the client's.
+            coalesce: Merge neighbouring deltas while the actor is busy; for those who repaint.
+
+        Raises:
+            TypeError: `subscriber` has no `tell`.
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> chat.subscribe(another)
+        """
+        if not isinstance(subscriber, Subscriber):
+            raise TypeError(f"subscriber: expected something with a tell method, got {type(subscriber).__name__}")
+        record = self._record
+        size = record.request.window if window is None else window
+        delivery = delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
+        try:
+            record.add(delivery)
+        except Gone:
+            record.remove(delivery)
+
+    def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
+        """Tell a subscriber nothing more, not even the end. When it was the last one, the chat is cancelled.
+
+        To hand a chat over, subscribe the new one first. One that does not follow the chat is no error.
+
+        Args:
+            subscriber: What `subscribe` or `Client.chat` was given.
+            reason: Why, should the chat be cancelled.
+        """
+        for follower in self._record.followers:
+            if follower.subscriber == subscriber:
+                self._record.remove(follower, reason)
+
+    @property
+    def request_id(self) -> str | None:
+        """What the API calls this request, or None before it has answered. Name it when you ask for support."""
+        return self._record.request_id
+
+    @property
+    def response_headers(self) -> Mapping[str, str]:
+        """The headers of the latest answer, names in lower case; empty before there is one."""
+        return self._record.headers
+
+
+class ChatActor(pykka.ThreadingActor):
+    """The actor that runs one request. Started by `start_chat`; everyone else has its `ChatRef`."""
+
+    use_daemon_thread = True  # or a chat without an end would keep the process from exiting
+
+    def __init__(self, transport: Transport, record: _Record) -> None:
+        """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
+        super().__init__()
+        self._transport = transport
+        self._record = record
+        self._told = False  # content; after that, no more attempts
+        self._held: list[Event] = []
+        self._ref = record.ref = ChatRef(self, record)
+        self._ref.tell(_RUN)
+
+    @property
+    def actor_ref(self) -> Any:
+        """The `ChatRef`; so the registry has it too, and `stop_all()` cancels."""
+        return self._ref
+
+    def on_receive(self, message: Any) -> Any:
+        """Run the request; nothing else is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
+        if message is not _RUN:
+            return super().on_receive(message)
+        try:
+            self._run()
+        except BaseException as exc:  # noqa: BLE001
+            self._keep_held()
+            self._record.end(self._record.ended_by(exc))
+        self.stop()
+        return None
+
+    def on_stop(self) -> None:
+        """Say the end if it was not said: `stop()` came first."""
+        self._record.end(self._record.ended_by(CancelledError("stopped")))
+
+    def _run(self) -> None:
+        record, policy = self._record, self._record.request.retry
+        while True:
+            record.attempts += 1
+            try:
+                with record.scope.attempt():
+                    self._attempt()
+                return
+            except APIError as exc:
+                error = exc
+            delay = None if self._told else policy.delay(error, attempts=record.attempts, dice=random.random())  # noqa: S311
+            if delay is None:
+                raise error
+            record.explained(error)
+            self._held.clear()
+            record.tell(ChatRetrying(record.ref, record.attempts, delay, error), record.followers)
+            record.scope.sleep(delay)
+
+    def _attempt(self) -> None:
+        self._record.headers = {}
+        answer = self._transport.open(self._record.request)
+        try:
+            self._record.headers = answer.headers
+            self._check(answer)
+            for event in events(answer.chunks(), max_event_bytes=self._record.request.max_event_bytes):
+                if self._is_last(event, answer):
+                    answer.drain()
+                    return
+            raise TruncatedError("the answer ended without message_stop", retryable=True)
+        finally:
+            answer.close()
+
+    def _check(self, answer: Answer) -> None:
+        """Go on only with an event stream."""
+        kind = answer.headers.get("content-type", "")
+        if answer.status != _OK:
+            raise status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
+        if not kind.startswith("text/event-stream"):
+            text = answer.text()
+            if not kind and not text:
+                raise TruncatedError("the answer ended within its headers", retryable=True)
+            raise ProtocolError(f"expected an event stream, got {kind or 'no content-type'}: {text:.200}", body=text)
+
+    def _is_last(self, event: Any, answer: Answer) -> bool:
+        """Deal with one event; get whether it ended the answer."""
+        record, scope = self._record, self._record.scope
+        scope.check()  # bytes that arrived before cancel() are still readable after it
+        scope.idle_since = None
+        kind = event.get("type")
+        if kind == "message_stop":
+            self._tell_held()
+            message = record.snapshot()
+            if message is None:
+                raise ProtocolError("message_stop came before message_start")
+            scope.finish()
+            record.end(ChatDone(record.ref, message), event)
+            return True
+        if kind == "error":
+            raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+        if kind == "message_start" and not self._told:
+            # Held back until content follows, so that an overload that comes right after it can still be retried
+            # without anybody having seen an answer that began twice.
+            self._held.append(event)
+        else:
+            if not self._told:
+                self._tell_held()
+                scope.check()
+                self._told = True
+            record.event(event)
+        scope.idle_since = time.monotonic()
+        return False
+
+    def _tell_held(self) -> None:
+        held, self._held = self._held, []
+        for event in held:
+            self._record.event(event)
+
+    def _keep_held(self) -> None:
+        """Let a failed chat's `partial` have what was held back, too."""
+        with contextlib.suppress(ProtocolError):
+            for event in self._held:
+                self._record.answer.add(event)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def start_chat(
+    transport: Transport,
+    request: Request,
+    followers: Iterable[Delivery],
+    scope: CancelScope,
+    *,
+    waited_for: bool = False,
+) -> ChatRef:
+    """Start the actor for one request, and get its ref.
+
+    Args:
+        transport: Where to send it.
+        request: What to send.
+        followers: Who follows it from the start.
+        scope: What cancels it; the followers wait on it, too.
+        waited_for: Whether the caller is going to wait for the result.
+
+    Raises:
+        AnthropixError: the system gives no more threads.
+    """
+    record = _Record(request, scope)
+    record.followers = tuple(followers)
+    record.waiting = int(waited_for)
+    SWEEPER.watch(record)
+    try:
+        ChatActor.start(transport, record)
+    except RuntimeError as exc:
+        SWEEPER.unwatch(record)
+        pykka.ActorRegistry.unregister(record.ref)  # pykka has registered an actor that will never run
+        record.ref.actor_stopped.set()
+        raise AnthropixError(f"no thread for another chat: {exc}") from exc
+    return record.ref

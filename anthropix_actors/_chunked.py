@@ -1,0 +1,131 @@
+"""The chunked transfer coding of HTTP/1.1, decoded as it arrives. Pure.
+
+The API sends an HTTP chunk for every event. http.client reads them one by one, with four calls each; the other ways
+there are wait until a chunk, or a buffer, is full. This takes whatever has arrived and gives what it holds, at once.
+
+The rules: a body is chunks, then a chunk of size zero, trailers, an empty line. A chunk is its size in hexadecimal,
+perhaps extensions after a semicolon, CRLF, that many bytes, CRLF. A bare LF may end a line, but not a chunk.
+
+Source: RFC 9112, section 7.1.
+"""
+
+from __future__ import annotations
+
+import re
+
+from anthropix_actors.errors import ProtocolError
+
+LONGEST_LINE = 8192
+"""How many bytes a size with its extensions, or a trailer, may have."""
+
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
+
+
+class ChunkedBody:
+    r"""A body in the making.
+
+    Attributes:
+        complete: The end of the body has come.
+        excess: What came after the end. It belongs to no answer that was asked for.
+        error: Why no more can be decoded, or None. What came before it is good.
+
+    Example:
+        >>> body = ChunkedBody()
+        >>> body.feed(b"5\r\nhello\r\n3;x=y\r\n, w") + body.feed(b"\r\n0\r\n\r\n")
+        b'hello, w'
+        >>> body.complete
+        True
+    """
+
+    __slots__ = ("_in_trailers", "_left", "_line", "complete", "error", "excess")
+
+    def __init__(self) -> None:
+        """Begin before the first size."""
+        self._line = b""  # of a line whose end has not come
+        self._left = 0  # bytes of the chunk still to come, its CRLF included; 0 before a size
+        self._in_trailers = False
+        self.complete = False
+        self.excess = b""
+        self.error: ProtocolError | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what has arrived, and get the part of the body in it, which may be empty; never raises."""
+        if self._line:
+            data, self._line = self._line + data, b""
+        found: list[bytes] = []
+        try:
+            position = self._decode(data, found)
+        except ProtocolError as exc:
+            self.error = exc
+        else:
+            if self.complete:
+                self.excess += data[position:]
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _decode(self, data: bytes, found: list[bytes]) -> int:
+        position, end = 0, len(data)
+        while position < end and not self.complete:
+            if self._left:
+                position = self._take(data, position, found)
+            elif not self._in_trailers:
+                position = _whole_chunks(data, position, found)
+            if not self._left and position < end:
+                position = self._next_line(data, position)
+        return position
+
+    def _next_line(self, data: bytes, position: int) -> int:
+        """Read the line that starts here, or keep it until its end comes; get the position behind."""
+        line_end = data.find(b"\n", position)
+        if (len(data) if line_end < 0 else line_end) - position > LONGEST_LINE:
+            raise ProtocolError("a line between the chunks of the answer is too long")
+        if line_end < 0:
+            self._line = data[position:]
+            return len(data)
+        self._read_line(data[position:line_end])
+        return line_end + 1
+
+    def _take(self, data: bytes, position: int, found: list[bytes]) -> int:
+        """Take the bytes of a chunk, and the CRLF after them; get the position behind."""
+        stop = position + self._left
+        arrived = len(data)
+        if stop <= arrived:  # the whole of it, and its line end
+            if not b"\r\n".endswith(data[max(position, stop - 2) : stop]):
+                raise ProtocolError("a chunk of the answer does not end where its size says")
+            found.append(data[position : max(position, stop - 2)])
+            self._left = 0
+            return stop
+        found.append(data[position : max(position, stop - 2)])
+        self._left = stop - arrived
+        return arrived
+
+    def _read_line(self, line: bytes) -> None:
+        """Read the line of a size, or a trailer."""
+        if self._in_trailers:
+            self.complete = not line.strip()
+            return
+        size = line.partition(b";")[0].strip()
+        if not _HEX.fullmatch(size):
+            raise ProtocolError(f"the size of a chunk of the answer is no number: {size[:40]!r}")
+        length = int(size, 16)
+        if length:
+            self._left = length + 2
+        else:
+            self._in_trailers = True
+
+
+def _whole_chunks(data: bytes, position: int, found: list[bytes]) -> int:
+    """Take chunks as long as they are plain and whole, as nearly all are; get the position of the first other line."""
+    while True:
+        size_end = data.find(b"\r\n", position)
+        size = data[position:size_end]
+        if size_end < 0 or not size.isalnum():  # int() would take a sign, spaces, underscores
+            return position
+        start = size_end + 2
+        try:
+            stop = start + int(size, 16)
+        except ValueError:
+            return position
+        if start == stop or data[stop : stop + 2] != b"\r\n":
+            return position
+        found.append(data[start:stop])
+        position = stop + 2

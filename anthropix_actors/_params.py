@@ -1,0 +1,309 @@
+"""The declared shape of each call's parameters, and their validation. Pure.
+
+What the API fixes is checked: required keys, types, ranges, the shapes of known blocks. What it keeps open is not:
+model names, block types and tool types are never held against a list, and keys that are not known pass.
+
+Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from anthropix_actors._shapes import Leaf, ListOf, Shape, StringOr, Tagged, shown, within
+from anthropix_actors.errors import ParameterError, Problem
+
+MAX_MESSAGES = 100_000
+NEWER_VERSION = "2026-10-21"
+"""From this version of the API on, it refuses what it took before."""
+
+_DEEPEST = 200
+_LARGEST_INTEGER = 2**63
+
+STRING = Leaf("a string", str)
+NAME = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
+BOOL = Leaf("True or False", bool)
+ANYTHING = Leaf("anything", Any)
+MAPPING = Shape()
+COUNT = Leaf("an integer from 0", Annotated[int, Meta(ge=0)])
+SHARE = Leaf("a number from 0 to 1", Annotated[float, Meta(ge=0, le=1)])
+ROLE = Leaf('"user", "assistant" or "system"', Annotated[str, Meta(pattern="^(user|assistant|system)$")])
+STRINGS = ListOf(STRING, "a list of strings")
+MAPPINGS = ListOf(MAPPING, "a list of mappings")
+
+CACHE_CONTROL = Shape({"type": STRING}, {"ttl": STRING}, 'a mapping like {"type": "ephemeral"}')
+_CACHED = {"cache_control": CACHE_CONTROL}
+
+TEXT = Shape({"text": NAME}, {**_CACHED, "citations": MAPPINGS}, "a text block")
+_ENCODED = Shape({"media_type": STRING, "data": STRING})
+_FROM_URL = Shape({"url": NAME})
+_FROM_FILE = Shape({"file_id": NAME})
+IMAGE_SOURCE = Tagged({"base64": _ENCODED, "url": _FROM_URL, "file": _FROM_FILE}, "a source")
+IMAGE = Shape({"source": IMAGE_SOURCE}, _CACHED)
+_INNER_BLOCKS = ListOf(Tagged({"text": TEXT, "image": IMAGE}, "a block"), "a list of blocks")
+DOCUMENT_SOURCE = Tagged(
+    {
+        **IMAGE_SOURCE.shapes,
+        "text": Shape({"media_type": STRING, "data": STRING}),
+        "content": Shape({"content": StringOr(_INNER_BLOCKS)}),
+    },
+    "a source",
+)
+DOCUMENT = Shape({"source": DOCUMENT_SOURCE}, {**_CACHED, "title": STRING, "context": STRING, "citations": MAPPING})
+SEARCH_RESULT = Shape(
+    {
+        "source": STRING,
+        "title": STRING,
+        "content": ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"),
+    },
+    {**_CACHED, "citations": MAPPING},
+)
+TOOL_USE = Shape({"id": NAME, "name": NAME, "input": MAPPING}, _CACHED)
+_SERVER_RESULT = Shape({"tool_use_id": NAME, "content": ANYTHING}, _CACHED)
+TOOL_RESULT_CONTENT = Tagged(
+    {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": SEARCH_RESULT}, "a block"
+)
+TOOL_RESULT = Shape(
+    {"tool_use_id": NAME},
+    {**_CACHED, "content": StringOr(ListOf(TOOL_RESULT_CONTENT, "a list of blocks")), "is_error": BOOL},
+)
+
+BLOCKS: dict[str, Shape] = {
+    "text": TEXT,
+    "image": IMAGE,
+    "document": DOCUMENT,
+    "search_result": SEARCH_RESULT,
+    "thinking": Shape({"thinking": STRING, "signature": STRING}),
+    "redacted_thinking": Shape({"data": STRING}),
+    "tool_use": TOOL_USE,
+    "tool_result": TOOL_RESULT,
+    "server_tool_use": TOOL_USE,
+    "web_search_tool_result": _SERVER_RESULT,
+    "web_fetch_tool_result": _SERVER_RESULT,
+    "code_execution_tool_result": _SERVER_RESULT,
+    "bash_code_execution_tool_result": _SERVER_RESULT,
+    "text_editor_code_execution_tool_result": _SERVER_RESULT,
+    "tool_search_tool_result": _SERVER_RESULT,
+    "container_upload": Shape({"file_id": NAME}, _CACHED),
+}
+
+CONTENT = StringOr(ListOf(Tagged(BLOCKS, "a block"), "a list of blocks"))
+MESSAGES = ListOf(
+    Shape({"role": ROLE, "content": CONTENT}, expected='a mapping with "role" and "content"'),
+    "a list of messages",
+    at_least=1,
+    at_most=MAX_MESSAGES,
+)
+
+TOOL_NAME = Leaf("a name of letters, digits, _ and -", Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,128}$")])
+_OBJECT = Leaf('"object"', Annotated[str, Meta(pattern="^object$")])
+CUSTOM_TOOL = Shape(
+    {"name": TOOL_NAME, "input_schema": Shape({"type": _OBJECT}, expected="a JSON schema of an object")},
+    {
+        **_CACHED,
+        "description": STRING,
+        "strict": BOOL,
+        "defer_loading": BOOL,
+        "eager_input_streaming": BOOL,
+        "allowed_callers": STRINGS,
+        "input_examples": MAPPINGS,
+    },
+)
+TOOL = Tagged({"custom": CUSTOM_TOOL}, "a tool", without_type=CUSTOM_TOOL)
+_CHOICE = Shape(optional={"disable_parallel_tool_use": BOOL})
+TOOL_CHOICE = Tagged(
+    {"auto": _CHOICE, "any": _CHOICE, "tool": Shape({"name": NAME}, _CHOICE.optional), "none": MAPPING},
+    'a mapping like {"type": "auto"}',
+    closed=True,
+)
+_BUDGET = Leaf("an integer from 1024", Annotated[int, Meta(ge=1024)])
+THINKING = Tagged(
+    {
+        "enabled": Shape({"budget_tokens": _BUDGET}, {"display": STRING}),
+        "adaptive": Shape(optional={"display": STRING}),
+    },
+    'a mapping like {"type": "adaptive"}',
+)
+OUTPUT_CONFIG = Shape(
+    optional={
+        "effort": STRING,
+        "format": Tagged({"json_schema": Shape({"schema": MAPPING})}, 'a mapping like {"type": "json_schema", ...}'),
+    }
+)
+
+_SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"))
+_SHARED = {
+    "system": _SYSTEM,
+    "tools": ListOf(TOOL, "a list of tools"),
+    "tool_choice": TOOL_CHOICE,
+    "thinking": THINKING,
+    "output_config": OUTPUT_CONFIG,
+    "cache_control": CACHE_CONTROL,
+    "context_management": MAPPING,
+    "mcp_servers": MAPPINGS,
+    "speed": STRING,
+}
+
+CHAT = Shape(
+    {"model": NAME, "messages": MESSAGES, "max_tokens": COUNT},
+    {
+        **_SHARED,
+        "temperature": SHARE,
+        "top_p": SHARE,
+        "top_k": COUNT,
+        "stop_sequences": STRINGS,
+        "metadata": Shape(optional={"user_id": Leaf("at most 512 characters", Annotated[str, Meta(max_length=512)])}),
+        "container": StringOr(MAPPING),
+        "diagnostics": MAPPING,
+        "inference_geo": STRING,
+        "service_tier": STRING,
+        "billing_policy": ANYTHING,
+        "compaction": ANYTHING,
+        "fallback_credit_token": ANYTHING,
+        "fallbacks": ANYTHING,
+        "thread": ANYTHING,
+    },
+)
+COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
+
+PARAMETERS = (*CHAT.required, *CHAT.optional)
+"""The names of a chat's parameters."""
+
+
+def chat_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
+    """Find everything wrong with the parameters of a chat, in their order; nothing if they can be sent.
+
+    Example:
+        >>> [str(problem) for problem in chat_problems({"model": "m", "max_tokens": 1}, api_version="2023-06-01")]
+        ['messages: required, and missing: expected a list of messages']
+    """
+    return _problems(CHAT, params, api_version)
+
+
+def count_tokens_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
+    """Find everything wrong with the parameters of a token count."""
+    return _problems(COUNT_TOKENS, params, api_version)
+
+
+def chat_body(
+    params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Get the body of a chat's request: the parameters that are not None, and over them `extra_body`.
+
+    Raises:
+        ParameterError: something is wrong; it has every problem.
+
+    Example:
+        >>> params = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "system": None}
+        >>> chat_body(params, api_version="2023-06-01", extra_body={"brand_new": 1})["brand_new"]
+        1
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    problems = chat_problems(given, api_version=api_version)
+    if extra_body is not None:
+        problems += list(MAPPING.problems(extra_body, "extra_body")) or list(_not_json(extra_body, "extra_body"))
+    if problems:
+        raise ParameterError(problems)
+    body: dict[str, Any] = _plain({**given, **(extra_body or {})})
+    return body
+
+
+def _problems(shape: Shape, params: Mapping[str, Any], api_version: str) -> list[Problem]:
+    found = list(shape.problems(params, ""))
+    found += _version_problems(params, api_version)
+    found += _misplaced_answers(params)
+    places = {problem.place for problem in found}
+    found += [problem for problem in _not_json(params, "") if problem.place not in places]
+    order = {name: index for index, name in enumerate(PARAMETERS)}
+    return sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
+
+
+def _parameter(place: str) -> str:
+    return place.partition(".")[0].partition("[")[0]
+
+
+def _version_problems(params: Mapping[str, Any], api_version: str) -> Iterator[Problem]:
+    """Find what the newer version of the API refuses and the older took."""
+    if api_version < NEWER_VERSION:
+        return
+    advice = f"the API refuses this from version {NEWER_VERSION} on"
+    for name in ("temperature", "top_p", "top_k"):
+        if params.get(name) is not None:
+            yield Problem(name, f'{advice}: leave it out, or make the client with api_version="2023-06-01"')
+    for place, role, block in _blocks(params):
+        if role == "assistant" and block.get("type") == "document":
+            yield Problem(place, f"{advice}: a document directly in a message of the assistant")
+        if role == "user" and block.get("type") == "text" and block.get("citations"):
+            yield Problem(within(place, "citations"), f"{advice}: citations on a text block of the user")
+
+
+def _blocks(params: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Get place, role and block of everything in the messages that has the form of a block."""
+    for place, message in _items(params.get("messages"), "messages"):
+        if isinstance(message, Mapping):
+            for inner, block in _items(message.get("content"), f"{place}.content"):
+                if isinstance(block, Mapping):
+                    yield inner, message.get("role"), block
+
+
+def _items(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        for index, item in enumerate(value):
+            yield f"{place}[{index}]", item
+
+
+def _misplaced_answers(params: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find whole answers among the messages: the API takes only their role and content."""
+    for place, message in _items(params.get("messages"), "messages"):
+        if isinstance(message, Mapping) and message.get("type") == "message" and "usage" in message:
+            advice = 'expected {"role": answer["role"], "content": answer["content"]}, got the whole answer'
+            yield Problem(place, advice)
+
+
+def _not_json(value: Any, place: str, around: frozenset[int] = frozenset()) -> Iterator[Problem]:
+    """Find what cannot be sent as JSON. `around` has the ids of what the value is in."""
+    if isinstance(value, (Mapping, list, tuple)):
+        if id(value) in around:
+            yield Problem(place, "expected JSON, got something that contains itself")
+        elif len(around) >= _DEEPEST:
+            yield Problem(place, f"expected JSON, got something nested more than {_DEEPEST} deep")
+        else:
+            yield from _not_json_within(value, place, around | {id(value)})
+    elif isinstance(value, str):
+        if not value.isascii() and value.encode(errors="replace").decode() != value:
+            yield Problem(place, "expected text that UTF-8 can encode, got half of a surrogate pair")
+    elif not _is_json_scalar(value):
+        yield Problem(place, f"expected JSON, got {shown(value)}")
+
+
+def _not_json_within(value: Mapping[Any, Any] | Sequence[Any], place: str, around: frozenset[int]) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        for inner, item in _items(value, place):
+            yield from _not_json(item, inner, around)
+        return
+    for key, item in value.items():
+        if isinstance(key, str):
+            yield from _not_json(item, within(place, key), around)
+        else:
+            yield Problem(place, f"expected strings as keys, got {shown(key)}")
+
+
+def _is_json_scalar(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return -_LARGEST_INTEGER <= value < 2 * _LARGEST_INTEGER
+    return value is None
+
+
+def _plain(value: Any) -> Any:
+    """Copy to plain dicts and lists, so that nobody can change the request while it waits to be sent again."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

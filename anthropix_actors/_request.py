@@ -1,0 +1,227 @@
+"""What a call sends, and how patiently: addresses, headers, timeouts. Pure.
+
+Source: https://docs.claude.com/en/api/overview and /versioning, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from anthropix_actors._retry import RetryPolicy
+
+VERSION = "0.1.0"
+
+BEARER_SINCE = "2026-10-21"
+"""From this version of the API on, a key travels as a bearer token."""
+
+_VERSION_FORM = re.compile(r"\d{4}-\d{2}-\d{2}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long a chat may take, in seconds; None is for ever.
+
+    Attributes:
+        connect: To reach the server: TCP, proxy and TLS.
+        read: Between two bytes of the answer.
+        idle: Without an event other than a ping. Healthy answers may be silent for minutes at high effort.
+        total: For everything: all attempts, the waits between them, the whole answer.
+
+    Raises:
+        ParameterError: a value is not a positive number.
+
+    Example:
+        >>> Timeout(total=120)
+        Timeout(connect=10, read=60, idle=300, total=120)
+    """
+
+    connect: float | None = 10
+    read: float | None = 60
+    idle: float | None = 300
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time."""
+        problems = [
+            Problem(f"timeout.{part.name}", f"expected seconds above 0, or None, got {value!r}")
+            for part in fields(self)
+            if (value := getattr(self, part.name)) is not None and not _is_positive(value)
+        ]
+        if problems:
+            raise ParameterError(problems)
+
+
+def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
+    """Get a Timeout from what a caller gave: a number is the total, None the default.
+
+    Raises:
+        ParameterError: it is none of these.
+
+    Example:
+        >>> as_timeout(30, Timeout()).total
+        30
+    """
+    if value is None:
+        return default
+    if isinstance(value, Timeout):
+        return value
+    if not _is_positive(value):
+        problem = f"expected a Timeout, or seconds above 0 in all, got {value!r}"
+        raise ParameterError([Problem("timeout", problem)])
+    return Timeout(connect=default.connect, read=default.read, idle=default.idle, total=value)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be sent as often as need be.
+
+    Attributes:
+        path: Its path after the base URL, from `/v1` on.
+        body: JSON.
+        headers: All headers, the key among them, so they stay out of the repr.
+        timeout: How patiently.
+        retry: How often.
+        max_event_bytes: The largest event to accept.
+        window: How many messages a subscriber may be behind.
+    """
+
+    path: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    timeout: Timeout
+    retry: RetryPolicy
+    max_event_bytes: int
+    window: int
+
+
+def base_url_of(text: str) -> str:
+    """Check a base URL and cut a trailing `/` or `/v1`.
+
+    Raises:
+        ConfigurationError: it is no http or https URL, or has parts that it should not have.
+
+    Example:
+        >>> base_url_of("https://gateway.example/anthropic/v1/")
+        'https://gateway.example/anthropic'
+    """
+    try:
+        parts = urlsplit(text)
+        complete = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or True)
+    except ValueError:
+        complete = False
+        parts = None
+    if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
+        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {text!r}")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
+    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: str) -> dict[str, str]:
+    """Get the header that carries the credentials.
+
+    Raises:
+        ConfigurationError: they cannot be sent in a header; the text does not repeat them.
+
+    Example:
+        >>> auth_headers(api_key="sk-ant-1", auth_token=None, api_version="2023-06-01")
+        {'x-api-key': 'sk-ant-1'}
+    """
+    secret = api_key if api_key is not None else auth_token
+    name = "api_key" if api_key is not None else "auth_token"
+    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
+        raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (a line end too many?)")
+    if api_key is not None and api_version < BEARER_SINCE:
+        return {"x-api-key": secret}
+    return {"authorization": f"Bearer {secret}"}
+
+
+def check_api_version(api_version: str) -> str:
+    """Get the version if it is a date.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(api_version, str) or not _VERSION_FORM.fullmatch(api_version):
+        raise ConfigurationError(f'api_version: expected a date like "2023-06-01", got {api_version!r}')
+    return api_version
+
+
+def beta_names(beta: str | Iterable[str] | None) -> list[str]:
+    """Get the names of betas from a string, perhaps with commas, or from strings.
+
+    Raises:
+        ParameterError: something in it is not a string.
+
+    Example:
+        >>> beta_names("a, b")
+        ['a', 'b']
+    """
+    if beta is None:
+        return []
+    given = [beta] if isinstance(beta, str) else beta
+    try:
+        return [name.strip() for item in given for name in item.split(",") if name.strip()]
+    except (TypeError, AttributeError):
+        raise ParameterError([Problem("beta", f"expected a string or strings, got {beta!r}")]) from None
+
+
+def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[str, str]:
+    """Merge headers, the later layer over the earlier, whatever the case of their names. None removes one.
+
+    Args:
+        layers: Headers, the most general first.
+        place: The parameter that the last layer came from, for errors.
+
+    Raises:
+        ParameterError: a name or a value is none that HTTP allows. The text does not repeat the value.
+
+    Example:
+        >>> merge_headers({"Accept": "a", "x-b": "1"}, {"accept": "c", "X-B": None}, place="headers")
+        {'accept': 'c'}
+    """
+    merged: dict[str, str] = {}
+    problems: list[Problem] = []
+    for layer in layers:
+        if layer is not None and not hasattr(layer, "items"):
+            raise ParameterError([Problem(place, f"expected a mapping of names to values, got {type(layer).__name__}")])
+        for name, value in (layer or {}).items():
+            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+                problems.append(Problem(place, f"expected names of headers, got {name!r}"))
+            elif value is None:
+                merged.pop(name.lower(), None)
+            elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+                problems.append(Problem(f"{place}[{name!r}]", "expected one line of Latin-1, or None to remove it"))
+            else:
+                merged[name.lower()] = value
+    if problems:
+        raise ParameterError(problems)
+    return merged
+
+
+def default_headers(api_version: str) -> dict[str, Any]:
+    """Get the headers of every request, without credentials."""
+    return {
+        "accept": "text/event-stream",
+        # A compressor holds small events back until it has a block full of them.
+        "accept-encoding": "identity",
+        "anthropic-version": api_version,
+        "content-type": "application/json",
+        "user-agent": f"anthropix-actors/{VERSION} Python/{platform.python_version()}",
+    }

@@ -1,0 +1,136 @@
+"""Send again or not, and after how long. Pure: the clock and the dice are passed in.
+
+The rules, in this order:
+
+1. Only what failed before the first content was told is sent again, and at most `max_retries` times.
+2. The header `x-should-retry` decides, where the API sends it.
+3. Statuses 408, 409, 429 and from 500 are worth another try; so are the same errors inside a stream, and a connection
+   that failed, but not a certificate that does not fit.
+4. The API's own wait (`retry-after-ms`, else `retry-after`, in seconds or as a date) is obeyed up to a cap. Above the
+   cap the request fails at once: nobody wants to find a thread asleep for an hour.
+5. Else the wait doubles from half a second up to eight, less a random quarter, so that clients do not march in step.
+
+Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from anthropix_actors.errors import APIError, APIStatusError, status_error_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 8.0
+JITTER = 0.25
+"""The share of a delay that the dice may take off."""
+
+_RETRYABLE_STATUSES = frozenset({408, 409, 429})
+_RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
+_SERVER_ERRORS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often to send a failed request again, and how long to wait for the API's sake.
+
+    Attributes:
+        max_retries: How many times after the first; 0 for never.
+        max_retry_after: The longest wait, in seconds, that the API may ask for.
+    """
+
+    max_retries: int = 2
+    max_retry_after: float = 60.0
+
+    def delay(self, error: APIError, *, attempts: int, dice: float) -> float | None:
+        """Get the seconds to wait before the next attempt, or None when there is none.
+
+        Args:
+            error: What ended the attempt.
+            attempts: How many attempts there were, this one included.
+            dice: A random number from 0 to 1.
+
+        Example:
+            >>> RetryPolicy().delay(APIError("reset", retryable=True), attempts=2, dice=0.0)
+            1.0
+        """
+        if attempts > self.max_retries or not error.retryable:
+            return None
+        if error.retry_after is None:
+            return float(min(FIRST_DELAY * 2 ** (attempts - 1), LONGEST_DELAY) * (1 - JITTER * dice))
+        return error.retry_after if error.retry_after <= self.max_retry_after else None
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Get the seconds that the API asks to wait, or None when it does not, or not in a way that makes sense.
+
+    Args:
+        headers: The answer's headers, names in lower case.
+        now: The time, in seconds since 1970.
+
+    Example:
+        >>> retry_after({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, now=1795435200.0)
+        30.0
+    """
+    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(header, "")) * unit
+        except ValueError:
+            continue
+        if 0 < seconds < math.inf:
+            return seconds
+    try:
+        seconds = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
+
+
+def status_error(
+    status: int, body: object, headers: Mapping[str, str], *, now: float, in_stream: bool = False
+) -> APIStatusError:
+    """Make the error for what the API answered.
+
+    Args:
+        status: The HTTP status; 200 for an error inside a stream.
+        body: The parsed JSON, or the text where it was not JSON.
+        headers: The answer's headers, names in lower case.
+        now: The time, in seconds since 1970.
+        in_stream: Whether it came as an event.
+
+    Example:
+        >>> body = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        >>> status_error(529, body, {}, now=0.0)
+        OverloadedError('Overloaded')
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    kind = error.get("type") if isinstance(error, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    kind = kind if isinstance(kind, str) else None
+    cls = status_error_class(status, kind)
+    if not isinstance(message, str) or not message:
+        message = (body if isinstance(body, str) else "").strip()[:500] or (cls.__doc__ or "").partition(": ")[2]
+    return cls(
+        message,
+        status=status,
+        type=kind,
+        body=body,
+        in_stream=in_stream,
+        retry_after=retry_after(headers, now=now),
+        response_headers=headers,
+        retryable=_retryable(status, kind, headers, in_stream=in_stream),
+    )
+
+
+def _retryable(status: int, kind: str | None, headers: Mapping[str, str], *, in_stream: bool) -> bool:
+    if in_stream:  # the headers came before the error and know nothing of it
+        return kind in _RETRYABLE_TYPES
+    asked = headers.get("x-should-retry")
+    if asked in {"true", "false"}:
+        return asked == "true"
+    return status in _RETRYABLE_STATUSES or status >= _SERVER_ERRORS

@@ -1,0 +1,183 @@
+"""The cancel scope: one kill switch for everything a chat's thread may wait for.
+
+The thread waits for a socket or for the scope's condition, for nothing else. `cancel()` ends both, from any thread:
+
+- it shuts down a *duplicate* of the socket's descriptor. The duplicate is taken before `connect()`, so the switch
+  works in every phase; it is no TLS object, so nothing of ssl is touched from a foreign thread (`SSLSocket.shutdown`
+  would make the reader see ciphertext); only the scope closes it, under its lock, so it never names a recycled
+  descriptor. To close the socket instead would wake nobody.
+- it wakes the condition.
+
+The transport binds the scope to a socket and lets go of it before another request can pick the connection up, so a late
+`cancel()` cannot hit a stranger.
+
+Bytes that arrived before `cancel()` are still readable after it: whoever acts on them asks `check()` first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anthropix_actors.errors import APIError, CancelledError
+
+
+class CancelScope:
+    """What can be cancelled: one chat, with all its attempts.
+
+    `cancel`, `interrupt`, `notify` and the attributes may be used from any thread, the rest by the chat's own.
+
+    Attributes:
+        cause: What cancelled it, or None.
+        finished: The outcome is decided; a later cancel does not change it.
+        idle_since: When the chat last had an event, on the monotonic clock; None while it does not read.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing to shut down."""
+        # Reentrant, as a signal handler may cancel what the thread it interrupts is just about to bind.
+        self.changed = threading.Condition(threading.RLock())
+        self._socket: socket.socket | None = None
+        self._interruption: APIError | None = None
+        self.cause: CancelledError | APIError | None = None
+        self.finished = False
+        self.idle_since: float | None = None
+
+    def cancel(self, cause: CancelledError | APIError) -> bool:
+        """Cancel, for good. Returns at once; True if this call did it, False if it was over before.
+
+        What is left to read after the outcome is decided is abandoned, too.
+        """
+        with self.changed:
+            first = not self.finished and self.cause is None
+            if first:
+                self.cause = cause  # before the shutdown: the reader that it wakes asks for the cause without the lock
+                self.changed.notify_all()
+            self._shut_down()
+        return first
+
+    def interrupt(self, error: APIError) -> None:
+        """End the running attempt with `error`; another may follow. Without an attempt, do nothing."""
+        with self.changed:
+            if self._socket is not None and self._interruption is None and not self.finished:
+                self._interruption = error
+                self._shut_down()
+
+    def notify(self) -> None:
+        """Make a waiting chat look again at what it waits for."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def check(self) -> None:
+        """Raise what cancelled the scope, if anything did.
+
+        Raises:
+            CancelledError, APIError: the cause.
+        """
+        if self.cause is not None:
+            raise self.cause
+
+    def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until `ready()`, for `timeout` seconds at most; get what `ready()` says at the end.
+
+        Raises:
+            CancelledError: somebody called `cancel()`, before or meanwhile.
+        """
+        with self.changed:
+            result = self.changed.wait_for(lambda: self.cause is not None or ready(), timeout)
+        self.check()
+        return result
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`.
+
+        Raises:
+            CancelledError: somebody called `cancel()`, before or meanwhile.
+        """
+        self.wait(lambda: False, seconds)
+
+    def finish(self) -> None:
+        """Decide the outcome: from now on `cancel()` changes nothing.
+
+        Raises:
+            CancelledError: somebody called `cancel()` before.
+        """
+        with self.changed:
+            self.finished = self.cause is None
+        self.check()
+
+    def bind(self, sock: socket.socket) -> None:
+        """Let `cancel()` shut down this socket, too; at once if it was called before.
+
+        Raises:
+            CancelledError: somebody called `cancel()` before.
+        """
+        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))
+        with self.changed:
+            self.release()
+            self._socket = duplicate
+            if self.cause is not None:
+                self._shut_down()
+        self.check()
+
+    def release(self) -> None:
+        """Let go of the socket: what happens to it is no longer this scope's business."""
+        with self.changed:
+            held, self._socket = self._socket, None
+            if held is not None:
+                held.close()
+
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Run one attempt: whatever it raises after a cancel or an interruption comes out as that.
+
+        Raises:
+            CancelledError: somebody called `cancel()`.
+            APIError: what `interrupt()` was given, or what the attempt itself raised.
+        """
+        self.check()
+        self._interruption = None
+        self.idle_since = time.monotonic()
+        previous = getattr(_running, "scope", None)
+        _running.scope = self
+        try:
+            yield
+        except Exception as exc:
+            self._explain(exc)
+            raise
+        finally:
+            _running.scope = previous
+            self.idle_since = None
+            self.release()
+
+    def _explain(self, exc: Exception) -> None:
+        """Raise the real cause, where a shutdown of ours made `exc` happen."""
+        cause = self.cause or self._interruption
+        if cause is not None and exc is not cause:
+            raise cause from exc
+
+    def forget(self, cause: CancelledError) -> None:
+        """Be cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
+        self.changed = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
+        self.cause = self.cause or cause
+        self.release()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # the peer was faster
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_running = threading.local()
+
+
+def running_scope() -> CancelScope | None:
+    """Get the scope of the attempt that the current thread runs, or None."""
+    scope: CancelScope | None = getattr(_running, "scope", None)
+    return scope

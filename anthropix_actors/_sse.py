@@ -1,0 +1,155 @@
+"""Bytes of an event stream → events.
+
+sseclient-py parses the fields of an event well, but not the stream around them: it delivers an event that the end of
+the stream cut in two, joins two events where line ends are mixed, keeps the byte order mark, takes an id with a NUL,
+dies of one byte that is not UTF-8, and needs quadratic time for a long line. So it is fed whole, normalised event
+blocks and nothing else.
+
+The rules (WHATWG HTML, 9.2.5 and 9.2.6):
+
+- the stream is UTF-8; a byte that is not becomes U+FFFD; one leading byte order mark is dropped;
+- a line ends with LF, CR or CRLF, and a CRLF may be cut between two chunks;
+- an empty line ends an event; an event that the end of the stream cuts is discarded;
+- a line that starts with a colon is a comment; an id with a NUL is ignored.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sseclient
+
+from anthropix_actors.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_EVENT_BYTES = 16 << 20
+"""How large one event may be. The API's own limit on a whole request is 32 MB; an event is a piece of an answer."""
+
+MAX_EVENT_LINES = 256
+"""How many lines one event may have: sseclient-py is quadratic in them. The API sends two."""
+
+_BOM = b"\xef\xbb\xbf"
+_QUOTED = 80
+
+
+def events(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[dict[str, Any]]:
+    r"""Get the events of a stream, pings left out, each as soon as its last byte is there.
+
+    Args:
+        chunks: The stream, cut anywhere.
+        max_event_bytes: The largest event to accept.
+
+    Raises:
+        ProtocolError: an event is too large, or its data are not a JSON object.
+
+    Example:
+        >>> list(events([b'event: message_stop\nda', b'ta: {"type":"message_stop"}\n\n', b"event: cut"]))
+        [{'type': 'message_stop'}]
+    """
+    decode = msgspec.json.decode
+    for event in _Blocks(blocks(chunks, max_event_bytes=max_event_bytes)).events():
+        if event.event == "ping":
+            continue
+        try:
+            data = decode(event.data)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise _not_an_object(event) from exc
+        if type(data) is not dict:
+            raise _not_an_object(event)
+        if data.get("type") != "ping":
+            yield data
+
+
+class _Blocks(sseclient.SSEClient):  # type: ignore[misc] # sseclient-py has no types
+    """sseclient-py over blocks that are whole already: it need not look for their ends a second time."""
+
+    def _read(self) -> Iterator[bytes]:
+        return iter(self._event_source)
+
+
+def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[bytes]:
+    r"""Get whole events as bytes: lines ended by LF, valid UTF-8, an empty line at the end, nothing in between.
+
+    Raises:
+        ProtocolError: an event is larger than `max_event_bytes` or has too many lines.
+
+    Example:
+        >>> list(blocks([b"data: 1\r", b"\n\r\ndata: 2\n", b"\ndata: cut"]))
+        [b'data: 1\n\n', b'data: 2\n\n']
+    """
+    held: list[bytes] = []  # pieces of the event whose end has not come; joined once, so the time is linear
+    size = 0
+    for chunk in _first_without_bom(_only_lf(chunks)):
+        border = size > 0 and chunk.startswith(b"\n") and held[-1].endswith(b"\n")
+        end = 1 if border else -1
+        if (last := chunk.rfind(b"\n\n")) >= 0:
+            end = last + 2
+        if end < 0:
+            held.append(chunk)
+            size += len(chunk)
+        else:
+            held.append(chunk[:end])
+            yield from _split(b"".join(held) if size else held[0], max_event_bytes)
+            held = [chunk[end:]] if end < len(chunk) else []
+            size = len(chunk) - end
+        if size > max_event_bytes:
+            raise _too_large(max_event_bytes)
+
+
+def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
+    """Cut a run of whole events at its empty lines."""
+    if not run.isascii():
+        run = run.decode(errors="replace").encode()
+    large = len(run) > max_event_bytes
+    strange = b"\0" in run
+    for block in run.split(b"\n\n"):
+        if not block or block == b"\n":
+            continue
+        if large and len(block) > max_event_bytes:
+            raise _too_large(max_event_bytes)
+        if block.count(b"\n") > MAX_EVENT_LINES:
+            raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
+        yield (_without_strange_ids(block) if strange else block) + b"\n\n"
+
+
+def _without_strange_ids(block: bytes) -> bytes:
+    return b"\n".join(line for line in block.split(b"\n") if not (line.startswith(b"id") and b"\0" in line))
+
+
+def _only_lf(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Turn every line end into LF, also a CRLF cut between two chunks. No chunk that comes out is empty."""
+    after_cr = False
+    for whole in chunks:
+        chunk = whole[1:] if after_cr and whole.startswith(b"\n") else whole
+        if whole:
+            after_cr = chunk.endswith(b"\r")
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if chunk:
+            yield chunk
+
+
+def _first_without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Drop one leading byte order mark, which may be cut between chunks."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= len(_BOM) or not _BOM.startswith(head):
+            break
+    if head := head.removeprefix(_BOM):
+        yield head
+    yield from chunks
+
+
+def _too_large(limit: int) -> ProtocolError:
+    return ProtocolError(f"an event is larger than {limit} bytes")
+
+
+def _not_an_object(event: Any) -> ProtocolError:
+    text = f"the data of {event.event!r} are not a JSON object: {event.data[:_QUOTED]!r}"
+    return ProtocolError(text, body=event.data)

@@ -1,0 +1,123 @@
+"""What looks after chats from outside: timeouts, chats that nobody listens to, interpreter exit, fork.
+
+One sweeper thread per process, alive only while chats run. It looks at each of them ten times a second, and does
+nothing to them but cancel.
+
+A finalizer may run in any thread, at any allocation, also while that thread holds a lock. So it takes none: it posts
+what it wants done to the sweeper (`SimpleQueue.put` is made for that), whose wait for the next tick it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TICK = 0.1
+"""Seconds between two looks: how late a timeout may be."""
+
+EXIT_PATIENCE = 1.0
+"""Seconds that the interpreter's exit waits for chats to end."""
+
+
+class Watched(Protocol):
+    """A chat, seen by the sweeper."""
+
+    told: threading.Event
+
+    def sweep(self, now: float) -> None:
+        """Cancel what took too long, or what nobody listens to."""
+
+    def cancel(self, reason: str) -> bool:
+        """Cancel it."""
+
+    def forget(self) -> None:
+        """Be over, in a forked child: the thread and the connection belong to the parent."""
+
+
+class Forgetful(Protocol):
+    """What has to start afresh in a forked child."""
+
+    def forget(self) -> None:
+        """Leave to the parent what is the parent's."""
+
+
+class Sweeper:
+    """The thread that watches running chats. There is one, `SWEEPER`."""
+
+    def __init__(self) -> None:
+        """Start with nothing to watch, and no thread."""
+        self._lock = threading.Lock()
+        self._watched: set[Watched] = set()
+        self._posted: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.forgetful: weakref.WeakSet[Forgetful] = weakref.WeakSet()
+
+    def watch(self, chat: Watched) -> None:
+        """Look after a chat until `unwatch`. Any thread."""
+        with self._lock:
+            self._watched.add(chat)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
+                self._thread.start()
+
+    def unwatch(self, chat: Watched) -> None:
+        """Look after it no longer. Any thread."""
+        with self._lock:
+            self._watched.discard(chat)
+            if not self._watched:
+                self.post(_nothing)  # wakes the thread, which ends
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Have something done by the sweeper, soon. Takes no lock, so a finalizer may call it."""
+        self._posted.put(action)
+
+    def cancel_all(self, reason: str, *, patience: float) -> None:
+        """Cancel every chat, and wait until their subscribers know, for `patience` seconds at most."""
+        with self._lock:
+            watched = list(self._watched)
+        for chat in watched:
+            chat.cancel(reason)
+        deadline = time.monotonic() + patience
+        for chat in watched:
+            chat.told.wait(max(0.0, deadline - time.monotonic()))
+
+    def forget(self) -> None:
+        """Start afresh in a forked child, where only the forking thread lives on."""
+        watched, forgetful = self._watched, list(self.forgetful)
+        self.__init__()  # type: ignore[misc] # every part of it may be held by a thread that is no more
+        for thing in [*watched, *forgetful]:
+            thing.forget()
+        self.forgetful.update(forgetful)
+
+    def _run(self) -> None:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                self._posted.get(timeout=TICK)()
+            with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
+                watched = list(self._watched)
+            now = time.monotonic()
+            for chat in watched:
+                chat.sweep(now)
+
+
+def _nothing() -> None:
+    """Do nothing, but be an item that ends a wait."""
+
+
+SWEEPER = Sweeper()
+
+atexit.register(SWEEPER.cancel_all, "the interpreter exits", patience=EXIT_PATIENCE)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SWEEPER.forget)

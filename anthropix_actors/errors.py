@@ -1,0 +1,292 @@
+"""Every exception this library raises, as one tree.
+
+    AnthropixError                       partial, request_id, attempts
+    ├── ConfigurationError (ValueError)  the client cannot be made: no key, a bad base URL
+    ├── ParameterError (ValueError)      a call's parameters are wrong; nothing was sent; all `problems`
+    ├── CancelledError                   the chat was cancelled; `reason`
+    └── APIError                         status, type, message, body, in_stream, retry_after, response_headers
+        ├── APIStatusError               the API said no, by a status or by an `error` event in a stream
+        │   ├── BadRequestError                400 invalid_request_error
+        │   ├── AuthenticationError            401 authentication_error
+        │   ├── PaymentRequiredError           402 billing_error
+        │   ├── PermissionDeniedError          403 permission_error
+        │   ├── NotFoundError                  404 not_found_error
+        │   ├── RequestTimeoutError            408
+        │   ├── ConflictError                  409 conflict_error
+        │   ├── PreconditionFailedError        412
+        │   ├── RequestTooLargeError           413 request_too_large
+        │   ├── UnprocessableEntityError       422
+        │   ├── RateLimitError                 429 rate_limit_error
+        │   └── InternalServerError            500 api_error, and any other status from 500
+        │       ├── ServiceUnavailableError    503
+        │       ├── GatewayTimeoutError        504 timeout_error
+        │       └── OverloadedError            529 overloaded_error
+        ├── APIConnectionError           no answer, or not all of it: refused, reset, TLS, proxy
+        │   ├── APITimeoutError          connect, read or total timeout
+        │   │   └── StalledError         the connection lives, but no event came within the idle timeout
+        │   └── TruncatedError           the answer ended without `message_stop`
+        └── ProtocolError                what came is not the API's language: not SSE, not JSON, too large
+
+Names are the official SDK's where it has one, so that `except` clauses move over. The library below (requests, urllib3,
+ssl) never shows through: its exception is the `__cause__`.
+
+Source: https://docs.claude.com/en/api/errors, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class AnthropixError(Exception):
+    """Whatever went wrong in this library; catch this one to catch all.
+
+    Attributes:
+        partial: The Message as far as it had arrived, or None when nothing had.
+        request_id: What the API calls the request (its `request-id` header), or None when it never answered.
+        attempts: How many times the request was sent.
+    """
+
+    partial: dict[str, Any] | None = None
+    request_id: str | None = None
+    attempts: int = 0
+
+
+class ConfigurationError(AnthropixError, ValueError):
+    """The client cannot be made as asked; the text says what to do."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a call's parameters.
+
+    Attributes:
+        place: Where, as in Python: `messages[2].content[0].source.data`.
+        text: What was expected there, and what was found.
+    """
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        """Read as `place: text`."""
+        return f"{self.place}: {self.text}"
+
+
+class ParameterError(AnthropixError, ValueError):
+    """The parameters of a call are wrong; nothing was sent.
+
+    Attributes:
+        problems: Every problem found, in the order of the parameters.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        """Hold the problems; the text of the error lists them all, a line each."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the problems, not by the text made from them."""
+        return type(self), (self.problems,)
+
+
+class CancelledError(AnthropixError):
+    """The chat was cancelled before its answer was complete.
+
+    Attributes:
+        reason: Why, as given to `cancel()`, or in the library's own words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Hold the reason, which is also the error's text."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class APIError(AnthropixError):
+    """A request was sent and did not get its whole answer.
+
+    Attributes:
+        message: What went wrong, in the API's words where it has some.
+        status: The HTTP status, or None when there was no answer. An error inside a stream has status 200.
+        type: The API's name of the error (`overloaded_error`), or None.
+        body: The error body as sent: the parsed JSON, else the text, else None.
+        in_stream: True when the error came as an event of an answer that had begun.
+        retry_after: Seconds the API asked to wait, or None.
+        response_headers: The answer's headers, names in lower case; empty when there was no answer.
+        retryable: True when sending the same request again may help.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is known of a failure; all of it optional
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,  # noqa: A002 - the API's own word
+        body: Any = None,
+        in_stream: bool = False,
+        retry_after: float | None = None,
+        response_headers: Mapping[str, str] | None = None,
+        retryable: bool = False,
+    ) -> None:
+        """Hold what is known; the chat that meets the error adds `partial`, `request_id` and `attempts`."""
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.body = body
+        self.in_stream = in_stream
+        self.retry_after = retry_after
+        self.response_headers: Mapping[str, str] = response_headers or {}
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        """Read as the message, with what support would ask for in brackets."""
+        notes = [
+            f"{name} {value}"
+            for name, value in (("status", self.status), ("request", self.request_id), ("attempts", self.attempts))
+            if value
+        ]
+        head = f"{self.type}: {self.message}" if self.type else self.message
+        return f"{head} ({', '.join(notes)})" if notes else head
+
+
+class APIStatusError(APIError):
+    """The API answered with an error. Its subclasses follow `type`, and where that says nothing, `status`."""
+
+
+class BadRequestError(APIStatusError):
+    """400 `invalid_request_error`: the API does not take this request as it is."""
+
+
+class AuthenticationError(APIStatusError):
+    """401 `authentication_error`: the key is missing, wrong or revoked."""
+
+
+class PaymentRequiredError(APIStatusError):
+    """402 `billing_error`: the organisation's payment details or credit."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403 `permission_error`: the key may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404 `not_found_error`: no such model, batch or path."""
+
+
+class RequestTimeoutError(APIStatusError):
+    """408: the API waited too long for the request."""
+
+
+class ConflictError(APIStatusError):
+    """409 `conflict_error`: the resource is in another state than the request needs."""
+
+
+class PreconditionFailedError(APIStatusError):
+    """412: the resource is not the version the request was made for."""
+
+
+class RequestTooLargeError(APIStatusError):
+    """413 `request_too_large`: the body exceeds the API's limit (32 MB for messages)."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: well formed, and not to be processed."""
+
+
+class RateLimitError(APIStatusError):
+    """429 `rate_limit_error`: too many requests or tokens; `retry_after` says for how long, where the API does."""
+
+
+class InternalServerError(APIStatusError):
+    """500 `api_error`, and every status from 500 without a class of its own."""
+
+
+class ServiceUnavailableError(InternalServerError):
+    """503: the service is down for the moment."""
+
+
+class GatewayTimeoutError(InternalServerError):
+    """504 `timeout_error`: the API gave up on its own model."""
+
+
+class OverloadedError(InternalServerError):
+    """529 `overloaded_error`: the API has more work than it can take."""
+
+
+class APIConnectionError(APIError):
+    """The connection failed: refused, reset, name not found, TLS, proxy."""
+
+
+class APITimeoutError(APIConnectionError):
+    """One of the four timeouts ran out; the text says which."""
+
+
+class StalledError(APITimeoutError):
+    """The connection is alive, but no event other than a ping came within the idle timeout."""
+
+
+class TruncatedError(APIConnectionError):
+    """The answer ended before `message_stop`: what is in `partial` is not the whole of it."""
+
+
+class ProtocolError(APIError):
+    """What came is not what the API speaks: not an event stream, not JSON, or larger than the limit."""
+
+
+_BY_TYPE: dict[str, type[APIStatusError]] = {
+    "invalid_request_error": BadRequestError,
+    "authentication_error": AuthenticationError,
+    "billing_error": PaymentRequiredError,
+    "permission_error": PermissionDeniedError,
+    "not_found_error": NotFoundError,
+    "conflict_error": ConflictError,
+    "memory_path_conflict_error": ConflictError,
+    "memory_precondition_failed_error": PreconditionFailedError,
+    "request_too_large": RequestTooLargeError,
+    "rate_limit_error": RateLimitError,
+    "api_error": InternalServerError,
+    "timeout_error": GatewayTimeoutError,
+    "overloaded_error": OverloadedError,
+}
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: RequestTimeoutError,
+    409: ConflictError,
+    412: PreconditionFailedError,
+    413: RequestTooLargeError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+    503: ServiceUnavailableError,
+    504: GatewayTimeoutError,
+    529: OverloadedError,
+}
+
+_SERVER_ERRORS = 500
+
+
+def status_error_class(status: int, error_type: str | None) -> type[APIStatusError]:
+    """Get the class for an error of the API: by its type, else by its status.
+
+    The type goes first because an error inside a stream has status 200, and a proxy may change a status but seldom
+    rewrites a body.
+
+    Example:
+        >>> status_error_class(200, "overloaded_error").__name__
+        'OverloadedError'
+        >>> status_error_class(502, None).__name__
+        'InternalServerError'
+    """
+    if error_type in _BY_TYPE:
+        return _BY_TYPE[error_type]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return InternalServerError if status >= _SERVER_ERRORS else APIStatusError

@@ -1,0 +1,141 @@
+"""The blocking iterator: events from the chat's actor to whoever loops over them."""
+
+from __future__ import annotations
+
+import collections
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anthropix_actors._watch import SWEEPER
+from anthropix_actors.errors import CancelledError
+from anthropix_actors.messages import ChatCancelled, ChatEvent, ChatFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from anthropix_actors._chat import ChatRef
+    from anthropix_actors._delivery import Channel
+    from anthropix_actors.messages import Terminal
+    from anthropix_actors.types import Event, Message
+
+_LEFT = "the loop over the stream was left"
+_CLOSED = "the stream was closed"
+_COLLECTED = "the stream was garbage collected"
+
+
+class Stream:
+    """An answer as an iterable of events, from `Client.chat(..., stream=True)`.
+
+    Leaving the loop before its end, by `break`, `return`, an exception or Ctrl-C, cancels the request; so does losing
+    the stream to the garbage collector, unless somebody else follows the chat. Several threads may loop over one stream:
+    each event goes to one of them, and the request is cancelled when the last of them leaves early.
+
+    Example:
+        >>> with client.chat(model="claude-sonnet-5", messages=hello, stream=True) as stream:
+        ...     for text in stream.text:
+        ...         print(text, end="")
+        ...     message = stream.message()
+        Hello!
+    """
+
+    def __init__(self, chat: ChatRef, channel: Channel) -> None:
+        """Streams come from `Client.chat`; there is no need to make one."""
+        self._chat = chat
+        self._channel = channel
+        self._loops: collections.deque[None] = collections.deque()  # counts, without a lock
+        # A finalizer must not wait for a lock, which the thread that it interrupts may hold.
+        weakref.finalize(self, SWEEPER.post, partial(_close, chat, channel, _COLLECTED)).atexit = False
+
+    @property
+    def chat(self) -> ChatRef:
+        """The ref of the actor that runs the request: to cancel it from another thread, or to subscribe others."""
+        return self._chat
+
+    @property
+    def snapshot(self) -> Message | None:
+        """The Message so far: a copy of your own, or None before there is any. It may be ahead of the loop."""
+        return self._chat.snapshot()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Loop over the events that nobody else took. Leaving the loop early cancels the request.
+
+        Raises:
+            CancelledError: the chat was cancelled.
+            AnthropixError: the chat failed.
+        """
+        self._loops.append(None)
+        get = self._channel.get
+        try:
+            while isinstance(message := get(), ChatEvent):
+                yield message.data
+        finally:
+            self._loops.pop()
+            if not self._loops:  # a finalizer, perhaps
+                SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
+        _raise_unless_done(message)
+
+    def __next__(self) -> Event:
+        """Get the next event.
+
+        Raises:
+            StopIteration: the answer is complete.
+            CancelledError: the chat was cancelled.
+            AnthropixError: the chat failed.
+        """
+        try:
+            message = self._channel.get()
+        except BaseException:  # Ctrl-C
+            _close(self._chat, self._channel, _LEFT)
+            raise
+        if isinstance(message, ChatEvent):
+            return message.data
+        _raise_unless_done(message)
+        raise StopIteration
+
+    @property
+    def text(self) -> Iterator[str]:
+        """The answer's text, piece by piece, to loop over. Raises what the loop over the events raises."""
+        for event in self:
+            if event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
+                yield event["delta"]["text"]
+
+    def message(self) -> Message:
+        """Get the whole Message, when the answer is complete. Events that nobody took are skipped.
+
+        Raises:
+            CancelledError: the chat was cancelled.
+            AnthropixError: the chat failed.
+        """
+        for _ in self:
+            pass
+        return self._chat.result()
+
+    def close(self) -> None:
+        """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""
+        _close(self._chat, self._channel, _CLOSED)
+
+    def __enter__(self) -> Self:
+        """Get the stream itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Close the stream."""
+        self.close()
+
+
+def _close(chat: ChatRef, channel: Channel, reason: str) -> None:
+    channel.close(ChatCancelled(chat, reason, chat.snapshot()))
+    chat.unsubscribe(channel, reason)
+
+
+def _raise_unless_done(terminal: Terminal) -> None:
+    match terminal:
+        case ChatFailed(error=error):
+            raise error
+        case ChatCancelled(reason=reason, partial=partial_message):
+            error = CancelledError(reason)
+            error.partial = partial_message
+            raise error

@@ -1,0 +1,430 @@
+"""TypedDicts of what travels between a program and the API, exactly as on the wire.
+
+At run time all of these are plain dicts, so nothing that the API adds is ever lost, and nothing needs converting to be
+stored or forwarded. The API adds types of blocks, events and deltas without notice: a `match` should have a default
+case, whatever a type checker thinks of it.
+
+For what a caller sends, the types name what is known and accept any mapping besides: block types, tool types and model
+names are open lists.
+
+Source: https://docs.claude.com/en/api/messages and /streaming, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Required, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from anthropix_actors._request import Timeout
+
+# What the API answers
+
+
+class Usage(TypedDict, total=False):
+    """What an answer cost, in tokens. The numbers of a stream are totals so far, not increments."""
+
+    input_tokens: Required[int]
+    output_tokens: Required[int]
+    cache_creation_input_tokens: int | None
+    cache_read_input_tokens: int | None
+    cache_creation: dict[str, int] | None
+    output_tokens_details: dict[str, int] | None
+    server_tool_use: dict[str, int] | None
+    inference_geo: str | None
+    service_tier: str | None
+    speed: str | None
+    iterations: list[dict[str, Any]] | None
+
+
+class TextBlock(TypedDict):
+    """Text, perhaps with the places it is taken from."""
+
+    type: Literal["text"]
+    text: str
+    citations: NotRequired[list[dict[str, Any]] | None]
+
+
+class ThinkingBlock(TypedDict):
+    """What the model thought. Send it back as it is: the signature covers it."""
+
+    type: Literal["thinking"]
+    thinking: str
+    signature: NotRequired[str]
+
+
+class RedactedThinkingBlock(TypedDict):
+    """What the model thought, encrypted."""
+
+    type: Literal["redacted_thinking"]
+    data: str
+
+
+class ToolUseBlock(TypedDict):
+    """A call of a tool of yours.
+
+    `input_json` is there only when the input is no JSON, or not yet complete: it is the text as far as it came, and
+    `input` is then empty. Do not run such a call.
+    """
+
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+    input_json: NotRequired[str]
+    caller: NotRequired[dict[str, Any] | None]
+
+
+class ServerToolUseBlock(TypedDict):
+    """A call of a tool that the API runs itself. For `input_json`, see `ToolUseBlock`."""
+
+    type: Literal["server_tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+    input_json: NotRequired[str]
+    caller: NotRequired[dict[str, Any] | None]
+
+
+class WebSearchResultBlock(TypedDict):
+    """What a web search found, or its error."""
+
+    type: Literal["web_search_tool_result"]
+    tool_use_id: str
+    content: Any
+
+
+class WebFetchResultBlock(TypedDict):
+    """What a fetch brought, or its error."""
+
+    type: Literal["web_fetch_tool_result"]
+    tool_use_id: str
+    content: Any
+
+
+class CodeExecutionResultBlock(TypedDict):
+    """What code that the API ran gave back."""
+
+    type: Literal[
+        "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result"
+    ]
+    tool_use_id: str
+    content: Any
+
+
+class ToolSearchResultBlock(TypedDict):
+    """Which tools a search among tools found."""
+
+    type: Literal["tool_search_tool_result"]
+    tool_use_id: str
+    content: Any
+
+
+class ContainerUploadBlock(TypedDict):
+    """A file that was put into the container."""
+
+    type: Literal["container_upload"]
+    file_id: str
+
+
+ContentBlock: TypeAlias = (
+    TextBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+    | ToolUseBlock
+    | ServerToolUseBlock
+    | WebSearchResultBlock
+    | WebFetchResultBlock
+    | CodeExecutionResultBlock
+    | ToolSearchResultBlock
+    | ContainerUploadBlock
+)
+"""One block of an answer. At run time there may be other types."""
+
+StopReason: TypeAlias = Literal[
+    "end_turn",
+    "max_tokens",
+    "stop_sequence",
+    "tool_use",
+    "pause_turn",
+    "refusal",
+    "model_context_window_exceeded",
+    "compaction",
+]
+"""Why the model stopped. At run time there may be others."""
+
+
+class Message(TypedDict):
+    """The model's answer. Of an unfinished one, `stop_reason` is None."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[ContentBlock]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    stop_details: NotRequired[dict[str, Any] | None]
+    container: NotRequired[dict[str, Any] | None]
+    diagnostics: NotRequired[dict[str, Any] | None]
+    context_management: NotRequired[dict[str, Any] | None]
+    usage: Usage
+
+
+# The events of a stream
+
+
+class MessageStart(TypedDict):
+    """The first event: a Message without content."""
+
+    type: Literal["message_start"]
+    message: Message
+
+
+class ContentBlockStart(TypedDict):
+    """A block begins, mostly an empty one."""
+
+    type: Literal["content_block_start"]
+    index: int
+    content_block: ContentBlock
+
+
+class TextDelta(TypedDict):
+    """More text."""
+
+    type: Literal["text_delta"]
+    text: str
+
+
+class ThinkingDelta(TypedDict):
+    """More of what the model thinks."""
+
+    type: Literal["thinking_delta"]
+    thinking: str
+
+
+class SignatureDelta(TypedDict):
+    """The signature of what the model thought."""
+
+    type: Literal["signature_delta"]
+    signature: str
+
+
+class InputJSONDelta(TypedDict):
+    """More of the JSON of a tool's input."""
+
+    type: Literal["input_json_delta"]
+    partial_json: str
+
+
+class CitationsDelta(TypedDict):
+    """One more citation."""
+
+    type: Literal["citations_delta"]
+    citation: dict[str, Any]
+
+
+Delta: TypeAlias = TextDelta | ThinkingDelta | SignatureDelta | InputJSONDelta | CitationsDelta
+"""What a block grows by. At run time there may be other types."""
+
+
+class ContentBlockDelta(TypedDict):
+    """A block grows."""
+
+    type: Literal["content_block_delta"]
+    index: int
+    delta: Delta
+
+
+class ContentBlockStop(TypedDict):
+    """A block is complete."""
+
+    type: Literal["content_block_stop"]
+    index: int
+
+
+class MessageDeltaFields(TypedDict):
+    """What a `MessageDelta` changes about the Message."""
+
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    stop_details: NotRequired[dict[str, Any] | None]
+    container: NotRequired[dict[str, Any] | None]
+
+
+class DeltaUsage(TypedDict, total=False):
+    """The totals so far; what is absent or None has not changed."""
+
+    output_tokens: Required[int]
+    input_tokens: int | None
+    cache_creation_input_tokens: int | None
+    cache_read_input_tokens: int | None
+    output_tokens_details: dict[str, int] | None
+    server_tool_use: dict[str, int] | None
+    iterations: list[dict[str, Any]] | None
+
+
+class MessageDelta(TypedDict):
+    """The Message gets its stop reason and its usage."""
+
+    type: Literal["message_delta"]
+    delta: MessageDeltaFields
+    usage: DeltaUsage
+
+
+class MessageStop(TypedDict):
+    """The answer is complete. Nothing else proves that."""
+
+    type: Literal["message_stop"]
+
+
+Event: TypeAlias = MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop
+"""One event of a stream. At run time there may be other types; pings and errors are not among them."""
+
+
+# What a caller sends
+
+
+class CacheControlParam(TypedDict):
+    """Cache everything up to here."""
+
+    type: Literal["ephemeral"]
+    ttl: NotRequired[Literal["5m", "1h"]]
+
+
+class TextBlockParam(TypedDict):
+    """Text."""
+
+    type: Literal["text"]
+    text: str
+    citations: NotRequired[Sequence[Mapping[str, Any]] | None]
+    cache_control: NotRequired[CacheControlParam | None]
+
+
+class Base64SourceParam(TypedDict):
+    """Data of its own, encoded."""
+
+    type: Literal["base64"]
+    media_type: str
+    data: str
+
+
+class URLSourceParam(TypedDict):
+    """Data that the API fetches."""
+
+    type: Literal["url"]
+    url: str
+
+
+class FileSourceParam(TypedDict):
+    """Data that were uploaded before."""
+
+    type: Literal["file"]
+    file_id: str
+
+
+class ImageBlockParam(TypedDict):
+    """A picture."""
+
+    type: Literal["image"]
+    source: Base64SourceParam | URLSourceParam | FileSourceParam
+    cache_control: NotRequired[CacheControlParam | None]
+
+
+class DocumentBlockParam(TypedDict):
+    """A document."""
+
+    type: Literal["document"]
+    source: Base64SourceParam | URLSourceParam | FileSourceParam | Mapping[str, Any]
+    title: NotRequired[str | None]
+    context: NotRequired[str | None]
+    citations: NotRequired[Mapping[str, Any] | None]
+    cache_control: NotRequired[CacheControlParam | None]
+
+
+class ToolUseBlockParam(TypedDict):
+    """A call of a tool, as the model made it."""
+
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: Mapping[str, Any]
+    cache_control: NotRequired[CacheControlParam | None]
+
+
+class ToolResultBlockParam(TypedDict):
+    """What a tool gave back."""
+
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: NotRequired[str | Sequence[Mapping[str, Any]]]
+    is_error: NotRequired[bool]
+    cache_control: NotRequired[CacheControlParam | None]
+
+
+ContentBlockParam: TypeAlias = (
+    TextBlockParam
+    | ImageBlockParam
+    | DocumentBlockParam
+    | ToolUseBlockParam
+    | ToolResultBlockParam
+    | ContentBlock
+    | Mapping[str, Any]
+)
+"""One block of a message to the model. A block of an answer may be sent back as it is."""
+
+
+class MessageParam(TypedDict):
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | Sequence[ContentBlockParam]
+
+
+class ToolParam(TypedDict, total=False):
+    """A tool of yours: its input is described by a JSON schema."""
+
+    name: Required[str]
+    input_schema: Required[Mapping[str, Any]]
+    description: str
+    type: Literal["custom"]
+    strict: bool
+    cache_control: CacheControlParam | None
+    defer_loading: bool
+    eager_input_streaming: bool
+    input_examples: Sequence[Mapping[str, Any]]
+
+
+class ChatParams(TypedDict, total=False):
+    """The parameters of `Client.chat`, but for `stream`. `model` and `messages` are required."""
+
+    model: Required[str]
+    messages: Required[Sequence[MessageParam | Mapping[str, Any]]]
+    max_tokens: int
+    system: str | Sequence[TextBlockParam | Mapping[str, Any]] | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop_sequences: Sequence[str] | None
+    tools: Sequence[ToolParam | Mapping[str, Any]] | None
+    tool_choice: Mapping[str, Any] | None
+    thinking: Mapping[str, Any] | None
+    output_config: Mapping[str, Any] | None
+    cache_control: CacheControlParam | Mapping[str, Any] | None
+    container: str | Mapping[str, Any] | None
+    context_management: Mapping[str, Any] | None
+    diagnostics: Mapping[str, Any] | None
+    inference_geo: str | None
+    mcp_servers: Sequence[Mapping[str, Any]] | None
+    metadata: Mapping[str, Any] | None
+    service_tier: str | None
+    speed: str | None
+    billing_policy: Any
+    compaction: Any
+    fallback_credit_token: Any
+    fallbacks: Any
+    thread: Any
+    extra_headers: Mapping[str, str | None] | None
+    extra_body: Mapping[str, Any] | None
+    timeout: Timeout | float | None
+    beta: str | Iterable[str] | None

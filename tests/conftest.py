@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+import trustme
+from hypothesis import settings
+
+from anthropix_actors import Client, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servers import Server
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Every test ends with the threads it began with; what is ending gets a moment."""
+    before = set(threading.enumerate())
+    yield
+    pykka.ActorRegistry.stop_all(timeout=5)
+    deadline = time.monotonic() + 5
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert not left, f"threads left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that the machine has set reaches a test."""
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Make clients for a server; they are closed at the end."""
+    clients: list[Client] = []
+
+    def make(server: Server | str, **options: Any) -> Client:
+        url = server if isinstance(server, str) else server.url
+        options = {"timeout": Timeout(connect=5, read=10, idle=10), "max_retries": 0, **options}
+        client = Client("sk-test-secret", base_url=url, **options)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def client_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The recorded streams, where they are; a test that needs them says so when they are not."""
+    folder = SHARED / "corpus"
+    if not folder.is_dir():
+        pytest.skip(f"the recorded streams are not here: {folder} is missing")
+    return folder

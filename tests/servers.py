@@ -1,0 +1,243 @@
+"""Servers that send exact bytes over real sockets, and go wrong in exact ways."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Self
+
+DEADLINE = 10.0
+"""Seconds that a test waits for anything; far more than it needs."""
+
+
+class Peer:
+    """The server's side of one connection, scripted by a test."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self.sock = sock
+        self.number = number
+        self.head = b""
+        self.body = b""
+
+    def read_request(self) -> bool:
+        """Read one request; False when the client has hung up."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            received = self.sock.recv(65536)
+            if not received:
+                return False
+            data += received
+        self.head, _, self.body = data.partition(b"\r\n\r\n")
+        length = int(self.header("content-length") or 0)
+        while len(self.body) < length:
+            received = self.sock.recv(65536)
+            if not received:
+                return False
+            self.body += received
+        return True
+
+    def header(self, name: str) -> str | None:
+        for line in self.head.decode("latin-1").split("\r\n")[1:]:
+            key, _, value = line.partition(":")
+            if key.lower() == name:
+                return value.strip()
+        return None
+
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.sock.sendall(piece)
+
+    def wait_for_hang_up(self) -> None:
+        """Wait until the client has closed the connection, or reset it."""
+        with contextlib.suppress(OSError):
+            while self.sock.recv(65536):
+                pass
+
+    def reset(self) -> None:
+        """Close with RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class Server:
+    """Runs `script(peer)` in a thread for every connection, on loopback. Ends with its `with` block."""
+
+    def __init__(self, script: Callable[[Peer], object], tls: ssl.SSLContext | None = None) -> None:
+        self.script = script
+        self.tls = tls
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port: int = self.listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
+        self.hung_up = threading.Semaphore(0)  # released at the end of each script
+        self.accepted = threading.Semaphore(0)
+        self.connections = 0
+        self.errors: list[BaseException] = []
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept, name="test-acceptor")
+
+    def __enter__(self) -> Self:
+        self._acceptor.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for thread in (self._acceptor, *self._threads):
+            thread.join(DEADLINE)
+            assert not thread.is_alive(), "a script of the test's server does not end"
+        for sock in self._sockets:
+            sock.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small pieces wait for 40 ms
+            self.connections += 1
+            self._sockets.append(sock)
+            thread = threading.Thread(target=self._run, args=(sock, self.connections), name="test-peer")
+            self._threads.append(thread)
+            thread.start()
+            self.accepted.release()
+
+    def _run(self, sock: socket.socket, number: int) -> None:
+        try:
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+                self._sockets.append(sock)
+            self.script(Peer(sock, number))
+        except OSError:
+            pass  # the client was faster
+        except BaseException as exc:  # noqa: BLE001
+            self.errors.append(exc)
+        finally:
+            with contextlib.suppress(OSError):
+                sock.close()
+            self.hung_up.release()
+
+
+def acquire(semaphore: threading.Semaphore) -> None:
+    assert semaphore.acquire(timeout=DEADLINE), "what the test waited for did not happen"
+
+
+def wait(event: threading.Event) -> None:
+    assert event.wait(DEADLINE), "what the test waited for did not happen"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def head(
+    status: str = "200 OK",
+    *,
+    framing: str = "chunked",
+    content_type: str = "text/event-stream; charset=utf-8",
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    """Get a response's head. `framing` is "chunked", "close", or a content length."""
+    lines = [f"HTTP/1.1 {status}", f"content-type: {content_type}", "request-id: req_test"]
+    if framing == "chunked":
+        lines.append("transfer-encoding: chunked")
+    elif framing == "close":
+        lines.append("connection: close")
+    else:
+        lines.append(f"content-length: {framing}")
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def json_answer(status: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return head(status, framing=str(len(data)), content_type="application/json", headers=headers) + data
+
+
+def error_body(kind: str, message: str = "no") -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_test"}
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    data = json.dumps(event, separators=(",", ":"))
+    return f"event: {event['type']}\ndata: {data}\n\n".encode()
+
+
+PING: dict[str, Any] = {"type": "ping"}
+STOP: dict[str, Any] = {"type": "message_stop"}
+
+
+def start(**usage: int) -> dict[str, Any]:
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-test",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 1, **usage},
+    }
+    return {"type": "message_start", "message": message}
+
+
+def text_delta(text: str, index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+
+
+def block_start(index: int = 0, **block: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": block or {"type": "text", "text": ""}}
+
+
+def block_stop(index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+def message_delta(stop_reason: str = "end_turn", output_tokens: int = 9) -> dict[str, Any]:
+    delta = {"stop_reason": stop_reason, "stop_sequence": None}
+    return {"type": "message_delta", "delta": delta, "usage": {"output_tokens": output_tokens}}
+
+
+def answer(*texts: str) -> list[dict[str, Any]]:
+    """Get the events of a whole answer."""
+    return [start(), block_start(), *map(text_delta, texts), block_stop(), message_delta(), STOP]
+
+
+def chunks(events: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(chunk(sse(event)) for event in events)
+
+
+def send_answer(peer: Peer, *texts: str) -> None:
+    peer.send(head(), chunks(answer(*texts)), b"0\r\n\r\n")
+
+
+def answering(*texts: str) -> Callable[[Peer], None]:
+    """Get a script that answers every request on a connection."""
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            send_answer(peer, *texts)
+
+    return script
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that nobody announces: look again and again, with a deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waited for did not happen"
+        time.sleep(0.001)

@@ -1,0 +1,719 @@
+"""What a subscriber is promised, and what a `ChatRef` does."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from actors import ASK, HELLO, TERMINAL, Inbox, Reader, text_of
+from anthropix_actors import (
+    AnthropixError,
+    APIError,
+    AuthenticationError,
+    CancelledError,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatRetrying,
+    Client,
+    InternalServerError,
+    OverloadedError,
+    ProtocolError,
+    RateLimitError,
+    TruncatedError,
+)
+from anthropix_actors._accumulate import Accumulator
+from servers import (
+    DEADLINE,
+    PING,
+    STOP,
+    Peer,
+    Server,
+    acquire,
+    answer,
+    answering,
+    block_start,
+    block_stop,
+    chunk,
+    chunks,
+    error_body,
+    head,
+    json_answer,
+    message_delta,
+    send_answer,
+    sse,
+    start,
+    text_delta,
+    until,
+    wait,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OVERLOADED: dict[str, Any] = error_body("overloaded_error", "Overloaded")
+
+
+class Gated:
+    """A script that sends the first events of an answer, and the rest once it is let."""
+
+    def __init__(self, events: list[dict[str, Any]], first: int) -> None:
+        self.events = events
+        self.first = first
+        self.go_on = threading.Event()
+        self.first_sent = threading.Event()
+
+    def __call__(self, peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(self.events[: self.first]))
+        self.first_sent.set()
+        wait(self.go_on)
+        peer.send(chunks(self.events[self.first :]), b"0\r\n\r\n")
+
+
+class Script:
+    """A script that plays one reply per request, over any connections."""
+
+    def __init__(self, *replies: bytes | None) -> None:
+        self.replies = list(replies)
+        self.bodies: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            self.bodies.append(peer.body)
+            reply = self.replies.pop(0)
+            if reply is None:
+                return
+            peer.send(reply)
+
+
+def whole(*texts: str) -> bytes:
+    return head() + chunks(answer(*texts)) + b"0\r\n\r\n"
+
+
+def stream_of(*events: dict[str, Any]) -> bytes:
+    return head() + chunks(events) + b"0\r\n\r\n"
+
+
+QUICK = {"retry-after-ms": "1"}
+BUSY = json_answer("529 Overloaded", OVERLOADED, QUICK)
+
+
+# 1: order and tags
+
+
+def test_messages_come_in_order_and_carry_their_chat(connect: Callable[..., Client]) -> None:
+    texts = [str(number) for number in range(500)]
+    with Server(answering(*texts)) as server:
+        client, inbox = connect(server), Inbox()
+        chats = [client.chat(**ASK, stream=inbox) for _ in range(5)]
+        ended: list[Any] = []
+        while len(ended) < len(chats):
+            if isinstance(message := inbox.next(), TERMINAL):
+                ended.append(message.chat)
+    assert set(ended) == set(chats)
+    for chat in chats:
+        mine = [message for message in inbox.messages if message.chat is chat]
+        assert [message.data for message in mine[:-1]] == answer(*texts)
+        assert isinstance(mine[-1], ChatDone)
+
+
+def test_events_are_what_was_on_the_wire_and_pings_are_not_told(connect: Callable[..., Client]) -> None:
+    odd: dict[str, Any] = {"type": "brand_new", "with": ["anything", None, 1.5]}
+    events = [start(), PING, block_start(), PING, text_delta("é\u2028"), odd, block_stop(), message_delta(), STOP]
+    with Server(Script(stream_of(*events))) as server:
+        inbox = Inbox()
+        connect(server).chat(**ASK, stream=inbox)
+        messages = inbox.until_end()
+    assert [message.data for message in messages[:-1]] == [event for event in events if event is not PING]
+    assert messages[-1].message["content"] == [{"type": "text", "text": "é\u2028"}]
+
+
+# 2: exactly one terminal message, last
+
+
+def test_an_answer_ends_with_done_and_the_whole_message(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hel", "lo")) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        done = inbox.until_end()[-1]
+    assert isinstance(done, ChatDone)
+    assert done.chat is chat
+    assert done.message == {
+        **start()["message"],
+        "content": [{"type": "text", "text": "Hello"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3, "output_tokens": 9},
+    }
+    assert chat.result() == done.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (None, AnthropixError),
+        (json_answer("401 Unauthorized", error_body("authentication_error")), AuthenticationError),
+        (json_answer("500 Oops", b"<html>"), InternalServerError),
+        (stream_of(start(), block_start(), OVERLOADED), OverloadedError),
+        (stream_of(start(), block_start()), TruncatedError),
+        (stream_of(STOP), ProtocolError),
+        (stream_of(text_delta("x")), ProtocolError),
+        (stream_of({"type": "message_start", "message": 5}, block_start()), ProtocolError),
+        (head() + chunk(b"data: nonsense\n\n"), ProtocolError),
+    ],
+)
+def test_a_failure_ends_with_exactly_one_failed(
+    reply: bytes | None, kind: type[AnthropixError], connect: Callable[..., Client]
+) -> None:
+    with Server(Script(reply)) as server:
+        inbox = Inbox()
+        client = connect(server)
+        chat = client.chat(**ASK, stream=inbox)
+        failed = inbox.until_end()[-1]
+        assert isinstance(failed, ChatFailed)
+        assert isinstance(failed.error, kind)
+        assert sum(isinstance(message, TERMINAL) for message in inbox.messages) == 1
+        with pytest.raises(kind) as caught:
+            chat.result()
+        client.close()
+    assert caught.value is failed.error
+
+
+def test_a_bug_in_the_chat_is_a_failure_and_not_silence(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer's object is spoilt from outside, as a bug would."""
+    script = Gated(answer("x", "y"), 3)
+    with Server(script) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        inbox.until(ChatEvent)
+        chat._record.answer = None  # type: ignore[assignment]
+        chat._record.snapshot = lambda: None  # type: ignore[method-assign]
+        script.go_on.set()
+        failed = inbox.until_end()[-1]
+    assert isinstance(failed, ChatFailed)
+    assert "an error in the chat itself: AttributeError" in str(failed.error)
+    assert isinstance(failed.error.__cause__, AttributeError)
+    assert "a chat ended by an error of its own" in caplog.text
+
+
+@pytest.mark.parametrize("exception", [ValueError, SystemExit, KeyboardInterrupt])
+def test_a_subscriber_that_raises_is_told_nothing_more_and_harms_nobody(
+    exception: type[BaseException], connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        told = 0
+
+        def tell(self, _: Any, /) -> None:
+            self.told += 1
+            raise exception("mine")
+
+    bystander = Reader.start(Inbox())
+    script = Gated(answer("x", "y"), 1)
+    with Server(script) as server:
+        broken, inbox = Broken(), Inbox()
+        chat = connect(server).chat(**ASK, stream=broken)
+        wait(script.first_sent)
+        chat.subscribe(inbox)
+        script.go_on.set()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+    assert broken.told == 1
+    assert bystander.is_alive()
+    assert "told nothing more" in caplog.text
+
+
+def test_when_the_system_gives_no_thread_the_caller_gets_an_error_and_no_zombie_is_left(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect("http://127.0.0.1:9")
+    real_start = threading.Thread.start
+
+    def start_but_no_chat(thread: threading.Thread) -> None:
+        if thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        real_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_but_no_chat)
+    with pytest.raises(AnthropixError, match="no thread for another chat: can't start"):
+        client.chat(**ASK)
+    assert pykka.ActorRegistry.get_all() == []
+
+
+# 3: visible retries
+
+
+def test_a_retry_is_told_before_its_wait(connect: Callable[..., Client]) -> None:
+    limited = json_answer("429 Slow down", error_body("rate_limit_error", "slow"), {"retry-after-ms": "2"})
+    with Server(Script(BUSY, limited, whole("fine"))) as server:
+        inbox = Inbox()
+        chat = connect(server, max_retries=2).chat(**ASK, stream=inbox)
+        messages = inbox.until_end()
+    first, second = messages[:2]
+    assert isinstance(first, ChatRetrying)
+    assert isinstance(second, ChatRetrying)
+    assert (first.attempt, first.delay, second.attempt, second.delay) == (1, 0.001, 2, 0.002)
+    assert isinstance(first.error, OverloadedError)
+    assert isinstance(second.error, RateLimitError)
+    assert (first.error.attempts, first.error.request_id, first.error.status) == (1, "req_test", 529)
+    assert all(message.chat is chat for message in messages)
+    assert text_of(messages) == "fine"
+    assert isinstance(messages[-1], ChatDone)
+
+
+# 4: cut answers, 5: errors in a stream
+
+
+def test_a_cut_answer_is_never_taken_for_a_whole_one(connect: Callable[..., Client]) -> None:
+    """Cut at every byte: only what holds `message_stop` is done."""
+    body = b"".join(map(sse, [start(), block_start(), text_delta("Hi"), block_stop(), message_delta(), STOP]))
+    complete_from = len(body)
+
+    def cut(peer: Peer) -> None:
+        while peer.read_request():
+            end = int(peer.body.rpartition(b"cut ")[2].partition(b'"')[0])
+            peer.send(head(), chunk(body[:end]), b"0\r\n\r\n")
+
+    with Server(cut) as server:
+        client = connect(server)
+        for end in range(1, len(body) + 1):
+            question: Any = [{"role": "user", "content": f"cut {end}"}]
+            if end < complete_from:
+                with pytest.raises(TruncatedError):
+                    client.chat(model="m", messages=question)
+            else:
+                assert client.chat(model="m", messages=question)["stop_reason"] == "end_turn"
+
+
+def test_the_partial_answer_of_a_cut_tool_call_keeps_its_text(connect: Callable[..., Client]) -> None:
+    delta = {"type": "input_json_delta", "partial_json": '{"city": "Par'}
+    events = [
+        start(),
+        block_start(type="tool_use", id="toolu_1", name="weather", input={}),
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+    ]
+    with Server(Script(stream_of(*events))) as server:
+        with pytest.raises(TruncatedError) as caught:
+            connect(server).chat(**ASK)
+    assert caught.value.partial is not None
+    assert caught.value.partial["content"][0] == {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "name": "weather",
+        "input": {},
+        "input_json": '{"city": "Par',
+    }
+
+
+@pytest.mark.parametrize("in_stream", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "status", "name"),
+    [
+        ("invalid_request_error", 400, "BadRequestError"),
+        ("authentication_error", 401, "AuthenticationError"),
+        ("billing_error", 402, "PaymentRequiredError"),
+        ("permission_error", 403, "PermissionDeniedError"),
+        ("not_found_error", 404, "NotFoundError"),
+        ("request_too_large", 413, "RequestTooLargeError"),
+        ("rate_limit_error", 429, "RateLimitError"),
+        ("api_error", 500, "InternalServerError"),
+        ("timeout_error", 504, "GatewayTimeoutError"),
+        ("overloaded_error", 529, "OverloadedError"),
+    ],
+)
+def test_an_error_in_a_stream_has_the_class_of_the_same_error_as_a_status(
+    kind: str, status: int, name: str, *, in_stream: bool, connect: Callable[..., Client]
+) -> None:
+    body = error_body(kind, "because")
+    reply = stream_of(start(), block_start(), text_delta("Hi"), body) if in_stream else json_answer(f"{status} X", body)
+    with Server(Script(reply)) as server:
+        with pytest.raises(APIError) as caught:
+            connect(server).chat(**ASK)
+    error = caught.value
+    assert type(error).__name__ == name
+    assert (error.type, error.message, error.body, error.request_id) == (kind, "because", body, "req_test")
+    assert error.in_stream is in_stream
+    assert error.status == (200 if in_stream else status)
+    assert (error.partial is not None) is in_stream
+
+
+# 6: retry only before content
+
+
+def test_an_overload_right_after_message_start_is_retried_and_nobody_sees_two_beginnings(
+    connect: Callable[..., Client],
+) -> None:
+    with Server(Script(stream_of(start(), PING, OVERLOADED), whole("fine"))) as server:
+        inbox = Inbox()
+        connect(server, max_retries=1).chat(**ASK, stream=inbox)
+        messages = inbox.until_end()
+    assert isinstance(messages[0], ChatRetrying)
+    assert [message.data["type"] for message in messages[1:-1]].count("message_start") == 1
+    assert isinstance(messages[-1], ChatDone)
+
+
+@pytest.mark.parametrize("ending", [[OVERLOADED], []], ids=["overloaded", "cut"])
+def test_after_content_nothing_is_retried(ending: list[dict[str, Any]], connect: Callable[..., Client]) -> None:
+    script = Script(stream_of(start(), block_start(), *ending), whole("never sent"))
+    with Server(script) as server:
+        inbox = Inbox()
+        client = connect(server, max_retries=5)
+        client.chat(**ASK, stream=inbox)
+        messages = inbox.until_end()
+        client.close()
+    assert isinstance(messages[-1], ChatFailed)
+    assert messages[-1].error.attempts == 1
+    assert len(script.bodies) == 1
+
+
+def test_a_failure_before_any_content_still_keeps_the_message_that_had_begun(connect: Callable[..., Client]) -> None:
+    with Server(Script(stream_of(start(input_tokens=42), OVERLOADED))) as server:
+        with pytest.raises(OverloadedError) as caught:
+            connect(server).chat(**ASK)
+    assert caught.value.partial is not None
+    assert caught.value.partial["usage"]["input_tokens"] == 42
+
+
+def test_retries_end_and_the_error_says_how_many_attempts_there_were(connect: Callable[..., Client]) -> None:
+    script = Script(BUSY, None, BUSY, whole("never sent"))
+    with Server(script) as server:
+        with pytest.raises(OverloadedError) as caught:
+            connect(server, max_retries=2).chat(**ASK)
+    assert caught.value.attempts == 3
+    assert len(script.bodies) == 3
+    assert len(set(script.bodies)) == 1, "the same request each time"
+
+
+def test_a_retry_after_above_the_cap_fails_at_once_with_the_value(connect: Callable[..., Client]) -> None:
+    limited = json_answer("429 Slow down", error_body("rate_limit_error"), {"retry-after": "3600"})
+    with Server(Script(limited)) as server:
+        with pytest.raises(RateLimitError) as caught:
+            connect(server, max_retries=5).chat(**ASK)
+    assert caught.value.retry_after == 3600
+    assert caught.value.attempts == 1
+
+
+def test_the_api_may_forbid_a_retry(connect: Callable[..., Client]) -> None:
+    final = json_answer("529 Overloaded", OVERLOADED, {"x-should-retry": "false"})
+    with Server(Script(final)) as server:
+        with pytest.raises(OverloadedError) as caught:
+            connect(server, max_retries=5).chat(**ASK)
+    assert caught.value.attempts == 1
+
+
+def test_an_error_knows_only_its_own_attempts_request_id(connect: Callable[..., Client]) -> None:
+    with Server(Script(BUSY, None)) as server:
+        with pytest.raises(AnthropixError) as caught:
+            connect(server, max_retries=1).chat(**ASK)
+    assert caught.value.attempts == 2
+    assert caught.value.request_id is None
+
+
+# 8: nobody listens
+
+
+def test_when_the_only_subscriber_dies_the_request_is_cancelled(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        reader = Reader.start(inbox := Inbox())
+        chat = connect(server).chat(**ASK, stream=reader)
+        inbox.until(ChatEvent)
+        reader.stop()
+        wait(chat.actor_stopped)
+        with pytest.raises(CancelledError, match="nobody listens"):
+            chat.result()
+        script.go_on.set()
+
+
+def test_when_a_subscriber_dies_with_its_mailbox_full_the_request_is_cancelled(connect: Callable[..., Client]) -> None:
+    with Server(answering(*["x"] * 200)) as server:
+
+        def die(_: Any) -> None:
+            raise RuntimeError("the subscriber's own fault")
+
+        reader = Reader.start(Inbox(), die, held=True)
+        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        client = connect(server, window=8)
+        chat = client.chat(**ASK, stream=reader)
+        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        gate.set()
+        wait(chat.actor_stopped)
+        with pytest.raises(CancelledError, match="nobody listens"):
+            chat.result()
+        client.close()
+
+
+def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        reader = Reader.start(inbox := Inbox())
+        chat = connect(server).chat(**ASK, stream=reader)
+        inbox.until(ChatEvent)
+        results: list[Any] = []
+        waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
+        waiter.start()
+        until(lambda: chat._record.waiting)
+        reader.stop()
+        until(lambda: not chat._record.followers)
+        script.go_on.set()
+        waiter.join(DEADLINE)
+    assert results[0]["stop_reason"] == "end_turn"
+
+
+def test_one_dead_subscriber_of_two_does_not_end_the_chat(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x", "y"), 3)
+    with Server(script) as server:
+        reader = Reader.start(Inbox())
+        chat = connect(server).chat(**ASK, stream=reader)
+        chat.subscribe(inbox := Inbox())
+        reader.stop()
+        script.go_on.set()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+def test_a_stopped_actor_as_subscriber_is_refused_before_anything_is_sent(connect: Callable[..., Client]) -> None:
+    reader = Reader.start(Inbox())
+    reader.stop()
+    with Server(answering("x")) as server:
+        with pytest.raises(ValueError, match="stream: expected an actor that is alive"):
+            connect(server).chat(**ASK, stream=reader)
+        assert server.connections == 0
+
+
+# The ref
+
+
+def test_a_ref_is_an_actor_ref(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        assert isinstance(chat, pykka.ActorRef)
+        inbox.until_end()
+        wait(chat.actor_stopped)
+        assert not chat.is_alive()
+    assert chat.request_id == "req_test"
+    assert chat.response_headers["content-type"].startswith("text/event-stream")
+
+
+def test_other_messages_to_a_chat_are_logged_as_pykka_does(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        chat.tell("what is this?")
+        script.go_on.set()
+        inbox.until_end()
+        wait(chat.actor_stopped)
+    assert "Unexpected message" in caplog.text
+
+
+def test_result_raises_a_timeout_and_the_chat_goes_on(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(TimeoutError, match="goes on"):
+            chat.result(timeout=0)
+        script.go_on.set()
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+        inbox.until_end()
+
+
+def test_the_result_of_a_cancelled_chat_raises_with_what_had_arrived(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("Hi"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        until(lambda: (chat.snapshot() or {}).get("content", [{}])[0].get("text"))  # type: ignore[union-attr, call-overload]
+        chat.cancel("changed my mind")
+        cancelled = inbox.until_end()[-1]
+        script.go_on.set()
+        with pytest.raises(CancelledError, match="changed my mind") as caught:
+            chat.result()
+    assert isinstance(cancelled, ChatCancelled)
+    assert caught.value.partial == cancelled.partial
+    assert caught.value.partial["content"] == [{"type": "text", "text": "Hi"}]  # type: ignore[index]
+    assert (caught.value.attempts, caught.value.request_id) == (1, "req_test")
+
+
+def test_a_snapshot_is_a_copy_of_your_own(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("Hi", " there"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        assert chat.snapshot() is None or chat.snapshot()
+        until(lambda: len((chat.snapshot() or {"content": []})["content"]) == 1)
+        mine: Any = chat.snapshot()
+        mine["content"][0]["text"] = "spoilt"
+        script.go_on.set()
+        done = inbox.until_end()[-1]
+    assert done.message["content"][0]["text"] == "Hi there"
+
+
+@pytest.mark.parametrize("joins_at", range(1, 9))
+def test_whoever_joins_late_gets_the_state_so_far_and_then_every_event(
+    joins_at: int, connect: Callable[..., Client]
+) -> None:
+    events = answer("one ", "two ", "three ", "four")
+    script = Gated(events, joins_at)
+    with Server(script) as server:
+        early = Inbox()
+        chat = connect(server).chat(**ASK, stream=early)
+        told = 0 if joins_at == 1 else joins_at  # a message_start on its own is held back
+        while len(early.messages) < told:
+            early.next()
+        chat.subscribe(late := Inbox())
+        script.go_on.set()
+        done = early.until_end()[-1]
+        assert late.until_end()[-1] == done
+    rebuilt = Accumulator()
+    for message in late.messages[:-1]:
+        rebuilt.add(message.data)
+    assert rebuilt.snapshot() == done.message
+    assert text_of(late.messages) == "one two three four"
+
+
+def test_joining_at_any_moment_misses_nothing_and_repeats_nothing(connect: Callable[..., Client]) -> None:
+    """Many join while the chat runs at full speed."""
+    texts = [f"{number} " for number in range(1000)]
+    with Server(answering(*texts)) as server:
+        first = Inbox()
+        chat = connect(server).chat(**ASK, stream=first)
+        others = []
+        while not chat._record.over.is_set():
+            chat.subscribe(inbox := Inbox())
+            others.append(inbox)
+            first.queue.get(timeout=DEADLINE)
+        chat.subscribe(inbox := Inbox())
+        others.append(inbox)
+        for inbox in others:
+            inbox.until_end()
+    for inbox in others:
+        assert text_of(inbox.messages) == "".join(texts)
+
+
+def test_whoever_joins_after_the_end_gets_the_answer_and_the_end_at_once(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hel", "lo")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        message = chat.result(DEADLINE)
+        chat.subscribe(late := Inbox())
+        messages = late.until_end()
+    assert text_of(messages) == "Hello"
+    assert messages[-1] == ChatDone(chat, message)
+
+
+def test_a_dead_actor_that_subscribes_is_simply_not_told(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        reader = Reader.start(Inbox())
+        reader.stop()
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        inbox.until(ChatEvent)
+        chat.subscribe(reader)
+        script.go_on.set()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+def test_something_without_tell_cannot_subscribe(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(TypeError, match="subscriber: expected something with a tell method, got list"):
+            chat.subscribe([])  # type: ignore[arg-type]
+        inbox.until_end()
+
+
+def test_whoever_unsubscribes_is_told_nothing_more_not_even_the_end(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x", "y"), 3)
+    with Server(script) as server:
+        leaving, staying = Inbox(), Inbox()
+        chat = connect(server).chat(**ASK, stream=leaving)
+        for _ in range(3):
+            leaving.next()
+        chat.subscribe(staying)
+        chat.unsubscribe(leaving)
+        chat.unsubscribe(leaving)
+        script.go_on.set()
+        assert isinstance(staying.until_end()[-1], ChatDone)
+        wait(chat.actor_stopped)
+    assert leaving.queue.empty()
+
+
+def test_when_the_last_one_unsubscribes_the_chat_is_cancelled(connect: Callable[..., Client]) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        chat.unsubscribe(inbox)
+        with pytest.raises(CancelledError, match="unsubscribed"):
+            chat.result(DEADLINE)
+        script.go_on.set()
+
+
+def test_a_subscriber_may_use_its_chat_from_within_its_handler(connect: Callable[..., Client]) -> None:
+    """Called by the chat's own thread, so that anything that waits for the chat would wait for ever."""
+    results: list[Any] = []
+
+    class Curious(Inbox):
+        def tell(self, message: Any, /) -> None:
+            chat = message.chat
+            results.append(chat.snapshot())
+            if isinstance(message, ChatDone):
+                results.append(chat.result(timeout=DEADLINE))
+                chat.cancel()
+            elif len(results) == 2:
+                chat.subscribe(other)
+            super().tell(message)
+
+    other = Inbox()
+    with Server(answering("x", "y")) as server:
+        inbox = Curious()
+        connect(server).chat(**ASK, stream=inbox)
+        done = inbox.until_end()[-1]
+        assert text_of(other.until_end()) == "xy"
+    assert results[-1] == done.message
+
+
+def test_an_actor_may_stop_its_chat_from_its_handler_while_the_chat_waits_for_it(
+    connect: Callable[..., Client],
+) -> None:
+    stopped: list[Any] = []
+
+    def stop(message: Any) -> None:
+        if isinstance(message, ChatEvent) and not stopped:
+            stopped.append(message.chat.stop(timeout=DEADLINE))
+
+    with Server(answering(*["x"] * 200)) as server:
+        reader = Reader.start(inbox := Inbox(), stop, held=True)
+        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        client = connect(server, window=8)
+        chat = client.chat(**ASK, stream=reader)
+        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        gate.set()
+        inbox.until_end()
+        reader.stop()
+        client.close()
+    assert stopped == [True]
+
+
+def test_a_finished_chat_holds_on_to_nobody(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        inbox.until_end()
+        wait(chat.actor_stopped)
+        until(lambda: chat._actor_weakref() is None or gc.collect() is None)
+        assert chat._record.followers == ()
+
+
+def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        client = connect(server)
+        urns = {client.chat(model="m", messages=HELLO, stream=Inbox()).actor_urn for _ in range(3)}
+        acquire(server.accepted)
+        assert len(urns) == 3
+
+
+def test_send_answer_is_what_the_other_tests_take_it_for(connect: Callable[..., Client]) -> None:
+    with Server(lambda peer: peer.read_request() and send_answer(peer, "a", "b")) as server:
+        assert connect(server).chat(**ASK)["content"] == [{"type": "text", "text": "ab"}]
