@@ -7,8 +7,7 @@
 """
 
 from anthropix_actors._chat import ChatActor, ChatRef
-from anthropix_actors._request import VERSION as __version__
-from anthropix_actors._request import Timeout
+from anthropix_actors._request import Timeout, __version__
 from anthropix_actors.client import Client
 from anthropix_actors.errors import (
     AnthropixError,

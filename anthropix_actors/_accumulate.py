@@ -18,7 +18,7 @@ Source: https://docs.claude.com/en/docs/build-with-claude/streaming, read 2026-1
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anthropix_actors.errors import ProtocolError
 
@@ -99,7 +99,7 @@ class Accumulator:
             ProtocolError: the event belongs to a message or a block that never started, or lacks what its type has.
         """
         try:
-            handler = _HANDLERS.get(event["type"])
+            handler = self._HANDLERS.get(event["type"])
             if handler is not None:
                 handler(self, event)  # type: ignore[arg-type] # an Event is a dict
         except (KeyError, TypeError, AttributeError, ValueError) as exc:
@@ -137,7 +137,8 @@ class Accumulator:
         index = event["index"]
         if not 0 <= index < len(self._blocks):
             raise ProtocolError(f"{event['type']} for block {index}, which never started", body=event)
-        return self._blocks[index]
+        block: _Block = self._blocks[index]
+        return block
 
     def _message_start(self, event: dict[str, Any]) -> None:
         if self._message is not None:
@@ -183,14 +184,13 @@ class Accumulator:
             elif key != "type":
                 message[key] = _copy(value)
 
-
-_HANDLERS: dict[str, Callable[[Accumulator, dict[str, Any]], None]] = {
-    "message_start": Accumulator._message_start,  # noqa: SLF001 - the table of its own methods
-    "content_block_start": Accumulator._content_block_start,  # noqa: SLF001
-    "content_block_delta": Accumulator._content_block_delta,  # noqa: SLF001
-    "content_block_stop": Accumulator._content_block_stop,  # noqa: SLF001
-    "message_delta": Accumulator._message_delta,  # noqa: SLF001
-}
+    _HANDLERS: ClassVar[dict[str, Callable[[Accumulator, dict[str, Any]], None]]] = {
+        "message_start": _message_start,
+        "content_block_start": _content_block_start,
+        "content_block_delta": _content_block_delta,
+        "content_block_stop": _content_block_stop,
+        "message_delta": _message_delta,
+    }
 
 
 def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterator[Any]:

@@ -126,7 +126,7 @@ class _Record:
         """Get the terminal message for what ended the chat."""
         if isinstance(exc, CancelledError):
             self.explained(exc)
-            return ChatCancelled(self.ref, exc.reason, exc.partial)  # type: ignore[arg-type] # a Message is a dict
+            return ChatCancelled(self.ref, exc.reason, exc.partial)
         if not isinstance(exc, AnthropixError):
             _logger.error("a chat ended by an error of its own", exc_info=exc)
             bug = AnthropixError(f"an error in the chat itself: {exc!r}")
@@ -193,8 +193,8 @@ class _Record:
 class ChatRef(pykka.ActorRef["ChatActor"]):
     """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
 
-    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never waits
-    for the network. The ref stays useful after the actor has stopped.
+    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never
+    waits for the network. The ref stays useful after the actor has stopped.
     """
 
     def __init__(self, actor: ChatActor, record: _Record) -> None:
@@ -366,9 +366,10 @@ class ChatActor(pykka.ThreadingActor):
             try:
                 with record.scope.attempt():
                     self._attempt()
-                return
             except APIError as exc:
                 error = exc
+            else:
+                return
             delay = None if self._told else policy.delay(error, attempts=record.attempts, dice=random.random())  # noqa: S311
             if delay is None:
                 raise error

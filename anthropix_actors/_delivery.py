@@ -205,9 +205,8 @@ class _Merged:
 
     def message(self) -> ChatEvent:
         event = self.first.data
-        _, delta_type, key = self.kind
-        delta = {**event["delta"], "type": delta_type, key: "".join(self.pieces)}
-        return ChatEvent(self.first.chat, {**event, "delta": delta})
+        merged: Any = {**event, "delta": {**event["delta"], self.kind[-1]: "".join(self.pieces)}}
+        return ChatEvent(self.first.chat, merged)
 
 
 def _growth(message: Any) -> tuple[tuple[Any, ...], str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from anthropix_actors._shapes import Leaf, ListOf, Shape, StringOr, Tagged, shown, within
+from anthropix_actors._shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, shown, within
 from anthropix_actors.errors import ParameterError, Problem
 
 MAX_MESSAGES = 100_000
@@ -136,7 +136,7 @@ OUTPUT_CONFIG = Shape(
 )
 
 _SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"))
-_SHARED = {
+_SHARED: dict[str, Kind] = {
     "system": _SYSTEM,
     "tools": ListOf(TOOL, "a list of tools"),
     "tool_choice": TOOL_CHOICE,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._retry import RetryPolicy
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"
 
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""
@@ -223,5 +223,5 @@ def default_headers(api_version: str) -> dict[str, Any]:
         "accept-encoding": "identity",
         "anthropic-version": api_version,
         "content-type": "application/json",
-        "user-agent": f"anthropix-actors/{VERSION} Python/{platform.python_version()}",
+        "user-agent": f"anthropix-actors/{__version__} Python/{platform.python_version()}",
     }

@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from anthropix_actors.errors import APIError, CancelledError
 
@@ -134,7 +134,7 @@ class CancelScope:
                 held.close()
 
     @contextlib.contextmanager
-    def attempt(self) -> Iterator[None]:
+    def attempt(self) -> Generator[None]:
         """Run one attempt: whatever it raises after a cancel or an interruption comes out as that.
 
         Raises:

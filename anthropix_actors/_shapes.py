@@ -26,9 +26,11 @@ class Kind(Protocol):
     @property
     def expected(self) -> str:
         """The kind in words: "a string"."""
+        ...
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
         """Find everything wrong with a value."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,11 @@ def events(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -
             yield data
 
 
-class _Blocks(sseclient.SSEClient):  # type: ignore[misc] # sseclient-py has no types
+class _Blocks(sseclient.SSEClient):
     """sseclient-py over blocks that are whole already: it need not look for their ends a second time."""
 
     def _read(self) -> Iterator[bytes]:
-        return iter(self._event_source)
+        return iter(self._event_source)  # type: ignore[attr-defined] # untyped, and of 1.9
 
 
 def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[bytes]:

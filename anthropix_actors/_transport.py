@@ -122,11 +122,11 @@ class _Pool:
                 raise
         return connection
 
-    def _put_conn(self, connection: Any) -> None:
+    def _put_conn(self, conn: Any) -> None:
         scope = running_scope()
         if scope is not None:
             scope.release()
-        super()._put_conn(connection)  # type: ignore[misc]
+        super()._put_conn(conn)  # type: ignore[misc]
 
 
 class _HTTPConnection(_Connection, HTTPConnection):
@@ -138,15 +138,16 @@ class _HTTPSConnection(_Connection, HTTPSConnection):
 
 
 class _HTTPPool(_Pool, HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
+    ConnectionCls: Any = _HTTPConnection
 
 
 class _HTTPSPool(_Pool, HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+    ConnectionCls: Any = _HTTPSConnection
 
 
 _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-_KEEPALIVE = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+_KEEPALIVE: list[Any] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+"""For connections that are silent for long, and requests that should not wait for the answer to their first piece."""
 
 
 class _Adapter(HTTPAdapter):
@@ -208,9 +209,9 @@ class Transport:
         """
         prepared = requests.Request("POST", self.base_url + request.path, headers=dict(request.headers)).prepare()
         # A file, not bytes: then the connect timeout bounds each block of the upload and not all of it.
-        prepared.body = io.BytesIO(request.body)
+        prepared.body = io.BytesIO(request.body)  # type: ignore[assignment] # as a Session would
         prepared.headers["Content-Length"] = str(len(request.body))
-        timeout = (request.timeout.connect, request.timeout.read)
+        timeout: Any = (request.timeout.connect, request.timeout.read)
         try:
             response = self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
         except LIBRARY_ERRORS as exc:
@@ -230,8 +231,10 @@ class Transport:
         """Get the context; made by the first request that needs it, as loading a bundle takes its time."""
         with self._lock:
             if not isinstance(self._verify, ssl.SSLContext):
-                kind = "capath" if Path(self._verify).is_dir() else "cafile"
-                self._verify = ssl.create_default_context(**{kind: self._verify})
+                folder = Path(self._verify).is_dir()
+                self._verify = ssl.create_default_context(
+                    cafile=None if folder else self._verify, capath=self._verify if folder else None
+                )
             return self._verify
 
 
@@ -261,13 +264,13 @@ class Answer:
             APIConnectionError, ProtocolError: it could not be read to its end.
         """
         try:
-            yield from self._decoded_here() if self._chunked else self._decoded_below()
+            yield from self._decoded_below() if self._chunked is None else self._decoded_here(self._chunked)
         except LIBRARY_ERRORS as exc:
             raise fault(exc, self._timeout) from exc
 
-    def _decoded_here(self) -> Iterator[bytes]:
+    def _decoded_here(self, body: ChunkedBody) -> Iterator[bytes]:
         """Read chunks from under http.client, which would take four calls for each."""
-        read1, body = self._raw._fp.fp.read1, self._chunked  # noqa: SLF001
+        read1 = self._raw._fp.fp.read1  # noqa: SLF001
         while not body.complete:
             data = read1(_CHUNK)
             if not data:
@@ -334,7 +337,7 @@ def _proxies_for(base_url: str, proxy: str | None) -> dict[str, str]:
 def _ca_bundle(verify: str | os.PathLike[str] | None) -> str:
     """Get the path of the certificates to trust: the caller's, the environment's as requests reads it, or certifi's."""
     sources = {
-        "verify": verify and os.fspath(verify),
+        "verify": None if verify is None else os.fspath(verify),
         "REQUESTS_CA_BUNDLE": os.environ.get("REQUESTS_CA_BUNDLE"),
         "CURL_CA_BUNDLE": os.environ.get("CURL_CA_BUNDLE"),
     }
@@ -343,7 +346,7 @@ def _ca_bundle(verify: str | os.PathLike[str] | None) -> str:
             if not Path(path).exists():
                 raise ConfigurationError(f"{name}: no such file or folder: {path}")
             return path
-    return requests.certs.where()
+    return requests.utils.DEFAULT_CA_BUNDLE_PATH
 
 
 def fault(exc: BaseException, timeout: Timeout) -> APIError:

@@ -38,6 +38,7 @@ class Watched(Protocol):
 
     def cancel(self, reason: str) -> bool:
         """Cancel it."""
+        ...
 
     def forget(self) -> None:
         """Be over, in a forked child: the thread and the connection belong to the parent."""

@@ -60,8 +60,8 @@ class Client:
         api_key: Your key; by default `ANTHROPIC_API_KEY` of the environment.
         auth_token: A bearer token instead of a key; by default `ANTHROPIC_AUTH_TOKEN`.
         base_url: The API's address without `/v1`; by default `ANTHROPIC_BASE_URL`, or the API's own.
-        api_version: The API's version, a date. From 2026-10-21 on the key travels as a bearer token, and the API refuses
-            `temperature`, `top_p` and `top_k`.
+        api_version: The API's version, a date. From 2026-10-21 on the key travels as a bearer token, and the API
+            refuses `temperature`, `top_p` and `top_k`.
         beta: The name or names of betas to use in every call.
         headers: Headers for every request, over the client's own; None removes one.
         timeout: How patient to be: a `Timeout`, or the seconds a chat may take in all.

@@ -40,6 +40,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from anthropix_actors.types import Message
+
 
 class AnthropixError(Exception):
     """Whatever went wrong in this library; catch this one to catch all.
@@ -50,7 +52,7 @@ class AnthropixError(Exception):
         attempts: How many times the request was sent.
     """
 
-    partial: dict[str, Any] | None = None
+    partial: Message | None = None
     request_id: str | None = None
     attempts: int = 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import CancelledError
-from anthropix_actors.messages import ChatCancelled, ChatEvent, ChatFailed
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,8 @@ class Stream:
     """An answer as an iterable of events, from `Client.chat(..., stream=True)`.
 
     Leaving the loop before its end, by `break`, `return`, an exception or Ctrl-C, cancels the request; so does losing
-    the stream to the garbage collector, unless somebody else follows the chat. Several threads may loop over one stream:
-    each event goes to one of them, and the request is cancelled when the last of them leaves early.
+    the stream to the garbage collector, unless somebody else follows the chat. Several threads may loop over one
+    stream: each event goes to one of them, and the request is cancelled when the last of them leaves early.
 
     Example:
         >>> with client.chat(model="claude-sonnet-5", messages=hello, stream=True) as stream:
@@ -139,3 +139,5 @@ def _raise_unless_done(terminal: Terminal) -> None:
             error = CancelledError(reason)
             error.partial = partial_message
             raise error
+        case ChatDone():
+            pass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+
 from servers import DEADLINE, wait
 
 if TYPE_CHECKING:

@@ -6,17 +6,19 @@ All timeouts are longer than the tests wait, so what ends a chat here is the can
 from __future__ import annotations
 
 import gzip
-import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
 
-from actors import ASK, Inbox, Reader
 from anthropix_actors import ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+
+from actors import ASK, Inbox, Reader
 from servers import (
     DEADLINE,
     Peer,
@@ -173,7 +175,7 @@ def full_backlog() -> Iterator[int]:
     fillers = []
     for _ in range(8):
         filler = socket.socket()
-        filler.setblocking(False)
+        filler.settimeout(0)
         filler.connect_ex(("127.0.0.1", port))
         fillers.append(filler)
     yield port
@@ -373,43 +375,32 @@ def test_a_cancel_that_comes_late_does_not_hit_the_next_request_on_the_same_conn
             send_answer(peer, peer.body.partition(b"tag ")[2][:6].decode())
 
     with Server(echo) as server, Client("k", base_url=server.url, timeout=PATIENT, max_retries=0) as client:
-
-        def worker(number: int) -> None:
-            previous = None
-            for turn in range(25):
-                tag = f"{number:02}{turn:04}"
-                messages: Any = [{"role": "user", "content": f"tag {tag}"}]
-                chat = client.chat(model="m", messages=messages, stream=Inbox())
-                if previous is not None:
-                    previous.cancel()
-                    previous.stop(block=False)
-                if turn % 2:
-                    chat.cancel()
-                else:
-                    assert chat.result(DEADLINE)["content"][0]["text"] == tag  # type: ignore[typeddict-item]
-                previous = chat
-
-        failures: list[BaseException] = []
-
-        def guarded(number: int) -> None:
-            try:
-                worker(number)
-            except BaseException as exc:  # noqa: BLE001
-                failures.append(exc)
-
-        workers = [threading.Thread(target=guarded, args=(number,)) for number in range(8)]
-        for each in workers:
-            each.start()
-        for each in workers:
-            each.join(60)
-    assert not failures
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(partial(ask_and_cancel, client), range(8)))
     assert not server.errors
+
+
+def ask_and_cancel(client: Client, number: int) -> None:
+    """Ask 25 times; cancel every other chat while it runs, and each of them again when the next one runs."""
+    previous = None
+    for turn in range(25):
+        tag = f"{number:02}{turn:04}"
+        messages: Any = [{"role": "user", "content": f"tag {tag}"}]
+        chat = client.chat(model="m", messages=messages, stream=Inbox())
+        if previous is not None:
+            previous.cancel()
+            previous.stop(block=False)
+        if turn % 2:
+            chat.cancel()
+        else:
+            assert chat.result(DEADLINE)["content"] == [{"type": "text", "text": tag}]
+        previous = chat
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open descriptors cannot be counted here")
 def test_cancelled_chats_leave_no_descriptors() -> None:
     def open_descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     def script(peer: Peer) -> None:
         chunked_body(peer)

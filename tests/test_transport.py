@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import zlib
 import socket
 import ssl
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,6 @@ import requests
 import trustme
 import urllib3
 
-from actors import ASK, Inbox
 from anthropix_actors import (
     APIConnectionError,
     APIError,
@@ -31,6 +30,8 @@ from anthropix_actors import (
 )
 from anthropix_actors._request import Timeout as RequestTimeout
 from anthropix_actors._transport import LIBRARY_ERRORS, Transport, fault
+
+from actors import ASK, Inbox
 from servers import (
     PING,
     Peer,
@@ -397,7 +398,7 @@ def test_a_complete_answer_stays_complete_whatever_follows_it(ending: bytes, con
     with Server(script) as server:
         client = connect(server)
         for _ in range(2):
-            assert client.chat(**ASK)["content"][0]["text"] == "whole"  # type: ignore[typeddict-item]
+            assert client.chat(**ASK)["content"][0]["text"] == "whole"
         acquire(server.hung_up)
     assert server.connections == 2
 
@@ -456,7 +457,7 @@ def test_a_proxy_comes_from_the_environment_once(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("http_proxy", proxy.url)
         with Client("k", base_url="http://api.invalid") as client:
             monkeypatch.delenv("http_proxy")
-            assert client.chat(**ASK)["content"][0]["text"] == "through the proxy"  # type: ignore[typeddict-item]
+            assert client.chat(**ASK)["content"][0]["text"] == "through the proxy"
 
 
 def test_no_proxy_and_an_empty_proxy_go_without_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""The Anthropic API on loopback: an offline default, a test kit, and faults on demand.
+
+`Emulator` is the server; what it can answer is in `anthropix_actors.emulator.answers`, and what
+can happen to an answer in `anthropix_actors.emulator.faults`. Needs the extra `emulator`
+(starlette and uvicorn). With pytest, the fixture `anthropix_emulator` is there without any import.
+
+Example:
+    >>> from anthropix_actors.emulator import Drop, Emulator, Status
+    >>> with Emulator() as emulator:
+    ...     emulator.queue(Status(529), Drop(after_events=3), "Third time lucky.")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anthropix_actors.emulator._recordings import recording, recordings
+    from anthropix_actors.emulator.answers import Answer, Raw, Reply, Status, Thinking, ToolCall
+    from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
+    from anthropix_actors.emulator.records import Headers, Request
+    from anthropix_actors.emulator.server import Emulator, serve
+
+__all__ = [
+    "Answer",
+    "Cut",
+    "Drop",
+    "Emulator",
+    "ErrorEvent",
+    "Fault",
+    "Headers",
+    "Pace",
+    "Raw",
+    "Reply",
+    "Request",
+    "Reset",
+    "Stall",
+    "Status",
+    "Thinking",
+    "ToolCall",
+    "recording",
+    "recordings",
+    "serve",
+]
+
+_HOMES = {
+    "answers": ("Answer", "Raw", "Reply", "Status", "Thinking", "ToolCall"),
+    "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
+    "records": ("Headers", "Request"),
+    "server": ("Emulator", "serve"),
+    "_recordings": ("recording", "recordings"),
+}
+
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+_EXTRA = frozenset({"starlette", "uvicorn", "h11"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: pytest imports this package in each of its runs, for the fixture."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as exc:
+        package = (exc.name or "").partition(".")[0]
+        if package not in _EXTRA:
+            raise
+        raise ImportError(f'the emulator needs {package}: pip install "anthropix-actors[emulator]"') from exc

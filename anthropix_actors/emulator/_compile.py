@@ -1,0 +1,139 @@
+"""An answer, for the request it answers → steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from anthropix_actors.emulator import _events, _json
+from anthropix_actors.emulator._default import default_reply
+from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers
+from anthropix_actors.emulator._messages import write
+from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
+from anthropix_actors.emulator.answers import Raw, Reply, Status, unwrap
+from anthropix_actors.emulator.faults import Cut, ErrorEvent
+
+if TYPE_CHECKING:
+    from anthropix_actors.emulator._ids import Ids
+    from anthropix_actors.emulator.answers import Answer
+    from anthropix_actors.emulator.faults import Fault
+    from anthropix_actors.emulator.records import Request
+
+_BODILESS = frozenset({204, 205, 304})
+
+
+class Compiler:
+    """Makes the steps of one answer to one request.
+
+    Args:
+        request: The request that is answered; a chat's body has been checked.
+        headers: What goes with every answer.
+        ids: Where new ids come from.
+    """
+
+    def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids) -> None:
+        """Hold what an answer is made for."""
+        self._request = request
+        self._headers = headers
+        self._ids = ids
+
+    def chat(self, answer: Answer) -> Iterator[Step]:
+        """Get the steps for `POST /v1/messages`.
+
+        Raises:
+            ProtocolError: a recording or events are to be told without a stream, and make no Message.
+            OSError: a recording cannot be read.
+        """
+        said, faults = unwrap(answer)
+        if not self._request.stream:
+            said, faults = _unstreamed(said, faults)
+        return self._faulty(self._said(said), faults)
+
+    def other(self, answer: Answer) -> Iterator[Step]:
+        """Get the steps for any other path: a mapping is a JSON body, and bytes are what `Raw` makes of them."""
+        said, faults = unwrap(answer)
+        match said:
+            case Mapping():
+                steps = self.json(cast("Mapping[str, Any]", said))
+            case bytes():
+                steps = self._raw(Raw(said))
+            case _:  # Raw or Status: `Emulator.queue` takes nothing else
+                steps = self._said(said)
+        return self._faulty(steps, faults)
+
+    def json(self, body: Mapping[str, Any]) -> Iterator[Step]:
+        """Get the steps for a JSON answer."""
+        return self._steps(200, {"content-type": "application/json"}, [_json.encode(body)])
+
+    def _faulty(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
+        # Places are counted in the events of the answer, so cuts come last.
+        for fault in sorted(faults, key=lambda fault: isinstance(fault, Cut)):
+            steps = self._failing(fault, steps) if isinstance(fault, ErrorEvent) else apply(fault, steps)
+        return steps
+
+    def _failing(self, fault: ErrorEvent, steps: Iterator[Step]) -> Iterator[Step]:
+        event = _events.encode(error_body(fault.type, fault.message, self._headers["request-id"]))
+        return interrupt(steps, event, Finish(), events=fault.after_events)
+
+    def _said(self, said: Answer) -> Iterator[Step]:
+        match said:
+            case None | str() | Reply():
+                steps = self._message(self._written(said))
+            case Raw():
+                steps = self._raw(said)
+            case Status():
+                told = _json.encode(status_body(said, self._headers["request-id"]))
+                steps = self._raw(Raw(told, said.status, None, status_headers(said)))
+            case Mapping():
+                steps = self._message(cast("Mapping[str, Any]", said))
+            case bytes() | Path():
+                steps = self._recorded(said if isinstance(said, bytes) else said.read_bytes())
+            case _:
+                steps = self._events(cast("Iterable[Mapping[str, Any]]", said))
+        return steps
+
+    def _written(self, said: str | Reply | None) -> dict[str, Any]:
+        body = self._request.body
+        reply = Reply([said]) if isinstance(said, str) else said or default_reply(body)
+        return write(reply, body, self._ids)
+
+    def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
+        if not self._request.stream:
+            return self.json(message)
+        return self._stream(map(_events.encode, _events.message_events(message)))
+
+    def _recorded(self, recorded: bytes) -> Iterator[Step]:
+        if not self._request.stream:
+            return self._events(_events.decode(recorded))
+        return self._stream(_events.split(recorded))
+
+    def _events(self, told: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
+        if self._request.stream:
+            return self._stream(map(_events.encode, told))
+        body = _events.accumulate(told)
+        if body.get("type") == "error":
+            return self._said(as_status(body["error"]["type"], body["error"].get("message")))
+        return self.json(body)
+
+    def _raw(self, raw: Raw) -> Iterator[Step]:
+        kind = {} if raw.content_type is None else {"content-type": raw.content_type}
+        body = [] if raw.status in _BODILESS else [raw.body]
+        return self._steps(raw.status, {**kind, **raw.headers}, body)
+
+    def _stream(self, pieces: Iterable[bytes]) -> Iterator[Step]:
+        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+        return self._steps(200, headers, pieces)
+
+    def _steps(self, status: int, headers: Mapping[str, str], pieces: Iterable[bytes]) -> Iterator[Step]:
+        yield Head(status, {**self._headers, **headers})
+        yield from pieces
+
+
+def _unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
+    """Turn an `error` event into the status that a request without a stream gets."""
+    failing = [fault for fault in faults if isinstance(fault, ErrorEvent)]
+    others: list[Fault] = [fault for fault in faults if not isinstance(fault, ErrorEvent)]
+    if failing:
+        said = as_status(failing[0].type, failing[0].message)
+    return said, others

@@ -1,0 +1,157 @@
+"""What the emulator answers when nothing is scripted; the rules are in `anthropix_actors.emulator.answers`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._messages import cost
+from anthropix_actors.emulator._schema import fitting
+from anthropix_actors.emulator._tokens import tokens
+from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_QUOTED = 200
+
+_ANSWER = (
+    "{said} This is the emulator of the Anthropic API: no model has read your prompt. Each word of this answer travels "
+    "as an event of its own, just as from the API, so your program sees a stream and not a block of text. Ask for "
+    "tools, for thinking or for JSON, and you will get those too."
+)
+
+_THOUGHTS = "The prompt has {words} words. There is no model here to weigh them, so I will say plainly what I am."
+
+Part = str | Thinking | ToolCall
+
+
+def default_reply(body: Mapping[str, Any]) -> Reply:
+    """Get a plausible reply to a request, the same one every time.
+
+    Example:
+        >>> asked = {"model": "claude-sonnet-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+        >>> default_reply(asked).content, default_reply(asked).stop_reason
+        (['You said: "Hi'], 'max_tokens')
+    """
+    thoughts = _thoughts(body)
+    calls = _calls(body)
+    words, stop = _stopped(_words(body, calls), body.get("stop_sequences") or ())
+    parts: list[Part] = [*thoughts, *([words] if words else []), *calls]
+    kept = _limited(parts, body["max_tokens"])
+    if kept != parts or body["max_tokens"] == 0:
+        return Reply(kept, stop_reason="max_tokens")
+    if stop is not None and not calls:
+        return Reply(kept, stop_reason="stop_sequence", stop_sequence=stop)
+    return Reply(kept)
+
+
+def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
+    thinking = _part(body, "thinking")
+    if thinking.get("type") not in {"enabled", "adaptive"}:
+        return []
+    thought = _THOUGHTS.format(words=len(_prompt(body).split()))
+    if thinking.get("display") == "omitted":
+        return [Thinking("", signature="EpQB" + "A" * 64)]
+    return [Thinking(thought)]
+
+
+def _calls(body: Mapping[str, Any]) -> list[ToolCall]:
+    tools: list[Mapping[str, Any]] = body.get("tools") or []
+    choice = _part(body, "tool_choice")
+    match choice.get("type", "auto"):
+        case "tool":
+            wanted = [tool for tool in tools if tool.get("name") == choice.get("name")]
+        case "any":
+            wanted = tools[:1]
+        case "auto":
+            prompt = "" if _tool_result(body) is not None else _prompt(body)
+            wanted = [tool for tool in tools if _names(prompt, str(tool.get("name", "")))]
+        case _:
+            wanted = []
+    if choice.get("disable_parallel_tool_use"):
+        wanted = wanted[:1]
+    return [ToolCall(str(tool["name"]), fitting(tool.get("input_schema") or {"type": "object"})) for tool in wanted]
+
+
+def _names(prompt: str, name: str) -> bool:
+    return bool(name) and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prompt) is not None
+
+
+def _words(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
+    """Get the text of the reply; empty where a tool was forced."""
+    if calls:
+        named = " and ".join(call.name for call in calls)
+        forced = _part(body, "tool_choice").get("type") in {"any", "tool"}
+        return "" if forced else f"I will use {named}."
+    wanted = _part(_part(body, "output_config"), "format")
+    if wanted.get("type") == "json_schema":
+        return _json.encode(fitting(wanted.get("schema"))).decode()
+    result = _tool_result(body)
+    said = f'You said: "{_clip(_prompt(body))}".' if result is None else f'The tool said: "{_clip(result)}".'
+    text = _ANSWER.format(said=said)
+    last: Mapping[str, Any] = body["messages"][-1] if body["messages"] else dict[str, Any]()
+    if last.get("role") == "assistant" and not _text(last.get("content")).endswith(" "):
+        return " " + text  # it goes on from the words that were put into its mouth
+    return text
+
+
+def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
+    """Cut a text before the first stop sequence in it."""
+    found = [(place, sequence) for sequence in sequences if sequence and (place := text.find(sequence)) >= 0]
+    if not found:
+        return text, None
+    place, sequence = min(found)
+    return text[:place], sequence
+
+
+def _limited(parts: list[Part], limit: int) -> list[Part]:
+    """Keep what fits into `limit` tokens: words may be cut, a tool call is all or nothing."""
+    kept: list[Part] = []
+    for part in parts:
+        if (size := cost(part)) > limit:
+            if limit and isinstance(part, str):
+                kept.append("".join(tokens(part)[:limit]))
+            elif limit and isinstance(part, Thinking):
+                kept.append(Thinking("".join(tokens(part.thinking)[:limit])))
+            return kept
+        kept.append(part)
+        limit -= size
+    return kept
+
+
+def _prompt(body: Mapping[str, Any]) -> str:
+    """Get what the user said last."""
+    said = [message for message in body["messages"] if message.get("role") == "user"]
+    return _text(said[-1].get("content")) if said else ""
+
+
+def _tool_result(body: Mapping[str, Any]) -> str | None:
+    """Get the result of a tool, where the last message has one."""
+    content = body["messages"][-1].get("content") if body["messages"] else None
+    if not is_array(content):
+        return None
+    results = [block for block in _mappings(content) if block.get("type") == "tool_result"]
+    return _text(results[-1].get("content")) if results else None
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    blocks = _mappings(content) if is_array(content) else []
+    return " ".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+
+
+def _part(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Get an object of the request; where it is null or absent, an empty one."""
+    return body.get(key) or dict[str, Any]()
+
+
+def _mappings(content: list[Any]) -> list[dict[str, Any]]:
+    return [block for block in content if is_object(block)]
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."

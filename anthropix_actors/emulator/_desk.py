@@ -1,0 +1,92 @@
+"""What the event loop and the user's threads share: scripted answers, requests, hang-ups. All behind one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from anthropix_actors.emulator.answers import Answer
+    from anthropix_actors.emulator.records import Request
+
+CHAT = "/v1/messages"
+
+
+class Desk:
+    """The emulator's memory. Safe from any thread.
+
+    Args:
+        api_key: The only key that is let in; None lets in any.
+        handler: Gives the answer of a chat for which nothing is scripted.
+    """
+
+    def __init__(self, api_key: str | None, handler: Callable[[Request], Answer] | None) -> None:
+        """Start with nothing noted and nothing scripted."""
+        self.api_key = api_key
+        self._handler = handler
+        self._changed = threading.Condition()
+        self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
+        self._requests: list[Request] = []
+        self._hangups = 0
+        self._closed = False
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far, in order."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def hangups(self) -> int:
+        """How many clients left before the end of their answer."""
+        with self._changed:
+            return self._hangups
+
+    def script(self, path: str, answers: Iterable[Answer]) -> None:
+        """Put answers at the end of a path's queue."""
+        with self._changed:
+            self._scripts[path].extend(answers)
+
+    def take(self, path: str) -> list[Answer]:
+        """Take the next scripted answer of a path: one or none."""
+        with self._changed:
+            script = self._scripts.get(path)
+            return [script.popleft()] if script else []
+
+    def answer(self, request: Request) -> Answer:
+        """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
+        scripted = self.take(request.path)
+        if scripted:
+            return scripted[0]
+        return self._handler(request) if self._handler else None
+
+    def note(self, request: Request) -> None:
+        """Note a request."""
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+
+    def hung_up(self) -> None:
+        """Note that a client left; after `close` it was the emulator who did."""
+        with self._changed:
+            if not self._closed:
+                self._hangups += 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Note no hang-ups from now on."""
+        with self._changed:
+            self._closed = True
+
+    def wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
+        """Wait until a number is as large as `count`.
+
+        Raises:
+            TimeoutError: it is not, after `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: number() >= count, timeout):
+                raise TimeoutError(f"{number()} of {count} {what} after {timeout:g} s")

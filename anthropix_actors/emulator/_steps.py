@@ -1,0 +1,133 @@
+"""An answer as steps: what to send, when to wait, how to end.
+
+Faults are generators around generators, so that an answer may be endless and an event is made when it is sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from anthropix_actors.emulator._tokens import tokens
+from anthropix_actors.emulator.faults import Cut, Drop, Pace, Reset, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Send the status and the headers; always before the first bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Send nothing, or pings, until released."""
+
+    ping_every: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Wait until so many seconds after the head: counted from there, waits do not add up their delays."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """Close the connection, or reset it. Nothing comes after it."""
+
+    reset: bool
+
+
+class Finish:
+    """End the body here, as it should end. Nothing comes after it."""
+
+
+Step: TypeAlias = Head | bytes | Hold | Until | Hangup | Finish
+"""Bytes are one event of a stream, or a whole body."""
+
+
+def apply(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
+    """Put a fault around steps."""
+    match fault:
+        case Drop() | Reset():
+            return interrupt(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
+        case Stall():
+            return interrupt(steps, Hold(fault.ping_every), events=fault.after_events, size=fault.after_bytes)
+        case Pace():
+            return paced(steps, fault.tokens_per_second)
+        case _:
+            return recut(steps, itertools.repeat(fault.every) if fault.every else iter(fault.sizes))
+
+
+def interrupt(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
+    """Put `acts` after so many events or bytes, or before everything; at the end where the answer is shorter.
+
+    Example:
+        >>> list(interrupt(iter([Head(200, {}), b"one", b"two"]), Hold(None), events=1))
+        [Head(status=200, headers={}), b'one', Hold(ping_every=None), b'two']
+    """
+    left = events if events is not None else size
+    while left is not None and (step := next(steps, None)) is not None:
+        if isinstance(step, bytes):
+            if size is not None and len(step) > left:
+                yield step[:left]
+                steps = itertools.chain([step[left:]], steps)
+                break
+            left -= len(step) if events is None else 1
+        yield step
+        if left <= 0 and isinstance(step, Head | bytes):  # what an inner fault put before the head is no place
+            break
+    yield from acts
+    yield from steps
+
+
+def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
+    """Put a wait before each delta: for as long as the tokens so far would have taken a model."""
+    said = 0
+    for step in steps:
+        if isinstance(step, bytes) and b"content_block_delta" in step:
+            said += max(1, len(tokens(_delta(step))))
+            yield Until(said / tokens_per_second)
+        yield step
+
+
+def _delta(event: bytes) -> str:
+    """Get the text of a delta, or of whatever grows; events are paced one at a time, so one delta is enough."""
+    try:
+        delta: dict[str, str] = json.loads(event.partition(b"data: ")[2])["delta"]
+        return next((delta[key] for key in ("text", "thinking", "partial_json") if key in delta), "")
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def recut(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
+    """Cut the bytes anew; where `sizes` end, the rest stays as it was.
+
+    Example:
+        >>> list(recut(iter([b"one", b"two", b"three"]), iter([1, 4])))
+        [b'o', b'netw', b'o', b'three']
+    """
+    size = next(sizes, None)
+    held = bytearray()  # taking bytes off its front costs nothing
+    for step in steps:
+        if isinstance(step, bytes):
+            held += step
+            while size is not None and len(held) >= size:
+                yield bytes(held[:size])
+                del held[:size]
+                size = next(sizes, None)
+        if held and (size is None or not isinstance(step, bytes)):
+            yield bytes(held)
+            held.clear()
+        if not isinstance(step, bytes):
+            yield step
+    if held:
+        yield bytes(held)

@@ -1,0 +1,106 @@
+"""uvicorn in a thread of its own, and stopped at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.applications import Starlette
+
+_STARTING = 10.0
+_ENDING = 1.0
+_KEEP_ALIVE = 600
+
+
+class _Connection(H11Protocol):
+    """A connection that shows its transport to the application, which drops and resets it on demand."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        # asyncio leaves accepted sockets as they are, and Nagle's algorithm holds a small event back for 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    """A server without a clock: uvicorn's looks ten times a second whether it should stop, and takes its time then."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.loop: Future[asyncio.AbstractEventLoop] = Future()
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self.loop.set_result(asyncio.get_running_loop())
+        await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        connections: list[Any] = list(self.server_state.connections)
+        for connection in connections:
+            connection.transport.abort()
+        await asyncio.sleep(0)  # in which the connections are told
+        if tasks := set(self.server_state.tasks):  # they end as soon as they see that theirs has gone
+            await asyncio.wait(tasks, timeout=_ENDING)
+
+
+class ServerThread:
+    """Serves an application until stopped.
+
+    Args:
+        app: The application.
+        listener: A listening socket, which is closed in the end.
+    """
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        """Start, and wait until requests are taken."""
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        self._server = _Server(config)
+        serving = self._server.serve(sockets=[listener])
+        self._thread = threading.Thread(target=asyncio.run, args=(serving,), name="anthropix-emulator", daemon=True)
+        self._thread.start()
+        self._loop = self._server.loop.result(_STARTING)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function in the event loop, soon.
+
+        Raises:
+            RuntimeError: it has stopped.
+        """
+        self._loop.call_soon_threadsafe(function)
+
+    def stop(self, timeout: float) -> None:
+        """Cut all connections and end the thread. Does nothing when it has ended.
+
+        Raises:
+            TimeoutError: the thread is still busy after `timeout` seconds.
+        """
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.call(self._server.stopping.set)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the emulator is still busy after {timeout:g} s: a handler has not returned")

@@ -1,0 +1,220 @@
+"""The emulator: the API on loopback, in a thread of the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from anthropix_actors.emulator._app import application
+from anthropix_actors.emulator._desk import CHAT, Desk
+from anthropix_actors.emulator._thread import ServerThread
+from anthropix_actors.emulator.answers import Raw, Status, unwrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors.emulator.answers import Answer
+    from anthropix_actors.emulator.records import Request
+
+_BACKLOG = 2048
+
+
+class Emulator:
+    """The Anthropic API on loopback: for programs without a key, for tests, and for faults on demand.
+
+    It checks requests as the API does, answers them by plain rules or as scripted (see
+    `anthropix_actors.emulator.answers`), and records them. It serves `POST /v1/messages`,
+    `POST /v1/messages/count_tokens`, `GET /v1/models` and `GET /v1/models/{id}`; any other path can be scripted. All
+    methods are safe from any thread. Use it once: in a `with` block, or between `start` and `stop`.
+
+    Args:
+        host: Where to listen; loopback alone by default.
+        port: The port; 0 takes a free one.
+        api_key: The only key that is let in; by default any will do.
+        handler: Gets each chat's `Request` for which no answer is queued and returns the answer, or None for the
+            default. It is called from the emulator's only thread: while it runs, nothing is served.
+
+    Example:
+        >>> import requests
+        >>> with Emulator() as emulator:
+        ...     emulator.queue("Hello.")
+        ...     answer = requests.post(
+        ...         emulator.url + "/v1/messages",
+        ...         headers={"x-api-key": "any", "anthropic-version": "2023-06-01"},
+        ...         json={"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+        ...         timeout=10,
+        ...     )
+        >>> answer.json()["content"]
+        [{'type': 'text', 'text': 'Hello.'}]
+
+    Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str | None = None,
+        handler: Callable[[Request], Answer] | None = None,
+    ) -> None:
+        """Hold the options; nothing listens before `start`."""
+        self._address = (host, port)
+        self._desk = Desk(api_key, handler)
+        self._released = asyncio.Semaphore(0)
+        self._server: ServerThread | None = None
+        self._stopped = threading.Event()
+
+    def start(self) -> Self:
+        """Listen. Returns when requests are taken.
+
+        Raises:
+            OSError: the address cannot be had.
+            RuntimeError: it has been started before.
+        """
+        if self._server is not None:
+            raise RuntimeError("an emulator is started once")
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._address = (host, listener.getsockname()[1])
+        self._server = ServerThread(application(self._desk, self._released), listener)
+        return self
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Cut all answers and stop. Does nothing when it is not running.
+
+        Raises:
+            TimeoutError: a handler, or an iterable of events, has not returned within `timeout` seconds.
+        """
+        self._desk.close()
+        self._stopped.set()
+        if self._server is not None:
+            self._server.stop(timeout)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The base URL, without `/v1`, as clients want it.
+
+        Raises:
+            RuntimeError: it has not been started.
+        """
+        if self._server is None:
+            raise RuntimeError("the emulator has not been started")
+        host, port = self._address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far, in order, refused ones too."""
+        return self._desk.requests
+
+    @property
+    def hangups(self) -> int:
+        """How many clients closed their connection before the end of their answer."""
+        return self._desk.hangups
+
+    def queue(self, *answers: Answer, path: str = CHAT) -> None:
+        """Put answers at the end of the queue; each good request takes one.
+
+        A request that is refused, for its key or its body, takes none.
+
+        Args:
+            *answers: What to answer; see `anthropix_actors.emulator.answers`.
+            path: Which requests take them. Paths other than `/v1/messages` may be any, and take mappings, `bytes`,
+                `Raw` and `Status`, with or without faults.
+
+        Raises:
+            TypeError: something is no answer, or not one for `path`.
+
+        Example:
+            >>> Emulator().queue("First.", {"id": "msgbatch_1"}, path="/v1/messages/batches")
+            Traceback (most recent call last):
+            ...
+            TypeError: only a chat is answered with 'First.'
+        """
+        for answer in answers:
+            said, _ = unwrap(answer)
+            if path != CHAT and not isinstance(said, Mapping | bytes | Raw | Status):
+                raise TypeError(f"only a chat is answered with {said!r}")
+        self._desk.script(path, answers)
+
+    def release(self, count: int = 1) -> None:
+        """Let stalled answers go on: those that stall now, else the next ones to stall.
+
+        Raises:
+            RuntimeError: it is not running.
+        """
+        if self._server is None:
+            raise RuntimeError("the emulator has not been started")
+        for _ in range(count):
+            self._server.call(self._released.release)
+
+    def wait_for_requests(self, count: int = 1, timeout: float = 10.0) -> list[Request]:
+        """Wait until so many requests have come, in all.
+
+        Returns:
+            All requests so far.
+
+        Raises:
+            TimeoutError: there are fewer after `timeout` seconds.
+        """
+        self._desk.wait(lambda: len(self._desk.requests), count, timeout, "requests")
+        return self._desk.requests
+
+    def wait_for_hangups(self, count: int = 1, timeout: float = 10.0) -> None:
+        """Wait until so many clients have closed their connection before the end of their answer, in all.
+
+        Raises:
+            TimeoutError: there are fewer after `timeout` seconds.
+        """
+        self._desk.wait(lambda: self._desk.hangups, count, timeout, "hang-ups")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until somebody calls `stop`.
+
+        Returns:
+            True when it has stopped, False when `timeout` seconds have passed.
+        """
+        return self._stopped.wait(timeout)
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    started: Callable[[Emulator], None] | None = None,
+) -> None:
+    """Run an emulator until Ctrl-C, or until somebody stops it.
+
+    Args:
+        host: Where to listen.
+        port: The port; 0 takes a free one.
+        api_key: The only key that is let in; by default any will do.
+        started: Called once with the emulator when it takes requests, to print its URL or to queue answers.
+
+    Raises:
+        OSError: the address cannot be had.
+
+    Example:
+        >>> serve(started=Emulator.stop)
+    """
+    with Emulator(host=host, port=port, api_key=api_key) as emulator:
+        if started is not None:
+            started(emulator)
+        try:
+            emulator.wait()
+        except KeyboardInterrupt:
+            return
