@@ -784,3 +784,10 @@ def test_pytest_has_the_fixture(pytester: pytest.Pytester, monkeypatch: pytest.M
             assert anthropix_emulator.url.startswith("http://127.0.0.1:")
     """)
     pytester.runpytest_inprocess("-p", "anthropix_actors.emulator.pytest_plugin").assert_outcomes(passed=1)
+
+
+def test_a_tool_call_alone_is_an_answer(emulator: Emulator) -> None:
+    emulator.queue(ToolCall("weather", {"city": "Bergen"}))
+    said = post(emulator, asked()).json()
+    assert said["stop_reason"] == "tool_use"
+    assert [(block["type"], block["input"]) for block in said["content"]] == [("tool_use", {"city": "Bergen"})]

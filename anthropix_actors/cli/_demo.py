@@ -56,7 +56,7 @@ class Printer(pykka.ThreadingActor):
         match message:
             case ChatEvent(data={"type": "content_block_start", "content_block": {"type": kind}}):
                 self.echo(f"\n[{kind}] ", nl=False)
-            case ChatEvent(data={"type": "content_block_delta", "delta": delta}):
+            case ChatEvent(data={"type": "content_block_delta", "delta": dict(delta)}):
                 self.echo(delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "", nl=False)
                 self.pieces += 1
                 if self.pieces >= _WORDS_BEFORE_CANCEL:

@@ -11,7 +11,7 @@ from anthropix_actors.emulator._default import default_reply
 from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers
 from anthropix_actors.emulator._messages import write
 from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
-from anthropix_actors.emulator.answers import Raw, Reply, Status, unwrap
+from anthropix_actors.emulator.answers import Raw, Reply, Status, ToolCall, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Compiler:
 
     def _said(self, said: Answer) -> Iterator[Step]:
         match said:
-            case None | str() | Reply():
+            case None | str() | ToolCall() | Reply():
                 steps = self._message(self._written(said))
             case Raw():
                 steps = self._raw(said)
@@ -93,9 +93,9 @@ class Compiler:
                 steps = self._events(cast("Iterable[Mapping[str, Any]]", said))
         return steps
 
-    def _written(self, said: str | Reply | None) -> dict[str, Any]:
+    def _written(self, said: str | ToolCall | Reply | None) -> dict[str, Any]:
         body = self._request.body
-        reply = Reply([said]) if isinstance(said, str) else said or default_reply(body)
+        reply = Reply([said]) if isinstance(said, str | ToolCall) else said or default_reply(body)
         return write(reply, body, self._ids)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:

@@ -6,6 +6,7 @@ An answer is plain data. What is said:
 |---|---|
 | `None` | the default: whatever was asked for, by the rules below |
 | `str` | a text |
+| `ToolCall` | a call of that tool |
 | `Reply` | text, thinking and tool calls in any order, with a stop reason and usage |
 | a mapping | that Message, as it is |
 | an iterable of mappings | those events, as they are; taken one at a time, so that it may be endless |
@@ -161,7 +162,7 @@ class Raw:
 
 
 Answer: TypeAlias = (
-    str | bytes | Path | Reply | Status | Raw | Fault | Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
+    str | ToolCall | bytes | Path | Reply | Status | Raw | Fault | Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
 )
 """Whatever the emulator can be told to answer."""
 
@@ -190,7 +191,7 @@ def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, bytes, Path, Reply, Status, Raw, Mapping, Iterable))
+    return value is None or isinstance(value, (str, ToolCall, bytes, Path, Reply, Status, Raw, Mapping, Iterable))
 
 
 def _check_status(status: int) -> None:

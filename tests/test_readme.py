@@ -1,0 +1,60 @@
+"""Every snippet of the README runs, in its order, in one program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import anthropix_actors
+
+if TYPE_CHECKING:
+    from anthropix_actors.emulator import Emulator
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_snippets_run(
+    anthropix_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
+    names: dict[str, Any] = {}
+    for snippet in SNIPPETS:
+        exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own text
+        for name, value in list(names.items()):
+            if name.startswith("test_"):
+                names.pop(name)(anthropix_emulator)
+            if name == "chat":
+                value.actor_stopped.wait(10)
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert "messages[0].content[0].text -> required, and missing" in printed
+    assert "top_k -> expected an integer from 0, got -1" in printed
+    assert len(SNIPPETS) >= 9
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    console = re.search(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert console is not None
+    targets = re.findall(r"^\$ make (\w+)", console[1], re.MULTILINE)
+    assert targets == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text()
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_changelog_begins_with_the_packages_version() -> None:
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == anthropix_actors.__version__
+
+
+def test_every_error_and_message_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Stream|Timeout|Client)`", README))
+    assert named
+    assert [name for name in sorted(named) if not hasattr(anthropix_actors, name)] == ["ValueError"]
