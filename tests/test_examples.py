@@ -1,0 +1,75 @@
+"""Every example runs against the emulator, as its user would run it: as a program of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anthropix_actors.emulator import Pace, Status, recording
+
+from servers import DEADLINE
+
+if TYPE_CHECKING:
+    from anthropix_actors.emulator import Emulator
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(emulator: Emulator, name: str, *arguments: str) -> str:
+    """Run an example to its end, and get what it printed; it prints no errors."""
+    environment = {**os.environ, "ANTHROPIC_API_KEY": "sk-ant-test", "ANTHROPIC_BASE_URL": emulator.url}
+    program = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=6 * DEADLINE, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout
+
+
+def test_the_script_prints_the_answer_as_it_arrives(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue("Rayleigh scattering.")
+    printed = run(anthropix_emulator, "script.py", "Why", "blue?")
+    assert printed.startswith("Rayleigh scattering.\n-- ")
+    assert anthropix_emulator.requests[0].body["messages"][0]["content"] == "Why blue?"
+
+
+def test_the_script_says_what_went_wrong(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Status(401))
+    with pytest.raises(AssertionError, match="authentication_error"):
+        run(anthropix_emulator, "script.py")
+
+
+def test_the_pool_of_workers_answers_every_question(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Status(529, headers={"retry-after-ms": "1"}), Status(400))
+    printed = run(anthropix_emulator, "worker_pool.py")
+    assert printed.count("  ->  ") == 50
+    assert printed.count("failed:") == 1
+    assert printed.count("once more in 0.0 s") == 1
+    assert all(f"worker {number}: " in printed for number in range(1, 5))
+    assert len(anthropix_emulator.requests) == 51
+
+
+def test_the_cancelled_chat_keeps_what_had_arrived(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Pace(recording("actors"), tokens_per_second=20))
+    printed = run(anthropix_emulator, "cancel.py")
+    assert "An actor owns" in printed
+    assert "-- somebody pressed the button: the loop ended" in printed
+    anthropix_emulator.wait_for_hangups(1)
+
+
+def test_the_late_subscriber_has_the_whole_answer(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Pace(recording("actors"), tokens_per_second=400))
+    printed = run(anthropix_emulator, "late_join.py")
+    windows = dict(line.split(": ") for line in printed.splitlines() if " window: " in line)
+    first, second = windows["the first window"], windows["the second window"]
+    assert first.partition(" pieces")[2] == second.partition(" pieces")[2], "they end in the same words"
+    assert int(second.split()[0]) < int(first.split()[0]), "fewer pieces: the first half came as one"
+
+
+def test_no_example_is_without_a_test() -> None:
+    tested = Path(__file__).read_text()
+    assert [path.name for path in sorted(EXAMPLES.glob("*.py")) if f'"{path.name}"' not in tested] == []
