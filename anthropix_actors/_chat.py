@@ -43,7 +43,7 @@ from anthropix_actors.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Request
@@ -165,6 +165,19 @@ class _Record:
         return self.scope.cancel(CancelledError(reason))
 
     # By the sweeper
+
+    def part(self, reason: str) -> Callable[[float], object]:
+        """Cancel; get a function that waits until the followers have heard, for some seconds at most."""
+        followers = self.followers
+        self.cancel(reason)
+
+        def heard(timeout: float) -> None:
+            deadline = time.monotonic() + timeout
+            self.told.wait(timeout)
+            for follower in followers:
+                follower.settle(max(0.0, deadline - time.monotonic()))
+
+        return heard
 
     def sweep(self, now: float) -> None:
         if self.deadline is not None and now >= self.deadline:

@@ -78,25 +78,42 @@ class Delivery:
             _logger.exception("%r failed to take a message and is told nothing more", self.subscriber)
             raise Gone from exc
 
+    def settle(self, timeout: float) -> None:
+        """Wait until it has handled what it was told, for `timeout` seconds at most."""
+
     def is_alive(self) -> bool:
         """Whether it can still be told something. A subscriber says so by an `is_alive()`, if it has one."""
         is_alive = getattr(self.subscriber, "is_alive", None)
         return bool(is_alive()) if callable(is_alive) else True
 
 
-class Mailbox(Delivery):
+class _ToActor(Delivery):
+    """What both kinds of mailbox have in common."""
+
+    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, on_answer: Callable[[], None]) -> None:
+        super().__init__(ref)
+        self._ref = ref
+        self._scope = scope
+        self._prober = _prober(ref, on_answer)
+
+    def settle(self, timeout: float) -> None:
+        with contextlib.suppress(pykka.Timeout, pykka.ActorDeadError):
+            self._ref.ask(_PROBE, timeout=timeout)
+
+    def _probe(self) -> None:
+        self._prober.ask(_PROBE, block=False)
+
+
+class Mailbox(_ToActor):
     """Messages to an actor, at most `window` of them not yet handled."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Measure with four probes per window: one would wait for an empty mailbox."""
-        super().__init__(ref)
-        self._ref = ref
-        self._scope = scope
+        super().__init__(ref, scope, self._answered)
         self._every = max(1, window // _PROBES_PER_WINDOW)
         self._allowed = max(0, window // self._every - 1)  # unanswered probes
         self._unprobed = 0
         self._unanswered = 0
-        self._prober = _prober(ref, self._answered)
 
     def tell(self, message: ChatMessage) -> None:
         """Tell it; after each quarter of the window, wait until it is less than a window behind."""
@@ -106,7 +123,7 @@ class Mailbox(Delivery):
             self._unprobed = 0
             with self._scope.changed:
                 self._unanswered += 1
-            self._prober.ask(_PROBE, block=False)
+            self._probe()
             if self._unanswered > self._allowed:
                 self._scope.wait(self._has_room)
 
@@ -120,7 +137,7 @@ class Mailbox(Delivery):
             self._scope.notify()
 
 
-class CoalescingMailbox(Delivery):
+class CoalescingMailbox(_ToActor):
     """Messages to an actor that is told more only when it has handled what it was told; meanwhile, deltas merge.
 
     For those who repaint: a slow subscriber gets few large deltas instead of many small ones, and loses nothing.
@@ -128,15 +145,12 @@ class CoalescingMailbox(Delivery):
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
-        super().__init__(ref)
-        self._ref = ref
-        self._scope = scope
+        super().__init__(ref, scope, self._answered)
         self._window = window
         self._lock = threading.RLock()  # a dead actor answers a probe at once, in the thread that asks
         self._busy = False
         self._kept: collections.deque[ChatMessage | _Merged] = collections.deque()
         self._chars = 0
-        self._prober = _prober(ref, self._answered)
 
     def tell(self, message: ChatMessage) -> None:
         """Tell it, or keep it for later; wait while there is too much to keep."""
@@ -159,7 +173,7 @@ class CoalescingMailbox(Delivery):
         for message in messages:
             super().tell_last(message)
         self._busy = True
-        self._prober.ask(_PROBE, block=False)
+        self._probe()
 
     def _keep(self, message: ChatMessage) -> None:
         kind, piece = _growth(message)

@@ -31,13 +31,11 @@ EXIT_PATIENCE = 1.0
 class Watched(Protocol):
     """A chat, seen by the sweeper."""
 
-    told: threading.Event
-
     def sweep(self, now: float) -> None:
         """Cancel what took too long, or what nobody listens to."""
 
-    def cancel(self, reason: str) -> bool:
-        """Cancel it."""
+    def part(self, reason: str) -> Callable[[float], object]:
+        """Cancel it; get a function that waits, for some seconds at most, until its subscribers have heard."""
         ...
 
     def forget(self) -> None:
@@ -82,14 +80,13 @@ class Sweeper:
         self._posted.put(action)
 
     def cancel_all(self, reason: str, *, patience: float) -> None:
-        """Cancel every chat, and wait until their subscribers know, for `patience` seconds at most."""
+        """Cancel every chat, and wait until their subscribers have heard, for `patience` seconds at most."""
         with self._lock:
             watched = list(self._watched)
-        for chat in watched:
-            chat.cancel(reason)
+        partings = [chat.part(reason) for chat in watched]
         deadline = time.monotonic() + patience
-        for chat in watched:
-            chat.told.wait(max(0.0, deadline - time.monotonic()))
+        for wait in partings:
+            wait(max(0.0, deadline - time.monotonic()))
 
     def forget(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""

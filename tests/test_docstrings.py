@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import anthropix_actors
-from actors import HELLO, Inbox
 from anthropix_actors import Client
+
+from actors import HELLO, Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 import anthropix_actors
 
 if TYPE_CHECKING:
+    import pytest
+
     from anthropix_actors.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def test_the_snippets_run(
     monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
     names: dict[str, Any] = {}
     for snippet in SNIPPETS:
-        exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own text
+        exec(compile(snippet, "README.md", "exec"), names)
         for name, value in list(names.items()):
             if name.startswith("test_"):
                 names.pop(name)(anthropix_emulator)

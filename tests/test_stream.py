@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import ASK, Inbox
 from anthropix_actors import (
     CancelledError,
     ChatDone,
@@ -18,6 +17,8 @@ from anthropix_actors import (
     Stream,
     TruncatedError,
 )
+
+from actors import ASK, Inbox
 from servers import (
     DEADLINE,
     Peer,

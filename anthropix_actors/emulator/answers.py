@@ -162,7 +162,17 @@ class Raw:
 
 
 Answer: TypeAlias = (
-    str | ToolCall | bytes | Path | Reply | Status | Raw | Fault | Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
+    str
+    | ToolCall
+    | bytes
+    | Path
+    | Reply
+    | Status
+    | Raw
+    | Fault
+    | Mapping[str, Any]
+    | Iterable[Mapping[str, Any]]
+    | None
 )
 """Whatever the emulator can be told to answer."""
 

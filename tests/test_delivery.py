@@ -1,0 +1,369 @@
+"""Flow control: how far a subscriber may be behind, and what happens then."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
+from anthropix_actors._delivery import (
+    COALESCED_CHARS,
+    Channel,
+    CoalescingMailbox,
+    Delivery,
+    Gone,
+    Mailbox,
+    delivery_to,
+)
+from anthropix_actors._scope import CancelScope
+
+from actors import ASK, Inbox, Reader, text_of
+from servers import (
+    DEADLINE,
+    Peer,
+    Server,
+    answer,
+    answering,
+    block_start,
+    block_stop,
+    chunks,
+    head,
+    start,
+    text_delta,
+    until,
+    wait,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHAT: Any = object()
+DONE = ChatDone(CHAT, {})  # type: ignore[typeddict-item]
+
+
+def event(text: str = "x", index: int = 0) -> ChatEvent:
+    return ChatEvent(CHAT, text_delta(text, index))  # type: ignore[arg-type]
+
+
+def handled(ref: pykka.ActorRef[Any]) -> None:
+    """Wait until an actor has handled all it was told so far: a mailbox is first in, first out."""
+    ref.ask(pykka.messages.ProxyGetAttr(attr_path=("actor_urn",)), timeout=DEADLINE)
+
+
+class Held:
+    """An actor that handles nothing until it is let, and a thread that tells it as much as it can."""
+
+    def __init__(self, kind: type[Mailbox | CoalescingMailbox], window: int) -> None:
+        self.inbox = Inbox()
+        self.ref = Reader.start(self.inbox, held=True)
+        self.gate = self.ref._actor_weakref().gate  # type: ignore[union-attr]
+        self.scope = CancelScope()
+        self.delivery = kind(self.ref, self.scope, window)
+        self.told = 0
+        self.stopped_by: BaseException | None = None
+
+    def tell_all(self, messages: list[Any]) -> threading.Thread:
+        def run() -> None:
+            try:
+                for message in messages:
+                    self.delivery.tell(message)
+                    self.told += 1
+            except (Gone, Exception) as exc:  # noqa: BLE001
+                self.stopped_by = exc
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def wait_until_full(self) -> None:
+        until(lambda: self.scope.changed._waiters)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 8, 100, 256])
+def test_an_actor_is_never_more_than_a_window_behind(window: int) -> None:
+    held = Held(Mailbox, window)
+    telling = held.tell_all([event(str(number)) for number in range(3 * window)])
+    held.wait_until_full()
+    assert held.ref.actor_inbox.empty() is False
+    waiting = held.told + 1  # the one whose `tell` has not returned is in the mailbox, too
+    assert waiting <= window
+    held.gate.set()
+    telling.join(DEADLINE)
+    handled(held.ref)
+    assert held.told == held.inbox.queue.qsize() == 3 * window
+    held.ref.stop()
+
+
+def test_messages_are_handled_in_the_order_they_were_told() -> None:
+    held = Held(Mailbox, 4)
+    held.gate.set()
+    messages = [event(str(number)) for number in range(100)]
+    held.tell_all(messages).join(DEADLINE)
+    handled(held.ref)
+    assert [held.inbox.next() for _ in messages] == messages
+    held.ref.stop()
+
+
+def test_a_probe_is_not_seen_by_the_actor() -> None:
+    held = Held(Mailbox, 1)
+    held.gate.set()
+    held.tell_all([event(), event()]).join(DEADLINE)
+    handled(held.ref)
+    assert held.inbox.queue.qsize() == 2
+    held.ref.stop()
+
+
+@pytest.mark.parametrize("kind", [Mailbox, CoalescingMailbox])
+def test_the_wait_for_an_actor_ends_when_it_dies(kind: type[Mailbox | CoalescingMailbox]) -> None:
+    held = Held(kind, 4)
+    odd: Any = {"type": "odd"}
+    telling = held.tell_all([ChatEvent(CHAT, odd)] * 100)
+    held.wait_until_full()
+    held.ref.stop(block=False)
+    held.gate.set()
+    telling.join(DEADLINE)
+    assert not telling.is_alive()
+    with pytest.raises(Gone):
+        held.delivery.tell(event())
+    assert not held.delivery.is_alive()
+
+
+@pytest.mark.parametrize("kind", [Mailbox, CoalescingMailbox])
+def test_the_last_message_does_not_wait_for_room(kind: type[Mailbox | CoalescingMailbox]) -> None:
+    held = Held(kind, 4)
+    odd: Any = {"type": "odd"}
+    telling = held.tell_all([ChatEvent(CHAT, odd)] * 100)
+    held.wait_until_full()
+    held.delivery.tell_last(DONE)
+    held.gate.set()
+    telling.join(DEADLINE)
+    held.ref.stop()
+
+
+def test_a_subscriber_that_is_no_actor_paces_the_chat_by_returning(connect: Callable[..., Client]) -> None:
+    release = threading.Semaphore(0)
+
+    class Slow(Inbox):
+        def tell(self, message: Any, /) -> None:
+            assert release.acquire(timeout=DEADLINE)
+            super().tell(message)
+
+    with Server(answering("a", "b")) as server:
+        inbox = Slow()
+        connect(server).chat(**ASK, stream=inbox)
+        for _ in range(8):
+            release.release()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+def test_a_subscriber_may_say_that_it_is_no_longer_alive(connect: Callable[..., Client]) -> None:
+    class Mortal(Inbox):
+        alive = True
+
+        def is_alive(self) -> bool:
+            return self.alive
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("x")[:3]))
+        peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        inbox = Mortal()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        inbox.until(ChatEvent)
+        inbox.alive = False
+        wait(chat.actor_stopped)
+        assert isinstance(chat._record.terminal, ChatCancelled)
+
+
+def test_a_delivery_fits_its_subscriber() -> None:
+    scope = CancelScope()
+    ref = Reader.start(Inbox())
+    assert type(delivery_to(ref, scope, window=8, coalesce=False)) is Mailbox
+    assert type(delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
+    assert type(delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
+    ref.stop()
+
+
+# coalesce
+
+
+def test_a_slow_actor_gets_merged_deltas_and_loses_nothing() -> None:
+    held = Held(CoalescingMailbox, 64)
+    told: list[Any] = [
+        ChatEvent(CHAT, start()),  # type: ignore[arg-type]
+        *[event(str(number)) for number in range(50)],
+        ChatEvent(CHAT, block_stop()),  # type: ignore[arg-type]
+        event("a", 1),
+        event("b", 1),
+        event("c", 2),
+        ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")),
+    ]
+    held.tell_all(told).join(DEADLINE)
+    assert held.told == len(told)
+    held.delivery.tell_last(DONE)
+    held.gate.set()
+    handled(held.ref)
+    messages = held.inbox.until_end()
+    assert text_of(messages) == "".join(map(str, range(50))) + "abc"
+    assert len(messages) == 7
+    assert messages[1].data == text_delta("".join(map(str, range(50))))
+    assert messages[3].data == text_delta("ab", 1)
+    held.ref.stop()
+
+
+def test_a_fast_actor_gets_every_delta_for_itself() -> None:
+    held = Held(CoalescingMailbox, 64)
+    held.gate.set()
+    for number in range(20):
+        held.delivery.tell(event(str(number)))
+        handled(held.ref)
+    assert held.inbox.queue.qsize() == 20
+    held.ref.stop()
+
+
+def test_what_was_kept_is_told_as_soon_as_the_actor_is_free_again() -> None:
+    held = Held(CoalescingMailbox, 64)
+    for text in ("one ", "two ", "three"):
+        held.delivery.tell(event(text))
+    held.gate.set()
+    assert held.inbox.next().data == text_delta("one ")
+    assert held.inbox.next().data == text_delta("two three")
+    held.ref.stop()
+
+
+def test_thinking_and_tool_input_merge_too_and_never_with_text() -> None:
+    def delta(kind: str, key: str, piece: str) -> ChatEvent:
+        data: Any = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, key: piece}}
+        return ChatEvent(CHAT, data)
+
+    held = Held(CoalescingMailbox, 64)
+    held.delivery.tell(event("first"))
+    for piece in ("a", "b"):
+        held.delivery.tell(delta("thinking_delta", "thinking", piece))
+    for piece in ("c", "d"):
+        held.delivery.tell(delta("input_json_delta", "partial_json", piece))
+    held.delivery.tell(delta("signature_delta", "signature", "e"))
+    held.delivery.tell(delta("signature_delta", "signature", "f"))
+    held.gate.set()
+    deltas = [held.inbox.next().data["delta"] for _ in range(5)]
+    assert deltas[1:] == [
+        {"type": "thinking_delta", "thinking": "ab"},
+        {"type": "input_json_delta", "partial_json": "cd"},
+        {"type": "signature_delta", "signature": "e"},
+        {"type": "signature_delta", "signature": "f"},
+    ]
+    held.ref.stop()
+
+
+def test_the_text_that_waits_for_a_slow_actor_is_bounded() -> None:
+    held = Held(CoalescingMailbox, 64)
+    telling = held.tell_all([event("x" * 1000)] * 1000)
+    held.wait_until_full()
+    assert held.told * 1000 <= COALESCED_CHARS + 2000
+    held.gate.set()
+    telling.join(DEADLINE)
+    assert held.told == 1000
+    held.ref.stop()
+
+
+def test_a_dead_actor_does_not_hold_up_a_coalescing_chat() -> None:
+    held = Held(CoalescingMailbox, 64)
+    held.gate.set()
+    held.ref.stop()
+    with pytest.raises(Gone):
+        held.delivery.tell(event())
+
+
+def test_coalescing_works_from_end_to_end(connect: Callable[..., Client]) -> None:
+    texts = [f"{number} " for number in range(2000)]
+    with Server(answering(*texts)) as server:
+        inbox = Inbox()
+        reader = Reader.start(inbox, held=True)
+        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
+        wait(chat._record.over)
+        gate.set()
+        messages = inbox.until_end()
+        reader.stop()
+    assert text_of(messages) == "".join(texts)
+    assert len(messages) < 50
+    assert isinstance(messages[-1], ChatDone)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("text"), st.integers(0, 2), st.text(max_size=3)),
+            st.tuples(st.just("other"), st.integers(0, 2), st.just("")),
+            st.tuples(st.just("let"), st.just(0), st.just("")),
+        ),
+        max_size=30,
+    )
+)
+def test_merging_keeps_every_character_in_its_place(steps: list[tuple[str, int, str]]) -> None:
+    """Whatever is told, and whenever the actor is free: the text and the order of all else are the same."""
+    inbox = Inbox()
+    allowed = threading.Semaphore(0)
+    reader = Reader.start(inbox, lambda _: allowed.acquire(timeout=DEADLINE))
+    delivery = CoalescingMailbox(reader, CancelScope(), 1000)
+    told: list[Any] = []
+    for kind, index, text in steps:
+        if kind == "let":
+            allowed.release()
+            continue
+        message = event(text, index) if kind == "text" else ChatEvent(CHAT, block_start(index))  # type: ignore[arg-type]
+        told.append(message)
+        delivery.tell(message)
+    delivery.tell_last(DONE)
+    for _ in range(len(told) + 1):
+        allowed.release()
+    got = inbox.until_end()[:-1]
+    reader.stop()
+    assert squeezed(got) == squeezed(told)
+
+
+def squeezed(messages: list[Any]) -> list[Any]:
+    """Merge all neighbouring text: what is equal then differs in nothing but where it was cut."""
+    result: list[Any] = []
+    for message in messages:
+        data = message.data
+        if data["type"] == "content_block_delta" and result and result[-1][0] == ("text", data["index"]):
+            result[-1][1] += data["delta"]["text"]
+        elif data["type"] == "content_block_delta":
+            result.append([("text", data["index"]), data["delta"]["text"]])
+        else:
+            result.append([("other", data["index"]), ""])
+    return result
+
+
+# the channel of an iterator
+
+
+def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
+    channel = Channel(CancelScope(), 4)
+    channel.tell(event())
+    channel.tell(ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")))
+    channel.tell_last(DONE)
+    channel.close(ChatFailed(CHAT, TruncatedError("later")))
+    assert [channel.get(), channel.get(), channel.get()] == [event(), DONE, DONE]
+    assert not channel.is_alive()
+
+
+def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
+    scope = CancelScope()
+    channel = Channel(scope, 4)
+    putting = threading.Thread(target=lambda: [channel.tell(event()) for _ in range(6)])
+    putting.start()
+    until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+    assert channel._queue.qsize() == 4
+    for _ in range(6):
+        channel.get()
+    putting.join(DEADLINE)
+    assert not putting.is_alive()

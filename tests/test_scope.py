@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anthropix_actors import APIConnectionError, CancelledError, StalledError
+from anthropix_actors._scope import CancelScope, running_scope
+
+from servers import DEADLINE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STOP = CancelledError("stop")
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_the_first_cancel_wins_and_says_so() -> None:
+    scope = CancelScope()
+    scope.check()
+    assert scope.cancel(STOP) is True
+    assert scope.cancel(CancelledError("late")) is False
+    assert scope.cause is STOP
+    with pytest.raises(CancelledError, match="stop"):
+        scope.check()
+
+
+def test_after_the_finish_a_cancel_changes_nothing() -> None:
+    scope = CancelScope()
+    scope.finish()
+    assert scope.cancel(STOP) is False
+    scope.check()
+
+
+def test_a_finish_after_a_cancel_raises() -> None:
+    scope = CancelScope()
+    scope.cancel(STOP)
+    with pytest.raises(CancelledError):
+        scope.finish()
+    assert not scope.finished
+
+
+def test_a_cancel_wakes_a_blocked_read(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    scope = CancelScope()
+    scope.bind(ours)
+    threading.Thread(target=scope.cancel, args=(STOP,)).start()
+    assert ours.recv(1) == b""
+    scope.release()
+
+
+def test_a_socket_bound_after_a_cancel_is_shut_down_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    scope = CancelScope()
+    scope.cancel(STOP)
+    with pytest.raises(CancelledError):
+        scope.bind(ours)
+    assert theirs.recv(1) == b""
+    scope.release()
+
+
+def test_what_was_released_is_not_touched_by_a_late_cancel(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    scope = CancelScope()
+    scope.bind(ours)
+    scope.release()
+    scope.cancel(STOP)
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x"
+
+
+def test_binding_another_socket_releases_the_one_before() -> None:
+    first, second = socket.socketpair()
+    scope = CancelScope()
+    with first, second:
+        scope.bind(first)
+        scope.bind(second)
+        scope.release()
+    gc.collect()  # a duplicate that was left open would warn
+
+
+def test_what_is_left_to_read_after_the_finish_is_abandoned_by_a_cancel(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, _ = pair
+    scope = CancelScope()
+    scope.bind(ours)
+    scope.finish()
+    assert scope.cancel(STOP) is False
+    assert ours.recv(1) == b""
+    scope.release()
+
+
+def test_a_wait_ends_when_it_is_ready_or_its_time_is_up() -> None:
+    scope = CancelScope()
+    ready = threading.Event()
+
+    def make_ready() -> None:
+        until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+        ready.set()
+        scope.notify()
+
+    threading.Thread(target=make_ready).start()
+    assert scope.wait(ready.is_set, DEADLINE) is True
+    assert scope.wait(lambda: False, 0) is False
+
+
+def test_a_cancel_ends_a_wait_and_a_sleep() -> None:
+    scope = CancelScope()
+
+    def cancel() -> None:
+        until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+        scope.cancel(STOP)
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(CancelledError):
+        scope.sleep(2 * DEADLINE)
+    with pytest.raises(CancelledError):
+        scope.wait(lambda: True)
+
+
+def test_an_attempt_names_the_scope_of_its_thread_and_lets_go_of_everything(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    scope, outer = CancelScope(), CancelScope()
+    with outer.attempt():
+        with scope.attempt():
+            assert running_scope() is scope
+            assert scope.idle_since is not None
+            scope.bind(ours)
+        assert running_scope() is outer
+    assert running_scope() is None
+    assert scope.idle_since is None
+    scope.cancel(STOP)
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x"
+
+
+def test_an_error_after_a_cancel_comes_out_as_the_cancel() -> None:
+    scope = CancelScope()
+    with pytest.raises(CancelledError) as caught, scope.attempt():
+        scope.cancel(STOP)
+        raise ConnectionResetError
+    assert caught.value is STOP
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+    with pytest.raises(CancelledError), scope.attempt():
+        pytest.fail("no attempt begins after a cancel")
+
+
+def test_an_error_of_the_attempt_itself_comes_out_as_it_is() -> None:
+    scope = CancelScope()
+    with pytest.raises(ConnectionResetError), scope.attempt():
+        raise ConnectionResetError
+
+
+def test_an_interruption_ends_one_attempt_and_allows_the_next(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    scope = CancelScope()
+    stalled = StalledError("nothing came")
+    with pytest.raises(StalledError) as caught, scope.attempt():
+        scope.bind(ours)
+        scope.interrupt(stalled)
+        scope.interrupt(StalledError("again"))
+        assert ours.recv(1) == b""
+        raise APIConnectionError("the end")
+    assert caught.value is stalled
+    with scope.attempt():
+        scope.check()
+    with pytest.raises(APIConnectionError, match="another"), scope.attempt():
+        raise APIConnectionError("another")
+
+
+def test_an_interruption_without_a_connection_does_nothing() -> None:
+    scope = CancelScope()
+    scope.interrupt(StalledError("nothing came"))
+    with scope.attempt():
+        pass
+
+
+def test_forgetting_cancels_without_a_shutdown_even_while_the_lock_is_held(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    scope = CancelScope()
+    scope.bind(ours)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with scope.changed:
+            held.set()
+            done.wait(DEADLINE)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(DEADLINE)
+    scope.forget(STOP)
+    done.set()
+    holder.join(DEADLINE)
+    theirs.sendall(b"x")
+    assert ours.recv(1) == b"x"
+    assert scope.cause is STOP
+
+
+def test_a_cancel_from_within_a_cancel_of_the_same_thread_does_not_hang() -> None:
+    """As when a signal handler cancels what the thread is just about to bind."""
+    scope = CancelScope()
+    with scope.changed:
+        assert scope.cancel(STOP)

@@ -1,0 +1,229 @@
+"""The sweeper, the interpreter's exit, and fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anthropix_actors._watch import SWEEPER, Sweeper
+
+from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Watched:
+    """A chat, as the sweeper sees one."""
+
+    def __init__(self) -> None:
+        self.swept = threading.Event()
+        self.reasons: list[str] = []
+        self.patience: list[float] = []
+        self.forgotten = 0
+
+    def sweep(self, now: float) -> None:
+        assert now <= time.monotonic()
+        self.swept.set()
+
+    def part(self, reason: str) -> Callable[[float], object]:
+        self.reasons.append(reason)
+        return self.patience.append
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def test_the_sweeper_looks_again_and_again_and_its_thread_ends_with_the_last_chat() -> None:
+    sweeper, first, second = Sweeper(), Watched(), Watched()
+    sweeper.watch(first)
+    sweeper.watch(second)
+    thread = sweeper._thread
+    assert thread is not None
+    for _ in range(2):
+        wait(first.swept)
+        first.swept.clear()
+    sweeper.unwatch(first)
+    assert thread.is_alive()
+    sweeper.unwatch(second)
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    sweeper.watch(first)
+    wait(first.swept)
+    sweeper.unwatch(first)
+
+
+def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
+    sweeper, chat = Sweeper(), Watched()
+    done: list[str] = []
+    posted = threading.Event()
+    sweeper.watch(chat)
+    sweeper.post(lambda: (done.append(threading.current_thread().name), posted.set()))
+    wait(posted)
+    sweeper.unwatch(chat)
+    assert done == ["anthropix-sweeper"]
+
+
+def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
+    sweeper, chats = Sweeper(), [Watched(), Watched(), Watched()]
+    for chat in chats:
+        sweeper.watch(chat)
+    sweeper.cancel_all("the end", patience=0.5)
+    for chat in chats:
+        assert chat.reasons == ["the end"]
+        assert 0 <= chat.patience[0] <= 0.5
+        sweeper.unwatch(chat)
+
+
+def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
+    sweeper, chat = Sweeper(), Watched()
+    sweeper.watch(chat)
+    keeper = Watched()
+    sweeper.forgetful.add(keeper)
+    thread = sweeper._thread
+    with sweeper._lock:
+        sweeper.forget()
+    assert chat.forgotten == keeper.forgotten == 1
+    assert sweeper._thread is None
+    assert sweeper._watched == set()
+    assert list(sweeper.forgetful) == [keeper]
+    assert thread is not None
+    thread.join(DEADLINE)  # it sees that there is nothing to watch
+
+
+def stalling(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(head(), chunks(answer("Hi")[:3]))
+    peer.wait_for_hang_up()
+
+
+PREFACE = """
+import os, pykka, sys, threading, time
+from anthropix_actors import ChatCancelled, ChatEvent, Client
+
+class Printer(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def on_receive(self, message):
+        if isinstance(message, ChatEvent):
+            started.set()
+        elif isinstance(message, ChatCancelled):
+            print("told:", message.reason, flush=True)
+
+started = threading.Event()
+client = Client("k", base_url=sys.argv[1], proxy="")
+ask = dict(model="m", messages=[{"role": "user", "content": "Hi"}])
+"""
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.Popen[str]]:
+    def start(server: Server, text: str) -> subprocess.Popen[str]:
+        source = PREFACE + textwrap.dedent(text)
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", source, server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_when_the_main_thread_ends_chats_are_cancelled_and_the_process_exits(
+    program: Callable[..., subprocess.Popen[str]],
+) -> None:
+    with Server(stalling) as server:
+        running = program(server, "client.chat(**ask, stream=Printer.start()); started.wait(10)")
+        out, err = running.communicate(timeout=DEADLINE)
+        acquire(server.hung_up)
+    assert (out, err, running.returncode) == ("told: the interpreter exits\n", "", 0)
+
+
+def test_ctrl_c_in_a_loop_over_a_stream_ends_the_process_at_once(program: Callable[..., subprocess.Popen[str]]) -> None:
+    with Server(stalling) as server:
+        running = program(
+            server,
+            """
+            for event in client.chat(**ask, stream=True):
+                print(event["type"], flush=True)
+            """,
+        )
+        assert running.stdout is not None
+        for _ in range(3):
+            running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=DEADLINE)
+        acquire(server.hung_up)
+    assert "KeyboardInterrupt" in err
+    assert running.returncode == -signal.SIGINT
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_leaves_its_parents_chats_alone_and_can_have_its_own(
+    program: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """The parent's first chat waits in mid-answer; its second has left an idle connection, which the child inherits."""
+    forked = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"slow" in peer.body:
+                peer.send(head(), chunks(answer("slow", " end")[:3]))
+                wait(forked)
+                peer.send(chunks(answer("slow", " end")[3:]), b"0\r\n\r\n")
+            elif b"child" in peer.body:
+                send_answer(peer, "child's")
+                forked.set()
+            else:
+                send_answer(peer, "parent's")
+
+    with Server(script) as server:
+        running = program(
+            server,
+            """
+            def say(text):
+                return client.chat(model="m", messages=[{"role": "user", "content": text}])["content"][0]["text"]
+
+            slow = client.chat(model="m", messages=[{"role": "user", "content": "slow"}], stream=Printer.start())
+            started.wait(10)
+            print(say("quick"), flush=True)
+            import warnings
+            warnings.simplefilter("ignore")  # Python warns of any fork while threads run
+            if (pid := os.fork()) == 0:
+                try:
+                    slow.result()
+                except Exception as error:
+                    print(error, slow.is_alive(), flush=True)
+                print(pykka.ActorRegistry.get_by_urn(slow.actor_urn), slow.stop(timeout=5), flush=True)
+                print(say("child"), flush=True)
+                sys.exit(0)
+            print(os.waitpid(pid, 0)[1], flush=True)
+            print(say("again"), flush=True)
+            print(slow.result(10)["content"][0]["text"], flush=True)
+            """,
+        )
+        out, err = running.communicate(timeout=2 * DEADLINE)
+    assert err == ""
+    assert out.splitlines() == [
+        "parent's",
+        "the process was forked; the chat goes on in the parent False",
+        "None False",
+        "child's",
+        "0",
+        "parent's",
+        "slow end",
+    ]
+    assert running.returncode == 0
+
+
+def test_the_process_has_one_sweeper_and_its_thread_does_not_outlive_the_chats() -> None:
+    until(lambda: SWEEPER._thread is None)
