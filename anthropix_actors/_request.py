@@ -145,7 +145,8 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
     """
     secret = api_key if api_key is not None else auth_token
     name = "api_key" if api_key is not None else "auth_token"
-    if not isinstance(secret, str) or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
+    fits = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret == secret.strip()
+    if not fits or not secret:
         raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (a line end too many?)")
     if api_key is not None and api_version < BEARER_SINCE:
         return {"x-api-key": secret}

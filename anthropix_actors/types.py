@@ -10,8 +10,6 @@ names are open lists.
 Source: https://docs.claude.com/en/api/messages and /streaming, read 2026-11-23.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Required, TypeAlias, TypedDict
 
@@ -426,5 +424,5 @@ class ChatParams(TypedDict, total=False):
     thread: Any
     extra_headers: Mapping[str, str | None] | None
     extra_body: Mapping[str, Any] | None
-    timeout: Timeout | float | None
+    timeout: "Timeout | float | None"
     beta: str | Iterable[str] | None

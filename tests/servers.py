@@ -235,6 +235,16 @@ def answering(*texts: str) -> Callable[[Peer], None]:
     return script
 
 
+def after(*pieces: bytes) -> Callable[[Peer], None]:
+    """Get a script that reads a request, sends exactly these bytes, and closes."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*pieces)
+
+    return script
+
+
 def until(condition: Callable[[], Any]) -> None:
     """Wait for something that nobody announces: look again and again, with a deadline."""
     deadline = time.monotonic() + DEADLINE

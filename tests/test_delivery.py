@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pykka
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pykka.messages import ProxyGetAttr
 
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
 from anthropix_actors._delivery import (
@@ -42,6 +42,8 @@ from servers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pykka
+
 CHAT: Any = object()
 DONE = ChatDone(CHAT, {})  # type: ignore[typeddict-item]
 
@@ -52,7 +54,7 @@ def event(text: str = "x", index: int = 0) -> ChatEvent:
 
 def handled(ref: pykka.ActorRef[Any]) -> None:
     """Wait until an actor has handled all it was told so far: a mailbox is first in, first out."""
-    ref.ask(pykka.messages.ProxyGetAttr(attr_path=("actor_urn",)), timeout=DEADLINE)
+    ref.ask(ProxyGetAttr(attr_path=("actor_urn",)), timeout=DEADLINE)
 
 
 class Held:
@@ -311,7 +313,11 @@ def test_merging_keeps_every_character_in_its_place(steps: list[tuple[str, int, 
     """Whatever is told, and whenever the actor is free: the text and the order of all else are the same."""
     inbox = Inbox()
     allowed = threading.Semaphore(0)
-    reader = Reader.start(inbox, lambda _: allowed.acquire(timeout=DEADLINE))
+
+    def wait_to_be_let(_: Any) -> None:
+        assert allowed.acquire(timeout=DEADLINE)
+
+    reader = Reader.start(inbox, wait_to_be_let)
     delivery = CoalescingMailbox(reader, CancelScope(), 1000)
     told: list[Any] = []
     for kind, index, text in steps:
@@ -359,7 +365,12 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
 def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
     scope = CancelScope()
     channel = Channel(scope, 4)
-    putting = threading.Thread(target=lambda: [channel.tell(event()) for _ in range(6)])
+
+    def put() -> None:
+        for _ in range(6):
+            channel.tell(event())
+
+    putting = threading.Thread(target=put)
     putting.start()
     until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
     assert channel._queue.qsize() == 4

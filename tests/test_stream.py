@@ -24,6 +24,7 @@ from servers import (
     Peer,
     Server,
     acquire,
+    after,
     answer,
     answering,
     chunks,
@@ -215,7 +216,7 @@ def test_two_threads_share_the_events_of_one_stream(connect: Callable[..., Clien
     with Server(answering(*texts)) as server:
         stream = connect(server).chat(**ASK, stream=True)
         taken: list[list[Any]] = [[], []]
-        threads = [threading.Thread(target=lambda mine=mine: mine.extend(stream)) for mine in taken]  # type: ignore[misc]
+        threads = [threading.Thread(target=lambda mine=mine: mine.extend(stream)) for mine in taken]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -229,7 +230,7 @@ def test_two_threads_share_the_events_of_one_stream(connect: Callable[..., Clien
 
 
 def test_a_failure_reaches_every_thread_that_iterates(connect: Callable[..., Client]) -> None:
-    with Server(lambda peer: (peer.read_request(), peer.send(head(), chunks(answer("x")[:3])))) as server:
+    with Server(after(head(), chunks(answer("x")[:3]))) as server:
         stream = connect(server).chat(**ASK, stream=True)
         errors: list[BaseException] = []
 
@@ -272,7 +273,7 @@ def test_one_thread_that_leaves_does_not_end_the_loop_of_another(connect: Callab
 
 def test_a_failed_request_raises_in_the_loop(connect: Callable[..., Client]) -> None:
     overloaded = json_answer("529 Overloaded", error_body("overloaded_error"))
-    with Server(lambda peer: (peer.read_request(), peer.send(overloaded))) as server:
+    with Server(after(overloaded)) as server:
         stream = connect(server).chat(**ASK, stream=True)
         with pytest.raises(OverloadedError):
             next(stream)

@@ -37,6 +37,7 @@ from servers import (
     Peer,
     Server,
     acquire,
+    after,
     answer,
     answering,
     block_start,
@@ -57,16 +58,6 @@ if TYPE_CHECKING:
 FIRST = [start(), block_start(), text_delta("Hi")]
 FIRST_BYTES = b"".join(map(sse, FIRST))
 SHORT = Timeout(connect=5, read=0.2, idle=10)
-
-
-def after(*pieces: bytes) -> Callable[[Peer], None]:
-    """Get a script that reads a request, sends exactly these bytes, and closes."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(*pieces)
-
-    return script
 
 
 def and_stay(*pieces: bytes) -> Callable[[Peer], None]:

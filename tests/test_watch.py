@@ -66,7 +66,12 @@ def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
     done: list[str] = []
     posted = threading.Event()
     sweeper.watch(chat)
-    sweeper.post(lambda: (done.append(threading.current_thread().name), posted.set()))
+
+    def action() -> None:
+        done.append(threading.current_thread().name)
+        posted.set()
+
+    sweeper.post(action)
     wait(posted)
     sweeper.unwatch(chat)
     assert done == ["anthropix-sweeper"]

@@ -13,7 +13,7 @@ import pykka
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 MODEL = "claude-haiku-4-5"
 
@@ -90,7 +90,7 @@ def run_demo(model: str, echo: Callable[..., None]) -> None:
 
 
 @contextlib.contextmanager
-def _client(echo: Callable[..., None]) -> Iterator[Client]:
+def _client(echo: Callable[..., None]) -> Generator[Client]:
     """Get a client for the API, or without a key for an emulator that replays the recorded answers."""
     if os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN"):
         with Client() as client:

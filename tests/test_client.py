@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import (
+    AnthropixError,
+    APIError,
+    CancelledError,
+    ChatCancelled,
+    ChatDone,
+    ChatRef,
+    Client,
+    ConfigurationError,
+    ParameterError,
+    Stream,
+    Timeout,
+)
+from anthropix_actors._params import PARAMETERS
+from anthropix_actors.types import ChatParams
+
+from actors import ASK, HELLO, Inbox
+from servers import Peer, Server, after, answer, answering, chunks, error_body, head, json_answer, send_answer, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET = "sk-ant-api03-very-secret"
+
+
+class Recording:
+    """A script that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            self.heads.append(peer.head)
+            self.bodies.append(json.loads(peer.body))
+            lines = peer.head.decode("latin-1").split("\r\n")[1:]
+            self.headers.append(
+                {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            )
+            send_answer(peer, "x")
+
+
+def headers_of(**options: Any) -> dict[str, str]:
+    """Get the headers that a client with these options sends; `call` are the options of the call."""
+    call = options.pop("call", {})
+    script = Recording()
+    with Server(script) as server, Client(options.pop("api_key", SECRET), base_url=server.url, **options) as client:
+        client.chat(**ASK, **call)
+    return script.headers[0]
+
+
+# credentials and address
+
+
+def test_a_missing_key_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"ANTHROPIC_API_KEY.*Client\(api_key=.*console\.anthropic\.com"):
+        Client()
+
+
+def test_the_key_and_the_address_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Recording()
+    with Server(script) as server:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+        monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "token")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url + "/v1/")
+        with Client() as client:
+            client.chat(**ASK)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "")
+        with Client() as client:
+            client.chat(**ASK)
+    assert script.headers[0]["x-api-key"] == SECRET
+    assert "authorization" not in script.headers[0]
+    assert script.headers[1]["authorization"] == "Bearer token"
+    assert "x-api-key" not in script.headers[1]
+    assert script.heads[0].startswith(b"POST /v1/messages HTTP/1.1\r\n")
+
+
+def test_a_key_and_a_token_at_once_are_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="expected one of them, got both"):
+        Client("key", auth_token="token")
+
+
+def test_a_token_given_goes_before_a_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    assert headers_of(api_key=None, auth_token="token")["authorization"] == "Bearer token"
+
+
+@pytest.mark.parametrize("version", ["2026-10-21", "2027-01-01"])
+def test_with_the_newer_version_the_key_travels_as_a_bearer_token(version: str) -> None:
+    sent = headers_of(api_version=version)
+    assert sent["authorization"] == f"Bearer {SECRET}"
+    assert sent["anthropic-version"] == version
+    assert "x-api-key" not in sent
+
+
+def test_with_the_newer_version_sampling_parameters_are_refused_before_sending() -> None:
+    with (
+        Server(answering("x")) as server,
+        Client(SECRET, base_url=server.url, api_version="2026-10-21") as client,
+        pytest.raises(ParameterError, match="temperature: the API refuses this from version 2026-10-21"),
+    ):
+        client.chat(**ASK, temperature=0.5)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("key", ["", " sk", "sk\n", "schlüssel", "a\x00b"])
+def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_repeat_it(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="api_key: expected printable ASCII") as caught:
+        Client(key)
+    assert not key.strip() or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["api.anthropic.com", "ftp://x", "https://", "https://a b", "https://x:notaport", "//x"]
+)
+def test_an_address_that_is_none_is_an_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url: expected something like https"):
+        Client("k", base_url=url)
+
+
+@pytest.mark.parametrize("url", ["https://me:mine@x", "https://x?a=b", "https://x#y"])
+def test_an_address_with_more_than_an_address_is_an_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="no user, password, query or fragment") as caught:
+        Client("k", base_url=url)
+    assert "mine" not in str(caught.value)
+
+
+def test_a_base_url_may_have_a_prefix() -> None:
+    script = Recording()
+    with Server(script) as server, Client("k", base_url=server.url + "/gate/v1") as client:
+        client.chat(**ASK)
+    assert script.heads[0].startswith(b"POST /gate/v1/messages ")
+
+
+@pytest.mark.parametrize("version", ["latest", "2023-6-1", 20230601])
+def test_a_version_that_is_no_date_is_an_error(version: Any) -> None:
+    with pytest.raises(ConfigurationError, match="api_version: expected a date"):
+        Client("k", api_version=version)
+
+
+# security
+
+
+def test_the_key_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    refused = json_answer("401 Unauthorized", error_body("authentication_error", "invalid x-api-key"))
+    with Server(after(refused)) as server:
+        client = Client(SECRET, base_url=server.url)
+        inbox = Inbox()
+        chat = client.chat(**ASK, stream=inbox)
+        failed = inbox.until_end()[-1]
+        wait(chat.actor_stopped)
+        client.close()
+    things = [client, client.chat, chat, failed, failed.error, failed.error.__dict__, chat._record.request, caplog.text]
+    assert all(SECRET not in repr(thing) + str(thing) for thing in things)
+    with pytest.raises(AnthropixError) as caught:
+        Client(SECRET, base_url="http://127.0.0.1:1", max_retries=0).chat(**ASK)
+    assert SECRET not in repr(caught.value) + str(caught.value.__cause__)
+
+
+# headers
+
+
+def test_every_request_has_the_headers_of_the_api() -> None:
+    sent = headers_of()
+    assert sent["anthropic-version"] == "2023-06-01"
+    assert sent["content-type"] == "application/json"
+    assert sent["accept-encoding"] == "identity"
+    assert sent["user-agent"].startswith("anthropix-actors/")
+
+
+def test_headers_merge_whatever_their_case_and_none_removes_one() -> None:
+    sent = headers_of(
+        headers={"X-Mine": "client", "User-Agent": "mine", "Accept": None},
+        call={"extra_headers": {"x-mine": "call", "USER-AGENT": None}},
+    )
+    assert sent["x-mine"] == "call"
+    assert "accept" not in sent
+    assert "anthropix" not in sent.get("user-agent", "")
+
+
+@pytest.mark.parametrize(
+    ("client_beta", "call_beta", "expected"),
+    [
+        (None, None, None),
+        ("a", None, "a"),
+        (["a", "b"], None, "a,b"),
+        ("a", "b", "a,b"),
+        ("a, b", ["b", "c"], "a,b,c"),
+        (None, ("c",), "c"),
+    ],
+)
+def test_betas_are_strings_or_lists_and_add_up(client_beta: Any, call_beta: Any, expected: str | None) -> None:
+    assert headers_of(beta=client_beta, call={"beta": call_beta}).get("anthropic-beta") == expected
+
+
+def test_a_raw_beta_header_replaces_all_betas() -> None:
+    sent = headers_of(beta="a", call={"beta": "b", "extra_headers": {"Anthropic-Beta": "z"}})
+    assert sent["anthropic-beta"] == "z"
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ({"x y": "z"}, "expected names of headers, got 'x y'"),
+        ({"x": "a\r\nevil: b"}, "expected one line of Latin-1"),
+        ({"x": 5}, "expected one line of Latin-1"),
+        (["x"], "expected a mapping of names to values, got list"),
+    ],
+)
+def test_headers_that_are_none_are_refused_before_sending(headers: Any, problem: str) -> None:
+    with pytest.raises(ParameterError, match=problem) as caught:
+        Client("k", headers=headers)
+    assert "evil" not in str(caught.value)
+    with Client("k") as client, pytest.raises(ParameterError, match=f"extra_headers.*: {problem}"):
+        client.chat(**ASK, extra_headers=headers)
+
+
+# parameters
+
+
+def test_all_parameters_of_the_api_may_be_given_by_name() -> None:
+    """The names in the type and in the validation are the same."""
+    options = {"extra_headers", "extra_body", "timeout", "beta"}
+    assert set(ChatParams.__annotations__) == {*PARAMETERS, *options}
+
+
+def test_parameters_are_sent_as_given_and_none_is_left_out() -> None:
+    script = Recording()
+    tool = {"name": "t", "input_schema": {"type": "object"}}
+    with Server(script) as server, Client("k", base_url=server.url) as client:
+        client.chat(**ASK)
+        client.chat(
+            model="any-name-at-all",
+            messages=HELLO,
+            max_tokens=7,
+            system=None,
+            tools=[tool],
+            temperature=0.5,
+            extra_body={"brand_new": {"a": 1}, "max_tokens": 9},
+        )
+    assert script.bodies[0] == {"model": "claude-test", "messages": HELLO, "max_tokens": 4096, "stream": True}
+    assert script.bodies[1] == {
+        "model": "any-name-at-all",
+        "messages": HELLO,
+        "max_tokens": 9,
+        "tools": [tool],
+        "temperature": 0.5,
+        "brand_new": {"a": 1},
+        "stream": True,
+    }
+
+
+def test_all_problems_are_told_at_once_and_nothing_is_sent(connect: Callable[..., Client]) -> None:
+    messages: Any = [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "media_type": "x"}}]}]
+    with Server(answering("x")) as server:
+        with pytest.raises(ParameterError) as caught:
+            connect(server).chat(model="", messages=messages, top_k=-1, extra_body=5)  # type: ignore[call-overload]
+        assert server.connections == 0
+    assert [problem.place for problem in caught.value.problems] == [
+        "model",
+        "messages[0].content[0].source.data",
+        "top_k",
+        "extra_body",
+    ]
+
+
+def test_a_misspelt_parameter_is_an_error_with_a_hint(connect: Callable[..., Client]) -> None:
+    client = connect("http://127.0.0.1:9")
+    with pytest.raises(ParameterError, match="temprature: unknown parameter; did you mean temperature"):
+        client.chat(**ASK, temprature=1)  # type: ignore[call-overload]
+    with pytest.raises(ParameterError, match="zzz: unknown parameter; if the API knows it, pass it as extra_body"):
+        client.chat(**ASK, zzz=1)  # type: ignore[call-overload]
+
+
+def test_a_request_does_not_change_with_what_it_was_made_from(connect: Callable[..., Client]) -> None:
+    """It is put in its final form by the call, so that a retry sends the same."""
+    script = Recording()
+    messages: Any = [{"role": "user", "content": "before"}]
+    with Server(script) as server:
+        chat = connect(server).chat(model="m", messages=messages, stream=Inbox())
+        messages[0]["content"] = "after"
+        chat.result(10)
+    assert script.bodies[0]["messages"][0]["content"] == "before"
+
+
+@pytest.mark.parametrize("stream", [None, 1, "yes", [], object()])
+def test_what_is_no_stream_is_refused(stream: Any, connect: Callable[..., Client]) -> None:
+    with pytest.raises(ParameterError, match="stream: expected True, False or something with a tell method"):
+        connect("http://127.0.0.1:9").chat(**ASK, stream=stream)
+
+
+@pytest.mark.parametrize("stream", [False, True, Inbox()])
+def test_only_an_actors_deltas_can_be_coalesced(stream: Any, connect: Callable[..., Client]) -> None:
+    with pytest.raises(ParameterError, match="coalesce: expected an ActorRef as stream"):
+        connect("http://127.0.0.1:9").chat(**ASK, stream=stream, coalesce=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_retries": -1}, "max_retries: expected an integer from 0, got -1"),
+        ({"max_retries": True}, "max_retries: expected an integer from 0, got True"),
+        ({"max_retry_after": "60"}, "max_retry_after: expected seconds from 0, got '60'"),
+        ({"window": 0}, "window: expected an integer from 1, got 0"),
+        ({"max_event_bytes": 1.5}, "max_event_bytes: expected an integer from 1, got 1.5"),
+        ({"timeout": 0}, "timeout: expected a Timeout, or seconds above 0 in all, got 0"),
+        ({"timeout": "9"}, "timeout: expected a Timeout"),
+        ({"beta": 5}, "beta: expected a string or strings, got 5"),
+        ({"beta": [5]}, "beta: expected a string or strings"),
+    ],
+)
+def test_options_that_are_none_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ParameterError, match=problem):
+        Client("k", **options)
+
+
+def test_a_timeout_has_four_parts_and_a_number_is_the_total() -> None:
+    assert Timeout() == Timeout(connect=10, read=60, idle=300, total=None)
+    with Server(answering("x")) as server, Client("k", base_url=server.url, timeout=Timeout(connect=3)) as client:
+        chats = [
+            client.chat(**ASK, stream=Inbox()),
+            client.chat(**ASK, stream=Inbox(), timeout=7),
+            client.chat(**ASK, stream=Inbox(), timeout=Timeout(idle=None)),
+        ]
+        for chat in chats:
+            wait(chat._record.over)
+    assert [chat._record.request.timeout for chat in chats] == [
+        Timeout(connect=3),
+        Timeout(connect=3, total=7),
+        Timeout(idle=None),
+    ]
+    with pytest.raises(ParameterError) as caught:
+        Timeout(connect=0, read=True, idle="x", total=float("inf"))  # type: ignore[arg-type]
+    assert [problem.place for problem in caught.value.problems] == [
+        "timeout.connect",
+        "timeout.read",
+        "timeout.idle",
+        "timeout.total",
+    ]
+
+
+# the three ways, and the end
+
+
+def test_the_three_ways_return_three_things_and_each_is_an_actor(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        client = connect(server)
+        message = client.chat(**ASK)
+        stream = client.chat(**ASK, stream=True)
+        chat = client.chat(**ASK, stream=Inbox())
+        assert message == stream.message() == chat.result(10)
+        assert isinstance(stream, Stream)
+        assert isinstance(stream.chat, ChatRef)
+        assert isinstance(chat, ChatRef)
+
+
+def test_a_blocking_chat_streams_on_the_wire_so_that_long_answers_meet_no_timeout() -> None:
+    script = Recording()
+    with Server(script) as server, Client("k", base_url=server.url) as client:
+        client.chat(**ASK, max_tokens=1_000_000)
+    assert script.bodies[0]["stream"] is True
+
+
+def test_a_client_is_shared_between_threads(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        client = connect(server)
+        answers: list[Any] = []
+        threads = [threading.Thread(target=lambda: answers.append(client.chat(**ASK))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert len(answers) == 20
+
+
+def test_closing_a_client_cancels_what_runs_and_takes_nothing_new() -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        inbox = Inbox()
+        with Client("k", base_url=server.url) as client:
+            chat = client.chat(**ASK, stream=inbox)
+            stream = client.chat(**ASK, stream=True)
+            next(stream)
+        cancelled = inbox.until_end()[-1]
+        assert isinstance(cancelled, ChatCancelled)
+        assert cancelled.reason == "the client was closed"
+        with pytest.raises(CancelledError):
+            list(stream)
+        wait(chat.actor_stopped)
+        client.close()
+        with pytest.raises(ConfigurationError, match="the client is closed"):
+            client.chat(**ASK)
+
+
+def test_closing_a_client_leaves_the_results_of_finished_chats(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        client = connect(server)
+        inbox = Inbox()
+        chat = client.chat(**ASK, stream=inbox)
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        client.close()
+        assert chat.result()["stop_reason"] == "end_turn"
+
+
+def test_an_event_larger_than_the_limit_is_an_error() -> None:
+    with (
+        Server(answering("x" * 5000)) as server,
+        Client("k", base_url=server.url, max_event_bytes=4000) as client,
+        pytest.raises(APIError, match="an event is larger than 4000 bytes"),
+    ):
+        client.chat(**ASK)
+
+
+def test_a_large_prompt_with_every_kind_of_text_arrives_as_it_is() -> None:
+    script = Recording()
+    text = 'é\u2028\U0001f3ad\x00 \\ " ' * 1000
+    with Server(script) as server, Client("k", base_url=server.url) as client:
+        client.chat(model="m", messages=({"role": "user", "content": ({"type": "text", "text": text},)},))
+    assert script.bodies[0]["messages"] == [{"role": "user", "content": [{"type": "text", "text": text}]}]
+
+
+def test_the_repr_says_where_and_which_version() -> None:
+    assert repr(Client("k")) == "Client(base_url='https://api.anthropic.com', api_version='2023-06-01')"
+
+
+def test_help_shows_the_whole_signature() -> None:
+    assert list(inspect.signature(Client.chat).parameters) == ["self", "stream", "coalesce", "params"]
+
+
+def test_making_a_client_opens_no_file_and_no_connection() -> None:
+    """So a window can make one on its own thread."""
+    program = """
+import sys
+from anthropix_actors import Client
+seen = []
+sys.addaudithook(lambda event, args: seen.append((event, args)) if event in ("open", "socket.connect") else None)
+Client("k")
+print(seen)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
