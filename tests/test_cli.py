@@ -1,0 +1,122 @@
+"""The `anthropix` command, as a user types it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import anthropix_actors
+from anthropix_actors import Client
+from anthropix_actors.emulator import Status
+
+from servers import DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anthropix_actors.emulator import Emulator
+
+ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def anthropix(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "anthropix_actors.cli", *arguments]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=6 * DEADLINE, check=False
+    )
+
+
+def test_the_demo_shows_everything_without_a_key() -> None:
+    done = anthropix("demo")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "No ANTHROPIC_API_KEY is set" in done.stdout
+    assert "tell the others word by word" in done.stdout
+    assert '[tool_use] {"city": "Bergen, Norway"' in done.stdout
+    assert "[thinking] " in done.stdout
+    assert re.search(r"-- 31 tokens in, 129 out; stop reason: end_turn; request req_", done.stdout)
+    assert re.search(r"-- cancelled: \d+\.\d ms from cancel\(\)", done.stdout)
+    assert done.stdout.splitlines()[-1].endswith("ANTHROPIC_API_KEY=sk-ant-... anthropix demo")
+
+
+def test_the_demo_talks_to_the_api_with_a_key(anthropix_emulator: Emulator) -> None:
+    done = anthropix(
+        "demo", "--model", "my-model", ANTHROPIC_API_KEY="sk-ant-test", ANTHROPIC_BASE_URL=anthropix_emulator.url
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert f"Talking to {anthropix_emulator.url}." in done.stdout
+    assert "This was a recording" not in done.stdout
+    assert {request.body["model"] for request in anthropix_emulator.requests} == {"my-model"}
+
+
+def test_the_demo_says_what_did_not_work(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Status(529, retry_after=0.001), Status(401, message="no such key"))
+    done = anthropix("demo", ANTHROPIC_API_KEY="sk-ant-test", ANTHROPIC_BASE_URL=anthropix_emulator.url)
+    assert done.returncode == 1
+    assert "once more in 0.0 s" in done.stdout
+    assert "It did not work: authentication_error: no such key (status 401" in done.stderr
+
+
+@pytest.fixture
+def served() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
+    running = subprocess.Popen(
+        [*command, "--api-key", "mine"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    yield running
+    running.kill()
+    running.communicate(timeout=DEADLINE)
+
+
+def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.Popen[str]) -> None:
+    assert served.stdout is not None
+    url = re.search(r"http://127\.0\.0\.1:\d+", served.stdout.readline())
+    assert url is not None
+    assert served.stdout.readline() == f"  export ANTHROPIC_BASE_URL={url[0]} ANTHROPIC_API_KEY=mine\n"
+    with Client("mine", base_url=url[0]) as client:
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+    served.send_signal(signal.SIGINT)
+    _, err = served.communicate(timeout=DEADLINE)
+    assert (err, served.returncode) == ("", 0)
+
+
+def test_a_port_that_is_taken_is_told(anthropix_emulator: Emulator) -> None:
+    port = anthropix_emulator.url.rpartition(":")[2]
+    done = anthropix("emulator", "--port", port)
+    assert done.returncode == 1
+    assert f"Error: cannot listen at 127.0.0.1, port {port}: Address already in use" in done.stderr
+
+
+def test_the_version_and_the_help_are_there() -> None:
+    assert anthropix("--version").stdout == f"anthropix, version {anthropix_actors.__version__}\n"
+    listed = anthropix("-h").stdout
+    assert "demo" in listed
+    assert "emulator" in listed
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "advice"),
+    [
+        ("click", [], 'pip install "anthropix-actors[cli,emulator]"'),
+        ("starlette", ["emulator"], 'pip install "anthropix-actors[emulator]"'),
+    ],
+)
+def test_without_an_extra_the_command_says_how_to_get_it(missing: str, arguments: list[str], advice: str) -> None:
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+sys.argv = ["anthropix", *{arguments!r}]
+from anthropix_actors.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
+    )
+    assert done.returncode == 1
+    assert advice in done.stderr
+    assert "Traceback" not in done.stderr
