@@ -33,20 +33,26 @@ RAW_INPUT = "input_json"
 GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 """Delta type → the key of its piece."""
 
+_PIECES_PER_RUN = 1024
+
 _TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
 """Key of a piece → key of the block that the pieces make."""
 
 
 class _Block:
-    """One content block and the pieces that are not joined yet."""
+    """One content block, and the pieces that are not joined to it yet.
 
-    __slots__ = ("data", "open", "pieces", "target")
+    Every so many pieces are joined to a run: a million pieces on their own would need more memory than their text.
+    """
+
+    __slots__ = ("data", "open", "pieces", "runs", "target")
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
         self.open = True
         self.target = ""
         self.pieces: list[str] = []
+        self.runs: list[str] = []
 
     def grow(self, target: str, piece: str) -> None:
         if type(piece) is not str:  # found now, or the join would fail in whoever looks
@@ -55,11 +61,15 @@ class _Block:
             self.join()
             self.target = target
         self.pieces.append(piece)
+        if len(self.pieces) >= _PIECES_PER_RUN:
+            self.runs.append("".join(self.pieces))
+            self.pieces.clear()
 
     def join(self) -> None:
-        if self.pieces:
-            self.data[self.target] = (self.data.get(self.target) or "") + "".join(self.pieces)
+        if self.pieces or self.runs:
+            self.data[self.target] = "".join([self.data.get(self.target) or "", *self.runs, *self.pieces])
             self.pieces.clear()
+            self.runs.clear()
 
     def stop(self) -> None:
         self.join()

@@ -43,7 +43,7 @@ from anthropix_actors.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Request
@@ -84,13 +84,28 @@ class _Record:
 
     # By the chat's thread
 
-    def event(self, event: Event) -> None:
-        """Take an event into the answer, and tell it; may wait for a slow follower."""
+    def events(self, events: list[Event]) -> None:
+        """Take events into the answer, and tell them; may wait for a slow follower.
+
+        Raises:
+            ProtocolError: one of them does not fit; those before it have been told.
+        """
+        error: ProtocolError | None = None
         with self.lock:
-            self.answer.add(event)
             followers = self.followers
-        if followers:
-            self.tell(ChatEvent(self.ref, event), followers)
+            for index, event in enumerate(events):
+                try:
+                    self.answer.add(event)
+                except ProtocolError as exc:
+                    error, events = exc, events[:index]
+                    break
+        for follower in followers:
+            try:
+                follower.tell_events(self.ref, events)
+            except Gone:
+                self.remove(follower)
+        if error is not None:
+            raise error
 
     def tell(self, message: ChatMessage, followers: tuple[Delivery, ...]) -> None:
         for follower in followers:
@@ -156,6 +171,7 @@ class _Record:
 
     def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
         with self.lock:
+            follower.left = True
             self.followers = tuple(each for each in self.followers if each is not follower)
             abandoned = not self.followers and not self.waiting
         if abandoned:
@@ -322,7 +338,7 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
             reason: Why, should the chat be cancelled.
         """
         for follower in self._record.followers:
-            if follower.subscriber == subscriber:
+            if follower is subscriber or follower.subscriber == subscriber:
                 self._record.remove(follower, reason)
 
     @property
@@ -346,8 +362,8 @@ class ChatActor(pykka.ThreadingActor):
         super().__init__()
         self._transport = transport
         self._record = record
-        self._told = False  # content; after that, no more attempts
-        self._held: list[Event] = []
+        self._has_content = False  # more than a message_start has come: after that, no more attempts
+        self._decoded: list[Any] = []  # events not told yet
         self._ref = record.ref = ChatRef(self, record)
         self._ref.tell(_RUN)
 
@@ -363,7 +379,7 @@ class ChatActor(pykka.ThreadingActor):
         try:
             self._run()
         except BaseException as exc:  # noqa: BLE001
-            self._keep_held()
+            self._keep()
             self._record.end(self._record.ended_by(exc))
         self.stop()
         return None
@@ -383,11 +399,11 @@ class ChatActor(pykka.ThreadingActor):
                 error = exc
             else:
                 return
-            delay = None if self._told else policy.delay(error, attempts=record.attempts, dice=random.random())  # noqa: S311
+            delay = None if self._has_content else policy.delay(error, attempts=record.attempts, dice=random.random())  # noqa: S311
             if delay is None:
                 raise error
             record.explained(error)
-            self._held.clear()
+            self._decoded.clear()
             record.tell(ChatRetrying(record.ref, record.attempts, delay, error), record.followers)
             record.scope.sleep(delay)
 
@@ -397,13 +413,20 @@ class ChatActor(pykka.ThreadingActor):
         try:
             self._record.headers = answer.headers
             self._check(answer)
-            for event in events(answer.chunks(), max_event_bytes=self._record.request.max_event_bytes):
+            self._read(answer)
+        finally:
+            answer.close()
+
+    def _read(self, answer: Answer) -> None:
+        try:
+            for event in events(self._chunks(answer), max_event_bytes=self._record.request.max_event_bytes):
                 if self._is_last(event, answer):
                     answer.drain()
                     return
-            raise TruncatedError("the answer ended without message_stop", retryable=True)
-        finally:
-            answer.close()
+        except APIError:
+            self._tell()  # what came before the failure is good
+            raise
+        raise TruncatedError("the answer ended without message_stop", retryable=True)
 
     def _check(self, answer: Answer) -> None:
         """Go on only with an event stream."""
@@ -416,44 +439,48 @@ class ChatActor(pykka.ThreadingActor):
                 raise TruncatedError("the answer ended within its headers", retryable=True)
             raise ProtocolError(f"expected an event stream, got {kind or 'no content-type'}: {text:.200}", body=text)
 
+    def _chunks(self, answer: Answer) -> Iterator[bytes]:
+        """Get the body's bytes; what was decoded from them is told before more are read."""
+        for chunk in answer.chunks():
+            yield chunk
+            self._tell()
+
     def _is_last(self, event: Any, answer: Answer) -> bool:
         """Deal with one event; get whether it ended the answer."""
-        record, scope = self._record, self._record.scope
-        scope.check()  # bytes that arrived before cancel() are still readable after it
-        scope.idle_since = None
         kind = event.get("type")
-        if kind == "message_stop":
-            self._tell_held()
-            message = record.snapshot()
-            if message is None:
-                raise ProtocolError("message_stop came before message_start")
-            scope.finish()
-            record.end(ChatDone(record.ref, message), event)
-            return True
         if kind == "error":
             raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
-        if kind == "message_start" and not self._told:
-            # Held back until content follows, so that an overload that comes right after it can still be retried
-            # without anybody having seen an answer that began twice.
-            self._held.append(event)
-        else:
-            if not self._told:
-                self._tell_held()
-                scope.check()
-                self._told = True
-            record.event(event)
-        scope.idle_since = time.monotonic()
-        return False
+        if kind != "message_start":
+            self._has_content = True
+        if kind != "message_stop":
+            self._decoded.append(event)
+            return False
+        self._tell()
+        message = self._record.snapshot()
+        if message is None:
+            raise ProtocolError("message_stop came before message_start")
+        self._record.scope.finish()
+        self._record.end(ChatDone(self._record.ref, message), event)
+        return True
 
-    def _tell_held(self) -> None:
-        held, self._held = self._held, []
-        for event in held:
-            self._record.event(event)
+    def _tell(self) -> None:
+        """Tell what has been decoded.
 
-    def _keep_held(self) -> None:
-        """Let a failed chat's `partial` have what was held back, too."""
+        A `message_start` is held back until content follows it. So an overload that comes right after it can still be
+        retried, without anybody having seen an answer that began twice.
+        """
+        if self._has_content and self._decoded:
+            scope = self._record.scope
+            scope.check()  # bytes that arrived before cancel() are still readable after it
+            scope.idle_since = None
+            decoded, self._decoded = self._decoded, []
+            self._record.events(decoded)
+            scope.idle_since = time.monotonic()
+
+    def _keep(self) -> None:
+        """Let a failed chat's `partial` have what was decoded and not told, too."""
         with contextlib.suppress(ProtocolError):
-            for event in self._held:
+            for event in self._decoded:
                 self._record.answer.add(event)
 
 

@@ -29,8 +29,10 @@ from anthropix_actors.messages import ChatEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anthropix_actors._chat import ChatRef
     from anthropix_actors._scope import CancelScope
     from anthropix_actors.messages import ChatMessage, Subscriber, Terminal
+    from anthropix_actors.types import Event
 
 WINDOW = 256
 """How many messages a subscriber may be behind, unless told otherwise."""
@@ -49,11 +51,18 @@ class Gone(Exception):  # noqa: N818 - a message between two modules, no error
 
 
 class Delivery:
-    """Messages to a subscriber that is no actor: its `tell` is called, and by returning says that there is room."""
+    """Messages to a subscriber that is no actor: its `tell` is called, and by returning says that there is room.
 
-    def __init__(self, subscriber: Subscriber) -> None:
-        """Hold the subscriber."""
+    Attributes:
+        subscriber: Who is told.
+        left: It does not follow the chat any more.
+    """
+
+    def __init__(self, subscriber: Subscriber, scope: CancelScope) -> None:
+        """Hold the subscriber, and the scope of the chat that it follows."""
         self.subscriber = subscriber
+        self.left = False
+        self._scope = scope
 
     def tell(self, message: ChatMessage) -> None:
         """Tell it; wait for room if need be. Only the chat's thread.
@@ -63,6 +72,19 @@ class Delivery:
             CancelledError: the chat was cancelled while it waited.
         """
         self.tell_last(message)
+
+    def tell_events(self, chat: ChatRef, events: list[Event]) -> None:
+        """Tell it events, as long as it follows; wait for room if need be.
+
+        Raises:
+            Gone: it will take no more.
+            CancelledError: the chat was cancelled before the last of them.
+        """
+        for event in events:
+            self._scope.check()
+            if self.left:
+                return
+            self.tell(ChatEvent(chat, event))
 
     def tell_last(self, message: ChatMessage) -> None:
         """Tell it without waiting for room.
@@ -91,9 +113,8 @@ class _ToActor(Delivery):
     """What both kinds of mailbox have in common."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, on_answer: Callable[[], None]) -> None:
-        super().__init__(ref)
+        super().__init__(ref, scope)
         self._ref = ref
-        self._scope = scope
         self._prober = _prober(ref, on_answer)
 
     def settle(self, timeout: float) -> None:
@@ -233,27 +254,36 @@ def _growth(message: Any) -> tuple[tuple[Any, ...], str]:
     return (), ""
 
 
+class _Iterator:
+    """Stands for whoever iterates: a channel that held itself would be left to the garbage collector."""
+
+    def tell(self, message: Any, /) -> None:
+        """Take nothing: it is the channel that is told."""
+
+
+_ITERATOR = _Iterator()
+
+
 class Channel(Delivery):
     """Events to those who iterate, in other threads: a bounded queue with an end."""
 
     def __init__(self, scope: CancelScope, size: int) -> None:
         """Hold at most `size` events."""
-        self._scope = scope
+        super().__init__(_ITERATOR, scope)
         self._size = size
-        self._queue: queue.SimpleQueue[ChatEvent | Terminal] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Event | Terminal] = queue.SimpleQueue()
         self._end: dict[str, Terminal] = {}  # a dict, as its setdefault is atomic
         self._full = False
 
-    @property
-    def subscriber(self) -> Subscriber:  # type: ignore[override]
-        """Itself: what `unsubscribe` is given."""
-        return self
-
     def tell(self, message: Any) -> None:
-        """Queue an event; wait while the queue is full. Those who iterate are not told of retries."""
-        if isinstance(message, ChatEvent):
-            self._queue.put(message)
-            if self._queue.qsize() >= self._size:
+        """Do nothing: those who iterate get events and are not told of retries."""
+
+    def tell_events(self, chat: ChatRef, events: list[Event]) -> None:  # noqa: ARG002 - they know their chat
+        """Queue events; wait while the queue is full."""
+        put, qsize, size = self._queue.put, self._queue.qsize, self._size
+        for event in events:
+            put(event)
+            if qsize() >= size:
                 self._full = True
                 self._scope.wait(self._has_room)
                 self._full = False
@@ -261,7 +291,7 @@ class Channel(Delivery):
     def tell_last(self, message: Any) -> None:
         """Queue it, however full the queue is."""
         if isinstance(message, ChatEvent):
-            self._queue.put(message)
+            self._queue.put(message.data)
         else:
             self.close(message)
 
@@ -270,14 +300,15 @@ class Channel(Delivery):
         if self._end.setdefault("end", terminal) is terminal:
             self._queue.put(terminal)
 
-    def get(self) -> ChatEvent | Terminal:
+    def get(self) -> Event | Terminal:
         """Get the next event; after the last, the terminal message, again and again. Any thread."""
-        message = self._queue.get()
-        if not isinstance(message, ChatEvent):
-            self._queue.put(message)
-        elif self._full and self._has_room():
-            self._scope.notify()
-        return message
+        item = self._queue.get()
+        if isinstance(item, dict):
+            if self._full and self._has_room():
+                self._scope.notify()
+        else:
+            self._queue.put(item)
+        return item
 
     def is_alive(self) -> bool:
         """Whether somebody may still iterate."""
@@ -325,4 +356,4 @@ def delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coal
     """Get the delivery that fits a subscriber."""
     if isinstance(subscriber, pykka.ActorRef):
         return (CoalescingMailbox if coalesce else Mailbox)(subscriber, scope, window)
-    return Delivery(subscriber)
+    return Delivery(subscriber, scope)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import CancelledError
-from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,13 +69,13 @@ class Stream:
         self._loops.append(None)
         get = self._channel.get
         try:
-            while isinstance(message := get(), ChatEvent):
-                yield message.data
+            while isinstance(item := get(), dict):
+                yield item
         finally:
             self._loops.pop()
             if not self._loops:  # a finalizer, perhaps
                 SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
-        _raise_unless_done(message)
+        _raise_unless_done(item)
 
     def __next__(self) -> Event:
         """Get the next event.
@@ -86,13 +86,13 @@ class Stream:
             AnthropixError: the chat failed.
         """
         try:
-            message = self._channel.get()
+            item = self._channel.get()
         except BaseException:  # Ctrl-C
             _close(self._chat, self._channel, _LEFT)
             raise
-        if isinstance(message, ChatEvent):
-            return message.data
-        _raise_unless_done(message)
+        if isinstance(item, dict):
+            return item
+        _raise_unless_done(item)
         raise StopIteration
 
     @property

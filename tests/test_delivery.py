@@ -354,11 +354,13 @@ def squeezed(messages: list[Any]) -> list[Any]:
 
 def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
     channel = Channel(CancelScope(), 4)
-    channel.tell(event())
+    first: Any = text_delta("x")
+    channel.tell_events(CHAT, [first])
     channel.tell(ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")))
+    channel.tell_last(ChatEvent(CHAT, first))
     channel.tell_last(DONE)
     channel.close(ChatFailed(CHAT, TruncatedError("later")))
-    assert [channel.get(), channel.get(), channel.get()] == [event(), DONE, DONE]
+    assert [channel.get() for _ in range(4)] == [first, first, DONE, DONE]
     assert not channel.is_alive()
 
 
@@ -367,8 +369,7 @@ def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
     channel = Channel(scope, 4)
 
     def put() -> None:
-        for _ in range(6):
-            channel.tell(event())
+        channel.tell_events(CHAT, [event().data] * 6)
 
     putting = threading.Thread(target=put)
     putting.start()

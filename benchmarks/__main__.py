@@ -1,0 +1,64 @@
+"""Measure what the project promises, side by side with the alternatives, and say which promises are kept.
+
+Everything runs against a server on loopback; no key is needed. Run it by `python benchmarks` or `make bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import accumulate
+import events
+import first_event
+import imports
+import latency
+import many_chats
+import slow
+from _measure import Verdict, table, title
+
+BENCHMARKS = {
+    "events": events.run,
+    "accumulate": accumulate.run,
+    "import": imports.run,
+    "first_event": first_event.run,
+    "latency": latency.run,
+    "concurrent": many_chats.run,
+    "slow": slow.run,
+}
+_PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(BENCHMARKS)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions and smaller sizes")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    start = time.monotonic()
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {', '.join(map(_version, _PACKAGES))}")
+    verdicts: list[Verdict] = []
+    for name in arguments.names or BENCHMARKS:
+        verdicts += BENCHMARKS[name](quick=arguments.quick)
+    title(f"summary ({time.monotonic() - start:.0f} s)")
+    table(["promise", "target", "measured", ""], [[v.what, v.target, v.measured, _word(v)] for v in verdicts])
+
+
+def _word(verdict: Verdict) -> str:
+    return "met" if verdict.met else "MISSED"
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} -"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""How things are measured, and how that is said.
+
+Machines are noisy. So what is to be compared runs in turn, A B C A B C, each in a process of its own that has nothing
+else to do; of all its runs the median counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.util
+import multiprocessing
+import os
+import statistics
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from _server import allow_many_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from multiprocessing.connection import Connection
+    from types import TracebackType
+    from typing import Self
+
+Result = TypeVar("Result")
+
+HAS_SDK = importlib.util.find_spec("anthropic") is not None
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the summary: a promise, and what was measured."""
+
+    what: str
+    target: str
+    measured: str
+    met: bool
+
+
+class Worker(Generic[Result]):
+    """A fresh process that makes something to run, `make(*args)`, and runs it whenever it is called."""
+
+    def __init__(self, make: Callable[..., Callable[[], Result]], *args: Any) -> None:
+        """Start the process."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, make, args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __call__(self, limit: float = 300) -> Result:
+        """Run it once.
+
+        Raises:
+            TimeoutError: it did not end within `limit` seconds.
+            RuntimeError: it raised; the text is its traceback.
+        """
+        self._pipe.send("run")
+        if not self._pipe.poll(limit):
+            raise TimeoutError(f"not done within {limit:.0f} s")
+        result: Result
+        error, result = self._pipe.recv()
+        if error:
+            raise RuntimeError(error)
+        return result
+
+    def __enter__(self) -> Self:
+        """Get the worker itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _work(pipe: Connection, make: Callable[..., Callable[[], Any]], args: tuple[Any, ...]) -> None:
+    allow_many_descriptors()
+    run = make(*args)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while pipe.recv():
+            try:
+                pipe.send(("", run()))
+            except Exception:  # noqa: BLE001 - whoever asked is told
+                pipe.send((traceback.format_exc(), None))
+
+
+def interleaved(workers: Mapping[str, Callable[[], Result]], repetitions: int) -> dict[str, list[Result]]:
+    """Call each in turn, `repetitions` times, after one turn that does not count."""
+    for run in workers.values():
+        run()
+    results: dict[str, list[Result]] = {name: [] for name in workers}
+    for _ in range(repetitions):
+        for name, run in workers.items():
+            results[name].append(run())
+    return results
+
+
+def cpu_of(run: Callable[[], object]) -> float:
+    """Get the seconds of CPU that this process needs for it, all threads together."""
+    gc.collect()
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def rss() -> int:
+    """Get the bytes of memory that this process has at present."""
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - the plainest way is the quickest
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def peak_rss() -> int:
+    """Get the most bytes of memory that this process ever had.
+
+    Not from `getrusage`: there a process begins with what its parent had.
+    """
+    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
+def median_and_range(values: Sequence[float], digits: int = 1) -> tuple[str, str]:
+    """Get a median, and from where to where the values went, as texts."""
+    return f"{statistics.median(values):.{digits}f}", f"{min(values):.{digits}f}-{max(values):.{digits}f}"
+
+
+def title(text: str) -> None:
+    print(f"\n{text}\n", flush=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns: the first flush left, the others flush right."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    for first, *others in lines:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+        print("  ".join(cells).rstrip(), flush=True)
+
+
+def ratio(value: float, unit: float) -> str:
+    return f"{value / unit:.2f}" if value < 10 * unit else f"{value / unit:.1f}"

@@ -1,0 +1,214 @@
+"""The ways to read a streamed answer. Each is made for an address, and then reads one answer per call.
+
+All do the same work with an event: look whether it is a piece of text, and hand it on.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import pykka
+import requests
+import sseclient
+from _measure import HAS_SDK
+
+from anthropix_actors import ChatDone, ChatEvent, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pykka._actor import ActorInbox
+
+OnText: TypeAlias = Callable[[str], object]
+Read: TypeAlias = Callable[[OnText], None]
+
+RAW = "raw socket + json.loads"
+BY_HAND = "requests + sseclient + json"
+ITERATOR = "our iterator"
+BLOCKING = "our blocking chat()"
+ACTOR = "our actor"
+SIMPLE_QUEUE = "our actor, SimpleQueue inbox"
+SDK_CREATE = "SDK create(stream=True)"
+SDK_STREAM = "SDK stream(), final message"
+
+ASK: dict[str, Any] = {
+    "model": "claude-sonnet-5",
+    "max_tokens": 1024,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+_PATIENCE = 300
+
+
+def our_client(url: str) -> Client:
+    return Client("key", base_url=url, max_retries=0, timeout=_PATIENCE, proxy="")
+
+
+def _text_to(on_text: OnText, event: Any) -> None:
+    if event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
+        on_text(event["delta"]["text"])
+
+
+def raw(url: str) -> Read:
+    """Read as plainly as it can be done in Python without being wrong: the floor."""
+
+    def read(on_text: OnText) -> None:
+        for event in raw_events(url):
+            _text_to(on_text, event)
+
+    return read
+
+
+def raw_events(url: str) -> Iterator[Any]:
+    """Get the events of one answer from a socket of our own."""
+    address = urlsplit(url)
+    body = json.dumps({**ASK, "stream": True}).encode()
+    head = f"POST {address.path}/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((address.hostname or "", address.port or 80)) as sock:
+        sock.sendall(head.encode() + body)
+        for block in _event_blocks(_http_chunks(sock)):
+            for line in block.split(b"\n"):
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+
+def _http_chunks(sock: socket.socket) -> Iterator[bytes]:
+    data = sock.recv(65536)
+    while (head_end := data.find(b"\r\n\r\n")) < 0:
+        data += sock.recv(65536)
+    position = head_end + 4
+    while True:
+        while (size_end := data.find(b"\r\n", position)) >= 0:
+            size = int(data[position:size_end], 16)
+            stop = size_end + 2 + size
+            if len(data) < stop + 2:
+                break
+            if size == 0:
+                return
+            yield data[size_end + 2 : stop]
+            position = stop + 2
+        data = data[position:] + sock.recv(65536)
+        position = 0
+
+
+def _event_blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *blocks, rest = (rest + chunk).split(b"\n\n")
+        yield from blocks
+
+
+def by_hand(url: str) -> Read:
+    """Read as one would with requests and sseclient-py, in a few lines."""
+    session = requests.Session()
+
+    def read(on_text: OnText) -> None:
+        with session.post(f"{url}/v1/messages", json={**ASK, "stream": True}, stream=True) as response:
+            for event in sseclient.SSEClient(response.iter_content(None)).events():
+                _text_to(on_text, json.loads(event.data))
+
+    return read
+
+
+def iterator(url: str) -> Read:
+    """Read with our `for event in client.chat(..., stream=True)`."""
+    client = our_client(url)
+
+    def read(on_text: OnText) -> None:
+        stream = client.chat(**ASK, stream=True)
+        for event in stream:
+            if event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
+                on_text(event["delta"]["text"])
+        stream.chat.actor_stopped.wait(_PATIENCE)
+
+    return read
+
+
+def blocking(url: str) -> Read:
+    """Read with our `client.chat(...)`; it has the text in one piece."""
+    client = our_client(url)
+
+    def read(on_text: OnText) -> None:
+        block = client.chat(**ASK)["content"][0]
+        if block["type"] == "text":
+            on_text(block["text"])
+
+    return read
+
+
+class _Subscriber(pykka.ThreadingActor):
+    """Hands on the text."""
+
+    use_daemon_thread = True
+
+    def __init__(self, on_text: OnText, done: threading.Event) -> None:
+        super().__init__()
+        self._on_text = on_text
+        self._done = done
+
+    def on_receive(self, message: Any) -> None:
+        if isinstance(message, ChatEvent):
+            _text_to(self._on_text, message.data)
+        else:
+            if not isinstance(message, ChatDone):
+                print(message, flush=True)
+            self._done.set()
+
+
+class _SimpleQueueSubscriber(_Subscriber):
+    """The same with the quicker of the standard library's queues as its mailbox."""
+
+    @staticmethod
+    def _create_actor_inbox() -> ActorInbox:
+        return queue.SimpleQueue()
+
+
+def _to(subscriber: type[_Subscriber], url: str) -> Read:
+    client = our_client(url)
+
+    def read(on_text: OnText) -> None:
+        done = threading.Event()
+        ref = subscriber.start(on_text, done)
+        chat = client.chat(**ASK, stream=ref)
+        done.wait(_PATIENCE)
+        ref.stop()
+        chat.actor_stopped.wait(_PATIENCE)
+
+    return read
+
+
+def actor(url: str) -> Read:
+    """Read with a subscribing actor."""
+    return _to(_Subscriber, url)
+
+
+def simple_queue_actor(url: str) -> Read:
+    """Read with a subscribing actor that has a quicker mailbox than pykka's own."""
+    return _to(_SimpleQueueSubscriber, url)
+
+
+PIPELINES: dict[str, Callable[[str], Read]] = {
+    RAW: raw,
+    BY_HAND: by_hand,
+    ITERATOR: iterator,
+    BLOCKING: blocking,
+    ACTOR: actor,
+    SIMPLE_QUEUE: simple_queue_actor,
+}
+
+OURS = (ITERATOR, BLOCKING, ACTOR, SIMPLE_QUEUE)
+NAMES = (*PIPELINES, *((SDK_CREATE, SDK_STREAM) if HAS_SDK else ()))
+
+
+def pipeline(name: str, url: str) -> Read:
+    """Make a way to read, by its name."""
+    if name in PIPELINES:
+        return PIPELINES[name](url)
+    import _sdk  # noqa: PLC0415 - it imports slowly, and may not be installed
+
+    return {SDK_CREATE: _sdk.create, SDK_STREAM: _sdk.stream}[name](url)

@@ -1,0 +1,212 @@
+"""The API on loopback, in a process of its own: answers are bytes made beforehand, so that the client is what counts.
+
+The first part of a request's path says what is answered, its numbers how much of it; see `_ANSWERS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import multiprocessing
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from multiprocessing.connection import Connection
+
+PIECE = "word {:4d} "
+TOOL_PIECE = 40  # characters; 100,000 of them are 4 MB
+PACKED = 16384
+PACE = 0.005  # seconds between two paced events
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nrequest-id: req_1\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+_LAST_CHUNK = b"0\r\n\r\n"
+_MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5",
+    "content": [],
+    "stop_reason": None,
+    "stop_sequence": None,
+    "usage": {"input_tokens": 10, "output_tokens": 1},
+}
+_TEXT_BLOCK: dict[str, Any] = {"type": "text", "text": ""}
+_TOOL_BLOCK: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "write", "input": {}}
+
+
+def text_of(count: int) -> str:
+    """Get the whole text of an answer in `count` deltas."""
+    return "".join(PIECE.format(number % 10000) for number in range(count))
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return f"event: {data['type']}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+def _delta(kind: str, key: str, piece: str) -> bytes:
+    return _event({"type": "content_block_delta", "index": 0, "delta": {"type": kind, key: piece}})
+
+
+def _text(piece: str) -> bytes:
+    return _delta("text_delta", "text", piece)
+
+
+def _beginning(block: dict[str, Any]) -> list[bytes]:
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    return [_event({"type": "message_start", "message": _MESSAGE}), _event(start)]
+
+
+def _ending(stop_reason: str = "end_turn") -> list[bytes]:
+    delta = {"stop_reason": stop_reason, "stop_sequence": None}
+    return [
+        _event({"type": "content_block_stop", "index": 0}),
+        _event({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 5000}}),
+        _event({"type": "message_stop"}),
+    ]
+
+
+def _chunked(pieces: list[bytes]) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@functools.cache
+def _text_events(count: int) -> list[bytes]:
+    return [*_beginning(_TEXT_BLOCK), *(_text(PIECE.format(number % 10000)) for number in range(count)), *_ending()]
+
+
+@functools.cache
+def _text_answer(count: int) -> bytes:
+    return _chunked(_text_events(count))
+
+
+@functools.cache
+def _packed_answer(count: int) -> bytes:
+    whole = b"".join(_text_events(count))
+    return _chunked([whole[start : start + PACKED] for start in range(0, len(whole), PACKED)])
+
+
+@functools.cache
+def _tool_answer(count: int) -> bytes:
+    whole = json.dumps({"content": "x" * (count * TOOL_PIECE - len('{"content": ""}'))})
+    pieces = [whole[start : start + TOOL_PIECE] for start in range(0, len(whole), TOOL_PIECE)]
+    deltas = [_delta("input_json_delta", "partial_json", piece) for piece in pieces]
+    return _chunked([*_beginning(_TOOL_BLOCK), *deltas, *_ending("tool_use")])
+
+
+class _Server:
+    """The scenarios, and what the connections share."""
+
+    def __init__(self) -> None:
+        self._go = asyncio.Event()
+        self._held = 0
+
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until it ends."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length or 0))
+                name, *numbers = head.split(b" ", 2)[1].decode().split("/")[1].split("-")
+                writer.write(_HEAD)
+                await _ANSWERS[name](self, writer, *map(int, numbers))
+                writer.write(_LAST_CHUNK)
+                await writer.drain()
+        writer.close()
+
+    async def text(self, writer: asyncio.StreamWriter, count: int) -> None:
+        """One chunk for each of `count` text deltas, as the API does it."""
+        writer.write(_text_answer(count))
+
+    async def packed(self, writer: asyncio.StreamWriter, count: int) -> None:
+        """The same events in chunks of 16 KiB."""
+        writer.write(_packed_answer(count))
+
+    async def tool(self, writer: asyncio.StreamWriter, count: int) -> None:
+        """A tool's input in `count` deltas."""
+        writer.write(_tool_answer(count))
+
+    async def paced(self, writer: asyncio.StreamWriter, count: int) -> None:
+        """200 events a second; the text of each is when it was sent, in nanoseconds of the monotonic clock."""
+        writer.write(_chunked(_beginning(_TEXT_BLOCK)))
+        for _ in range(count):
+            await asyncio.sleep(PACE)
+            writer.write(_chunked([_text(str(time.monotonic_ns()))]))
+        await asyncio.sleep(PACE)
+        writer.write(_chunked(_ending()))
+
+    async def flood(self, writer: asyncio.StreamWriter, thousands: int) -> None:
+        """As many short text deltas as the client takes."""
+        block = _chunked([_text("ab")]) * 1000
+        writer.write(_chunked(_beginning(_TEXT_BLOCK)))
+        for _ in range(thousands):
+            writer.write(block)
+            await writer.drain()
+        writer.write(_chunked(_ending()))
+
+    async def held(self, writer: asyncio.StreamWriter, count: int, interval_ms: int) -> None:
+        """Begin, wait until somebody asks for `go`, then send an event each interval."""
+        events = _text_events(count)
+        writer.write(_chunked(events[:2]))
+        self._held += 1
+        place = self._held * 0.618 % 1  # the connections do not all send at the same moment
+        await self._go.wait()
+        start = time.monotonic() + place * interval_ms / 1000
+        for number, event in enumerate(events[2:]):
+            await asyncio.sleep(max(0.0, start + number * interval_ms / 1000 - time.monotonic()))
+            writer.write(_chunked([event]))
+
+    async def go(self, _: asyncio.StreamWriter) -> None:
+        """Let all that are held go on."""
+        self._go.set()
+
+
+_ANSWERS: dict[str, Callable[..., Awaitable[None]]] = {
+    "text": _Server.text,
+    "packed": _Server.packed,
+    "tool": _Server.tool,
+    "paced": _Server.paced,
+    "flood": _Server.flood,
+    "held": _Server.held,
+    "go": _Server.go,
+}
+
+
+async def _serve(pipe: Connection) -> None:
+    server = await asyncio.start_server(_Server().connection, "127.0.0.1", 0, backlog=4096)
+    pipe.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+def _main(pipe: Connection) -> None:
+    allow_many_descriptors()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(pipe))
+
+
+def allow_many_descriptors() -> None:
+    """Let this process open as many sockets as the system grants."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[str]:
+    """Run a server; get its address, to which a scenario is added: `f"{server}/text-5000"`."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.terminate()
+        process.join()

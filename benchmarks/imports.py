@@ -1,0 +1,61 @@
+"""What an import costs: time, in fresh interpreters, and memory."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+
+from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, title
+
+_OURS = "anthropix_actors"
+_PARTS = "requests, sseclient, pykka, msgspec"
+_SDK = "anthropic"
+_BARE = "nothing"
+_PRINT_PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+
+
+def run(*, quick: bool) -> list[Verdict]:
+    repetitions = 5 if quick else 11
+    modules = [_BARE, _PARTS, _OURS, *([_SDK] if HAS_SDK else [])]
+    title(f"import: wall time of a fresh interpreter over a bare one, and its memory; median of {repetitions}")
+    figures = interleaved({name: partial(_seconds, _statement(name)) for name in modules}, repetitions)
+    bare = statistics.median(figures[_BARE])
+    over = {name: [(value - bare) * 1000 for value in values] for name, values in figures.items()}
+    medians = {name: statistics.median(values) for name, values in over.items()}
+    memory = {name: _peak_mib(_statement(name)) for name in modules}
+    rows = [
+        [name, *median_and_range(over[name]), ratio(medians[name], medians[_PARTS]), f"{memory[name]:.1f}"]
+        for name in modules[1:]
+    ]
+    table(["import", "ms", "from-to", f"x {_PARTS}", "max RSS MiB"], rows)
+    print(f"(a bare interpreter: {bare * 1000:.1f} ms, {memory[_BARE]:.1f} MiB)")
+    return _verdicts(medians)
+
+
+def _statement(name: str) -> str:
+    return "pass" if name == _BARE else f"import {name}"
+
+
+def _seconds(statement: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-c", statement], check=True)
+    return time.perf_counter() - start
+
+
+def _peak_mib(statement: str) -> float:
+    # Not getrusage: there a child begins with what its parent had.
+    program = f"{statement}\n{_PRINT_PEAK}"
+    done = subprocess.run([sys.executable, "-P", "-c", program], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
+
+
+def _verdicts(medians: dict[str, float]) -> list[Verdict]:
+    times = medians[_OURS] / medians[_PARTS]
+    verdicts = [Verdict(f"import, against that of {_PARTS}", "<= 1.2 x", f"{times:.2f} x", times <= 1.2)]
+    if _SDK in medians:
+        parts = medians[_SDK] / medians[_OURS]
+        verdicts.append(Verdict("import, against the SDK's", "<= 1/8", f"1/{parts:.1f}", parts >= 8))
+    return verdicts
