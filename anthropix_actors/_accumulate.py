@@ -216,7 +216,7 @@ def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterato
     start.update({key: "" for key in ("text", "thinking", "signature") if data.get(key)})
     if data.get("citations"):
         start["citations"] = []
-    if raw is not None:
+    if raw is not None and "input" in data:
         start["input"] = {}
     yield {"type": "content_block_start", "index": index, "content_block": start}
     for delta in deltas:

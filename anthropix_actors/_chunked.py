@@ -50,6 +50,8 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         """Take what has arrived, and get the part of the body in it, which may be empty; never raises."""
+        if self.error is not None:
+            return b""
         if self._line:
             data, self._line = self._line + data, b""
         found: list[bytes] = []
@@ -122,7 +124,7 @@ def _whole_chunks(data: bytes, position: int, found: list[bytes]) -> int:
             return position
         start = size_end + 2
         try:
-            stop = start + int(size, 16)
+            stop = start + int(b"0" + size, 16)  # the zero keeps a prefix 0x from being taken
         except ValueError:
             return position
         if start == stop or data[stop : stop + 2] != b"\r\n":

@@ -34,7 +34,7 @@ MAX_EVENT_BYTES = 16 << 20
 MAX_EVENT_LINES = 256
 """How many lines one event may have: sseclient-py is quadratic in them. The API sends two."""
 
-_REPEATED_NAME = re.compile(rb'(?<![^\n])event: (\w+)\n(?=data: \{"type":"\1")')
+_REPEATED_NAME = re.compile(rb'(?:\A|(?<=\n\n))event: (\w+)\n(?=data: \{"type":"\1")')
 """An event's name that its data repeat, as the API's do: a line less for sseclient-py to take apart."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -117,7 +117,7 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
             continue
         if large and len(block) > max_event_bytes:
             raise _too_large(max_event_bytes)
-        if block.count(b"\n") > MAX_EVENT_LINES:
+        if block.count(b"\n") >= MAX_EVENT_LINES:
             raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
         yield (_without_strange_ids(block) if strange else block) + b"\n\n"
 

@@ -91,7 +91,7 @@ class ParameterError(AnthropixError, ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the problems, not by the text made from them."""
-        return type(self), (self.problems,)
+        return type(self), (self.problems,), self.__dict__
 
 
 class CancelledError(AnthropixError):

@@ -216,7 +216,7 @@ def test_two_threads_share_the_events_of_one_stream(connect: Callable[..., Clien
     with Server(answering(*texts)) as server:
         stream = connect(server).chat(**ASK, stream=True)
         taken: list[list[Any]] = [[], []]
-        threads = [threading.Thread(target=lambda mine=mine: mine.extend(stream)) for mine in taken]
+        threads = [threading.Thread(target=mine.extend, args=(stream,)) for mine in taken]
         for thread in threads:
             thread.start()
         for thread in threads:

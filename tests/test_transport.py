@@ -29,7 +29,8 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors._request import Timeout as RequestTimeout
-from anthropix_actors._transport import LIBRARY_ERRORS, Transport, fault
+from anthropix_actors._transport import Transport
+from anthropix_actors._transport._faults import LIBRARY_ERRORS, fault
 
 from actors import ASK, Inbox
 from servers import (

@@ -1,0 +1,140 @@
+"""The house: which module may import which, and who may touch what is below."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import anthropix_actors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(anthropix_actors.__file__).parent
+
+# From the top row down: a module imports only from rows above its own.
+ROWS = [
+    "errors",
+    "types",
+    "messages",
+    "_shapes",
+    "_params",
+    "_retry",
+    "_request",
+    "_chunked",
+    "_sse",
+    "_accumulate",
+    "_scope",
+    "_transport",
+    "_watch",
+    "_delivery",
+    "_record",
+    "_chat",
+    "stream",
+    "client",
+    "__init__",
+    "emulator",
+    "cli",
+]
+
+THIRD_PARTIES = {
+    "msgspec": {"_shapes", "_params", "_sse", "client", "emulator"},
+    "sseclient": {"_sse"},
+    "requests": {"_transport"},
+    "urllib3": {"_transport"},
+    "pykka": {"_delivery", "_record", "_chat", "client", "cli"},
+    "starlette": {"emulator"},
+    "uvicorn": {"emulator"},
+    "h11": {"emulator"},
+    "pytest": {"emulator"},
+    "click": {"cli"},
+}
+
+LONGER = {
+    "_chat": "half of it is what a ref's methods promise",
+    "_delivery": "the deliveries are variations of one",
+    "types": "a list",
+    "_params": "a table",
+}
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Get row and file of every module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).parts
+        yield (parts[0] if len(parts) > 1 else path.stem), path
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """Get the modules that are imported at run time, and whether at the top of the file."""
+    checked = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
+        for node in ast.walk(test)
+    }
+    for node in ast.walk(tree):
+        if id(node) in checked:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "anthropix_actors":
+            names = [f"anthropix_actors.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            yield name, node in tree.body
+
+
+@pytest.mark.parametrize(
+    ("row", "path"), list(files()), ids=lambda value: value if isinstance(value, str) else value.stem
+)
+def test_a_module_imports_only_from_the_rows_above_its_own(row: str, path: Path) -> None:
+    assert row in ROWS, "a new module needs a row"
+    for name, at_the_top in imports(ast.parse(path.read_text())):
+        top, _, rest = name.partition(".")
+        if top == "anthropix_actors":
+            target = rest.partition(".")[0]
+            target = target if target in ROWS else "__init__"
+            assert ROWS.index(target) < ROWS.index(row) or target == row
+        elif top not in sys.stdlib_module_names:
+            assert row in THIRD_PARTIES[top], f"{path.stem} imports {top}"
+        assert at_the_top or row in {"emulator", "cli"}, f"{path.stem} imports {name} late"
+
+
+def test_all_four_dependencies_are_used() -> None:
+    used = {name.partition(".")[0] for _, path in files() for name, _ in imports(ast.parse(path.read_text()))}
+    assert {"pykka", "requests", "sseclient", "msgspec"} <= used
+
+
+@pytest.mark.parametrize(
+    ("row", "path"), list(files()), ids=lambda value: value if isinstance(value, str) else value.stem
+)
+def test_a_file_fits_in_a_head_or_says_why_not(row: str, path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= 300 or (row in LONGER and lines <= 500)
+
+
+def test_importing_the_package_imports_no_extra() -> None:
+    program = "import sys, anthropix_actors; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "anthropix_actors" in loaded
+    assert not loaded & {"starlette", "uvicorn", "click", "pytest", "tkinter", "PySide6", "anthropic", "asyncio"}
+
+
+def test_the_pytest_plugin_imports_nothing_until_it_is_used() -> None:
+    program = "import sys, anthropix_actors.emulator.pytest_plugin; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"starlette", "uvicorn"} & set(done.stdout.split())
+
+
+def test_what_is_tested_is_what_is_installed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+    assert list((PACKAGE / "emulator" / "recordings").glob("*.sse"))

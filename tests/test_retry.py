@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anthropix_actors import APIError, APIStatusError, errors
+from anthropix_actors._retry import LONGEST_DELAY, RetryPolicy, retry_after, status_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = 1795435200.0  # Mon, 23 Nov 2026 12:00:00 GMT
+
+
+def failed(**fields: Any) -> APIError:
+    fields.setdefault("retryable", True)
+    return APIError("no", **fields)
+
+
+@given(st.integers(1, 50), st.floats(0, 1))
+def test_delays_double_up_to_eight_seconds_less_a_random_quarter(attempts: int, dice: float) -> None:
+    delay = RetryPolicy(max_retries=50).delay(failed(), attempts=attempts, dice=dice)
+    assert delay is not None
+    longest = min(0.5 * 2 ** (attempts - 1), LONGEST_DELAY)
+    assert 0.75 * longest <= delay <= longest
+
+
+def test_the_first_delays_are_those_of_the_official_sdk() -> None:
+    policy = RetryPolicy(max_retries=9)
+    assert [policy.delay(failed(), attempts=n, dice=0) for n in range(1, 7)] == [0.5, 1, 2, 4, 8, 8]
+    assert [policy.delay(failed(), attempts=n, dice=1) for n in range(1, 3)] == [0.375, 0.75]
+
+
+@pytest.mark.parametrize("max_retries", [0, 1, 2])
+def test_there_are_at_most_so_many_retries(max_retries: int) -> None:
+    policy = RetryPolicy(max_retries=max_retries)
+    delays = [policy.delay(failed(), attempts=attempts, dice=0) for attempts in range(1, 5)]
+    assert sum(delay is not None for delay in delays) == max_retries
+
+
+def test_what_is_not_worth_it_is_not_tried_again() -> None:
+    assert RetryPolicy().delay(failed(retryable=False), attempts=1, dice=0) is None
+
+
+@pytest.mark.parametrize(("asked", "delay"), [(0.001, 0.001), (60.0, 60.0), (60.1, None), (1e9, None)])
+def test_what_the_api_asks_is_obeyed_up_to_the_cap(asked: float, delay: float | None) -> None:
+    assert RetryPolicy().delay(failed(retry_after=asked), attempts=1, dice=0.5) == delay
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after-ms": "0", "retry-after": "2.5"}, 2.5),
+        ({"retry-after": "0"}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "Mon, 23 Nov 2026 12:01:00 GMT"}, 60),
+        ({"retry-after": "Mon, 23 Nov 2026 13:00:00 +0100"}, None),
+        ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, None),
+        ({"retry-after": "Mon, 99 Nov 2026 12:01:00 GMT"}, None),
+    ],
+)
+def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, now=NOON) == seconds
+
+
+@given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms"]), st.text(max_size=30)))
+def test_no_header_whatever_it_says_breaks_a_retry(headers: dict[str, str]) -> None:
+    seconds = retry_after(headers, now=NOON)
+    assert seconds is None or 0 < seconds < float("inf")
+
+
+def body(kind: str, message: str = "because") -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        *[(status, {}, True) for status in (408, 409, 429, 500, 502, 503, 504, 529, 599)],
+        *[(status, {}, False) for status in (300, 400, 401, 402, 403, 404, 412, 413, 422, 499)],
+        (400, {"x-should-retry": "true"}, True),
+        (529, {"x-should-retry": "false"}, False),
+        (529, {"x-should-retry": "perhaps"}, True),
+    ],
+)
+def test_which_statuses_are_worth_another_try(status: int, headers: dict[str, str], *, expected: bool) -> None:
+    assert status_error(status, {}, headers, now=NOON).retryable is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        *[(kind, True) for kind in ("overloaded_error", "api_error", "rate_limit_error", "timeout_error")],
+        *[(kind, False) for kind in ("invalid_request_error", "authentication_error", "brand_new_error")],
+    ],
+)
+def test_which_errors_in_a_stream_are_worth_another_try(kind: str, *, expected: bool) -> None:
+    headers = {"x-should-retry": "false"}  # of the answer that had begun well
+    assert status_error(200, body(kind), headers, now=NOON, in_stream=True).retryable is expected
+
+
+def test_an_error_has_all_that_is_known() -> None:
+    headers = {"retry-after": "7", "request-id": "req_1"}
+    error = status_error(429, body("rate_limit_error"), headers, now=NOON)
+    assert isinstance(error, errors.RateLimitError)
+    assert (error.message, error.status, error.type, error.body) == (
+        "because",
+        429,
+        "rate_limit_error",
+        body("rate_limit_error"),
+    )
+    assert (error.retry_after, error.response_headers, error.in_stream) == (7, headers, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "cls", "message"),
+    [
+        (529, "", errors.OverloadedError, "the API has more work than it can take."),
+        (529, "<html>busy</html>", errors.OverloadedError, "<html>busy</html>"),
+        (400, {}, errors.BadRequestError, "the API does not take this request as it is."),
+        (400, {"error": "text"}, errors.BadRequestError, "the API does not take this request as it is."),
+        (400, {"error": {"message": 5, "type": 5}}, errors.BadRequestError, "the API does not take"),
+        (404, [], errors.NotFoundError, "no such model, batch or path."),
+        (418, "teapot", APIStatusError, "teapot"),
+        (502, "x" * 5000, errors.InternalServerError, "x" * 500),
+        (302, "", APIStatusError, ""),
+        (500, body("overloaded_error"), errors.OverloadedError, "because"),
+        (500, body("brand_new_error"), errors.InternalServerError, "because"),
+        (200, body("brand_new_error"), APIStatusError, "because"),
+    ],
+)
+def test_a_body_of_any_kind_makes_an_error(status: int, said: Any, cls: type[APIError], message: str) -> None:
+    error = status_error(status, said, {}, now=NOON)
+    assert type(error) is cls
+    assert error.message.startswith(message)
+    assert error.body == said
+
+
+def test_recorded_errors_have_their_classes(corpus: Path) -> None:
+    expected = {400: errors.BadRequestError, 401: errors.AuthenticationError, 404: errors.NotFoundError}
+    for path in corpus.glob("errors/*.json"):
+        status = int(path.name.partition("-")[0])
+        recorded = json.loads(path.read_text())
+        recorded = recorded.get("body", recorded)
+        assert type(status_error(status, recorded, {}, now=NOON)) is expected[status]
