@@ -14,7 +14,7 @@ demo: $(VENV)/demo
 test: lint
 	@# pytest, not python -m pytest: that would put this folder first on the path, and test it instead of what is installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run $(BIN)/pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -13,12 +13,12 @@ import json
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 
 from anthropix_actors._delivery import Gone, delivery_to
-from anthropix_actors._record import Record
+from anthropix_actors._record import Record, outcome
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors._watch import SWEEPER
@@ -30,9 +30,7 @@ from anthropix_actors.errors import (
     TruncatedError,
 )
 from anthropix_actors.messages import (
-    ChatCancelled,
     ChatDone,
-    ChatFailed,
     ChatRetrying,
     Subscriber,
 )
@@ -92,15 +90,7 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
         finally:
             with record.lock:
                 record.waiting -= 1
-        match record.terminal:
-            case ChatDone(message=message):
-                return message
-            case ChatFailed(error=error):
-                raise error
-            case ChatCancelled(reason=reason):
-                raise record.explained(CancelledError(reason))
-            case None:
-                raise AssertionError("a chat is over without a terminal message")
+        return outcome(cast("Terminal", record.terminal))
 
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the chat, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
@@ -179,6 +169,11 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
     def request_id(self) -> str | None:
         """What the API calls this request, or None before it has answered. Name it when you ask for support."""
         return self._record.request_id
+
+    @property
+    def attempts(self) -> int:
+        """How many times the request has been sent so far."""
+        return self._record.attempts
 
     @property
     def response_headers(self) -> Mapping[str, str]:

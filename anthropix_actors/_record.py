@@ -19,7 +19,7 @@ from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._delivery import Gone
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, ProtocolError, StalledError
-from anthropix_actors.messages import ChatCancelled, ChatEvent, ChatFailed
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -194,3 +194,20 @@ class Record:
         self.over.set()
         pykka.ActorRegistry.unregister(self.ref)
         self.ref.actor_stopped.set()
+
+
+def outcome(terminal: Terminal) -> Message:
+    """Get what a chat ended with.
+
+    Raises:
+        AnthropixError: why there is no whole Message.
+    """
+    match terminal:
+        case ChatDone(message=message):
+            return message
+        case ChatFailed(error=error):
+            raise error
+        case ChatCancelled(chat=chat, reason=reason, partial=partial):
+            cancelled = CancelledError(reason)
+            cancelled.partial, cancelled.request_id, cancelled.attempts = partial, chat.request_id, chat.attempts
+            raise cancelled

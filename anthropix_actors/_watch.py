@@ -117,5 +117,5 @@ def _nothing() -> None:
 SWEEPER = Sweeper()
 
 atexit.register(SWEEPER.cancel_all, "the interpreter exits", patience=EXIT_PATIENCE)
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=SWEEPER.forget)

@@ -7,9 +7,9 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anthropix_actors._record import outcome
 from anthropix_actors._watch import SWEEPER
-from anthropix_actors.errors import CancelledError
-from anthropix_actors.messages import ChatCancelled, ChatDone, ChatFailed
+from anthropix_actors.messages import ChatCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from anthropix_actors._chat import ChatRef
     from anthropix_actors._delivery import Channel
-    from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Event, Message
 
 _LEFT = "the loop over the stream was left"
@@ -75,7 +74,7 @@ class Stream:
             self._loops.pop()
             if not self._loops:  # a finalizer, perhaps
                 SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
-        _raise_unless_done(item)
+        outcome(item)
 
     def __next__(self) -> Event:
         """Get the next event.
@@ -92,7 +91,7 @@ class Stream:
             raise
         if isinstance(item, dict):
             return item
-        _raise_unless_done(item)
+        outcome(item)
         raise StopIteration
 
     @property
@@ -129,15 +128,3 @@ class Stream:
 def _close(chat: ChatRef, channel: Channel, reason: str) -> None:
     channel.close(ChatCancelled(chat, reason, chat.snapshot()))
     chat.unsubscribe(channel, reason)
-
-
-def _raise_unless_done(terminal: Terminal) -> None:
-    match terminal:
-        case ChatFailed(error=error):
-            raise error
-        case ChatCancelled(reason=reason, partial=partial_message):
-            error = CancelledError(reason)
-            error.partial = partial_message
-            raise error
-        case ChatDone():
-            pass

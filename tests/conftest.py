@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
@@ -92,3 +93,21 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the recorded streams are not here: {folder} is missing")
     return folder
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[int]:
+    """A port that drops every SYN: its queue of connections is full, and nobody accepts one."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    port: int = listener.getsockname()[1]
+    fillers = []
+    for _ in range(8):
+        filler = socket.socket()
+        filler.settimeout(0)
+        filler.connect_ex(("127.0.0.1", port))
+        fillers.append(filler)
+    yield port
+    for sock in (*fillers, listener):
+        sock.close()

@@ -41,7 +41,7 @@ from servers import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PATIENT = Timeout(connect=120, read=120, idle=120)
 FIRST = [start(), block_start(), text_delta("Hi")]
@@ -163,24 +163,6 @@ def test_cancel_ends_the_sending_of_a_large_request() -> None:
         wait(script.stalled)
         chat.cancel()
         assert isinstance(inbox.until_end()[-1], ChatCancelled)
-
-
-@pytest.fixture
-def full_backlog() -> Iterator[int]:
-    """A port that drops every SYN: its queue of connections is full, and nobody accepts one."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    port: int = listener.getsockname()[1]
-    fillers = []
-    for _ in range(8):
-        filler = socket.socket()
-        filler.settimeout(0)
-        filler.connect_ex(("127.0.0.1", port))
-        fillers.append(filler)
-    yield port
-    for sock in (*fillers, listener):
-        sock.close()
 
 
 def connecting_to(port: int) -> int:

@@ -640,6 +640,38 @@ def test_whoever_unsubscribes_is_told_nothing_more_not_even_the_end(connect: Cal
     assert leaving.queue.empty()
 
 
+def test_whoever_unsubscribes_in_its_handler_is_told_nothing_more_at_once(connect: Callable[..., Client]) -> None:
+    class Leaving(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            message.chat.subscribe(staying)
+            message.chat.unsubscribe(self)
+
+    staying = Inbox()
+    with Server(answering("a", "b", "c")) as server:
+        leaving = Leaving()
+        chat = connect(server).chat(**ASK, stream=leaving)
+        assert text_of(staying.until_end()) == "abc"
+        wait(chat.actor_stopped)
+    assert leaving.queue.qsize() == 1
+
+
+def test_a_subscriber_that_fails_at_a_retry_is_told_nothing_more(connect: Callable[..., Client]) -> None:
+    class Broken(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            raise ValueError("mine")
+
+    with Server(Script(BUSY, whole("x"))) as server:
+        broken = Broken()
+        chat = connect(server, max_retries=1).chat(**ASK, stream=broken)
+        wait(chat.actor_stopped)
+        with pytest.raises(CancelledError, match="nobody listens"):
+            chat.result()
+    assert isinstance(broken.next(), ChatRetrying)
+    assert broken.queue.empty()
+
+
 def test_when_the_last_one_unsubscribes_the_chat_is_cancelled(connect: Callable[..., Client]) -> None:
     script = Gated(answer("x"), 3)
     with Server(script) as server:

@@ -120,3 +120,13 @@ main()
     assert done.returncode == 1
     assert advice in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_dependency_that_is_missing_is_not_taken_for_an_extra() -> None:
+    spoilt = "sys.modules['anthropix_actors.cli._demo'] = None"
+    program = f"import sys; {spoilt}; from anthropix_actors.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
+    )
+    assert "ModuleNotFoundError" in done.stderr
+    assert "pip install" not in done.stderr

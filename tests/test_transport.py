@@ -279,6 +279,13 @@ def test_a_connection_that_takes_too_long_is_a_timeout(connect: Callable[..., Cl
             client.chat(**ASK)
 
 
+def test_connecting_in_vain_is_a_timeout(full_backlog: int, connect: Callable[..., Client]) -> None:
+    client = connect(f"http://127.0.0.1:{full_backlog}", timeout=Timeout(connect=0.1))
+    with pytest.raises(APITimeoutError, match=r"no connection within 0\.1 s \(timeout\.connect\)") as caught:
+        client.chat(**ASK)
+    assert caught.value.retryable
+
+
 def test_a_large_request_on_a_slow_line_is_bounded_per_block_and_not_as_a_whole(connect: Callable[..., Client]) -> None:
     """Given as bytes, the body would have to be sent whole within the connect timeout."""
     size = 8_000_000
@@ -356,6 +363,22 @@ def test_a_connection_is_used_again_after_a_complete_answer(framing: str, connec
             inbox = Inbox()
             chat = client.chat(**ASK, stream=inbox)
             inbox.until_end()
+            wait(chat.actor_stopped)
+        assert server.connections == 1
+
+
+def test_what_follows_message_stop_is_skipped(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(), chunks(answer("x")))
+            peer.send(chunk(b"data: [DONE]\n\n"), b"0\r\n\r\n")
+
+    with Server(script) as server:
+        client = connect(server)
+        for _ in range(3):
+            inbox = Inbox()
+            chat = client.chat(**ASK, stream=inbox)
+            assert isinstance(inbox.until_end()[-1], ChatDone)
             wait(chat.actor_stopped)
         assert server.connections == 1
 

@@ -31,7 +31,7 @@ class _Connection:
 
     def _new_conn(self: Any) -> socket.socket:
         try:
-            return _connected((self._dns_host, self.port), self.timeout, self.source_address, self.socket_options)
+            return _connected((self._dns_host, self.port), self.timeout, self.socket_options)
         except socket.gaierror as exc:
             raise urllib3.exceptions.NameResolutionError(self.host, self, exc) from exc
         except TimeoutError as exc:
@@ -40,9 +40,7 @@ class _Connection:
             raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc
 
 
-def _connected(
-    address: tuple[str, int], timeout: float | None, source: tuple[str, int] | None, options: Any
-) -> socket.socket:
+def _connected(address: tuple[str, int], timeout: float | None, options: Any) -> socket.socket:
     """Connect to the first of the host's addresses that answers, bound to the scope of this thread's attempt.
 
     The name look-up itself cannot be cancelled: the C library offers no way.
@@ -57,8 +55,6 @@ def _connected(
             for option in options or ():
                 sock.setsockopt(*option)
             sock.settimeout(timeout)
-            if source:
-                sock.bind(source)
             scope.bind(sock)
             sock.connect(place)
         except OSError as exc:
