@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import random
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -42,13 +41,11 @@ if TYPE_CHECKING:
     from anthropix_actors._request import Request
     from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Message
-
-_logger = logging.getLogger("anthropix_actors")
 
 _RUN = object()
 _OK = 200
-_NOBODY = "nobody listens any more"
 
 
 class ChatRef(pykka.ActorRef["ChatActor"]):
@@ -216,6 +213,11 @@ class ChatActor(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Say the end if it was not said: `stop()` came first."""
         self._record.end(self._record.ended_by(CancelledError("stopped")))
+        SWEEPER.unwatch(self._record)
+
+    def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002
+        """Do the same when a message of somebody else's raised in the chat's thread: a call through a proxy."""
+        self.on_stop()
 
     def _run(self) -> None:
         record, policy = self._record, self._record.request.retry

@@ -17,7 +17,6 @@ import pykka
 
 from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._delivery import Gone
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, ProtocolError, StalledError
 from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 
@@ -105,7 +104,6 @@ class Record:
                     follower.tell_last(ChatEvent(self.ref, last_event))
                 follower.tell_last(terminal)
         self.told.set()
-        SWEEPER.unwatch(self)
 
     def explained(self, error: AnthropixError) -> AnthropixError:
         """Add to an error what is known of the chat."""
@@ -160,7 +158,7 @@ class Record:
     # By the sweeper
 
     def part(self, reason: str) -> Callable[[float], object]:
-        """Cancel; get a function that waits until the followers have heard, for some seconds at most."""
+        """Cancel; get a function that waits until the followers have heard and the actor has stopped, or time is up."""
         followers = self.followers
         self.cancel(reason)
 
@@ -169,6 +167,7 @@ class Record:
             self.told.wait(timeout)
             for follower in followers:
                 follower.settle(max(0.0, deadline - time.monotonic()))
+            self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
         return heard
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from pykka.messages import ProxyCall
 
 from anthropix_actors import (
     AnthropixError,
@@ -510,6 +511,19 @@ def test_other_messages_to_a_chat_are_logged_as_pykka_does(
         inbox.until_end()
         wait(chat.actor_stopped)
     assert "Unexpected message" in caplog.text
+
+
+def test_a_call_through_a_proxy_that_raises_ends_the_actor_cleanly(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Gated(answer("x"), 3)
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        chat.tell(ProxyCall(attr_path=("on_receive",), args=(1, 2, 3), kwargs={}))
+        script.go_on.set()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        wait(chat.actor_stopped)
+    assert "Unhandled exception in ChatActor" in caplog.text
 
 
 def test_result_raises_a_timeout_and_the_chat_goes_on(connect: Callable[..., Client]) -> None:

@@ -26,7 +26,7 @@ ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "H
 
 
 def anthropix(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "anthropix_actors.cli", *arguments]
+    command = [sys.executable, "-P", "-W", "error", "-m", "anthropix_actors.cli", *arguments]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=6 * DEADLINE, check=False
     )
@@ -64,7 +64,7 @@ def test_the_demo_says_what_did_not_work(anthropix_emulator: Emulator) -> None:
 
 @pytest.fixture
 def served() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
+    command = [sys.executable, "-P", "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
     running = subprocess.Popen(
         [*command, "--api-key", "mine"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -115,7 +115,7 @@ from anthropix_actors.cli import main
 main()
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
     )
     assert done.returncode == 1
     assert advice in done.stderr
@@ -126,7 +126,7 @@ def test_a_dependency_that_is_missing_is_not_taken_for_an_extra() -> None:
     spoilt = "sys.modules['anthropix_actors.cli._demo'] = None"
     program = f"import sys; {spoilt}; from anthropix_actors.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=6 * DEADLINE, check=False
     )
     assert "ModuleNotFoundError" in done.stderr
     assert "pip install" not in done.stderr

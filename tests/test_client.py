@@ -455,5 +455,5 @@ sys.addaudithook(lambda event, args: seen.append((event, args)) if event in ("op
 Client("k")
 print(seen)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"

@@ -753,7 +753,7 @@ def test_importing_the_package_imports_no_emulator_and_the_plugin_no_server() ->
     )
     path = os.pathsep.join(filter(None, sys.path))
     environment = {**os.environ, "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], env=environment, timeout=60, check=True)
 
 
 @pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])

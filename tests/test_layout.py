@@ -123,7 +123,7 @@ def test_a_file_fits_in_a_head_or_says_why_not(row: str, path: Path) -> None:
 
 def test_importing_the_package_imports_no_extra() -> None:
     program = "import sys, anthropix_actors; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "anthropix_actors" in loaded
     assert not loaded & {"starlette", "uvicorn", "click", "pytest", "tkinter", "PySide6", "anthropic", "asyncio"}
@@ -131,7 +131,7 @@ def test_importing_the_package_imports_no_extra() -> None:
 
 def test_the_pytest_plugin_imports_nothing_until_it_is_used() -> None:
     program = "import sys, anthropix_actors.emulator.pytest_plugin; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert not {"starlette", "uvicorn"} & set(done.stdout.split())
 
 

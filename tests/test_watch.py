@@ -134,7 +134,7 @@ def program() -> Callable[..., subprocess.Popen[str]]:
     def start(server: Server, text: str) -> subprocess.Popen[str]:
         source = PREFACE + textwrap.dedent(text)
         return subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", source, server.url],
+            [sys.executable, "-P", "-W", "error", "-c", source, server.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
