@@ -201,12 +201,10 @@ def outcome(terminal: Terminal) -> Message:
     Raises:
         AnthropixError: why there is no whole Message.
     """
-    match terminal:
-        case ChatDone(message=message):
-            return message
-        case ChatFailed(error=error):
-            raise error
-        case ChatCancelled(chat=chat, reason=reason, partial=partial):
-            cancelled = CancelledError(reason)
-            cancelled.partial, cancelled.request_id, cancelled.attempts = partial, chat.request_id, chat.attempts
-            raise cancelled
+    if isinstance(terminal, ChatDone):
+        return terminal.message
+    if isinstance(terminal, ChatFailed):
+        raise terminal.error
+    cancelled, chat = CancelledError(terminal.reason), terminal.chat
+    cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
+    raise cancelled

@@ -162,8 +162,7 @@ class Answer:
             return
         connection.sock.settimeout(_DRAIN_TIMEOUT)
         with contextlib.suppress(APIError):  # the answer is complete; the connection is closed instead of kept
-            for _ in itertools.islice(self.chunks(), _DRAIN_READS):
-                pass
+            list(itertools.islice(self.chunks(), _DRAIN_READS))
             connection.sock.settimeout(self._timeout.read)
 
     def close(self) -> None:
