@@ -17,7 +17,9 @@ Source: https://docs.claude.com/en/docs/build-with-claude/streaming, read 2026-1
 
 from __future__ import annotations
 
+import contextlib
 import json
+import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anthropix_actors.errors import ProtocolError
@@ -56,9 +58,11 @@ class _Block:
 
     def grow(self, target: str, piece: str) -> None:
         if type(piece) is not str:  # found now, or the join would fail in whoever looks
-            raise TypeError(f"{target} grew by {piece!r}")
+            raise TypeError(f"{target} grew by a {type(piece).__name__}")
         if target != self.target:
             self.join()
+            if type(self.data.get(target) or "") is not str:
+                raise TypeError(f"{target} began as a {type(self.data[target]).__name__}")
             self.target = target
         self.pieces.append(piece)
         if len(self.pieces) >= _PIECES_PER_RUN:
@@ -67,7 +71,9 @@ class _Block:
 
     def join(self) -> None:
         if self.pieces or self.runs:
-            self.data[self.target] = "".join([self.data.get(self.target) or "", *self.runs, *self.pieces])
+            begun = self.data.get(self.target)
+            # A later delta may have put anything there; that must not fail in whoever looks.
+            self.data[self.target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
             self.pieces.clear()
             self.runs.clear()
 
@@ -113,7 +119,8 @@ class Accumulator:
             if handler is not None:
                 handler(self, event)  # type: ignore[arg-type] # an Event is a dict
         except (KeyError, TypeError, AttributeError, ValueError) as exc:
-            raise ProtocolError(f"an event is not of the API's shape ({exc!r}): {event!r:.200}", body=event) from exc
+            shown = reprlib.repr(event)  # repr() would fail for what is nested deeply
+            raise ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event) from exc
 
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of the caller's own, or None before `message_start`."""
@@ -136,7 +143,10 @@ class Accumulator:
         if self._stopping:
             ends = ("stop_reason", "stop_sequence", "stop_details", "container")
             delta = {key: message[key] for key in ends if key in message}
-            yield {"type": "message_delta", "delta": delta, "usage": _copy(message.get("usage"))}  # type: ignore[typeddict-item]
+            end: Any = {"type": "message_delta", "delta": delta}
+            if message.get("usage"):
+                end["usage"] = _copy(message["usage"])
+            yield end
 
     def _started(self) -> dict[str, Any]:
         if self._message is None:
@@ -186,8 +196,11 @@ class Accumulator:
         message = self._started()
         self._stopping = True
         for key, value in event.items():
+            if key == "content":
+                continue  # the blocks are what started, whatever else is said
             if key == "delta":
-                message.update(_copy({k: v for k, v in value.items() if v is not None or k != "container"}))
+                kept = {k: v for k, v in value.items() if k != "content" and (v is not None or k != "container")}
+                message.update(_copy(kept))
             elif key == "usage":
                 usage = message["usage"] = message.get("usage") or {}
                 usage.update(_copy({k: v for k, v in (value or {}).items() if v is not None}))
@@ -205,16 +218,19 @@ class Accumulator:
 
 def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterator[Any]:
     """Say a block again: its start as it would be empty, one delta for each thing that grew, its stop."""
-    raw = data.pop(RAW_INPUT, None)
+    raw = data.pop(RAW_INPUT) if isinstance(data.get(RAW_INPUT), str) else None
     if raw is None and data.get("input") and not is_open:
-        raw = json.dumps(data["input"])
-    deltas = [{"type": f"{key}_delta", key: data[key]} for key in ("text", "thinking", "signature") if data.get(key)]
-    deltas += [{"type": "citations_delta", "citation": citation} for citation in data.get("citations") or ()]
+        with contextlib.suppress(RecursionError):  # nested so deeply it goes with the start
+            raw = json.dumps(data["input"])
+    texts = [key for key in ("text", "thinking", "signature") if data.get(key) and isinstance(data[key], str)]
+    citations = data["citations"] if isinstance(data.get("citations"), list) else []
+    deltas = [{"type": f"{key}_delta", key: data[key]} for key in texts]
+    deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
     if raw is not None:
         deltas.append({"type": "input_json_delta", "partial_json": raw})
     start = dict(data)
-    start.update({key: "" for key in ("text", "thinking", "signature") if data.get(key)})
-    if data.get("citations"):
+    start.update(dict.fromkeys(texts, ""))
+    if citations:
         start["citations"] = []
     if raw is not None and "input" in data:
         start["input"] = {}
@@ -226,9 +242,15 @@ def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterato
 
 
 def _copy(value: Any) -> Any:
-    """Copy JSON: faster than `copy.deepcopy`, which must be ready for anything."""
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value
+    """Copy JSON: faster than `copy.deepcopy`, which must be ready for anything, and not limited in depth."""
+    if not isinstance(value, (dict, list)):
+        return value
+    whole = value.copy()
+    todo: list[Any] = [whole]
+    while todo:
+        part = todo.pop()
+        for key, item in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(item, (dict, list)):
+                part[key] = inner = item.copy()
+                todo.append(inner)
+    return whole

@@ -18,7 +18,7 @@ from anthropix_actors.errors import ProtocolError
 LONGEST_LINE = 8192
 """How many bytes a size with its extensions, or a trailer, may have."""
 
-_HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_HEX = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
 
 
 class ChunkedBody:
@@ -90,9 +90,10 @@ class ChunkedBody:
         """Take the bytes of a chunk, and the CRLF after them; get the position behind."""
         stop = position + self._left
         arrived = len(data)
+        line_end = data[max(position, stop - 2) : stop]  # or what is here of it
+        if not (b"\r\n".endswith(line_end) if stop <= arrived else b"\r\n".startswith(line_end)):
+            raise ProtocolError("a chunk of the answer does not end where its size says")
         if stop <= arrived:  # the whole of it, and its line end
-            if not b"\r\n".endswith(data[max(position, stop - 2) : stop]):
-                raise ProtocolError("a chunk of the answer does not end where its size says")
             found.append(data[position : max(position, stop - 2)])
             self._left = 0
             return stop

@@ -109,7 +109,8 @@ class Record:
         """Add to an error what is known of the chat."""
         error.attempts = self.attempts
         error.request_id = error.request_id or self.request_id
-        error.partial = error.partial or self.snapshot()
+        with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
+            error.partial = error.partial or self.snapshot()
         return error
 
     def ended_by(self, exc: BaseException) -> Terminal:

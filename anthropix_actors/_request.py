@@ -5,7 +5,6 @@ Source: https://docs.claude.com/en/api/overview and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
-import math
 import platform
 import re
 from dataclasses import dataclass, field, fields
@@ -24,9 +23,12 @@ __version__ = "0.1.0"
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""
 
-_VERSION_FORM = re.compile(r"\d{4}-\d{2}-\d{2}")
+LONGEST_TIMEOUT = 1e9
+"""Seconds; for what is larger, a socket's own limit may be too small. None is for ever."""
+
+_VERSION_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HEADER_VALUE = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,9 @@ def base_url_of(text: str) -> str:
         complete = False
         parts = None
     if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
-        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {text!r}")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        got = "something with an @" if "@" in text else repr(text)  # what is before it may be a password
+        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {got}")
+    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
     return text.rstrip("/").removesuffix("/v1").rstrip("/")
 
@@ -208,7 +211,12 @@ def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[
             elif value is None:
                 merged.pop(name.lower(), None)
             elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-                problems.append(Problem(f"{place}[{name!r}]", "expected one line of Latin-1, or None to remove it"))
+                problems.append(
+                    Problem(
+                        f"{place}[{name!r}]",
+                        "expected one line of Latin-1 that starts with no space, or None to remove it",
+                    )
+                )
             else:
                 merged[name.lower()] = value
     if problems:

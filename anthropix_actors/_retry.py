@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ JITTER = 0.25
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 _RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
 _SERVER_ERRORS = 500
+_MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class RetryPolicy:
         if attempts > self.max_retries or not error.retryable:
             return None
         if error.retry_after is None:
-            return float(min(FIRST_DELAY * 2 ** (attempts - 1), LONGEST_DELAY) * (1 - JITTER * dice))
+            doublings = min(attempts - 1, _MOST_DOUBLINGS)
+            return min(FIRST_DELAY * 2.0**doublings, LONGEST_DELAY) * (1 - JITTER * dice)
         return error.retry_after if error.retry_after <= self.max_retry_after else None
 
 
@@ -85,7 +88,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         if 0 < seconds < math.inf:
             return seconds
     try:
-        seconds = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+        # HTTP's dates are in GMT, also those that do not say so; Python takes these for local time.
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None

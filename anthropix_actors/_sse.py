@@ -117,7 +117,7 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
             continue
         if large and len(block) > max_event_bytes:
             raise _too_large(max_event_bytes)
-        if block.count(b"\n") >= MAX_EVENT_LINES:
+        if block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
             raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
         yield (_without_strange_ids(block) if strange else block) + b"\n\n"
 

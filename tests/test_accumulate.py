@@ -229,10 +229,99 @@ def test_whatever_comes_nothing_but_a_protocol_error_is_raised(odd: list[dict[st
             accumulator.add(event)
         except ProtocolError:
             continue
-    try:
-        accumulator.snapshot()
-    except TypeError:  # a block began with a text that is none; its end would have told
-        assert any("content_block" in event for event in odd)
+    accumulator.snapshot()
+    list(accumulator.replay())
+
+
+@pytest.mark.parametrize("key", ["text", "thinking", RAW_INPUT])
+def test_a_block_that_began_with_no_text_cannot_grow_and_can_be_looked_at(key: str) -> None:
+    kind = {"text": "text", "thinking": "thinking", RAW_INPUT: "input_json"}[key]
+    piece = {"input_json": "partial_json"}.get(kind, kind)
+    accumulator = Accumulator()
+    begun: dict[str, Any] = {"type": "odd", key: 5}
+    grown: dict[str, Any] = {"type": f"{kind}_delta", piece: "x"}
+    for event in [start(), block_start(**begun)]:
+        accumulator.add(event)
+    with pytest.raises(ProtocolError):
+        accumulator.add(delta(**grown))
+    assert accumulated(accumulator.replay()) == accumulator.snapshot()
+
+
+def test_a_block_whose_text_is_spoilt_while_it_grows_can_be_looked_at() -> None:
+    spoilt = delta(type="compaction_delta", text=5)
+    assert block(block_start(), text_delta("a"), spoilt, text_delta("b"))["text"] == "ab"
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+DEEP = 900  # json decodes it; a function that calls itself for each level would not come back
+
+
+def test_a_tools_input_may_be_nested_as_deeply_as_json_allows() -> None:
+    accumulator = Accumulator()
+    for event in [start(), *tool("[" * DEEP, "]" * DEEP), block_stop()]:
+        accumulator.add(event)
+    message: Any = accumulator.snapshot()
+    value, depth = message["content"][0]["input"], 1
+    while value:
+        (value,) = value
+        depth += 1
+    assert depth == DEEP
+    assert len(list(accumulator.replay())) >= 3
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        block_start(type="odd", deep=nested(DEEP)),
+        {"type": "message_delta", "delta": {"deep": nested(DEEP)}},
+        delta(type="citations_delta", citation=nested(DEEP)),
+    ],
+    ids=["block", "message", "citation"],
+)
+def test_an_event_may_be_nested_as_deeply_as_json_allows(event: Any) -> None:
+    accumulator = Accumulator()
+    for each in [start(), block_start(), event]:
+        accumulator.add(each)
+    assert accumulator.snapshot() is not None
+    assert list(accumulator.replay())
+
+
+def test_an_error_about_a_deeply_nested_event_is_short() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        accumulated([start(), block_start(), delta(type="text_delta", text=nested(DEEP))])
+    assert len(str(caught.value)) < 500
+
+
+def test_no_delta_of_the_message_changes_its_blocks() -> None:
+    odd: Any = {"type": "message_delta", "delta": {"content": []}, "content": [], "usage": None}
+    found = [start(), block_start(), text_delta("x"), odd, block_stop()]
+    accumulator = Accumulator()
+    for event in found:
+        accumulator.add(event)
+    message: Any = accumulator.snapshot()
+    assert message["content"] == [{"type": "text", "text": "x"}]
+    assert accumulated(accumulator.replay()) == accumulator.snapshot()
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {}}], ids=["absent", "null", "empty"])
+def test_a_replay_makes_up_no_usage(usage: dict[str, Any]) -> None:
+    accumulator = Accumulator()
+    accumulator.add({"type": "message_start", "message": {"id": "m", **usage}})
+    accumulator.add({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    assert accumulated(accumulator.replay()) == accumulator.snapshot()
+
+
+def test_a_replay_takes_no_setting_for_a_list_of_citations() -> None:
+    accumulator = Accumulator()
+    for event in [start(), block_start(type="odd", citations={"enabled": True})]:
+        accumulator.add(event)
+    assert accumulated(accumulator.replay()) == accumulator.snapshot()
 
 
 def test_a_snapshot_is_a_deep_copy() -> None:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from urllib3.connectionpool import HTTPConnectionPool
 
 from anthropix_actors import ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+from anthropix_actors._scope import running_scope
 
 from actors import ASK, Inbox, Reader
 from servers import (
@@ -142,6 +144,49 @@ def test_cancel_ends_a_chat_whose_server_is_silent(
         fresh = client.chat(**ASK)
     assert fresh["content"][0] == {"type": "text", "text": "fresh"}
     assert server.connections == 2, "a connection that was cut is not used again"
+
+
+@pytest.mark.parametrize("phase", [waits_for_headers, chunked_body])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
+def test_cancel_ends_a_chat_on_a_connection_that_was_used_before(
+    phase: Callable[[Peer], None], *, encrypted: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    stalled, hung_up = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        send_answer(peer, "first")
+        phase(peer)
+        stalled.set()
+        peer.wait_for_hang_up()
+        hung_up.set()
+
+    with (
+        Server(script, server_tls if encrypted else None) as server,
+        Client("k", base_url=server.url, timeout=PATIENT, verify=client_tls) as client,
+    ):
+        first = client.chat(**ASK, stream=Inbox())
+        wait(first.actor_stopped)
+        assert_cancelled(client, stalled, Inbox())
+        wait(hung_up)
+        assert server.connections == 1
+
+
+def test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the moment when another request may pick it up, the scope has let go of it."""
+    held: list[object] = []
+    check_in = HTTPConnectionPool._put_conn
+
+    def observe(pool: HTTPConnectionPool, conn: Any) -> None:
+        scope = running_scope()
+        assert scope is not None
+        held.append(scope._socket)
+        check_in(pool, conn)
+
+    monkeypatch.setattr(HTTPConnectionPool, "_put_conn", observe)
+    with Server(answering("x")) as server, Client("k", base_url=server.url) as client:
+        wait(client.chat(**ASK, stream=Inbox()).actor_stopped)
+    assert held == [None]
 
 
 def test_cancel_ends_a_tls_handshake(client_tls: ssl.SSLContext) -> None:

@@ -37,6 +37,7 @@ from servers import (
     Peer,
     Server,
     acquire,
+    after,
     answer,
     answering,
     block_start,
@@ -758,3 +759,27 @@ def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:
         urns = {client.chat(model="m", messages=HELLO, stream=Inbox()).actor_urn for _ in range(3)}
         acquire(server.accepted)
         assert len(urns) == 3
+
+
+def json_delta(text: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": text}}
+
+
+def test_a_text_that_begins_as_something_else_ends_the_chat_with_an_error(connect: Callable[..., Client]) -> None:
+    found = [start(), block_start(type="text", text=5), text_delta("x"), block_stop(), message_delta(), STOP]
+    with Server(after(head(), chunks(found), b"0\r\n\r\n")) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        with pytest.raises(ProtocolError):
+            chat.result(5)
+        assert isinstance(inbox.until_end()[-1], ChatFailed)
+
+
+def test_a_tools_input_that_is_nested_deeply_ends_with_its_message(connect: Callable[..., Client]) -> None:
+    tool = block_start(type="tool_use", id="toolu_1", name="t", input={})
+    found = [start(), tool, json_delta("[" * 600 + "]" * 600), block_stop(), message_delta("tool_use"), STOP]
+    with Server(after(head(), chunks(found), b"0\r\n\r\n")) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        chat.result(5)
+        assert isinstance(inbox.until_end()[-1], ChatDone)

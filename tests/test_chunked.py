@@ -122,3 +122,33 @@ def test_a_line_without_end_is_an_error(step: int) -> None:
 def test_what_follows_the_end_is_kept_apart() -> None:
     found, body = decoded([b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200", b" OK"])
     assert (found, body.complete, body.excess) == (b"a", True, b"HTTP/1.1 200 OK")
+
+
+NASTY = st.lists(
+    st.sampled_from([b"3", b"0", b"a", b"0x", b"\r", b"\n", b"\r\n", b"\r\n", b"abc", b";x", b" ", b"0\r\n\r\n"]),
+    max_size=12,
+).map(b"".join)
+
+
+@given(NASTY | bodies().map(lambda made: made[1]), NASTY, st.integers(0, 60))
+def test_what_is_nearly_a_body_is_taken_or_refused_wherever_it_is_cut(start: bytes, end: bytes, place: int) -> None:
+    data = start[:place] + end + start[place:]
+    whole, one = decoded([data])
+    pieces, other = decoded([data[i : i + 1] for i in range(len(data))])
+    assert (other.complete, str(other.error)) == (one.complete, str(one.error))
+    assert pieces.startswith(whole)  # what a bad chunk began with is given when its end is not there yet
+    assert len(pieces) == len(whole) or one.error is not None
+
+
+@pytest.mark.parametrize("cuts", [[], [6], [7], [6, 7]])
+def test_both_bytes_after_a_chunk_are_looked_at_also_when_they_come_apart(cuts: list[int]) -> None:
+    found, body = decoded(cut(b"3\r\nabcX\n0\r\n\r\n", cuts))
+    assert b"abc".startswith(found)
+    assert "does not end where its size says" in str(body.error)
+
+
+@pytest.mark.parametrize("step", [1, 1 << 10])
+def test_a_size_may_have_any_number_of_leading_zeros(step: int) -> None:
+    data = b"0" * 40 + b"3\r\nabc\r\n" + b"0" * 40 + b"\r\n\r\n"
+    found, body = decoded([data[i : i + step] for i in range(0, len(data), step)])
+    assert (found, body.complete, body.error) == (b"abc", True, None)

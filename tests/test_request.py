@@ -109,3 +109,74 @@ def test_the_default_headers_name_the_library_and_the_version() -> None:
     headers = default_headers("2023-06-01")
     assert headers["anthropic-version"] == "2023-06-01"
     assert headers["user-agent"].startswith("anthropix-actors/0.")
+
+
+@pytest.mark.parametrize("url", ["https://x?", "https://x#", "https://x/v1?", "https://x/?a=b", "https://x/#a"])
+def test_a_base_url_ends_with_its_path(url: str) -> None:
+    """Else the path of a request would become part of the query."""
+    with pytest.raises(ConfigurationError, match="query or fragment"):
+        base_url_of(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:secret@x", "ftp://u:secret@x", "https://u:secret@x:99999", "https://u:secret@"]
+)
+def test_a_password_in_a_base_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        base_url_of(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [" secret", "\tsecret", "secret\n", "sec\rret", "secret\u20ac", "secret\x7f", 5, b"secret"]
+)
+def test_a_value_that_cannot_be_sent_is_refused_and_not_repeated(value: Any) -> None:
+    with pytest.raises(ParameterError) as caught:
+        merge_headers({"x-api-key": value}, place="headers")
+    assert "secret" not in str(caught.value)
+    assert caught.value.problems[0].place == "headers['x-api-key']"
+
+
+@pytest.mark.parametrize("odd", [["x: y"], "x: y", 5])
+def test_headers_are_a_mapping(odd: Any) -> None:
+    with pytest.raises(ParameterError, match="expected a mapping of names to values"):
+        merge_headers(odd, place="extra_headers")
+
+
+@pytest.mark.parametrize("odd", [5, [5], b"a", ["a", None]])
+def test_betas_are_strings(odd: Any) -> None:
+    with pytest.raises(ParameterError, match=r"^beta: expected a string or strings"):
+        beta_names(odd)
+
+
+@pytest.mark.parametrize(
+    "version", ["", "latest", "2023-6-1", "2023-06-01\n", "\uff12\uff10\uff12\uff13-06-01", None, 20230601]
+)
+def test_what_is_no_date_is_no_version(version: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^api_version: "):
+        check_api_version(version)
+
+
+@pytest.mark.parametrize("part", ["connect", "read", "idle", "total"])
+@pytest.mark.parametrize("odd", [0, -1, float("nan"), float("inf"), 1e10, 10**400, True, "9"])
+def test_each_part_of_a_timeout_is_seconds_that_a_socket_can_wait(part: str, odd: Any) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Timeout(**{part: odd})
+    assert [problem.place for problem in caught.value.problems] == [f"timeout.{part}"]
+
+
+def test_all_parts_of_a_timeout_that_are_wrong_are_named() -> None:
+    with pytest.raises(ParameterError) as caught:
+        Timeout(connect=0, idle=-1)
+    assert [problem.place for problem in caught.value.problems] == ["timeout.connect", "timeout.idle"]
+    assert Timeout(connect=None, read=None, idle=None, total=None) == Timeout(None, None, None, None)
+
+
+@pytest.mark.parametrize("secret", ["", " k", "k ", "k\n", "\u043a", "k\x00", None])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(secret: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        auth_headers(api_key=None, auth_token=secret, api_version="2023-06-01")
+    assert str(caught.value).startswith("auth_token: ")
+    assert not secret or secret not in str(caught.value).removeprefix(
+        "auth_token: expected printable ASCII without spaces"
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +34,14 @@ def test_the_first_delays_are_those_of_the_official_sdk() -> None:
     policy = RetryPolicy(max_retries=9)
     assert [policy.delay(failed(), attempts=n, dice=0) for n in range(1, 7)] == [0.5, 1, 2, 4, 8, 8]
     assert [policy.delay(failed(), attempts=n, dice=1) for n in range(1, 3)] == [0.375, 0.75]
+
+
+@given(st.integers(1, 10**9))
+def test_however_many_attempts_there_were_the_delay_is_a_number(attempts: int) -> None:
+    """For a daemon that never gives up."""
+    delay = RetryPolicy(max_retries=10**9).delay(failed(), attempts=attempts, dice=1.0)
+    assert delay is not None
+    assert 0.375 <= delay <= 6.0
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 2])
@@ -73,6 +82,22 @@ def test_what_the_api_asks_is_obeyed_up_to_the_cap(asked: float, delay: float | 
 )
 def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, now=NOON) == seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's time zone is not a variable")
+@pytest.mark.parametrize(
+    "date", ["Mon Nov 23 12:01:00 2026", "Mon, 23 Nov 2026 12:01:00", "23 Nov 2026 12:01:00 -0000"]
+)
+def test_a_date_that_names_no_zone_is_in_gmt_wherever_the_client_runs(
+    date: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "America/New_York")
+            time.tzset()
+            assert retry_after({"retry-after": date}, now=NOON) == 60
+    finally:
+        time.tzset()
 
 
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms"]), st.text(max_size=30)))

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anthropix_actors import ProtocolError
-from anthropix_actors._sse import MAX_EVENT_LINES, blocks, events
+from anthropix_actors._sse import MAX_EVENT_LINES, _Blocks, blocks, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,3 +244,22 @@ def test_recorded_streams_give_the_same_events_however_they_are_cut(corpus: Path
         ]
         for chunks in ways:
             assert list(events(chunks)) == expected, path.name
+
+
+def test_a_name_before_the_one_that_the_data_repeat_does_not_come_back() -> None:
+    document = b'event: ping\nevent: b\ndata: {"type":"b"}\n\n'
+    assert list(events([document])) == [{"type": "b"}]
+
+
+@pytest.mark.parametrize("step", [1, 5, 1 << 20])
+def test_empty_lines_before_an_event_are_none_of_its_lines(step: int) -> None:
+    document = b"\n\n\n" + b"data: 1\n" * MAX_EVENT_LINES + b"\n"
+    assert len(list(blocks([document[i : i + step] for i in range(0, len(document), step)]))) == 1
+
+
+def test_the_library_feeds_sseclient_itself() -> None:
+    """One block is one event, so its own look for the end of an event is left out; all the rest is sseclient-py's."""
+    found = list(_Blocks(iter([b"data: 1\n\n", b"id: 7\nevent: x\ndata: 2\ndata: 3\n\n"])).events())
+    assert [(event.id, event.event, event.data) for event in found] == [(None, "message", "1"), ("7", "x", "2\n3")]
+    assert issubclass(_Blocks, sseclient.SSEClient)
+    assert _Blocks.events is sseclient.SSEClient.events
