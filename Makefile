@@ -1,12 +1,13 @@
 # make demo     see it work, with no key and nothing configured
 # make test     everything that has to hold: style, types, tests, coverage
+# make compat   chats with servers that others wrote (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint compat bench clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -24,6 +25,9 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+compat: $(VENV)/compat
+	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py
+
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks
 
@@ -35,6 +39,7 @@ SOURCES := setup.cfg pyproject.toml $(shell find anthropix_actors -type f -not -
 
 $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test
+$(VENV)/compat: EXTRAS := compat
 $(VENV)/bench: EXTRAS := bench
 
 $(VENV)/%: $(SOURCES)

@@ -116,6 +116,8 @@ def status_error(
     error = body.get("error") if isinstance(body, dict) else None
     kind = error.get("type") if isinstance(error, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
+    if error is None and isinstance(body, dict):  # not the API's, but of a gateway or framework in between
+        message = body.get("message") or body.get("detail")
     kind = kind if isinstance(kind, str) else None
     cls = status_error_class(status, kind)
     if not isinstance(message, str) or not message:

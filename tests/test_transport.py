@@ -91,7 +91,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "closed before the answer": (after(), APIConnectionError, "reset", True),
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
     "no headers": (and_stay(), APITimeoutError, "timeout.read 0.2 s", True),
-    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "headers", True),
+    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "message_stop", True),
     "half a header, but the kind": (
         after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-y"),
         TruncatedError,
@@ -170,6 +170,12 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
         ProtocolError,
         "expected an event stream, got application/json",
         False,
+    ),
+    "HTML of no type": (
+        after(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<html>sign in to the hotel</html>"),
+        TruncatedError,
+        "message_stop",
+        True,
     ),
     "HTML instead of a stream": (
         after(head(content_type="text/html"), chunk(b"<html>sign in to the hotel</html>"), b"0\r\n\r\n"),
@@ -365,6 +371,13 @@ def test_a_connection_is_used_again_after_a_complete_answer(framing: str, connec
             inbox.until_end()
             wait(chat.actor_stopped)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("kind", [b"", b"content-type: Text/Event-Stream\r\n"])
+def test_a_stream_without_a_type_or_with_a_shouted_one_is_taken(kind: bytes, connect: Callable[..., Client]) -> None:
+    body = b"".join(map(sse, answer("x")))
+    with Server(after(b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + kind + b"\r\n" + body)) as server:
+        assert connect(server).chat(**ASK)["stop_reason"] == "end_turn"
 
 
 def test_what_follows_message_stop_is_skipped(connect: Callable[..., Client]) -> None:

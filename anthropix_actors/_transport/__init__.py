@@ -56,6 +56,7 @@ class Transport:
         self._verify = verify if isinstance(verify, ssl.SSLContext) else _ca_bundle(verify)
         self._lock = threading.Lock()
         self._adapter = ScopedAdapter(self._tls)
+        self.closed = False
 
     def open(self, request: Request) -> Answer:
         """Send a request and wait for the answer's status and headers. Only within an attempt of a scope.
@@ -72,10 +73,11 @@ class Transport:
             response = self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
         except LIBRARY_ERRORS as exc:
             raise fault(exc, request.timeout) from exc
-        return Answer(response, request.timeout)
+        return Answer(response, request.timeout, self)
 
     def close(self) -> None:
         """Close the idle connections. Those in use close when their answers end."""
+        self.closed = True
         self._adapter.close()
 
     def forget(self) -> None:
@@ -102,10 +104,11 @@ class Answer:
         headers: The headers, names in lower case.
     """
 
-    def __init__(self, response: requests.Response, timeout: Timeout) -> None:
+    def __init__(self, response: requests.Response, timeout: Timeout, transport: Transport) -> None:
         """Take over an open response."""
         self._raw: Any = response.raw
         self._timeout = timeout
+        self._transport = transport
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._compressed = self.headers.get("content-encoding", "identity").lower() != "identity"
@@ -167,7 +170,7 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it. Only by the thread that reads."""
-        if self._whole:
+        if self._whole and not self._transport.closed:  # else nobody would close what is put back
             self._raw._fp.close()  # noqa: SLF001 - closes the reader, not the connection
             self._raw.release_conn()
         else:

@@ -88,8 +88,6 @@ class _Pool:
         if scope is not None:
             scope.release()
         super()._put_conn(conn)  # type: ignore[misc]
-        if conn is not None and self.pool is None:  # type: ignore[attr-defined] # closed, perhaps in this moment
-            conn.close()
 
 
 class _HTTPConnection(_Connection, HTTPConnection):
