@@ -134,6 +134,7 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
 
         Raises:
             TypeError: `subscriber` has no `tell`.
+            ParameterError: `window` is no integer from 1, or `coalesce` is asked for something that is no actor.
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
@@ -308,7 +309,7 @@ class ChatActor(pykka.ThreadingActor):
 
     def _keep(self) -> None:
         """Let a failed chat's `partial` have what was decoded and not told, too."""
-        with contextlib.suppress(ProtocolError):
+        with contextlib.suppress(Exception):  # the error that is about to be told matters more
             for event in self._decoded:
                 self._record.answer.add(event)
 

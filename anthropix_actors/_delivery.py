@@ -24,6 +24,7 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
+from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent
 
 if TYPE_CHECKING:
@@ -353,7 +354,16 @@ def _prober(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.Ac
 
 
 def delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coalesce: bool) -> Delivery:
-    """Get the delivery that fits a subscriber."""
+    """Get the delivery that fits a subscriber.
+
+    Raises:
+        ParameterError: the options do not fit it.
+    """
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise ParameterError([Problem("window", f"expected an integer from 1, got {window!r}")])
+    if coalesce and not isinstance(subscriber, pykka.ActorRef):
+        what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"
+        raise ParameterError([Problem("coalesce", what)])
     if isinstance(subscriber, pykka.ActorRef):
         return (CoalescingMailbox if coalesce else Mailbox)(subscriber, scope, window)
     return Delivery(subscriber, scope)

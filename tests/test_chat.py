@@ -23,6 +23,7 @@ from anthropix_actors import (
     Client,
     InternalServerError,
     OverloadedError,
+    ParameterError,
     ProtocolError,
     RateLimitError,
     TruncatedError,
@@ -636,6 +637,24 @@ def test_something_without_tell_cannot_subscribe(connect: Callable[..., Client])
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
         with pytest.raises(TypeError, match="subscriber: expected something with a tell method, got list"):
             chat.subscribe([])  # type: ignore[arg-type]
+        inbox.until_end()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"window": 0}, "window: expected an integer from 1, got 0"),
+        ({"window": True}, "window: expected an integer from 1, got True"),
+        ({"coalesce": True}, "coalesce: expected an ActorRef as subscriber, got Inbox"),
+    ],
+)
+def test_options_of_a_subscription_that_do_not_fit_are_refused(
+    options: dict[str, Any], problem: str, connect: Callable[..., Client]
+) -> None:
+    with Server(answering("x")) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(ParameterError, match=problem):
+            chat.subscribe(Inbox(), **options)
         inbox.until_end()
 
 
