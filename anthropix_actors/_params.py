@@ -8,21 +8,45 @@ Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from anthropix_actors._shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, shown, within
+from anthropix_actors._plain import plain
+from anthropix_actors._shapes import (
+    Kind,
+    Leaf,
+    ListOf,
+    Shape,
+    StringOr,
+    Tagged,
+    problems_of,
+    within,
+)
 from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_MESSAGES = 100_000
 NEWER_VERSION = "2026-10-21"
 """From this version of the API on, it refuses what it took before."""
 
-_DEEPEST = 200
-_LARGEST_INTEGER = 2**63
+
+class NotGiven(enum.Enum):
+    """The type of `NOT_GIVEN`; an Enum, so that type checkers know it has one value."""
+
+    NOT_GIVEN = enum.auto()
+
+    def __repr__(self) -> str:
+        """Read as the name it is used by."""
+        return self.name
+
+
+NOT_GIVEN: Final = NotGiven.NOT_GIVEN
+"""Stands for a parameter that is not given, where None could be taken for a value. It is never sent."""
 
 STRING = Leaf("a string", str)
 NAME = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
@@ -31,7 +55,7 @@ ANYTHING = Leaf("anything", Any)
 MAPPING = Shape()
 COUNT = Leaf("an integer from 0", Annotated[int, Meta(ge=0)])
 SHARE = Leaf("a number from 0 to 1", Annotated[float, Meta(ge=0, le=1)])
-ROLE = Leaf('"user", "assistant" or "system"', Annotated[str, Meta(pattern="^(user|assistant|system)$")])
+ROLE = Leaf('"user", "assistant" or "system"', Literal["user", "assistant", "system"])
 STRINGS = ListOf(STRING, "a list of strings")
 MAPPINGS = ListOf(MAPPING, "a list of mappings")
 
@@ -91,6 +115,8 @@ BLOCKS: dict[str, Shape] = {
     "container_upload": Shape({"file_id": NAME}, _CACHED),
 }
 
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
 CONTENT = StringOr(ListOf(Tagged(BLOCKS, "a block"), "a list of blocks"))
 MESSAGES = ListOf(
     Shape({"role": ROLE, "content": CONTENT}, expected='a mapping with "role" and "content"'),
@@ -99,8 +125,8 @@ MESSAGES = ListOf(
     at_most=MAX_MESSAGES,
 )
 
-TOOL_NAME = Leaf("a name of letters, digits, _ and -", Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,128}$")])
-_OBJECT = Leaf('"object"', Annotated[str, Meta(pattern="^object$")])
+TOOL_NAME = Leaf("a name of letters, digits, _ and -", Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,128}\Z")])
+_OBJECT = Leaf('"object"', Literal["object"])
 CUSTOM_TOOL = Shape(
     {"name": TOOL_NAME, "input_schema": Shape({"type": _OBJECT}, expected="a JSON schema of an object")},
     {
@@ -113,12 +139,14 @@ CUSTOM_TOOL = Shape(
         "input_examples": MAPPINGS,
     },
 )
-TOOL = Tagged({"custom": CUSTOM_TOOL}, "a tool", without_type=CUSTOM_TOOL)
+TOOL = Tagged(
+    {"custom": CUSTOM_TOOL}, "a tool", otherwise=Shape(optional={"name": STRING, **_CACHED}), without_type=CUSTOM_TOOL
+)
 _CHOICE = Shape(optional={"disable_parallel_tool_use": BOOL})
 TOOL_CHOICE = Tagged(
     {"auto": _CHOICE, "any": _CHOICE, "tool": Shape({"name": NAME}, _CHOICE.optional), "none": MAPPING},
     'a mapping like {"type": "auto"}',
-    closed=True,
+    otherwise=None,
 )
 _BUDGET = Leaf("an integer from 1024", Annotated[int, Meta(ge=1024)])
 THINKING = Tagged(
@@ -161,11 +189,11 @@ CHAT = Shape(
         "diagnostics": MAPPING,
         "inference_geo": STRING,
         "service_tier": STRING,
-        "billing_policy": ANYTHING,
-        "compaction": ANYTHING,
-        "fallback_credit_token": ANYTHING,
-        "fallbacks": ANYTHING,
-        "thread": ANYTHING,
+        "billing_policy": MAPPING,
+        "compaction": MAPPING,
+        "fallback_credit_token": StringOr(MAPPING),
+        "fallbacks": StringOr(MAPPINGS),
+        "thread": MAPPING,
     },
 )
 COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
@@ -173,137 +201,132 @@ COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
 PARAMETERS = (*CHAT.required, *CHAT.optional)
 """The names of a chat's parameters."""
 
+COUNT_PARAMETERS = (*COUNT_TOKENS.required, *COUNT_TOKENS.optional)
+"""The names of a token count's parameters."""
+
 
 def chat_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
     """Find everything wrong with the parameters of a chat, in their order; nothing if they can be sent.
+
+    Args:
+        params: The parameters by name. What is None or `NOT_GIVEN` counts as left out, where it may be.
+        api_version: The version of the API that will get them; a newer one refuses more.
 
     Example:
         >>> [str(problem) for problem in chat_problems({"model": "m", "max_tokens": 1}, api_version="2023-06-01")]
         ['messages: required, and missing: expected a list of messages']
     """
-    return _problems(CHAT, params, api_version)
+    return _checked(CHAT, params, api_version)[1]
 
 
 def count_tokens_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
-    """Find everything wrong with the parameters of a token count."""
-    return _problems(COUNT_TOKENS, params, api_version)
+    """Find everything wrong with the parameters of a token count, as `chat_problems` does."""
+    return _checked(COUNT_TOKENS, params, api_version)[1]
 
 
 def chat_body(
     params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Get the body of a chat's request: the parameters that are not None, and over them `extra_body`.
+    """Get the body of a chat's request: the parameters that were given, and over them `extra_body`.
+
+    It is a copy all through, so that nobody can change the request while it waits to be sent again.
+
+    Args:
+        params: The parameters by name, as for `chat_problems`.
+        api_version: The version of the API that will get them.
+        extra_body: What else to send. It is not checked, but for being JSON, and replaces parameters of the same name.
 
     Raises:
         ParameterError: something is wrong; it has every problem.
 
     Example:
         >>> params = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "system": None}
-        >>> chat_body(params, api_version="2023-06-01", extra_body={"brand_new": 1})["brand_new"]
-        1
+        >>> chat_body(params, api_version="2023-06-01", extra_body={"max_tokens": 8, "brand_new": 1})
+        {'model': 'm', 'max_tokens': 8, 'messages': [{'role': 'user', 'content': 'Hi'}], 'brand_new': 1}
     """
-    given = {name: value for name, value in params.items() if value is not None}
-    problems = chat_problems(given, api_version=api_version)
-    if extra_body is not None:
-        problems += list(MAPPING.problems(extra_body, "extra_body")) or list(_not_json(extra_body, "extra_body"))
+    return _body(CHAT, params, api_version, extra_body)
+
+
+def count_tokens_body(
+    params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Get the body of a token count's request, as `chat_body` does.
+
+    Raises:
+        ParameterError: something is wrong; it has every problem.
+    """
+    return _body(COUNT_TOKENS, params, api_version, extra_body)
+
+
+def _body(
+    shape: Shape, params: Mapping[str, Any], api_version: str, extra_body: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    body, problems = _checked(shape, params, api_version)
+    extra: dict[str, Any] = {}
+    if isinstance(extra_body, Mapping):
+        extra = plain(extra_body, "extra_body", problems)
+    elif extra_body is not None:
+        problems += MAPPING.problems(extra_body, "extra_body")
     if problems:
         raise ParameterError(problems)
-    body: dict[str, Any] = _plain({**given, **(extra_body or {})})
-    return body
+    for _, _, block in _blocks(body):
+        if block.get("type") in _CALLS:
+            block.pop("input_json", None)  # a note of this library; the API refuses keys that it does not know
+    return {**body, **extra}
 
 
-def _problems(shape: Shape, params: Mapping[str, Any], api_version: str) -> list[Problem]:
-    found = list(shape.problems(params, ""))
-    found += _version_problems(params, api_version)
-    found += _misplaced_answers(params)
+def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple[dict[str, Any], list[Problem]]:
+    """Copy the parameters that were given, and find everything wrong with them."""
+    given = {
+        name: value
+        for name, value in params.items()
+        if value is not NOT_GIVEN and (value is not None or name in shape.required)
+    }
+    not_json: list[Problem] = []
+    body: dict[str, Any] = plain(given, "", not_json)
+    found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]
     places = {problem.place for problem in found}
-    found += [problem for problem in _not_json(params, "") if problem.place not in places]
+    found += [problem for problem in not_json if problem.place not in places]
     order = {name: index for index, name in enumerate(PARAMETERS)}
-    return sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
+    return body, sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
 
 
 def _parameter(place: str) -> str:
     return place.partition(".")[0].partition("[")[0]
 
 
-def _version_problems(params: Mapping[str, Any], api_version: str) -> Iterator[Problem]:
+def _version_problems(body: Mapping[str, Any], api_version: str) -> Iterator[Problem]:
     """Find what the newer version of the API refuses and the older took."""
     if api_version < NEWER_VERSION:
         return
     advice = f"the API refuses this from version {NEWER_VERSION} on"
     for name in ("temperature", "top_p", "top_k"):
-        if params.get(name) is not None:
+        if name in body:
             yield Problem(name, f'{advice}: leave it out, or make the client with api_version="2023-06-01"')
-    for place, role, block in _blocks(params):
+    for place, role, block in _blocks(body):
         if role == "assistant" and block.get("type") == "document":
             yield Problem(place, f"{advice}: a document directly in a message of the assistant")
         if role == "user" and block.get("type") == "text" and block.get("citations"):
             yield Problem(within(place, "citations"), f"{advice}: citations on a text block of the user")
 
 
-def _blocks(params: Mapping[str, Any]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Get place, role and block of everything in the messages that has the form of a block."""
-    for place, message in _items(params.get("messages"), "messages"):
-        if isinstance(message, Mapping):
-            for inner, block in _items(message.get("content"), f"{place}.content"):
-                if isinstance(block, Mapping):
-                    yield inner, message.get("role"), block
-
-
-def _items(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
-        for index, item in enumerate(value):
-            yield f"{place}[{index}]", item
-
-
-def _misplaced_answers(params: Mapping[str, Any]) -> Iterator[Problem]:
+def _whole_answers(body: Mapping[str, Any]) -> Iterator[Problem]:
     """Find whole answers among the messages: the API takes only their role and content."""
-    for place, message in _items(params.get("messages"), "messages"):
-        if isinstance(message, Mapping) and message.get("type") == "message" and "usage" in message:
+    for place, message in _mappings(body.get("messages"), "messages"):
+        if message.get("type") == "message" and "usage" in message:
             advice = 'expected {"role": answer["role"], "content": answer["content"]}, got the whole answer'
             yield Problem(place, advice)
 
 
-def _not_json(value: Any, place: str, around: frozenset[int] = frozenset()) -> Iterator[Problem]:
-    """Find what cannot be sent as JSON. `around` has the ids of what the value is in."""
-    if isinstance(value, (Mapping, list, tuple)):
-        if id(value) in around:
-            yield Problem(place, "expected JSON, got something that contains itself")
-        elif len(around) >= _DEEPEST:
-            yield Problem(place, f"expected JSON, got something nested more than {_DEEPEST} deep")
-        else:
-            yield from _not_json_within(value, place, around | {id(value)})
-    elif isinstance(value, str):
-        if not value.isascii() and value.encode(errors="replace").decode() != value:
-            yield Problem(place, "expected text that UTF-8 can encode, got half of a surrogate pair")
-    elif not _is_json_scalar(value):
-        yield Problem(place, f"expected JSON, got {shown(value)}")
+def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Get place, role and block of everything in the messages that has the form of a block."""
+    for place, message in _mappings(body.get("messages"), "messages"):
+        for inner, block in _mappings(message.get("content"), f"{place}.content"):
+            yield inner, message.get("role"), block
 
 
-def _not_json_within(value: Mapping[Any, Any] | Sequence[Any], place: str, around: frozenset[int]) -> Iterator[Problem]:
-    if not isinstance(value, Mapping):
-        for inner, item in _items(value, place):
-            yield from _not_json(item, inner, around)
-        return
-    for key, item in value.items():
-        if isinstance(key, str):
-            yield from _not_json(item, within(place, key), around)
-        else:
-            yield Problem(place, f"expected strings as keys, got {shown(key)}")
-
-
-def _is_json_scalar(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, int):
-        return -_LARGEST_INTEGER <= value < 2 * _LARGEST_INTEGER
-    return value is None
-
-
-def _plain(value: Any) -> Any:
-    """Copy to plain dicts and lists, so that nobody can change the request while it waits to be sent again."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+def _mappings(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                yield f"{place}[{index}]", item

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Usage(TypedDict, total=False):
-    """What an answer cost, in tokens. The numbers of a stream are totals so far, not increments."""
+    """What an answer cost, in tokens. The numbers of a stream are totals so far, not increments.
+
+    Tokens of a compaction are in `iterations` only: a ledger must add them.
+    """
 
     input_tokens: Required[int]
     output_tokens: Required[int]
@@ -35,12 +38,32 @@ class Usage(TypedDict, total=False):
     iterations: list[dict[str, Any]] | None
 
 
+class Citation(TypedDict, total=False):
+    """Where a text is taken from. Its `type` (`char_location`, ...) says which keys there are. An end is excluded."""
+
+    type: Required[str]
+    cited_text: Required[str]
+    document_index: int
+    document_title: str | None
+    start_char_index: int
+    end_char_index: int
+    start_page_number: int
+    end_page_number: int
+    start_block_index: int
+    end_block_index: int
+    search_result_index: int
+    source: str
+    title: str | None
+    url: str
+    encrypted_index: str
+
+
 class TextBlock(TypedDict):
     """Text, perhaps with the places it is taken from."""
 
     type: Literal["text"]
     text: str
-    citations: NotRequired[list[dict[str, Any]] | None]
+    citations: NotRequired[list[Citation] | None]
 
 
 class ThinkingBlock(TypedDict):
@@ -62,7 +85,8 @@ class ToolUseBlock(TypedDict):
     """A call of a tool of yours.
 
     `input_json` is there only when the input is no JSON, or not yet complete: it is the text as far as it came, and
-    `input` is then empty. Do not run such a call.
+    `input` is then empty. Do not run such a call; answer it with a `tool_result` that has `is_error`. The note is this
+    library's own: sent back with the rest of the content, it is left out.
     """
 
     type: Literal["tool_use"]
@@ -71,51 +95,38 @@ class ToolUseBlock(TypedDict):
     input: dict[str, Any]
     input_json: NotRequired[str]
     caller: NotRequired[dict[str, Any] | None]
+    toolset_name: NotRequired[str | None]
 
 
 class ServerToolUseBlock(TypedDict):
-    """A call of a tool that the API runs itself. For `input_json`, see `ToolUseBlock`."""
+    """A call of a tool that the API runs itself, or an MCP server. For `input_json`, see `ToolUseBlock`."""
 
-    type: Literal["server_tool_use"]
+    type: Literal["server_tool_use", "mcp_tool_use"]
     id: str
     name: str
     input: dict[str, Any]
     input_json: NotRequired[str]
     caller: NotRequired[dict[str, Any] | None]
+    server_name: NotRequired[str]
 
 
-class WebSearchResultBlock(TypedDict):
-    """What a web search found, or its error."""
-
-    type: Literal["web_search_tool_result"]
-    tool_use_id: str
-    content: Any
-
-
-class WebFetchResultBlock(TypedDict):
-    """What a fetch brought, or its error."""
-
-    type: Literal["web_fetch_tool_result"]
-    tool_use_id: str
-    content: Any
-
-
-class CodeExecutionResultBlock(TypedDict):
-    """What code that the API ran gave back."""
+class ServerToolResultBlock(TypedDict):
+    """What such a tool gave back, or its error. The form of `content` depends on the tool."""
 
     type: Literal[
-        "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result"
+        "web_search_tool_result",
+        "web_fetch_tool_result",
+        "code_execution_tool_result",
+        "bash_code_execution_tool_result",
+        "text_editor_code_execution_tool_result",
+        "tool_search_tool_result",
+        "advisor_tool_result",
+        "mcp_tool_result",
     ]
     tool_use_id: str
     content: Any
-
-
-class ToolSearchResultBlock(TypedDict):
-    """Which tools a search among tools found."""
-
-    type: Literal["tool_search_tool_result"]
-    tool_use_id: str
-    content: Any
+    is_error: NotRequired[bool]
+    caller: NotRequired[dict[str, Any] | None]
 
 
 class ContainerUploadBlock(TypedDict):
@@ -131,10 +142,7 @@ ContentBlock: TypeAlias = (
     | RedactedThinkingBlock
     | ToolUseBlock
     | ServerToolUseBlock
-    | WebSearchResultBlock
-    | WebFetchResultBlock
-    | CodeExecutionResultBlock
-    | ToolSearchResultBlock
+    | ServerToolResultBlock
     | ContainerUploadBlock
 )
 """One block of an answer. At run time there may be other types."""
@@ -219,7 +227,7 @@ class CitationsDelta(TypedDict):
     """One more citation."""
 
     type: Literal["citations_delta"]
-    citation: dict[str, Any]
+    citation: Citation
 
 
 Delta: TypeAlias = TextDelta | ThinkingDelta | SignatureDelta | InputJSONDelta | CitationsDelta
@@ -268,6 +276,7 @@ class MessageDelta(TypedDict):
     type: Literal["message_delta"]
     delta: MessageDeltaFields
     usage: DeltaUsage
+    context_management: NotRequired[dict[str, Any] | None]
 
 
 class MessageStop(TypedDict):
@@ -277,7 +286,50 @@ class MessageStop(TypedDict):
 
 
 Event: TypeAlias = MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop
-"""One event of a stream. At run time there may be other types; pings and errors are not among them."""
+"""One event of a stream, as it is told: pings are not, errors are raised. At run time there may be other types."""
+
+
+class Ping(TypedDict):
+    """The connection is alive."""
+
+    type: Literal["ping"]
+
+
+class ErrorEvent(TypedDict):
+    """The answer breaks off here: `error` has `type` and `message`. An error with its own HTTP status has this body."""
+
+    type: Literal["error"]
+    error: dict[str, Any]
+    request_id: NotRequired[str | None]
+
+
+WireEvent: TypeAlias = Event | Ping | ErrorEvent
+"""One event as the API sends it. At run time there may be other types."""
+
+
+# What the other endpoints answer
+
+
+class TokenCount(TypedDict):
+    """How many tokens a request would have."""
+
+    input_tokens: int
+
+
+class Model(TypedDict):
+    """A model that can be asked."""
+
+    type: Literal["model"]
+    id: str
+    display_name: str
+    created_at: str
+    line: NotRequired[str | None]
+    lifecycle: NotRequired[Literal["active", "deprecated", "retired"]]
+    deprecated_at: NotRequired[str | None]
+    retires_at: NotRequired[str | None]
+    max_input_tokens: NotRequired[int | None]
+    max_tokens: NotRequired[int | None]
+    capabilities: NotRequired[dict[str, Any] | None]
 
 
 # What a caller sends
@@ -340,16 +392,6 @@ class DocumentBlockParam(TypedDict):
     cache_control: NotRequired[CacheControlParam | None]
 
 
-class ToolUseBlockParam(TypedDict):
-    """A call of a tool, as the model made it."""
-
-    type: Literal["tool_use"]
-    id: str
-    name: str
-    input: Mapping[str, Any]
-    cache_control: NotRequired[CacheControlParam | None]
-
-
 class ToolResultBlockParam(TypedDict):
     """What a tool gave back."""
 
@@ -361,13 +403,7 @@ class ToolResultBlockParam(TypedDict):
 
 
 ContentBlockParam: TypeAlias = (
-    TextBlockParam
-    | ImageBlockParam
-    | DocumentBlockParam
-    | ToolUseBlockParam
-    | ToolResultBlockParam
-    | ContentBlock
-    | Mapping[str, Any]
+    TextBlockParam | ImageBlockParam | DocumentBlockParam | ToolResultBlockParam | ContentBlock | Mapping[str, Any]
 )
 """One block of a message to the model. A block of an answer may be sent back as it is."""
 
@@ -390,7 +426,41 @@ class ToolParam(TypedDict, total=False):
     cache_control: CacheControlParam | None
     defer_loading: bool
     eager_input_streaming: bool
+    allowed_callers: Sequence[str]
     input_examples: Sequence[Mapping[str, Any]]
+
+
+class ToolChoiceParam(TypedDict):
+    """Whether the model calls tools: as it likes, one in any case, the one with this name, or none. A closed list."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: NotRequired[str]
+    disable_parallel_tool_use: NotRequired[bool]
+
+
+class ThinkingParam(TypedDict):
+    """Whether the model thinks before it answers; `budget_tokens`, 1024 at least, goes with `enabled`."""
+
+    type: Literal["enabled", "adaptive", "disabled", "between_tools"]
+    budget_tokens: NotRequired[int]
+    display: NotRequired[Literal["summarized", "omitted"] | None]
+
+
+class OutputConfigParam(TypedDict, total=False):
+    """How much effort the answer is worth, such as "high", and its form, `{"type": "json_schema", "schema": ...}`."""
+
+    effort: str | None
+    format: Mapping[str, Any] | None
+
+
+class MetadataParam(TypedDict, total=False):
+    """For whom the request is made: an opaque id, never a name."""
+
+    user_id: str | None
+
+
+SystemParam: TypeAlias = str | Sequence[TextBlockParam | Mapping[str, Any]]
+"""What the model should know before the conversation."""
 
 
 class ChatParams(TypedDict, total=False):
@@ -399,29 +469,29 @@ class ChatParams(TypedDict, total=False):
     model: Required[str]
     messages: Required[Sequence[MessageParam | Mapping[str, Any]]]
     max_tokens: int
-    system: str | Sequence[TextBlockParam | Mapping[str, Any]] | None
+    system: SystemParam | None
     temperature: float | None
     top_p: float | None
     top_k: int | None
     stop_sequences: Sequence[str] | None
     tools: Sequence[ToolParam | Mapping[str, Any]] | None
-    tool_choice: Mapping[str, Any] | None
-    thinking: Mapping[str, Any] | None
-    output_config: Mapping[str, Any] | None
+    tool_choice: ToolChoiceParam | None
+    thinking: ThinkingParam | Mapping[str, Any] | None
+    output_config: OutputConfigParam | Mapping[str, Any] | None
     cache_control: CacheControlParam | Mapping[str, Any] | None
     container: str | Mapping[str, Any] | None
     context_management: Mapping[str, Any] | None
     diagnostics: Mapping[str, Any] | None
     inference_geo: str | None
     mcp_servers: Sequence[Mapping[str, Any]] | None
-    metadata: Mapping[str, Any] | None
+    metadata: MetadataParam | Mapping[str, Any] | None
     service_tier: str | None
     speed: str | None
-    billing_policy: Any
-    compaction: Any
-    fallback_credit_token: Any
-    fallbacks: Any
-    thread: Any
+    billing_policy: Mapping[str, Any] | None
+    compaction: Mapping[str, Any] | None
+    fallback_credit_token: str | Mapping[str, Any] | None
+    fallbacks: str | Sequence[Mapping[str, Any]] | None
+    thread: Mapping[str, Any] | None
     extra_headers: Mapping[str, str | None] | None
     extra_body: Mapping[str, Any] | None
     timeout: "Timeout | float | None"

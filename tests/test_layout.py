@@ -23,6 +23,7 @@ ROWS = [
     "types",
     "messages",
     "_shapes",
+    "_plain",
     "_params",
     "_retry",
     "_request",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import enum
 import json
 import re
+from collections import UserDict, deque
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import msgspec
 import pytest
 from conftest import SHARED
 from hypothesis import given
@@ -16,12 +21,24 @@ from hypothesis import strategies as st
 from anthropix_actors import ParameterError
 from anthropix_actors._params import (
     BLOCKS,
+    CHAT,
+    CONTENT,
+    COUNT_PARAMETERS,
     MAX_MESSAGES,
+    MESSAGES,
+    NOT_GIVEN,
+    OUTPUT_CONFIG,
     PARAMETERS,
+    STRING,
+    THINKING,
+    TOOL,
+    TOOL_CHOICE,
     chat_body,
     chat_problems,
+    count_tokens_body,
     count_tokens_problems,
 )
+from anthropix_actors._shapes import Kind, fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +48,7 @@ HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 FINE: dict[str, Any] = {"model": "m", "max_tokens": 1, "messages": HELLO}
 TEXT = {"type": "text", "text": "x"}
 BASE64 = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
-TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
+A_TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
 
 
 def problems(params: Mapping[str, Any], version: str = OLDER) -> list[str]:
@@ -161,7 +178,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"tools": [{"name": "t", "input_schema": {}}]},
         'tools[0].input_schema.type: required, and missing: expected "object"',
     ),
-    ({"tools": [{**TOOL, "strict": 1}]}, "tools[0].strict: expected True or False, got 1"),
+    ({"tools": [{**A_TOOL, "strict": 1}]}, "tools[0].strict: expected True or False, got 1"),
     ({"tool_choice": "auto"}, 'tool_choice: expected a mapping like {"type": "auto"}, got \'auto\''),
     ({"tool_choice": {"type": "all"}}, 'tool_choice.type: expected one of "auto", "any", "tool", "none", got \'all\''),
     ({"tool_choice": {"type": "tool"}}, "tool_choice.name: required, and missing"),
@@ -175,14 +192,35 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"mcp_servers": [5]}, "mcp_servers[0]: expected a mapping, got 5"),
     ({"container": 5}, "container: expected a string or a mapping, got 5"),
     ({"speed": 5}, "speed: expected a string, got 5"),
-    ({"compaction": {1, 2}}, "compaction: expected JSON, got set"),
-    ({"compaction": b"x"}, "compaction: expected JSON, got bytes"),
-    ({"compaction": object()}, "compaction: expected JSON, got object"),
-    ({"compaction": {"a": [float("nan")]}}, "compaction.a[0]: expected JSON, got nan"),
-    ({"compaction": [float("inf")]}, "compaction[0]: expected JSON, got inf"),
-    ({"compaction": 2**64}, "compaction: expected JSON, got 18446744073709551616"),
-    ({"compaction": {5: "x"}}, "compaction: expected strings as keys, got 5"),
-    ({"compaction": "\ud800"}, "compaction: expected text that UTF-8 can encode"),
+    ({"billing_policy": 5}, "billing_policy: expected a mapping, got 5"),
+    ({"compaction": "yes"}, "compaction: expected a mapping, got 'yes'"),
+    ({"fallback_credit_token": 5}, "fallback_credit_token: expected a string or a mapping, got 5"),
+    ({"fallbacks": ["m"]}, "fallbacks[0]: expected a mapping, got 'm'"),
+    ({"thread": True}, "thread: expected a mapping, got True"),
+    ({"tools": [{**A_TOOL, "name": "t\n"}]}, "tools[0].name: expected a name of letters"),
+    ({"tools": [{**A_TOOL, "name": "t" * 129}]}, "tools[0].name: expected a name of letters"),
+    ({"tools": [{"type": "bash_20990101", "name": 5}]}, "tools[0].name: expected a string, got 5"),
+    ({"tools": [{"type": 5}]}, "tools[0].type: expected a string, got 5"),
+    ({"messages": [{"role": "user\n", "content": "x"}]}, "messages[0].role: expected"),
+    ({"messages": deque(HELLO)}, "messages: expected a list of messages, got deque"),
+    ({"system": [{"text": "x"}]}, "system[0].type: required, and missing: expected the type of a text block"),
+    ({"cache_control": {"type": "ephemeral", "ttl": 5}}, "cache_control.ttl: expected a string, got 5"),
+    ({"max_tokens": 10**5000}, "max_tokens: expected an integer of at most 64 bits, got an integer of 16,610 bits"),
+]
+
+NOT_JSON: list[tuple[Any, str]] = [
+    ({1, 2}, ": expected JSON, got set"),
+    (b"x", ": expected JSON, got bytes"),
+    (object(), ": expected JSON, got object"),
+    ([NOT_GIVEN], "[0]: expected JSON, got NotGiven"),
+    ({"when": date(2026, 1, 1)}, ".when: expected JSON, got date"),
+    ({"a": [float("nan")]}, ".a[0]: expected a finite number, got nan"),
+    ([float("-inf")], "[0]: expected a finite number, got -inf"),
+    (2**64, ": expected an integer of at most 64 bits, got an integer of 65 bits"),
+    ({5: "x"}, ": expected strings that UTF-8 can encode as keys, got 5"),
+    ({"\ud800": "x"}, ": expected strings that UTF-8 can encode as keys, got '\\ud800'"),
+    (["é\ud800"], "[0]: expected text that UTF-8 can encode, got half of a surrogate pair"),
+    ({"a b": {"c": {1}}}, "['a b'].c: expected JSON, got set"),
 ]
 
 
@@ -191,6 +229,18 @@ def test_a_problem_names_its_place_and_what_was_expected(params: dict[str, Any],
     found = problems({**FINE, **params})
     assert len(found) == 1
     assert found[0].startswith(expected)
+
+
+@pytest.mark.parametrize(("value", "expected"), NOT_JSON)
+def test_what_cannot_be_sent_is_refused_at_its_place_wherever_it_is(value: Any, expected: str) -> None:
+    assert problems({**FINE, "future": value}) == [f"future{expected}"]
+    call = {"type": "tool_use", "id": "i", "name": "n", "input": {"deep": value}}
+    assert problems(with_blocks(call)) == [f"messages[0].content[0].input.deep{expected}"]
+
+
+@pytest.mark.parametrize("half", [{"role": "\ud800"}, {"content": [{"type": "\ud800"}]}, {"\ud800": 1}])
+def test_half_a_surrogate_pair_in_a_message_is_told_once(half: dict[str, Any]) -> None:
+    assert len(problems({**FINE, "messages": [{**HELLO[0], **half}]})) == 1
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "max_tokens"])
@@ -214,7 +264,7 @@ def test_problems_come_in_the_order_of_the_parameters() -> None:
 def test_a_long_value_is_shown_in_part() -> None:
     assert (
         problems({**FINE, "top_k": "x" * 1000})[0]
-        == "top_k: expected an integer from 0, got '" + "x" * 59 + "... (str)"
+        == "top_k: expected an integer from 0, got '" + "x" * 60 + "'... (1,000 characters)"
     )
 
 
@@ -234,10 +284,10 @@ def test_the_roles_of_the_api_pass(role: str) -> None:
         {"model": "a-model-nobody-knows"},
         {
             "tools": [
-                TOOL,
+                A_TOOL,
                 {"type": "bash_20990101", "name": "bash"},
-                {**TOOL, "type": None},
-                {"type": "custom", **TOOL},
+                {**A_TOOL, "type": None},
+                {"type": "custom", **A_TOOL},
             ]
         },
         {"tool_choice": {"type": "tool", "name": "t", "disable_parallel_tool_use": True}},
@@ -255,6 +305,8 @@ def test_the_roles_of_the_api_pass(role: str) -> None:
         {name: None for name in PARAMETERS if name not in FINE},
         {"messages": ({"role": "user", "content": (TEXT,)},)},
         {"compaction": {"a": ["é", None, 1, 1.5, True]}, "max_tokens": 0},
+        {"fallbacks": "default", "fallback_credit_token": "t", "thread": {"type": "create"}},
+        {"fallbacks": [{"model": "m"}], "fallback_credit_token": {"token": "t"}, "billing_policy": {}},
     ],
 )
 def test_what_the_api_takes_passes(params: dict[str, Any]) -> None:
@@ -264,10 +316,10 @@ def test_what_the_api_takes_passes(params: dict[str, Any]) -> None:
 def test_something_that_contains_itself_is_told_once_and_quickly() -> None:
     loop: list[Any] = []
     loop += [loop, loop, {"a": loop}]
-    assert [problem.partition(":")[0] for problem in problems({**FINE, "thread": loop})] == [
-        "thread[0]",
-        "thread[1]",
-        "thread[2].a",
+    assert [problem.partition(":")[0] for problem in problems({**FINE, "future": loop})] == [
+        "future[0]",
+        "future[1]",
+        "future[2].a",
     ]
 
 
@@ -275,8 +327,13 @@ def test_absurd_nesting_is_refused() -> None:
     deep: Any = "x"
     for _ in range(1000):
         deep = [deep]
-    (found,) = problems({**FINE, "thread": deep})
+    (found,) = problems({**FINE, "future": deep})
     assert "nested more than 200 deep" in found
+
+
+def test_something_shared_is_no_loop() -> None:
+    shared = {"type": "ephemeral"}
+    assert problems(with_blocks({**TEXT, "cache_control": shared}, {**TEXT, "cache_control": shared})) == []
 
 
 def test_with_the_newer_version_of_the_api_more_is_refused() -> None:
@@ -323,6 +380,58 @@ def test_the_body_is_what_was_given_without_none_and_with_the_extra() -> None:
     assert json.loads(json.dumps(body)) == body
 
 
+def test_what_is_not_given_is_left_out() -> None:
+    assert repr(NOT_GIVEN) == "NOT_GIVEN"
+    body = chat_body({**FINE, "system": None, "tools": NOT_GIVEN, "future": NOT_GIVEN}, api_version=OLDER)
+    assert body == FINE
+    (missing,) = problems({**FINE, "model": NOT_GIVEN})
+    assert missing.startswith("model: required, and missing")
+
+
+def test_the_body_stays_as_it_was_when_the_parameters_change() -> None:
+    params: dict[str, Any] = copy.deepcopy({**with_blocks(TEXT), "tools": [A_TOOL]})
+    body = chat_body(params, api_version=OLDER)
+    params["messages"][0]["content"][0]["text"] = "changed"
+    params["tools"][0]["input_schema"]["properties"]["new"] = {}
+    assert body == {**with_blocks(TEXT), "tools": [A_TOOL]}
+
+
+def test_subclasses_of_plain_types_are_sent_as_what_they_are() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    class Number(float):  # as NumPy's
+        pass
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    class Effort(enum.StrEnum):
+        HIGH = "high"
+
+    params = {
+        "model": Text("m"),
+        "max_tokens": Level.HIGH,
+        "temperature": Number(0.5),
+        "messages": [UserDict({"role": "user", "content": Text("é")})],
+        "output_config": {Text("effort"): Effort.HIGH},
+    }
+    assert msgspec.json.decode(msgspec.json.encode(chat_body(params, api_version=OLDER))) == {
+        "model": "m",
+        "max_tokens": 3,
+        "temperature": 0.5,
+        "messages": [{"role": "user", "content": "é"}],
+        "output_config": {"effort": "high"},
+    }
+
+
+def test_the_note_on_an_input_that_is_no_json_is_not_sent_back() -> None:
+    call = {"type": "tool_use", "id": "i", "name": "n", "input": {}}
+    other = {"type": "of_the_future", "input_json": "x"}
+    body = chat_body(with_blocks({**call, "input_json": '{"a'}, other, role="assistant"), api_version=OLDER)
+    assert body["messages"][0]["content"] == [call, other]
+
+
 @pytest.mark.parametrize(
     ("extra", "place"),
     [(5, "extra_body"), ({"a": {1}}, "extra_body.a"), ({5: 1}, "extra_body")],
@@ -339,6 +448,16 @@ def test_counting_tokens_needs_no_max_tokens() -> None:
     assert problem.place == "model"
 
 
+def test_the_body_of_a_token_count_is_made_like_that_of_a_chat() -> None:
+    body = count_tokens_body(
+        {"model": "m", "messages": HELLO, "system": None}, api_version=OLDER, extra_body={"future": 1}
+    )
+    assert body == {"model": "m", "messages": HELLO, "future": 1}
+    with pytest.raises(ParameterError, match="model: required, and missing"):
+        count_tokens_body({"messages": HELLO}, api_version=OLDER)
+    assert {"model", "messages", "tools"} <= set(COUNT_PARAMETERS) < set(PARAMETERS)
+
+
 def test_the_content_of_every_recorded_answer_may_be_sent_back(corpus: Path) -> None:
     checked = 0
     for path in [*corpus.glob("messages/*.json"), *corpus.glob("streams/*.expected.json")]:
@@ -353,34 +472,94 @@ def test_the_content_of_every_recorded_answer_may_be_sent_back(corpus: Path) -> 
     assert checked > 50
 
 
-PLACE = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+PLACE = re.compile(r"\['(.*?)'\]|\.?([^.\[\]]+)|\[(\d+)\]")
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["text", "\ud800"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["type", "text", "content", "role", "source", "a"]), inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "text", "content", "role", "source", "a b"]), inner, max_size=3)
     ),
     max_leaves=8,
 )
 
 
+WHOLE: dict[str, Any] = {
+    **FINE,
+    "messages": [*HELLO, {"role": "assistant", "content": GOOD_BLOCKS}, {"role": "user", "content": GOOD_BLOCKS}],
+    "system": [TEXT],
+    "tools": [A_TOOL, {"type": "custom", **A_TOOL}, {"type": "bash_20990101", "name": "bash"}],
+    "tool_choice": {"type": "tool", "name": "t"},
+    "thinking": {"type": "enabled", "budget_tokens": 1024},
+    "output_config": {"effort": "max", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+    "metadata": {"user_id": "u"},
+    "stop_sequences": ["END"],
+    "temperature": 1,
+}
+
+
+def everywhere(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Get the path of everything that is in a value."""
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(inner for key, item in items for inner in everywhere(item, (*path, key)))]
+
+
+@given(st.sampled_from(everywhere(WHOLE)[1:]), JSON | st.just(...), st.sampled_from([OLDER, NEWER]))
+def test_whatever_changes_in_a_request_it_is_sent_or_refused_at_places_that_exist(
+    path: tuple[Any, ...], value: Any, version: str
+) -> None:
+    params = copy.deepcopy(WHOLE)
+    target: Any = params
+    for key in path[:-1]:
+        target = target[key]
+    if value is ...:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    sent_or_refused(params, version)
+
+
 @given(st.dictionaries(st.sampled_from(PARAMETERS), JSON, max_size=6), st.sampled_from([OLDER, NEWER]))
 def test_whatever_is_given_is_either_sent_or_refused_at_places_that_exist(params: dict[str, Any], version: str) -> None:
+    sent_or_refused({**FINE, **params}, version)
+
+
+def sent_or_refused(params: dict[str, Any], version: str) -> None:
     try:
-        body = chat_body({**FINE, **params}, api_version=version)
+        body = chat_body(params, api_version=version)
     except ParameterError as error:
         for problem in error.problems:
-            assert reachable({**FINE, **params}, problem.place)
+            assert reachable(params, problem.place)
     else:
-        json.dumps(body, allow_nan=False).encode()
+        assert json.loads(msgspec.json.encode(body)) == json.loads(json.dumps(body, allow_nan=False))
 
 
 def reachable(value: Any, place: str) -> bool:
     """Whether a place is in a value, or its last key could be."""
-    steps = [int(index) if index else name for name, index in PLACE.findall(place)]
+    steps = [int(index) if index else quoted or name for quoted, name, index in PLACE.findall(place)]
     for step in steps[:-1]:
         value = value[step]
     return isinstance(steps[-1], str) or steps[-1] < len(value)
+
+
+KINDS: list[Kind] = [CHAT, MESSAGES, CONTENT, TOOL, TOOL_CHOICE, THINKING, OUTPUT_CONFIG, *BLOCKS.values()]
+
+
+@given(st.sampled_from(KINDS), JSON | st.sampled_from([*GOOD_BLOCKS, A_TOOL, WHOLE, *WHOLE.values()]))
+def test_msgspec_passes_nothing_that_has_problems(kind: Kind, value: Any) -> None:
+    if fits(value, kind.type):
+        assert list(kind.problems(value, "x")) == []
+
+
+@pytest.mark.parametrize("kind", [STRING, CONTENT])
+def test_a_kind_itself_finds_nothing_wrong_with_what_fits(kind: Kind) -> None:
+    assert fits("x", kind.type)
+    assert list(kind.problems("x", "place")) == []
+
+
+@pytest.mark.parametrize("version", [OLDER, NEWER])
+def test_a_long_conversation_passes(version: str) -> None:
+    params = {name: value for name, value in WHOLE.items() if name != "temperature"}
+    assert problems({**params, "messages": [WHOLE["messages"][0], WHOLE["messages"][2]] * 50}, version) == []
 
 
 CORE_BLOCKS = [block for block in GOOD_BLOCKS if not any(word in str(block) for word in ("future", "file", "anything"))]
@@ -396,7 +575,7 @@ CORE_BLOCKS = [block for block in GOOD_BLOCKS if not any(word in str(block) for 
             "top_k": st.integers(0, 100),
             "stop_sequences": st.lists(st.text(max_size=3)),
             "system": st.text(),
-            "tools": st.just([TOOL]),
+            "tools": st.just([A_TOOL]),
             "tool_choice": st.sampled_from([{"type": "auto"}, {"type": "tool", "name": "t"}]),
         },
     ),

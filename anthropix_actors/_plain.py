@@ -1,0 +1,114 @@
+"""Whatever a caller gives → JSON that is nobody else's to change. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from anthropix_actors._shapes import LARGEST, SMALLEST, shown, within
+from anthropix_actors.errors import Problem
+
+_DEEPEST = 200
+
+_Path: TypeAlias = "str | tuple[_Path, str | int]"
+"""Where a value is. Its text is made only when something is wrong there."""
+
+
+def plain(value: Any, place: str, problems: list[Problem]) -> Any:
+    """Copy JSON to dicts, lists, strings and numbers that are exactly that, and nobody else's to change.
+
+    Args:
+        value: Any mapping, list, tuple, string or number, and what is in them.
+        place: Where it is.
+        problems: Gets a problem for whatever is no JSON; that is not copied.
+
+    Example:
+        >>> found = []
+        >>> plain({"a": (1, {2})}, "extra", found)
+        {'a': [1, {2}]}
+        >>> [str(problem) for problem in found]
+        ['extra.a[1]: expected JSON, got set']
+    """
+    return _Copier(problems).copy(value, place)
+
+
+class _Copier:
+    """One copy in the making."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self._problems = problems
+        self._around: set[int] = set()
+        """The ids of what the value is in."""
+
+    def copy(self, value: Any, path: _Path) -> Any:
+        if type(value) is str and value.isascii():  # most of what there is
+            return value
+        try:
+            if isinstance(value, (dict, list, tuple, Mapping)):
+                return self._copy_container(value, path)
+            return _scalar(value)
+        except ValueError as wrong:
+            self._problems.append(Problem(_text(path), str(wrong)))
+            return value
+
+    def _copy_container(self, value: Any, path: _Path) -> Any:
+        here = id(value)
+        if here in self._around:
+            raise ValueError("expected JSON, got something that contains itself")
+        if len(self._around) >= _DEEPEST:
+            raise ValueError(f"expected JSON, got something nested more than {_DEEPEST} deep")
+        self._around.add(here)
+        copied: Any
+        if isinstance(value, (list, tuple)):
+            copied = [self.copy(item, (path, index)) for index, item in enumerate(value)]
+        else:
+            copied = {}
+            for key, item in value.items():
+                if isinstance(key, str) and _encodable(key):
+                    copied[str.__str__(key)] = self.copy(item, (path, key))
+                else:
+                    text = f"expected strings that UTF-8 can encode as keys, got {shown(key)}"
+                    self._problems.append(Problem(_text(path), text))
+        self._around.discard(here)
+        return copied
+
+
+def _scalar(value: Any) -> Any:
+    """Get a value as the very type that msgspec writes: it refuses a subclass, such as NumPy's floats.
+
+    Raises:
+        ValueError: it is no JSON; the text says what it is instead.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if not _encodable(value):
+            raise ValueError("expected text that UTF-8 can encode, got half of a surrogate pair")
+        return str.__str__(value)
+    if isinstance(value, int):
+        if not SMALLEST <= value <= LARGEST:
+            raise ValueError(f"expected an integer of at most 64 bits, got {shown(value)}")
+        return int.__int__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"expected a finite number, got {shown(value)}")
+        return float.__float__(value)
+    raise ValueError(f"expected JSON, got {shown(value)}")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _text(path: _Path) -> str:
+    keys: list[str | int] = []
+    while not isinstance(path, str):
+        path, key = path
+        keys.append(key)
+    for key in reversed(keys):
+        path = f"{path}[{key}]" if isinstance(key, int) else within(path, key)
+    return path
