@@ -8,9 +8,8 @@ Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -33,20 +32,6 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 100_000
 NEWER_VERSION = "2026-10-21"
 """From this version of the API on, it refuses what it took before."""
-
-
-class NotGiven(enum.Enum):
-    """The type of `NOT_GIVEN`; an Enum, so that type checkers know it has one value."""
-
-    NOT_GIVEN = enum.auto()
-
-    def __repr__(self) -> str:
-        """Read as the name it is used by."""
-        return self.name
-
-
-NOT_GIVEN: Final = NotGiven.NOT_GIVEN
-"""Stands for a parameter that is not given, where None could be taken for a value. It is never sent."""
 
 STRING = Leaf("a string", str)
 NAME = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
@@ -209,7 +194,7 @@ def chat_problems(params: Mapping[str, Any], *, api_version: str) -> list[Proble
     """Find everything wrong with the parameters of a chat, in their order; nothing if they can be sent.
 
     Args:
-        params: The parameters by name. What is None or `NOT_GIVEN` counts as left out, where it may be.
+        params: The parameters by name. What is None counts as left out, where it may be.
         api_version: The version of the API that will get them; a newer one refuses more.
 
     Example:
@@ -277,11 +262,7 @@ def _body(
 
 def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple[dict[str, Any], list[Problem]]:
     """Copy the parameters that were given, and find everything wrong with them."""
-    given = {
-        name: value
-        for name, value in params.items()
-        if value is not NOT_GIVEN and (value is not None or name in shape.required)
-    }
+    given = {name: value for name, value in params.items() if value is not None or name in shape.required}
     not_json: list[Problem] = []
     body: dict[str, Any] = plain(given, "", not_json)
     found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]

@@ -26,7 +26,6 @@ from anthropix_actors._params import (
     COUNT_PARAMETERS,
     MAX_MESSAGES,
     MESSAGES,
-    NOT_GIVEN,
     OUTPUT_CONFIG,
     PARAMETERS,
     STRING,
@@ -212,7 +211,7 @@ NOT_JSON: list[tuple[Any, str]] = [
     ({1, 2}, ": expected JSON, got set"),
     (b"x", ": expected JSON, got bytes"),
     (object(), ": expected JSON, got object"),
-    ([NOT_GIVEN], "[0]: expected JSON, got NotGiven"),
+    ([...], "[0]: expected JSON, got ellipsis"),
     ({"when": date(2026, 1, 1)}, ".when: expected JSON, got date"),
     ({"a": [float("nan")]}, ".a[0]: expected a finite number, got nan"),
     ([float("-inf")], "[0]: expected a finite number, got -inf"),
@@ -380,12 +379,10 @@ def test_the_body_is_what_was_given_without_none_and_with_the_extra() -> None:
     assert json.loads(json.dumps(body)) == body
 
 
-def test_what_is_not_given_is_left_out() -> None:
-    assert repr(NOT_GIVEN) == "NOT_GIVEN"
-    body = chat_body({**FINE, "system": None, "tools": NOT_GIVEN, "future": NOT_GIVEN}, api_version=OLDER)
-    assert body == FINE
-    (missing,) = problems({**FINE, "model": NOT_GIVEN})
-    assert missing.startswith("model: required, and missing")
+def test_none_is_left_out_where_a_parameter_is_optional() -> None:
+    assert chat_body({**FINE, "system": None, "future": None}, api_version=OLDER) == FINE
+    (wrong,) = problems({**FINE, "model": None})
+    assert wrong.startswith("model: expected a string that is not empty, got None")
 
 
 def test_the_body_stays_as_it_was_when_the_parameters_change() -> None:
