@@ -12,6 +12,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 import accumulate
+import cancel
 import events
 import first_event
 import imports
@@ -23,6 +24,7 @@ from _measure import Verdict, table, title
 BENCHMARKS = {
     "events": events.run,
     "accumulate": accumulate.run,
+    "cancel": cancel.run,
     "import": imports.run,
     "first_event": first_event.run,
     "latency": latency.run,
