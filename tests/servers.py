@@ -132,6 +132,33 @@ class Server:
             self.hung_up.release()
 
 
+class Tunnel:
+    """A proxy that opens a tunnel to a server on loopback, whatever the name it is asked for."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.asked: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        peer.read_request()
+        self.asked.append(peer.head)
+        with socket.create_connection(("127.0.0.1", self.port)) as upstream:
+            peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(upstream, peer.sock))
+            back.start()
+            pump(peer.sock, upstream)
+            back.join(DEADLINE)
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
 def acquire(semaphore: threading.Semaphore) -> None:
     assert semaphore.acquire(timeout=DEADLINE), "what the test waited for did not happen"
 

@@ -37,6 +37,7 @@ from servers import (
     PING,
     Peer,
     Server,
+    Tunnel,
     acquire,
     after,
     answer,
@@ -125,6 +126,12 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     ),
     "a body shorter than its length": (after(head(framing="9999"), FIRST_BYTES), TruncatedError, "message_stop", True),
     "a body until close that ends early": (after(head(framing="close"), FIRST_BYTES), TruncatedError, "_stop", True),
+    "the end of an HTTP/1.0 answer": (
+        after(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", FIRST_BYTES),
+        TruncatedError,
+        "message_stop",
+        True,
+    ),
     "a reset in the body": (and_reset(head(), chunks(FIRST)), APIConnectionError, "", True),
     "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "no number", False),
     "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "no number", False),
@@ -275,6 +282,52 @@ def test_a_proxy_that_refuses_the_tunnel_is_a_connection_error(reply: bytes, *, 
     ):
         client.chat(**ASK)
     assert caught.value.retryable is retryable
+
+
+def test_a_proxy_that_cannot_be_reached_is_a_connection_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with (
+        Client("k", base_url="https://api.invalid", proxy=f"http://127.0.0.1:{port}", max_retries=0) as client,
+        pytest.raises(APIConnectionError, match="no connection") as caught,
+    ):
+        client.chat(**ASK)
+    assert caught.value.retryable
+
+
+def test_a_server_that_closes_within_a_tunnel_is_not_the_proxys_fault(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    with (
+        Server(after(), server_tls) as server,
+        Server(Tunnel(server.port)) as proxy,
+        Client("k", base_url=server.url, proxy=proxy.url, verify=client_tls, max_retries=0) as client,
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        client.chat(**ASK)
+    assert "proxy" not in str(caught.value)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close", "99999"])
+def test_a_reset_in_an_encrypted_body_is_an_error(
+    framing: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """Where the body ends by closing, the library below sees no difference to its end."""
+    body = chunks(FIRST) if framing == "chunked" else FIRST_BYTES
+    with (
+        Server(and_reset(head(framing=framing), body), server_tls) as server,
+        Client("k", base_url=server.url, verify=client_tls, max_retries=0) as client,
+        pytest.raises(APIConnectionError),
+    ):
+        client.chat(**ASK)
+
+
+def test_bytes_that_are_no_text_spoil_only_themselves(connect: Callable[..., Client]) -> None:
+    first, *rest = answer("x")
+    body = sse(first) + b": \xff a comment\n\n" + b"".join(map(sse, rest)).replace(b'"x"', b'"a\xffb"')
+    with Server(after(head(), chunk(body), b"0\r\n\r\n")) as server:
+        assert connect(server).chat(**ASK)["content"][0]["text"] == "a\ufffdb"
 
 
 def test_a_connection_that_takes_too_long_is_a_timeout(connect: Callable[..., Client]) -> None:
@@ -431,13 +484,14 @@ def test_a_complete_answer_stays_complete_whatever_follows_it(ending: bytes, con
     assert server.connections == 2
 
 
-def test_pings_do_not_keep_a_stalled_answer_alive(connect: Callable[..., Client]) -> None:
+@pytest.mark.parametrize("drip", [sse(PING), b"x"], ids=["pings", "bytes of an event that never ends"])
+def test_what_is_no_event_does_not_keep_a_stalled_answer_alive(drip: bytes, connect: Callable[..., Client]) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(head(), chunks(FIRST))
         pause = threading.Event()
         while not pause.wait(0.01):
-            peer.send(chunk(sse(PING)))
+            peer.send(chunk(drip))
 
     with Server(script) as server:
         client = connect(server, timeout=Timeout(read=60, idle=0.3))
