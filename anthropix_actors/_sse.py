@@ -34,8 +34,11 @@ MAX_EVENT_BYTES = 16 << 20
 MAX_EVENT_LINES = 256
 """How many lines one event may have: sseclient-py is quadratic in them. The API sends two."""
 
-_REPEATED_NAME = re.compile(rb'(?:\A|(?<=\n\n))event: (\w+)\n(?=data: \{"type":"\1")')
-"""An event's name that its data repeat, as the API's do: a line less for sseclient-py to take apart."""
+_REPEATED_NAME = re.compile(rb'\n\nevent: (\w+)\n(?=data: \{"type":"\1")')
+"""An event's name that its data repeat, as the API's do: a line less for sseclient-py to take apart.
+
+It begins with plain text, for which the engine looks fast; an alternative there would make it five times slower.
+"""
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTED = 80
@@ -109,7 +112,7 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
     """Cut a run of whole events at its empty lines."""
     if not run.isascii():
         run = run.decode(errors="replace").encode()
-    run = _REPEATED_NAME.sub(b"", run)
+    run = _REPEATED_NAME.sub(b"\n\n", b"\n\n" + run)
     large = len(run) > max_event_bytes
     strange = b"\0" in run
     for block in run.split(b"\n\n"):
@@ -117,7 +120,7 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
             continue
         if large and len(block) > max_event_bytes:
             raise _too_large(max_event_bytes)
-        if block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
+        if block.count(b"\n") >= MAX_EVENT_LINES and block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
             raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
         yield (_without_strange_ids(block) if strange else block) + b"\n\n"
 
