@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
@@ -68,8 +67,7 @@ def problems_of(kind: Kind, value: Any, place: str) -> Iterator[Problem]:
         yield from kind.problems(value, place)
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True, dict=True):
     """A value that msgspec can judge by a type, perhaps an `Annotated` one.
 
     Example:
@@ -86,8 +84,7 @@ class Leaf:
             yield mismatch(self, value, place)
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True, dict=True):
     """A mapping with known keys; others may be there, too, as the API adds some.
 
     An optional key may be None, which says the same as leaving it out.
@@ -98,8 +95,8 @@ class Shape:
         ['image.url: required, and missing: expected a string', "image.width: expected an integer, got '12'"]
     """
 
-    required: Mapping[str, Kind] = field(default_factory=dict)
-    optional: Mapping[str, Kind] = field(default_factory=dict)
+    required: Mapping[str, Kind] = msgspec.field(default_factory=dict)
+    optional: Mapping[str, Kind] = msgspec.field(default_factory=dict)
     expected: str = "a mapping"
 
     @cached_property
@@ -128,8 +125,7 @@ class Shape:
                 yield from problems_of(kind, value[key], within(place, key))
 
 
-@dataclass(frozen=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True, dict=True):
     """A list, every item of one kind."""
 
     item: Kind
@@ -155,8 +151,7 @@ class ListOf:
             yield from problems_of(self.item, item, f"{place}[{index}]")
 
 
-@dataclass(frozen=True)
-class Tagged:
+class Tagged(msgspec.Struct, frozen=True, dict=True):
     """A mapping whose `type` says which shape it has.
 
     Attributes:
@@ -168,7 +163,7 @@ class Tagged:
 
     shapes: Mapping[str, Shape]
     expected: str
-    otherwise: Shape | None = field(default_factory=Shape)
+    otherwise: Shape | None = msgspec.field(default_factory=Shape)
     without_type: Shape | None = None
 
     @cached_property
@@ -200,8 +195,7 @@ class Tagged:
             yield Problem(within(place, "type"), f"expected one of {known}, got {shown(name)}")
 
 
-@dataclass(frozen=True)
-class StringOr:
+class StringOr(msgspec.Struct, frozen=True, dict=True):
     """A string, or else a value of another kind."""
 
     other: Kind
