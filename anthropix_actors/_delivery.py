@@ -101,6 +101,10 @@ class Delivery:
             _logger.exception("%r failed to take a message and is told nothing more", self.subscriber)
             raise Gone from exc
 
+    def _wait_for(self, has_room: Callable[[], bool]) -> None:
+        """Wait for room, or until it follows no more: then nobody may ever make room."""
+        self._scope.wait(lambda: self.left or has_room())
+
     def settle(self, timeout: float) -> None:
         """Wait until it has handled what it was told, for `timeout` seconds at most."""
 
@@ -147,7 +151,7 @@ class Mailbox(_ToActor):
                 self._unanswered += 1
             self._probe()
             if self._unanswered > self._allowed:
-                self._scope.wait(self._has_room)
+                self._wait_for(self._has_room)
 
     def _has_room(self) -> bool:
         return self._unanswered <= self._allowed or not self._ref.is_alive()
@@ -182,7 +186,7 @@ class CoalescingMailbox(_ToActor):
             else:
                 self._tell_now(message)
         if not self._has_room():
-            self._scope.wait(self._has_room)
+            self._wait_for(self._has_room)
 
     def tell_last(self, message: ChatMessage) -> None:
         """Tell it all that was kept, and then this."""
@@ -286,8 +290,10 @@ class Channel(Delivery):
             put(event)
             if qsize() >= size:
                 self._full = True
-                self._scope.wait(self._has_room)
+                self._wait_for(self._has_room)
                 self._full = False
+                if self.left:
+                    return
 
     def tell_last(self, message: Any) -> None:
         """Queue it, however full the queue is."""

@@ -152,6 +152,8 @@ class Record:
             abandoned = not self.followers and not self.waiting
         if abandoned:
             self.cancel(reason)
+        else:
+            self.scope.notify()  # the chat may wait for the one that left
 
     def cancel(self, reason: str) -> bool:
         return self.scope.cancel(CancelledError(reason))
@@ -178,11 +180,9 @@ class Record:
         idle, since = self.request.timeout.idle, self.scope.idle_since
         if idle is not None and since is not None and now - since >= idle:
             self.scope.interrupt(StalledError(f"no event but pings for {idle} s (timeout.idle)", retryable=True))
-        dead = [follower for follower in self.followers if not follower.is_alive()]
-        for follower in dead:
-            self.remove(follower)
-        if dead:
-            self.scope.notify()
+        for follower in self.followers:
+            if not follower.is_alive():
+                self.remove(follower)
 
     def forget(self) -> None:
         """Be over, in a forked child."""

@@ -802,3 +802,17 @@ def test_a_tools_input_that_is_nested_deeply_ends_with_its_message(connect: Call
         chat = connect(server).chat(**ASK, stream=inbox)
         chat.result(5)
         assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+def test_a_slow_actor_that_is_unsubscribed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
+    with Server(answering(*["x"] * 200)) as server:
+        reader = Reader.start(Inbox(), held=True)
+        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        chat = connect(server, window=8).chat(**ASK, stream=reader)
+        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        chat.subscribe(inbox := Inbox())
+        chat.unsubscribe(reader)
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        gate.set()
+        reader.stop()
+    assert text_of(inbox.messages) == "x" * 200

@@ -330,3 +330,13 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
         stream.close()
         wait(stream.chat.actor_stopped)
     assert sent < 5000 * 10_000
+
+
+def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
+    with Server(answering(*["x"] * 200)) as server:
+        stream = connect(server, window=8).chat(**ASK, stream=True)
+        until(lambda: stream.chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        stream.chat.subscribe(inbox := Inbox())
+        stream.close()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        assert stream._channel._queue.qsize() <= 9
