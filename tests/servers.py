@@ -92,11 +92,13 @@ class Server:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join(DEADLINE)  # first: a connection it has just accepted is to be shut down too
+        assert not self._acceptor.is_alive(), "the test's server goes on accepting"
         self.listener.close()
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        for thread in (self._acceptor, *self._threads):
+        for thread in self._threads:
             thread.join(DEADLINE)
             assert not thread.is_alive(), "a script of the test's server does not end"
         for sock in self._sockets:
@@ -119,8 +121,9 @@ class Server:
     def _run(self, sock: socket.socket, number: int) -> None:
         try:
             if self.tls is not None:
-                sock = self.tls.wrap_socket(sock, server_side=True)
+                sock = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 self._sockets.append(sock)
+                sock.do_handshake()
             self.script(Peer(sock, number))
         except OSError:
             pass  # the client was faster
