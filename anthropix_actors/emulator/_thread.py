@@ -45,16 +45,23 @@ class _Server(uvicorn.Server):
         await self.stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Accept no more, before the servers are closed: asyncio loses a connection that it is just accepting for a
+        # closed one. Such a connection is a task first; then the protocol knows it.
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener)
+        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) or self.server_state.connections:
+            connections: list[Any] = list(self.server_state.connections)
+            for connection in connections:
+                connection.transport.abort()
+            await asyncio.sleep(0)  # in which the connections are told
+            if tasks and (await asyncio.wait(tasks, timeout=_ENDING))[1]:
+                break  # a task that does not see that its connection has gone
         for server in self.servers:
             server.close()
         for listener in sockets or ():
             listener.close()
-        connections: list[Any] = list(self.server_state.connections)
-        for connection in connections:
-            connection.transport.abort()
-        await asyncio.sleep(0)  # in which the connections are told
-        if tasks := set(self.server_state.tasks):  # they end as soon as they see that theirs has gone
-            await asyncio.wait(tasks, timeout=_ENDING)
 
 
 class ServerThread:
