@@ -6,8 +6,12 @@
 `Client.chat` has three ways to give an answer: it returns the Message, a `Stream` to loop over, or tells a subscriber.
 """
 
+from anthropix_actors._batch import BatchRef
+from anthropix_actors._batch_record import BatchState
+from anthropix_actors._call import CancelToken
 from anthropix_actors._chat import ChatActor, ChatRef
 from anthropix_actors._request import Timeout, __version__
+from anthropix_actors._session import SessionRef
 from anthropix_actors.client import Client
 from anthropix_actors.errors import (
     AnthropixError,
@@ -38,17 +42,36 @@ from anthropix_actors.errors import (
     TruncatedError,
     UnprocessableEntityError,
 )
+from anthropix_actors.items import ItemStream
+from anthropix_actors.ledger import Cost, Ledger, Price
 from anthropix_actors.messages import (
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    BatchMessage,
+    BatchProgress,
+    BatchResult,
+    BatchRetrying,
+    BatchTerminal,
     ChatCancelled,
     ChatDone,
     ChatEvent,
     ChatFailed,
     ChatMessage,
     ChatRetrying,
+    SessionCancelled,
+    SessionDone,
+    SessionEvent,
+    SessionFailed,
+    SessionMessage,
+    SessionRetrying,
+    SessionTerminal,
     Subscriber,
     Terminal,
 )
+from anthropix_actors.pages import Pages
 from anthropix_actors.stream import Stream
+from anthropix_actors.usage import Usage
 
 __all__ = [
     "APIConnectionError",
@@ -58,6 +81,17 @@ __all__ = [
     "AnthropixError",
     "AuthenticationError",
     "BadRequestError",
+    "BatchCancelled",
+    "BatchDone",
+    "BatchFailed",
+    "BatchMessage",
+    "BatchProgress",
+    "BatchRef",
+    "BatchResult",
+    "BatchRetrying",
+    "BatchState",
+    "BatchTerminal",
+    "CancelToken",
     "CancelledError",
     "ChatActor",
     "ChatCancelled",
@@ -70,20 +104,33 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ConflictError",
+    "Cost",
     "GatewayTimeoutError",
     "InternalServerError",
+    "ItemStream",
+    "Ledger",
     "NotFoundError",
     "OverloadedError",
+    "Pages",
     "ParameterError",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "PreconditionFailedError",
+    "Price",
     "Problem",
     "ProtocolError",
     "RateLimitError",
     "RequestTimeoutError",
     "RequestTooLargeError",
     "ServiceUnavailableError",
+    "SessionCancelled",
+    "SessionDone",
+    "SessionEvent",
+    "SessionFailed",
+    "SessionMessage",
+    "SessionRef",
+    "SessionRetrying",
+    "SessionTerminal",
     "StalledError",
     "Stream",
     "Subscriber",
@@ -91,5 +138,6 @@ __all__ = [
     "Timeout",
     "TruncatedError",
     "UnprocessableEntityError",
+    "Usage",
     "__version__",
 ]

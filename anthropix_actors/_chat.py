@@ -1,64 +1,112 @@
 """The chat actor and its ref.
 
-A `ChatActor` does the whole request in one blocking `on_receive`. So nothing reaches it through its mailbox while it
-runs; what must reach it goes out of band, through the scope and the `Record` that it shares with its ref.
-
 The life of a chat: attempts, at most one of which tells any content → exactly one terminal message → drain → stopped.
+
+One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
+misses nothing and gets nothing twice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import random
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import pykka
-
+from anthropix_actors._accumulate import Accumulator
+from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._delivery import Gone, delivery_to
-from anthropix_actors._record import Record, outcome
+from anthropix_actors._exchange import check
+from anthropix_actors._record import Record
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
-from anthropix_actors._watch import SWEEPER
-from anthropix_actors.errors import (
-    AnthropixError,
-    APIError,
-    CancelledError,
-    ProtocolError,
-    TruncatedError,
-)
-from anthropix_actors.messages import (
-    ChatDone,
-    ChatRetrying,
-    Subscriber,
-)
+from anthropix_actors.errors import APIError, CancelledError, ProtocolError, TruncatedError
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from anthropix_actors._caller import Calls
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Request
     from anthropix_actors._scope import CancelScope
-    from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors._transport import Answer
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.messages import Terminal
-    from anthropix_actors.types import Message
-
-_RUN = object()
-_OK = 200
+    from anthropix_actors.types import Event, Message
 
 
-class ChatRef(pykka.ActorRef["ChatActor"]):
+class ChatRecord(Record):
+    """The state of one chat.
+
+    Attributes:
+        request: What is sent.
+        answer: The Message so far.
+    """
+
+    what = "chat"
+
+    def __init__(self, calls: Calls, request: Request, scope: CancelScope, tag: str | None) -> None:
+        """Start without an answer."""
+        super().__init__(calls.transport, scope, request.timeout, tag=tag, ledger=calls.ledger)
+        self.request = request
+        self.answer = Accumulator()
+
+    def cancelled(self, error: CancelledError) -> Terminal:
+        return ChatCancelled(self.ref, error.reason, error.partial)
+
+    def failed(self, error: AnthropixError) -> Terminal:
+        return ChatFailed(self.ref, error)
+
+    def explained(self, error: AnthropixError) -> AnthropixError:
+        super().explained(error)
+        with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
+            error.partial = error.partial or self.snapshot()
+        return error
+
+    def events(self, events: list[Event]) -> None:
+        """Take events into the answer, and tell them; may wait for a slow follower. Only the chat's thread.
+
+        Raises:
+            ProtocolError: one of them does not fit; those before it have been told.
+        """
+        error: ProtocolError | None = None
+        with self.lock:
+            followers = self.followers
+            for index, event in enumerate(events):
+                try:
+                    self.answer.add(event)
+                except ProtocolError as exc:
+                    error, events = exc, events[:index]
+                    break
+        for follower in followers:
+            try:
+                follower.tell_events(self.ref, events)
+            except Gone:
+                self.remove(follower)
+        if error is not None:
+            raise error
+
+    def snapshot(self) -> Message | None:
+        with self.lock:
+            return self.answer.snapshot()
+
+    def add(self, follower: Delivery) -> None:
+        """Tell a follower what has been said so far, and from now on all that is said."""
+        with self.lock:
+            for event in self.answer.replay():
+                follower.tell_last(ChatEvent(self.ref, event))
+            if self.terminal is None:
+                self.followers = (*self.followers, follower)
+            else:
+                follower.tell_last(self.terminal)
+
+
+class ChatRef(TaskRef[ChatRecord]):
     """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never
     waits for the network. The ref stays useful after the actor has stopped.
     """
-
-    def __init__(self, actor: ChatActor, record: Record) -> None:
-        """Refs come from `Client.chat`; there is no need to make one."""
-        super().__init__(actor)
-        self._record = record
 
     def result(self, timeout: float | None = None) -> Message:
         """Wait for the answer and get the whole Message.
@@ -78,40 +126,7 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
             >>> chat.result(timeout=60)["stop_reason"]
             'end_turn'
         """
-        record = self._record
-        with record.lock:
-            record.waiting += 1
-        try:
-            if not record.over.wait(timeout):
-                raise TimeoutError(f"the chat has no result after {timeout} s; it goes on")
-        finally:
-            with record.lock:
-                record.waiting -= 1
-        return outcome(cast("Terminal", record.terminal))
-
-    def cancel(self, reason: str = "cancelled") -> bool:
-        """Cancel the chat, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
-
-        Returns at once; the subscribers are told `ChatCancelled` within 50 ms. Only the look-up of a host's name cannot
-        be cut short.
-
-        Args:
-            reason: Why, for `ChatCancelled` and `CancelledError`.
-
-        Returns:
-            Whether this call did it; False when the chat was over or cancelled before.
-
-        Example:
-            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
-            >>> chat.cancel("the user pressed Esc")
-            True
-        """
-        return self._record.cancel(reason)
-
-    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Cancel the chat and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network."""
-        self.cancel("stopped")
-        return super().stop(block=block, timeout=timeout)
+        return outcome(self._wait(timeout))
 
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
@@ -150,106 +165,41 @@ class ChatRef(pykka.ActorRef["ChatActor"]):
         except Gone:
             record.remove(delivery)
 
-    def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
-        """Tell a subscriber nothing more, not even the end. When it was the last one, the chat is cancelled.
 
-        To hand a chat over, subscribe the new one first. One that does not follow the chat is no error.
-
-        Args:
-            subscriber: What `subscribe` or `Client.chat` was given.
-            reason: Why, should the chat be cancelled.
-        """
-        for follower in self._record.followers:
-            if follower is subscriber or follower.subscriber == subscriber:
-                self._record.remove(follower, reason)
-
-    @property
-    def request_id(self) -> str | None:
-        """What the API calls this request, or None before it has answered. Name it when you ask for support."""
-        return self._record.request_id
-
-    @property
-    def attempts(self) -> int:
-        """How many times the request has been sent so far."""
-        return self._record.attempts
-
-    @property
-    def response_headers(self) -> Mapping[str, str]:
-        """The headers of the latest answer, names in lower case; empty before there is one."""
-        return self._record.headers
-
-
-class ChatActor(pykka.ThreadingActor):
+class ChatActor(TaskActor[ChatRecord]):
     """The actor that runs one request. Started by `start_chat`; everyone else has its `ChatRef`."""
 
-    use_daemon_thread = True  # or a chat without an end would keep the process from exiting
+    ref_class = ChatRef
 
-    def __init__(self, transport: Transport, record: Record) -> None:
-        """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
-        super().__init__()
-        self._transport = transport
-        self._record = record
+    def __init__(self, record: ChatRecord) -> None:
+        """Start with nothing told."""
         self._has_content = False  # more than a message_start has come: after that, no more attempts
         self._decoded: list[Any] = []  # events not told yet
-        self._ref = record.ref = ChatRef(self, record)
-        self._ref.tell(_RUN)
+        super().__init__(record)
 
-    @property
-    def actor_ref(self) -> Any:
-        """The `ChatRef`; so the registry has it too, and `stop_all()` cancels."""
-        return self._ref
+    def run(self) -> None:
+        """Send the request, as often as need be, and tell its answer."""
+        self._record.exchange.send(
+            self._record.request, self._read, again=lambda _: not self._has_content, retrying=self._retrying
+        )
 
-    def on_receive(self, message: Any) -> Any:
-        """Run the request; nothing else is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
-        if message is not _RUN:
-            return super().on_receive(message)
-        try:
-            self._run()
-        except BaseException as exc:  # noqa: BLE001
-            self._keep()
-            self._record.end(self._record.ended_by(exc))
-        self.stop()
-        return None
+    def give_up(self) -> None:
+        """Let a failed chat's `partial` have what was decoded and not told, too."""
+        with contextlib.suppress(Exception):  # the error that is about to be told matters more
+            for event in self._decoded:
+                self._record.answer.add(event)
 
-    def on_stop(self) -> None:
-        """Say the end if it was not said: `stop()` came first."""
-        self._record.end(self._record.ended_by(CancelledError("stopped")))
-        SWEEPER.unwatch(self._record)
-
-    def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002
-        """Do the same when a message of somebody else's raised in the chat's thread: a call through a proxy."""
-        self.on_stop()
-
-    def _run(self) -> None:
-        record, policy = self._record, self._record.request.retry
-        while True:
-            record.attempts += 1
-            try:
-                with record.scope.attempt():
-                    self._attempt()
-            except APIError as exc:
-                error = exc
-            else:
-                return
-            delay = None if self._has_content else policy.delay(error, attempts=record.attempts, dice=random.random())  # noqa: S311
-            if delay is None:
-                raise error
-            record.explained(error)
-            self._decoded.clear()
-            record.tell(ChatRetrying(record.ref, record.attempts, delay, error), record.followers)
-            record.scope.sleep(delay)
-
-    def _attempt(self) -> None:
-        self._record.headers = {}
-        answer = self._transport.open(self._record.request)
-        try:
-            self._record.headers = answer.headers
-            self._check(answer)
-            self._read(answer)
-        finally:
-            answer.close()
+    def _retrying(self, error: APIError, delay: float) -> None:
+        record = self._record
+        self._decoded.clear()
+        record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
 
     def _read(self, answer: Answer) -> None:
+        check(answer)
+        kind = answer.headers.get("content-type", "").lower()
+        if kind and not kind.startswith("text/event-stream"):  # some servers leave it out
+            text = answer.text()
+            raise ProtocolError(f"expected an event stream, got {kind}: {text:.200}", body=text)
         try:
             for event in events(self._chunks(answer), max_event_bytes=self._record.request.max_event_bytes):
                 if self._is_last(event, answer):
@@ -259,15 +209,6 @@ class ChatActor(pykka.ThreadingActor):
             self._tell()  # what came before the failure is good
             raise
         raise TruncatedError("the answer ended without message_stop", retryable=True)
-
-    def _check(self, answer: Answer) -> None:
-        """Go on only with an event stream."""
-        kind = answer.headers.get("content-type", "").lower()
-        if answer.status != _OK:
-            raise status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
-        if kind and not kind.startswith("text/event-stream"):  # some servers leave it out
-            text = answer.text()
-            raise ProtocolError(f"expected an event stream, got {kind}: {text:.200}", body=text)
 
     def _chunks(self, answer: Answer) -> Iterator[bytes]:
         """Get the body's bytes; what was decoded from them is told before more are read."""
@@ -290,7 +231,7 @@ class ChatActor(pykka.ThreadingActor):
         if message is None:
             raise ProtocolError("message_stop came before message_start")
         self._record.scope.finish()
-        self._record.end(ChatDone(self._record.ref, message), event)
+        self._record.end(ChatDone(self._record.ref, message), ChatEvent(self._record.ref, event))
         return True
 
     def _tell(self) -> None:
@@ -307,49 +248,32 @@ class ChatActor(pykka.ThreadingActor):
             self._record.events(decoded)
             scope.idle_since = time.monotonic()
 
-    def _keep(self) -> None:
-        """Let a failed chat's `partial` have what was decoded and not told, too."""
-        with contextlib.suppress(Exception):  # the error that is about to be told matters more
-            for event in self._decoded:
-                self._record.answer.add(event)
 
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def start_chat(
-    transport: Transport,
-    request: Request,
-    followers: Iterable[Delivery],
-    scope: CancelScope,
-    *,
-    waited_for: bool = False,
-) -> ChatRef:
+def start_chat(record: ChatRecord, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:
     """Start the actor for one request, and get its ref.
 
     Args:
-        transport: Where to send it.
-        request: What to send.
+        record: What is to be done.
         followers: Who follows it from the start.
-        scope: What cancels it; the followers wait on it, too.
         waited_for: Whether the caller is going to wait for the result.
 
     Raises:
         AnthropixError: the system gives no more threads.
     """
-    record = Record(request, scope)
-    record.followers = tuple(followers)
-    record.waiting = int(waited_for)
-    SWEEPER.watch(record)
-    try:
-        ChatActor.start(transport, record)
-    except RuntimeError as exc:
-        SWEEPER.unwatch(record)
-        pykka.ActorRegistry.unregister(record.ref)  # pykka has registered an actor that will never run
-        record.ref.actor_stopped.set()
-        raise AnthropixError(f"no thread for another chat: {exc}") from exc
-    return record.ref
+    ref: ChatRef = start_actor(ChatActor, record, followers, waited_for=waited_for)
+    return ref
+
+
+def outcome(terminal: Terminal) -> Message:
+    """Get what a chat ended with.
+
+    Raises:
+        AnthropixError: why there is no whole Message.
+    """
+    if isinstance(terminal, ChatDone):
+        return terminal.message
+    if isinstance(terminal, ChatFailed):
+        raise terminal.error
+    cancelled, chat = CancelledError(terminal.reason), terminal.chat
+    cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
+    raise cancelled

@@ -25,14 +25,14 @@ from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.messages import ChatEvent
+from anthropix_actors.messages import ChatEvent, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors._chat import ChatRef
     from anthropix_actors._scope import CancelScope
-    from anthropix_actors.messages import ChatMessage, Subscriber, Terminal
+    from anthropix_actors.messages import ChatMessage, Terminal
     from anthropix_actors.types import Event
 
 WINDOW = 256
@@ -373,3 +373,20 @@ def delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coal
     if isinstance(subscriber, pykka.ActorRef):
         return (CoalescingMailbox if coalesce else Mailbox)(subscriber, scope, window)
     return Delivery(subscriber, scope)
+
+
+def subscriber_problems(
+    subscriber: object, place: str, expected: str = "something with a tell method"
+) -> list[Problem]:
+    """Find what is wrong with somebody who is to be told.
+
+    Args:
+        subscriber: Who.
+        place: The parameter, for the error.
+        expected: What else may be given.
+    """
+    if not isinstance(subscriber, Subscriber):
+        return [Problem(place, f"expected {expected}, got {type(subscriber).__name__}")]
+    if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
+        return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
+    return []

@@ -29,6 +29,9 @@ from anthropix_actors.errors import ParameterError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_TOKENS = 4096
+"""What a chat asks for unless told otherwise, as Anthropix does."""
+
 MAX_MESSAGES = 100_000
 NEWER_VERSION = "2026-10-21"
 """From this version of the API on, it refuses what it took before."""

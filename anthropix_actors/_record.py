@@ -1,8 +1,7 @@
-"""What is known of a chat, shared by its actor, its refs, its stream and the sweeper.
+"""What is known of a piece of work, shared by its actor, its refs and the sweeper.
 
-One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
-misses nothing and gets nothing twice. `Record.end` is the only place where a terminal message is made known, and it
-does so once.
+One lock makes the list of followers and the end change together; so does what the kinds of work add to it.
+`Record.end` is the only place where a terminal message is made known, and it does so once.
 """
 
 from __future__ import annotations
@@ -11,24 +10,22 @@ import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 
-from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._delivery import Gone
-from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, ProtocolError, StalledError
-from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+from anthropix_actors._exchange import Exchange
+from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from anthropix_actors._chat import ChatRef
     from anthropix_actors._delivery import Delivery
-    from anthropix_actors._request import Request
+    from anthropix_actors._request import Timeout
     from anthropix_actors._scope import CancelScope
-    from anthropix_actors.messages import ChatMessage, Terminal
-    from anthropix_actors.types import Event, Message
+    from anthropix_actors._transport import Transport
+    from anthropix_actors.messages import Subscriber
 
 _NOBODY = "nobody listens any more"
 
@@ -36,114 +33,119 @@ _logger = logging.getLogger("anthropix_actors")
 
 
 class Record:
-    """What is known of a chat: shared by the actor, its refs, its stream and the sweeper.
+    """The state of one piece of work that an actor does: a chat, a batch, a session's events.
 
-    One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
-    misses nothing and gets nothing twice. It is reentrant: a subscriber may use the chat from within its `tell`.
+    Attributes:
+        tag: The caller's own word for it, or None.
+        scope: What cancels it.
+        exchange: What it says to the API.
+        followers: The deliveries to those who are told.
+        waiting: How many callers wait for the result.
+        terminal: The message that ended it, or None.
+        over: Set when the outcome is known.
+        told: Set when everyone who follows has been told of it.
+        ref: The actor's ref.
+        deadline: When its time is up, on the monotonic clock; None for never.
     """
 
-    def __init__(self, request: Request, scope: CancelScope) -> None:
-        self.request = request
+    what: ClassVar[str]
+    """The kind of work, in a word, for texts."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        scope: CancelScope,
+        timeout: Timeout,
+        *,
+        tag: str | None = None,
+        ledger: Subscriber | None = None,
+    ) -> None:
+        """Start with nobody who follows."""
+        self.tag = tag
+        self._ledger = ledger
         self.scope = scope
+        self.exchange = Exchange(transport, scope)
         self.lock = threading.RLock()
-        self.answer = Accumulator()
         self.followers: tuple[Delivery, ...] = ()
-        self.waiting = 0  # callers within result()
-        self.terminal: Terminal | None = None
-        self.over = threading.Event()  # the outcome is known
-        self.told = threading.Event()  # and everyone who follows has been told
-        self.ref: ChatRef
-        self.attempts = 0
-        self.headers: Mapping[str, str] = {}
-        total = request.timeout.total
-        self.deadline = None if total is None else time.monotonic() + total
+        self.waiting = 0
+        self.terminal: Any = None
+        self.over = threading.Event()
+        self.told = threading.Event()
+        self.ref: Any
+        self._timeout = timeout
+        self.deadline = None if timeout.total is None else time.monotonic() + timeout.total
 
-    # By the chat's thread
+    # By each kind of work
 
-    def events(self, events: list[Event]) -> None:
-        """Take events into the answer, and tell them; may wait for a slow follower.
+    def cancelled(self, error: CancelledError) -> Any:
+        """Get the terminal message of work that was cancelled."""
+        raise NotImplementedError
+
+    def failed(self, error: AnthropixError) -> Any:
+        """Get the terminal message of work that failed."""
+        raise NotImplementedError
+
+    def explained(self, error: AnthropixError) -> AnthropixError:
+        """Add to an error what is known of the work."""
+        self.exchange.explain(error)
+        return error
+
+    # By the actor's thread
+
+    def tell(self, message: Any, followers: Iterable[Delivery] | None = None) -> None:
+        """Tell those who follow; may wait for a slow one.
 
         Raises:
-            ProtocolError: one of them does not fit; those before it have been told.
+            AnthropixError: the work was cancelled while it waited.
         """
-        error: ProtocolError | None = None
-        with self.lock:
-            followers = self.followers
-            for index, event in enumerate(events):
-                try:
-                    self.answer.add(event)
-                except ProtocolError as exc:
-                    error, events = exc, events[:index]
-                    break
-        for follower in followers:
-            try:
-                follower.tell_events(self.ref, events)
-            except Gone:
-                self.remove(follower)
-        if error is not None:
-            raise error
-
-    def tell(self, message: ChatMessage, followers: tuple[Delivery, ...]) -> None:
-        for follower in followers:
+        for follower in self.followers if followers is None else followers:
             try:
                 follower.tell(message)
             except Gone:
                 self.remove(follower)
 
-    def end(self, terminal: Terminal, last_event: Event | None = None) -> None:
-        """Make the terminal message known, unless there was one. Waits for nobody's room; never raises."""
+    def end(self, terminal: Any, *before: Any) -> None:
+        """Make the terminal message known, unless there was one. Waits for nobody's room; never raises.
+
+        Args:
+            terminal: The message.
+            before: Messages to tell before it.
+        """
         with self.lock:
             if self.terminal is not None:
                 return
             self.terminal = terminal
             followers, self.followers = self.followers, ()
+        self.book(terminal)  # before anybody can see that it is over
         self.over.set()
         for follower in followers:
             with contextlib.suppress(Gone):
-                if last_event is not None:
-                    follower.tell_last(ChatEvent(self.ref, last_event))
+                for message in before:
+                    follower.tell_last(message)
                 follower.tell_last(terminal)
         self.told.set()
 
-    def explained(self, error: AnthropixError) -> AnthropixError:
-        """Add to an error what is known of the chat."""
-        error.attempts = self.attempts
-        error.request_id = error.request_id or self.request_id
-        with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
-            error.partial = error.partial or self.snapshot()
-        return error
+    def book(self, message: Any) -> None:
+        """Tell the client's ledger; it is no follower, so it keeps no work going."""
+        if self._ledger is not None:
+            try:
+                self._ledger.tell(message)
+            except Exception:
+                _logger.exception("%r failed to take a message", self._ledger)
 
-    def ended_by(self, exc: BaseException) -> Terminal:
-        """Get the terminal message for what ended the chat."""
+    def ended_by(self, exc: BaseException) -> Any:
+        """Get the terminal message for what ended the work."""
         if isinstance(exc, CancelledError):
             self.explained(exc)
-            return ChatCancelled(self.ref, exc.reason, exc.partial)
+            return self.cancelled(exc)
         if not isinstance(exc, AnthropixError):
-            _logger.error("a chat ended by an error of its own", exc_info=exc)
-            bug = AnthropixError(f"an error in the chat itself: {exc!r}")
+            _logger.error("a %s ended by an error of its own", self.what, exc_info=exc)
+            bug = AnthropixError(f"an error in the {self.what} itself: {exc!r}")
             bug.__cause__ = exc
             exc = bug
-        return ChatFailed(self.ref, self.explained(exc))
+        return self.failed(self.explained(exc))
 
     # By any thread
-
-    @property
-    def request_id(self) -> str | None:
-        return self.headers.get("request-id")
-
-    def snapshot(self) -> Message | None:
-        with self.lock:
-            return self.answer.snapshot()
-
-    def add(self, follower: Delivery) -> None:
-        """Tell a follower what has been said so far, and from now on all that is said."""
-        with self.lock:
-            for event in self.answer.replay():
-                follower.tell_last(ChatEvent(self.ref, event))
-            if self.terminal is None:
-                self.followers = (*self.followers, follower)
-            else:
-                follower.tell_last(self.terminal)
 
     def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
         with self.lock:
@@ -153,7 +155,7 @@ class Record:
         if abandoned:
             self.cancel(reason)
         else:
-            self.scope.notify()  # the chat may wait for the one that left
+            self.scope.notify()  # the actor may wait for the one that left
 
     def cancel(self, reason: str) -> bool:
         return self.scope.cancel(CancelledError(reason))
@@ -175,11 +177,7 @@ class Record:
         return heard
 
     def sweep(self, now: float) -> None:
-        if self.deadline is not None and now >= self.deadline:
-            self.scope.cancel(APITimeoutError(f"not done within {self.request.timeout.total} s (timeout.total)"))
-        idle, since = self.request.timeout.idle, self.scope.idle_since
-        if idle is not None and since is not None and now - since >= idle:
-            self.scope.interrupt(StalledError(f"no event but pings for {idle} s (timeout.idle)", retryable=True))
+        sweep_scope(self.scope, self._timeout, self.deadline, now)
         for follower in self.followers:
             if not follower.is_alive():
                 self.remove(follower)
@@ -188,7 +186,7 @@ class Record:
         """Be over, in a forked child."""
         self.lock, self.over, self.told = threading.RLock(), threading.Event(), threading.Event()
         self.followers = ()
-        cause = CancelledError("the process was forked; the chat goes on in the parent")
+        cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
         self.scope.forget(cause)
         self.terminal = self.terminal or self.ended_by(cause)
         self.over.set()
@@ -196,16 +194,10 @@ class Record:
         self.ref.actor_stopped.set()
 
 
-def outcome(terminal: Terminal) -> Message:
-    """Get what a chat ended with.
-
-    Raises:
-        AnthropixError: why there is no whole Message.
-    """
-    if isinstance(terminal, ChatDone):
-        return terminal.message
-    if isinstance(terminal, ChatFailed):
-        raise terminal.error
-    cancelled, chat = CancelledError(terminal.reason), terminal.chat
-    cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
-    raise cancelled
+def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, now: float) -> None:
+    """Cancel what has run out of time, and interrupt what stalls."""
+    if deadline is not None and now >= deadline:
+        scope.cancel(APITimeoutError(f"not done within {timeout.total} s (timeout.total)"))
+    since = scope.idle_since
+    if timeout.idle is not None and since is not None and now - since >= timeout.idle:
+        scope.interrupt(StalledError(f"no event but pings for {timeout.idle} s (timeout.idle)", retryable=True))

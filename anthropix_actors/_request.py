@@ -8,17 +8,17 @@ from __future__ import annotations
 import platform
 import re
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import BinaryIO
 
     from anthropix_actors._retry import RetryPolicy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""
@@ -89,13 +89,32 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= LONGEST_TIMEOUT
 
 
+class Body(Protocol):
+    """What a request carries when it is too large for memory."""
+
+    @property
+    def content_type(self) -> str:
+        """The header's value."""
+        ...
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent again."""
+        ...
+
+    def open(self) -> tuple[BinaryIO, int | None]:
+        """Get it as a file from its beginning, which is closed after use, and its length in bytes if that is known."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, ready to be sent as often as need be.
 
     Attributes:
-        path: Its path after the base URL, from `/v1` on.
-        body: JSON.
+        method: The HTTP method.
+        path: Its path after the base URL, from `/v1` on, with its query; or a whole URL on the same origin.
+        body: What it carries.
         headers: All headers, the key among them, so they stay out of the repr.
         timeout: How patiently.
         retry: How often.
@@ -103,37 +122,19 @@ class Request:
         window: How many messages a subscriber may be behind.
     """
 
+    method: str
     path: str
-    body: bytes = field(repr=False)
+    body: bytes | Body | None = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     timeout: Timeout
     retry: RetryPolicy
     max_event_bytes: int
     window: int
 
-
-def base_url_of(text: str) -> str:
-    """Check a base URL and cut a trailing `/` or `/v1`.
-
-    Raises:
-        ConfigurationError: it is no http or https URL, or has parts that it should not have.
-
-    Example:
-        >>> base_url_of("https://gateway.example/anthropic/v1/")
-        'https://gateway.example/anthropic'
-    """
-    try:
-        parts = urlsplit(text)
-        complete = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or True)
-    except ValueError:
-        complete = False
-        parts = None
-    if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
-        got = "something with an @" if "@" in text else repr(text)  # what is before it may be a password
-        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {got}")
-    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
-        raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
-    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent again: a body that was read from a pipe is gone."""
+        return self.body is None or isinstance(self.body, bytes) or self.body.repeatable
 
 
 def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: str) -> dict[str, str]:
@@ -227,10 +228,9 @@ def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[
 def default_headers(api_version: str) -> dict[str, Any]:
     """Get the headers of every request, without credentials."""
     return {
-        "accept": "text/event-stream",
+        "accept": "application/json",
         # A compressor holds small events back until it has a block full of them.
         "accept-encoding": "identity",
         "anthropic-version": api_version,
-        "content-type": "application/json",
         "user-agent": f"anthropix-actors/{__version__} Python/{platform.python_version()}",
     }

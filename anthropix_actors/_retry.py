@@ -34,6 +34,7 @@ JITTER = 0.25
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 _RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
 _SERVER_ERRORS = 500
+_FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
 
 
@@ -67,6 +68,16 @@ class RetryPolicy:
             doublings = min(attempts - 1, _MOST_DOUBLINGS)
             return min(FIRST_DELAY * 2.0**doublings, LONGEST_DELAY) * (1 - JITTER * dice)
         return error.retry_after if error.retry_after <= self.max_retry_after else None
+
+
+def patience(policy: RetryPolicy) -> RetryPolicy:
+    """Get the policy for what is followed for hours and days: it outlives an outage, if there is any patience.
+
+    Example:
+        >>> patience(RetryPolicy(max_retries=0))
+        RetryPolicy(max_retries=0, max_retry_after=60.0)
+    """
+    return RetryPolicy(_FOREVER, math.inf) if policy.max_retries else policy
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class CancelScope:
-    """What can be cancelled: one chat, with all its attempts.
+    """What can be cancelled: one chat, or another piece of work, with all its attempts.
 
-    `cancel`, `interrupt`, `notify` and the attributes may be used from any thread, the rest by the chat's own.
+    `cancel`, `interrupt`, `notify` and the attributes may be used from any thread, the rest by the one that works.
 
     Attributes:
         cause: What cancelled it, or None.
@@ -44,6 +44,7 @@ class CancelScope:
         # Reentrant, as a signal handler may cancel what the thread it interrupts is just about to bind.
         self.changed = threading.Condition(threading.RLock())
         self._socket: socket.socket | None = None
+        self._child: CancelScope | None = None
         self._interruption: APIError | None = None
         self.cause: CancelledError | APIError | None = None
         self.finished = False
@@ -60,6 +61,8 @@ class CancelScope:
                 self.cause = cause  # before the shutdown: the reader that it wakes asks for the cause without the lock
                 self.changed.notify_all()
             self._shut_down()
+            if self._child is not None:
+                self._child.cancel(cause)
         return first
 
     def interrupt(self, error: APIError) -> None:
@@ -68,6 +71,23 @@ class CancelScope:
             if self._socket is not None and self._interruption is None and not self.finished:
                 self._interruption = error
                 self._shut_down()
+
+    @contextlib.contextmanager
+    def child(self) -> Generator[CancelScope]:
+        """Get a scope that is cancelled with this one: for a request while another one's answer is open.
+
+        Raises:
+            CancelledError: somebody called `cancel()` before.
+        """
+        self.check()
+        with self.changed:
+            child = self._child = CancelScope()
+            if self.cause is not None:
+                child.cancel(self.cause)
+        try:
+            yield child
+        finally:
+            self._child = None
 
     def notify(self) -> None:
         """Make a waiting chat look again at what it waits for."""
@@ -134,8 +154,12 @@ class CancelScope:
                 held.close()
 
     @contextlib.contextmanager
-    def attempt(self) -> Generator[None]:
+    def attempt(self, *, hold: bool = False) -> Generator[None]:
         """Run one attempt: whatever it raises after a cancel or an interruption comes out as that.
+
+        Args:
+            hold: Keep the socket when the attempt went well: its answer is read later, in steps, and the reader calls
+                `release()`.
 
         Raises:
             CancelledError: somebody called `cancel()`.
@@ -144,6 +168,22 @@ class CancelScope:
         self.check()
         self._interruption = None
         self.idle_since = time.monotonic()
+        held = False
+        try:
+            with self.step():
+                yield
+            held = hold
+        finally:
+            self.idle_since = None
+            if not held:
+                self.release()
+
+    @contextlib.contextmanager
+    def step(self) -> Generator[None]:
+        """Be this thread's scope for one step of an attempt. Raises what `attempt` raises.
+
+        A generator must not hold it over a `yield`: another scope may have its turn in between.
+        """
         previous = getattr(_running, "scope", None)
         _running.scope = self
         try:
@@ -153,8 +193,6 @@ class CancelScope:
             raise
         finally:
             _running.scope = previous
-            self.idle_since = None
-            self.release()
 
     def _explain(self, exc: Exception) -> None:
         """Raise the real cause, where a shutdown of ours made `exc` happen."""
@@ -167,6 +205,8 @@ class CancelScope:
         self.changed = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
         self.cause = self.cause or cause
         self.release()
+        if self._child is not None:
+            self._child.forget(cause)
 
     def _shut_down(self) -> None:
         if self._socket is not None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import threading
-import weakref
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import msgspec
 import pykka
 
-from anthropix_actors._chat import start_chat
-from anthropix_actors._delivery import WINDOW, Channel, delivery_to
-from anthropix_actors._params import PARAMETERS, chat_body
+from anthropix_actors._anything import ask_anything, pages_of_anything
+from anthropix_actors._call import CALL_OPTIONS, checked_options
+from anthropix_actors._caller import Calls
+from anthropix_actors._chat import ChatRecord, start_chat
+from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
+from anthropix_actors._names import unknown_problems
+from anthropix_actors._params import (
+    COUNT_PARAMETERS,
+    MAX_TOKENS,
+    PARAMETERS,
+    chat_body,
+    chat_problems,
+    count_tokens_body,
+)
 from anthropix_actors._request import (
-    Request,
     Timeout,
     as_timeout,
     auth_headers,
-    base_url_of,
     beta_names,
     check_api_version,
     default_headers,
@@ -29,26 +35,35 @@ from anthropix_actors._retry import RetryPolicy
 from anthropix_actors._scope import CancelScope
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
+from anthropix_actors._urls import base_url_of
 from anthropix_actors._watch import SWEEPER
+from anthropix_actors.batches import Batches
+from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
-from anthropix_actors.messages import Subscriber
+from anthropix_actors.files import Files
+from anthropix_actors.models import Models
+from anthropix_actors.sessions import Sessions
 from anthropix_actors.stream import Stream
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self, Unpack
 
+    from anthropix_actors._call import CancelToken
     from anthropix_actors._chat import ChatRef
     from anthropix_actors._delivery import Delivery
-    from anthropix_actors.types import ChatParams, Message
+    from anthropix_actors.endpoints import Endpoint
+    from anthropix_actors.items import ItemStream
+    from anthropix_actors.messages import Subscriber
+    from anthropix_actors.pages import PageKind, Pages
+    from anthropix_actors.types import ChatParams, Message, RequestParams, TokenCount
 
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
-MAX_TOKENS = 4096
 
-_OPTIONS = ("extra_headers", "extra_body", "timeout", "beta")
+_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag")
 
 
 class Client:
@@ -71,6 +86,11 @@ class Client:
         max_event_bytes: The largest event to accept.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
         verify: The CA bundle's path, or an `ssl.SSLContext`; by default `REQUESTS_CA_BUNDLE`, or certifi's.
+        auth: What sets credentials for each attempt: an auth object of requests' world, or a callable that gets the
+            `requests.PreparedRequest` and returns headers to set. Then no key is needed. After a 401 its `refresh()` is
+            called, if it has one, and the request is sent once more.
+        ledger: A `Ledger`, or anything else with `tell(message)`: it is told how every chat ended, and every result
+            that a batch's subscriber is told, and counts as nobody who listens.
 
     Raises:
         ConfigurationError: there is no key, or something here cannot be used; the text says what to do.
@@ -100,24 +120,38 @@ class Client:
         max_event_bytes: int = MAX_EVENT_BYTES,
         proxy: str | None = None,
         verify: str | os.PathLike[str] | ssl.SSLContext | None = None,
+        auth: Callable[[Any], Any] | None = None,
+        ledger: Subscriber | None = None,
     ) -> None:
         """Take the options, and what is missing from the environment."""
-        api_key, auth_token = _credentials(api_key, auth_token)
+        if auth is None or api_key is not None or auth_token is not None:
+            api_key, auth_token = _credentials(api_key, auth_token)
         self.base_url = base_url_of(base_url or os.environ.get("ANTHROPIC_BASE_URL") or BASE_URL)
         self.api_version = check_api_version(api_version)
-        auth = auth_headers(api_key=api_key, auth_token=auth_token, api_version=api_version)
-        self._timeout = as_timeout(timeout, Timeout())
-        self._beta = beta_names(beta)
-        self._headers = merge_headers(default_headers(api_version), auth, headers, place="headers")
+        known: dict[str, str] = {}
+        if api_key is not None or auth_token is not None:
+            known = auth_headers(api_key=api_key, auth_token=auth_token, api_version=api_version)
+        system = merge_headers(default_headers(api_version), known, place="headers")
+        merge_headers(headers, place="headers")  # for its errors
         _check_counts(max_retries=max_retries, max_retry_after=max_retry_after, window=window, bytes_=max_event_bytes)
-        self._retry = RetryPolicy(max_retries, max_retry_after)
-        self._window = window
-        self._max_event_bytes = max_event_bytes
-        self._transport = Transport(self.base_url, proxy=proxy, verify=verify)
-        self._chats: weakref.WeakSet[ChatRef] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._closed = False
-        SWEEPER.forgetful.add(self._transport)
+        transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
+        self._calls = Calls(
+            transport,
+            api_version=self.api_version,
+            system=system,
+            headers=headers or {},
+            beta=beta_names(beta),
+            timeout=as_timeout(timeout, Timeout()),
+            retry=RetryPolicy(max_retries, max_retry_after),
+            window=window,
+            max_event_bytes=max_event_bytes,
+            ledger=ledger,
+        )
+        SWEEPER.forgetful.add(transport)
+        self.batches = Batches(self._calls)
+        self.files = Files(self._calls)
+        self.models = Models(self._calls)
+        self.sessions = Sessions(self._calls)
 
     def __repr__(self) -> str:
         """Name the address, not the key."""
@@ -144,7 +178,8 @@ class Client:
             coalesce: With a subscribing actor: merge neighbouring deltas while it is busy.
             **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
                 parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
-                added to the request), `beta` (added to the client's), and `timeout` (a `Timeout`, or seconds in all).
+                added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
+                `cancel` (a `CancelToken`), and `tag` (a word of your own, for a `Ledger` to tell chats apart).
 
         Returns:
             A Message (a dict, as on the wire), a `Stream`, or a `ChatRef`.
@@ -162,27 +197,116 @@ class Client:
         Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
         """
         scope = CancelScope()
-        request = self._request(params, stream, coalesce=coalesce)
+        record, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
+        window = self._calls.window
         if stream is True:
-            channel = Channel(scope, self._window)
-            return Stream(self._start(request, scope, channel), channel)
+            channel = Channel(scope, window)
+            return Stream(self._start(record, cancel, channel), channel)
         if stream is not False:
-            return self._start(request, scope, delivery_to(stream, scope, window=self._window, coalesce=coalesce))
-        chat = self._start(request, scope)
+            return self._start(record, cancel, delivery_to(stream, scope, window=window, coalesce=coalesce))
+        chat = self._start(record, cancel)
         try:
             return chat.result()
         except BaseException:  # Ctrl-C while it waits
             chat.cancel("the caller stopped waiting")
             raise
 
+    def count_tokens(self, **params: Unpack[ChatParams]) -> TokenCount:
+        """Count the tokens that a chat would begin with: its messages, system prompt and tools.
+
+        Args:
+            **params: The parameters of a chat; those that do not count, such as `max_tokens`, are checked and not sent.
+                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, and `cancel`, a `CancelToken`.
+
+        Returns:
+            A mapping with `input_tokens`.
+
+        Raises:
+            ParameterError: parameters are wrong; it names every place, and nothing was sent.
+            AnthropixError: the call failed, or was cancelled.
+
+        Example:
+            >>> client.count_tokens(model="claude-sonnet-5", messages=hello)["input_tokens"]
+            5
+
+        Source: https://docs.claude.com/en/api/messages-count-tokens, read 2026-11-23.
+        """
+        given = dict(params)
+        options = {name: given.pop(name) for name in CALL_OPTIONS if name in given}
+        extra_body: Any = given.pop("extra_body", None)
+        problems = unknown_problems(given, (*PARAMETERS, "extra_body", *CALL_OPTIONS))
+        given.setdefault("max_tokens", MAX_TOKENS)
+        known = {name: value for name, value in given.items() if name in PARAMETERS}
+        problems += chat_problems(known, api_version=self.api_version)
+        if problems:
+            raise ParameterError(problems)
+        counted = {name: value for name, value in known.items() if name in COUNT_PARAMETERS}
+        body = count_tokens_body(counted, api_version=self.api_version, extra_body=extra_body)
+        count: TokenCount = self._calls.ask("POST", "/v1/messages/count_tokens", options, json=body)
+        return count
+
+    @overload
+    def request(
+        self, method: str, path: str, *, stream: Literal[True], **given: Unpack[RequestParams]
+    ) -> ItemStream[Any]: ...
+    @overload
+    def request(
+        self, method: str, path: str, *, stream: Literal[False] = False, **given: Unpack[RequestParams]
+    ) -> Any: ...
+    def request(self, method: str, path: str, *, stream: bool = False, **given: Any) -> Any:
+        """Ask any endpoint: what has no method of its own here is one call away. `endpoints` lists them.
+
+        Args:
+            method: "GET", "POST" (the API's word for updates, too) or "DELETE".
+            path: The path, with or without `/v1`; its parameters in braces: `/sessions/{session_id}/events`.
+            stream: True gets an `ItemStream`: of events (dicts), of JSON lines (dicts), else of bytes.
+            **given: `path_params`, the values of the path's parameters; `params`, the query; `json`, the body; `files`,
+                a mapping of fields to paths, bytes or open files (`json` then gives the form's other fields);
+                `headers`, over all others; `beta`, before the endpoint's own; `timeout`; and `cancel`, a `CancelToken`.
+
+        Returns:
+            The decoded JSON; bytes where the answer is none; None where it is empty; or a stream.
+
+        Raises:
+            ParameterError: something is wrong; it names every place, and nothing was sent.
+            AnthropixError: the call failed, or was cancelled.
+
+        Example:
+            >>> client.request("GET", "/models/{model_id}", path_params={"model_id": "claude-sonnet-5"})["type"]
+            'model'
+        """
+        return ask_anything(self._calls, method, path, given, stream=stream)
+
+    def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
+        """Get any list, item by item over all its pages; a page is fetched when its first item is asked for.
+
+        Args:
+            path: As for `request`.
+            kind: What leads to the next page (see `anthropix_actors.pages`); by default, what the path is known for, or
+                what its first page looks like.
+            **given: As for `request`, without a body.
+
+        Raises:
+            ParameterError: something is wrong; it names every place.
+
+        Example:
+            >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
+            ['claude-fable-5-2']
+        """
+        return pages_of_anything(self._calls, path, given, kind)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Get all endpoints that are known: what can be given to `request` and `paginate`.
+
+        Example:
+            >>> [found.path for found in client.endpoints() if found.answer == "jsonl"]
+            ['/v1/messages/batches/{message_batch_id}/results']
+        """
+        return endpoints()
+
     def close(self) -> None:
-        """Cancel the chats that run, and close the idle connections. Returns at once; a second call does nothing."""
-        with self._lock:
-            self._closed = True
-            chats = list(self._chats)
-        for chat in chats:
-            chat.cancel("the client was closed")
-        self._transport.close()
+        """Cancel all that runs, and close the idle connections. Returns at once; a second call does nothing."""
+        self._calls.close()
 
     def __enter__(self) -> Self:
         """Get the client itself."""
@@ -192,40 +316,32 @@ class Client:
         """Close the client."""
         self.close()
 
-    def _start(self, request: Request, scope: CancelScope, *followers: Delivery) -> ChatRef:
-        with self._lock:
-            if self._closed:
-                raise ConfigurationError("the client is closed; make another one")
-            chat = start_chat(self._transport, request, followers, scope, waited_for=not followers)
-            self._chats.add(chat)
+    def _start(self, record: ChatRecord, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
+        chat = self._calls.start(lambda: start_chat(record, followers, waited_for=not followers))
+        if cancel is not None:
+            cancel.add(chat)
         return chat
 
-    def _request(self, params: dict[str, Any], stream: object, *, coalesce: bool) -> Request:
-        """Check everything about a call, and put it in the form that is sent."""
-        problems = [*_unknown(params), *_stream_problems(stream, coalesce=coalesce)]
+    def _checked_chat(
+        self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
+    ) -> tuple[ChatRecord, CancelToken | None]:
+        """Check everything about a chat, and put it in the form that is sent."""
+        options = {name: params.pop(name) for name in (*CALL_OPTIONS, "extra_body", "tag") if name in params}
+        tag, extra_body = options.pop("tag", None), options.pop("extra_body", None)
+        problems = [
+            *unknown_problems(params, (*PARAMETERS, *_OPTIONS)),
+            *_stream_problems(stream, coalesce=coalesce),
+            *_tag_problems(tag),
+        ]
         if problems:
             raise ParameterError(problems)
-        options = {name: params.pop(name, None) for name in _OPTIONS}
         params.setdefault("max_tokens", MAX_TOKENS)
-        body = chat_body(params, api_version=self.api_version, extra_body=options["extra_body"])
+        body = chat_body(params, api_version=self.api_version, extra_body=extra_body)
         body["stream"] = True
-        headers = merge_headers(
-            self._headers, self._beta_header(options["beta"]), options["extra_headers"], place="extra_headers"
-        )
-        return Request(
-            path="/v1/messages",
-            body=msgspec.json.encode(body),
-            headers=headers,
-            timeout=as_timeout(options["timeout"], self._timeout),
-            retry=self._retry,
-            max_event_bytes=self._max_event_bytes,
-            window=self._window,
-        )
-
-    def _beta_header(self, beta: str | Iterable[str] | None) -> dict[str, str]:
-        given = self._headers.get("anthropic-beta", "")
-        names = dict.fromkeys([*beta_names(given), *self._beta, *beta_names(beta)])
-        return {"anthropic-beta": ",".join(names)} if names else {}
+        options = checked_options(options, *CALL_OPTIONS)
+        cancel = options.pop("cancel", None)
+        request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
+        return ChatRecord(self._calls, request, scope, tag), cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:
@@ -258,22 +374,15 @@ def _check_counts(*, max_retries: int, max_retry_after: float, window: int, byte
         raise ParameterError(problems)
 
 
-def _unknown(params: Mapping[str, Any]) -> list[Problem]:
-    """Find parameters that the API is not known to have: most are typing errors, the rest goes through `extra_body`."""
-    known = [*PARAMETERS, *_OPTIONS]
-    return [Problem(name, "unknown parameter" + _hint(name, known)) for name in params if name not in known]
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else '; if the API knows it, pass it as extra_body={"...": ...}'
+def _tag_problems(tag: object) -> list[Problem]:
+    return [] if isinstance(tag, (str, NoneType)) else [Problem("tag", f"expected a string, got {type(tag).__name__}")]
 
 
 def _stream_problems(stream: object, *, coalesce: bool) -> list[Problem]:
-    if not isinstance(stream, (bool, Subscriber)):
-        return [Problem("stream", f"expected True, False or something with a tell method, got {type(stream).__name__}")]
-    if isinstance(stream, pykka.ActorRef) and not stream.is_alive():
-        return [Problem("stream", f"expected an actor that is alive, got {stream}, which has stopped")]
-    if coalesce and not isinstance(stream, pykka.ActorRef):
+    if isinstance(stream, bool):
+        problems = []
+    else:
+        problems = subscriber_problems(stream, "stream", "True, False or something with a tell method")
+    if not problems and coalesce and not isinstance(stream, pykka.ActorRef):
         return [Problem("coalesce", "expected an ActorRef as stream: only an actor's mailbox can be behind")]
-    return []
+    return problems

@@ -220,7 +220,13 @@ class OverloadedError(InternalServerError):
 
 
 class APIConnectionError(APIError):
-    """The connection failed: refused, reset, name not found, TLS, proxy."""
+    """The connection failed: refused, reset, name not found, TLS, proxy.
+
+    Attributes:
+        unsent: True when the request surely did not reach the API: there was no connection.
+    """
+
+    unsent = False
 
 
 class APITimeoutError(APIConnectionError):

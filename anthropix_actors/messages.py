@@ -1,7 +1,8 @@
-"""What a chat tells its subscribers, and who can be one.
+"""What chats, batches and sessions tell their subscribers, and who can be one.
 
-A subscriber gets `ChatEvent`s and `ChatRetrying`s in order, then exactly one of `ChatDone`, `ChatFailed` and
-`ChatCancelled`, always last. Each carries its `chat`, so that one subscriber can follow many.
+A subscriber of a chat gets `ChatEvent`s and `ChatRetrying`s in order, then exactly one of `ChatDone`, `ChatFailed` and
+`ChatCancelled`, always last. Each carries its `chat`, so that one subscriber can follow many. Work with batches and
+sessions is told in the same way.
 
 Example:
     >>> def describe(message: ChatMessage) -> str:
@@ -20,10 +21,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from anthropix_actors.usage import Usage, spent, spent_on_failure
+
 if TYPE_CHECKING:
+    from anthropix_actors._batch import BatchRef
     from anthropix_actors._chat import ChatRef
+    from anthropix_actors._session import SessionRef
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.types import Event, Message
+    from anthropix_actors.types import BatchOutcome, Event, Message, RequestCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,11 @@ class ChatDone:
     chat: ChatRef
     message: Message
 
+    @property
+    def usage(self) -> Usage:
+        """What it cost, in tokens."""
+        return Usage.of(self.message, complete=True)
+
 
 @dataclass(frozen=True, slots=True)
 class ChatFailed:
@@ -80,6 +90,11 @@ class ChatFailed:
 
     chat: ChatRef
     error: AnthropixError
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        return spent_on_failure(self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +111,187 @@ class ChatCancelled:
     reason: str
     partial: Message | None
 
+    @property
+    def usage(self) -> Usage:
+        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        return spent(self.partial, sent=self.chat.attempts > 0)
+
 
 Terminal: TypeAlias = ChatDone | ChatFailed | ChatCancelled
 """The message that ends a chat."""
 
 ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatDone | ChatFailed | ChatCancelled
 """Whatever a chat tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """A batch was made, or its counts changed.
+
+    Attributes:
+        batch: The work it belongs to; `batch.ids` are the batches that were made so far.
+        counts: How many requests are in which state, over all batches of this work.
+    """
+
+    batch: BatchRef
+    counts: RequestCounts
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one request.
+
+    Attributes:
+        batch: The work it belongs to.
+        custom_id: The name that the request was given.
+        result: `result["type"]` is `succeeded`, with a `message`, or `errored`, with an `error`, `canceled` or
+            `expired`.
+    """
+
+    batch: BatchRef
+    custom_id: str
+    result: BatchOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRetrying:
+    """A request about a batch failed; it is sent again after `delay` seconds.
+
+    Attributes:
+        batch: The work it belongs to.
+        attempt: Which attempt of that request failed; the first is 1.
+        delay: Seconds until the next one.
+        error: Why it failed.
+    """
+
+    batch: BatchRef
+    attempt: int
+    delay: float
+    error: AnthropixError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """All results have been told. The last message of its work.
+
+    Attributes:
+        batch: The work it belongs to.
+        counts: How many results of each type were told.
+    """
+
+    batch: BatchRef
+    counts: RequestCounts
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailed:
+    """There will be no more results. The last message of its work; the batches go on, and can be followed again.
+
+    Attributes:
+        batch: The work it belongs to.
+        error: Why.
+    """
+
+    batch: BatchRef
+    error: AnthropixError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCancelled:
+    """Somebody cancelled the work, or nobody listened any more. The last message of its work.
+
+    Attributes:
+        batch: The work it belongs to; the batches of `batch.ids` go on unless they were cancelled at the API, too.
+        reason: Why, in a few words.
+        error: Why a batch could not be cancelled at the API, where that was asked for; else None.
+    """
+
+    batch: BatchRef
+    reason: str
+    error: AnthropixError | None = None
+
+
+BatchTerminal: TypeAlias = BatchDone | BatchFailed | BatchCancelled
+"""The message that ends work with batches."""
+
+BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchRetrying | BatchTerminal
+"""Whatever is told about batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """Something happened in a session.
+
+    Attributes:
+        session: The work that follows the session.
+        data: The event as it was on the wire; `data["type"]` is its kind.
+    """
+
+    session: SessionRef
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRetrying:
+    """The connection to a session was lost; it is made again after `delay` seconds, and what was missed is told then.
+
+    Attributes:
+        session: The work that follows the session.
+        attempt: How many attempts in a row have failed.
+        delay: Seconds until the next one.
+        error: Why it was lost.
+    """
+
+    session: SessionRef
+    attempt: int
+    delay: float
+    error: AnthropixError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDone:
+    """The session, or the thread that was followed, has ended. The last message of its work.
+
+    Attributes:
+        session: The work that followed the session.
+        event: The event that ended it.
+    """
+
+    session: SessionRef
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """The session can be followed no longer. The last message of its work.
+
+    Attributes:
+        session: The work that followed the session; `session.last_event_id` is where to go on.
+        error: Why.
+    """
+
+    session: SessionRef
+    error: AnthropixError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCancelled:
+    """Somebody stopped following the session, or nobody listened any more. The last message of its work.
+
+    Attributes:
+        session: The work that followed the session, which itself goes on.
+        reason: Why, in a few words.
+    """
+
+    session: SessionRef
+    reason: str
+
+
+SessionTerminal: TypeAlias = SessionDone | SessionFailed | SessionCancelled
+"""The message that ends the following of a session."""
+
+SessionMessage: TypeAlias = SessionEvent | SessionRetrying | SessionTerminal
+"""Whatever is told about a session."""
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
-from anthropix_actors._record import outcome
+from anthropix_actors._chat import outcome
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
 

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Required, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
+    from anthropix_actors._call import CancelToken
     from anthropix_actors._request import Timeout
 
 # What the API answers
 
 
-class Usage(TypedDict, total=False):
+class MessageUsage(TypedDict, total=False):
     """What an answer cost, in tokens. The numbers of a stream are totals so far, not increments.
 
     Tokens of a compaction are in `iterations` only: a ledger must add them.
@@ -174,7 +175,7 @@ class Message(TypedDict):
     container: NotRequired[dict[str, Any] | None]
     diagnostics: NotRequired[dict[str, Any] | None]
     context_management: NotRequired[dict[str, Any] | None]
-    usage: Usage
+    usage: MessageUsage
 
 
 # The events of a stream
@@ -332,6 +333,92 @@ class Model(TypedDict):
     capabilities: NotRequired[dict[str, Any] | None]
 
 
+class RequestCounts(TypedDict):
+    """How many requests of a batch are in which state."""
+
+    processing: int
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+
+
+class MessageBatch(TypedDict):
+    """A batch: requests that are answered within a day, for half the price.
+
+    `results_url` is there when it has ended. Times are RFC 3339 strings.
+    """
+
+    type: Literal["message_batch"]
+    id: str
+    processing_status: Literal["in_progress", "canceling", "ended"]
+    request_counts: RequestCounts
+    created_at: str
+    expires_at: str
+    ended_at: str | None
+    cancel_initiated_at: str | None
+    archived_at: str | None
+    results_url: str | None
+
+
+class BatchSucceeded(TypedDict):
+    """A request of a batch was answered."""
+
+    type: Literal["succeeded"]
+    message: Message
+
+
+class BatchErrored(TypedDict):
+    """A request of a batch was refused, or failed; `error` is the body of an error answer."""
+
+    type: Literal["errored"]
+    error: dict[str, Any]
+
+
+class BatchUnanswered(TypedDict):
+    """A request of a batch was cancelled, or did not get its turn within a day. It costs nothing."""
+
+    type: Literal["canceled", "expired"]
+
+
+BatchOutcome: TypeAlias = BatchSucceeded | BatchErrored | BatchUnanswered
+"""What became of one request of a batch. At run time there may be other types."""
+
+
+class BatchLine(TypedDict):
+    """One line of a batch's results."""
+
+    custom_id: str
+    result: BatchOutcome
+
+
+class DeletedBatch(TypedDict):
+    """A batch that is no more."""
+
+    type: Literal["message_batch_deleted"]
+    id: str
+
+
+class FileMetadata(TypedDict):
+    """A file that was uploaded, or made by a tool."""
+
+    type: Literal["file"]
+    id: str
+    filename: str
+    mime_type: str
+    size_bytes: int
+    created_at: str
+    downloadable: NotRequired[bool | None]
+    expires_at: NotRequired[str | None]
+
+
+class DeletedFile(TypedDict):
+    """A file that is no more."""
+
+    type: Literal["file_deleted"]
+    id: str
+
+
 # What a caller sends
 
 
@@ -463,6 +550,31 @@ SystemParam: TypeAlias = str | Sequence[TextBlockParam | Mapping[str, Any]]
 """What the model should know before the conversation."""
 
 
+class BatchRequestParam(TypedDict):
+    """One request of a batch: a name of your own choice, and the parameters of a chat."""
+
+    custom_id: str
+    params: "ChatParams | Mapping[str, Any]"
+
+
+class WorkOptions(TypedDict, total=False):
+    """What may be said to every call, by name.
+
+    `beta` is added to the client's; a None among `extra_headers` removes one; `timeout` is a `Timeout`, or seconds in
+    all.
+    """
+
+    beta: str | Iterable[str] | None
+    extra_headers: Mapping[str, str | None] | None
+    timeout: "Timeout | float | None"
+
+
+class CallOptions(WorkOptions, total=False):
+    """What may be said to every call that waits, by name. `cancel` lets another thread end it."""
+
+    cancel: "CancelToken | None"
+
+
 class ChatParams(TypedDict, total=False):
     """The parameters of `Client.chat`, but for `stream`. `model` and `messages` are required."""
 
@@ -496,3 +608,18 @@ class ChatParams(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
     timeout: "Timeout | float | None"
     beta: str | Iterable[str] | None
+    cancel: "CancelToken | None"
+    tag: str | None
+
+
+class RequestParams(TypedDict, total=False):
+    """What may be said to `Client.request`, by name."""
+
+    path_params: Mapping[str, str | int] | None
+    params: Mapping[str, Any] | None
+    json: Any
+    files: Mapping[str, Any] | None
+    headers: Mapping[str, str | None] | None
+    beta: str | Iterable[str] | None
+    timeout: "Timeout | float | None"
+    cancel: "CancelToken | None"

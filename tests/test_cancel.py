@@ -306,7 +306,7 @@ def test_cancel_ends_the_wait_for_a_slow_iterator() -> None:
         until(lambda: stream.chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
         stream.chat.cancel()
         wait(stream.chat.actor_stopped)
-        assert stream.chat._record.terminal.reason == "cancelled"  # type: ignore[union-attr]
+        assert stream.chat._record.terminal.reason == "cancelled"
 
 
 def test_stop_cancels_and_waits_for_the_actor_but_not_for_the_network() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -92,11 +93,52 @@ def test_a_port_that_is_taken_is_told(anthropix_emulator: Emulator) -> None:
     assert f"Error: cannot listen at 127.0.0.1, port {port}: Address already in use" in done.stderr
 
 
+def test_the_endpoints_are_listed_in_columns() -> None:
+    done = anthropix("endpoints")
+    assert (done.stderr, done.returncode) == ("", 0)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 271
+    assert len({line.index("/v1/") for line in lines}) == 1
+    rows = [line.split(maxsplit=2) for line in lines]
+    assert ["POST", "/v1/messages", "json"] in rows
+    assert ["GET", "/v1/messages/batches", "list (id)"] in rows
+    assert ["GET", "/v1/organizations/spend_limits/{spend_limit_id}", "json           *"] in rows
+    assert ["GET", "/v1/sessions/{session_id}/events/stream", "sse            managed-agents-2026-04-01"] in rows
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("delete", 30), ("/batches", 6), ("Managed-Agents", 62), ("tunnels/{tunnel_id}/rotate", 1)]
+)
+def test_the_endpoints_are_filtered(text: str, count: int) -> None:
+    assert len(anthropix("endpoints", text).stdout.splitlines()) == count
+
+
+def test_the_endpoints_are_there_for_programs() -> None:
+    first, *others = anthropix("endpoints", "spend_limits", "--json").stdout.splitlines()
+    assert json.loads(first) == {
+        "method": "GET",
+        "path": "/v1/organizations/spend_limits",
+        "name": "list",
+        "page": "cursor",
+        "answer": "json",
+        "betas": ["spend-limit-reads-2026-09-26"],
+        "beta_only": True,
+    }
+    assert [json.loads(line)["name"] for line in others] == ["set", "list", "retrieve", "delete"]
+
+
+def test_an_endpoint_that_is_not_there_is_an_error() -> None:
+    done = anthropix("endpoints", "nothing")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert done.stderr == "Error: no endpoint has 'nothing' in its method, path or betas\n"
+
+
 def test_the_version_and_the_help_are_there() -> None:
     assert anthropix("--version").stdout == f"anthropix, version {anthropix_actors.__version__}\n"
     listed = anthropix("-h").stdout
     assert "demo" in listed
     assert "emulator" in listed
+    assert "endpoints" in listed
 
 
 @pytest.mark.parametrize(

@@ -441,9 +441,9 @@ def test_a_recording_that_is_missing_is_named_with_those_there_are() -> None:
 
 
 def test_other_paths_can_be_scripted_too(emulator: Emulator) -> None:
-    emulator.queue({"id": "msgbatch_1"}, b"[]", Status(429, retry_after=0.5), path="/v1/messages/batches")
-    path = "/v1/messages/batches"
-    assert post(emulator, {"requests": []}, path=path).json() == {"id": "msgbatch_1"}
+    emulator.queue({"id": "skill_1"}, b"[]", Status(429, retry_after=0.5), path="/v1/skills")
+    path = "/v1/skills"
+    assert post(emulator, {"requests": []}, path=path).json() == {"id": "skill_1"}
     assert get(emulator, path).json() == []
     limited = get(emulator, path)
     assert limited.status_code == 429

@@ -97,6 +97,46 @@ def test_models_are_as_described(emulator: Emulator, spec: dict[str, Any]) -> No
     check(requests.get(url, headers=HEADERS, timeout=DEADLINE).json(), "ModelInfo", spec)
 
 
+def test_batches_are_as_described(emulator: Emulator, spec: dict[str, Any]) -> None:
+    path = "/v1/messages/batches"
+    emulator.queue(None, Status(529), {"type": "expired"})
+    body = {"requests": [{"custom_id": each, "params": asked()} for each in "abc"]}
+    check(body, "CreateMessageBatchParams", spec)
+    created = post(emulator, body, path)
+    check(created.json(), "MessageBatch", spec)
+    path += "/" + created.json()["id"]
+    ended = requests.get(emulator.url + path, headers=HEADERS, timeout=DEADLINE).json()
+    check(ended, "MessageBatch", spec)
+    lines = requests.get(ended["results_url"], headers=HEADERS, timeout=DEADLINE).content.splitlines()
+    kinds = [json.loads(line)["result"]["type"] for line in lines]
+    assert kinds == ["succeeded", "errored", "expired"]
+    for line in lines:
+        check(json.loads(line), "MessageBatchIndividualResponse", spec)
+    page = requests.get(emulator.url + "/v1/messages/batches", headers=HEADERS, timeout=DEADLINE).json()
+    check(page, "ListResponse_MessageBatch_", spec)
+    deleted = requests.delete(emulator.url + path, headers=HEADERS, timeout=DEADLINE).json()
+    check(deleted, "DeleteMessageBatchResponse", spec)
+
+
+def test_canceled_batches_are_as_described(spec: dict[str, Any]) -> None:
+    path = "/v1/messages/batches"
+    with Emulator(batch_polls=2) as emulator:
+        batch = post(emulator, {"requests": [{"custom_id": "a", "params": asked()}]}, path).json()
+        path += "/" + batch["id"]
+        refusals = [
+            requests.get(emulator.url + path + "/results", headers=HEADERS, timeout=DEADLINE),
+            requests.delete(emulator.url + path, headers=HEADERS, timeout=DEADLINE),
+        ]
+        check(post(emulator, None, path + "/cancel").json(), "MessageBatch", spec)
+        check(requests.get(emulator.url + path, headers=HEADERS, timeout=DEADLINE).json(), "MessageBatch", spec)
+        (line,) = requests.get(emulator.url + path + "/results", headers=HEADERS, timeout=DEADLINE).content.splitlines()
+        check(json.loads(line), "MessageBatchIndividualResponse", spec)
+        refusals += [post(emulator, None, path + "/cancel"), post(emulator, {}, "/v1/messages/batches")]
+    assert [response.status_code for response in refusals] == [404, 400, 400, 400]
+    for response in refusals:
+        check(response.json(), "ErrorResponse", spec)
+
+
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 422, 429, 500, 502, 503, 504, 529])
 def test_errors_are_as_described(emulator: Emulator, spec: dict[str, Any], status: int) -> None:
     emulator.queue(Status(status))

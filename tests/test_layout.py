@@ -21,22 +21,49 @@ PACKAGE = Path(anthropix_actors.__file__).parent
 ROWS = [
     "errors",
     "types",
+    "usage",
     "messages",
     "_shapes",
     "_plain",
     "_params",
+    "_names",
+    "_paths",
+    "_named",
+    "endpoints",
+    "content",
+    "_output",
+    "ledger",
     "_retry",
     "_request",
+    "_urls",
     "_chunked",
     "_sse",
+    "_jsonl",
+    "_multipart",
+    "pages",
+    "_batch_body",
     "_accumulate",
     "_scope",
     "_transport",
     "_watch",
     "_delivery",
+    "_exchange",
     "_record",
+    "_actor",
     "_chat",
     "stream",
+    "_call",
+    "_caller",
+    "items",
+    "_results",
+    "_batch_record",
+    "_batch",
+    "_session",
+    "batches",
+    "files",
+    "models",
+    "sessions",
+    "_anything",
     "client",
     "__init__",
     "emulator",
@@ -44,22 +71,38 @@ ROWS = [
 ]
 
 THIRD_PARTIES = {
-    "msgspec": {"_shapes", "_params", "_sse", "client", "emulator"},
+    "msgspec": {
+        "_shapes",
+        "_params",
+        "_sse",
+        "_caller",
+        "_jsonl",
+        "_batch_body",
+        "_anything",
+        "_output",
+        "content",
+        "_plain",
+        "emulator",
+    },
     "sseclient": {"_sse"},
     "requests": {"_transport"},
     "urllib3": {"_transport"},
-    "pykka": {"_delivery", "_record", "_chat", "client", "cli"},
+    "pykka": {"_delivery", "_record", "_actor", "client", "cli"},
     "starlette": {"emulator"},
     "uvicorn": {"emulator"},
+    "python_multipart": {"emulator"},
     "h11": {"emulator"},
     "pytest": {"emulator"},
     "click": {"cli"},
 }
 
 LONGER = {
-    "_chat": "half of it is what a ref's methods promise",
+    "client": "half of it is what its methods promise",
+    "batches": "half of it is what its methods promise",
     "_delivery": "the deliveries are variations of one",
     "types": "a list",
+    "messages": "a list",
+    "endpoints": "a table",
     "_params": "a table",
 }
 
@@ -119,7 +162,7 @@ def test_all_four_dependencies_are_used() -> None:
 )
 def test_a_file_fits_in_a_head_or_says_why_not(row: str, path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    assert lines <= 300 or (row in LONGER and lines <= 500)
+    assert lines <= 300 or (row in LONGER and lines <= 700)
 
 
 def test_importing_the_package_imports_no_extra() -> None:

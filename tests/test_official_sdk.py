@@ -154,3 +154,132 @@ def test_a_connection_that_is_never_answered_is_an_error(emulator: Emulator, cli
     emulator.queue(Drop())
     with pytest.raises(anthropic.APIConnectionError):
         client.messages.create(**ASKED)
+
+
+# Batches
+
+
+def requests_of(*custom_ids: str) -> list[dict[str, Any]]:
+    return [{"custom_id": each, "params": ASKED} for each in custom_ids]
+
+
+def test_a_batch_is_made_watched_and_read(client: Any, emulator: Emulator) -> None:
+    emulator.queue("one", Status(529), {"type": "expired"})
+    created = client.messages.batches.create(requests=requests_of("a", "b", "c", "d"))
+    assert (created.processing_status, created.request_counts.processing) == ("in_progress", 4)
+    ended = client.messages.batches.retrieve(created.id)
+    assert ended.processing_status == "ended"
+    assert ended.results_url.startswith(emulator.url)
+    found = {line.custom_id: line.result for line in client.messages.batches.results(created.id)}
+    assert found["a"].message.content[0].text == "one"
+    assert found["b"].error.error.type == "overloaded_error"
+    assert found["c"].type == "expired"
+    assert "Why is the sky blue?" in found["d"].message.content[0].text
+    assert client.messages.batches.delete(created.id).type == "message_batch_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.batches.retrieve(created.id)
+
+
+def test_a_batch_is_canceled(client: Any) -> None:
+    with Emulator(batch_polls=2) as slow, client.with_options(base_url=slow.url) as patient:
+        created = patient.messages.batches.create(requests=requests_of("a", "b"))
+        with pytest.raises(anthropic.AnthropicError, match="No `results_url`"):
+            patient.messages.batches.results(created.id)
+        assert patient.messages.batches.cancel(created.id).processing_status == "canceling"
+        found = {line.custom_id: line.result.type for line in patient.messages.batches.results(created.id)}
+        assert found == {"a": "succeeded", "b": "canceled"}
+
+
+def test_a_wrong_batch_is_refused(client: Any) -> None:
+    with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.params\.model: Field required"):
+        client.messages.batches.create(requests=[{"custom_id": "a", "params": {}}])
+
+
+def test_batches_are_listed_page_by_page_in_both_directions(emulator: Emulator, client: Any) -> None:
+    made = [client.messages.batches.create(requests=requests_of("a")).id for _ in range(5)][::-1]
+    before = len(emulator.requests)
+    assert [batch.id for batch in client.messages.batches.list(limit=2)] == made
+    assert len(emulator.requests) == before + 3
+    back = client.messages.batches.list(limit=2, before_id=made[4])
+    assert [batch.id for batch in back] == [made[2], made[3], made[0], made[1]]
+
+
+def test_cut_results_are_an_error(emulator: Emulator, client: Any) -> None:
+    created = client.messages.batches.create(requests=requests_of("a", "b", "c"))
+    emulator.queue(Drop(after_bytes=1000), path=f"/v1/messages/batches/{created.id}/results")
+    received: list[str] = []
+    with pytest.raises(Exception, match="incomplete chunked read"):
+        received.extend(line.custom_id for line in client.messages.batches.results(created.id))
+    assert received == ["a"]
+
+
+# Files
+
+
+def test_a_file_is_uploaded_and_comes_back(emulator: Emulator, client: Any) -> None:
+    made = client.files.upload(file=("notes.txt", b"Hello \xff", "text/plain"), expires_in_seconds=3600)
+    assert (made.filename, made.mime_type, made.size_bytes, made.downloadable) == ("notes.txt", "text/plain", 7, True)
+    assert (made.expires_at - made.created_at).total_seconds() == 3600
+    assert client.files.retrieve_metadata(made.id) == made
+    assert client.files.download(made.id).read() == b"Hello \xff"
+    assert client.files.delete(made.id).type == "file_deleted"
+    with pytest.raises(anthropic.NotFoundError, match=made.id):
+        client.files.download(made.id)
+    assert emulator.requests[0].body["file"].content == b"Hello \xff"
+
+
+def test_bytes_without_a_name_are_a_file(client: Any) -> None:
+    made = client.files.upload(file=b"\xff\x00")
+    assert (made.filename, made.size_bytes) == ("unnamed.bin", 2)
+    assert client.files.download(made.id).read() == b"\xff\x00"
+
+
+def test_files_are_listed_page_by_page(emulator: Emulator, client: Any) -> None:
+    made = [client.files.upload(file=(name, b"")).id for name in "abcde"][::-1]
+    before = len(emulator.requests)
+    assert [file.id for file in client.files.list(limit=2)] == made
+    assert len(emulator.requests) == before + 3
+    assert [file.id for file in client.files.list(ids=[made[3], made[1]])] == [made[1], made[3]]
+
+
+# Sessions
+
+
+def test_a_session_is_streamed_and_listed(emulator: Emulator, client: Any) -> None:
+    session = emulator.session("sesn_1")
+    session.add({"type": "session.status_running"})
+    calls = client.beta.sessions.events
+    with calls.stream("sesn_1", event_deltas=["agent.message"]) as stream:
+        hello = {"type": "user.message", "content": [{"type": "text", "text": "Hello"}]}
+        (sent,) = calls.send("sesn_1", events=[hello]).data
+        session.add(
+            {"type": "event_start", "event": {"type": "agent.message", "id": "sevt_1"}},
+            {
+                "type": "event_delta",
+                "event_id": "sevt_1",
+                "delta": {"type": "content_delta", "index": 0, "content": {"type": "text", "text": "Hi."}},
+            },
+            {"type": "agent.message", "id": "sevt_1", "content": [{"type": "text", "text": "Hi."}]},
+        )
+        told = [next(stream) for _ in range(4)]
+        assert [event.type for event in told] == ["user.message", "event_start", "event_delta", "agent.message"]
+        assert told[0] == sent
+        assert told[2].delta.content.text == told[3].content[0].text
+        session.cut()
+        with pytest.raises(Exception, match="incomplete chunked read"):
+            next(stream)
+    listed = list(calls.list("sesn_1", limit=1))
+    assert [event.type for event in listed] == ["session.status_running", "user.message", "agent.message"]
+    assert listed[1:] == [told[0], told[3]]
+    query: dict[str, Any] = {"types": ["user.message", "agent.message"], "order": "desc"}
+    assert list(calls.list("sesn_1", **query)) == [told[3], told[0]]
+    assert list(calls.list("sesn_1", created_at_gt=listed[0].processed_at, limit=1)) == listed[1:]
+
+
+def test_a_thread_of_a_session_is_streamed_and_listed(emulator: Emulator, client: Any) -> None:
+    calls = client.beta.sessions.threads.events
+    with calls.stream("sthr_1", session_id="sesn_1") as stream:
+        emulator.session("sesn_1", "sthr_1").add({"type": "session.status_running"})
+        told = next(stream)
+        assert told.type == "session.status_running"
+    assert list(calls.list("sthr_1", session_id="sesn_1")) == [told]

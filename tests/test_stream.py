@@ -180,7 +180,7 @@ def interrupt_when_in(function: str) -> None:
 
 
 def interrupt_in_the_answer(client: Client) -> None:
-    until(lambda: any(chat.snapshot() for chat in list(client._chats)))
+    until(lambda: any(chat.snapshot() for chat in list(client._calls._running)))
     interrupt_when_in("wait")
 
 

@@ -656,7 +656,9 @@ def test_cookies_are_not_kept(connect: Callable[..., Client]) -> None:
 
 
 def test_outside_an_attempt_nothing_is_opened() -> None:
-    request: Any = type("R", (), {"path": "/v1/messages", "headers": {}, "body": b"{}", "timeout": RequestTimeout()})
+    request: Any = type(
+        "R", (), {"method": "POST", "path": "/v1/messages", "headers": {}, "body": b"{}", "timeout": RequestTimeout()}
+    )
     with Server(answering("x")) as server, pytest.raises(RuntimeError, match="attempt of a scope"):
         Transport(server.url).open(request)
 

@@ -15,9 +15,9 @@ from anthropix_actors.types import (
     Event,
     Message,
     MessageParam,
+    MessageUsage,
     ToolParam,
     ToolUseBlock,
-    Usage,
     WireEvent,
 )
 
@@ -60,7 +60,7 @@ def test_the_three_ways_have_three_types(anthropix_emulator: Emulator) -> None:
     with Client("k", base_url=anthropix_emulator.url) as client:
         message = client.chat(model="m", messages=hello, max_tokens=100)
         assert_type(message, Message)
-        assert_type(message["usage"], Usage)
+        assert_type(message["usage"], MessageUsage)
         assert_type(message["usage"]["output_tokens"], int)
         assert words_of(message)
 
@@ -177,7 +177,7 @@ def test_recorded_answers_have_what_the_types_require_and_only_known_keys(corpus
         if message is None:  # an answer that ends in an error
             continue
         fits(message, Message)
-        fits(message["usage"], Usage)
+        fits(message["usage"], MessageUsage)
         for block in message["content"]:
             seen.add(block["type"])
             if block["type"] in shapes:

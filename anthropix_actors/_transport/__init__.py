@@ -20,19 +20,23 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from anthropix_actors._chunked import ChunkedBody
+from anthropix_actors._transport._auth import Auth
 from anthropix_actors._transport._connections import ScopedAdapter
 from anthropix_actors._transport._faults import LIBRARY_ERRORS, fault
+from anthropix_actors._urls import origin_of
 from anthropix_actors.errors import APIError, ConfigurationError, TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
-    from anthropix_actors._request import Request, Timeout
+    from anthropix_actors._request import Body, Request, Timeout
 
 _CHUNK = 65536
 _ERROR_BODY = 1 << 20
 _DRAIN_TIMEOUT = 0.05
 _DRAIN_READS = 4
+_GOOD = 2
 
 
 class Transport:
@@ -44,14 +48,26 @@ class Transport:
         base_url: Where to send every request; nothing is ever sent elsewhere.
         proxy: The proxy's URL; None takes the environment's, "" means none.
         verify: What to trust: a CA bundle's path, or a context; None takes the environment's bundle, or certifi's.
+        auth: What sets credentials for each attempt, if anything does.
+
+    Attributes:
+        auth: The same, as `Auth`.
 
     Raises:
         ConfigurationError: the proxy or the bundle cannot be used.
     """
 
-    def __init__(self, base_url: str, *, proxy: str | None = None, verify: Any = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        proxy: str | None = None,
+        verify: Any = None,
+        auth: Callable[[Any], Any] | None = None,
+    ) -> None:
         """Take what the environment says; open nothing yet."""
         self.base_url = base_url
+        self.auth = Auth(auth)
         self._proxies = _proxies_for(base_url, proxy)
         self._verify = verify if isinstance(verify, ssl.SSLContext) else _ca_bundle(verify)
         self._lock = threading.Lock()
@@ -64,15 +80,23 @@ class Transport:
         Raises:
             APIConnectionError: there is no answer, or none that is HTTP (`ProtocolError`).
         """
-        prepared = requests.Request("POST", self.base_url + request.path, headers=dict(request.headers)).prepare()
-        # A file, not bytes: then the connect timeout bounds each block of the upload and not all of it.
-        prepared.body = io.BytesIO(request.body)  # type: ignore[assignment] # as a Session would
-        prepared.headers["Content-Length"] = str(len(request.body))
+        prepared = requests.Request(request.method, self._url(request.path), headers=dict(request.headers)).prepare()
+        if isinstance(request.body, bytes):
+            prepared.body = request.body  # an auth that signs wants to see it
+        self.auth.apply(prepared)
+        body, length = _opened(request.body)
+        prepared.body = body  # type: ignore[assignment] # as a Session would
+        prepared.headers.pop("Content-Length", None)
+        if length is not None:
+            prepared.headers["Content-Length"] = str(length)
         timeout: Any = (request.timeout.connect, request.timeout.read)
         try:
             response = self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
         except LIBRARY_ERRORS as exc:
             raise fault(exc, request.timeout) from exc
+        finally:
+            if body is not None:
+                body.close()
         return Answer(response, request.timeout, self)
 
     def close(self) -> None:
@@ -80,10 +104,20 @@ class Transport:
         self.closed = True
         self._adapter.close()
 
+    def _url(self, path: str) -> str:
+        """Get a request's address. A whole one, as the API gives for a batch's results, must be on the same origin."""
+        if path.startswith("/"):
+            return self.base_url + path
+        with contextlib.suppress(ValueError):
+            if origin_of(path) == origin_of(self.base_url):
+                return path
+        raise ConfigurationError(f"nothing is sent to another origin than that of {self.base_url}: {path:.200}")
+
     def forget(self) -> None:
         """Leave all connections to the parent process: in a forked child they would mix two conversations."""
         self._lock = threading.Lock()
         self._adapter = ScopedAdapter(self._tls)
+        self.auth.forget()
 
     def _tls(self) -> ssl.SSLContext:
         """Get the context; made by the first request that needs it, as loading a bundle takes its time."""
@@ -101,6 +135,7 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
+        ok: Whether it is no error.
         headers: The headers, names in lower case.
     """
 
@@ -110,6 +145,7 @@ class Answer:
         self._timeout = timeout
         self._transport = transport
         self.status = response.status_code
+        self.ok = self.status // 100 == _GOOD
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._compressed = self.headers.get("content-encoding", "identity").lower() != "identity"
         chunked = self._raw.chunked and self._raw.supports_chunked_reads() and not self._compressed
@@ -175,6 +211,19 @@ class Answer:
             self._raw.release_conn()
         else:
             self._raw.close()
+
+
+def _opened(body: bytes | Body | None) -> tuple[BinaryIO | None, int | None]:
+    """Get a body as a file, and its length in bytes; None where that is not known before its end.
+
+    A file, not bytes: then the connect timeout bounds each block of the upload and not all of it.
+
+    Raises:
+        AnthropixError: it cannot be read.
+    """
+    if body is None:
+        return None, None
+    return (io.BytesIO(body), len(body)) if isinstance(body, bytes) else body.open()
 
 
 def _proxies_for(base_url: str, proxy: str | None) -> dict[str, str]:

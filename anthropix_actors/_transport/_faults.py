@@ -50,7 +50,7 @@ def _chain(exc: BaseException) -> list[BaseException]:
 
 
 def _connect_timeout(_: BaseException, timeout: Timeout) -> APIError:
-    return APITimeoutError(f"no connection within {timeout.connect} s (timeout.connect)", retryable=True)
+    return _unsent(APITimeoutError(f"no connection within {timeout.connect} s (timeout.connect)", retryable=True))
 
 
 def _read_timeout(_: BaseException, timeout: Timeout) -> APIError:
@@ -59,11 +59,20 @@ def _read_timeout(_: BaseException, timeout: Timeout) -> APIError:
 
 
 def _certificate(exc: BaseException, _: Timeout) -> APIError:
-    return APIConnectionError(f"the server's certificate is not trusted: {exc}", retryable=False)
+    return _unsent(APIConnectionError(f"the server's certificate is not trusted: {exc}", retryable=False))
 
 
-def _connection(what: str, *, retryable: bool = True) -> Callable[[BaseException, Timeout], APIError]:
-    return lambda exc, _: APIConnectionError(f"{what}: {_text(exc)}", retryable=retryable)
+def _no_connection(what: str) -> Callable[[BaseException, Timeout], APIError]:
+    return lambda exc, _: _unsent(APIConnectionError(f"{what}: {_text(exc)}", retryable=True))
+
+
+def _unsent(error: APIConnectionError) -> APIError:
+    error.unsent = True
+    return error
+
+
+def _connection(what: str) -> Callable[[BaseException, Timeout], APIError]:
+    return lambda exc, _: APIConnectionError(f"{what}: {_text(exc)}", retryable=True)
 
 
 def _proxy(exc: BaseException, _: Timeout) -> APIError:
@@ -93,9 +102,9 @@ _RESET = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 _FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Timeout], APIError]]] = [
     ((APIError,), lambda exc, _: exc),  # type: ignore[list-item, return-value] # ours already
-    ((_u.NameResolutionError, socket.gaierror), _connection("the host's name was not found")),
+    ((_u.NameResolutionError, socket.gaierror), _no_connection("the host's name was not found")),
     ((_u.ConnectTimeoutError,), _connect_timeout),
-    ((_u.NewConnectionError,), _connection("no connection")),
+    ((_u.NewConnectionError,), _no_connection("no connection")),
     ((ssl.SSLCertVerificationError, ssl.CertificateError), _certificate),
     ((_u.ReadTimeoutError, TimeoutError), _read_timeout),
     (_RESET, _connection("the connection was reset")),

@@ -8,12 +8,16 @@ import click
 
 from anthropix_actors import AnthropixError, __version__
 from anthropix_actors.cli._demo import MODEL, run_demo
+from anthropix_actors.cli._endpoints import endpoints
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="anthropix")
 def anthropix() -> None:
     """Claude for threaded Python: each chat request is an actor."""
+
+
+anthropix.add_command(endpoints)
 
 
 @anthropix.command()

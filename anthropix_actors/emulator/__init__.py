@@ -2,7 +2,7 @@
 
 `Emulator` is the server; what it can answer is in `anthropix_actors.emulator.answers`, and what
 can happen to an answer in `anthropix_actors.emulator.faults`. Needs the extra `emulator`
-(starlette and uvicorn). With pytest, the fixture `anthropix_emulator` is there without any import.
+(starlette, uvicorn and python-multipart). With pytest, the fixture `anthropix_emulator` is there without any import.
 
 Example:
     >>> from anthropix_actors.emulator import Drop, Emulator, Status
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator._recordings import recording, recordings
     from anthropix_actors.emulator.answers import Answer, Raw, Reply, Status, Thinking, ToolCall
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
-    from anthropix_actors.emulator.records import Headers, Request
+    from anthropix_actors.emulator.records import Headers, Request, Upload
     from anthropix_actors.emulator.server import Emulator, serve
+    from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
     "Answer",
@@ -35,10 +36,12 @@ __all__ = [
     "Reply",
     "Request",
     "Reset",
+    "Session",
     "Stall",
     "Status",
     "Thinking",
     "ToolCall",
+    "Upload",
     "recording",
     "recordings",
     "serve",
@@ -47,14 +50,15 @@ __all__ = [
 _HOMES = {
     "answers": ("Answer", "Raw", "Reply", "Status", "Thinking", "ToolCall"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
-    "records": ("Headers", "Request"),
+    "records": ("Headers", "Request", "Upload"),
     "server": ("Emulator", "serve"),
+    "sessions": ("Session",),
     "_recordings": ("recording", "recordings"),
 }
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-_EXTRA = frozenset({"starlette", "uvicorn", "h11"})
+_EXTRA = frozenset({"starlette", "uvicorn", "h11", "python_multipart"})
 
 
 def __getattr__(name: str) -> Any:

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import email.utils
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from anthropix_actors.emulator import _json
-from anthropix_actors.emulator._checks import (
-    MAX_BODY_BYTES,
-    TOO_LARGE,
-    refused_chat,
-    refused_count,
-    refused_headers,
-)
-from anthropix_actors.emulator._compile import Compiler
+from anthropix_actors.emulator._batches import Batches
+from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, too_large
+from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT
+from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
+from anthropix_actors.emulator._errors import RefusedError
+from anthropix_actors.emulator._files import Files
 from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._play import Playback
+from anthropix_actors.emulator._sessions import Sessions
 from anthropix_actors.emulator._tokens import count_input
-from anthropix_actors.emulator.answers import Status
-from anthropix_actors.emulator.records import Headers, Request
+from anthropix_actors.emulator.answers import Status, unwrap
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.requests import Request as HTTPRequest
 
     from anthropix_actors.emulator._desk import Desk
     from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator.records import Request
 
 _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
 
@@ -46,79 +42,81 @@ _LIMITS = {"requests": 4_000, "tokens": 4_800_000, "input-tokens": 4_000_000, "o
 _log = logging.getLogger("anthropix_actors.emulator")
 
 
-Maker: TypeAlias = Callable[[Request, Compiler], "Iterator[Step]"]
-
-
 def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
     """Get the application; `released` has a permit for each stalled answer that may go on."""
     api = _Api(desk, released)
-    strangers: dict[Any, Any] = {404: api.unknown, 405: api.wrong_method}
-    app = Starlette(
-        routes=[
-            Route(CHAT, api.chat, methods=["POST"]),
-            Route(CHAT + "/count_tokens", api.count_tokens, methods=["POST"]),
-            Route("/v1/models", api.models, methods=["GET"]),
-            Route("/v1/models/{model_id}", api.model, methods=["GET"]),
-        ],
-        exception_handlers=strangers,
-    )
+    strangers: dict[Any, Any] = {404: api.stranger(_UNKNOWN), 405: api.stranger(_WRONG_METHOD)}
+    endpoints = [
+        Endpoint("POST", CHAT, api.chat),
+        Endpoint("POST", CHAT + "/count_tokens", _count),
+        Endpoint("GET", "/v1/models", _models),
+        Endpoint("GET", "/v1/models/{id}", _model),
+        *Batches(desk).endpoints(),
+        *Files().endpoints(),
+        *Sessions(desk).endpoints(),
+    ]
+    routes = [Route(each.path, api.serve(each), methods=[each.method]) for each in endpoints]
+    app = Starlette(routes=routes, exception_handlers=strangers)
     app.router.redirect_slashes = False
     return app
 
 
 class _Api:
-    """The endpoints. All run in the event loop."""
+    """What all endpoints have in common. Runs in the event loop."""
 
     def __init__(self, desk: Desk, released: asyncio.Semaphore) -> None:
         self._desk = desk
         self._released = released
         self._ids = Ids()
 
-    async def chat(self, http: HTTPRequest) -> Playback:
-        return await self._answer(http, self._chat)
+    def serve(self, endpoint: Endpoint) -> Callable[[HTTPRequest], Awaitable[Playback]]:
+        async def serve(http: HTTPRequest) -> Playback:
+            return await self._answer(http, endpoint)
 
-    async def count_tokens(self, http: HTTPRequest) -> Playback:
-        return await self._answer(http, _count)
+        return serve
 
-    async def models(self, http: HTTPRequest) -> Playback:
-        return await self._answer(http, _models)
+    def stranger(self, endpoint: Endpoint) -> Callable[[HTTPRequest, Exception], Awaitable[Playback]]:
+        async def serve(http: HTTPRequest, _: Exception) -> Playback:
+            return await self._answer(http, endpoint, known=False)
 
-    async def model(self, http: HTTPRequest) -> Playback:
-        return await self._answer(http, _model)
+        return serve
 
-    async def unknown(self, http: HTTPRequest, _: Exception) -> Playback:
-        return await self._answer(http, _unknown, known=False)
+    def chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
+        refusal = refused_chat(request)
+        return compiler.other(refusal) if refusal else compiler.chat(self._desk.answer(request))
 
-    async def wrong_method(self, http: HTTPRequest, _: Exception) -> Playback:
-        return await self._answer(http, _wrong_method, known=False)
-
-    async def _answer(self, http: HTTPRequest, make: Maker, *, known: bool = True) -> Playback:
+    async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
+        refusal = body = None
         try:
-            body = await _body(http)
+            body = await endpoint.read(http, endpoint.limit)
+        except TooLargeError:
+            refusal = too_large(endpoint.limit)
         except ClientDisconnect:  # while it was sending; nobody is there to be told
             return Playback(iter(()), self._released, self._desk.hung_up)
-        request = _record(http, body)
+        request = note(http, body)
         self._desk.note(request)
         compiler = Compiler(request, self._headers(request), self._ids)
+        if known or self._scripted(request):
+            refusal = refusal or refused_headers(request, self._desk.api_key)
         try:
-            steps = self._steps(request, compiler, make, known=known, whole=body is not None)
+            steps = compiler.other(refusal) if refusal else self._steps(request, compiler, endpoint)
         except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
             _log.exception("no answer for %s %s", request.method, request.path)
             steps = compiler.other(Status(500, f"the emulator found no answer: {exc!r}"))
-        return Playback(steps, self._released, self._desk.hung_up)
+        return Playback(steps, self._released, self._desk.hung_up, compiler.closing)
 
-    def _steps(self, request: Request, compiler: Compiler, make: Maker, *, known: bool, whole: bool) -> Iterator[Step]:
-        scripted = [] if request.path == CHAT else self._desk.take(request.path)
-        refusal = None if whole else TOO_LARGE
-        if known or scripted:
-            refusal = refusal or refused_headers(request, self._desk.api_key)
-        if refusal is not None:
-            return compiler.other(refusal)
-        return compiler.other(scripted[0]) if scripted else make(request, compiler)
+    def _scripted(self, request: Request) -> bool:
+        return request.path != CHAT and self._desk.scripted(request.path)
 
-    def _chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
-        refusal = refused_chat(request)
-        return compiler.other(refusal) if refusal else compiler.chat(self._desk.answer(request))
+    def _steps(self, request: Request, compiler: Compiler, endpoint: Endpoint) -> Iterator[Step]:
+        if not self._scripted(request):
+            return _made(endpoint, request, compiler)
+        (answer,) = self._desk.take(request.path)
+        said, faults = unwrap(answer)
+        if said is None and not endpoint.streams:
+            said, faults = unstreamed(said, faults)
+        steps = _made(endpoint, request, compiler) if said is None else compiler.other(said)
+        return compiler.faulty(steps, faults)
 
     def _headers(self, request: Request) -> dict[str, str]:
         now = dt.datetime.now(dt.UTC)
@@ -137,24 +135,11 @@ class _Api:
         return headers
 
 
-async def _body(http: HTTPRequest) -> bytes | None:
-    """Read the body; None when it is larger than the API takes."""
-    body = bytearray()
-    if int(http.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        return None
-    async for chunk in http.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
-
-
-def _record(http: HTTPRequest, body: bytes | None) -> Request:
-    content: Any = body or None
-    with contextlib.suppress(*_json.NotJSON):
-        content = _json.decode(body) if body else None
-    path, query = http.url.path, dict(http.query_params)
-    return Request(http.method, path, query, Headers(http.headers.items()), content)
+def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[Step]:
+    try:
+        return endpoint.make(request, compiler)
+    except RefusedError as exc:
+        return compiler.other(exc.told)
 
 
 def _count(request: Request, compiler: Compiler) -> Iterator[Step]:
@@ -163,10 +148,7 @@ def _count(request: Request, compiler: Compiler) -> Iterator[Step]:
 
 
 def _models(request: Request, compiler: Compiler) -> Iterator[Step]:
-    try:
-        return compiler.json(page(request.query))
-    except ValueError as exc:
-        return compiler.other(Status(400, str(exc)))
+    return compiler.json(page(request.query))
 
 
 def _model(request: Request, compiler: Compiler) -> Iterator[Step]:
@@ -180,3 +162,7 @@ def _unknown(_: Request, compiler: Compiler) -> Iterator[Step]:
 
 def _wrong_method(_: Request, compiler: Compiler) -> Iterator[Step]:
     return compiler.other(Status(405, "Method Not Allowed"))
+
+
+_UNKNOWN = Endpoint("", "", _unknown)
+_WRONG_METHOD = Endpoint("", "", _wrong_method)

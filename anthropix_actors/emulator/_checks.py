@@ -6,23 +6,23 @@ Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anthropix_actors._params import CHAT, COUNT_TOKENS, chat_problems, count_tokens_problems
 from anthropix_actors.emulator._json import is_object
 from anthropix_actors.emulator.answers import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.errors import Problem
 
+    _Problems: TypeAlias = Callable[..., Iterable[Problem]]
+
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
 
 MAX_BODY_BYTES = 32 << 20
-
-TOO_LARGE = Status(413, "Request exceeds the maximum size of 32 MB")
 
 _CHATTED = frozenset({*CHAT.required, *CHAT.optional, "stream"})
 _COUNTED = frozenset({*COUNT_TOKENS.required, *COUNT_TOKENS.optional})
@@ -45,14 +45,42 @@ def refused_headers(request: Request, api_key: str | None) -> Status | None:
     return None
 
 
+def too_large(limit: int) -> Status:
+    """Get the refusal of a body with more than `limit` bytes."""
+    return Status(413, f"Request exceeds the maximum size of {limit >> 20} MB")
+
+
 def refused_chat(request: Request) -> Status | None:
     """Check the body of `POST /v1/messages`."""
-    return _refused_body(request, _CHATTED, chat_problems)
+    return refused_object(request) or _refused(request, _CHATTED, chat_problems)
 
 
 def refused_count(request: Request) -> Status | None:
     """Check the body of `POST /v1/messages/count_tokens`."""
-    return _refused_body(request, _COUNTED, count_tokens_problems)
+    return refused_object(request) or _refused(request, _COUNTED, count_tokens_problems)
+
+
+def refused_object(request: Request) -> Status | None:
+    """Check that the body is a JSON object."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return Status(400, f"content-type: Input should be application/json, not {kind or 'missing'}")
+    if not is_object(request.body):
+        return Status(400, "The request body is not valid JSON: an object was expected")
+    return None
+
+
+def refused_params(params: Any, version: str, place: str) -> Status | None:
+    """Check the parameters of a chat in a batch; `place` is where they are."""
+    if not is_object(params):
+        return Status(400, f"{place}: Input should be an object")
+    return _refused_params(params, version, _CHATTED - {"stream"}, chat_problems, f"{place}.")
+
+
+def refused_keys(keys: Iterable[str], known: Container[str], place: str = "") -> Status | None:
+    """Check that all keys are known."""
+    unknown = next((key for key in keys if key not in known), None)
+    return None if unknown is None else Status(400, f"{place}{unknown}: Extra inputs are not permitted")
 
 
 def _key(headers: Mapping[str, str]) -> str:
@@ -60,21 +88,20 @@ def _key(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
-def _refused_body(request: Request, known: Iterable[str], problems: Callable[..., Iterable[Problem]]) -> Status | None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        return Status(400, f"content-type: Input should be application/json, not {kind or 'missing'}")
-    body = request.body
-    if not is_object(body):
-        return Status(400, "The request body is not valid JSON: an object was expected")
-    if "stream" in body and not isinstance(body["stream"], bool):
+def _refused(request: Request, known: Container[str], problems: _Problems) -> Status | None:
+    if "stream" in request.body and not isinstance(request.body["stream"], bool):
         return Status(400, "stream: Input should be a valid boolean")
+    return _refused_params(request.body, request.headers["anthropic-version"], known, problems)
+
+
+def _refused_params(
+    body: dict[str, Any], version: str, known: Container[str], problems: _Problems, place: str = ""
+) -> Status | None:
     params = {key: value for key, value in body.items() if key != "stream"}
-    for problem in problems(params, api_version=request.headers["anthropic-version"]):
+    for problem in problems(params, api_version=version):
         text = "Field required" if problem.text.startswith(_MISSING) else problem.text
-        return Status(400, f"{_place(problem.place)}: {text}")
-    unknown = next((key for key in body if key not in known), None)
-    return None if unknown is None else Status(400, f"{unknown}: Extra inputs are not permitted")
+        return Status(400, f"{place}{_place(problem.place)}: {text}")
+    return refused_keys(body, known, place)
 
 
 def _place(place: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,13 +31,19 @@ class Compiler:
         request: The request that is answered; a chat's body has been checked.
         headers: What goes with every answer.
         ids: Where new ids come from.
+        tier: The service tier that its usage tells.
+
+    Attributes:
+        closing: What is to be undone when the answer has ended, in whatever way.
     """
 
-    def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids) -> None:
+    def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids, *, tier: str = "standard") -> None:
         """Hold what an answer is made for."""
         self._request = request
         self._headers = headers
         self._ids = ids
+        self._tier = tier
+        self.closing = ExitStack()
 
     def chat(self, answer: Answer) -> Iterator[Step]:
         """Get the steps for `POST /v1/messages`.
@@ -47,8 +54,8 @@ class Compiler:
         """
         said, faults = unwrap(answer)
         if not self._request.stream:
-            said, faults = _unstreamed(said, faults)
-        return self._faulty(self._said(said), faults)
+            said, faults = unstreamed(said, faults)
+        return self.faulty(self._said(said), faults)
 
     def other(self, answer: Answer) -> Iterator[Step]:
         """Get the steps for any other path: a mapping is a JSON body, and bytes are what `Raw` makes of them."""
@@ -60,13 +67,23 @@ class Compiler:
                 steps = self._raw(Raw(said))
             case _:  # Raw or Status: `Emulator.queue` takes nothing else
                 steps = self._said(said)
-        return self._faulty(steps, faults)
+        return self.faulty(steps, faults)
 
     def json(self, body: Mapping[str, Any]) -> Iterator[Step]:
         """Get the steps for a JSON answer."""
-        return self._steps(200, {"content-type": "application/json"}, [_json.encode(body)])
+        return self.pieces({"content-type": "application/json"}, [_json.encode(body)])
 
-    def _faulty(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
+    def stream(self, pieces: Iterable[Step]) -> Iterator[Step]:
+        """Get the steps for an event stream."""
+        return self.pieces({"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}, pieces)
+
+    def pieces(self, headers: Mapping[str, str], pieces: Iterable[Step], status: int = 200) -> Iterator[Step]:
+        """Get the steps for any answer."""
+        yield Head(status, {**self._headers, **headers})
+        yield from pieces
+
+    def faulty(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
+        """Put faults around steps."""
         # Places are counted in the events of the answer, so cuts come last.
         for fault in sorted(faults, key=lambda fault: isinstance(fault, Cut)):
             steps = self._failing(fault, steps) if isinstance(fault, ErrorEvent) else apply(fault, steps)
@@ -96,21 +113,21 @@ class Compiler:
     def _written(self, said: str | ToolCall | Reply | None) -> dict[str, Any]:
         body = self._request.body
         reply = Reply([said]) if isinstance(said, str | ToolCall) else said or default_reply(body)
-        return write(reply, body, self._ids)
+        return write(reply, body, self._ids, self._tier)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
         if not self._request.stream:
             return self.json(message)
-        return self._stream(map(_events.encode, _events.message_events(message)))
+        return self.stream(map(_events.encode, _events.message_events(message)))
 
     def _recorded(self, recorded: bytes) -> Iterator[Step]:
         if not self._request.stream:
             return self._events(_events.decode(recorded))
-        return self._stream(_events.split(recorded))
+        return self.stream(_events.split(recorded))
 
     def _events(self, told: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
         if self._request.stream:
-            return self._stream(map(_events.encode, told))
+            return self.stream(map(_events.encode, told))
         body = _events.accumulate(told)
         if body.get("type") == "error":
             return self._said(as_status(body["error"]["type"], body["error"].get("message")))
@@ -119,18 +136,10 @@ class Compiler:
     def _raw(self, raw: Raw) -> Iterator[Step]:
         kind = {} if raw.content_type is None else {"content-type": raw.content_type}
         body = [] if raw.status in _BODILESS else [raw.body]
-        return self._steps(raw.status, {**kind, **raw.headers}, body)
-
-    def _stream(self, pieces: Iterable[bytes]) -> Iterator[Step]:
-        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        return self._steps(200, headers, pieces)
-
-    def _steps(self, status: int, headers: Mapping[str, str], pieces: Iterable[bytes]) -> Iterator[Step]:
-        yield Head(status, {**self._headers, **headers})
-        yield from pieces
+        return self.pieces({**kind, **raw.headers}, body, raw.status)
 
 
-def _unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
+def unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
     """Turn an `error` event into the status that a request without a stream gets."""
     failing = [fault for fault in faults if isinstance(fault, ErrorEvent)]
     others: list[Fault] = [fault for fault in faults if not isinstance(fault, ErrorEvent)]

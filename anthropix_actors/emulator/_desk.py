@@ -6,9 +6,13 @@ import threading
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator.sessions import Session
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request
 
@@ -21,17 +25,21 @@ class Desk:
     Args:
         api_key: The only key that is let in; None lets in any.
         handler: Gives the answer of a chat for which nothing is scripted.
+        speed: When batches end.
     """
 
-    def __init__(self, api_key: str | None, handler: Callable[[Request], Answer] | None) -> None:
+    def __init__(self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
+        self.speed = speed
         self._handler = handler
         self._changed = threading.Condition()
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
         self._requests: list[Request] = []
         self._hangups = 0
         self._closed = False
+        self._sessions: dict[tuple[str, str | None], Session] = {}
+        self._event_ids = Ids()
 
     @property
     def requests(self) -> list[Request]:
@@ -50,6 +58,11 @@ class Desk:
         with self._changed:
             self._scripts[path].extend(answers)
 
+    def scripted(self, path: str) -> bool:
+        """Tell whether there is an answer to take."""
+        with self._changed:
+            return bool(self._scripts.get(path))
+
     def take(self, path: str) -> list[Answer]:
         """Take the next scripted answer of a path: one or none."""
         with self._changed:
@@ -62,6 +75,14 @@ class Desk:
         if scripted:
             return scripted[0]
         return self._handler(request) if self._handler else None
+
+    def session(self, session_id: str, thread_id: str | None) -> Session:
+        """Get a session, or a thread of one; it comes into being when it is first named."""
+        with self._changed:
+            key = (session_id, thread_id)
+            if key not in self._sessions:
+                self._sessions[key] = Session(self._changed, self._event_ids)
+            return self._sessions[key]
 
     def note(self, request: Request) -> None:
         """Note a request."""

@@ -44,6 +44,20 @@ _WORDS = {
 _SERVER_ERRORS = 500
 
 
+class RefusedError(Exception):
+    """The API refuses what a request asks for.
+
+    Args:
+        status: The HTTP status.
+        message: What is wrong, as the API would say it.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        """Hold what the client is told."""
+        super().__init__(message)
+        self.told = Status(status, message)
+
+
 def error_body(error_type: str, message: str | None, request_id: str) -> dict[str, Any]:
     """Get the body of an error: of a status, and of an `error` event alike."""
     words = message or _WORDS.get(error_type, error_type)

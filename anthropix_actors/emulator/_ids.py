@@ -12,19 +12,23 @@ _LENGTH = 22
 class Ids:
     """Hands out ids. Not thread-safe.
 
+    Args:
+        seed: Another seed gives other ids.
+
     Example:
         >>> ids = Ids()
         >>> ids.new("msg_01")[:6], ids.new("msg_01") == ids.new("msg_01")
         ('msg_01', False)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: str = "") -> None:
         """Start with the first one."""
+        self._seed = seed
         self._numbers = itertools.count()
 
     def new(self, prefix: str) -> str:
         """Get the next id: the prefix and 22 letters and digits."""
-        number = int.from_bytes(hashlib.sha256(f"{prefix}{next(self._numbers)}".encode()).digest())
+        number = int.from_bytes(hashlib.sha256(f"{self._seed}{prefix}{next(self._numbers)}".encode()).digest())
         letters = ""
         for _ in range(_LENGTH):
             number, place = divmod(number, len(_LETTERS))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator._ids import Ids
 
 
-def write(reply: Reply, body: Mapping[str, Any], ids: Ids) -> dict[str, Any]:
-    """Write a reply to the request `body` as the Message it is on the wire."""
+def write(reply: Reply, body: Mapping[str, Any], ids: Ids, tier: str) -> dict[str, Any]:
+    """Write a reply to the request `body` as the Message it is on the wire, served in the service tier `tier`."""
     blocks = [_block(part, ids) for part in reply.content]
     called = any(block["type"] == "tool_use" for block in blocks)
     return {
@@ -28,7 +28,7 @@ def write(reply: Reply, body: Mapping[str, Any], ids: Ids) -> dict[str, Any]:
         "stop_reason": reply.stop_reason or ("tool_use" if called else "end_turn"),
         "stop_sequence": reply.stop_sequence,
         "stop_details": None,
-        "usage": {**_usage(blocks, body), **reply.usage},
+        "usage": {**_usage(blocks, body), "service_tier": tier, "inference_geo": "global", **reply.usage},
     }
 
 
@@ -53,8 +53,6 @@ def _usage(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> dict[str, A
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
         "output_tokens": sum(said),
         "output_tokens_details": {"thinking_tokens": sum(thought)},
-        "service_tier": "standard",
-        "inference_geo": "global",
     }
 
 

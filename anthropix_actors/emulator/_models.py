@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from anthropix_actors.emulator._pages import by_id
 
-DEFAULT_LIMIT = 20
-HIGHEST_LIMIT = 1000
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAMES = {
     "claude-fable-5-2": "Claude Fable 5.2",
@@ -69,39 +68,10 @@ def page(query: Mapping[str, str]) -> dict[str, Any]:
     """Get one page of models.
 
     Raises:
-        ValueError: a parameter of the query is wrong; the text is the API's message.
+        RefusedError: a parameter of the query is wrong.
 
     Example:
         >>> [model["id"] for model in page({"limit": "2"})["data"]]
         ['claude-fable-5-2', 'claude-haiku-5-5']
     """
-    limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
-    models = list(MODELS.values())
-    if "after_id" in query:
-        begin = _place(query, "after_id") + 1
-    elif "before_id" in query:
-        models = models[: _place(query, "before_id")]
-        begin = max(0, len(models) - limit)
-    else:
-        begin = 0
-    found = models[begin : begin + limit]
-    more = begin > 0 if "before_id" in query and "after_id" not in query else begin + limit < len(models)
-    return {"data": found, "has_more": more, **_ends(found)}
-
-
-def _ends(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"first_id": found[0]["id"] if found else None, "last_id": found[-1]["id"] if found else None}
-
-
-def _limit(text: str) -> int:
-    limit = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= limit <= HIGHEST_LIMIT:
-        raise ValueError(f"limit: Input should be an integer from 1 to {HIGHEST_LIMIT}")
-    return limit
-
-
-def _place(query: Mapping[str, str], key: str) -> int:
-    try:
-        return list(MODELS).index(query[key])
-    except ValueError:
-        raise ValueError(f"{key}: no such model: {query[key]}") from None
+    return by_id(query, list(MODELS), MODELS.__getitem__, "model")

@@ -7,10 +7,11 @@ import enum
 import socket
 import struct
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from anthropix_actors.emulator._events import PING, encode
-from anthropix_actors.emulator._steps import Hangup, Head, Hold, Until
+from anthropix_actors.emulator._steps import Hangup, Head, Hold, Pause, Until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,13 +44,21 @@ class Playback:
         steps: What to do.
         released: A permit for each stalled answer that may go on.
         hung_up: Called when the client goes away before the end.
+        closing: Closed when playing has ended, in whatever way.
     """
 
-    def __init__(self, steps: Iterator[Step], released: asyncio.Semaphore, hung_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        steps: Iterator[Step],
+        released: asyncio.Semaphore,
+        hung_up: Callable[[], None],
+        closing: ExitStack | None = None,
+    ) -> None:
         """Hold what to play; calling it plays."""
         self._steps = steps
         self._released = released
         self._hung_up = hung_up
+        self._closing = closing or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Play until the end, or until the client hangs up."""
@@ -67,6 +76,7 @@ class Playback:
         finally:
             playing.cancel()
             leaving.cancel()
+            self._closing.close()
 
     async def _play(self, transport: asyncio.Transport, send: Send) -> _End:
         loop = asyncio.get_running_loop()
@@ -82,6 +92,8 @@ class Playback:
                     await self._hold(step, send)
                 case Until():
                     await asyncio.sleep(begun + step.seconds - loop.time())
+                case Pause():
+                    await step.over.wait()
                 case Hangup():
                     _hang_up(transport, reset=step.reset)
                     return _End.CUT

@@ -14,6 +14,7 @@ from anthropix_actors.emulator._tokens import tokens
 from anthropix_actors.emulator.faults import Cut, Drop, Pace, Reset, Stall
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator, Mapping
 
 
@@ -40,6 +41,13 @@ class Until:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait until there is more to send: until `over` is set."""
+
+    over: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True)
 class Hangup:
     """Close the connection, or reset it. Nothing comes after it."""
 
@@ -50,7 +58,7 @@ class Finish:
     """End the body here, as it should end. Nothing comes after it."""
 
 
-Step: TypeAlias = Head | bytes | Hold | Until | Hangup | Finish
+Step: TypeAlias = Head | bytes | Hold | Until | Pause | Hangup | Finish
 """Bytes are one event of a stream, or a whole body."""
 
 

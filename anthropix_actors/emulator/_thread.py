@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _STARTING = 10.0
-_ENDING = 1.0
 _KEEP_ALIVE = 600
 
 
@@ -56,8 +55,8 @@ class _Server(uvicorn.Server):
             for connection in connections:
                 connection.transport.abort()
             await asyncio.sleep(0)  # in which the connections are told
-            if tasks and (await asyncio.wait(tasks, timeout=_ENDING))[1]:
-                break  # a task that does not see that its connection has gone
+            if tasks:
+                await asyncio.wait(tasks)
         for server in self.servers:
             server.close()
         for listener in sockets or ():

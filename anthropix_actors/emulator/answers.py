@@ -25,6 +25,10 @@ And what happens to it on the way (`anthropix_actors.emulator.faults`); these go
 | `Cut` | the same bytes in pieces of other sizes |
 | `Pace` | so many tokens per second |
 
+The requests of a batch take answers from the same queue, in their order, when they are done. An error becomes an
+`errored` result, and a mapping with the type of a result is that result: `{"type": "expired"}`. Faults have no
+connection to happen to there, so only `ErrorEvent` counts.
+
 The default follows rules that a test can rely on:
 
 - thinking enabled or adaptive: a thinking block goes first;

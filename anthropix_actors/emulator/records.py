@@ -27,15 +27,46 @@ class Headers(dict[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was uploaded.
+
+    Attributes:
+        filename: Its name, as the client gave it.
+        mime_type: Its type, as the client gave it; empty where it gave none.
+        content: Its bytes; when it is printed, their number is shown instead.
+
+    Example:
+        >>> Upload("notes.txt", "text/plain", b"Hello")
+        Upload(filename='notes.txt', mime_type='text/plain', size_bytes=5)
+    """
+
+    filename: str
+    mime_type: str
+    content: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has."""
+        return len(self.content)
+
+    def __repr__(self) -> str:
+        """Show everything but the bytes."""
+        name = type(self).__name__
+        return f"{name}(filename={self.filename!r}, mime_type={self.mime_type!r}, size_bytes={self.size_bytes})"
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request that the emulator got.
 
     Attributes:
         method: GET, POST and so on.
         path: The path without its query.
-        query: The query's parameters.
+        query: The query's parameters; where one is repeated, its values with commas between them.
         headers: The headers, names in lower case.
-        body: The JSON of the body, or the bytes where it is not JSON, or None where it is empty.
+        body: The JSON of the body, or the bytes where it is not JSON, or None where it is empty or too large. Of a
+            form, its fields: an uploaded file is an `Upload`, the others are text.
+        custom_id: The `custom_id` of a request of a batch, when a handler is asked for its answer; else None.
     """
 
     method: str
@@ -43,6 +74,7 @@ class Request:
     query: dict[str, str]
     headers: Headers
     body: Any
+    custom_id: str | None = None
 
     @property
     def stream(self) -> bool:

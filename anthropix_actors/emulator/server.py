@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from anthropix_actors.emulator._app import application
+from anthropix_actors.emulator._batch import Speed
 from anthropix_actors.emulator._desk import CHAT, Desk
 from anthropix_actors.emulator._thread import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.sessions import Session
 
 _BACKLOG = 2048
 
@@ -26,16 +28,34 @@ class Emulator:
     """The Anthropic API on loopback: for programs without a key, for tests, and for faults on demand.
 
     It checks requests as the API does, answers them by plain rules or as scripted (see
-    `anthropix_actors.emulator.answers`), and records them. It serves `POST /v1/messages`,
-    `POST /v1/messages/count_tokens`, `GET /v1/models` and `GET /v1/models/{id}`; any other path can be scripted. All
-    methods are safe from any thread. Use it once: in a `with` block, or between `start` and `stop`.
+    `anthropix_actors.emulator.answers`), and records them. It serves
+
+    - `POST /v1/messages` and `POST /v1/messages/count_tokens`;
+    - `GET /v1/models` and `GET /v1/models/{id}`;
+    - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is answered as a
+      chat without a stream, and counted, as by the API, when the whole batch has ended;
+    - `/v1/files`: upload, list, retrieve, download, delete. Files are kept in memory; unlike from the API, every file
+      can be downloaded, and none really expires;
+    - `/v1/sessions/{id}/events`: list, send, and `/stream`; `/v1/sessions/{id}/threads/{id}/events`: list, and
+      `/stream` in place of `/events`. What happens in a session is up to `session`;
+
+    and any other path can be scripted. All methods are safe from any thread. Use it once: in a `with` block, or between
+    `start` and `stop`.
 
     Args:
         host: Where to listen; loopback alone by default.
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         handler: Gets each chat's `Request` for which no answer is queued and returns the answer, or None for the
-            default. It is called from the emulator's only thread: while it runs, nothing is served.
+            default. It is called from the emulator's only thread: while it runs, nothing is served. The requests of a
+            batch, which it can tell by their `custom_id`, come when they are done.
+        batch_seconds: A batch has ended so many seconds after its creation, and until then is done in part.
+        batch_polls: A batch ends when it is retrieved for the so many-th time, and is done in part until then: for
+            tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
+            looked at; if it is canceled before, nothing of it is done.
+
+    Raises:
+        ValueError: `batch_seconds` or `batch_polls` is negative.
 
     Example:
         >>> import requests
@@ -50,20 +70,22 @@ class Emulator:
         >>> answer.json()["content"]
         [{'type': 'text', 'text': 'Hello.'}]
 
-    Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
+    Source: https://docs.claude.com/en/api/overview, read 2026-11-23.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all have defaults, and names
         self,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str | None = None,
         handler: Callable[[Request], Answer] | None = None,
+        batch_seconds: float = 0.0,
+        batch_polls: int = 0,
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         self._address = (host, port)
-        self._desk = Desk(api_key, handler)
+        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls))
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
@@ -128,12 +150,14 @@ class Emulator:
     def queue(self, *answers: Answer, path: str = CHAT) -> None:
         """Put answers at the end of the queue; each good request takes one.
 
-        A request that is refused, for its key or its body, takes none.
+        A request that is refused, for its key or its body, takes none. On paths other than `/v1/messages`, only the key
+        and the version are looked at.
 
         Args:
             *answers: What to answer; see `anthropix_actors.emulator.answers`.
             path: Which requests take them. Paths other than `/v1/messages` may be any, and take mappings, `bytes`,
-                `Raw` and `Status`, with or without faults.
+                `Raw`, `Status`, and None for what would be answered anyway, with or without faults: what a request
+                asks for is done, even if its answer never arrives.
 
         Raises:
             TypeError: something is no answer, or not one for `path`.
@@ -146,9 +170,21 @@ class Emulator:
         """
         for answer in answers:
             said, _ = unwrap(answer)
-            if path != CHAT and not isinstance(said, Mapping | bytes | Raw | Status):
+            if path != CHAT and said is not None and not isinstance(said, Mapping | bytes | Raw | Status):
                 raise TypeError(f"only a chat is answered with {said!r}")
         self._desk.script(path, answers)
+
+    def session(self, session_id: str, thread_id: str | None = None) -> Session:
+        """Get a session, or a thread of it, to let events happen there and to cut the streams on it.
+
+        Args:
+            session_id: The session; it comes into being when it is first named, here or by a client.
+            thread_id: The thread; it has events and streams of its own.
+
+        Example:
+            >>> added = Emulator().session("sesn_1").add({"type": "session.status_running"})
+        """
+        return self._desk.session(session_id, thread_id)
 
     def release(self, count: int = 1) -> None:
         """Let stalled answers go on: those that stall now, else the next ones to stall.

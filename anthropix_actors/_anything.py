@@ -1,0 +1,149 @@
+"""Requests to any endpoint: what a caller says in general terms → a request, and what its answer is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors._call import checked_options
+from anthropix_actors._caller import JSON_LINES, decoded
+from anthropix_actors._exchange import check, whole
+from anthropix_actors._jsonl import json_lines
+from anthropix_actors._multipart import Multipart
+from anthropix_actors._paths import path_of
+from anthropix_actors._plain import plain
+from anthropix_actors.endpoints import find
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.items import ItemStream, stream_items
+from anthropix_actors.pages import KINDS, Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anthropix_actors._call import Call
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._request import Body, Request
+    from anthropix_actors._transport import Answer
+
+METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
+
+_ACCEPTED = {
+    "json": "application/json",
+    "sse": "text/event-stream",
+    "jsonl": JSON_LINES,
+    "binary": "application/binary",
+}
+_OPTIONS = ("beta", "headers", "timeout", "cancel")
+
+
+def ask_anything(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
+    """Send any request; get its JSON, its bytes, or a stream of what it is made of.
+
+    Raises:
+        ParameterError: something is wrong; it names every place, and nothing was sent.
+        AnthropixError: the call failed, or was cancelled.
+    """
+    request, cancel = _request(calls, method, path, given, stream=stream)
+    if not stream:
+        return calls.wait_for(request, _json_or_bytes, cancel=cancel)
+
+    def items(call: Call) -> Iterator[Any]:
+        answer = call.exchange.open(request)
+        try:
+            yield None  # it is open
+            yield from _items(call, request, answer)
+        finally:
+            call.exchange.close(answer)
+
+    streamed: ItemStream[Any] = stream_items(calls, request.timeout, items, cancel=cancel)
+    return streamed
+
+
+def _request(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
+    problems: list[Problem] = []
+    if not isinstance(method, str) or method.upper() not in METHODS:
+        problems.append(Problem("method", f"expected one of {', '.join(METHODS)}, got {method!r}"))
+    if not isinstance(stream, bool):
+        problems.append(Problem("stream", f"expected True or False, got {type(stream).__name__}"))
+    rest = dict(given)
+    said = {name: rest.pop(name, None) for name in ("path_params", "params", "json", "files")}
+    filled = ""
+    body: bytes | Body | None = None
+    try:
+        filled = path_of(path, said["path_params"])
+    except ParameterError as exc:
+        problems += exc.problems
+    try:
+        body = _body(said["json"], said["files"])
+    except ParameterError as exc:
+        problems += exc.problems
+    if problems:
+        raise ParameterError(problems)
+    options = checked_options(rest, *_OPTIONS)
+    options["extra_headers"] = options.pop("headers", None)
+    cancel = options.pop("cancel", None)
+    endpoint = find(method, path)
+    accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
+    betas = endpoint.betas if endpoint else ()
+    request = calls.request(
+        method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
+    )
+    return request, cancel
+
+
+def _body(json: Any, files: Any) -> bytes | Body | None:
+    """Get JSON as bytes; with files, JSON's keys are the form's fields."""
+    if files is not None:
+        problems = [
+            Problem(name, f"expected a mapping, got {type(value).__name__}")
+            for name, value in (("files", files), ("json", {} if json is None else json))
+            if not isinstance(value, Mapping)
+        ]
+        if problems:
+            raise ParameterError(problems)
+        return Multipart(json or {}, files)
+    if json is None:
+        return None
+    found: list[Problem] = []
+    copy = plain(json, "json", found)
+    if found:
+        raise ParameterError(found)
+    return msgspec.json.encode(copy)
+
+
+def _json_or_bytes(answer: Answer) -> Any:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not answer.ok or kind == "application/json" or kind.endswith("+json"):
+        return decoded(answer)
+    check(answer)
+    return whole(answer) or None
+
+
+def _items(call: Call, request: Request, answer: Answer) -> Iterator[Any]:
+    """Get events of an event stream, objects of JSON lines, else bytes as they arrive."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return call.exchange.events(answer, max_event_bytes=request.max_event_bytes)
+    if kind in {"application/x-jsonl", "application/jsonl", "application/x-ndjson"}:
+        return (item for _, item in json_lines(call.exchange.chunks(answer)))
+    return call.exchange.chunks(answer)
+
+
+def pages_of_anything(calls: Calls, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
+    """Get a list that comes in pages, from any path.
+
+    Raises:
+        ParameterError: something is wrong; it names every place.
+    """
+    rest = {name: value for name, value in given.items() if name != "params"}
+    params = given.get("params") or {}
+    if not isinstance(params, Mapping):
+        raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
+    _request(calls, "GET", path, {**rest, "params": params}, stream=False)  # for its errors
+    endpoint = find("GET", path)
+    if kind is not None and kind not in KINDS:
+        raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
+    known = kind or (endpoint.page if endpoint else None)
+    return Pages(lambda query: ask_anything(calls, "GET", path, {**rest, "params": query}, stream=False), params, known)

@@ -1,0 +1,194 @@
+"""The requests of batches: checked as a chat's parameters are, and put into bodies that the API takes.
+
+A body may be as large as 256 MB, so it is kept in a file that goes to disk when it grows.
+
+Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors._names import unknown_problems
+from anthropix_actors._params import MAX_TOKENS, PARAMETERS, chat_body
+from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import BinaryIO
+
+MAX_REQUESTS = 100_000
+MAX_BYTES = 256_000_000
+
+_IN_MEMORY = 8 << 20
+_MOST_PROBLEMS = 1000
+_CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_HEAD, _TAIL = b'{"requests":[', b"]}"
+
+
+class BatchBody:
+    """The body of one batch's creation, in the making and then to be sent.
+
+    Attributes:
+        count: How many requests it has.
+        size: How many bytes it is.
+    """
+
+    content_type = "application/json"
+    repeatable = True
+
+    def __init__(self) -> None:
+        """Start without requests."""
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - `close` closes it
+        self._file.write(_HEAD)
+        self.count = 0
+        self.size = len(_HEAD) + len(_TAIL)
+
+    def has_room_for(self, request: bytes) -> bool:
+        """Whether one more request fits."""
+        return self.count < MAX_REQUESTS and self.size + len(request) + 1 <= MAX_BYTES
+
+    def add(self, request: bytes) -> None:
+        """Add a request."""
+        self._file.write(b"," + request if self.count else request)
+        self.size += len(request) + bool(self.count)
+        self.count += 1
+
+    def open(self) -> tuple[BinaryIO, int]:
+        """Get it as a file, and its length in bytes."""
+        self._file.seek(self.size - len(_TAIL))
+        self._file.write(_TAIL)
+        self._file.seek(0)
+        opened: Any = _Unclosed(self._file)
+        return opened, self.size
+
+    def close(self) -> None:
+        """Forget it."""
+        self._file.close()
+
+
+class _Unclosed:
+    """A file that is not closed by the one who sends it: it may have to be sent again."""
+
+    def __init__(self, file: Any) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def batch_bodies(requests: Iterable[Any], *, api_version: str) -> list[BatchBody]:
+    """Check the requests of a batch, and put them into as many bodies as they need.
+
+    Args:
+        requests: Mappings with a `custom_id` of your own choice, and `params` as for a chat.
+        api_version: The version of the API that will get them.
+
+    Raises:
+        ParameterError: something is wrong with them; it has every problem (the first thousand, at least).
+
+    Example:
+        >>> hello = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        >>> bodies = batch_bodies([{"custom_id": "a", "params": hello}], api_version="2023-06-01")
+        >>> [body.count for body in bodies]
+        [1]
+        >>> close_all(bodies)
+    """
+    bodies = [BatchBody()]
+    try:
+        problems = _fill(bodies, requests, api_version)
+    except BaseException:
+        close_all(bodies)
+        raise
+    if problems:
+        close_all(bodies)
+        raise ParameterError(problems)
+    return bodies
+
+
+def close_all(bodies: Iterable[BatchBody]) -> None:
+    """Forget bodies."""
+    for body in bodies:
+        body.close()
+
+
+def _fill(bodies: list[BatchBody], requests: Iterable[Any], api_version: str) -> list[Problem]:
+    """Put requests into bodies until there is a problem; then only look for more problems."""
+    problems: list[Problem] = []
+    places: dict[str, str] = {}
+    for index, request in enumerate(_iterable(requests)):
+        encoded = _encoded(request, f"requests[{index}]", places, problems, api_version)
+        if len(problems) >= _MOST_PROBLEMS:
+            break
+        if not problems:
+            if not bodies[-1].has_room_for(encoded):
+                bodies.append(BatchBody())
+            bodies[-1].add(encoded)
+    if not places and not problems:
+        problems.append(Problem("requests", "expected at least one request, got none"))
+    return problems
+
+
+def _iterable(requests: Any) -> Iterable[Any]:
+    try:
+        if isinstance(requests, (str, bytes, Mapping)):
+            raise TypeError  # noqa: TRY301 - iterable, but not what is meant
+        found: Iterable[Any] = iter(requests)
+    except TypeError:
+        what = f"expected an iterable of requests, got {type(requests).__name__}"
+        raise ParameterError([Problem("requests", what)]) from None
+    return found
+
+
+def _encoded(request: Any, place: str, places: dict[str, str], problems: list[Problem], api_version: str) -> bytes:
+    """Get one request as JSON; find everything wrong with it."""
+    if not isinstance(request, Mapping):
+        problems.append(Problem(place, f'expected a mapping with "custom_id" and "params", got {_kind(request)}'))
+        return b""
+    custom_id = request.get("custom_id")
+    if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
+        what = f"expected 1 to 64 letters, digits, _ and -, got {custom_id!r:.100}"
+        problems.append(Problem(f"{place}.custom_id", what))
+    elif places.setdefault(custom_id, place) is not place:
+        problems.append(
+            Problem(f"{place}.custom_id", f"expected one of its own; {places[custom_id]} has {custom_id!r}")
+        )
+    problems += [
+        Problem(f"{place}.{key}", 'unknown key: expected "custom_id" and "params"')
+        for key in request
+        if key not in {"custom_id", "params"}
+    ]
+    body = _params(request.get("params"), f"{place}.params", problems, api_version)
+    encoded = msgspec.json.encode({"custom_id": custom_id, "params": body}) if not problems else b""
+    if len(encoded) + len(_HEAD) + len(_TAIL) > MAX_BYTES:
+        problems.append(Problem(place, f"expected at most {MAX_BYTES} bytes, got {len(encoded)}"))
+    return encoded
+
+
+def _params(params: Any, place: str, problems: list[Problem], api_version: str) -> dict[str, Any]:
+    if not isinstance(params, Mapping):
+        problems.append(Problem(place, f"expected the parameters of a chat, got {_kind(params)}"))
+        return {}
+    given = {"max_tokens": MAX_TOKENS, **params}
+    extra_body = given.pop("extra_body", None)
+    found: list[Problem] = []
+    if given.pop("stream", None):
+        found.append(Problem("stream", "expected none: a batch is not streamed"))
+    found += unknown_problems(given, (*PARAMETERS, "extra_body"))
+    known = {name: value for name, value in given.items() if name in PARAMETERS}
+    body: dict[str, Any] = {}
+    try:
+        body = chat_body(known, api_version=api_version, extra_body=extra_body)
+    except ParameterError as exc:
+        found += exc.problems
+    problems += [Problem(f"{place}.{problem.place}", problem.text) for problem in found]
+    return body
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else type(value).__name__

@@ -1,0 +1,119 @@
+"""One call that blocks, and what cancels it from another thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anthropix_actors._exchange import Exchange
+from anthropix_actors._names import unknown_problems
+from anthropix_actors._record import sweep_scope
+from anthropix_actors._scope import CancelScope
+from anthropix_actors.errors import CancelledError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anthropix_actors._request import Timeout
+    from anthropix_actors._transport import Transport
+
+WORK_OPTIONS = ("beta", "extra_headers", "timeout")
+CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
+
+
+class Cancellable(Protocol):
+    """Anything that runs and can be cancelled."""
+
+    def cancel(self, reason: str) -> bool:
+        """Cancel it."""
+        ...
+
+
+class CancelToken:
+    """Cancels calls that block, from another thread.
+
+    Give it to a call as `cancel=`; the call then raises `CancelledError` within 50 ms of `cancel()`. One token may be
+    given to many calls, at the same time, too; when it is cancelled, calls that get it later fail at once.
+
+    Example:
+        >>> token = CancelToken()
+        >>> token.cancel("the window was closed")
+        True
+        >>> client.count_tokens(model="claude-sonnet-5", messages=hello, cancel=token)
+        Traceback (most recent call last):
+        ...
+        anthropix_actors.errors.CancelledError: the window was closed
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing to cancel."""
+        self._lock = threading.RLock()  # a signal handler may cancel what the thread it interrupts is about to add
+        self._running: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._reason: str | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self._reason is not None
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Cancel the calls that were given this token, and those that will be. Returns at once. Any thread.
+
+        Returns:
+            Whether this call did it; False when it was cancelled before.
+        """
+        with self._lock:
+            first = self._reason is None
+            if first:
+                self._reason = reason
+            running = list(self._running)
+        for each in running:
+            each.cancel(self._reason)
+        return first
+
+    def add(self, cancellable: Cancellable) -> None:
+        """Let `cancel` reach one more thing, at once if it was called before."""
+        with self._lock:
+            self._running.add(cancellable)
+        if self._reason is not None:
+            cancellable.cancel(self._reason)
+
+
+class Call:
+    """Work that is done in the caller's thread: what the sweeper and a closing client see of it."""
+
+    def __init__(self, transport: Transport, timeout: Timeout) -> None:
+        """Start its time."""
+        self.exchange = Exchange(transport, CancelScope())
+        self._timeout = timeout
+        self._deadline = None if timeout.total is None else time.monotonic() + timeout.total
+
+    def cancel(self, reason: str) -> bool:
+        return self.exchange.scope.cancel(CancelledError(reason))
+
+    def sweep(self, now: float) -> None:
+        sweep_scope(self.exchange.scope, self._timeout, self._deadline, now)
+
+    def part(self, reason: str) -> Callable[[float], object]:
+        self.cancel(reason)
+        return lambda _: None  # its own thread is ending, or daemonic
+
+    def forget(self) -> None:
+        self.exchange.scope.forget(CancelledError("the process was forked; the call goes on in the parent"))
+
+
+def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """Get a copy of a call's options.
+
+    Raises:
+        ParameterError: some are none, or cannot be right.
+    """
+    problems = unknown_problems(options.keys() - set(known), known)
+    if not isinstance(options.get("cancel"), (CancelToken, NoneType)):
+        problems.append(Problem("cancel", f"expected a CancelToken, got {type(options['cancel']).__name__}"))
+    if problems:
+        raise ParameterError(problems)
+    return dict(options)

@@ -1,0 +1,256 @@
+"""What all calls of one client share: where to, with which headers, how patiently; and what of it runs.
+
+`Calls` makes requests out of what callers say, and runs those that a caller waits for in the caller's own thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
+from anthropix_actors._exchange import check, whole
+from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
+from anthropix_actors._urls import query_of
+from anthropix_actors._watch import SWEEPER
+from anthropix_actors.errors import (
+    AnthropixError,
+    ConfigurationError,
+    ProtocolError,
+)
+from anthropix_actors.pages import Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from anthropix_actors._call import CancelToken
+    from anthropix_actors._request import Body, Timeout
+    from anthropix_actors._retry import RetryPolicy
+    from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors.errors import APIError
+    from anthropix_actors.messages import Subscriber
+    from anthropix_actors.pages import PageKind
+
+T = TypeVar("T")
+
+JSON_LINES = "application/binary, application/x-jsonl"
+"""What batch results are asked for as; the first name is the official SDK's."""
+
+_QUOTED = 200
+
+
+class Calls:
+    """A client's calls. Safe to share between threads.
+
+    Attributes:
+        transport: Its connections.
+        base_url: Where it sends everything.
+        api_version: The version of the API that it speaks.
+        timeout: How patient it is, unless a call says otherwise.
+        retry: How often it sends again.
+        window: How many messages a subscriber may be behind.
+        max_event_bytes: The largest event to accept.
+        ledger: Who is told what ends.
+    """
+
+    def __init__(  # noqa: PLR0913 - a client's settings
+        self,
+        transport: Transport,
+        *,
+        api_version: str,
+        system: Mapping[str, str],
+        headers: Mapping[str, str | None],
+        beta: Iterable[str],
+        timeout: Timeout,
+        retry: RetryPolicy,
+        window: int,
+        max_event_bytes: int,
+        ledger: Subscriber | None = None,
+    ) -> None:
+        """Hold the settings; nothing runs.
+
+        `system` are the headers of every request, credentials among them; `headers` are the user's, over them.
+        """
+        self.transport = transport
+        self.base_url = transport.base_url
+        self.api_version = api_version
+        self._system = system
+        self._headers = {name.lower(): value for name, value in headers.items()}
+        self.timeout = timeout
+        self.retry = retry
+        self.window = window
+        self.max_event_bytes = max_event_bytes
+        self.ledger = ledger
+        self._beta = [*beta_names(self._headers.get("anthropic-beta")), *beta]
+        self._lock = threading.Lock()
+        self._running: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._closed = False
+
+    def request(  # noqa: PLR0913 - what there is to say of a request
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        body: bytes | Body | None = None,
+        accept: str = "application/json",
+        beta: str | Iterable[str] | None = None,
+        default_betas: Iterable[str] = (),
+        extra_headers: Mapping[str, str | None] | None = None,
+        timeout: Timeout | float | None = None,
+    ) -> Request:
+        """Make a request.
+
+        Args:
+            method: The HTTP method.
+            path: The path from `/v1` on, or a whole URL.
+            params: The query.
+            json: What the body says, as JSON; or else
+            body: the body itself, with its content type, or bytes of JSON.
+            accept: What to ask for.
+            beta: Betas of the caller's, after the client's.
+            default_betas: Betas that go with the path, after all others.
+            extra_headers: Headers that replace any other; an `anthropic-beta` replaces all betas.
+            timeout: The caller's patience.
+
+        Raises:
+            ParameterError: something in it cannot be sent.
+        """
+        if json is not None:
+            body = msgspec.json.encode(json)
+        own = {"accept": accept}
+        if accept in {"application/json", JSON_LINES}:
+            own["accept-encoding"] = "gzip, deflate"  # nobody waits for the first bytes of these
+        if body is not None:
+            own["content-type"] = "application/json" if isinstance(body, bytes) else body.content_type
+        names = ",".join(dict.fromkeys([*self._beta, *beta_names(beta), *default_betas]))
+        betas = {"anthropic-beta": names} if names else None
+        return Request(
+            method=method,
+            path=path + query_of(params),
+            body=body,
+            headers=merge_headers(self._system, own, self._headers, betas, extra_headers, place="extra_headers"),
+            timeout=as_timeout(timeout, self.timeout),
+            retry=self.retry,
+            max_event_bytes=self.max_event_bytes,
+            window=self.window,
+        )
+
+    def wait_for(
+        self,
+        request: Request,
+        use: Callable[[Answer], T],
+        *,
+        cancel: CancelToken | None = None,
+        again: Callable[[APIError], bool] | None = None,
+    ) -> T:
+        """Send a request in this thread, and get what `use` makes of its answer.
+
+        Raises:
+            AnthropixError: it failed, or was cancelled.
+        """
+        call = Call(self.transport, request.timeout)
+        self.begin(call, cancel)
+        try:
+            return call.exchange.send(request, use, again=again)
+        except AnthropixError as exc:
+            call.exchange.explain(exc)
+            raise
+        finally:
+            self.end(call)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        options: Mapping[str, Any],
+        *,
+        use: Callable[[Answer], Any] | None = None,
+        again: Callable[[APIError], bool] | None = None,
+        **more: Any,
+    ) -> Any:
+        """Send a request in this thread with a caller's `CallOptions`; get its JSON, or what `use` makes of the answer.
+
+        Raises:
+            ParameterError: there is an option that is none.
+            AnthropixError: it failed, or was cancelled.
+        """
+        given = checked_options(options, *CALL_OPTIONS)
+        cancel = given.pop("cancel", None)
+        request = self.request(method, path, **given, **more)
+        return self.wait_for(request, use or decoded, cancel=cancel, again=again)
+
+    def pages(
+        self,
+        path: str,
+        options: Mapping[str, Any],
+        params: Mapping[str, Any],
+        kind: PageKind | None,
+        **more: Any,
+    ) -> Pages[Any]:
+        """Get a list that comes in pages.
+
+        Raises:
+            ParameterError: there is an option that is none, or something that fits no query.
+        """
+        checked_options(options, *CALL_OPTIONS)
+        query_of(params)
+        return Pages(lambda query: self.ask("GET", path, options, params=query, **more), params, kind)
+
+    def begin(self, call: Call, cancel: CancelToken | None = None) -> None:
+        """Have a call looked after until `end`.
+
+        Raises:
+            ConfigurationError: the client is closed.
+        """
+        self.start(lambda: call)
+        SWEEPER.watch(call)
+        if cancel is not None:
+            cancel.add(call)
+
+    def end(self, call: Call) -> None:
+        """Look after it no longer."""
+        SWEEPER.unwatch(call)
+        self._running.discard(call)
+
+    def start(self, start: Callable[[], T]) -> T:
+        """Start something that runs on, and cancel it when the client is closed.
+
+        Raises:
+            ConfigurationError: the client is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise ConfigurationError("the client is closed; make another one")
+            started = start()
+            self._running.add(started)
+        return started
+
+    def close(self) -> None:
+        """Cancel all that runs, and close the idle connections. Returns at once."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for each in running:
+            each.cancel("the client was closed")
+        self.transport.close()
+
+
+def decoded(answer: Answer) -> Any:
+    """Get the JSON of an answer that is no error; None for an empty body.
+
+    Raises:
+        APIError: it is an error, or no JSON.
+    """
+    check(answer)
+    body = whole(answer)
+    try:
+        return msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, RecursionError) as exc:
+        text = body[:_QUOTED].decode(errors="replace")
+        kind = answer.headers.get("content-type", "no content type")
+        raise ProtocolError(f"expected JSON, got {kind}: {text}", body=text) from exc

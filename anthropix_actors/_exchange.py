@@ -1,0 +1,228 @@
+"""Requests and their answers within one scope: attempts, what is known of them, and reading in steps.
+
+An answer is used in one of two ways: as a whole within its attempt (`send`), so that a failure may lead to another
+attempt; or it is opened within its attempt and read afterwards, step by step (`open`, `chunks`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anthropix_actors._retry import status_error
+from anthropix_actors._sse import events
+from anthropix_actors.errors import APIError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from anthropix_actors._request import Request
+    from anthropix_actors._scope import CancelScope
+    from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors.errors import AnthropixError
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 1 << 30
+"""How large an answer that is kept in memory may be: twice the largest file that the API takes."""
+
+_UNAUTHORIZED = 401
+
+
+class Exchange:
+    """What one piece of work says to the API and hears from it.
+
+    Attributes:
+        scope: What cancels it.
+        attempts: How many times the current request has been sent.
+        headers: The latest answer's, names in lower case; empty before there is one.
+    """
+
+    def __init__(self, transport: Transport, scope: CancelScope) -> None:
+        """Hold the connections and the scope; send nothing yet."""
+        self.scope = scope
+        self.attempts = 0
+        self.headers: Mapping[str, str] = {}
+        self._transport = transport
+
+    @property
+    def request_id(self) -> str | None:
+        """What the API calls the current request."""
+        return self.headers.get("request-id")
+
+    def send(
+        self,
+        request: Request,
+        use: Callable[[Answer], T],
+        *,
+        again: Callable[[APIError], bool] | None = None,
+        retrying: Callable[[APIError, float], object] | None = None,
+    ) -> T:
+        """Send a request, and get what `use` makes of its answer.
+
+        Args:
+            request: What to send.
+            use: Gets an answer whatever its status; may raise `APIError`. The answer is closed after it.
+            again: Whether an error may lead to another attempt, should the policy want one. All may, by default.
+            retrying: Told of each failed attempt that another follows, before the wait.
+
+        Raises:
+            AnthropixError: the last attempt's error, or what cancelled the scope.
+        """
+
+        def attempt() -> T:
+            answer = self._answer(request)
+            try:
+                return use(answer)
+            finally:
+                answer.close()
+
+        return self._repeat(request, attempt, again, retrying, hold=False)
+
+    def open(
+        self,
+        request: Request,
+        *,
+        again: Callable[[APIError], bool] | None = None,
+        retrying: Callable[[APIError, float], object] | None = None,
+    ) -> Answer:
+        """Send a request as `send` does, and get its answer open, its body unread. Close it with `close`.
+
+        Raises:
+            AnthropixError: there is no answer, or it is an error.
+        """
+
+        def attempt() -> Answer:
+            answer = self._answer(request)
+            try:
+                check(answer)
+            except BaseException:
+                answer.close()
+                raise
+            return answer
+
+        return self._repeat(request, attempt, again, retrying, hold=True)
+
+    def chunks(self, answer: Answer) -> Iterator[bytes]:
+        """Get the body of an open answer as it arrives, each chunk in a step of its own.
+
+        Raises:
+            AnthropixError: it could not be read to its end, or the scope was cancelled.
+        """
+        chunks = answer.chunks()
+        while True:
+            self.scope.check()  # bytes that arrived before a cancel are still readable after it
+            with self.scope.step():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def events(self, answer: Answer, *, max_event_bytes: int) -> Iterator[dict[str, Any]]:
+        """Get the events of an open answer that is an event stream, pings left out.
+
+        Raises:
+            AnthropixError: it could not be read to its end, is no event stream, or stalled; or an event was an error.
+        """
+        scope = self.scope
+        scope.idle_since = time.monotonic()
+        try:
+            for event in events(self.chunks(answer), max_event_bytes=max_event_bytes):
+                if event.get("type") == "error":
+                    raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+                scope.idle_since = None
+                yield event
+                scope.idle_since = time.monotonic()
+        finally:
+            scope.idle_since = None
+
+    def close(self, answer: Answer) -> None:
+        """Close an answer that was opened. Only by the thread that reads, or when nobody reads any more."""
+        with self.scope.step():
+            answer.close()
+        self.scope.release()
+
+    def explain(self, error: AnthropixError) -> None:
+        """Add to an error what is known of the request."""
+        error.attempts = error.attempts or self.attempts
+        error.request_id = error.request_id or self.request_id
+
+    def _answer(self, request: Request) -> Answer:
+        self.headers = {}
+        answer = self._transport.open(request)
+        self.headers = answer.headers
+        return answer
+
+    def _repeat(
+        self,
+        request: Request,
+        attempt: Callable[[], T],
+        again: Callable[[APIError], bool] | None,
+        retrying: Callable[[APIError, float], object] | None,
+        *,
+        hold: bool,
+    ) -> T:
+        self.attempts = refreshed = 0
+        while True:
+            self.attempts += 1
+            mark = self._transport.auth.mark
+            try:
+                with self.scope.attempt(hold=hold):
+                    return attempt()
+            except APIError as exc:
+                error = exc
+            self.explain(error)
+            if again is not None and not again(error):
+                raise error
+            if error.status == _UNAUTHORIZED and not refreshed and self._transport.auth.refresh(mark):
+                refreshed, delay = 1, 0.0  # beyond the policy's number
+            else:
+                delay = _delay(request, error, self.attempts - refreshed)
+            if retrying is not None:
+                retrying(error, delay)
+            self.scope.sleep(delay)
+
+
+def _delay(request: Request, error: APIError, attempts: int) -> float:
+    """Get the seconds to wait before another attempt.
+
+    Raises:
+        APIError: there is to be none.
+    """
+    delay = request.retry.delay(error, attempts=attempts, dice=random.random())  # noqa: S311 - not for secrets
+    if delay is None or not request.repeatable:
+        raise error
+    return delay
+
+
+def check(answer: Answer) -> None:
+    """Go on only with an answer that is no error.
+
+    Raises:
+        APIStatusError: it is one.
+    """
+    if not answer.ok:
+        raise status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
+
+
+def whole(answer: Answer) -> bytes:
+    """Get the whole body.
+
+    Raises:
+        APIError: it could not be read to its end, or is larger than 1 GiB.
+    """
+    body = bytearray()
+    for chunk in answer.chunks():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise ProtocolError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _json_or_text(text: str) -> Any:
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return text

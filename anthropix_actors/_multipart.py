@@ -1,0 +1,238 @@
+"""Files and form fields as one body, `multipart/form-data`, read while it is sent.
+
+What a caller gives as a file is a path, bytes, or a file object; or a pair of a name and one of these.
+
+Source: https://www.rfc-editor.org/rfc/rfc7578 and https://html.spec.whatwg.org/multipage/form-control-infrastructure.html
+(4.10.21.8, how names are escaped), read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_EXPECTED = "expected a path, bytes, or a file that is open for reading bytes"
+_ESCAPED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+
+
+class Multipart:
+    """The body of a form.
+
+    Args:
+        fields: Its text fields.
+        files: Its files, by field; a list under one name for several.
+
+    Raises:
+        ParameterError: something is no file, or is not there; all such things at once.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], files: Mapping[str, Any]) -> None:
+        """Look at the files; read nothing yet."""
+        problems: list[Problem] = []
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self._parts: list[_Part] = []
+        for name, value in fields.items():
+            data = _field(value, f"json.{name}", problems)
+            self._add(boundary, f'name="{_escaped(name)}"', _Bytes(data))
+        for name, given in files.items():
+            for place, one in _several(f"files.{name}", given):
+                source = _source(one, place, problems)
+                head = f'name="{_escaped(name)}"; filename="{_escaped(source.name)}"'
+                self._add(boundary, head, source, source.kind)
+        self._parts.append(_Bytes(f"--{boundary}--\r\n".encode()))
+        if problems:
+            raise ParameterError(problems)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be sent again."""
+        return all(part.repeatable for part in self._parts)
+
+    def open(self) -> tuple[BinaryIO, int | None]:
+        """Get it as a file, and its length; None where a file does not know its own."""
+        sizes = [part.size for part in self._parts]
+        length = None if None in sizes else sum(cast("list[int]", sizes))
+        return cast("BinaryIO", _Joined(self._parts)), length
+
+    def _add(self, boundary: str, head: str, part: _Part, kind: str | None = None) -> None:
+        content_type = f"\r\nContent-Type: {kind}" if kind else ""
+        text = f"--{boundary}\r\nContent-Disposition: form-data; {head}{content_type}\r\n\r\n"
+        self._parts += [_Bytes(text.encode()), part, _Bytes(b"\r\n")]
+
+
+class _Part:
+    """A piece of the body.
+
+    Attributes:
+        name: What it is called.
+        kind: Its media type.
+        size: Its bytes, or None.
+        repeatable: Whether it can be opened again.
+    """
+
+    name = ""
+    size: int | None = None
+    repeatable = True
+
+    @property
+    def kind(self) -> str:
+        """Guess by the name, as browsers do."""
+        return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+    def open(self) -> Any:
+        """Get it as a file."""
+        raise NotImplementedError
+
+    def close(self, file: Any) -> None:
+        """Close what `open` gave."""
+        file.close()
+
+
+class _Bytes(_Part):
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes, name: str = "file") -> None:
+        self.name = name
+        self.size = len(data)
+        self._data = data
+
+    def open(self) -> Any:
+        return io.BytesIO(self._data)
+
+
+class _OnDisk(_Part):
+    """A file by its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        with path.open("rb") as file:  # so that one that cannot be read is found now
+            self.size = os.fstat(file.fileno()).st_size
+
+    def open(self) -> Any:
+        return self._path.open("rb")
+
+
+class _Given(_Part):
+    """A file object of the caller's, sent from where it stands; the caller closes it."""
+
+    def __init__(self, file: Any) -> None:
+        name = getattr(file, "name", None)
+        self.name = os.path.basename(name) if isinstance(name, str) and name else "file"  # noqa: PTH119 - of any system
+        self._file = file
+        self.repeatable = bool(getattr(file, "seekable", bool)())
+        if self.repeatable:
+            self._start = file.tell()
+            self.size = max(0, file.seek(0, os.SEEK_END) - self._start)
+            file.seek(self._start)
+
+    def open(self) -> Any:
+        if self.repeatable:
+            self._file.seek(self._start)
+        return self._file
+
+    def close(self, file: Any) -> None:
+        """Leave it to the caller."""
+
+
+class _Joined:
+    """Parts one after the other, as one file."""
+
+    def __init__(self, parts: list[_Part]) -> None:
+        self._parts = iter(parts)
+        self._part: _Part | None = None
+        self._file: Any = None
+        self._left: int | None = None
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end.
+
+        Raises:
+            AnthropixError: a file cannot be read, or has become shorter.
+        """
+        while True:
+            if self._part is None and not self._next():
+                return b""
+            part = cast("_Part", self._part)
+            try:
+                data = self._file.read(size if self._left is None else min(size, self._left))
+            except (OSError, ValueError) as exc:
+                raise AnthropixError(f"{part.name}: it cannot be read: {exc}") from exc
+            if data:
+                if self._left is not None:
+                    self._left -= len(data)
+                return cast("bytes", data)
+            if self._left:
+                raise AnthropixError(f"{part.name}: it has become shorter while it was sent")
+            self.close()
+
+    def close(self) -> None:
+        """Close the part that is open."""
+        if self._part is not None:
+            self._part.close(self._file)
+            self._part = None
+
+    def _next(self) -> bool:
+        part = next(self._parts, None)
+        if part is None:
+            return False
+        try:
+            self._file = part.open()
+        except (OSError, ValueError) as exc:
+            raise AnthropixError(f"{part.name}: it cannot be opened: {exc}") from exc
+        self._part, self._left = part, part.size
+        return True
+
+
+def _several(place: str, given: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(given, list):
+        for index, one in enumerate(given):
+            yield f"{place}[{index}]", one
+    else:
+        yield place, given
+
+
+def _source(given: Any, place: str, problems: list[Problem]) -> _Part:
+    """Get a part from what a caller gave."""
+    name, value = given if isinstance(given, tuple) and len(given) == 2 else (None, given)  # noqa: PLR2004 - a pair
+    part: _Part = _Bytes(b"")
+    try:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            part = _Bytes(bytes(value))
+        elif isinstance(value, (str, os.PathLike)):
+            part = _OnDisk(Path(value))
+        elif callable(getattr(value, "read", None)) and not isinstance(value, io.TextIOBase):
+            part = _Given(value)
+        else:
+            problems.append(Problem(place, f"{_EXPECTED}, got {type(value).__name__}"))
+    except FileNotFoundError:
+        problems.append(Problem(place, f"no such file: {value}"))
+    except (OSError, ValueError) as exc:
+        problems.append(Problem(place, f"it cannot be read: {exc}"))
+    if isinstance(name, str) and name:
+        part.name = name
+    elif name is not None:
+        problems.append(Problem(place, f"expected a name before the file, got {name!r}"))
+    return part
+
+
+def _field(value: Any, place: str, problems: list[Problem]) -> bytes:
+    if isinstance(value, bool):
+        return str(value).lower().encode()
+    if not isinstance(value, (str, int, float)):
+        problems.append(Problem(place, f"expected a string, a number or a bool in a form, got {type(value).__name__}"))
+    return str(value).encode()
+
+
+def _escaped(name: str) -> str:
+    return name.translate(_ESCAPED)

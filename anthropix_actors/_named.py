@@ -1,0 +1,33 @@
+"""The path of one thing among many: a batch, a file, a model. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anthropix_actors._paths import path_of
+from anthropix_actors.errors import ParameterError, Problem
+
+
+def item_path(folder: str, what: str, item: Any) -> str:
+    """Get the path of a thing that is named by its id, or by its object.
+
+    Args:
+        folder: The path of all things of its kind.
+        what: The parameter that names it, for errors.
+        item: The id, or a mapping with an `id`.
+
+    Raises:
+        ParameterError: it is neither.
+
+    Example:
+        >>> item_path("/v1/models", "model", {"id": "claude-sonnet-5", "type": "model"})
+        '/v1/models/claude-sonnet-5'
+    """
+    item_id = item.get("id") if isinstance(item, Mapping) else item
+    if not isinstance(item_id, str):
+        raise ParameterError([Problem(what, f"expected its id, or its object, got {type(item).__name__}")])
+    try:
+        return path_of(folder + "/{id}", {"id": item_id})
+    except ParameterError as exc:
+        raise ParameterError([Problem(what, problem.text) for problem in exc.problems]) from None

@@ -1,0 +1,30 @@
+"""Names of parameters that the API is not known to have: most are typing errors. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from anthropix_actors.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem]:
+    """Find the names that are not known, each with a hint.
+
+    Example:
+        >>> str(unknown_problems(["mesages"], ["messages", "model"])[0])
+        'mesages: unknown parameter; did you mean messages?'
+    """
+    known = list(known)
+    return [Problem(str(name), "unknown parameter" + _hint(str(name), known)) for name in names if name not in known]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"; did you mean {close[0]}?"
+    if "extra_body" in known:
+        return '; if the API knows it, pass it as extra_body={"...": ...}'
+    return f"; expected one of {', '.join(known)}"

@@ -1,0 +1,130 @@
+"""A path's template and its values → the path of a request. Pure.
+
+A value becomes one segment and stays one: it is percent-encoded, and what a server or a proxy could take for the folder
+above is refused. So no value, wherever it comes from, leads to another endpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from anthropix_actors._shapes import LARGEST, SMALLEST, shown, within
+from anthropix_actors.errors import ParameterError, Problem
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")  # RFC 3986: pchar
+_EXAMPLE = "expected a path such as /v1/models/{model_id}"
+
+
+def path_of(path: str, path_params: Mapping[str, Any] | None) -> str:
+    """Fill a template's `{name}`s, and add `/v1` where it is missing.
+
+    Args:
+        path: The template; each parameter is a whole segment. A path without parameters stays as it is.
+        path_params: A string or an integer for each parameter.
+
+    Raises:
+        ParameterError: something is missing, unknown, or would not stay where it is put; all such things at once.
+
+    Example:
+        >>> path_of("/sessions/{session_id}/events", {"session_id": "a/b"})
+        '/v1/sessions/a%2Fb/events'
+    """
+    problems = list(_problems(path, path_params))
+    if problems:
+        raise ParameterError(problems)
+    values = path_params or {}
+    filled = "/".join(_filled(segment, values) for segment in _segments(path))
+    return f"/v1/{filled}"
+
+
+def _segments(path: str) -> list[str]:
+    """Get what is between the slashes, without the version."""
+    segments = path.removeprefix("/").split("/")
+    return segments if segments[0] != "v1" else segments[1:] or [""]
+
+
+def _filled(segment: str, values: Mapping[str, Any]) -> str:
+    parameter = _PARAMETER.fullmatch(segment)
+    if parameter is None:
+        return segment
+    value = values[parameter[1]]
+    # A subclass, such as an enum, may write itself as something else.
+    return quote(str.__str__(value) if isinstance(value, str) else int.__repr__(value), safe="")
+
+
+def _problems(path: Any, path_params: Any) -> Iterator[Problem]:
+    """Find everything that is wrong with a template and the values for it."""
+    if not isinstance(path, str):
+        yield Problem("path", f"{_EXAMPLE}, got {shown(path)}")
+        return
+    if path_params is not None and not isinstance(path_params, Mapping):
+        yield Problem("path_params", f"expected a mapping, got {shown(path_params)}")
+        path_params = None
+    elif path_params is None:
+        path_params = {}
+    if "://" in path:
+        yield Problem("path", f"{_EXAMPLE}, got a whole URL")
+        return
+    names = []
+    for segment in _segments(path):
+        if parameter := _PARAMETER.fullmatch(segment):
+            names.append(parameter[1])
+        else:
+            yield from _literal_problems(segment)
+    if path_params is not None:
+        yield from _value_problems(names, path_params)
+
+
+def _literal_problems(segment: str) -> Iterator[Problem]:
+    """Find what is wrong with a segment that is no parameter."""
+    if not segment:
+        yield Problem("path", f"{_EXAMPLE}, got one with nothing between two slashes, or at its end")
+    elif "?" in segment or "#" in segment:
+        yield Problem("path", f"expected no query in it (give that as `params`), got {shown(segment)}")
+    elif not _LITERAL.fullmatch(segment):
+        expected = "expected letters, digits and percent codes between its slashes, or a parameter in braces"
+        yield Problem("path", f"{expected}, got {shown(segment)}")
+    elif why := _astray(segment):
+        yield Problem("path", f"expected {why}, got {shown(segment)}")
+
+
+def _value_problems(names: list[str], values: Mapping[Any, Any]) -> Iterator[Problem]:
+    """Find what is missing, what is wrong with a value, and what is not asked for."""
+    for name in dict.fromkeys(names):
+        place = within("path_params", name)
+        if name not in values:
+            yield Problem(place, "required, and missing: expected a string")
+        elif wrong := _wrong(values[name]):
+            yield Problem(place, f"expected {wrong}, got {shown(values[name])}")
+    for name in values:
+        if name not in names:
+            place = within("path_params", name) if isinstance(name, str) else "path_params"
+            known = ", ".join(map(repr, dict.fromkeys(names))) or "none: the path has no parameters"
+            yield Problem(place, f"not in the path; expected {known}")
+
+
+def _wrong(value: Any) -> str | None:
+    """Say what was expected in place of a value; None when it is fine."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return None if SMALLEST <= value <= LARGEST else "an integer of at most 64 bits"
+    if not isinstance(value, str) or not value:
+        return "a string that is not empty"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "text that UTF-8 can encode"
+    return _astray(value)
+
+
+def _astray(segment: str) -> str | None:
+    """Say what was expected in place of a segment that somebody on the way may take for more than a name."""
+    decoded = unquote(segment)  # some servers decode before they look, others look first
+    if decoded in {".", ".."}:
+        return "a name, not a step to this folder or the one above"
+    if decoded.startswith(";"):
+        return "a name, not one that begins with a semicolon"
+    return None

@@ -1,0 +1,243 @@
+"""Follows the events of a session, without a gap and without a repetition, however often the connection is lost.
+
+The API keeps a session's events, so what is missed can be listed. For each connection: the stream is opened first, then
+what came after the last event that was given is listed and given, then the stream is read, less what was listed. So
+nothing falls between the two.
+
+Previews (`event_start`, `event_delta`) are not kept, so those of a lost connection stay lost; the event itself, when it
+is complete, does not.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._actor import TaskActor, TaskRef
+from anthropix_actors._caller import decoded
+from anthropix_actors._exchange import Exchange
+from anthropix_actors._record import Record
+from anthropix_actors.errors import (
+    APIError,
+    CancelledError,
+    ParameterError,
+    Problem,
+    ProtocolError,
+    TruncatedError,
+)
+from anthropix_actors.messages import SessionCancelled, SessionDone, SessionEvent, SessionFailed, SessionRetrying
+from anthropix_actors.pages import Pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._request import Request
+    from anthropix_actors._retry import RetryPolicy
+    from anthropix_actors._scope import CancelScope
+    from anthropix_actors._transport import Answer
+    from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.messages import SessionTerminal
+
+REMEMBERED = 10_000
+"""How many events back a repetition is recognised."""
+
+_PREVIEWS = frozenset({"event_start", "event_delta"})
+_ENDS = frozenset({"session.status_terminated", "session.deleted"})
+_THREAD_ENDS = _ENDS | {"session.thread_status_terminated"}
+
+
+class Follower:
+    """Follows one session, or one thread of it.
+
+    Args:
+        calls: The client's calls.
+        stream: The request for its stream.
+        listing: Makes the request for a page of its events, given the query.
+        retry: How patiently a lost connection is made again.
+        after: The id of the event to go on after; "" for the beginning, None for now.
+        thread: Whether it is a thread.
+    """
+
+    def __init__(  # noqa: PLR0913 - what there is to know about it
+        self,
+        calls: Calls,
+        stream: Request,
+        listing: Callable[[Mapping[str, Any]], Request],
+        *,
+        retry: RetryPolicy,
+        after: str | None,
+        thread: bool,
+    ) -> None:
+        """Hold what is followed; ask nothing yet."""
+        self._calls = calls
+        self._stream = stream
+        self._listing = listing
+        self._retry = retry
+        self._thread = thread
+        self._asked = after
+        self._time: str | None = None  # when the last event happened, if that is known
+        self._recent: dict[str, None] = {}  # ids, the oldest first
+        self.last_id = after
+
+    def events(
+        self, exchange: Exchange, retrying: Callable[[APIError, int, float], object]
+    ) -> Iterator[dict[str, Any] | None]:
+        """Get the events, up to the one that ends the session; None first, when it is being followed.
+
+        Args:
+            exchange: What it says to the API.
+            retrying: Told of each lost connection, how many were lost in a row, and the seconds until the next.
+
+        Raises:
+            AnthropixError: it can be followed no longer.
+        """
+        failures = 0
+        known = self.last_id is not None
+        while True:
+            try:
+                if not known:
+                    self._begin(exchange)
+                    known = True
+                for event in self._connection(exchange):
+                    failures = 0
+                    yield event
+                    if event is not None and event.get("type") in (_THREAD_ENDS if self._thread else _ENDS):
+                        return
+                raise TruncatedError("the session's stream ended, and the session did not", retryable=True)
+            except APIError as exc:
+                exchange.scope.check()
+                failures += 1
+                exchange.explain(exc)
+                delay = self._retry.delay(exc, attempts=failures, dice=random.random())  # noqa: S311 - no secret
+                if delay is None:
+                    raise
+                retrying(exc, failures, delay)
+                exchange.scope.sleep(delay)
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Note the newest event that there is: what comes after it is followed."""
+        query = {} if self._thread else {"order": "desc", "limit": 1}
+        events = self._listed(exchange, query)
+        self.last_id = ""
+        for event in events[:1] if query else events[-1:]:
+            self._note(event)
+
+    def _connection(self, exchange: Exchange) -> Iterator[dict[str, Any] | None]:
+        answer = exchange.open(self._stream)
+        try:
+            kind = answer.headers.get("content-type", "")
+            if not kind.startswith("text/event-stream"):
+                raise ProtocolError(f"expected an event stream, got {kind}")
+            with exchange.scope.child() as scope:
+                missed = self._missed(Exchange(self._calls.transport, scope))
+            yield None
+            listed = {event["id"] for event in missed}
+            for event in missed:
+                self._note(event)
+                yield event
+            yield from self._read(exchange, answer, listed)
+        finally:
+            exchange.close(answer)
+
+    def _read(self, exchange: Exchange, answer: Answer, listed: set[str]) -> Iterator[dict[str, Any]]:
+        for event in exchange.events(answer, max_event_bytes=self._stream.max_event_bytes):
+            if event.get("type") in _PREVIEWS:
+                yield event
+            elif event.get("id") not in listed:
+                self._note(event)
+                yield event
+
+    def _missed(self, exchange: Exchange) -> list[dict[str, Any]]:
+        """Get the events after the last one."""
+        query = {} if self._time is None or self._thread else {"created_at[gte]": self._time}
+        events = self._listed(exchange, query)
+        places = [place for place, event in enumerate(events) if event["id"] == self.last_id]
+        if places:
+            events = events[places[0] + 1 :]
+        elif self._asked and self.last_id == self._asked:
+            raise ParameterError([Problem("after", f"the session has no event {self._asked!r}")])
+        return [event for event in events if event["id"] not in self._recent]
+
+    def _listed(self, exchange: Exchange, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        def fetch(params: Mapping[str, Any]) -> Any:
+            return exchange.send(self._listing(params), decoded)
+
+        pages = Pages[dict[str, Any]](fetch, query, "cursor").pages()
+        if query.get("limit") == 1:
+            return [event for event in next(pages)["data"] if "id" in event]
+        return [event for page in pages for event in page["data"] if "id" in event]
+
+    def _note(self, event: dict[str, Any]) -> None:
+        event_id = event.get("id")
+        if isinstance(event_id, str):
+            self.last_id = event_id
+            self._time = event.get("processed_at") or self._time
+            self._recent[event_id] = None
+            if len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+
+
+class SessionRecord(Record):
+    """The state of the following of one session."""
+
+    what = "session"
+
+    def __init__(self, calls: Calls, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
+        """Start with nothing followed."""
+        super().__init__(calls.transport, scope, timeout, tag=tag)
+        self.follower = follower
+
+    def cancelled(self, error: CancelledError) -> SessionTerminal:
+        return SessionCancelled(self.ref, error.reason)
+
+    def failed(self, error: AnthropixError) -> SessionTerminal:
+        return SessionFailed(self.ref, error)
+
+
+class SessionRef(TaskRef[SessionRecord]):
+    """The ref of an actor that follows a session. All of it may be used from any thread.
+
+    It is a `pykka.ActorRef`; `cancel()` and `stop()` end the following; the session goes on at the API.
+    """
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the latest event that was told: where to go on after a crash. None or "" before there is one."""
+        return self._record.follower.last_id
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until the session has ended, and get the event that ended it.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Raises:
+            TimeoutError: it has not ended.
+            CancelledError: it is followed no longer.
+            AnthropixError: it could be followed no longer; which class says why.
+        """
+        terminal = self._wait(timeout)
+        if isinstance(terminal, SessionDone):
+            return terminal.event
+        raise terminal.error if isinstance(terminal, SessionFailed) else CancelledError(terminal.reason)
+
+
+class SessionActor(TaskActor[SessionRecord]):
+    """Tells the events of a session."""
+
+    ref_class = SessionRef
+
+    def run(self) -> None:
+        """Follow until the session ends."""
+        record = self._record
+        last: dict[str, Any] = {}
+        for event in record.follower.events(record.exchange, self._retrying):
+            if event is not None:
+                record.tell(SessionEvent(record.ref, event))
+                last = event
+        record.scope.finish()
+        record.end(SessionDone(record.ref, last))
+
+    def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
+        self._record.tell(SessionRetrying(self._record.ref, attempt, delay, error))

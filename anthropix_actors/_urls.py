@@ -1,0 +1,82 @@
+"""Addresses and queries. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def base_url_of(text: str) -> str:
+    """Check a base URL and cut a trailing `/` or `/v1`.
+
+    Raises:
+        ConfigurationError: it is no http or https URL, or has parts that it should not have.
+
+    Example:
+        >>> base_url_of("https://gateway.example/anthropic/v1/")
+        'https://gateway.example/anthropic'
+    """
+    try:
+        parts = urlsplit(text)
+        complete = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or True)
+    except ValueError:
+        complete = False
+        parts = None
+    if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
+        got = "something with an @" if "@" in text else repr(text)  # what is before it may be a password
+        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {got}")
+    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
+        raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
+    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Get scheme, host and port: what a key may be sent to.
+
+    Raises:
+        ValueError: it is no http or https URL, or has a user in it.
+
+    Example:
+        >>> origin_of("HTTPS://API.example/v1/messages") == origin_of("https://api.example:443")
+        True
+    """
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    if port is None or not parts.hostname or parts.username is not None:
+        raise ValueError(f"no http or https URL: {url:.200}")
+    return parts.scheme, parts.hostname, port
+
+
+def query_of(params: Mapping[str, Any] | None) -> str:
+    """Get a query with its question mark; "" when there is nothing in it. None is left out, a list is repeated.
+
+    Raises:
+        ParameterError: a value is no string, number, bool, or list of them.
+
+    Example:
+        >>> query_of({"limit": 20, "after_id": None, "types": ["a", "b c"]})
+        '?limit=20&types%5B%5D=a&types%5B%5D=b+c'
+
+    Source: the official SDK 2.12.0 sends lists as `name[]`.
+    """
+    pairs: list[tuple[str, str]] = []
+    problems: list[Problem] = []
+    for name, value in (params or {}).items():
+        several = isinstance(value, (list, tuple))
+        for item in value if several else (value,):
+            if isinstance(item, bool):
+                pairs.append((f"{name}[]" if several else name, str(item).lower()))
+            elif isinstance(item, (str, int, float)):
+                pairs.append((f"{name}[]" if several else name, str(item)))
+            elif item is not None:
+                what = f"expected a string, a number, a bool, or a list of them, got {type(item).__name__}"
+                problems.append(Problem(f"params.{name}", what))
+    if problems:
+        raise ParameterError(problems)
+    return "?" + urlencode(pairs) if pairs else ""

@@ -1,0 +1,318 @@
+"""Batches: many requests at half the price, answered within a day.
+
+Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+
+from anthropix_actors._actor import start_actor
+from anthropix_actors._batch import BATCHES, BatchActor, ResultsActor
+from anthropix_actors._batch_body import batch_bodies, close_all
+from anthropix_actors._batch_record import BatchRecord
+from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS, checked_options
+from anthropix_actors._delivery import delivery_to, subscriber_problems
+from anthropix_actors._named import item_path
+from anthropix_actors._results import decoded_batch, result_lines, results_request, surely_not_made
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.items import ItemStream, stream_items
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+    from typing import Unpack
+
+    from anthropix_actors._batch import BatchRef
+    from anthropix_actors._call import Call
+    from anthropix_actors._caller import Calls
+    from anthropix_actors.messages import Subscriber
+    from anthropix_actors.pages import Pages
+    from anthropix_actors.types import (
+        BatchLine,
+        BatchRequestParam,
+        CallOptions,
+        DeletedBatch,
+        MessageBatch,
+        WorkOptions,
+    )
+
+Lines: TypeAlias = "list[BatchLine]"
+"""Results, all at once."""
+
+LONGEST_POLL = 60.0
+"""Seconds between two looks at a batch that takes long."""
+
+Batch: TypeAlias = "str | MessageBatch"
+"""A batch's id, or its object."""
+
+Requests: TypeAlias = "Iterable[BatchRequestParam | Mapping[str, Any]]"
+"""Mappings with a `custom_id` of your own choice (up to 64 letters, digits, _ and -), and `params`, those of a chat."""
+
+
+class Batches:
+    """The batches of a client: `client.batches`. Any thread may use it.
+
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and for a call that
+    waits `cancel`, a `CancelToken`.
+
+    Example:
+        >>> question = {"model": "claude-sonnet-5", "messages": hello}
+        >>> batch = client.batches.create([{"custom_id": "first", "params": question}])
+        >>> client.batches.retrieve(batch["id"])["id"] == batch["id"]
+        True
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        """It comes with a client."""
+        self._calls = calls
+
+    def create(self, requests: Requests, **options: Unpack[CallOptions]) -> MessageBatch:
+        """Make a batch, and get its object.
+
+        When the answer is lost, the request is not sent again: nobody knows whether the batch was made. `list` tells.
+
+        Args:
+            requests: At most 100,000, and 256 MB.
+            **options: See the class.
+
+        Raises:
+            ParameterError: requests are wrong; it names every place, and nothing was sent.
+            AnthropixError: the batch was not made.
+
+        Example:
+            >>> question = {"model": "claude-sonnet-5", "messages": hello}
+            >>> batch = client.batches.create({"custom_id": f"n{n}", "params": question} for n in range(3))
+            >>> batch["request_counts"]["processing"]
+            3
+        """
+        bodies = batch_bodies(requests, api_version=self._calls.api_version)
+        try:
+            if len(bodies) > 1:
+                what = "expected at most 100,000, and 256 MB; run() makes as many batches as it takes"
+                raise ParameterError([Problem("requests", what)])
+            made = self._calls.ask("POST", BATCHES, options, use=decoded_batch, again=surely_not_made, body=bodies[0])
+        finally:
+            close_all(bodies)
+        return cast("MessageBatch", made)
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        after_id: str | None = None,
+        before_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Pages[MessageBatch]:
+        """Get all batches, the newest first, page by page as you loop.
+
+        Args:
+            limit: How many a page should have; 20 by default, at most 1000.
+            after_id: Begin after this one.
+            before_id: Go towards the newer ones, from this one.
+            **options: See the class.
+
+        Example:
+            >>> [batch["id"] for batch in client.batches.list() if batch["processing_status"] == "canceling"]
+            []
+        """
+        params = {"limit": limit, "after_id": after_id, "before_id": before_id}
+        return self._calls.pages(BATCHES, options, params, "id")
+
+    def retrieve(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
+        """Get a batch as it is now.
+
+        Raises:
+            AnthropixError: the call failed; `NotFoundError` if there is no such batch.
+        """
+        return cast("MessageBatch", self._calls.ask("GET", _path(batch), options, use=decoded_batch))
+
+    def cancel(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
+        """Cancel a batch at the API, and get it as it is now: `canceling` at first, `ended` a little later.
+
+        What was answered until then is paid for, and can be had by `results`.
+
+        Raises:
+            AnthropixError: the call failed; the API refuses to cancel a batch that has ended.
+        """
+        return cast("MessageBatch", self._calls.ask("POST", _path(batch) + "/cancel", options, use=decoded_batch))
+
+    def delete(self, batch: Batch, **options: Unpack[CallOptions]) -> DeletedBatch:
+        """Delete a batch that has ended, with its results. One that runs must be cancelled first.
+
+        Raises:
+            AnthropixError: the call failed; the API refuses to delete a batch that runs.
+        """
+        return cast("DeletedBatch", self._calls.ask("DELETE", _path(batch), options))
+
+    @overload
+    def results(self, batch: Batch, *, stream: Literal[False] = False, **options: Unpack[CallOptions]) -> Lines: ...
+    @overload
+    def results(
+        self, batch: Batch, *, stream: Literal[True], **options: Unpack[CallOptions]
+    ) -> ItemStream[BatchLine]: ...
+    @overload
+    def results(
+        self, batch: Batch, *, stream: Subscriber, tag: str | None = None, **options: Unpack[WorkOptions]
+    ) -> BatchRef: ...
+    def results(
+        self, batch: Batch, *, stream: bool | Subscriber = False, tag: str | None = None, **options: Any
+    ) -> Lines | ItemStream[BatchLine] | BatchRef:
+        """Get the results of a batch that has ended, in one of three ways; the API gives them in any order.
+
+        They are read line by line: with the last two ways, memory stays flat.
+
+        Args:
+            batch: Its id, its object, or the URL of its results.
+            stream: False gets them all at once. True gets an `ItemStream`, to loop over. A subscriber is told a
+                `BatchResult` for each and one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end, and a
+                `BatchRef` is returned at once.
+            tag: With a subscriber: a word of your own for a `Ledger` to tell work apart.
+            **options: See the class.
+
+        Raises:
+            ConflictError: it has no results; the text says what state it is in.
+            ParameterError: the results' URL is on another origin than the client's: the key is not sent there.
+            AnthropixError: they could not be had, or their file is cut, or a line is no JSON; the text says at which
+                line.
+
+        Example:
+            >>> question = {"model": "claude-sonnet-5", "messages": hello}
+            >>> batch = client.batches.create([{"custom_id": "first", "params": question}])
+            >>> for line in client.batches.results(batch["id"], stream=True):
+            ...     print(line["custom_id"], line["result"]["type"])
+            first succeeded
+        """
+        if not isinstance(stream, bool):
+            if problems := subscriber_problems(stream, "stream"):
+                raise ParameterError(problems)
+            record = BatchRecord(self._calls, checked_options(options, *WORK_OPTIONS), batches=_named(batch), tag=tag)
+            return self._start(ResultsActor, record, stream)
+        request_options = checked_options(options, *CALL_OPTIONS)
+        cancel = request_options.pop("cancel", None)
+        found = next(iter(_named(batch).values())) or self.retrieve(batch, **options)
+        request = results_request(self._calls, found, request_options)
+
+        def lines(call: Call) -> Iterator[BatchLine]:
+            answer = call.exchange.open(request)
+            try:
+                yield cast("BatchLine", None)  # it is open
+                yield from result_lines(call.exchange, answer)
+            finally:
+                call.exchange.close(answer)
+
+        items = stream_items(self._calls, request.timeout, lines, cancel=cancel)
+        return items if stream else [*items]
+
+    def run(
+        self,
+        requests: Requests,
+        subscriber: Subscriber,
+        *,
+        poll: float = LONGEST_POLL,
+        tag: str | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> BatchRef:
+        """Make batches of requests, wait until they end, and tell their results to a subscriber.
+
+        It is an actor that does it. The subscriber is told a `BatchProgress` for each batch that was made, and when
+        counts change, a `BatchRetrying` when a request fails and is sent again, a `BatchResult` for each request, and
+        one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end. As long as another attempt may help, it is
+        made: an outage delays the results, and no more.
+
+        Args:
+            requests: Any number; they are put into as many batches as they need, under one ref.
+            subscriber: Anything with `tell(message)`, such as an `ActorRef`.
+            poll: The longest time between two looks at a batch, in seconds. The first is a second after it was made.
+            tag: A word of your own for a `Ledger` to tell work apart.
+            **options: See the class.
+
+        Returns:
+            The actor's ref, at once. `ref.ids` are the batches made so far: keep them, and `follow` goes on after a
+            crash.
+
+        Raises:
+            ParameterError: requests are wrong; it names every place, and nothing was sent.
+
+        Example:
+            >>> question = {"model": "claude-sonnet-5", "messages": hello}
+            >>> work = client.batches.run([{"custom_id": "first", "params": question}], subscriber, poll=0.01)
+            >>> work.result(timeout=60)["succeeded"]
+            1
+        """
+        given = checked_options(options, *WORK_OPTIONS)
+        _check(subscriber, poll)
+        bodies = batch_bodies(requests, api_version=self._calls.api_version)
+        try:
+            return self._start(
+                BatchActor, BatchRecord(self._calls, given, bodies=bodies, poll=poll, tag=tag), subscriber
+            )
+        except BaseException:
+            close_all(bodies)
+            raise
+
+    def follow(
+        self,
+        batches: Batch | Iterable[Batch],
+        subscriber: Subscriber,
+        *,
+        seen: Container[str] = (),
+        poll: float = LONGEST_POLL,
+        tag: str | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> BatchRef:
+        """Follow batches that were made before, by this program or another; tell their results, as `run` does.
+
+        Args:
+            batches: The batch, or the batches; such as the `ids` of a ref whose process is no more.
+            subscriber: Anything with `tell(message)`.
+            seen: The `custom_id`s of results that need not be told, as they were dealt with before.
+            poll: The longest time between two looks, in seconds.
+            tag: A word of your own for a `Ledger` to tell work apart.
+            **options: See the class.
+
+        Returns:
+            The actor's ref, at once.
+
+        Raises:
+            ParameterError: a batch is none.
+
+        Example:
+            >>> question = {"model": "claude-sonnet-5", "messages": hello}
+            >>> batch = client.batches.create([{"custom_id": "first", "params": question}])
+            >>> client.batches.follow(batch["id"], subscriber, poll=0.01).result(timeout=60)["succeeded"]
+            1
+        """
+        given = checked_options(options, *WORK_OPTIONS)
+        _check(subscriber, poll)
+        alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
+        several = [batches] if alone else list(batches)
+        ids = {name: None for batch in several for name in _named(batch)}
+        if not ids:
+            raise ParameterError([Problem("batches", "expected at least one batch, got none")])
+        record = BatchRecord(self._calls, given, batches=ids, poll=poll, seen=seen, tag=tag)
+        return self._start(BatchActor, record, subscriber)
+
+    def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:
+        follower = delivery_to(subscriber, record.scope, window=self._calls.window, coalesce=False)
+        return cast("BatchRef", self._calls.start(lambda: start_actor(actor, record, [follower])))
+
+
+def _check(subscriber: object, poll: object) -> None:
+    problems = subscriber_problems(subscriber, "subscriber")
+    if isinstance(poll, bool) or not isinstance(poll, (int, float)) or not poll > 0:
+        problems.append(Problem("poll", f"expected seconds above 0, got {poll!r}"))
+    if problems:
+        raise ParameterError(problems)
+
+
+def _named(batch: Any) -> dict[str, MessageBatch | None]:
+    """Get a batch by its id; with its object where that is given and has results, as a URL does."""
+    if isinstance(batch, str) and batch.lower().startswith(("http://", "https://")):
+        return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
+    known = cast("MessageBatch", batch) if isinstance(batch, Mapping) and batch.get("results_url") else None
+    return {_path(batch).removeprefix(f"{BATCHES}/"): known}
+
+
+def _path(batch: Any) -> str:
+    return item_path(BATCHES, "batch", batch)

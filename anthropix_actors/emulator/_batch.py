@@ -1,0 +1,194 @@
+"""One batch: it is worked on while nobody looks, and moves on when somebody does.
+
+A batch in progress has answered its first requests, in their order, as many as its speed allows. What is done stays
+done. When all are, or at the first look after it was canceled, it has ended, and never changes again.
+
+Source: https://docs.claude.com/en/api/retrieving-message-batches, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._compile import Compiler, unstreamed
+from anthropix_actors.emulator._desk import CHAT
+from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._steps import Head
+from anthropix_actors.emulator.answers import Raw, Reply, Status, ToolCall, unwrap
+from anthropix_actors.emulator.records import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anthropix_actors.emulator.answers import Answer
+
+_LIFETIME = dt.timedelta(hours=24)
+
+_RESULTS = ("succeeded", "errored", "canceled", "expired")
+
+_FIRST_ERROR = 400
+
+_log = logging.getLogger("anthropix_actors.emulator")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """When a batch ends: after so many seconds and so many times that it was retrieved.
+
+    Attributes:
+        seconds: The seconds from its creation.
+        polls: How often it has to be retrieved.
+    """
+
+    seconds: float = 0.0
+    polls: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            ValueError: one of them is negative.
+        """
+        if self.seconds < 0 or self.polls < 0:
+            raise ValueError("a batch ends after its creation: give 0 or more seconds and polls")
+
+    def progress(self, seconds: float, polls: int) -> float:
+        """Get how much of a batch is done, from 0 to 1.
+
+        Example:
+            >>> Speed(seconds=10.0).progress(4.0, 0), Speed(polls=2).progress(9.0, 1), Speed().progress(0.0, 0)
+            (0.4, 0.5, 1.0)
+        """
+        by_time = seconds / self.seconds if self.seconds else 1.0
+        by_polls = polls / self.polls if self.polls else 1.0
+        return min(1.0, by_time, by_polls)
+
+
+class Batch:
+    """A batch. Not thread-safe.
+
+    Args:
+        batch_id: Its id.
+        request: The request that made it, with a good body.
+        speed: When it ends.
+        answer: Gets the answer of a chat.
+    """
+
+    def __init__(self, batch_id: str, request: Request, speed: Speed, answer: Callable[[Request], Answer]) -> None:
+        """Begin it."""
+        self.id = batch_id
+        self._headers = request.headers
+        self._requests: list[dict[str, Any]] = request.body["requests"]
+        self._speed = speed
+        self._answer = answer
+        self._created = dt.datetime.now(dt.UTC)
+        self._begun = time.monotonic()
+        self._polls = 0
+        self._canceled: dt.datetime | None = None
+        self._ended: dt.datetime | None = None
+        self._answers: list[Answer] = []
+        self._counts: dict[str, int] = dict.fromkeys(("processing", *_RESULTS), 0)
+
+    @property
+    def status(self) -> str:
+        """Its processing status, when it was last looked at."""
+        if self._ended:
+            return "ended"
+        return "canceling" if self._canceled else "in_progress"
+
+    def look(self, *, poll: bool = False) -> None:
+        """Let it move on to where it should be by now; a poll is one more time that it was retrieved."""
+        if self._ended:
+            return
+        self._polls += poll
+        count = len(self._requests)
+        if self._canceled is None:
+            progress = self._speed.progress(time.monotonic() - self._begun, self._polls)
+            while len(self._answers) < int(count * progress):
+                self._do(len(self._answers))
+        if self._canceled or len(self._answers) == count:
+            self._counts["canceled"] += count - len(self._answers)
+            self._ended = dt.datetime.now(dt.UTC)
+
+    def cancel(self) -> None:
+        """Cancel what is not done yet. A batch that ends at once, and that nobody has seen end, is not done at all."""
+        if self._speed.seconds:
+            self.look()
+        if not self._ended:
+            self._canceled = self._canceled or dt.datetime.now(dt.UTC)
+
+    def show(self, origin: str) -> dict[str, Any]:
+        """Get it as the API shows it; `origin` is where the client has found the emulator.
+
+        The API counts what is done only when all of it is: until then, everything is in process.
+        """
+        counts = self._counts if self._ended else dict.fromkeys(self._counts, 0) | {"processing": len(self._requests)}
+        return {
+            "id": self.id,
+            "type": "message_batch",
+            "processing_status": self.status,
+            "request_counts": counts,
+            "ended_at": _written(self._ended),
+            "created_at": _written(self._created),
+            "expires_at": _written(self._created + _LIFETIME),
+            "archived_at": None,
+            "cancel_initiated_at": _written(self._canceled),
+            "results_url": f"{origin}/v1/messages/batches/{self.id}/results" if self._ended else None,
+        }
+
+    def lines(self) -> Iterator[bytes]:
+        """Get its results, when it has ended: each is made when it is wanted, and is the same each time."""
+        for index, request in enumerate(self._requests):
+            done = index < len(self._answers)
+            _, result = self._result(index, self._answers[index]) if done else ("", b'{"type":"canceled"}')
+            yield b'{"custom_id":%s,"result":%s}\n' % (_json.encode(request["custom_id"]), result)
+
+    def _do(self, index: int) -> None:
+        """Find the answer to a request, and how it counts."""
+        try:
+            said = _plain(self._answer(self._chat(index)))
+            # The default is always a success; to leave it unmade keeps large batches quick.
+            kind = "succeeded" if said is None else self._result(index, said)[0]
+        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
+            _log.exception("no answer for %s in %s", self._requests[index]["custom_id"], self.id)
+            said, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
+        self._answers.append(said)
+        self._counts[kind] += 1
+
+    def _result(self, index: int, said: Answer) -> tuple[str, bytes]:
+        if is_object(said) and said.get("type") in _RESULTS:
+            return said["type"], _json.encode(said)
+        ids = Ids(f"{self.id} {index} ")
+        compiler = Compiler(self._chat(index), {"request-id": ids.new("req_011C")}, ids, tier="batch")
+        steps = list(compiler.chat(said))
+        status = max(step.status for step in steps if isinstance(step, Head))
+        body = b"".join(step for step in steps if isinstance(step, bytes))
+        if status >= _FIRST_ERROR:
+            return "errored", b'{"type":"errored","error":%s}' % body
+        return "succeeded", b'{"type":"succeeded","message":%s}' % body
+
+    def _chat(self, index: int) -> Request:
+        request = self._requests[index]
+        return Request("POST", CHAT, {}, self._headers, request["params"], request["custom_id"])
+
+
+def _plain(answer: Answer) -> Answer:
+    """Get what can be said again and again; what happens to a connection happens to no request of a batch."""
+    said, _ = unstreamed(*unwrap(answer))
+    if isinstance(said, Mapping):
+        return dict(cast("Mapping[str, Any]", said))
+    if said is None or isinstance(said, (str, ToolCall, Reply, Status, Raw, bytes, Path)):
+        return said
+    return list(cast("Iterable[Mapping[str, Any]]", said))
+
+
+def _written(moment: dt.datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="microseconds")

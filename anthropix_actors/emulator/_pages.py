@@ -1,0 +1,119 @@
+"""Lists that come page by page, in both ways that the API has.
+
+Source: https://docs.claude.com/en/api/listing-message-batches and https://docs.claude.com/en/api/files-list, read
+2026-11-23.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.emulator._errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+DEFAULT_LIMIT = 20
+HIGHEST_LIMIT = 1000
+
+_CURSOR = "page_"
+
+
+def by_id(
+    query: Mapping[str, str], ids: Sequence[str], show: Callable[[str], Mapping[str, Any]], noun: str
+) -> dict[str, Any]:
+    """Get one page of a list that is walked with `after_id` and `before_id`.
+
+    Args:
+        query: The query of the request.
+        ids: The ids of everything there is, in the order of the list.
+        show: Gets the object of an id.
+        noun: What the objects are, for errors.
+
+    Raises:
+        RefusedError: a parameter of the query is wrong.
+
+    Example:
+        >>> by_id({"limit": "1", "after_id": "b"}, ["a", "b", "c"], lambda name: {"id": name}, "letter")
+        {'data': [{'id': 'c'}], 'has_more': False, 'first_id': 'c', 'last_id': 'c'}
+    """
+    limit = _limit(query)
+    if "after_id" in query:
+        begin = _place(query, "after_id", ids, noun) + 1
+    elif "before_id" in query:
+        ids = ids[: _place(query, "before_id", ids, noun)]
+        begin = max(0, len(ids) - limit)
+    else:
+        begin = 0
+    found = ids[begin : begin + limit]
+    more = begin > 0 if "before_id" in query and "after_id" not in query else begin + limit < len(ids)
+    ends = {"first_id": found[0] if found else None, "last_id": found[-1] if found else None}
+    return {"data": [show(each) for each in found], "has_more": more, **ends}
+
+
+def by_cursor(
+    query: Mapping[str, str], numbers: Sequence[int], *, falling: bool = False
+) -> tuple[Sequence[int], str | None]:
+    """Get one page of a list that is walked with `page`, a cursor that means nothing to clients.
+
+    A cursor holds the last number of its page, so what comes and goes in between moves nothing to another page.
+
+    Args:
+        query: The query of the request.
+        numbers: One number for each object, in the order of the list.
+        falling: Whether they fall all along, instead of rising.
+
+    Returns:
+        The numbers of this page, and the cursor of the next one, or None at the end.
+
+    Raises:
+        RefusedError: a parameter of the query is wrong.
+
+    Example:
+        >>> numbers, cursor = by_cursor({"limit": "2"}, [9, 7, 4], falling=True)
+        >>> numbers, by_cursor({"page": cursor}, [9, 4], falling=True)
+        ([9, 7], ([4], None))
+    """
+    limit = _limit(query)
+    if "page" in query:
+        last = _number(query["page"])
+        numbers = [number for number in numbers if (number < last if falling else number > last)]
+    found = numbers[:limit]
+    return found, _cursor(found[-1]) if limit < len(numbers) else None
+
+
+def values(query: Mapping[str, str], key: str) -> list[str]:
+    """Get the values of a parameter that may have several: repeated, with brackets, or with commas.
+
+    Example:
+        >>> values({"types[]": "user.message,agent.message"}, "types")
+        ['user.message', 'agent.message']
+    """
+    return [value for name in (key, f"{key}[]") for value in query.get(name, "").split(",") if value]
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    text = query.get("limit", str(DEFAULT_LIMIT))
+    limit = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= limit <= HIGHEST_LIMIT:
+        raise RefusedError(400, f"limit: Input should be an integer from 1 to {HIGHEST_LIMIT}")
+    return limit
+
+
+def _place(query: Mapping[str, str], key: str, ids: Sequence[str], noun: str) -> int:
+    try:
+        return ids.index(query[key])
+    except ValueError:
+        raise RefusedError(400, f"{key}: no such {noun}: {query[key]}") from None
+
+
+def _cursor(number: int) -> str:
+    return _CURSOR + base64.urlsafe_b64encode(b"%d" % number).decode()
+
+
+def _number(cursor: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(cursor.removeprefix(_CURSOR)))
+    except ValueError:
+        raise RefusedError(400, f"page: no such page: {cursor}") from None

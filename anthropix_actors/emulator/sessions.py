@@ -1,0 +1,151 @@
+"""A session's events, told to whoever follows them: what `Emulator.session` gets.
+
+Nobody works in these sessions. Events come from the test, with `Session.add`, and from clients who send some.
+
+Source: https://docs.claude.com/en/api/beta/sessions/events, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.emulator import _events
+from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._steps import Hangup
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from anthropix_actors.emulator._ids import Ids
+    from anthropix_actors.emulator._live import LiveStream
+
+_PREVIEWS = frozenset({"event_start", "event_delta"})
+
+_WITH_DELTAS = "agent.message"
+"""The only type of event whose previews have deltas."""
+
+
+class Session:
+    """The events of a session, or of a thread in it, and the streams that are open on it. Safe from any thread.
+
+    Made by `Emulator.session`.
+
+    Args:
+        changed: Guards it, and tells of changes.
+        ids: Where new ids come from.
+
+    Example:
+        >>> from anthropix_actors.emulator import Emulator
+        >>> session = Emulator().session("sesn_1")
+        >>> event = session.add({"type": "agent.message", "content": [{"type": "text", "text": "Done."}]})[0]
+        >>> event["id"][:5], session.streams
+        ('sevt_', 0)
+    """
+
+    def __init__(self, changed: threading.Condition, ids: Ids) -> None:
+        """Start without events."""
+        self._changed = changed
+        self._ids = ids
+        self._events: list[dict[str, Any]] = []
+        self._previewed: dict[str, str] = {}
+        self._streams: list[LiveStream] = []
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events so far, in order, without previews. Those that clients have sent are among them."""
+        with self._changed:
+            return list(self._events)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        with self._changed:
+            return len(self._streams)
+
+    def add(self, *events: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Let events happen: streams that are open now get them, and lists have them from now on.
+
+        The previews `event_start` and `event_delta` are told to the streams that asked for them, and never listed.
+
+        Args:
+            *events: Events as on the wire; `id` and `processed_at` are made up where they are missing.
+
+        Returns:
+            The events as they are told.
+
+        Raises:
+            ValueError: an event has no type.
+            TypeError: an event is not JSON.
+        """
+        for event in events:
+            if not isinstance(event.get("type"), str):
+                raise ValueError(f"an event has a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
+            _events.encode(event)
+        with self._changed:
+            added = [self._whole(event) for event in events]
+            for event in added:
+                self._tell(event)
+            self._changed.notify_all()
+        return added
+
+    def cut(self, *, reset: bool = False) -> None:
+        """Close the connection of each stream that is open, after the events so far, so that clients have to reconnect.
+
+        They count as open no longer when this returns.
+
+        Args:
+            reset: Reset it instead.
+        """
+        with self._changed:
+            for stream in self._streams:
+                stream.put(Hangup(reset))
+            self._streams.clear()
+            self._changed.notify_all()
+
+    def wait_for_streams(self, count: int = 1, timeout: float = 10.0) -> None:
+        """Wait until exactly so many streams are open.
+
+        Raises:
+            TimeoutError: there are more or fewer after `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._streams) == count, timeout):
+                raise TimeoutError(f"{len(self._streams)} streams, not {count}, after {timeout:g} s")
+
+    def opened(self, stream: LiveStream) -> None:
+        """Tell a stream what happens from now on. The emulator calls it when a client has connected."""
+        with self._changed:
+            self._streams.append(stream)
+            self._changed.notify_all()
+
+    def closed(self, stream: LiveStream) -> None:
+        """Tell a stream no more. The emulator calls it when a client has gone."""
+        with self._changed:
+            if stream in self._streams:
+                self._streams.remove(stream)
+                self._changed.notify_all()
+
+    def _whole(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        if event["type"] in _PREVIEWS:
+            return dict(event)
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+        return {"id": self._ids.new("sevt_01"), "processed_at": now, **event}
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        preview = event["type"] in _PREVIEWS
+        kind = self._kind(event) if preview else ""
+        if not preview:
+            self._events.append(event)
+        told = _events.encode(event)
+        for stream in self._streams:
+            if not preview or kind in stream.previews:
+                stream.put(told)
+
+    def _kind(self, preview: Mapping[str, Any]) -> str:
+        """Get the type of the event that a preview is of."""
+        event = preview.get("event")
+        if is_object(event):
+            return self._previewed.setdefault(str(event.get("id")), str(event.get("type")))
+        return self._previewed.get(str(preview.get("event_id")), _WITH_DELTAS)

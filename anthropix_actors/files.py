@@ -1,0 +1,230 @@
+"""Files: uploaded once, named in many requests; or made by tools, and downloaded.
+
+Source: https://docs.claude.com/en/api/files-create, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
+
+from anthropix_actors._exchange import check, whole
+from anthropix_actors._multipart import Multipart
+from anthropix_actors._named import item_path
+from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._transport import Answer
+    from anthropix_actors.errors import APIError
+    from anthropix_actors.pages import Pages
+    from anthropix_actors.types import CallOptions, DeletedFile, FileMetadata
+
+_FILES = "/v1/files"
+_SHORTEST, _LONGEST = 3_600, 7_776_000
+
+File: TypeAlias = "str | FileMetadata"
+"""A file's id, or its metadata."""
+
+
+class Files:
+    """The files of a client: `client.files`. Any thread may use it.
+
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and `cancel`, a
+    `CancelToken`, with which another thread ends it.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        """It comes with a client."""
+        self._calls = calls
+
+    def upload(
+        self,
+        file: str | os.PathLike[str] | bytes | BinaryIO,
+        *,
+        filename: str | None = None,
+        expires_in_seconds: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> FileMetadata:
+        """Upload a file, and get its metadata; `content.document` and `content.image` take them.
+
+        It is read from the disk while it is sent, and never as a whole in memory.
+
+        Args:
+            file: A path, bytes, or a file that is open for reading bytes, which is sent from where it stands.
+            filename: What the API is to call it; by default the file's own name.
+            expires_in_seconds: When it is to be deleted: after an hour (3,600) to ninety days (7,776,000).
+            **options: See the class.
+
+        Raises:
+            ParameterError: there is no such file, or it cannot be read; nothing was sent.
+            AnthropixError: it was not uploaded. From a pipe, it is not sent a second time.
+
+        Example:
+            >>> uploaded = client.files.upload(b"Some text.", filename="text.txt")
+            >>> uploaded["filename"], uploaded["size_bytes"]
+            ('text.txt', 10)
+        """
+        problems = _expiry_problems(expires_in_seconds)
+        try:
+            fields = {} if expires_in_seconds is None else {"expires_in_seconds": expires_in_seconds}
+            body = Multipart(fields, {"file": file if filename is None else (filename, file)})
+        except ParameterError as exc:
+            problems = [Problem("file", problem.text) for problem in exc.problems] + problems
+        if problems:
+            raise ParameterError(problems)
+        return cast("FileMetadata", self._calls.ask("POST", _FILES, options, body=body))
+
+    def list(self, *, limit: int | None = None, **options: Unpack[CallOptions]) -> Pages[FileMetadata]:
+        """Get the metadata of all files, page by page as you loop.
+
+        Args:
+            limit: How many a page should have.
+            **options: See the class.
+
+        Example:
+            >>> uploaded = client.files.upload(b"Some text.", filename="text.txt")
+            >>> uploaded["id"] in [file["id"] for file in client.files.list()]
+            True
+        """
+        return self._calls.pages(_FILES, options, {"limit": limit}, "cursor")
+
+    def retrieve(self, file: File, **options: Unpack[CallOptions]) -> FileMetadata:
+        """Get a file's metadata.
+
+        Raises:
+            AnthropixError: the call failed; `NotFoundError` if there is no such file.
+        """
+        return cast("FileMetadata", self._calls.ask("GET", item_path(_FILES, "file", file), options))
+
+    def delete(self, file: File, **options: Unpack[CallOptions]) -> DeletedFile:
+        """Delete a file. Requests can name it no more.
+
+        Raises:
+            AnthropixError: the call failed; `NotFoundError` if there is no such file.
+        """
+        return cast("DeletedFile", self._calls.ask("DELETE", item_path(_FILES, "file", file), options))
+
+    @overload
+    def download(self, file: File, to: None = None, **options: Unpack[CallOptions]) -> bytes: ...
+    @overload
+    def download(self, file: File, to: str | os.PathLike[str] | BinaryIO, **options: Unpack[CallOptions]) -> int: ...
+    def download(
+        self, file: File, to: str | os.PathLike[str] | BinaryIO | None = None, **options: Unpack[CallOptions]
+    ) -> bytes | int:
+        """Download a file, as it arrives: to the disk, to an open file, or into memory.
+
+        A file on the disk is there when it is whole, and not before; one that was there is replaced then.
+
+        Args:
+            file: Its id, or its metadata.
+            to: A path, or a file that is open for writing bytes; None for memory.
+            **options: See the class.
+
+        Returns:
+            How many bytes were written; the bytes themselves without `to`.
+
+        Raises:
+            ParameterError: `to` cannot be written; nothing was sent.
+            AnthropixError: it could not be had, or not as a whole; what an open file got until then stays in it.
+
+        Example:
+            >>> uploaded = client.files.upload(b"Some text.", filename="text.txt")
+            >>> client.files.download(uploaded)
+            b'Some text.'
+        """
+        path = item_path(_FILES, "file", file) + "/content"
+        sink = _sink(to)
+        got = self._calls.ask("GET", path, options, accept="application/binary", use=sink.take, again=sink.again)
+        return cast("bytes | int", got)
+
+
+class _Memory:
+    """Keeps what is downloaded."""
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        return whole(answer)
+
+    def again(self, _: APIError) -> bool:
+        """Whether it can be given the same again."""
+        return True
+
+
+class _Opened(_Memory):
+    """Writes what is downloaded to an open file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._count = 0
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        for chunk in answer.chunks():
+            with _writing("the file"):
+                self._file.write(chunk)
+            self._count += len(chunk)
+        return self._count
+
+    def again(self, _: APIError) -> bool:
+        return self._count == 0
+
+
+class _OnDisk(_Memory):
+    """Writes what is downloaded beside its place, and moves it there when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with _writing(str(self._path)), part.open("xb") as file:
+                count = _Opened(file).take(answer)
+            with _writing(str(self._path)):
+                part.replace(self._path)
+        finally:
+            part.unlink(missing_ok=True)
+        return count
+
+
+@contextlib.contextmanager
+def _writing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as exc:
+        raise AnthropixError(f"{what} cannot be written: {exc}") from exc
+
+
+def _sink(to: Any) -> _Memory:
+    """Get what takes a download.
+
+    Raises:
+        ParameterError: it cannot be written there.
+    """
+    if to is None:
+        return _Memory()
+    if callable(getattr(to, "write", None)) and not isinstance(to, io.TextIOBase):
+        return _Opened(to)
+    if not isinstance(to, (str, os.PathLike)):
+        what = f"expected a path, or a file that is open for writing bytes, got {type(to).__name__}"
+        raise ParameterError([Problem("to", what)])
+    path = Path(to)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ParameterError([Problem("to", f"expected the path of a file in a folder that is there, got {path}")])
+    return _OnDisk(path)
+
+
+def _expiry_problems(seconds: Any) -> list[Problem]:
+    whole_number = isinstance(seconds, int) and not isinstance(seconds, bool)
+    if seconds is None or (whole_number and _SHORTEST <= seconds <= _LONGEST):
+        return []
+    return [Problem("expires_in_seconds", f"expected an integer from {_SHORTEST} to {_LONGEST}, got {seconds!r}")]

@@ -1,0 +1,295 @@
+"""What many chats cost, by model and by tag, in tokens and in dollars.
+
+A `Ledger` is a subscriber: it follows chats and batches beside the one that reads the answers. Whatever ends is counted
+once, also what fails or is cancelled in the middle of its answer: that costs money, too.
+
+Prices are the caller's: they change, and depend on contracts. What the table does not have is named, not guessed.
+
+Example:
+    >>> ledger = Ledger({"claude-haiku-4-5": Price(input=1.00, output=5.00)})
+    >>> usage = {"input_tokens": 400_000, "output_tokens": 20_000}
+    >>> ledger.add({"model": "claude-haiku-4-5-20251001", "stop_reason": "end_turn", "usage": usage}, "nightly")
+    >>> ledger.cost()
+    Cost(amount=0.5, unpriced=(), estimate=False)
+    >>> ledger.by_tag()["nightly"].total_tokens
+    420000
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
+from anthropix_actors.messages import BatchResult, ChatCancelled, ChatDone, ChatFailed
+from anthropix_actors.usage import UNKNOWN_MODEL, Usage, is_refusal, per_model, was_sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anthropix_actors.types import Message
+
+PriceKey: TypeAlias = "str | tuple[str, str]"
+"""A model; or a model and the tier its answers were given on, when that is not the standard one.
+
+Tiers are those of `usage.service_tier`, "batch" and "priority", and "fast" where `usage.speed` says so.
+"""
+
+STANDARD = "standard"
+"""The tier of answers that name none."""
+
+_MILLION = 1_000_000
+_PAID = (
+    ("input_tokens", "input", _MILLION),
+    ("output_tokens", "output", _MILLION),
+    ("cache_creation_5m_input_tokens", "cache_write_5m", _MILLION),
+    ("cache_creation_1h_input_tokens", "cache_write_1h", _MILLION),
+    ("cache_read_input_tokens", "cache_read", _MILLION),
+    ("web_search_requests", "web_search", 1),
+)
+"""A count of `Usage`, the field of `Price` it is paid by, and for how many that is. Other counts are parts of these."""
+_DATE = re.compile(r"[-@]\d{8}$")
+
+_Ending: TypeAlias = Literal["done", "failed", "cancelled"]
+_Share: TypeAlias = "tuple[str, str, Usage]"
+"""A model, a tier, and what an answer cost there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs. What is None is not known: tokens of that kind are not priced, and `Cost.unpriced` says so.
+
+    Attributes:
+        input: Dollars for a million tokens that are read, apart from the cache.
+        output: Dollars for a million tokens that are written.
+        cache_write_5m: Dollars for a million tokens that are put in the cache for five minutes.
+        cache_write_1h: Dollars for a million tokens that are put in the cache for an hour.
+        cache_read: Dollars for a million tokens that are read from the cache.
+        web_search: Dollars for one search.
+    """
+
+    input: float
+    output: float
+    cache_write_5m: float | None = None
+    cache_write_1h: float | None = None
+    cache_read: float | None = None
+    web_search: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was spent.
+
+    Attributes:
+        amount: Dollars, for all that has a price.
+        unpriced: The keys that the table lacks, or whose price lacks something; their tokens are in `Ledger.by_model`.
+        estimate: True when some of the tokens were estimated, or may be missing.
+    """
+
+    amount: float
+    unpriced: tuple[PriceKey, ...]
+    estimate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many chats ended, and how.
+
+    Attributes:
+        done: With a whole answer; results of batches are among them.
+        failed: With an error.
+        cancelled: By `cancel()`, or because nobody listened any more.
+    """
+
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Ledger:
+    """Totals over many chats. It is told what they tell their subscribers, from as many threads as there are.
+
+    It can also be what an actor keeps for itself: `ledger.tell(message)` in its `on_receive` takes any message, and
+    passes over those that end nothing. Given to a client, `Client(ledger=...)`, it is told of all that the client does,
+    and is nobody who listens; as the subscriber of a chat, it keeps that going when nobody else listens.
+
+    Example:
+        >>> ledger = Ledger()
+        >>> chat = client.chat(model="claude-opus-5", messages=hello, stream=ledger)
+        >>> answer = chat.result(timeout=60)
+    """
+
+    def __init__(self, prices: Mapping[PriceKey, Price] | None = None) -> None:
+        """Start at zero.
+
+        Args:
+            prices: What the models cost. A model that is not there goes by its name without the date:
+                `claude-haiku-4-5-20251001` by the price of `claude-haiku-4-5`.
+
+        Raises:
+            ParameterError: a key or a price makes no sense.
+
+        Example:
+            >>> half = Price(input=0.50, output=2.50)
+            >>> ledger = Ledger({"claude-haiku-4-5": Price(input=1, output=5), ("claude-haiku-4-5", "batch"): half})
+        """
+        self._prices = dict(prices or {})
+        problems = [problem for key, price in self._prices.items() for problem in _problems(key, price)]
+        if problems:
+            raise ParameterError(problems)
+        self._lock = threading.Lock()
+        self._used: dict[tuple[str | None, str, str], Usage] = {}
+        self._ended: dict[_Ending, int] = {"done": 0, "failed": 0, "cancelled": 0}
+
+    def tell(self, message: Any, /) -> None:
+        """Count what a message ends: a chat, or one request of a batch. Any other message changes nothing.
+
+        A batch that is followed a second time tells its results a second time, and they count a second time.
+        """
+        match message:
+            case ChatDone(chat=work, message=answer):
+                self._book("done", _shares(answer, complete=True), work)
+            case ChatFailed(chat=work, error=error):
+                self._book(*_failure(error), work)
+            case ChatCancelled(chat=work, partial=partial):
+                sent = getattr(work, "attempts", None) != 0
+                self._book("cancelled", _unfinished(partial, billed=sent), work)
+            case BatchResult(batch=work, result={"type": "succeeded", "message": answer}):
+                self._book("done", _shares(answer, complete=True, tier="batch"), work)
+
+    def add(self, answer: Message | Mapping[str, Any] | AnthropixError, tag: str | None = None) -> None:
+        """Count what a blocking chat returned, or what it raised.
+
+        Args:
+            answer: The Message; one that was cut off is known by having no `stop_reason`. Or the error: its `partial`
+                is counted.
+            tag: Where it belongs.
+
+        Example:
+            >>> ledger = Ledger()
+            >>> try:
+            ...     answer = client.chat(model="claude-opus-5", messages=hello)
+            ... except AnthropixError as error:
+            ...     ledger.add(error, "greetings")
+            ... else:
+            ...     ledger.add(answer, "greetings")
+        """
+        if isinstance(answer, AnthropixError):
+            self._book(*_failure(answer), tag=tag)
+        else:
+            self._book("done", _shares(answer), tag=tag)
+
+    @property
+    def chats(self) -> Ended:
+        """How many chats ended, and how."""
+        with self._lock:
+            return Ended(**self._ended)
+
+    def total(self) -> Usage:
+        """Get what all of it cost, in tokens."""
+        return sum(self._entries().values(), Usage())
+
+    def by_model(self) -> dict[str, Usage]:
+        """Get what each model cost, under the name it has in the answers; "unknown" for what has none.
+
+        Where nothing arrived of an answer that may have cost something, that is one with no tokens, and an estimate.
+        """
+        return self._grouped(lambda entry: entry[1])
+
+    def by_tag(self) -> dict[str | None, Usage]:
+        """Get what each tag cost; None for chats without one."""
+        return self._grouped(lambda entry: entry[0])
+
+    def cost(self) -> Cost:
+        """Get what was spent, in dollars, by the prices that the ledger was given.
+
+        Charges that are not by token or search are not in it, nor surcharges for where the model runs.
+        """
+        amounts: list[float] = []
+        unpriced: dict[PriceKey, None] = {}
+        entries = self._entries()
+        for (_, model, tier), usage in entries.items():
+            price = self._price(model, tier)
+            for counted, priced, units in _PAID:
+                count, each = getattr(usage, counted), getattr(price, priced, None)
+                if each is not None:
+                    amounts.append(count * each / units)
+                elif count:
+                    unpriced[model if tier == STANDARD else (model, tier)] = None
+        estimate = any(usage.estimate for usage in entries.values())
+        return Cost(math.fsum(amounts), tuple(sorted(unpriced, key=str)), estimate)
+
+    def _book(self, ending: _Ending, shares: list[_Share], work: Any = None, tag: str | None = None) -> None:
+        tag = getattr(work, "tag", tag)
+        with self._lock:
+            self._ended[ending] += 1
+            for model, tier, usage in shares:
+                entry = (tag, model, tier)
+                self._used[entry] = self._used.get(entry, Usage()) + usage
+
+    def _entries(self) -> dict[tuple[str | None, str, str], Usage]:
+        with self._lock:
+            return dict(self._used)
+
+    def _grouped(self, group: Callable[[tuple[str | None, str, str]], Any]) -> dict[Any, Usage]:
+        groups: dict[Any, Usage] = {}
+        for entry, usage in self._entries().items():
+            groups[group(entry)] = groups.get(group(entry), Usage()) + usage
+        return groups
+
+    def _price(self, model: str, tier: str) -> Price | None:
+        for name in (model, _DATE.sub("", model)):
+            keys: list[PriceKey] = [(name, tier)] if tier != STANDARD else [name, (name, tier)]
+            for key in keys:
+                if key in self._prices:
+                    return self._prices[key]
+        return None
+
+
+def _shares(message: Any, *, complete: bool = False, tier: str = STANDARD) -> list[_Share]:
+    """Get what an answer cost on which model and tier."""
+    if not isinstance(message, Mapping):
+        return []
+    usage = message.get("usage")
+    wire = usage if isinstance(usage, Mapping) else {}
+    tier = str(wire.get("service_tier") or tier)
+    own = "fast" if wire.get("speed") == "fast" else tier
+    # An advisor is as fast as it always is. The answer's own model is the first.
+    return [
+        (model, tier if index else own, used)
+        for index, (model, used) in enumerate(per_model(message, complete=complete).items())
+    ]
+
+
+def _failure(error: AnthropixError) -> tuple[_Ending, list[_Share]]:
+    """Get how an error ended a chat, and what the chat cost."""
+    ending: _Ending = "cancelled" if isinstance(error, CancelledError) else "failed"
+    return ending, [] if is_refusal(error) else _unfinished(error.partial, billed=was_sent(error))
+
+
+def _unfinished(partial: Any, *, billed: bool) -> list[_Share]:
+    """Get what a chat cost that did not come to its end."""
+    if partial is None and billed:  # the API may have read the request, and nobody says how much that was
+        return [(UNKNOWN_MODEL, STANDARD, Usage(estimate=True))]
+    return _shares(partial)
+
+
+def _problems(key: Any, price: Any) -> Iterator[Problem]:
+    """Find what is wrong with a line of a price table."""
+    place = f"prices[{key!r}]"
+    parts = key if isinstance(key, tuple) and len(key) == 2 else (key,)  # noqa: PLR2004 - a model and a tier
+    if not all(isinstance(part, str) and part for part in parts):
+        yield Problem(place, "expected a model, or a model and a tier, as the key")
+    if not isinstance(price, Price):
+        yield Problem(place, f"expected a Price, got {type(price).__name__}")
+        return
+    for field in fields(price):
+        value = getattr(price, field.name)
+        if value is None and field.default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            yield Problem(f"{place}.{field.name}", f"expected dollars, 0 or more, got {value!r}")

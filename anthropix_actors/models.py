@@ -1,0 +1,66 @@
+"""Models: which there are, and what they can do.
+
+Source: https://docs.claude.com/en/api/models-list, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from anthropix_actors._named import item_path
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from anthropix_actors._caller import Calls
+    from anthropix_actors.pages import Pages
+    from anthropix_actors.types import CallOptions, Model
+
+_MODELS = "/v1/models"
+
+
+class Models:
+    """The models of a client: `client.models`. Any thread may use it.
+
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and `cancel`, a
+    `CancelToken`.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        """It comes with a client."""
+        self._calls = calls
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        after_id: str | None = None,
+        before_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Pages[Model]:
+        """Get all models, the newest first, page by page as you loop.
+
+        Args:
+            limit: How many a page should have; 20 by default, at most 1000.
+            after_id: Begin after this one.
+            before_id: Go towards the newer ones, from this one.
+            **options: See the class.
+
+        Example:
+            >>> next(iter(client.models.list()))["display_name"]
+            'Claude Fable 5.2'
+        """
+        params = {"limit": limit, "after_id": after_id, "before_id": before_id}
+        return self._calls.pages(_MODELS, options, params, "id")
+
+    def retrieve(self, model: str | Model, **options: Unpack[CallOptions]) -> Model:
+        """Get one model: its limits, its capabilities, when it retires.
+
+        Raises:
+            AnthropixError: the call failed; `NotFoundError` if there is no such model.
+
+        Example:
+            >>> client.models.retrieve("claude-sonnet-5")["lifecycle"]
+            'active'
+        """
+        return cast("Model", self._calls.ask("GET", item_path(_MODELS, "model", model), options))

@@ -1,0 +1,111 @@
+"""Lists that come in pages, as one lazy list.
+
+The API has five kinds of page, which differ in what leads to the next one:
+
+| kind | a page has | the next request adds |
+|---|---|---|
+| `id` | `data`, `has_more`, `first_id`, `last_id` | `after_id=last_id`, or backwards `before_id=first_id` |
+| `cursor` | `data`, `next_page` | `page=next_page` |
+| `bidi` | `data`, `next_page`, `prev_page` | `page=next_page` |
+| `report` | `data`, `has_more`, `next_page` | `page=next_page` |
+| `token` | `data`, `has_more`, `next_page` | `page_token=next_page` |
+
+An empty page is the last one of kind `id`; of the others, it may have a next one.
+
+Source: https://docs.claude.com/en/api/overview and the official SDK 2.12.0, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from anthropix_actors.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+
+PageKind: TypeAlias = Literal["id", "cursor", "bidi", "report", "token"]
+"""What leads to the next page."""
+
+KINDS: tuple[PageKind, ...] = ("id", "cursor", "bidi", "report", "token")
+
+
+class Pages(Generic[T]):
+    """A list of the API, read page by page as it is looped over. Each loop starts anew.
+
+    Example:
+        >>> models = client.models.list()
+        >>> [model["id"] for model in models][:2]
+        ['claude-fable-5-2', 'claude-haiku-5-5']
+        >>> [len(page["data"]) for page in models.pages()]
+        [10]
+    """
+
+    def __init__(
+        self, fetch: Callable[[Mapping[str, Any]], Any], params: Mapping[str, Any], kind: PageKind | None = None
+    ) -> None:
+        """Lists come from a client's methods; there is no need to make one."""
+        self._fetch = fetch
+        self._params = dict(params)
+        self._kind = kind
+
+    def __iter__(self) -> Iterator[T]:
+        """Loop over the items of all pages; a page is fetched when its first item is asked for.
+
+        Raises:
+            AnthropixError: a page could not be had.
+        """
+        for page in self.pages():
+            yield from page["data"]
+
+    def pages(self) -> Iterator[dict[str, Any]]:
+        """Loop over the pages, as they are on the wire.
+
+        Raises:
+            AnthropixError: a page could not be had, or is none.
+        """
+        params: dict[str, Any] | None = self._params
+        while params is not None:
+            page = self._fetch(params)
+            if not isinstance(page, dict) or not isinstance(page.get("data"), list):
+                raise ProtocolError(f"expected a page with data, got {page!r:.200}", body=page)
+            yield page
+            params, before = next_params(self._kind or kind_of(page), page, params), params
+            if params == before:
+                raise ProtocolError("the list does not end: its next page is the same again", body=page)
+
+
+def kind_of(page: Mapping[str, Any]) -> PageKind:
+    """Tell a page's kind by its keys. One of `token` is taken for `report`: only their requests differ.
+
+    Example:
+        >>> kind_of({"data": [], "next_page": None})
+        'cursor'
+    """
+    if "last_id" in page:
+        return "id"
+    if "prev_page" in page:
+        return "bidi"
+    return "report" if "has_more" in page else "cursor"
+
+
+def next_params(kind: PageKind, page: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Get the query of the next page, or None after the last one.
+
+    Example:
+        >>> next_params("id", {"data": [1], "has_more": True, "first_id": "a", "last_id": "b"}, {"limit": 1})
+        {'limit': 1, 'after_id': 'b'}
+    """
+    if page.get("has_more") is False:
+        return None
+    if kind == "id":
+        if not page["data"]:
+            return None
+        backwards = params.get("before_id") is not None and params.get("after_id") is None
+        name, key = ("before_id", "first_id") if backwards else ("after_id", "last_id")
+    else:
+        name, key = ("page_token" if kind == "token" else "page"), "next_page"
+    value = page.get(key)
+    return {**params, name: value} if value else None

@@ -1,0 +1,168 @@
+"""Sessions of managed agents: what happens in them, as it happens.
+
+What else there is to do with sessions goes through `Client.request` and `Client.paginate`.
+
+Source: https://docs.claude.com/en/api/beta/sessions, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from anthropix_actors._actor import start_actor
+from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS, checked_options
+from anthropix_actors._delivery import delivery_to, subscriber_problems
+from anthropix_actors._named import item_path
+from anthropix_actors._retry import RetryPolicy, patience
+from anthropix_actors._scope import CancelScope
+from anthropix_actors._session import Follower, SessionActor, SessionRecord
+from anthropix_actors.endpoints import find
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.items import ItemStream, stream_items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Unpack
+
+    from anthropix_actors._call import Call
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._request import Request
+    from anthropix_actors._session import SessionRef
+    from anthropix_actors.messages import Subscriber
+    from anthropix_actors.types import CallOptions, WorkOptions
+
+_SESSIONS = "/v1/sessions"
+
+
+class Sessions:
+    """The sessions of a client: `client.sessions`. Any thread may use it.
+
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and for a call that
+    waits `cancel`, a `CancelToken`.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        """It comes with a client."""
+        self._calls = calls
+
+    @overload
+    def events(
+        self,
+        session: str | Mapping[str, Any],
+        *,
+        stream: Literal[True] = True,
+        thread: str | Mapping[str, Any] | None = None,
+        after: str | Mapping[str, Any] | None = None,
+        event_deltas: Iterable[str] = (),
+        **options: Unpack[CallOptions],
+    ) -> ItemStream[dict[str, Any]]: ...
+    @overload
+    def events(
+        self,
+        session: str | Mapping[str, Any],
+        *,
+        stream: Subscriber,
+        thread: str | Mapping[str, Any] | None = None,
+        after: str | Mapping[str, Any] | None = None,
+        event_deltas: Iterable[str] = (),
+        tag: str | None = None,
+        **options: Unpack[WorkOptions],
+    ) -> SessionRef: ...
+    def events(  # noqa: PLR0913 - parameters of the API, by name
+        self,
+        session: str | Mapping[str, Any],
+        *,
+        stream: Literal[True] | Subscriber = True,
+        thread: str | Mapping[str, Any] | None = None,
+        after: str | Mapping[str, Any] | None = None,
+        event_deltas: Iterable[str] = (),
+        tag: str | None = None,
+        **options: Any,
+    ) -> ItemStream[dict[str, Any]] | SessionRef:
+        """Follow a session: get its events as they happen, each once, however often the connection is lost.
+
+        A lost connection is made again, and what happened meanwhile is listed; as long as another attempt may help, it
+        is made. It ends when the session is terminated or deleted (a thread: when the thread is terminated).
+
+        Args:
+            session: Its id, or its object.
+            stream: True gets an `ItemStream`, to loop over. A subscriber is told a `SessionEvent` for each event, a
+                `SessionRetrying` when the connection was lost, and one of `SessionDone`, `SessionFailed` and
+                `SessionCancelled` in the end; a `SessionRef` is returned at once.
+            thread: Follow this thread of the session alone.
+            after: Begin after this event (its id, or the event itself); "" for the session's first event; by default
+                with what happens from now on.
+            event_deltas: Types of events to preview while they are made, such as "agent.message": `event_start` and
+                `event_delta` come before the event itself. Those that a lost connection loses are not made good.
+            tag: With a subscriber: a word of your own.
+            **options: See the class. Unless `timeout` says otherwise, a session may be silent for ever.
+
+        Raises:
+            ParameterError: something is wrong; it names every place, and nothing was sent.
+            AnthropixError: with `stream=True`, the session cannot be followed; `NotFoundError` if there is none.
+
+        Example:
+            >>> with client.sessions.events("sesn_1") as events:
+            ...     events.cancel("seen enough")
+            True
+
+        Source: https://docs.claude.com/en/api/beta/sessions/events/stream, read 2026-11-23.
+        """
+        problems = (
+            [] if stream is True else subscriber_problems(stream, "stream", "True or something with a tell method")
+        )
+        event_id = after.get("id") if isinstance(after, Mapping) else after
+        if event_id is not None and not isinstance(event_id, str):
+            problems.append(Problem("after", f"expected an event, or its id, got {type(after).__name__}"))
+        if isinstance(event_deltas, str):
+            problems.append(Problem("event_deltas", "expected types of events, got one string: put it into a list"))
+        if problems:
+            raise ParameterError(problems)
+        given = checked_options(options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS))
+        cancel = given.pop("cancel", None)
+        follower, request = self._follower(session, thread, event_id, [*event_deltas], given)
+        if stream is True:
+            return self._loop(follower, request, cancel)
+        scope = CancelScope()
+        delivery = delivery_to(stream, scope, window=self._calls.window, coalesce=False)
+        record = SessionRecord(self._calls, scope, follower, request.timeout, tag)
+        return cast("SessionRef", self._calls.start(lambda: start_actor(SessionActor, record, [delivery])))
+
+    def _follower(
+        self, session: Any, thread: Any, after: str | None, event_deltas: list[str], options: dict[str, Any]
+    ) -> tuple[Follower, Request]:
+        path = item_path(_SESSIONS, "session", session)
+        if thread is not None:
+            path = item_path(path + "/threads", "thread", thread)
+        places = (path + "/events/stream", path + "/events") if thread is None else (path + "/stream", path + "/events")
+        found = find("GET", places[0])
+        betas = found.betas if found else ()
+        if options.get("timeout") is None:
+            options["timeout"] = dataclasses.replace(self._calls.timeout, idle=None)
+
+        def request(path: str, **more: Any) -> Request:
+            return self._calls.request("GET", path, default_betas=betas, **options, **more)
+
+        stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
+        stream = dataclasses.replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
+        follower = Follower(
+            self._calls,
+            stream,
+            lambda query: request(places[1], params=query),
+            retry=patience(self._calls.retry),
+            after=after,
+            thread=thread is not None,
+        )
+        return follower, stream
+
+    def _loop(self, follower: Follower, request: Request, cancel: Any) -> ItemStream[dict[str, Any]]:
+        def events(call: Call) -> Iterator[dict[str, Any]]:
+            first = True
+            for event in follower.events(call.exchange, lambda *_: None):
+                if event is not None or first:
+                    yield cast("dict[str, Any]", event)
+                first = False
+
+        return stream_items(self._calls, request.timeout, events, cancel=cancel)

@@ -1,0 +1,260 @@
+"""What answers cost, in tokens, as numbers that add up. Pure.
+
+An answer's own `usage` is not enough for that:
+
+- tokens of a compaction are in its `iterations` and nowhere else, and are billed on the answer's model;
+- an advisor's tokens are there, too, and are billed on the advisor's model: see `per_model`;
+- the other iterations are parts of the totals. When one model steps in for another, the totals are the one's that
+  answered: the attempt that was declined is in the iterations, and is not counted;
+- an answer that was cut off says what went in, but hardly what came out: that is estimated from what arrived.
+
+Example:
+    >>> whole = {"model": "claude-opus-5", "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}
+    >>> sum([Usage.of(whole), Usage.of(whole)], Usage()).total_tokens
+    30
+
+Source: https://docs.claude.com/en/api/messages, https://docs.claude.com/en/docs/build-with-claude/compaction and
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/advisor-tool, read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.errors import APIStatusError
+
+if TYPE_CHECKING:
+    from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.types import Message
+
+BYTES_PER_TOKEN = 4
+"""What an estimate takes for a token: four bytes of UTF-8, which is four letters of English."""
+
+TOKENS_PER_CALL = 40
+"""What an estimate adds for a tool call, beside its input: what recorded answers say that its name and frame cost."""
+
+_RAW_INPUT = "input_json"  # of an unfinished call, a partial Message has only the text
+
+UNKNOWN_MODEL = "unknown"
+"""The model of an answer that does not name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts of tokens and of requests to server tools; they add up with `+` and `sum(usages, Usage())`.
+
+    Attributes:
+        input_tokens: What was read, apart from the cache.
+        output_tokens: What was written, thinking and tool calls included.
+        cache_creation_5m_input_tokens: What was put in the cache for five minutes. So count those, too, of which the
+            API does not say for how long.
+        cache_creation_1h_input_tokens: What was put in the cache for an hour.
+        cache_read_input_tokens: What was read from the cache.
+        thinking_tokens: How many of `output_tokens` were thinking.
+        compaction_tokens: How many of all these went into compactions: read, cached or written.
+        web_search_requests: How often the server searched the web.
+        web_fetch_requests: How often the server fetched a page.
+        estimate: True when any part was estimated, or may be missing.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_5m_input_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    thinking_tokens: int = 0
+    compaction_tokens: int = 0
+    web_search_requests: int = 0
+    web_fetch_requests: int = 0
+    estimate: bool = False
+
+    @classmethod
+    def of(cls, message: Message | Mapping[str, Any] | None, *, complete: bool = False) -> Usage:
+        """Get what an answer cost, whichever models worked on it.
+
+        Args:
+            message: A whole Message, or one that was cut off; None where nothing arrived.
+            complete: True when it is known to be whole. Else its `stop_reason` tells: a cut one has none.
+
+        Example:
+            >>> cut = {"content": [{"type": "text", "text": "Once upon a time"}], "usage": {"input_tokens": 10}}
+            >>> cut["stop_reason"] = None
+            >>> Usage.of(cut).output_tokens, Usage.of(cut).estimate
+            (4, True)
+        """
+        return sum(per_model(message, complete=complete).values(), cls())
+
+    @property
+    def cache_creation_input_tokens(self) -> int:
+        """What was put in the cache."""
+        return self.cache_creation_5m_input_tokens + self.cache_creation_1h_input_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens that were read, cached or written."""
+        return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Get the sum of both."""
+        if not isinstance(other, Usage):
+            return NotImplemented
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return Usage(**counts, estimate=self.estimate or other.estimate)
+
+    def __radd__(self, other: int) -> Usage:
+        """Get the sum of zero and this: so `sum()` begins."""
+        return self if other == 0 else NotImplemented
+
+
+_COUNTS = [field.name for field in fields(Usage) if field.name != "estimate"]
+
+
+def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = False) -> dict[str, Usage]:
+    """Get what an answer cost, by the model that is billed for it. There is more than one only with an advisor.
+
+    Args:
+        message: As for `Usage.of`.
+        complete: As for `Usage.of`.
+
+    Example:
+        >>> advice = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 7, "output_tokens": 2}
+        >>> usage = {"input_tokens": 10, "output_tokens": 5, "iterations": [advice]}
+        >>> answer = {"model": "claude-haiku-4-5", "stop_reason": "end_turn", "usage": usage}
+        >>> {model: usage.total_tokens for model, usage in per_model(answer).items()}
+        {'claude-haiku-4-5': 15, 'claude-opus-5': 9}
+    """
+    if message is None:
+        return {}
+    wire = _mapping(message.get("usage"))
+    own = _reported(wire)
+    if not complete and message.get("stop_reason") is None:
+        own = _estimated(own, _items(message.get("content")))
+    models = {_model(message): own}
+    for iteration in _items(wire.get("iterations")):
+        used = _reported(iteration)
+        if iteration.get("type") == "compaction":
+            models[_model(message)] += replace(used, compaction_tokens=used.total_tokens)
+        elif iteration.get("type") == "advisor_message":
+            models[_model(iteration)] = models.get(_model(iteration), Usage()) + used
+    return models
+
+
+def spent(partial: Message | Mapping[str, Any] | None, *, sent: bool) -> Usage:
+    """Get what an answer cost that did not come to its end.
+
+    Args:
+        partial: As far as it came; None where nothing arrived.
+        sent: Whether the API may have read the request. Then it may cost something, and nobody says how much.
+
+    Example:
+        >>> spent(None, sent=True).estimate
+        True
+    """
+    return Usage(estimate=sent) if partial is None else Usage.of(partial)
+
+
+def spent_on_failure(error: AnthropixError) -> Usage:
+    """Get what a failed chat cost.
+
+    Example:
+        >>> spent_on_failure(APIStatusError("Overloaded", status=529)) == Usage()
+        True
+    """
+    return Usage() if is_refusal(error) else spent(error.partial, sent=was_sent(error))
+
+
+def is_refusal(error: AnthropixError) -> bool:
+    """Whether the API said no before any content: that costs nothing.
+
+    Example:
+        >>> is_refusal(APIStatusError("Overloaded", status=529))
+        True
+    """
+    return isinstance(error, APIStatusError) and not (error.partial and error.partial.get("content"))
+
+
+def was_sent(error: AnthropixError) -> bool:
+    """Whether the API may have read a request that failed.
+
+    Example:
+        >>> was_sent(APIStatusError("Overloaded", status=529))  # no attempt was counted
+        False
+    """
+    return error.attempts > 0 and not getattr(error, "unsent", False)
+
+
+def _reported(wire: Mapping[str, Any]) -> Usage:
+    """Read the counts of an answer or of an iteration."""
+    cached = _mapping(wire.get("cache_creation"))
+    short, long = _count(cached, "ephemeral_5m_input_tokens"), _count(cached, "ephemeral_1h_input_tokens")
+    # At the end of a stream the total is renewed and the breakdown is not: the rest is of the kind that is known.
+    rest = max(0, _count(wire, "cache_creation_input_tokens") - short - long)
+    only_long = long > 0 and not short
+    server = _mapping(wire.get("server_tool_use"))
+    return Usage(
+        input_tokens=_count(wire, "input_tokens"),
+        output_tokens=_count(wire, "output_tokens"),
+        cache_creation_5m_input_tokens=short + (0 if only_long else rest),
+        cache_creation_1h_input_tokens=long + (rest if only_long else 0),
+        cache_read_input_tokens=_count(wire, "cache_read_input_tokens"),
+        thinking_tokens=_count(_mapping(wire.get("output_tokens_details")), "thinking_tokens"),
+        web_search_requests=_count(server, "web_search_requests"),
+        web_fetch_requests=_count(server, "web_fetch_requests"),
+    )
+
+
+def _estimated(reported: Usage, content: list[Mapping[str, Any]]) -> Usage:
+    """Put what arrived in place of what the API had not counted yet."""
+    thought = sum(_bytes(block.get("thinking")) + _bytes(block.get("data")) for block in content)
+    written = thought + sum(map(_written, content))
+    return replace(
+        reported,
+        output_tokens=max(reported.output_tokens, _tokens(written)),
+        thinking_tokens=max(reported.thinking_tokens, _tokens(thought)),
+        estimate=True,
+    )
+
+
+def _written(block: Mapping[str, Any]) -> int:
+    """Get the bytes that the model wrote in a block, thinking apart. What server tools found is not the model's."""
+    kind = block.get("type")
+    if kind in ("text", "compaction"):
+        return _bytes(block.get("text")) + _bytes(block.get("content"))
+    if not isinstance(kind, str) or not kind.endswith("tool_use"):
+        return 0
+    arguments = block.get(_RAW_INPUT) or block.get("input")
+    if arguments and not isinstance(arguments, str):
+        try:
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):  # no JSON, or nested too deeply: a ledger must not fail of it
+            arguments = ""
+    return TOKENS_PER_CALL * BYTES_PER_TOKEN + _bytes(arguments)
+
+
+def _tokens(size: int) -> int:
+    return -(-size // BYTES_PER_TOKEN)
+
+
+def _bytes(text: Any) -> int:
+    return len(text.encode(errors="replace")) if isinstance(text, str) else 0
+
+
+def _model(wire: Mapping[str, Any]) -> str:
+    model = wire.get("model")
+    return model if isinstance(model, str) and model else UNKNOWN_MODEL
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
+
+
+def _count(wire: Mapping[str, Any], name: str) -> int:
+    value = wire.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

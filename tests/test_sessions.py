@@ -1,0 +1,312 @@
+"""Sessions: their events, each once, however often the connection is lost."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from anthropix_actors import (
+    APIConnectionError,
+    APITimeoutError,
+    CancelledError,
+    CancelToken,
+    Client,
+    NotFoundError,
+    ParameterError,
+    ProtocolError,
+    SessionCancelled,
+    SessionDone,
+    SessionEvent,
+    SessionFailed,
+    SessionRetrying,
+    Timeout,
+)
+from anthropix_actors._session import REMEMBERED
+from anthropix_actors.emulator import Emulator, Raw, Status
+
+from actors import Inbox, Reader
+from servers import Peer, Server, chunks, head, json_answer, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ENDS = (SessionDone, SessionFailed, SessionCancelled)
+TERMINATED = {"type": "session.status_terminated"}
+EVENTS = "/v1/sessions/sesn_1/events"
+BETA = "managed-agents-2026-04-01"
+
+
+def message(number: int) -> dict[str, Any]:
+    return {"type": "agent.message", "content": [{"type": "text", "text": str(number)}]}
+
+
+def numbers(events: list[Any]) -> list[int]:
+    return [int(event["content"][0]["text"]) for event in events if event["type"] == "agent.message"]
+
+
+def told(inbox: Inbox) -> list[Any]:
+    """Get all messages up to the terminal one."""
+    while not isinstance(inbox.next(), ENDS):
+        pass
+    assert inbox.queue.empty()
+    return inbox.messages
+
+
+def data_of(messages: list[Any]) -> list[Any]:
+    return [each.data for each in messages if isinstance(each, SessionEvent)]
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Emulator, connect: Callable[..., Client]) -> Client:
+    return connect(emulator.url, max_retries=2)
+
+
+def test_a_subscriber_is_told_what_happens_from_now_on_until_the_end(client: Client, emulator: Emulator) -> None:
+    session, inbox = emulator.session("sesn_1"), Inbox()
+    session.add(message(0))
+    work = client.sessions.events("sesn_1", stream=inbox, tag="mine")
+    session.wait_for_streams()
+    session.add(message(1), message(2))
+    last = session.add(TERMINATED)[0]
+    messages = told(inbox)
+    assert numbers(data_of(messages)) == [1, 2]
+    assert messages[-1] == SessionDone(work, last)
+    assert work.result(1) == last
+    assert (work.last_event_id, work.tag) == (last["id"], "mine")
+    assert all(request.headers["anthropic-beta"] == BETA for request in emulator.requests)
+
+
+def test_a_loop_gets_the_events_and_ends_with_the_session(client: Client, emulator: Emulator) -> None:
+    session = emulator.session("sesn_1")
+    with client.sessions.events({"id": "sesn_1"}, beta="mine") as events:
+        session.add(message(1), {"type": "session.thread_status_terminated"}, message(2), {"type": "session.deleted"})
+        assert numbers(list(events)) == [1, 2]
+    assert emulator.requests[-1].headers["anthropic-beta"] == f"mine,{BETA}"
+
+
+@pytest.mark.parametrize("after", ["", "first", "object"])
+def test_one_can_begin_at_the_beginning_or_after_an_event(client: Client, emulator: Emulator, after: str) -> None:
+    session = emulator.session("sesn_1")
+    first = session.add(message(1))[0]
+    session.add(message(2), message(3))
+    given: Any = {"": "", "first": first["id"], "object": first}[after]
+    with client.sessions.events("sesn_1", after=given) as events:
+        session.wait_for_streams()
+        session.add(message(4), TERMINATED)
+        assert numbers(list(events)) == ([1, 2, 3, 4] if after == "" else [2, 3, 4])
+
+
+def test_to_go_on_after_an_event_that_there_is_not_is_an_error(client: Client, emulator: Emulator) -> None:
+    emulator.session("sesn_1").add(message(1))
+    with pytest.raises(ParameterError, match="sevt_none"):
+        client.sessions.events("sesn_1", after="sevt_none")
+    client.sessions.events("sesn_1", after="sevt_none", stream=(inbox := Inbox()))
+    assert isinstance(told(inbox)[-1].error, ParameterError)
+
+
+@pytest.mark.parametrize("thread", [None, "sthr_1"])
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_happens_between_two_connections_is_not_lost_and_not_repeated(
+    client: Client, emulator: Emulator, thread: str | None, *, reset: bool
+) -> None:
+    session = emulator.session("sesn_1", *filter(None, [thread]))
+    session.add(message(-1))
+    inbox = Inbox()
+    client.sessions.events("sesn_1", thread=thread, stream=inbox)
+    for number in range(0, 30, 3):
+        session.wait_for_streams()
+        session.add(message(number))
+        if number % 2:
+            until(partial(has_come, inbox, number))
+        session.cut(reset=reset)
+        session.add(message(number + 1), message(number + 2))
+    session.wait_for_streams()
+    session.add(TERMINATED if thread is None else {"type": "session.thread_status_terminated"})
+    messages = told(inbox)
+    assert numbers(data_of(messages)) == list(range(30))
+    retries = [each for each in messages if isinstance(each, SessionRetrying)]
+    assert len(retries) == 10
+    assert {each.attempt for each in retries} <= {1, 2}
+    assert all(isinstance(each.error, APIConnectionError) for each in retries)
+
+
+def has_come(inbox: Inbox, number: int) -> bool:
+    while not inbox.queue.empty():
+        inbox.next()
+    return number in numbers(data_of(inbox.messages))
+
+
+def test_a_loop_goes_on_after_a_cut_without_a_word(client: Client, emulator: Emulator) -> None:
+    session = emulator.session("sesn_1")
+    with client.sessions.events("sesn_1") as events:
+        session.add(message(1))
+        assert numbers([next(events)]) == [1]
+        session.cut()
+        session.add(message(2), TERMINATED)
+        assert numbers(list(events)) == [2]
+
+
+def test_previews_come_when_they_are_asked_for_and_are_no_place_to_go_on(client: Client, emulator: Emulator) -> None:
+    session, inbox = emulator.session("sesn_1"), Inbox()
+    work = client.sessions.events("sesn_1", stream=inbox, event_deltas=["agent.message"])
+    session.wait_for_streams()
+    before = work.last_event_id
+    preview = {"type": "event_start", "event": {"id": "sevt_9", "type": "agent.message"}}
+    session.add(preview)
+    assert inbox.until(SessionEvent).data == preview
+    assert work.last_event_id == before
+    session.add({**message(1), "id": "sevt_9"}, TERMINATED)
+    assert numbers(data_of(told(inbox))) == [1]
+    assert any("event_deltas[]" in request.query for request in emulator.requests)
+
+
+def test_a_refused_stream_is_asked_for_again(client: Client, emulator: Emulator) -> None:
+    emulator.queue(Status(529, headers={"retry-after-ms": "1"}), path=EVENTS + "/stream")
+    session, inbox = emulator.session("sesn_1"), Inbox()
+    client.sessions.events("sesn_1", stream=inbox)
+    assert inbox.until(SessionRetrying).attempt == 1
+    session.wait_for_streams()
+    session.add(TERMINATED)
+    assert isinstance(told(inbox)[-1], SessionDone)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(Status(404), NotFoundError), (Raw(b"<html>", content_type="text/html"), ProtocolError)],
+)
+def test_what_no_attempt_can_mend_is_the_end(client: Client, emulator: Emulator, answer: Any, kind: Any) -> None:
+    emulator.queue(answer, answer, path=EVENTS + "/stream")
+    with pytest.raises(kind):
+        client.sessions.events("sesn_1", stream=True)
+    work = client.sessions.events("sesn_1", stream=(inbox := Inbox()))
+    assert isinstance(told(inbox)[-1].error, kind)
+    with pytest.raises(kind):
+        work.result(1)
+
+
+def test_without_retries_a_cut_is_the_end(emulator: Emulator, connect: Callable[..., Client]) -> None:
+    session = emulator.session("sesn_1")
+    with connect(emulator.url).sessions.events("sesn_1") as events:
+        session.cut()
+        with pytest.raises(APIConnectionError):
+            next(events)
+
+
+def test_an_error_event_is_an_error(connect: Callable[..., Client]) -> None:
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": "no more"}}
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"/stream" in peer.head.split(b"\r\n")[0]:
+                peer.send(head(), chunks([{**message(1), "id": "sevt_1"}, {"type": "no_id"}, error]))
+            else:
+                peer.send(json_answer("200 OK", {"data": [], "next_page": None}))
+
+    with Server(script) as server:
+        connect(server).sessions.events("sesn_1", stream=(inbox := Inbox()))
+        *before, failed = told(inbox)
+        assert [event["type"] for event in data_of(before)] == ["agent.message", "no_id"]
+        assert failed.error.in_stream
+
+
+def test_only_so_many_ids_are_remembered(connect: Callable[..., Client]) -> None:
+    many = [{**message(number), "id": f"sevt_{number}"} for number in range(REMEMBERED + 5)]
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"/stream" in peer.head.split(b"\r\n")[0]:
+                peer.send(head(), chunks([{**TERMINATED, "id": "sevt_end"}]))
+            else:
+                peer.send(json_answer("200 OK", {"data": many, "next_page": None}))
+
+    with Server(script) as server:
+        work = connect(server).sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        assert numbers(data_of(told(inbox))) == list(range(REMEMBERED + 5))
+        assert len(work._record.follower._recent) == REMEMBERED
+
+
+def test_everything_wrong_is_refused_before_anything_is_sent(client: Client, emulator: Emulator) -> None:
+    events: Any = client.sessions.events
+    with pytest.raises(ParameterError) as raised:
+        events("sesn_1", stream=False, after=5, event_deltas="agent.message")
+    assert [problem.place for problem in raised.value.problems] == ["stream", "after", "event_deltas"]
+    with pytest.raises(ParameterError, match="session"):
+        events("..")
+    with pytest.raises(ParameterError, match="thread"):
+        events("sesn_1", thread="")
+    with pytest.raises(ParameterError, match="cancel"):
+        events("sesn_1", stream=Inbox(), cancel=CancelToken())
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop", "stop_all", "close", "subscriber"])
+def test_the_following_ends_in_every_way_that_a_chat_does(
+    emulator: Emulator, connect: Callable[..., Client], how: str
+) -> None:
+    client, inbox, session = connect(emulator.url), Inbox(), emulator.session("sesn_1")
+    reader = Reader.start(inbox)
+    work = client.sessions.events("sesn_1", stream=reader)
+    session.wait_for_streams()
+    if how == "subscriber":
+        reader.stop()
+        until(work._record.over.is_set)
+        assert isinstance(work._record.terminal, SessionCancelled)
+    else:
+        ways: dict[str, Callable[[], object]] = {"cancel": work.cancel, "stop": work.stop, "close": client.close}
+        ways.get(how, partial(stop_all_but, reader))()
+        assert isinstance(told(inbox)[-1], SessionCancelled)
+        with pytest.raises(CancelledError):
+            work.result(1)
+        reader.stop()
+    session.wait_for_streams(0)
+
+
+def stop_all_but(reader: Any) -> None:
+    for ref in pykka.ActorRegistry.get_all():
+        if ref != reader:
+            ref.stop()
+
+
+def test_a_cancel_reaches_the_listing_of_what_was_missed(connect: Callable[..., Client]) -> None:
+    listing = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if b"/stream" in peer.head.split(b"\r\n")[0]:
+            peer.send(head())
+        else:
+            listing.release()
+        peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        client = connect(server)
+        work = client.sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        assert listing.acquire(timeout=10)
+        work.cancel("lunch")
+        assert told(inbox)[-1] == SessionCancelled(work, "lunch")
+        for _ in range(2):
+            assert server.hung_up.acquire(timeout=10)
+
+
+def test_a_session_may_be_silent_unless_the_caller_says_otherwise(
+    emulator: Emulator, connect: Callable[..., Client]
+) -> None:
+    client = connect(emulator.url, timeout=Timeout(idle=0.05, read=5))
+    session = emulator.session("sesn_1")
+    work = client.sessions.events("sesn_1", stream=(inbox := Inbox()))
+    assert work._record._timeout.idle is None
+    work.cancel()
+    assert isinstance(told(inbox)[-1], SessionCancelled)
+    session.wait_for_streams(0)
+    client.sessions.events("sesn_1", stream=(inbox := Inbox()), timeout=Timeout(total=0.1))
+    assert isinstance(told(inbox)[-1].error, APITimeoutError)
