@@ -127,7 +127,7 @@ def _items(call: Call, request: Request, answer: Answer) -> Iterator[Any]:
     if kind == "text/event-stream":
         return call.exchange.events(answer, max_event_bytes=request.max_event_bytes)
     if kind in {"application/x-jsonl", "application/jsonl", "application/x-ndjson"}:
-        return (item for _, item in json_lines(call.exchange.chunks(answer)))
+        return (item for run in json_lines(call.exchange.chunks(answer)) for _, item in run)
     return call.exchange.chunks(answer)
 
 

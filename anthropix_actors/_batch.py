@@ -119,20 +119,20 @@ class _BatchActor(TaskActor[BatchRecord]):
 
     def _tell_results(self, batch: MessageBatch, seen: Container[str], *, patient: bool) -> Iterator[str]:
         """Tell the results that were not seen before; get the `custom_id` of each that was told."""
-        record, exchange = self._record, self._record.exchange
+        record, exchange, ref = self._record, self._record.exchange, self._record.ref
         request = results_request(record.calls, batch, record.options)
         answer = exchange.open(_patiently(request) if patient else request, retrying=self._retrying)
-        results = cast("dict[str, int]", record.results)
         try:
-            for line in result_lines(exchange, answer):
-                custom_id, result = line["custom_id"], line["result"]
-                if custom_id not in seen and custom_id not in record.seen:
-                    message = BatchResult(record.ref, custom_id, result)
-                    record.tell(message)
-                    record.book(message)
-                    kind = result["type"]
-                    results[kind] = results.get(kind, 0) + 1
-                    yield custom_id
+            for lines in result_lines(exchange, answer):
+                messages = [
+                    BatchResult(ref, line["custom_id"], line["result"])
+                    for line in lines
+                    if line["custom_id"] not in seen and line["custom_id"] not in record.seen
+                ]
+                record.tell_all(messages)
+                for message in messages:
+                    record.note(message)
+                    yield message.custom_id
         finally:
             exchange.close(answer)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
     from anthropix_actors._request import Request
     from anthropix_actors.errors import AnthropixError, CancelledError
-    from anthropix_actors.messages import BatchTerminal
+    from anthropix_actors.messages import BatchResult, BatchTerminal
     from anthropix_actors.types import MessageBatch, RequestCounts
 
 
@@ -82,6 +82,13 @@ class BatchRecord(Record):
 
     def request(self, method: str, path: str, **more: Any) -> Request:
         return self.calls.request(method, path, **self.options, **more)
+
+    def note(self, result: BatchResult) -> None:
+        """Count a result that was told."""
+        results = cast("dict[str, int]", self.results)
+        kind = result.result["type"]
+        results[kind] = results.get(kind, 0) + 1
+        self.book(result)
 
     def counts(self) -> RequestCounts:
         """Add up the counts of all batches."""

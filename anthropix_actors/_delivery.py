@@ -28,7 +28,7 @@ from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from anthropix_actors._chat import ChatRef
     from anthropix_actors._scope import CancelScope
@@ -81,11 +81,15 @@ class Delivery:
             Gone: it will take no more.
             CancelledError: the chat was cancelled before the last of them.
         """
-        for event in events:
+        self.tell_all([ChatEvent(chat, event) for event in events])
+
+    def tell_all(self, messages: Sequence[Any]) -> None:
+        """Tell it several messages, as long as it follows; wait for room if need be. Raises what `tell_events` raises."""
+        for message in messages:
             self._scope.check()
             if self.left:
                 return
-            self.tell(ChatEvent(chat, event))
+            self.tell(message)
 
     def tell_last(self, message: ChatMessage) -> None:
         """Tell it without waiting for room.
@@ -95,11 +99,13 @@ class Delivery:
         """
         try:
             self.subscriber.tell(message)
-        except pykka.ActorDeadError as exc:
-            raise Gone from exc
         except BaseException as exc:  # whatever it is, it is the subscriber's: a SystemExit would stop every actor
-            _logger.exception("%r failed to take a message and is told nothing more", self.subscriber)
-            raise Gone from exc
+            raise self._gone(exc) from exc
+
+    def _gone(self, exc: BaseException) -> Gone:
+        if not isinstance(exc, pykka.ActorDeadError):
+            _logger.error("%r failed to take a message and is told nothing more", self.subscriber, exc_info=exc)
+        return Gone()
 
     def _wait_for(self, has_room: Callable[[], bool]) -> None:
         """Wait for room, or until it follows no more: then nobody may ever make room."""
@@ -146,12 +152,32 @@ class Mailbox(_ToActor):
         self.tell_last(message)
         self._unprobed += 1
         if self._unprobed >= self._every:
-            self._unprobed = 0
-            with self._scope.changed:
-                self._unanswered += 1
-            self._probe()
-            if self._unanswered > self._allowed:
-                self._wait_for(self._has_room)
+            self._measure()
+
+    def tell_all(self, messages: Sequence[Any]) -> None:
+        """Tell it several messages; the same in one loop, as this is where the time goes."""
+        scope, tell, every = self._scope, self._ref.tell, self._every
+        for message in messages:
+            if scope.cause is not None:
+                scope.check()
+            if self.left:
+                return
+            try:
+                tell(message)
+            except BaseException as exc:  # as in `tell_last`
+                raise self._gone(exc) from exc
+            self._unprobed += 1
+            if self._unprobed >= every:
+                self._measure()
+
+    def _measure(self) -> None:
+        """Ask for a sign of life, and wait while too many of them are missing."""
+        self._unprobed = 0
+        with self._scope.changed:
+            self._unanswered += 1
+        self._probe()
+        if self._unanswered > self._allowed:
+            self._wait_for(self._has_room)
 
     def _has_room(self) -> bool:
         return self._unanswered <= self._allowed or not self._ref.is_alive()

@@ -14,29 +14,31 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 256 << 20
 """How long one line may be: as large as a batch's whole request."""
 
+_DECODER = msgspec.json.Decoder(dict[str, Any])
 _QUOTED = 80
 _NOT_JSON = (msgspec.DecodeError, RecursionError)
 
 
 def json_lines(
     chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    r"""Get line number and object of each line that is not blank, as soon as the line is there. The first line is 1.
+) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    r"""Get line number and object of each line that is not blank: in lists, one for each chunk in which lines end.
+
+    The first line is 1. What is in a list has arrived, and what follows it may take a while.
 
     Args:
         chunks: The lines, cut anywhere. The last one may lack its end.
         max_line_bytes: The longest line to accept.
 
     Raises:
-        ProtocolError: a line is no JSON object, or too long.
+        ProtocolError: a line is no JSON object, or too long. What was before it has been given.
         TruncatedError: the chunks end within a line.
         APIError: what the chunks raised, with the line where it happened in its text.
 
     Example:
         >>> list(json_lines([b'{"a": 1}\n\n{"a"', b": 2}\r\n"]))
-        [(1, {'a': 1}), (3, {'a': 2})]
+        [[(1, {'a': 1})], [(3, {'a': 2})]]
     """
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
     number, size = 1, 0
     held: list[bytes] = []  # pieces of the line whose end has not come; joined once, so the time is linear
     source = iter(chunks)
@@ -45,24 +47,37 @@ def json_lines(
         size += len(chunk)
         if b"\n" in chunk:
             *lines, rest = b"".join(held).split(b"\n")
-            for line in lines:
-                try:
-                    item = decode(line)
-                except _NOT_JSON as exc:
-                    if line.strip():
-                        raise ProtocolError(f"line {number} is no JSON object: {_quoted(line)}", body=line) from exc
-                else:
-                    yield number, item
-                number += 1
+            run, error = _decoded(lines, number)
+            if run:
+                yield run
+            if error is not None:
+                raise error
+            number += len(lines)
             held, size = [rest], len(rest)
         if size > max_line_bytes:
             raise ProtocolError(f"line {number} is longer than {max_line_bytes} bytes")
-    if last := b"".join(held).strip():
+    run, error = _decoded([b"".join(held)], number)
+    if error is not None:
+        raise TruncatedError(f"it ends within {error.message}", retryable=True) from error.__cause__
+    if run:
+        yield run
+
+
+def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str, Any]]], ProtocolError | None]:
+    """Get the objects of lines with their numbers, up to a line that is none, and the error for that."""
+    run: list[tuple[int, dict[str, Any]]] = []
+    decode = _DECODER.decode
+    for line in lines:
         try:
-            item = decode(last)
+            run.append((number, decode(line)))
         except _NOT_JSON as exc:
-            raise TruncatedError(f"it ends within line {number}: {_quoted(last)}", retryable=True) from exc
-        yield number, item
+            if line.strip():
+                text = repr(line[:_QUOTED].decode(errors="replace"))
+                error = ProtocolError(f"line {number}, which is no JSON object: {text}", body=line)
+                error.__cause__ = exc
+                return run, error
+        number += 1
+    return run, None
 
 
 def _next(chunks: Iterator[bytes], number: int) -> bytes | None:
@@ -72,7 +87,3 @@ def _next(chunks: Iterator[bytes], number: int) -> bytes | None:
     except APIError as exc:
         exc.message = f"{exc.message}, at line {number}"
         raise
-
-
-def _quoted(line: bytes) -> str:
-    return repr(line[:_QUOTED].decode(errors="replace"))

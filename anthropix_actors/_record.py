@@ -19,7 +19,7 @@ from anthropix_actors._exchange import Exchange
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Timeout
@@ -101,6 +101,14 @@ class Record:
         for follower in self.followers if followers is None else followers:
             try:
                 follower.tell(message)
+            except Gone:
+                self.remove(follower)
+
+    def tell_all(self, messages: Sequence[Any]) -> None:
+        """Tell those who follow several messages. Raises what `tell` raises."""
+        for follower in self.followers:
+            try:
+                follower.tell_all(messages)
             except Gone:
                 self.remove(follower)
 

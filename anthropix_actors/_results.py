@@ -43,16 +43,20 @@ def results_request(calls: Calls, batch: MessageBatch, options: Mapping[str, Any
     raise ParameterError([Problem("results_url", what)])
 
 
-def result_lines(exchange: Exchange, answer: Answer) -> Iterator[BatchLine]:
-    """Get the results of an open answer, one by one.
+def result_lines(exchange: Exchange, answer: Answer) -> Iterator[list[BatchLine]]:
+    """Get the results of an open answer, in lists of those that have arrived.
 
     Raises:
         AnthropixError: a line is no result, or the file is cut; the text says at which line.
     """
-    for number, line in json_lines(exchange.chunks(answer)):
-        if not isinstance(line.get("custom_id"), str) or not isinstance(line.get("result"), dict):
-            raise ProtocolError(f"line {number} is no result: {line!r:.200}", body=line)
-        yield cast("BatchLine", line)
+    for run in json_lines(exchange.chunks(answer)):
+        lines: list[Any] = []
+        for number, line in run:
+            if type(line.get("custom_id")) is not str or type(line.get("result")) is not dict:
+                yield lines
+                raise ProtocolError(f"line {number} is no result: {line!r:.200}", body=line)
+            lines.append(line)
+        yield lines
 
 
 def decoded_batch(answer: Answer) -> MessageBatch:

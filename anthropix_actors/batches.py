@@ -197,7 +197,8 @@ class Batches:
             answer = call.exchange.open(request)
             try:
                 yield cast("BatchLine", None)  # it is open
-                yield from result_lines(call.exchange, answer)
+                for lines in result_lines(call.exchange, answer):
+                    yield from lines
             finally:
                 call.exchange.close(answer)
 

@@ -12,6 +12,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 
 import accumulate
+import batch_results
 import cancel
 import events
 import first_event
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "latency": latency.run,
     "concurrent": many_chats.run,
     "slow": slow.run,
+    "batch_results": batch_results.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 

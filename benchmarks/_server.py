@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PIECE = "word {:4d} "
 TOOL_PIECE = 40  # characters; 100,000 of them are 4 MB
 PACKED = 16384
+RESULT_WORDS = 70  # with what is around them, a result of 1 kB
 PACE = 0.005  # seconds between two paced events
 
 _HEAD = (
@@ -37,6 +38,17 @@ _MESSAGE: dict[str, Any] = {
     "stop_reason": None,
     "stop_sequence": None,
     "usage": {"input_tokens": 10, "output_tokens": 1},
+}
+_BATCH: dict[str, Any] = {
+    "id": "msgbatch_1",
+    "type": "message_batch",
+    "processing_status": "ended",
+    "request_counts": {"processing": 0, "succeeded": 1000, "errored": 0, "canceled": 0, "expired": 0},
+    "created_at": "2026-11-23T00:00:00Z",
+    "expires_at": "2026-11-24T00:00:00Z",
+    "ended_at": "2026-11-23T00:00:00Z",
+    "cancel_initiated_at": None,
+    "archived_at": None,
 }
 _TEXT_BLOCK: dict[str, Any] = {"type": "text", "text": ""}
 _TOOL_BLOCK: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "write", "input": {}}
@@ -115,7 +127,11 @@ class _Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
                 await reader.readexactly(int(length or 0))
-                name, *numbers = head.split(b" ", 2)[1].decode().split("/")[1].split("-")
+                path = head.split(b" ", 2)[1].decode()
+                name, *numbers = path.split("/")[1].split("-")
+                if name == "batch":
+                    await _batch(writer, path, head, int(numbers[0]))
+                    continue
                 writer.write(_HEAD)
                 await _ANSWERS[name](self, writer, *map(int, numbers))
                 writer.write(_LAST_CHUNK)
@@ -167,6 +183,37 @@ class _Server:
     async def go(self, _: asyncio.StreamWriter) -> None:
         """Let all that are held go on."""
         self._go.set()
+
+
+async def _batch(writer: asyncio.StreamWriter, path: str, head: bytes, thousands: int) -> None:
+    """A batch that has ended, with so many results of a kilobyte each, in chunks of 16 KiB."""
+    if not path.endswith("/results"):
+        host = head.partition(b"\r\nhost: ")[2].partition(b"\r\n")[0].decode()
+        writer.write(_json_answer({**_BATCH, "results_url": f"http://{host}{path}/results"}))
+        return
+    writer.write(_HEAD.replace(b"text/event-stream; charset=utf-8", b"application/x-jsonl"))
+    for _ in range(thousands):
+        writer.write(_thousand_results())
+        await writer.drain()
+    writer.write(_LAST_CHUNK)
+    await writer.drain()
+
+
+def _json_answer(data: dict[str, Any]) -> bytes:
+    body = json.dumps(data).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+@functools.cache
+def _thousand_results() -> bytes:
+    block = {"type": "text", "text": text_of(RESULT_WORDS)}
+    message = {**_MESSAGE, "content": [block], "stop_reason": "end_turn"}
+    results = [
+        {"custom_id": f"request-{number}", "result": {"type": "succeeded", "message": message}}
+        for number in range(1000)
+    ]
+    whole = b"".join(json.dumps(result, separators=(",", ":")).encode() + b"\n" for result in results)
+    return _chunked([whole[start : start + PACKED] for start in range(0, len(whole), PACKED)])
 
 
 _ANSWERS: dict[str, Callable[..., Awaitable[None]]] = {
