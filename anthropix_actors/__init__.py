@@ -10,6 +10,7 @@ from anthropix_actors._batch import BatchRef
 from anthropix_actors._batch_record import BatchState
 from anthropix_actors._call import CancelToken
 from anthropix_actors._chat import ChatActor, ChatRef
+from anthropix_actors._output import Parsed
 from anthropix_actors._request import Timeout, __version__
 from anthropix_actors._session import SessionRef
 from anthropix_actors.client import Client
@@ -27,6 +28,7 @@ from anthropix_actors.errors import (
     GatewayTimeoutError,
     InternalServerError,
     NotFoundError,
+    OutputError,
     OverloadedError,
     ParameterError,
     PaymentRequiredError,
@@ -110,9 +112,11 @@ __all__ = [
     "ItemStream",
     "Ledger",
     "NotFoundError",
+    "OutputError",
     "OverloadedError",
     "Pages",
     "ParameterError",
+    "Parsed",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "PreconditionFailedError",

@@ -174,7 +174,7 @@ def _params(params: Any, place: str, problems: list[Problem], api_version: str) 
     if not isinstance(params, Mapping):
         problems.append(Problem(place, f"expected the parameters of a chat, got {_kind(params)}"))
         return {}
-    given = {"max_tokens": MAX_TOKENS, **params}
+    given: dict[str, Any] = {"max_tokens": MAX_TOKENS, **params}
     extra_body = given.pop("extra_body", None)
     found: list[Problem] = []
     if given.pop("stream", None):

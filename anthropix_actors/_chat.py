@@ -16,10 +16,11 @@ from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import check
+from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
-from anthropix_actors.errors import APIError, CancelledError, ProtocolError, TruncatedError
+from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
 from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Subscriber
 
 if TYPE_CHECKING:
@@ -40,15 +41,19 @@ class ChatRecord(Record):
 
     Attributes:
         request: What is sent.
+        output: The type that the answer is to be decoded into, or None.
         answer: The Message so far.
     """
 
     what = "chat"
 
-    def __init__(self, calls: Calls, request: Request, scope: CancelScope, tag: str | None) -> None:
+    def __init__(
+        self, calls: Calls, request: Request, scope: CancelScope, *, tag: str | None = None, output: Any = None
+    ) -> None:
         """Start without an answer."""
         super().__init__(calls.transport, scope, request.timeout, tag=tag, ledger=calls.ledger)
         self.request = request
+        self.output = output
         self.answer = Accumulator()
 
     def cancelled(self, error: CancelledError) -> Terminal:
@@ -56,6 +61,14 @@ class ChatRecord(Record):
 
     def failed(self, error: AnthropixError) -> Terminal:
         return ChatFailed(self.ref, error)
+
+    def done(self, message: Message) -> Terminal:
+        """Get the terminal message of a whole answer."""
+        try:
+            output = None if self.output is None else decode_output(self.output, message)
+        except OutputError as exc:
+            return ChatFailed(self.ref, self.explained(exc))
+        return ChatDone(self.ref, message, output)
 
     def explained(self, error: AnthropixError) -> AnthropixError:
         super().explained(error)
@@ -119,7 +132,7 @@ class ChatRef(TaskRef[ChatRecord]):
         Raises:
             TimeoutError: there is no result yet.
             CancelledError: the chat was cancelled; `partial` is the Message so far.
-            AnthropixError: the chat failed; which class says why.
+            AnthropixError: the chat failed; which class says why (`OutputError`: `output` does not fit).
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
@@ -127,6 +140,15 @@ class ChatRef(TaskRef[ChatRecord]):
             'end_turn'
         """
         return outcome(self._wait(timeout))
+
+    def output(self, timeout: float | None = None) -> Any:
+        """Wait for the answer, and get the value that it says, of the type that the chat's `output` named.
+
+        Raises what `result` raises; and None is what a chat without `output` gets.
+        """
+        terminal = self._wait(timeout)
+        outcome(terminal)
+        return terminal.output
 
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
@@ -230,8 +252,9 @@ class ChatActor(TaskActor[ChatRecord]):
         message = self._record.snapshot()
         if message is None:
             raise ProtocolError("message_stop came before message_start")
+        terminal = self._record.done(message)
         self._record.scope.finish()
-        self._record.end(ChatDone(self._record.ref, message), ChatEvent(self._record.ref, event))
+        self._record.end(terminal, ChatEvent(self._record.ref, event))
         return True
 
     def _tell(self) -> None:

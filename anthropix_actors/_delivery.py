@@ -84,7 +84,7 @@ class Delivery:
         self.tell_all([ChatEvent(chat, event) for event in events])
 
     def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell it several messages, as long as it follows; wait for room if need be. Raises what `tell_events` raises."""
+        """Tell it several messages, as long as it follows; wait for room if need be. Raises as `tell_events`."""
         for message in messages:
             self._scope.check()
             if self.left:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
@@ -14,6 +15,7 @@ from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, start_chat
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
 from anthropix_actors._names import unknown_problems
+from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
     COUNT_PARAMETERS,
     MAX_TOKENS,
@@ -47,7 +49,7 @@ from anthropix_actors.stream import Stream
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -60,10 +62,12 @@ if TYPE_CHECKING:
     from anthropix_actors.pages import PageKind, Pages
     from anthropix_actors.types import ChatParams, Message, RequestParams, TokenCount
 
+T = TypeVar("T")
+
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
 
-_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag")
+_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output")
 
 
 class Client:
@@ -160,12 +164,16 @@ class Client:
     @overload
     def chat(self, *, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> Message: ...
     @overload
-    def chat(self, *, stream: Literal[True], **params: Unpack[ChatParams]) -> Stream: ...
+    def chat(self, *, stream: Literal[False] = False, output: type[T], **params: Unpack[ChatParams]) -> Parsed[T]: ...
     @overload
-    def chat(self, *, stream: Subscriber, coalesce: bool = False, **params: Unpack[ChatParams]) -> ChatRef: ...
+    def chat(self, *, stream: Literal[True], output: Any = None, **params: Unpack[ChatParams]) -> Stream: ...
+    @overload
+    def chat(
+        self, *, stream: Subscriber, coalesce: bool = False, output: Any = None, **params: Unpack[ChatParams]
+    ) -> ChatRef: ...
     def chat(
         self, *, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
-    ) -> Message | Stream | ChatRef:
+    ) -> Message | Parsed[Any] | Stream | ChatRef:
         """Send a conversation to the model, and get its answer in one of three ways.
 
         The request runs in an actor of its own in all three, and is streamed on the wire in all three, so an answer of
@@ -179,7 +187,10 @@ class Client:
             **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
                 parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
                 added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
-                `cancel` (a `CancelToken`), and `tag` (a word of your own, for a `Ledger` to tell chats apart).
+                `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart), and
+                `output`, a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits
+                it, which is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
+                `ChatRef.output()`, and `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
             A Message (a dict, as on the wire), a `Stream`, or a `ChatRef`.
@@ -206,7 +217,8 @@ class Client:
             return self._start(record, cancel, delivery_to(stream, scope, window=window, coalesce=coalesce))
         chat = self._start(record, cancel)
         try:
-            return chat.result()
+            message = chat.result()
+            return message if record.output is None else Parsed(chat.output(), message)
         except BaseException:  # Ctrl-C while it waits
             chat.cancel("the caller stopped waiting")
             raise
@@ -326,8 +338,8 @@ class Client:
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
     ) -> tuple[ChatRecord, CancelToken | None]:
         """Check everything about a chat, and put it in the form that is sent."""
-        options = {name: params.pop(name) for name in (*CALL_OPTIONS, "extra_body", "tag") if name in params}
-        tag, extra_body = options.pop("tag", None), options.pop("extra_body", None)
+        options = {name: params.pop(name) for name in _OPTIONS if name in params}
+        tag, extra_body, output = (options.pop(name, None) for name in ("tag", "extra_body", "output"))
         problems = [
             *unknown_problems(params, (*PARAMETERS, *_OPTIONS)),
             *_stream_problems(stream, coalesce=coalesce),
@@ -336,12 +348,14 @@ class Client:
         if problems:
             raise ParameterError(problems)
         params.setdefault("max_tokens", MAX_TOKENS)
+        if output is not None:
+            params["output_config"] = _with_format(params.get("output_config"), output)
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body)
         body["stream"] = True
         options = checked_options(options, *CALL_OPTIONS)
         cancel = options.pop("cancel", None)
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
-        return ChatRecord(self._calls, request, scope, tag), cancel
+        return ChatRecord(self._calls, request, scope, tag=tag, output=output), cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:
@@ -372,6 +386,18 @@ def _check_counts(*, max_retries: int, max_retry_after: float, window: int, byte
     ]
     if problems:
         raise ParameterError(problems)
+
+
+def _with_format(config: Any, output: Any) -> Any:
+    """Get the `output_config` that asks for a type."""
+    wanted = output_format(output)
+    if config is None:
+        return {"format": wanted}
+    if not isinstance(config, Mapping):
+        return config  # the check of the parameters says what is wrong with it
+    if config.get("format") is not None:
+        raise ParameterError([Problem("output", "expected none beside output_config.format: they say the same")])
+    return {**config, "format": wanted}
 
 
 def _tag_problems(tag: object) -> list[Problem]:

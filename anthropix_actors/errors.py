@@ -4,6 +4,7 @@
     ├── ConfigurationError (ValueError)  the client cannot be made: no key, a bad base URL
     ├── ParameterError (ValueError)      a call's parameters are wrong; nothing was sent; all `problems`
     ├── CancelledError                   the chat was cancelled; `reason`
+    ├── OutputError                      the answer is whole, and does not fit the type asked for; `text`
     └── APIError                         status, type, message, body, in_stream, retry_after, response_headers
         ├── APIStatusError               the API said no, by a status or by an `error` event in a stream
         │   ├── BadRequestError                400 invalid_request_error
@@ -105,6 +106,19 @@ class CancelledError(AnthropixError):
         """Hold the reason, which is also the error's text."""
         super().__init__(reason)
         self.reason = reason
+
+
+class OutputError(AnthropixError):
+    """The answer is whole, and does not fit the type of `output`; `partial` is the Message.
+
+    Attributes:
+        text: What the model said.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        """Hold the text."""
+        super().__init__(message)
+        self.text = text
 
 
 class APIError(AnthropixError):

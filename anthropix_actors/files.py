@@ -18,7 +18,7 @@ from anthropix_actors._named import item_path
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Unpack
 
     from anthropix_actors._caller import Calls
@@ -72,12 +72,12 @@ class Files:
             >>> uploaded["filename"], uploaded["size_bytes"]
             ('text.txt', 10)
         """
+        fields = {} if expires_in_seconds is None else {"expires_in_seconds": expires_in_seconds}
         problems = _expiry_problems(expires_in_seconds)
         try:
-            fields = {} if expires_in_seconds is None else {"expires_in_seconds": expires_in_seconds}
             body = Multipart(fields, {"file": file if filename is None else (filename, file)})
         except ParameterError as exc:
-            problems = [Problem("file", problem.text) for problem in exc.problems] + problems
+            raise ParameterError([Problem("file", problem.text) for problem in exc.problems] + problems) from None
         if problems:
             raise ParameterError(problems)
         return cast("FileMetadata", self._calls.ask("POST", _FILES, options, body=body))
@@ -197,7 +197,7 @@ class _OnDisk(_Memory):
 
 
 @contextlib.contextmanager
-def _writing(what: str) -> Iterator[None]:
+def _writing(what: str) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError) as exc:

@@ -68,10 +68,12 @@ class ChatDone:
     Attributes:
         chat: The chat it belongs to.
         message: The whole Message.
+        output: The value that it says, where `output` asked for one.
     """
 
     chat: ChatRef
     message: Message
+    output: Any = None
 
     @property
     def usage(self) -> Usage:

@@ -72,7 +72,9 @@ class Pages(Generic[T]):
             if not isinstance(page, dict) or not isinstance(page.get("data"), list):
                 raise ProtocolError(f"expected a page with data, got {page!r:.200}", body=page)
             yield page
-            params, before = next_params(self._kind or kind_of(page), page, params), params
+            before = params
+            kind: PageKind = self._kind or kind_of(page)
+            params = next_params(kind, page, before)
             if params == before:
                 raise ProtocolError("the list does not end: its next page is the same again", body=page)
 

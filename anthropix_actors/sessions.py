@@ -160,9 +160,13 @@ class Sessions:
     def _loop(self, follower: Follower, request: Request, cancel: Any) -> ItemStream[dict[str, Any]]:
         def events(call: Call) -> Iterator[dict[str, Any]]:
             first = True
-            for event in follower.events(call.exchange, lambda *_: None):
+            for event in follower.events(call.exchange, _silently):
                 if event is not None or first:
                     yield cast("dict[str, Any]", event)
                 first = False
 
         return stream_items(self._calls, request.timeout, events, cancel=cancel)
+
+
+def _silently(*_: object) -> None:
+    """Tell nobody of a lost connection: a loop goes on when there is something to go on with."""

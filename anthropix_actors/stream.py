@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._chat import outcome
 from anthropix_actors._watch import SWEEPER
@@ -111,6 +111,17 @@ class Stream:
         for _ in self:
             pass
         return self._chat.result()
+
+    def output(self) -> Any:
+        """Get the value that the answer says, when it is complete; see `output` of `Client.chat`.
+
+        Raises:
+            OutputError: the answer does not fit the type.
+            CancelledError: the chat was cancelled.
+            AnthropixError: the chat failed.
+        """
+        self.message()
+        return self._chat.output()
 
     def close(self) -> None:
         """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""

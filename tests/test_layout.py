@@ -97,11 +97,13 @@ THIRD_PARTIES = {
 }
 
 LONGER = {
+    "_chat": "half of it is what a ref's methods promise",
     "client": "half of it is what its methods promise",
     "batches": "half of it is what its methods promise",
     "_delivery": "the deliveries are variations of one",
     "types": "a list",
     "messages": "a list",
+    "errors": "a list",
     "endpoints": "a table",
     "_params": "a table",
 }

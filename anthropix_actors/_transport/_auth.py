@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import requests
+from requests.structures import CaseInsensitiveDict
 
 from anthropix_actors._request import merge_headers
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ParameterError
@@ -56,7 +57,7 @@ class Auth:
             merged = merge_headers(_as_text(prepared.headers), _as_text(headers), place="auth")
         except ParameterError as exc:
             raise ConfigurationError(f"{exc}") from None
-        prepared.headers = requests.structures.CaseInsensitiveDict(merged)
+        prepared.headers = CaseInsensitiveDict(merged)
         prepared.url, prepared.body = url, body
 
     def refresh(self, mark: int) -> bool:
