@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import binascii
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from anthropix_actors._shapes import LARGEST, SMALLEST, shown, within
@@ -17,6 +20,8 @@ _Path: TypeAlias = "str | tuple[_Path, str | int]"
 
 def plain(value: Any, place: str, problems: list[Problem]) -> Any:
     """Copy JSON to dicts, lists, strings and numbers that are exactly that, and nobody else's to change.
+
+    The `data` of a source of type `base64` may be bytes or a path; they are encoded here.
 
     Args:
         value: Any mapping, list, tuple, string or number, and what is in them.
@@ -66,12 +71,26 @@ class _Copier:
             copied = {}
             for key, item in value.items():
                 if isinstance(key, str) and _encodable(key):
+                    if key == "data" and not isinstance(item, str) and value.get("type") == "base64":
+                        item = self._encoded(item, (path, key))  # noqa: PLW2901 - what is sent in its place
                     copied[str.__str__(key)] = self.copy(item, (path, key))
                 else:
                     text = f"expected strings that UTF-8 can encode as keys, got {shown(key)}"
                     self._problems.append(Problem(_text(path), text))
         self._around.discard(here)
         return copied
+
+    def _encoded(self, data: Any, path: _Path) -> Any:
+        """Get data as base64: bytes, or what a path leads to. What is neither stays as it is, and is no JSON."""
+        try:
+            if isinstance(data, os.PathLike):
+                data = Path(data).read_bytes()
+        except (OSError, ValueError) as exc:
+            self._problems.append(Problem(_text(path), f"it cannot be read: {exc}"))
+            return ""
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            return binascii.b2a_base64(data, newline=False).decode("ascii")
+        return data
 
 
 def _scalar(value: Any) -> Any:

@@ -49,7 +49,7 @@ class Pages(Generic[T]):
         """Lists come from a client's methods; there is no need to make one."""
         self._fetch = fetch
         self._params = dict(params)
-        self._kind = kind
+        self._kind: PageKind | None = kind
 
     def __iter__(self) -> Iterator[T]:
         """Loop over the items of all pages; a page is fetched when its first item is asked for.

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, Required, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
+    import os
+
     from anthropix_actors._call import CancelToken
     from anthropix_actors._request import Timeout
 
@@ -439,11 +441,11 @@ class TextBlockParam(TypedDict):
 
 
 class Base64SourceParam(TypedDict):
-    """Data of its own, encoded."""
+    """Data of its own: base64, or bytes or a path, which are encoded when they are sent."""
 
     type: Literal["base64"]
     media_type: str
-    data: str
+    data: "str | bytes | os.PathLike[str]"
 
 
 class URLSourceParam(TypedDict):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anthropix_actors.emulator import Pace, Status, recording
+from anthropix_actors.emulator import Pace, Reply, Stall, Status, recording
 
 from servers import DEADLINE
 
@@ -68,6 +68,30 @@ def test_the_late_subscriber_has_the_whole_answer(anthropix_emulator: Emulator) 
     first, second = windows["the first window"], windows["the second window"]
     assert first.partition(" pieces")[2] == second.partition(" pieces")[2], "they end in the same words"
     assert int(second.split()[0]) < int(first.split()[0]), "fewer pieces: the first half came as one"
+
+
+def test_the_batch_goes_on_where_it_was(anthropix_emulator: Emulator, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    printed = run(anthropix_emulator, "batch.py", str(notes))
+    assert "actor: " in printed
+    lines = notes.read_text().splitlines()
+    assert len(lines) == 6
+    notes.write_text("\n".join(lines[:3]) + "\n")  # the batch, and two results
+    printed = run(anthropix_emulator, "batch.py", str(notes))
+    assert "2 results are known" in printed
+    assert sorted(notes.read_text().splitlines()) == sorted(lines)
+    assert sum(request.method == "POST" for request in anthropix_emulator.requests) == 1
+
+
+def test_the_budget_is_kept(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(Status(400))
+    printed = run(anthropix_emulator, "budget.py")
+    assert printed.count(": title, 1 min") == 5
+    assert printed.count("invalid_request_error") == 1
+    assert "dollars for 5 recipes" in printed
+    anthropix_emulator.queue(Reply(['{"title": "t", "minutes": 1, "ingredients": []}'], usage={"output_tokens": 9999}))
+    anthropix_emulator.queue(*[Stall("never")] * 5)
+    assert run(anthropix_emulator, "budget.py").count("the budget is spent") == 5
 
 
 def test_no_example_is_without_a_test() -> None:

@@ -19,9 +19,14 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL
 
 
 def test_the_snippets_run(
-    anthropix_emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    anthropix_emulator: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text(README)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
     names: dict[str, Any] = {}
     for snippet in SNIPPETS:
@@ -29,7 +34,7 @@ def test_the_snippets_run(
         for name, value in list(names.items()):
             if name.startswith("test_"):
                 names.pop(name)(anthropix_emulator)
-            if name == "chat":
+            if name in {"chat", "work"}:
                 value.actor_stopped.wait(10)
     names["client"].close()
     printed = capsys.readouterr().out
@@ -55,6 +60,6 @@ def test_the_changelog_begins_with_the_packages_version() -> None:
 
 
 def test_every_error_and_message_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Stream|Timeout|Client)`", README))
+    named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Batch[A-Z]\w+|Session[A-Z]\w+|Stream|Timeout|Client)`", README))
     assert named
     assert [name for name in sorted(named) if not hasattr(anthropix_actors, name)] == ["ValueError"]

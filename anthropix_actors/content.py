@@ -1,0 +1,256 @@
+"""Content blocks: images, documents and texts, from paths, bytes, URLs and uploaded files.
+
+All helpers give plain dicts, as the API takes them. Data stay what they are, bytes or a path, and become base64 in the
+copy that is sent; so a conversation that is kept does not carry them twice.
+
+Example:
+    >>> png = bytes.fromhex("89504e470d0a1a0a") + bytes(64)
+    >>> question = [image(png), text("What is in this picture?")]
+    >>> answer = client.chat(model="claude-sonnet-5", messages=[{"role": "user", "content": question}])
+
+Source: https://docs.claude.com/en/docs/build-with-claude/vision, /pdf-support, /citations and /prompt-caching, read
+2026-11-23.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from anthropix_actors.types import (
+        CacheControlParam,
+        DocumentBlockParam,
+        FileMetadata,
+        ImageBlockParam,
+        Message,
+        TextBlockParam,
+    )
+
+MAX_IMAGE_BYTES = 5 << 20
+"""How large an image may be."""
+
+MAX_DOCUMENT_BYTES = 24 << 20
+"""How large a document may be: as base64, it must fit into a request of 32 MB."""
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | FileMetadata | Mapping[str, Any]"
+"""A URL, a path, bytes, or the metadata of an uploaded file. A string that begins with http is a URL, else a path."""
+
+Cache: TypeAlias = 'bool | Literal["5m", "1h"] | None'
+"""Whether to cache everything up to here: True for five minutes, or for how long."""
+
+_URL = ("http://", "https://")
+_HEAD = 16
+_EXPECTED = "expected a URL, a path, bytes, or the metadata of an uploaded file"
+_TIMES = ("5m", "1h")
+
+
+def text(words: str, *, cache: Cache = None) -> TextBlockParam:
+    """Get a text block.
+
+    Args:
+        words: The text.
+        cache: Whether to cache everything up to here.
+
+    Example:
+        >>> text("Be brief.", cache=True)
+        {'type': 'text', 'text': 'Be brief.', 'cache_control': {'type': 'ephemeral'}}
+    """
+    return cast("TextBlockParam", {"type": "text", "text": words, **_cached(cache)})
+
+
+def image(source: Source, *, cache: Cache = None) -> ImageBlockParam:
+    """Get an image block: PNG, JPEG, GIF or WebP, which is seen from its first bytes, not from its name.
+
+    Args:
+        source: A URL, a path, bytes of at most 5 MB, or the metadata of an uploaded file.
+        cache: Whether to cache everything up to here.
+
+    Raises:
+        ParameterError: it is no image, too large, or not there; nothing was sent.
+
+    Example:
+        >>> image("https://example.com/cat.png")["source"]
+        {'type': 'url', 'url': 'https://example.com/cat.png'}
+    """
+    found = _remote(source) or _encoded(source, _image_type, "a PNG, JPEG, GIF or WebP image", MAX_IMAGE_BYTES)
+    return cast("ImageBlockParam", {"type": "image", "source": found, **_cached(cache)})
+
+
+def document(
+    source: Source | Sequence[Mapping[str, Any]],
+    *,
+    title: str | None = None,
+    context: str | None = None,
+    citations: bool = False,
+    cache: Cache = None,
+) -> DocumentBlockParam:
+    """Get a document block: a PDF, a plain text, or blocks of your own.
+
+    Args:
+        source: A URL (of a PDF), a path, bytes, or the metadata of an uploaded file; what is no PDF must be text in
+            UTF-8. Or a list of text and image blocks, which are then cited block by block.
+        title: What the model is to call it.
+        context: What the model is to know about it; it is not cited.
+        citations: Whether the answer is to say where it is taken from. All documents of a request do, or none.
+        cache: Whether to cache everything up to here.
+
+    Raises:
+        ParameterError: it is no document, too large, or not there; nothing was sent.
+
+    Example:
+        >>> document("Grass is green.".encode(), citations=True)["source"]
+        {'type': 'text', 'media_type': 'text/plain', 'data': 'Grass is green.'}
+    """
+    block: dict[str, Any] = {"type": "document", "source": _document_source(source)}
+    block |= {name: value for name, value in (("title", title), ("context", context)) if value is not None}
+    if citations:
+        block["citations"] = {"enabled": True}
+    return cast("DocumentBlockParam", {**block, **_cached(cache)})
+
+
+def cache_control(ttl: Literal["5m", "1h"] | None = None) -> CacheControlParam:
+    """Get what marks the end of a part to cache.
+
+    Args:
+        ttl: For how long; five minutes by default.
+
+    Raises:
+        ParameterError: `ttl` is something else.
+
+    Example:
+        >>> cache_control("1h")
+        {'type': 'ephemeral', 'ttl': '1h'}
+    """
+    if ttl is not None and ttl not in _TIMES:
+        raise ParameterError([Problem("ttl", f'expected "5m" or "1h", got {ttl!r}')])
+    return {"type": "ephemeral"} if ttl is None else {"type": "ephemeral", "ttl": ttl}
+
+
+def cached(items: Sequence[Any] | Mapping[str, Any] | str, ttl: Literal["5m", "1h"] | None = None) -> Any:
+    """Get a copy that is cached up to its end: of blocks or tools (the last one is marked), of one, or of a text.
+
+    Args:
+        items: The content of a message, `system` or `tools`; a block, a tool, a message; or a text.
+        ttl: For how long; five minutes by default.
+
+    Raises:
+        ParameterError: there is nothing to mark.
+
+    Example:
+        >>> cached([{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}}])[-1]["cache_control"]
+        {'type': 'ephemeral'}
+        >>> cached({"role": "user", "content": "Hello"})["content"][0]["text"]
+        'Hello'
+    """
+    if isinstance(items, str):
+        return [text(items, cache=ttl or True)]
+    if isinstance(items, Mapping):
+        if "role" in items:
+            return {**items, "content": cached(items["content"], ttl)}
+        return {**items, "cache_control": cache_control(ttl)}
+    if not items:
+        raise ParameterError([Problem("items", "expected something to cache, got nothing")])
+    return [*items[:-1], cached(items[-1], ttl)]
+
+
+def text_of(message: Message | Mapping[str, Any]) -> str:
+    """Get the text of an answer: that of all its text blocks, one after the other.
+
+    Example:
+        >>> text_of(client.chat(model="claude-sonnet-5", messages=hello))
+        'Hello!'
+    """
+    return "".join(block["text"] for block in cast("Any", message["content"]) if block["type"] == "text")
+
+
+def _cached(cache: Cache) -> dict[str, Any]:
+    if cache is None or cache is False:
+        return {}
+    return {"cache_control": cache_control(None if cache is True else cache)}
+
+
+def _document_source(source: Any) -> dict[str, Any]:
+    if isinstance(source, Sequence) and not isinstance(source, (str, bytes, bytearray)):
+        return {"type": "content", "content": list(source)}
+    if found := _remote(source):
+        return found
+    if _pdf_type(_head(source)):
+        return _encoded(source, _pdf_type, "a PDF", MAX_DOCUMENT_BYTES)
+    data = _checked_size(source, MAX_DOCUMENT_BYTES)
+    try:
+        words = (data if isinstance(data, bytes) else _read(data)).decode()
+    except UnicodeDecodeError as exc:
+        what = f"expected a PDF, or text in UTF-8, got something that begins with {_head(source)!r}"
+        raise ParameterError([Problem("source", what)]) from exc
+    return {"type": "text", "media_type": "text/plain", "data": words}
+
+
+def _remote(source: Any) -> dict[str, Any] | None:
+    """Get the source of what the API has or fetches itself."""
+    if isinstance(source, str) and source.lower().startswith(_URL):
+        return {"type": "url", "url": source}
+    if isinstance(source, Mapping):
+        if source.get("type") == "file" and isinstance(source.get("id"), str):
+            return {"type": "file", "file_id": source["id"]}
+        raise ParameterError([Problem("source", f"{_EXPECTED}, got a mapping that is no metadata of a file")])
+    return None
+
+
+def _encoded(source: Any, type_of: Any, expected: str, limit: int) -> dict[str, Any]:
+    """Get the source of data that will be sent as base64."""
+    head = _head(source)
+    media_type = type_of(head)
+    if media_type is None:
+        raise ParameterError([Problem("source", f"expected {expected}, got something that begins with {head!r}")])
+    return {"type": "base64", "media_type": media_type, "data": _checked_size(source, limit)}
+
+
+def _checked_size(source: Any, limit: int) -> bytes | Path:
+    data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else Path(source)
+    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if size > limit:
+        what = f"expected at most {limit >> 20} MB, got {size:,} bytes"
+        raise ParameterError([Problem("source", what)])
+    return data
+
+
+def _head(source: Any) -> bytes:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source[:_HEAD])
+    if not isinstance(source, (str, os.PathLike)):
+        raise ParameterError([Problem("source", f"{_EXPECTED}, got {type(source).__name__}")])
+    return _read(Path(source), _HEAD)
+
+
+def _read(path: Path, size: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        problem = Problem("source", f"no such file: {path}")
+    except (OSError, ValueError) as exc:
+        problem = Problem("source", f"it cannot be read: {exc}")
+    raise ParameterError([problem])
+
+
+def _image_type(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    for start, media_type in (
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"GIF87a", "image/gif"),
+        (b"GIF89a", "image/gif"),
+    ):
+        if head.startswith(start):
+            return media_type
+    return None
+
+
+def _pdf_type(head: bytes) -> str | None:
+    return "application/pdf" if head.startswith(b"%PDF-") else None
