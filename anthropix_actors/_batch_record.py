@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from anthropix_actors._record import Record
 from anthropix_actors._request import as_timeout
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from anthropix_actors.types import MessageBatch, RequestCounts
 
 
-@dataclass(frozen=True, slots=True)
-class BatchState:
+class BatchState(msgspec.Struct, frozen=True):
     """How far work with batches has come.
 
     Attributes:

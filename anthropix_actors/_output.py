@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
+from anthropix_actors._shapes import RESOLVING
 from anthropix_actors.errors import OutputError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ _LEAST_ITEMS = (0, 1)
 _QUOTED = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[T]):
+class Parsed(msgspec.Struct, Generic[T], frozen=True):
     """An answer, and what it says as a value.
 
     Attributes:
@@ -72,7 +71,8 @@ def output_format(kind: Any) -> dict[str, Any]:
         what = f"expected a dataclass, a TypedDict or a msgspec Struct, got {got:.80}"
         raise ParameterError([Problem("output", what)])
     try:
-        schema = _schema(kind)
+        with RESOLVING:
+            schema = _schema(kind)
     except (TypeError, NameError) as exc:  # msgspec's words for what it does not know
         raise ParameterError([Problem("output", str(exc))]) from exc
     return {"type": "json_schema", "schema": schema}
@@ -93,8 +93,9 @@ def decode_output(kind: type[T], message: Message) -> T:
         City(name='Bergen')
     """
     text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-    try:
+    with RESOLVING:
         decoder: msgspec.json.Decoder[T] = _decoder(cast("Any", kind))
+    try:
         return decoder.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
         raise OutputError(f"{_why(message)}: {exc}; it begins {text[:_QUOTED]!r}", text=text) from exc

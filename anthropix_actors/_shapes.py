@@ -10,7 +10,10 @@ The shapes themselves are in `_params`.
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import os
+import threading
 from collections.abc import Mapping
 from functools import cached_property, reduce
 from types import GenericAlias
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHOWN = 60
+
+RESOLVING = threading.RLock()
+"""Held while msgspec looks at a type for the first time."""
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    # A child that was forked in the middle of it would go on with half a type, and wait for the lock for ever.
+    os.register_at_fork(before=RESOLVING.acquire, after_in_parent=RESOLVING.release, after_in_child=RESOLVING.release)
 
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 """The integers that msgspec writes."""
@@ -54,11 +64,29 @@ def fits(value: Any, kind: Any) -> bool:
         >>> fits({"text": "Hi"}, Shape({"text": Leaf("a string", str)}).type)
         True
     """
+    if id(kind) not in _resolved:
+        _resolve(kind)
     try:
         msgspec.convert(value, kind)
     except (msgspec.ValidationError, ValueError):  # ValueError: half a surrogate pair, an integer of 5,000 digits
         return False
     return True
+
+
+_resolved: dict[int, Any] = {}
+"""The types that msgspec has seen, by their ids."""
+
+
+def _resolve(kind: Any) -> None:
+    """Let msgspec look at a type for the first time, alone.
+
+    It notes what it finds on the classes of a type, piece by piece; another thread that meets such a class half done
+    takes the interpreter down (msgspec 0.22).
+    """
+    with RESOLVING:
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert(None, kind)
+        _resolved[id(kind)] = kind
 
 
 def problems_of(kind: Kind, value: Any, place: str) -> Iterator[Problem]:

@@ -12,9 +12,10 @@ Source: the official SDK 2.12.0, https://github.com/anthropics/anthropic-sdk-pyt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,7 @@ Answer: TypeAlias = Literal["json", "sse", "jsonl", "binary"]
 _METHODS = ("GET", "POST", "DELETE")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """One thing that the API does.
 
     Attributes:

@@ -115,7 +115,7 @@ class OutputError(AnthropixError):
         text: What the model said.
     """
 
-    def __init__(self, message: str, *, text: str) -> None:
+    def __init__(self, message: str, *, text: str = "") -> None:
         """Hold the text."""
         super().__init__(message)
         self.text = text

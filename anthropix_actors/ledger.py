@@ -21,8 +21,9 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
 
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
 from anthropix_actors.messages import BatchResult, ChatCancelled, ChatDone, ChatFailed
@@ -59,8 +60,7 @@ _Share: TypeAlias = "tuple[str, str, Usage]"
 """A model, a tier, and what an answer cost there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """What a model costs. What is None is not known: tokens of that kind are not priced, and `Cost.unpriced` says so.
 
     Attributes:
@@ -80,8 +80,7 @@ class Price:
     web_search: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """What was spent.
 
     Attributes:
@@ -95,8 +94,7 @@ class Cost:
     estimate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How many chats ended, and how.
 
     Attributes:
@@ -287,9 +285,9 @@ def _problems(key: Any, price: Any) -> Iterator[Problem]:
     if not isinstance(price, Price):
         yield Problem(place, f"expected a Price, got {type(price).__name__}")
         return
-    for field in fields(price):
-        value = getattr(price, field.name)
-        if value is None and field.default is None:
+    for name in price.__struct_fields__:
+        value = getattr(price, name)
+        if value is None and name not in {"input", "output"}:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            yield Problem(f"{place}.{field.name}", f"expected dollars, 0 or more, got {value!r}")
+            yield Problem(f"{place}.{name}", f"expected dollars, 0 or more, got {value!r}")

@@ -18,8 +18,9 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
 
 from anthropix_actors.usage import Usage, spent, spent_on_failure
 
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from anthropix_actors.types import BatchOutcome, Event, Message, RequestCounts
 
 
-@dataclass(frozen=True, slots=True)
-class ChatEvent:
+class ChatEvent(msgspec.Struct, frozen=True):
     """The API said something: one event of the stream, as it was on the wire. Pings are not told.
 
     Attributes:
@@ -44,8 +44,7 @@ class ChatEvent:
     data: Event
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRetrying:
+class ChatRetrying(msgspec.Struct, frozen=True):
     """The request failed before any content; it is sent again after `delay` seconds.
 
     Attributes:
@@ -61,8 +60,7 @@ class ChatRetrying:
     error: AnthropixError
 
 
-@dataclass(frozen=True, slots=True)
-class ChatDone:
+class ChatDone(msgspec.Struct, frozen=True):
     """The answer is complete. The last message of its chat.
 
     Attributes:
@@ -81,8 +79,7 @@ class ChatDone:
         return Usage.of(self.message, complete=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatFailed:
+class ChatFailed(msgspec.Struct, frozen=True):
     """There will be no complete answer. The last message of its chat.
 
     Attributes:
@@ -99,8 +96,7 @@ class ChatFailed:
         return spent_on_failure(self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCancelled:
+class ChatCancelled(msgspec.Struct, frozen=True):
     """Somebody cancelled the chat, or nobody listened any more. The last message of its chat.
 
     Attributes:
@@ -126,8 +122,7 @@ ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatDone | ChatFailed | Chat
 """Whatever a chat tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchProgress:
+class BatchProgress(msgspec.Struct, frozen=True):
     """A batch was made, or its counts changed.
 
     Attributes:
@@ -139,8 +134,7 @@ class BatchProgress:
     counts: RequestCounts
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(msgspec.Struct, frozen=True):
     """What became of one request.
 
     Attributes:
@@ -155,8 +149,7 @@ class BatchResult:
     result: BatchOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRetrying:
+class BatchRetrying(msgspec.Struct, frozen=True):
     """A request about a batch failed; it is sent again after `delay` seconds.
 
     Attributes:
@@ -172,8 +165,7 @@ class BatchRetrying:
     error: AnthropixError
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDone:
+class BatchDone(msgspec.Struct, frozen=True):
     """All results have been told. The last message of its work.
 
     Attributes:
@@ -185,8 +177,7 @@ class BatchDone:
     counts: RequestCounts
 
 
-@dataclass(frozen=True, slots=True)
-class BatchFailed:
+class BatchFailed(msgspec.Struct, frozen=True):
     """There will be no more results. The last message of its work; the batches go on, and can be followed again.
 
     Attributes:
@@ -198,8 +189,7 @@ class BatchFailed:
     error: AnthropixError
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCancelled:
+class BatchCancelled(msgspec.Struct, frozen=True):
     """Somebody cancelled the work, or nobody listened any more. The last message of its work.
 
     Attributes:
@@ -220,8 +210,7 @@ BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchRetrying | BatchTer
 """Whatever is told about batches."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEvent:
+class SessionEvent(msgspec.Struct, frozen=True):
     """Something happened in a session.
 
     Attributes:
@@ -233,8 +222,7 @@ class SessionEvent:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRetrying:
+class SessionRetrying(msgspec.Struct, frozen=True):
     """The connection to a session was lost; it is made again after `delay` seconds, and what was missed is told then.
 
     Attributes:
@@ -250,8 +238,7 @@ class SessionRetrying:
     error: AnthropixError
 
 
-@dataclass(frozen=True, slots=True)
-class SessionDone:
+class SessionDone(msgspec.Struct, frozen=True):
     """The session, or the thread that was followed, has ended. The last message of its work.
 
     Attributes:
@@ -263,8 +250,7 @@ class SessionDone:
     event: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFailed:
+class SessionFailed(msgspec.Struct, frozen=True):
     """The session can be followed no longer. The last message of its work.
 
     Attributes:
@@ -276,8 +262,7 @@ class SessionFailed:
     error: AnthropixError
 
 
-@dataclass(frozen=True, slots=True)
-class SessionCancelled:
+class SessionCancelled(msgspec.Struct, frozen=True):
     """Somebody stopped following the session, or nobody listened any more. The last message of its work.
 
     Attributes:

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from anthropix_actors.errors import APIStatusError
 
@@ -42,8 +44,7 @@ UNKNOWN_MODEL = "unknown"
 """The model of an answer that does not name one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Counts of tokens and of requests to server tools; they add up with `+` and `sum(usages, Usage())`.
 
     Attributes:
@@ -109,7 +110,7 @@ class Usage:
         return self if other == 0 else NotImplemented
 
 
-_COUNTS = [field.name for field in fields(Usage) if field.name != "estimate"]
+_COUNTS = [name for name in Usage.__struct_fields__ if name != "estimate"]
 
 
 def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = False) -> dict[str, Usage]:

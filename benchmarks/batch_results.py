@@ -78,7 +78,9 @@ def _report(measured: dict[str, list[_Figures]]) -> list[Verdict]:
         rows.append([name, *median_and_range(speeds[name]), f"{of_cpu:.1f}", over_sdk, f"{growth / MIB:+.1f}"])
         if name in {ITERATOR, ACTOR, SIMPLE_QUEUE}:
             flat = growth <= _FLAT
-            verdicts.append(Verdict(f"batch results, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat))
+            verdicts.append(
+                Verdict(f"batch results, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat)
+            )
             if SDK in medians:
                 times = medians[name] / medians[SDK]
                 what = f"batch results, {name}, against {SDK}"

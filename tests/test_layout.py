@@ -72,6 +72,11 @@ ROWS = [
 
 THIRD_PARTIES = {
     "msgspec": {
+        "messages",
+        "usage",
+        "ledger",
+        "endpoints",
+        "_batch_record",
         "_shapes",
         "_params",
         "_sse",
@@ -83,6 +88,7 @@ THIRD_PARTIES = {
         "content",
         "_plain",
         "emulator",
+        "cli",
     },
     "sseclient": {"_sse"},
     "requests": {"_transport"},

@@ -6,6 +6,8 @@ import copy
 import enum
 import json
 import re
+import subprocess
+import sys
 from collections import UserDict, deque
 from collections.abc import Mapping
 from datetime import date
@@ -592,3 +594,54 @@ def api_validator(cache: list[Any] = []) -> Any:  # noqa: B006 - read once
         schema = {"$ref": "#/components/schemas/CreateMessageParams", "components": document["components"]}
         cache.append(jsonschema.Draft202012Validator(schema))
     return cache[0] if cache else None
+
+
+FIRST_USE = """
+import sys, threading
+from anthropix_actors._params import chat_problems
+
+sys.setswitchinterval(1e-6)
+params = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
+barrier = threading.Barrier(16)
+
+def check():
+    barrier.wait()
+    assert chat_problems(params, api_version="2023-06-01") == []
+
+threads = [threading.Thread(target=check) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_many_threads_may_be_the_first_to_check_parameters() -> None:
+    """msgspec takes the interpreter down when two threads look at a type for the first time at once."""
+    children = [subprocess.Popen([sys.executable, "-P", "-c", FIRST_USE]) for _ in range(8)]
+    assert [child.wait(60) for child in children] == [0] * 8
+
+
+FORKS = """
+import os, signal, threading
+from anthropix_actors._shapes import RESOLVING
+
+def hold_again_and_again():
+    while True:
+        with RESOLVING:
+            sum(range(1000))
+
+threading.Thread(target=hold_again_and_again, daemon=True).start()
+for _ in range(30):
+    child = os.fork()
+    if not child:
+        signal.alarm(5)
+        with RESOLVING:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_fork_waits_until_no_type_is_half_seen() -> None:
+    command = [sys.executable, "-P", "-W", "ignore", "-c", FORKS]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0

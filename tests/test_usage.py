@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +15,7 @@ from anthropix_actors.usage import UNKNOWN_MODEL, Usage, per_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-COUNTS = [field.name for field in fields(Usage) if field.name != "estimate"]
+COUNTS = [name for name in Usage.__struct_fields__ if name != "estimate"]
 COUNT = st.integers(0, 10**9)
 USAGES = st.builds(Usage, **dict.fromkeys(COUNTS, COUNT), estimate=st.booleans())
 JSON = st.recursive(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from anthropix_actors.endpoints import endpoints as all_endpoints
 
@@ -40,7 +40,7 @@ def _has(endpoint: Endpoint, text: str) -> bool:
 
 
 def _json(endpoint: Endpoint) -> str:
-    return json.dumps(dataclasses.asdict(endpoint))
+    return json.dumps(msgspec.to_builtins(endpoint))
 
 
 def _row(endpoint: Endpoint) -> tuple[str, ...]:
