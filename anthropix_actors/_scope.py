@@ -79,11 +79,9 @@ class CancelScope:
         Raises:
             CancelledError: somebody called `cancel()` before.
         """
-        self.check()
         with self.changed:
+            self.check()
             child = self._child = CancelScope()
-            if self.cause is not None:
-                child.cancel(self.cause)
         try:
             yield child
         finally:

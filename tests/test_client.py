@@ -13,20 +13,40 @@ from anthropix_actors import (
     AnthropixError,
     APIError,
     CancelledError,
+    CancelToken,
     ChatCancelled,
     ChatDone,
     ChatRef,
     Client,
     ConfigurationError,
+    Ledger,
     ParameterError,
+    Price,
     Stream,
     Timeout,
+    Usage,
 )
 from anthropix_actors._params import PARAMETERS
+from anthropix_actors.emulator import Drop, Emulator, Stall, Status
+from anthropix_actors.ledger import Ended
 from anthropix_actors.types import ChatParams
 
 from actors import ASK, HELLO, Inbox
-from servers import Peer, Server, after, answer, answering, chunks, error_body, head, json_answer, send_answer, wait
+from servers import (
+    DEADLINE,
+    Peer,
+    Server,
+    after,
+    answer,
+    answering,
+    chunks,
+    error_body,
+    head,
+    json_answer,
+    send_answer,
+    until,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -457,3 +477,98 @@ print(seen)
 """
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+# What a chat may be given besides
+
+
+def test_a_token_cancels_chats_in_all_three_ways(anthropix_emulator: Emulator, connect: Callable[..., Client]) -> None:
+    client, token, inbox = connect(anthropix_emulator.url), CancelToken(), Inbox()
+    anthropix_emulator.queue(*[Stall("never", after_events=2)] * 3)
+    errors: list[BaseException] = []
+
+    def block() -> None:
+        with pytest.raises(CancelledError) as raised:
+            client.chat(**ASK, cancel=token)
+        errors.append(raised.value)
+
+    blocked = threading.Thread(target=block)
+    blocked.start()
+    stream = client.chat(**ASK, stream=True, cancel=token)
+    chat = client.chat(**ASK, stream=inbox, cancel=token)
+    anthropix_emulator.wait_for_requests(3)
+    assert token.cancel("the window was closed")
+    blocked.join(DEADLINE)
+    assert [str(error) for error in errors] == ["the window was closed"]
+    with pytest.raises(CancelledError):
+        stream.message()
+    assert inbox.until_end()[-1].reason == "the window was closed"
+    with pytest.raises(CancelledError, match="the window"):
+        client.chat(**ASK, cancel=token)
+    assert chat.tag is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("cancel", "now"), ("tag", 5), ("output", 5), ("stream", None)], ids=str)
+def test_odd_options_of_a_chat_are_refused(
+    anthropix_emulator: Emulator, connect: Callable[..., Client], name: str, value: Any
+) -> None:
+    client: Any = connect(anthropix_emulator.url)
+    with pytest.raises(ParameterError, match=name):
+        client.chat(**ASK, **{name: value})
+    assert anthropix_emulator.requests == []
+
+
+def test_a_ledger_hears_how_every_chat_ended_and_keeps_none_going(
+    anthropix_emulator: Emulator, connect: Callable[..., Client]
+) -> None:
+    ledger = Ledger({"m": Price(input=1, output=1)})
+    client = connect(anthropix_emulator.url, ledger=ledger)
+    anthropix_emulator.queue("Hello.", "Hello.", Status(400), Drop("Once upon a time.", after_events=3), Stall("x"))
+    client.chat(model="m", messages=HELLO, tag="one")
+    with client.chat(model="m", messages=HELLO, stream=True) as stream:
+        stream.message()
+    assert ledger.chats == Ended(done=2)
+    for _ in range(2):
+        with pytest.raises(APIError):
+            client.chat(model="m", messages=HELLO, tag="two")
+    assert ledger.chats.failed == 2
+    assert ledger.by_tag()["one"] == Usage(input_tokens=5, output_tokens=2)
+    assert ledger.by_tag()["two"].estimate
+    inbox = Inbox()
+    chat = client.chat(model="m", messages=HELLO, stream=inbox)
+    chat.unsubscribe(inbox)
+    until(lambda: ledger.chats.cancelled == 1)
+    assert ledger.cost().unpriced == ("unknown",) or ledger.cost().estimate
+
+
+def test_a_ledger_that_fails_harms_nobody(
+    anthropix_emulator: Emulator, connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Inbox):
+        def tell(self, message: Any, /) -> None:
+            raise ValueError(f"cannot count {type(message).__name__}")
+
+    client = connect(anthropix_emulator.url, ledger=Broken())
+    assert client.chat(**ASK)["stop_reason"] == "end_turn"
+    assert "failed to take a message" in caplog.text
+
+
+def test_terminal_messages_say_what_a_chat_cost(anthropix_emulator: Emulator, connect: Callable[..., Client]) -> None:
+    client = connect(anthropix_emulator.url)
+    anthropix_emulator.queue(
+        "Hello.", Drop("Once upon a time.", after_events=3), Status(529), Stall("Hi", after_events=3)
+    )
+    ends = []
+    for _ in range(3):
+        client.chat(**ASK, stream=(inbox := Inbox()))
+        ends.append(inbox.until_end()[-1])
+    chat = client.chat(**ASK, stream=(inbox := Inbox()))
+    until(lambda: chat.snapshot() and chat.snapshot()["content"])  # type: ignore[index]
+    chat.cancel()
+    ends.append(inbox.until_end()[-1])
+    done, cut, refused, cancelled = (end.usage for end in ends)
+    assert (done.input_tokens, done.output_tokens, done.estimate) == (5, 2, False)
+    assert (cut.input_tokens, cut.estimate) == (5, True)
+    assert cut.output_tokens >= 1
+    assert refused == Usage()
+    assert (cancelled.input_tokens, cancelled.estimate) == (5, True)

@@ -218,3 +218,53 @@ def test_a_cancel_from_within_a_cancel_of_the_same_thread_does_not_hang() -> Non
     scope = CancelScope()
     with scope.changed:
         assert scope.cancel(STOP)
+
+
+def test_a_child_is_cancelled_with_its_parent_and_not_after_it() -> None:
+    parent = CancelScope()
+    with parent.child() as child:
+        assert parent.cancel(CancelledError("lunch"))
+        assert child.cause is parent.cause
+    with pytest.raises(CancelledError, match="lunch"), parent.child():
+        pass
+    other = CancelScope()
+    with other.child() as child:
+        pass
+    other.cancel(CancelledError("late"))
+    assert child.cause is None
+
+
+def test_a_child_is_forgotten_with_its_parent() -> None:
+    parent = CancelScope()
+    with parent.child() as child:
+        parent.forget(CancelledError("forked"))
+        assert child.cause is parent.cause
+
+
+def test_steps_of_several_scopes_may_take_turns() -> None:
+    first, second = CancelScope(), CancelScope()
+    with first.step():
+        assert running_scope() is first
+        with second.step():
+            assert running_scope() is second
+        assert running_scope() is first
+    assert running_scope() is None
+
+
+def test_an_attempt_may_keep_its_socket_for_later() -> None:
+    scope = CancelScope()
+    one, other = socket.socketpair()
+    with one, other:
+        with scope.attempt(hold=True):
+            scope.bind(one)
+        assert running_scope() is None
+        scope.cancel(CancelledError("lunch"))
+        assert other.recv(1) == b""
+        scope.release()
+    failed = CancelScope()
+    one, other = socket.socketpair()
+    with one, other:
+        with pytest.raises(ValueError, match="oops"), failed.attempt(hold=True):
+            failed.bind(one)
+            raise ValueError("oops")
+        assert failed._socket is None

@@ -1,4 +1,4 @@
-"""The `anthropix` command: `anthropix demo` and `anthropix emulator`. Needs the extra `cli`."""
+"""The `anthropix` command: `anthropix demo`, `anthropix emulator` and `anthropix endpoints`. Needs the extra `cli`."""
 
 from __future__ import annotations
 

@@ -231,6 +231,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
+    batch_seconds: float = 0.0,
     started: Callable[[Emulator], None] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until somebody stops it.
@@ -239,6 +240,7 @@ def serve(
         host: Where to listen.
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
+        batch_seconds: How long a batch takes.
         started: Called once with the emulator when it takes requests, to print its URL or to queue answers.
 
     Raises:
@@ -247,7 +249,7 @@ def serve(
     Example:
         >>> serve(started=Emulator.stop)
     """
-    with Emulator(host=host, port=port, api_key=api_key) as emulator:
+    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds) as emulator:
         if started is not None:
             started(emulator)
         try:
