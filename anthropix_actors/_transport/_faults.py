@@ -103,8 +103,8 @@ _RESET = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 _FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Timeout], APIError]]] = [
     ((APIError,), lambda exc, _: exc),  # type: ignore[list-item, return-value] # ours already
     ((_u.NameResolutionError, socket.gaierror), _no_connection("the host's name was not found")),
+    ((_u.NewConnectionError,), _no_connection("no connection")),  # before its base class
     ((_u.ConnectTimeoutError,), _connect_timeout),
-    ((_u.NewConnectionError,), _no_connection("no connection")),
     ((ssl.SSLCertVerificationError, ssl.CertificateError), _certificate),
     ((_u.ReadTimeoutError, TimeoutError), _read_timeout),
     (_RESET, _connection("the connection was reset")),
