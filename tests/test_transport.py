@@ -225,7 +225,7 @@ def test_what_arrived_before_a_fault_is_kept_with_the_error(connect: Callable[..
 def test_a_refused_connection_is_a_connection_error(connect: Callable[..., Client]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(APIConnectionError, match="no connection: .*refused") as caught:
+    with pytest.raises(APIConnectionError, match=r"no connection: .*refused") as caught:
         connect(f"http://127.0.0.1:{port}").chat(**ASK)
     assert not isinstance(caught.value, APITimeoutError)
     assert caught.value.unsent

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anthropix_actors import Pages, ProtocolError
+from anthropix_actors.pages import KINDS, PageKind, kind_of, next_params
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Lister:
+    """A server's list of items, in pages of any kind; some pages may be empty."""
+
+    def __init__(self, kind: PageKind, count: int, size: int, empty: set[int] | None = None) -> None:
+        self.kind = kind
+        self.items = [{"id": f"i{number}"} for number in range(count)]
+        self.size = size
+        self.empty = empty or set()
+        self.asked: list[Mapping[str, Any]] = []
+
+    def __call__(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(params)
+        return self.by_id(params) if self.kind == "id" else self.by_cursor(params)
+
+    def by_id(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        names = [item["id"] for item in self.items]
+        if params.get("before_id"):
+            end = names.index(params["before_id"])
+            begin = max(0, end - self.size)
+            more = begin > 0
+        else:
+            begin = names.index(params["after_id"]) + 1 if params.get("after_id") else 0
+            end = begin + self.size
+            more = end < len(names)
+        data = self.items[begin:end]
+        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        return {"data": data, "has_more": more, **ends}
+
+    def by_cursor(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        turn = int(params.get("page_token" if self.kind == "token" else "page") or 0)
+        start = sum(0 if number in self.empty else self.size for number in range(turn))
+        data = [] if turn in self.empty else self.items[start : start + self.size]
+        more = start + len(data) < len(self.items)
+        page: dict[str, Any] = {"data": data, "next_page": str(turn + 1) if more else None}
+        if self.kind == "bidi":
+            page["prev_page"] = str(turn - 1) if turn else None
+        elif self.kind in {"report", "token"}:
+            page["has_more"] = more
+        return page
+
+
+@given(st.sampled_from(KINDS), st.integers(0, 20), st.integers(1, 7), st.sets(st.integers(0, 5)))
+def test_every_item_of_every_kind_of_list_comes_once_and_in_order(
+    kind: PageKind, count: int, size: int, empty: set[int]
+) -> None:
+    lister = Lister(kind, count, size, set() if kind == "id" else empty)
+    for known in (kind, None):
+        if known is None and kind == "token":
+            continue  # its pages look like those of a report
+        pages = Pages[Any](lister, {"limit": size}, known)
+        assert list(pages) == list(pages) == lister.items, "each loop starts anew"
+        assert sum(len(page["data"]) for page in pages.pages()) == count
+    assert all(params["limit"] == size for params in lister.asked)
+
+
+def test_a_list_may_be_read_backwards() -> None:
+    lister = Lister("id", 10, 3)
+    assert [item["id"] for item in Pages[Any](lister, {"before_id": "i9"})] == [
+        *("i6", "i7", "i8"),
+        *("i3", "i4", "i5"),
+        *("i0", "i1", "i2"),
+    ]
+
+
+def test_a_page_is_fetched_when_its_first_item_is_wanted() -> None:
+    lister = Lister("cursor", 4, 2)
+    items = iter(Pages[Any](lister, {}))
+    assert lister.asked == []
+    assert [next(items)["id"], next(items)["id"]] == ["i0", "i1"]
+    assert len(lister.asked) == 1
+    assert next(items)["id"] == "i2"
+    assert [params.get("page") for params in lister.asked] == [None, "1"]
+
+
+def test_a_list_that_does_not_end_is_an_error() -> None:
+    pages = Pages[Any](lambda _: {"data": [1], "next_page": "x"}, {})
+    with pytest.raises(ProtocolError, match="does not end"):
+        list(pages)
+
+
+@pytest.mark.parametrize("page", [None, [], {}, {"data": {}}, "x"])
+def test_what_is_no_page_is_an_error(page: Any) -> None:
+    with pytest.raises(ProtocolError, match="expected a page"):
+        list(Pages[Any](lambda _: page, {}))
+
+
+def test_kinds_are_told_by_their_keys() -> None:
+    assert kind_of({"data": [], "last_id": None}) == "id"
+    assert kind_of({"data": [], "next_page": None, "prev_page": None}) == "bidi"
+    assert kind_of({"data": [], "next_page": None, "has_more": False}) == "report"
+    assert kind_of({"data": [], "next_page": None}) == "cursor"
+
+
+def test_an_empty_page_by_id_is_the_last_one() -> None:
+    page = {"data": [], "has_more": True, "first_id": "a", "last_id": "a"}
+    assert next_params("id", page, {}) is None
+    assert next_params("report", {"data": [], "has_more": True, "next_page": "n"}, {"a": 1}) == {"a": 1, "page": "n"}
+    assert next_params("cursor", {"data": [1], "next_page": "n", "has_more": False}, {}) is None
