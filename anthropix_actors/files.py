@@ -192,7 +192,8 @@ class _OnDisk(_Memory):
             with _writing(str(self._path)):
                 part.replace(self._path)
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
         return count
 
 

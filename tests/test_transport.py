@@ -124,7 +124,12 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
         "message_stop",
         True,
     ),
-    "a body shorter than its length": (after(head(framing="9999"), FIRST_BYTES), TruncatedError, "message_stop", True),
+    "a body shorter than its length": (
+        after(head(framing="9999"), FIRST_BYTES),
+        TruncatedError,
+        "inside the answer",
+        True,
+    ),
     "a body until close that ends early": (after(head(framing="close"), FIRST_BYTES), TruncatedError, "_stop", True),
     "the end of an HTTP/1.0 answer": (
         after(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", FIRST_BYTES),

@@ -182,7 +182,9 @@ class Answer:
         while data := read1(_CHUNK):
             yield data
         # http.client raises where a chunked body ends too early, but not where its length says so
-        self._whole = self._raw.chunked or self._raw._fp.length == 0  # noqa: SLF001
+        if left := self._raw._fp.length:  # noqa: SLF001
+            raise TruncatedError(f"the connection ended inside the answer, {left} bytes before its end", retryable=True)
+        self._whole = self._raw.chunked or left == 0
 
     def text(self) -> str:
         """Get the body as text, up to 1 MiB of it: an error's body, whole or as far as it came."""

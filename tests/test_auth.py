@@ -1,0 +1,224 @@
+"""Credentials that are set anew for each attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from anthropix_actors import AuthenticationError, ChatDone, ChatRetrying, Client, ConfigurationError
+from anthropix_actors.emulator import Emulator, Status
+
+from actors import ASK, Inbox
+from servers import Peer, Server, answering, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import requests
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(api_key="fresh") as running:
+        yield running
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Client]]:
+    clients: list[Client] = []
+
+    def made(url: str, auth: Any, **options: Any) -> Client:
+        clients.append(Client(base_url=url, auth=auth, **{"max_retries": 0, **options}))
+        return clients[-1]
+
+    yield made
+    for client in clients:
+        client.close()
+
+
+class Token:
+    """A token that has to be refreshed."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+        self.asked = 0
+        self.refreshed = 0
+
+    def __call__(self, _: requests.PreparedRequest) -> dict[str, str]:
+        self.asked += 1
+        return {"Authorization": f"Bearer {self.values[0]}"}
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+        if len(self.values) > 1:
+            del self.values[0]
+
+
+class Custom(AuthBase):
+    """An auth object as requests' users write them."""
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        r.headers["X-Api-Key"] = b"fresh"  # type: ignore[assignment] # some set bytes
+        return r
+
+
+def test_a_callable_or_an_auth_object_sets_headers_and_no_key_is_needed(
+    emulator: Emulator, make: Callable[..., Client]
+) -> None:
+    def in_place(request: requests.PreparedRequest) -> None:
+        request.headers["x-api-key"] = "fresh"
+
+    for auth in (Token("fresh"), Custom(), lambda _: {"x-api-key": "fresh"}, in_place):
+        assert make(emulator.url, auth).chat(**ASK)["stop_reason"] == "end_turn"
+    assert [("authorization" in request.headers) for request in emulator.requests] == [True, False, False, False]
+
+
+def test_the_environments_key_is_not_read_and_a_given_one_is_sent_too(
+    emulator: Emulator, make: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "from-the-environment")
+    make(emulator.url, Token("fresh")).models.retrieve("claude-opus-5")
+    assert "x-api-key" not in emulator.requests[-1].headers
+    make(emulator.url, HTTPBasicAuth("user", "password"), api_key="fresh").models.retrieve("claude-opus-5")
+    assert emulator.requests[-1].headers["x-api-key"] == "fresh"
+    assert emulator.requests[-1].headers["authorization"].startswith("Basic ")
+
+
+def test_a_signature_sees_what_it_signs(make: Callable[..., Client]) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def sign(request: requests.PreparedRequest) -> dict[str, str]:
+        seen.append((request.method, request.url, request.headers["anthropic-version"], request.body))
+        assert isinstance(request.body, bytes)
+        return {"x-signature": hmac.new(b"secret", request.body, hashlib.sha256).hexdigest()}
+
+    got: list[tuple[bytes, str | None]] = []
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            got.append((peer.body, peer.header("x-signature")))
+            peer.send(json_answer("200 OK", {"input_tokens": 1}))
+
+    with Server(script) as server:
+        make(server.url, sign).count_tokens(**ASK)
+        assert seen[0][:3] == ("POST", server.url + "/v1/messages/count_tokens", "2023-06-01")
+    assert got[0][1] == hmac.new(b"secret", got[0][0], hashlib.sha256).hexdigest()
+
+
+def test_it_is_asked_anew_for_each_attempt(emulator: Emulator, make: Callable[..., Client]) -> None:
+    token = Token("fresh")
+    emulator.queue(*[Status(529, headers={"retry-after-ms": "1"})] * 2)
+    make(emulator.url, token, max_retries=2).chat(**ASK)
+    assert (token.asked, token.refreshed) == (3, 0)
+
+
+def test_a_401_lets_it_refresh_once_beyond_all_retries(emulator: Emulator, make: Callable[..., Client]) -> None:
+    token, inbox = Token("stale", "fresh"), Inbox()
+    client = make(emulator.url, token)
+    client.chat(**ASK, stream=inbox)
+    messages = inbox.until_end()
+    assert isinstance(messages[0], ChatRetrying)
+    assert (messages[0].delay, type(messages[0].error)) == (0.0, AuthenticationError)
+    assert isinstance(messages[-1], ChatDone)
+    assert (token.asked, token.refreshed) == (2, 1)
+    assert client.models.retrieve("claude-opus-5")
+
+
+def test_a_second_401_is_the_end(emulator: Emulator, make: Callable[..., Client]) -> None:
+    token = Token("stale", "stale too", "fresh")
+    with pytest.raises(AuthenticationError) as raised:
+        make(emulator.url, token, max_retries=5).chat(**ASK)
+    assert raised.value.attempts == 2
+    assert token.refreshed == 1
+    with pytest.raises(AuthenticationError):
+        make(emulator.url, lambda _: {"x-api-key": "wrong"}).models.retrieve("claude-opus-5")
+    assert len(emulator.requests) == 4, "one without a refresh() gets a second try, too"
+
+
+def test_chats_that_meet_one_expired_token_refresh_it_once(make: Callable[..., Client]) -> None:
+    token = Token("stale", "fresh", "too fresh")
+    together = threading.Barrier(8)
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if peer.header("authorization") == "Bearer stale":
+                together.wait(10)  # all have been sent with the stale one, before any is refused
+                peer.send(json_answer("401 Unauthorized", {"type": "error", "error": {"type": "authentication_error"}}))
+            else:
+                answered.append(peer.header("authorization"))
+                peer.send(json_answer("200 OK", {"input_tokens": 1}))
+
+    answered: list[str | None] = []
+    with Server(script) as server:
+        client = make(server.url, token)
+        threads = [threading.Thread(target=client.count_tokens, kwargs=ASK) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert token.refreshed == 1
+    assert answered == ["Bearer fresh"] * 8
+
+
+def raising(_: object) -> None:
+    raise ValueError("sk-secret is wrong")
+
+
+def injecting(_: object) -> dict[str, str]:
+    return {"x-api-key": "sk-secret\r\nx-evil: 1"}
+
+
+@pytest.mark.parametrize("auth", [raising, injecting, lambda _: 5, lambda _: {"bad name": "x"}])
+def test_one_that_fails_or_gives_nonsense_is_an_error_without_the_secret(
+    make: Callable[..., Client], auth: Any
+) -> None:
+    with Server(answering("x")) as server:
+        client = make(server.url, auth)
+        with pytest.raises(ConfigurationError, match="auth") as raised:
+            client.chat(**ASK)
+        with pytest.raises(ConfigurationError, match="auth"):
+            client.models.retrieve("m")
+        assert server.errors == []
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(client)
+    if auth is raising:
+        assert isinstance(raised.value.__cause__, ValueError)
+
+
+class Refusing(Token):
+    def __init__(self, error: Exception) -> None:
+        super().__init__("stale")
+        self.error = error
+
+    def refresh(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyError("sk-secret"), ConfigurationError("no more tokens")])
+def test_a_refresh_that_fails_is_an_error(emulator: Emulator, make: Callable[..., Client], error: Exception) -> None:
+    with pytest.raises(ConfigurationError, match=r"refresh|no more") as raised:
+        make(emulator.url, Refusing(error)).chat(**ASK)
+    assert "secret" not in str(raised.value)
+
+
+def test_an_error_of_ours_passes_as_it_is(make: Callable[..., Client]) -> None:
+    def refuse(_: object) -> None:
+        raise ConfigurationError("log in first")
+
+    with pytest.raises(ConfigurationError, match="log in first"):
+        make("http://127.0.0.1:9", refuse).models.retrieve("m")
+
+
+def test_it_cannot_send_the_request_elsewhere(emulator: Emulator, make: Callable[..., Client]) -> None:
+    def redirect(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.url = "http://127.0.0.1:9/"
+        request.body = b"other"
+        request.headers["x-api-key"] = "fresh"
+        return request
+
+    assert make(emulator.url, redirect).count_tokens(**ASK)["input_tokens"] == 5

@@ -1,0 +1,247 @@
+"""Files: up from the disk and down to it, as a stream, and whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import (
+    AnthropixError,
+    APIConnectionError,
+    CancelledError,
+    CancelToken,
+    Client,
+    NotFoundError,
+    OverloadedError,
+    ParameterError,
+    TruncatedError,
+)
+from anthropix_actors.emulator import Drop, Emulator, Stall, Status
+
+from servers import DEADLINE, Peer, Server, acquire, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILES = "/v1/files"
+AGAIN = {"retry-after-ms": "1"}
+
+
+@pytest.fixture
+def emulator(anthropix_emulator: Emulator) -> Emulator:
+    return anthropix_emulator
+
+
+@pytest.fixture
+def client(emulator: Emulator, connect: Callable[..., Client]) -> Client:
+    return connect(emulator.url, max_retries=2)
+
+
+def test_a_file_is_uploaded_listed_retrieved_downloaded_and_deleted(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "paper.pdf"
+    path.write_bytes(b"%PDF")
+    uploaded = client.files.upload(path)
+    assert (uploaded["filename"], uploaded["size_bytes"], uploaded["mime_type"]) == ("paper.pdf", 4, "application/pdf")
+    with path.open("rb") as opened:
+        others = [client.files.upload(data, filename="x.txt")["id"] for data in (b"1", opened, io.BytesIO(b"2"))]
+    assert {file["id"] for file in client.files.list(limit=3)} == {uploaded["id"], *others}
+    assert client.files.retrieve(uploaded) == client.files.retrieve(uploaded["id"]) == uploaded
+    assert client.files.download(others[1]) == b"%PDF"
+    assert client.files.delete(uploaded) == {"id": uploaded["id"], "type": "file_deleted"}
+    with pytest.raises(NotFoundError):
+        client.files.download(uploaded, tmp_path / "gone")
+    assert [each.name for each in tmp_path.iterdir()] == ["paper.pdf"]
+
+
+def test_a_file_may_be_told_when_to_expire(client: Client) -> None:
+    assert client.files.upload(b"x", filename="x", expires_in_seconds=3600)["expires_at"]
+
+
+@pytest.mark.parametrize("seconds", [3599, 7_776_001, True, "3600", 5.0])
+def test_everything_wrong_is_refused_before_anything_is_sent(
+    client: Client, emulator: Emulator, tmp_path: Path, seconds: Any
+) -> None:
+    with pytest.raises(ParameterError) as raised:
+        client.files.upload(tmp_path / "missing.pdf", expires_in_seconds=seconds)
+    assert [problem.place for problem in raised.value.problems] == ["file", "expires_in_seconds"]
+    assert "no such file" in str(raised.value)
+    assert "missing.pdf" in str(raised.value)
+    with pytest.raises(ParameterError, match="expires_in_seconds"):
+        client.files.upload(b"x", expires_in_seconds=seconds)
+    for to in (tmp_path, tmp_path / "no" / "folder", 5, io.StringIO()):
+        with pytest.raises(ParameterError, match="to: expected"):
+            client.files.download("file_1", to)  # type: ignore[arg-type]
+    for file in ("..", "", None):
+        with pytest.raises(ParameterError, match="file"):
+            client.files.delete(file)  # type: ignore[arg-type]
+    assert emulator.requests == []
+
+
+# Streams, up and down
+
+
+def test_a_large_file_goes_up_and_down_without_being_in_memory(connect: Callable[..., Client], tmp_path: Path) -> None:
+    size, block = 24 << 20, bytes(1 << 16)
+    path, copy = tmp_path / "large", tmp_path / "copy"
+    with path.open("wb") as file:
+        file.truncate(size)
+    got: list[int] = []
+
+    def script(peer: Peer) -> None:
+        peer.sock.settimeout(DEADLINE)
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += peer.sock.recv(65536)
+        peer.head, _, rest = data.partition(b"\r\n\r\n")
+        left = int(peer.header("content-length") or 0) - len(rest)
+        got.append(left + len(rest))
+        while left:
+            left -= len(peer.sock.recv(min(left, 65536)))
+        peer.send(json_answer("200 OK", {"id": "file_1"}) if got[0] > size else b"")
+        peer.read_request()
+        peer.send(f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode())
+        for _ in range(size // len(block)):
+            peer.send(block)
+
+    with Server(script) as server:
+        client = connect(server)
+        client.models._calls.request("GET", "/v1/models")  # all code has run
+        tracemalloc.start()
+        try:
+            client.files.upload(path)
+            assert client.files.download("file_1", copy) == size
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert got[0] > size
+    assert copy.stat().st_size == size
+    assert peak < 4 << 20, "both sides together"
+
+
+def test_an_upload_is_sent_again_from_its_beginning(client: Client, emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as opened:
+        opened.seek(4)
+        for file in (path, opened, b"456789"):
+            emulator.queue(Status(529, headers=AGAIN), path=FILES)
+            uploaded = client.files.upload(file, filename="a.txt")
+            assert client.files.download(uploaded).endswith(b"456789")
+    assert [request.body["file"].size_bytes for request in emulator.requests if request.method == "POST"] == [
+        *(10, 10, 6, 6, 6, 6)
+    ]
+
+
+def test_an_upload_from_a_pipe_is_sent_once(client: Client, emulator: Emulator) -> None:
+    def pipe() -> Any:
+        reading, writing = os.pipe()
+        os.write(writing, b"from a pipe")
+        os.close(writing)
+        return os.fdopen(reading, "rb")
+
+    with pipe() as file:
+        assert client.files.download(client.files.upload(file, filename="p")) == b"from a pipe"
+    assert "content-length" not in emulator.requests[0].headers
+    emulator.queue(Status(529, headers=AGAIN), path=FILES)
+    with pipe() as file, pytest.raises(OverloadedError) as raised:
+        client.files.upload(file)
+    assert raised.value.attempts == 1
+
+
+def test_a_download_that_is_cut_is_had_again_or_leaves_nothing(
+    client: Client, emulator: Emulator, connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 400
+    uploaded = client.files.upload(data, filename="x")
+    path = f"{FILES}/{uploaded['id']}/content"
+    emulator.queue(Drop(None, after_bytes=70000), path=path)
+    assert client.files.download(uploaded, tmp_path / "copy") == len(data)
+    assert (tmp_path / "copy").read_bytes() == data
+    emulator.queue(Drop(None, after_bytes=70000), path=path)
+    assert client.files.download(uploaded) == data
+    once = connect(emulator.url)
+    (tmp_path / "old").write_bytes(b"old")
+    emulator.queue(Drop(None, after_bytes=70000), path=path)
+    with pytest.raises(TruncatedError):
+        once.files.download(uploaded, str(tmp_path / "old"))
+    assert (tmp_path / "old").read_bytes() == b"old"
+    assert {each.name for each in tmp_path.iterdir()} == {"copy", "old"}
+
+
+def test_an_open_file_is_not_written_twice(client: Client, emulator: Emulator) -> None:
+    uploaded = client.files.upload(bytes(100_000), filename="x")
+    path = f"{FILES}/{uploaded['id']}/content"
+    file = io.BytesIO()
+    emulator.queue(Status(529, headers=AGAIN), path=path)
+    assert client.files.download(uploaded, file) == len(file.getvalue()) == 100_000
+    emulator.queue(Drop(None, after_bytes=70000), path=path)
+    with pytest.raises(APIConnectionError) as raised:
+        client.files.download(uploaded, io.BytesIO())
+    assert raised.value.attempts == 1
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_ours(client: Client, tmp_path: Path) -> None:
+    uploaded = client.files.upload(bytes(100_000), filename="x")
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.raises(AnthropixError, match="the file cannot be written"):
+        client.files.download(uploaded, closed)
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(AnthropixError, match="No space left"):
+            client.files.download(uploaded, full)
+    locked = tmp_path / "name"
+    with pytest.raises(AnthropixError, match="cannot be written"):
+        client.files.download(uploaded, locked.with_name("x" * 250))
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_token_cancels_from_another_thread_and_leaves_nothing(
+    client: Client, emulator: Emulator, tmp_path: Path, direction: str
+) -> None:
+    token = CancelToken()
+    errors: list[BaseException] = []
+    began = threading.Semaphore(0)
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 1 << 20:
+                began.release()
+            return super().read(size)
+
+    def work() -> None:
+        with pytest.raises(CancelledError) as raised:
+            if direction == "up":
+                with Server(lambda peer: hold.acquire(timeout=DEADLINE) and peer) as server:
+                    client_of(server).files.upload(Slow(bytes(64 << 20)), cancel=token)
+            else:
+                client.files.download(uploaded, tmp_path / "copy", cancel=token)
+        errors.append(raised.value)
+
+    hold = threading.Semaphore(0)
+    others: list[Client] = []
+
+    def client_of(server: Server) -> Client:
+        others.append(Client("key", base_url=server.url, max_retries=0))
+        return others[-1]
+
+    uploaded = client.files.upload(bytes(300_000), filename="x")
+    emulator.queue(Stall(None, after_bytes=100_000), path=f"{FILES}/{uploaded['id']}/content")
+    thread = threading.Thread(target=work)
+    thread.start()
+    if direction == "up":
+        acquire(began)
+    else:
+        emulator.wait_for_requests(2)
+    token.cancel("enough")
+    hold.release()
+    thread.join(DEADLINE)
+    assert [str(error) for error in errors] == ["enough"]
+    assert list(tmp_path.iterdir()) == []
+    for other in others:
+        other.close()

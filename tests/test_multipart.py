@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import contextlib
+import email
+import email.policy
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anthropix_actors import AnthropixError, ParameterError
+from anthropix_actors._multipart import Multipart
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(body: Multipart, size: int = 1000) -> bytes:
+    file, length = body.open()
+    data = b""
+    with contextlib.closing(file):
+        while piece := file.read(size):
+            assert len(piece) <= size
+            data += piece
+    assert length in {None, len(data)}
+    return data
+
+
+def parts_of(body: Multipart, size: int = 1000) -> list[tuple[str, str | None, str, bytes]]:
+    """Get name, file name, type and bytes of each part, as the standard library reads them."""
+    text = f"Content-Type: {body.content_type}\r\n\r\n".encode() + read(body, size)
+    parsed: Any = email.message_from_bytes(text, policy=email.policy.HTTP)
+    return [
+        (
+            part.get_param("name", header="content-disposition"),
+            part.get_filename(),
+            part.get_content_type(),
+            part.get_payload(decode=True),
+        )
+        for part in parsed.iter_parts()
+    ]
+
+
+def places_of(fields: Any, files: Any) -> list[str]:
+    with pytest.raises(ParameterError) as raised:
+        Multipart(fields, files)
+    return [problem.place for problem in raised.value.problems]
+
+
+@given(st.binary().filter(lambda data: b"\r" not in data and b"\n" not in data), st.integers(1, 50))
+def test_bytes_come_out_as_they_went_in_however_they_are_read(data: bytes, size: int) -> None:
+    body = Multipart({"a": 1, "b": True, "c": "ü"}, {"file": ("x.bin", data)})
+    assert body.repeatable
+    first = read(body, size)
+    assert first == read(body) == read(body, 1)
+    found = parts_of(body)
+    assert [(name, payload) for name, _, _, payload in found[:3]] == [("a", b"1"), ("b", b"true"), ("c", "ü".encode())]
+    assert found[3] == ("file", "x.bin", "application/octet-stream", data)
+
+
+def test_a_file_may_be_given_in_many_ways(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"<p>")
+    with path.open("rb") as opened:
+        opened.read(1)
+        files = {
+            "a": path,
+            "b": str(path),
+            "c": [bytearray(b"1"), ("two.txt", memoryview(b"2"))],
+            "d": opened,
+            "e": ("other.png", path),
+            "f": io.BytesIO(b"3"),
+        }
+        body = Multipart({}, files)
+        expected = [
+            ("a", "page.html", "text/html", b"<p>"),
+            ("b", "page.html", "text/html", b"<p>"),
+            ("c", "file", "application/octet-stream", b"1"),
+            ("c", "two.txt", "text/plain", b"2"),
+            ("d", "page.html", "text/html", b"p>"),
+            ("e", "other.png", "image/png", b"<p>"),
+            ("f", "file", "application/octet-stream", b"3"),
+        ]
+        assert parts_of(body) == parts_of(body, 3) == expected
+        assert not opened.closed
+
+
+def test_a_pipe_has_no_length_and_is_sent_once() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"from a pipe")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        body = Multipart({}, {"file": pipe})
+        assert not body.repeatable
+        assert body.open()[1] is None
+        assert parts_of(body)[0][3] == b"from a pipe"
+
+
+def test_names_cannot_leave_their_header() -> None:
+    data = read(Multipart({'a"\r\nx-evil: 1': "v"}, {"f": ('b"\r\nx: "ü', b"")}))
+    assert b'name="a%22%0D%0Ax-evil: 1"' in data
+    assert 'filename="b%22%0D%0Ax: %22ü"'.encode() in data
+    assert b"\r\nx-evil" not in data
+
+
+def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "text").open("w") as text:
+        files = {
+            "a": tmp_path / "missing",
+            "b": tmp_path,
+            "c": text,
+            "d": 5,
+            "e": [b"", None],
+            "f": ("", b""),
+            "g": (5, b""),
+            "h": "a\0b",
+        }
+        assert places_of({"x": {}, "y": None}, files) == [
+            *("json.x", "json.y", "files.a", "files.b", "files.c", "files.d", "files.e[1]"),
+            *("files.f", "files.g", "files.h"),
+        ]
+    with pytest.raises(ParameterError, match="no such file"):
+        Multipart({}, {"file": tmp_path / "missing"})
+
+
+def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"0123456789")
+    body = Multipart({}, {"file": path})
+    path.write_bytes(b"01234")
+    with pytest.raises(AnthropixError, match="data: it has become shorter"):
+        read(body)
+    path.write_bytes(b"0123456789 and more")
+    assert parts_of(body)[0][3] == b"0123456789"
+    path.unlink()
+    with pytest.raises(AnthropixError, match="data: it cannot be opened"):
+        read(body)
+    assert body.open()[1] is not None
+
+
+def test_a_file_that_cannot_be_read_any_more_is_an_error() -> None:
+    file = io.BytesIO(b"x")
+    body = Multipart({}, {"file": file})
+    reader = body.open()[0]
+    assert reader.read(1000).startswith(b"--")
+    assert reader.read(1) == b"x"
+    file.close()
+    with pytest.raises(AnthropixError, match="file: it cannot be"):
+        read(body)
+    reader.close()
+
+
+def test_a_file_that_fails_while_it_is_read_is_an_error() -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, f"no more than {size}")
+
+    with pytest.raises(AnthropixError, match="it cannot be read"):
+        read(Multipart({}, {"file": Failing(b"abc")}))
