@@ -138,3 +138,14 @@ class ScopedAdapter(HTTPAdapter):
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Do nothing: the context knows what to trust."""
+
+    def close(self) -> None:
+        """Close the idle connections now.
+
+        urllib3 leaves that to whoever collects the pools, and an error that somebody keeps has them in its traceback.
+        """
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
+                if pool := manager.pools.get(key):
+                    pool.close()
+        super().close()

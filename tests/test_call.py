@@ -1,0 +1,182 @@
+"""Calls that block in the caller's thread: cancelled from another, looked after, and forgotten."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import (
+    APITimeoutError,
+    CancelledError,
+    CancelToken,
+    Client,
+    ConfigurationError,
+    ProtocolError,
+    Timeout,
+)
+from anthropix_actors._watch import SWEEPER
+
+from servers import DEADLINE, Peer, Server, acquire, after, chunk, head, json_answer, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGE = {"a": "x" * (32 << 20)}
+
+
+def waiting(peer: Peer) -> None:
+    peer.read_request()
+    began.release()
+    peer.wait_for_hang_up()
+
+
+def in_the_middle(peer: Peer) -> None:
+    peer.read_request()
+    peer.send(head(content_type="application/json"), chunk(b'{"a":'))
+    began.release()
+    peer.wait_for_hang_up()
+
+
+def asking_to_wait(peer: Peer) -> None:
+    while peer.read_request():
+        peer.send(json_answer("529 Overloaded", {}, {"retry-after": "30"}))
+        began.release()
+
+
+def not_reading(peer: Peer) -> None:
+    peer.sock.recv(1000)
+    began.release()
+    ended.acquire(timeout=DEADLINE)
+
+
+began = threading.Semaphore(0)
+ended = threading.Semaphore(0)
+
+PHASES: dict[str, tuple[Callable[[Peer], None], Any]] = {
+    "headers": (waiting, None),
+    "body": (in_the_middle, None),
+    "retry": (asking_to_wait, None),
+    "upload": (not_reading, LARGE),
+}
+
+
+class Blocked:
+    """A call in a thread of its own, and what it raised."""
+
+    def __init__(self, client: Client, json: Any = None, **options: Any) -> None:
+        self.errors: list[BaseException] = []
+        self.client = client
+        self.given = {"json": json, **options}
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self) -> None:
+        try:
+            self.client.request("POST", "/anything", **self.given)
+        except Exception as exc:  # noqa: BLE001 - a test looks at it
+            self.errors.append(exc)
+
+    def end(self) -> BaseException:
+        self.thread.join(DEADLINE)
+        assert not self.thread.is_alive()
+        (error,) = self.errors
+        return error
+
+
+@pytest.mark.parametrize("how", ["token", "close", "total"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_call_ends_in_every_phase(connect: Callable[..., Client], phase: str, how: str) -> None:
+    script, json = PHASES[phase]
+    with Server(script) as server:
+        client, token = connect(server, max_retries=2), CancelToken()
+        timeout = Timeout(total=0.3) if how == "total" else None
+        call = Blocked(client, json, cancel=token, timeout=timeout)
+        acquire(began)
+        if how == "token":
+            assert token.cancel("enough")
+        elif how == "close":
+            client.close()
+        error: Any = call.end()
+        ended.release()
+        client.close()
+        acquire(server.hung_up)
+    assert isinstance(error, APITimeoutError if how == "total" else CancelledError)
+    expected = {"token": "enough", "close": "the client was closed", "total": "timeout.total"}
+    assert expected[how] in str(error)
+    assert error.attempts == 1
+    if phase in {"body", "retry"}:
+        assert error.request_id == "req_test"
+    assert not list(client._calls._running)
+    until(lambda: not SWEEPER._watched)
+    while ended.acquire(blocking=False):
+        pass
+
+
+def test_one_token_cancels_several_calls_and_those_to_come(connect: Callable[..., Client]) -> None:
+    with Server(waiting) as server:
+        client, token = connect(server), CancelToken()
+        calls = [Blocked(client, cancel=token) for _ in range(3)]
+        for _ in calls:
+            acquire(began)
+        assert not token.cancelled
+        assert token.cancel("all of you")
+        assert [str(call.end()) for call in calls] == ["all of you"] * 3
+        assert token.cancelled
+        assert not token.cancel("again")
+        late = Blocked(client, cancel=token)
+        assert str(late.end()) == "all of you"
+        assert server.connections == 3
+
+
+def test_a_token_keeps_nothing_alive_and_harms_no_other_call(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(json_answer("200 OK", {}))
+
+    with Server(script) as server:
+        client, token = connect(server), CancelToken()
+        assert client.request("GET", "/x", cancel=token) == {}
+        gc.collect()
+        assert not list(token._running)
+        token.cancel()
+        assert client.request("GET", "/x") == {}
+        assert server.connections == 1, "the connection was kept"
+
+
+def test_a_closed_client_makes_no_calls(connect: Callable[..., Client]) -> None:
+    client = connect("http://127.0.0.1:9")
+    client.close()
+    for call in (client.models.retrieve, client.batches.retrieve, client.files.retrieve):
+        with pytest.raises(ConfigurationError, match="closed"):
+            call("x")
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.request("GET", "/x", stream=True)
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.sessions.events("x")
+
+
+def test_an_answer_that_is_too_large_is_refused(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anthropix_actors._exchange.MAX_BODY_BYTES", 1000)
+    answer = json_answer("200 OK", ["x" * 2000])
+    with Server(after(answer)) as server, pytest.raises(ProtocolError, match="larger than 1000"):
+        connect(server).request("GET", "/x")
+
+
+def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., Client]) -> None:
+    with Server(waiting) as server:
+        client, token = connect(server), CancelToken()
+        call = Blocked(client, cancel=token)
+        acquire(began)
+        (running,) = client._calls._running
+        running.forget()  # what a fork does to it, in the child
+        assert "forked" in str(running.exchange.scope.cause)
+        assert running.part("the interpreter exits")(1) is None
+        for sock in server._sockets:
+            sock.shutdown(socket.SHUT_RDWR)
+        assert "forked" in str(call.end())
