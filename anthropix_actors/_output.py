@@ -197,7 +197,7 @@ def _close_array(kept: dict[str, Any], rest: dict[str, Any], place: str, problem
         kinds = [_closed(part, f"{place}[{index}]", problems) for index, part in enumerate(members)]
         different = [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]
         kept["items"] = different[0] if len(different) == 1 else {"anyOf": different}
-    elif "items" in kept:
-        kept["items"] = _closed(kept["items"], f"{place}[]", problems)
+    else:
+        kept["items"] = _closed(kept.get("items", {}), f"{place}[]", problems)
     if rest.get("minItems") in _LEAST_ITEMS:
         kept["minItems"] = rest.pop("minItems")

@@ -33,7 +33,8 @@ def make() -> Iterator[Callable[..., Client]]:
     clients: list[Client] = []
 
     def made(url: str, auth: Any, **options: Any) -> Client:
-        clients.append(Client(base_url=url, auth=auth, **{"max_retries": 0, **options}))
+        given: dict[str, Any] = {"max_retries": 0, **options}
+        clients.append(Client(base_url=url, auth=auth, **given))
         return clients[-1]
 
     yield made
@@ -59,6 +60,10 @@ class Token:
             del self.values[0]
 
 
+def wrong(_: object) -> dict[str, str]:
+    return {"x-api-key": "wrong"}
+
+
 class Custom(AuthBase):
     """An auth object as requests' users write them."""
 
@@ -73,7 +78,10 @@ def test_a_callable_or_an_auth_object_sets_headers_and_no_key_is_needed(
     def in_place(request: requests.PreparedRequest) -> None:
         request.headers["x-api-key"] = "fresh"
 
-    for auth in (Token("fresh"), Custom(), lambda _: {"x-api-key": "fresh"}, in_place):
+    def returned(_: object) -> dict[str, str]:
+        return {"x-api-key": "fresh"}
+
+    for auth in (Token("fresh"), Custom(), returned, in_place):
         assert make(emulator.url, auth).chat(**ASK)["stop_reason"] == "end_turn"
     assert [("authorization" in request.headers) for request in emulator.requests] == [True, False, False, False]
 
@@ -136,7 +144,7 @@ def test_a_second_401_is_the_end(emulator: Emulator, make: Callable[..., Client]
     assert raised.value.attempts == 2
     assert token.refreshed == 1
     with pytest.raises(AuthenticationError):
-        make(emulator.url, lambda _: {"x-api-key": "wrong"}).models.retrieve("claude-opus-5")
+        make(emulator.url, wrong).models.retrieve("claude-opus-5")
     assert len(emulator.requests) == 4, "one without a refresh() gets a second try, too"
 
 
@@ -165,6 +173,14 @@ def test_chats_that_meet_one_expired_token_refresh_it_once(make: Callable[..., C
     assert answered == ["Bearer fresh"] * 8
 
 
+def nonsense(_: object) -> int:
+    return 5
+
+
+def misnamed(_: object) -> dict[str, str]:
+    return {"bad name": "x"}
+
+
 def raising(_: object) -> None:
     raise ValueError("sk-secret is wrong")
 
@@ -173,7 +189,7 @@ def injecting(_: object) -> dict[str, str]:
     return {"x-api-key": "sk-secret\r\nx-evil: 1"}
 
 
-@pytest.mark.parametrize("auth", [raising, injecting, lambda _: 5, lambda _: {"bad name": "x"}])
+@pytest.mark.parametrize("auth", [raising, injecting, nonsense, misnamed])
 def test_one_that_fails_or_gives_nonsense_is_an_error_without_the_secret(
     make: Callable[..., Client], auth: Any
 ) -> None:

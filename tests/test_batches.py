@@ -543,6 +543,21 @@ def test_a_slow_subscriber_makes_the_work_wait(client: Client) -> None:
     reader.stop()
 
 
+@pytest.mark.parametrize("how", ["dies", "leaves"])
+def test_a_subscriber_that_goes_in_the_middle_of_the_results_ends_the_work(client: Client, how: str) -> None:
+    batch = ended(client, 2000)
+    reader = Reader.start(Inbox(), held=True)
+    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    work = client.batches.results(batch, stream=reader)
+    waiting(work)
+    if how == "leaves":
+        work.unsubscribe(reader, "seen enough")
+    gate.set()
+    reader.stop()
+    until(work._record.over.is_set)
+    assert isinstance(work._record.terminal, BatchCancelled)
+
+
 def test_work_that_nobody_listens_to_ends(client: Client) -> None:
     reader = Reader.start(Inbox())
     work = client.batches.run(requests_of(1), reader)

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pykka.messages import ProxyGetAttr
 
-from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
+from anthropix_actors import (
+    CancelledError,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatRetrying,
+    Client,
+    TruncatedError,
+)
 from anthropix_actors._delivery import (
     COALESCED_CHARS,
     Channel,
@@ -379,3 +388,33 @@ def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
         channel.get()
     putting.join(DEADLINE)
     assert not putting.is_alive()
+
+
+def test_several_messages_at_once_are_told_in_order_until_the_actor_leaves_or_dies() -> None:
+    inbox, scope = Inbox(), CancelScope()
+    reader = Reader.start(inbox)
+    delivery = Mailbox(reader, scope, 8)
+    delivery.tell_all(range(20))
+    assert [inbox.next() for _ in range(20)] == list(range(20))
+    delivery.left = True
+    delivery.tell_all(["never"])
+    delivery.left = False
+    delivery.settle(5)
+    assert inbox.queue.empty()
+    reader.stop()
+    with pytest.raises(Gone):
+        delivery.tell_all(["nobody"])
+    delivery.settle(5)
+    scope.cancel(CancelledError("lunch"))
+    with pytest.raises(CancelledError):
+        delivery.tell_all(["never"])
+
+
+def test_several_messages_at_once_reach_any_subscriber() -> None:
+    inbox, scope = Inbox(), CancelScope()
+    delivery = Delivery(inbox, scope)
+    delivery.tell_all("abc")
+    assert [inbox.next() for _ in range(3)] == ["a", "b", "c"]
+    delivery.left = True
+    delivery.tell_all("d")
+    assert inbox.queue.empty()

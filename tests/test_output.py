@@ -180,6 +180,7 @@ class Anything(msgspec.Struct):
     free: dict[str, int]
     any: Any
     nested: list[dict[str, str]]
+    bare: list  # type: ignore[type-arg]
     inner: Box[Any]
 
 
@@ -187,7 +188,9 @@ def test_all_fields_that_no_schema_of_the_api_describes_are_named_at_once() -> N
     with pytest.raises(ParameterError) as raised:
         output_format(Anything)
     places = [problem.place for problem in raised.value.problems]
-    assert places == ["output.free", "output.any", "output.nested[]", "output.Box_Any_.content"]
+    assert places == [
+        *("output.free", "output.any", "output.nested[]", "output.bare[]", "output.Box_Any_.content"),
+    ]
 
 
 class Positional(msgspec.Struct, array_like=True):

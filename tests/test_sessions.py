@@ -219,6 +219,30 @@ def test_an_error_event_is_an_error(connect: Callable[..., Client]) -> None:
         assert failed.error.in_stream
 
 
+def test_a_stream_that_ends_in_good_order_is_opened_again_too(connect: Callable[..., Client]) -> None:
+    first = {**message(1), "id": "sevt_1", "processed_at": "2026-11-23T12:00:00Z"}
+    streams = [[first], [{**TERMINATED, "id": "sevt_2"}]]
+    listed: list[str] = []
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            path = peer.head.split(b" ")[1].decode()
+            if "/stream" in path:
+                peer.send(head(), chunks(streams.pop(0)), b"0\r\n\r\n")
+            else:
+                listed.append(path)
+                peer.send(json_answer("200 OK", {"data": [first] if len(listed) > 2 else [], "next_page": None}))
+
+    with Server(script) as server:
+        connect(server, max_retries=1).sessions.events("sesn_1", stream=(inbox := Inbox()))
+        messages = told(inbox)
+    assert [event["id"] for event in data_of(messages)] == ["sevt_1", "sevt_2"]
+    assert next(str(each.error) for each in messages if isinstance(each, SessionRetrying)).startswith(
+        "the session's stream"
+    )
+    assert "created_at%5Bgte%5D=2026-11-23T12%3A00%3A00Z" in listed[-1]
+
+
 def test_only_so_many_ids_are_remembered(connect: Callable[..., Client]) -> None:
     many = [{**message(number), "id": f"sevt_{number}"} for number in range(REMEMBERED + 5)]
 

@@ -8,6 +8,7 @@ The names with an underscore that are overridden here are urllib3's of 2.x; the 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,6 @@ class ScopedAdapter(HTTPAdapter):
         """
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
-                if pool := manager.pools.get(key):
-                    pool.close()
+                with contextlib.suppress(KeyError):  # another thread has just thrown it out
+                    manager.pools[key].close()
         super().close()
