@@ -174,5 +174,5 @@ def test_importing_the_package_does_not_read_the_table() -> None:
     program = (
         "import anthropix_actors, anthropix_actors.endpoints as module; print(module.endpoints.cache_info().currsize)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "0\n"
