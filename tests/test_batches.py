@@ -558,6 +558,24 @@ def test_a_subscriber_that_goes_in_the_middle_of_the_results_ends_the_work(clien
     assert isinstance(work._record.terminal, BatchCancelled)
 
 
+def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            if self.queue.qsize() == 2:
+                raise ValueError("two are enough")
+
+    inbox = Failing()
+    work = client.batches.results(ended(client, 10), stream=inbox)
+    until(work._record.over.is_set)
+    assert isinstance(work._record.terminal, BatchCancelled)
+    assert [inbox.next().custom_id for _ in range(2)] == ["n0", "n1"]
+    assert inbox.queue.empty()
+    assert "two are enough" in caplog.text
+
+
 def test_work_that_nobody_listens_to_ends(client: Client) -> None:
     reader = Reader.start(Inbox())
     work = client.batches.run(requests_of(1), reader)
