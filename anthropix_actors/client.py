@@ -96,6 +96,14 @@ class Client:
         ledger: A `Ledger`, or anything else with `tell(message)`: it is told how every chat ended, and every result
             that a batch's subscriber is told, and counts as nobody who listens.
 
+    Attributes:
+        base_url: Where it sends everything.
+        api_version: The version of the API that it speaks.
+        batches: Many requests at half the price, done within a day; see `anthropix_actors.batches`.
+        files: Files to upload once and name in many chats; see `anthropix_actors.files`.
+        models: Which models there are; see `anthropix_actors.models`.
+        sessions: What happens in a session, as it happens; see `anthropix_actors.sessions`.
+
     Raises:
         ConfigurationError: there is no key, or something here cannot be used; the text says what to do.
 
