@@ -132,6 +132,33 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
     def give_up(self) -> None:
         """Do what is left to do before an exception of `run` becomes the end; must not raise."""
 
+    def _start_actor_loop(self) -> None:
+        """Start the thread; or leave that to the slots, when it is the work's turn."""
+        slots = self._record.slots
+        if slots is None:
+            self._begin()
+        else:
+            slots.take(self._record, self._begin)
+
+    def _begin(self) -> None:
+        record = self._record
+        record.begin()
+        SWEEPER.watch(record)
+        try:
+            super()._start_actor_loop()
+        except RuntimeError as exc:
+            SWEEPER.unwatch(record)
+            pykka.ActorRegistry.unregister(self._ref)  # pykka has registered an actor that will never run
+            self.actor_stopped.set()
+            raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
+
+    def _actor_loop(self) -> None:
+        try:
+            super()._actor_loop()
+        finally:
+            if self._record.slots is not None:
+                self._record.slots.give_back()
+
     @property
     def actor_ref(self) -> Any:
         """The ref of our own class; so the registry has it too, and `stop_all()` cancels."""
@@ -176,12 +203,5 @@ def start_actor(
     """
     record.followers = tuple(followers)
     record.waiting = int(waited_for)
-    SWEEPER.watch(record)
-    try:
-        actor.start(record, *args)
-    except RuntimeError as exc:
-        SWEEPER.unwatch(record)
-        pykka.ActorRegistry.unregister(record.ref)  # pykka has registered an actor that will never run
-        record.ref.actor_stopped.set()
-        raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
+    actor.start(record, *args)
     return record.ref

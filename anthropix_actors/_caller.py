@@ -26,20 +26,23 @@ from anthropix_actors.pages import Pages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from anthropix_actors._call import CancelToken
+    from anthropix_actors._call import Cancellable, CancelToken
     from anthropix_actors._request import Body, Timeout
     from anthropix_actors._retry import RetryPolicy
+    from anthropix_actors._slots import Slots
     from anthropix_actors._transport import Answer, Transport
     from anthropix_actors.errors import APIError
     from anthropix_actors.messages import Subscriber
     from anthropix_actors.pages import PageKind
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Cancellable")
 
 JSON_LINES = "application/binary, application/x-jsonl"
 """What batch results are asked for as; the first name is the official SDK's."""
 
 _QUOTED = 200
+_CLOSED = "the client was closed"
 
 
 class Calls:
@@ -54,6 +57,7 @@ class Calls:
         window: How many messages a subscriber may be behind.
         max_event_bytes: The largest event to accept.
         ledger: Who is told what ends.
+        slots: Where chats wait for their turn, or None.
     """
 
     def __init__(  # noqa: PLR0913 - a client's settings
@@ -69,6 +73,7 @@ class Calls:
         window: int,
         max_event_bytes: int,
         ledger: Subscriber | None = None,
+        slots: Slots | None = None,
     ) -> None:
         """Hold the settings; nothing runs.
 
@@ -84,8 +89,10 @@ class Calls:
         self.window = window
         self.max_event_bytes = max_event_bytes
         self.ledger = ledger
+        self.slots = slots
         self._beta = [*beta_names(self._headers.get("anthropic-beta")), *beta]
-        self._lock = threading.Lock()
+        # Reentrant, as a signal handler may close the client while the thread it interrupts starts a chat.
+        self._lock = threading.RLock()
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
 
@@ -217,7 +224,7 @@ class Calls:
         SWEEPER.unwatch(call)
         self._running.discard(call)
 
-    def start(self, start: Callable[[], T]) -> T:
+    def start(self, start: Callable[[], C]) -> C:
         """Start something that runs on, and cancel it when the client is closed.
 
         Raises:
@@ -228,6 +235,8 @@ class Calls:
                 raise ConfigurationError("the client is closed; make another one")
             started = start()
             self._running.add(started)
+        if self._closed:  # by a signal handler, meanwhile
+            started.cancel(_CLOSED)
         return started
 
     def close(self) -> None:
@@ -235,8 +244,10 @@ class Calls:
         with self._lock:
             self._closed = True
             running = list(self._running)
+        if self.slots is not None:
+            self.slots.close()
         for each in running:
-            each.cancel("the client was closed")
+            each.cancel(_CLOSED)
         self.transport.close()
 
 

@@ -52,6 +52,7 @@ class ChatRecord(Record):
     ) -> None:
         """Start without an answer."""
         super().__init__(calls.transport, scope, request.timeout, tag=tag, ledger=calls.ledger)
+        self.slots = calls.slots
         self.request = request
         self.output = output
         self.answer = Accumulator()

@@ -167,6 +167,7 @@ class Exchange:
     ) -> T:
         self.attempts = refreshed = 0
         while True:
+            self.scope.check()  # what was cancelled before is no attempt
             self.attempts += 1
             mark = self._transport.auth.mark
             try:

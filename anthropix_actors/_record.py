@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Timeout
     from anthropix_actors._scope import CancelScope
+    from anthropix_actors._slots import Slots
     from anthropix_actors._transport import Transport
     from anthropix_actors.messages import Subscriber
 
@@ -45,7 +46,8 @@ class Record:
         over: Set when the outcome is known.
         told: Set when everyone who follows has been told of it.
         ref: The actor's ref.
-        deadline: When its time is up, on the monotonic clock; None for never.
+        deadline: When its time is up, on the monotonic clock; None for never, and before it has begun.
+        slots: Where it waits for its turn; None where nothing waits.
     """
 
     what: ClassVar[str]
@@ -72,8 +74,14 @@ class Record:
         self.over = threading.Event()
         self.told = threading.Event()
         self.ref: Any
+        self.slots: Slots | None = None
         self._timeout = timeout
-        self.deadline = None if timeout.total is None else time.monotonic() + timeout.total
+        self.deadline: float | None = None
+
+    def begin(self) -> None:
+        """Start its time: what it waited for its turn does not count."""
+        if self._timeout.total is not None:
+            self.deadline = time.monotonic() + self._timeout.total
 
     # By each kind of work
 
@@ -166,7 +174,14 @@ class Record:
             self.scope.notify()  # the actor may wait for the one that left
 
     def cancel(self, reason: str) -> bool:
-        return self.scope.cancel(CancelledError(reason))
+        cancelled = self.scope.cancel(CancelledError(reason))
+        if self.slots is not None:
+            self.slots.hurry(self)
+        return cancelled
+
+    def break_off(self, error: AnthropixError) -> None:
+        """Be over without an actor's help, as it has no thread."""
+        self.end(self.ended_by(self.scope.cause or error))
 
     # By the sweeper
 

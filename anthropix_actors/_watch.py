@@ -54,7 +54,8 @@ class Sweeper:
 
     def __init__(self) -> None:
         """Start with nothing to watch, and no thread."""
-        self._lock = threading.Lock()
+        # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
+        self._lock = threading.RLock()
         self._watched: set[Watched] = set()
         self._posted: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -80,13 +81,19 @@ class Sweeper:
         self._posted.put(action)
 
     def cancel_all(self, reason: str, *, patience: float) -> None:
-        """Cancel every chat, and wait until their subscribers have heard, for `patience` seconds at most."""
-        with self._lock:
-            watched = list(self._watched)
-        partings = [chat.part(reason) for chat in watched]
+        """Cancel every chat, and wait until their subscribers have heard, for `patience` seconds at most.
+
+        Those, too, that begin meanwhile, as it is their turn or as a subscriber wants it.
+        """
         deadline = time.monotonic() + patience
-        for wait in partings:
-            wait(max(0.0, deadline - time.monotonic()))
+        parted: set[Watched] = set()
+        while new := self._those_watched() - parted:
+            parted |= new
+            partings = [chat.part(reason) for chat in new]
+            for wait in partings:
+                wait(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() >= deadline:
+                return
 
     def forget(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""
@@ -104,10 +111,13 @@ class Sweeper:
                 if not self._watched:
                     self._thread = None
                     return
-                watched = list(self._watched)
             now = time.monotonic()
-            for chat in watched:
+            for chat in self._those_watched():
                 chat.sweep(now)
+
+    def _those_watched(self) -> set[Watched]:
+        with self._lock:
+            return set(self._watched)
 
 
 def _nothing() -> None:

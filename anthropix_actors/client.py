@@ -35,6 +35,7 @@ from anthropix_actors._request import (
 )
 from anthropix_actors._retry import RetryPolicy
 from anthropix_actors._scope import CancelScope
+from anthropix_actors._slots import Slots
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
@@ -86,6 +87,9 @@ class Client:
         timeout: How patient to be: a `Timeout`, or the seconds a chat may take in all.
         max_retries: How often to send again what failed before its first content.
         max_retry_after: The longest wait in seconds that the API may ask for; above it, a chat fails at once.
+        max_concurrency: How many chats may run at once; the others wait their turn, first come, first served, without a
+            thread or a connection. None for no limit. A chat that waits is told nothing, its timeouts have not begun,
+            and `cancel()` ends it at once.
         window: How many messages a subscriber may be behind before its chat stops reading.
         max_event_bytes: The largest event to accept.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
@@ -128,6 +132,7 @@ class Client:
         timeout: Timeout | float | None = None,
         max_retries: int = 2,
         max_retry_after: float = 60.0,
+        max_concurrency: int | None = None,
         window: int = WINDOW,
         max_event_bytes: int = MAX_EVENT_BYTES,
         proxy: str | None = None,
@@ -145,7 +150,13 @@ class Client:
             known = auth_headers(api_key=api_key, auth_token=auth_token, api_version=api_version)
         system = merge_headers(default_headers(api_version), known, place="headers")
         merge_headers(headers, place="headers")  # for its errors
-        _check_counts(max_retries=max_retries, max_retry_after=max_retry_after, window=window, bytes_=max_event_bytes)
+        _check_counts(
+            max_retries=max_retries,
+            max_retry_after=max_retry_after,
+            window=window,
+            max_event_bytes=max_event_bytes,
+            max_concurrency=1 if max_concurrency is None else max_concurrency,
+        )
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
         self._calls = Calls(
             transport,
@@ -158,6 +169,7 @@ class Client:
             window=window,
             max_event_bytes=max_event_bytes,
             ledger=ledger,
+            slots=None if max_concurrency is None else Slots(max_concurrency),
         )
         SWEEPER.forgetful.add(transport)
         self.batches = Batches(self._calls)
@@ -381,17 +393,18 @@ def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | Non
     return api_key, auth_token
 
 
-def _check_counts(*, max_retries: int, max_retry_after: float, window: int, bytes_: int) -> None:
-    problems = [
-        Problem(name, f"expected {what}, got {value!r}")
-        for name, value, kinds, least, what in (
-            ("max_retries", max_retries, int, 0, "an integer from 0"),
-            ("max_retry_after", max_retry_after, (int, float), 0, "seconds from 0"),
-            ("window", window, int, 1, "an integer from 1"),
-            ("max_event_bytes", bytes_, int, 1, "an integer from 1"),
-        )
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least
-    ]
+_SECONDS = (int, float), 0, "seconds from 0"
+_COUNT = (int,), 0, "an integer from 0"
+_POSITIVE = (int,), 1, "an integer from 1"
+_EXPECTED: dict[str, tuple[tuple[type, ...], int, str]] = {"max_retries": _COUNT, "max_retry_after": _SECONDS}
+
+
+def _check_counts(**given: float) -> None:
+    problems = []
+    for name, value in given.items():
+        kinds, least, what = _EXPECTED.get(name, _POSITIVE)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+            problems.append(Problem(name, f"expected {what}, got {value!r}"))
     if problems:
         raise ParameterError(problems)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -621,10 +622,14 @@ def test_work_stopped_before_it_began_has_made_nothing(client: Client, emulator:
 
 
 def test_without_a_thread_there_is_no_work_and_nothing_left(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise RuntimeError("can't start new thread")
+    begin = threading.Thread.start
 
-    monkeypatch.setattr("anthropix_actors._batch.BatchActor._start_actor_loop", refuse)
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("BatchActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(Exception, match="no thread for another batch"):
         client.batches.run(requests_of(1), Inbox())
     assert not pykka.ActorRegistry.get_all()

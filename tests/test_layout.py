@@ -46,6 +46,7 @@ ROWS = [
     "_scope",
     "_transport",
     "_watch",
+    "_slots",
     "_delivery",
     "_exchange",
     "_record",

@@ -88,6 +88,24 @@ def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
         sweeper.unwatch(chat)
 
 
+@pytest.mark.parametrize("patience", [DEADLINE, 0.0])
+def test_cancelling_all_reaches_what_begins_meanwhile_but_does_not_go_on_for_ever(patience: float) -> None:
+    class Breeding(Watched):
+        def part(self, reason: str) -> Callable[[float], object]:
+            if len(chats) < 5:
+                chats.append(Breeding())
+                sweeper.watch(chats[-1])
+            return super().part(reason)
+
+    sweeper = Sweeper()
+    chats: list[Watched] = [Breeding()]
+    sweeper.watch(chats[0])
+    sweeper.cancel_all("the end", patience=patience)
+    assert [chat.reasons for chat in chats] == ([["the end"]] * 5 if patience else [["the end"], []])
+    for chat in chats:
+        sweeper.unwatch(chat)
+
+
 def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
     sweeper, chat = Sweeper(), Watched()
     sweeper.watch(chat)

@@ -1,0 +1,378 @@
+"""Chats that wait for their turn: `Client(max_concurrency=...)`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from anthropix_actors import (
+    AnthropixError,
+    ChatCancelled,
+    ChatDone,
+    ChatFailed,
+    Client,
+    ConfigurationError,
+    ParameterError,
+    Timeout,
+)
+from anthropix_actors._watch import SWEEPER
+
+from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors import ChatRef
+
+
+class Turnstile:
+    """A script that holds each answer in its middle until the test lets it end, and notes who came."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        self.arrived = threading.Semaphore(0)
+        self.let_end = threading.Semaphore(0)
+        self.at_once = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            text = json.loads(peer.body)["messages"][0]["content"]
+            with self._lock:
+                self.came.append(text)
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+            events = answer(text)
+            peer.send(head(), chunks(events[:2]))
+            self.arrived.release()
+            acquire(self.let_end)
+            with self._lock:  # before the client can know that its chat has ended
+                self.at_once -= 1
+            peer.send(chunks(events[2:]), b"0\r\n\r\n")
+
+
+def ask(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "claude-test", "messages": [{"role": "user", "content": text}], **more}
+
+
+def start(client: Client, *texts: str) -> tuple[list[ChatRef], list[Inbox]]:
+    inboxes = [Inbox() for _ in texts]
+    return [client.chat(**ask(text), stream=inbox) for text, inbox in zip(texts, inboxes, strict=True)], inboxes
+
+
+def test_so_many_run_at_once_and_the_others_follow_in_their_order(connect: Callable[..., Client]) -> None:
+    gate, names = Turnstile(), [str(number) for number in range(12)]
+    with Server(gate) as server:
+        chats, inboxes = start(connect(server, max_concurrency=3), *names)
+        for _ in range(3):
+            acquire(gate.arrived)
+        for _ in names:
+            gate.let_end.release()
+        for name, inbox in zip(names, inboxes, strict=True):
+            assert text_of(inbox.until_end()) == name
+    assert gate.most == 3
+    assert sorted(gate.came[:3]) == names[:3]
+    assert {chat.attempts for chat in chats} == {1}
+
+
+def test_one_at_a_time_is_strictly_first_come_first_served(connect: Callable[..., Client]) -> None:
+    gate, names = Turnstile(), [str(number) for number in range(20)]
+    with Server(gate) as server:
+        _, inboxes = start(connect(server, max_concurrency=1), *names)
+        for _ in names:
+            gate.let_end.release()
+        inboxes[-1].until_end()
+    assert gate.came == names
+    assert gate.most == 1
+
+
+def test_a_chat_that_waits_has_no_thread_and_no_connection_and_is_told_nothing(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        start(client, "first")
+        acquire(gate.arrived)
+        threads = threading.active_count()
+        chats, inboxes = start(client, *map(str, range(100)))
+        assert threading.active_count() == threads
+        assert server.connections == 1
+        assert all(inbox.queue.empty() for inbox in inboxes)
+        assert {(chat.attempts, chat.request_id, chat.snapshot()) for chat in chats} == {(0, None, None)}
+        assert all(chat.is_alive() for chat in chats)
+        client.close()
+        for inbox in inboxes:
+            assert isinstance(inbox.until_end()[0], ChatCancelled)
+        gate.let_end.release()
+
+
+def test_a_chat_that_waits_is_cancelled_at_once_and_never_sent(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        chats, inboxes = start(connect(server, max_concurrency=1), "first", "second", "third")
+        acquire(gate.arrived)
+        assert chats[1].cancel("no need any more")
+        assert not chats[1].cancel()
+        (cancelled,) = inboxes[1].until_end()
+        assert (cancelled.reason, cancelled.partial, cancelled.usage.estimate) == ("no need any more", None, False)
+        with pytest.raises(AnthropixError, match="no need any more"):
+            chats[1].result(DEADLINE)
+        until(lambda: not chats[1].is_alive())
+        assert gate.at_once == 1  # what was cancelled has given no turn away that it did not have
+        gate.let_end.release(2)
+        assert isinstance(inboxes[2].until_end()[-1], ChatDone)
+    assert gate.came == ["first", "third"]
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_stop_reaches_a_chat_that_waits(connect: Callable[..., Client], *, block: bool) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        chats, inboxes = start(connect(server, max_concurrency=1), "first", "second")
+        acquire(gate.arrived)
+        chats[1].stop(block=block, timeout=DEADLINE)
+        assert inboxes[1].until_end()[0].reason == "stopped"
+        gate.let_end.release()
+        assert isinstance(inboxes[0].until_end()[-1], ChatDone)
+    assert gate.came == ["first"]
+
+
+@pytest.mark.parametrize("how", ["close", "stop_all"])
+def test_when_everything_ends_nothing_that_waits_is_sent(connect: Callable[..., Client], how: str) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=2)
+        _, inboxes = start(client, *map(str, range(30)))
+        for _ in range(2):
+            acquire(gate.arrived)
+        if how == "close":
+            client.close()
+        else:
+            pykka.ActorRegistry.stop_all(timeout=DEADLINE)
+        assert all(isinstance(inbox.until_end()[-1], ChatCancelled) for inbox in inboxes)
+        gate.let_end.release(2)
+    assert len(gate.came) == 2
+
+
+def test_a_waiting_chat_whose_subscriber_has_died_is_never_sent(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        start(client, "first")
+        acquire(gate.arrived)
+        reader = Reader.start(Inbox())
+        chat = client.chat(**ask("second"), stream=reader)
+        reader.stop()
+        until(lambda: not chat.is_alive())
+        with pytest.raises(AnthropixError, match="nobody listens any more"):
+            chat.result(DEADLINE)
+        gate.let_end.release()
+    assert gate.came == ["first"]
+
+
+def test_a_waiting_stream_that_is_lost_is_never_sent(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        start(client, "first")
+        acquire(gate.arrived)
+        stream = client.chat(**ask("second"), stream=True)
+        chat = stream.chat
+        del stream
+        gc.collect()
+        until(lambda: not chat.is_alive())
+        gate.let_end.release()
+    assert gate.came == ["first"]
+
+
+def test_the_time_in_the_queue_does_not_count(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        start(client, "first")
+        acquire(gate.arrived)
+        chat = client.chat(**ask("second", timeout=Timeout(total=0.2)), stream=Inbox())
+        with pytest.raises(TimeoutError, match="it goes on"):
+            chat.result(timeout=0.5)
+        gate.let_end.release(2)
+        assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_a_blocking_call_waits_for_its_turn_and_can_be_given_up(connect: Callable[..., Client]) -> None:
+    gate, results = Turnstile(), []
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        start(client, "first")
+        acquire(gate.arrived)
+        caller = threading.Thread(target=lambda: results.append(client.chat(**ask("second"))["content"]))
+        caller.start()
+        gate.let_end.release(2)
+        caller.join(DEADLINE)
+    assert results == [[{"type": "text", "text": "second"}]]
+
+
+def test_a_turn_that_finds_no_thread_fails_its_chat_and_goes_to_the_next(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, refuse = threading.Thread.start, threading.Event()
+
+    def sometimes(thread: threading.Thread) -> None:
+        if refuse.is_set() and thread.name.startswith("ChatActor"):
+            refuse.clear()
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        refuse.set()
+        with pytest.raises(AnthropixError, match="no thread for another chat"):
+            client.chat(**ask("never"))
+        chats, inboxes = start(client, "first", "second", "third")
+        acquire(gate.arrived)
+        refuse.set()
+        gate.let_end.release(2)
+        (failed,) = inboxes[1].until_end()
+        assert isinstance(failed, ChatFailed)
+        assert "no thread for another chat" in str(failed.error)
+        assert not chats[1].is_alive()
+        assert isinstance(inboxes[2].until_end()[-1], ChatDone)
+    assert gate.came == ["first", "third"]
+
+
+def test_a_bounded_pool_works_through_many_chats(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            send_answer(peer, json.loads(peer.body)["messages"][0]["content"])
+
+    most = 0
+    with Server(script) as server:
+        _, inboxes = start(connect(server, max_concurrency=8), *map(str, range(400)))
+        for number, inbox in enumerate(inboxes):
+            most = max(most, sum(thread.name.startswith("ChatActor") for thread in threading.enumerate()))
+            assert text_of(inbox.until_end()) == str(number)
+        assert server.connections <= 9
+    assert most < 50  # a thread that gives its turn away is not gone yet
+
+
+def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            send_answer(peer, "hello")
+
+    with Server(script) as server:
+        client = connect(server, max_concurrency=4)
+        chats, inboxes = start(client, *map(str, range(200)))
+        for chat in chats[::2]:
+            chat.cancel()
+        for inbox in inboxes:
+            assert isinstance(inbox.until_end()[-1], TERMINAL)
+        slots = client._calls.slots
+        assert slots is not None
+        until(lambda: slots._running == 0)
+        assert not slots._waiting
+        until(lambda: SWEEPER._thread is None)
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "3"])
+def test_what_is_no_number_of_chats_is_refused(value: Any) -> None:
+    with pytest.raises(ParameterError, match="max_concurrency: expected an integer from 1, got"):
+        Client("k", max_concurrency=value)
+
+
+def test_a_closed_client_refuses_chats_with_slots_too(connect: Callable[..., Client]) -> None:
+    client = connect("http://127.0.0.1:1", max_concurrency=1)
+    client.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.chat(**ASK)
+
+
+PREFACE = r"""
+import os, sys, threading
+from anthropix_actors import Client, ChatCancelled, ChatEvent
+
+class Printer:
+    def tell(self, message):
+        if isinstance(message, ChatEvent):
+            started.set()
+        elif isinstance(message, ChatCancelled):
+            print(f"told: {message.reason}\n", end="", flush=True)  # one write: several threads print
+
+started = threading.Event()
+client = Client("k", base_url=sys.argv[1], proxy="", max_concurrency=1)
+
+def ask(text):
+    return dict(model="m", messages=[{"role": "user", "content": text}])
+"""
+
+
+def run(server: Server, text: str) -> tuple[str, str, int]:
+    running = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", PREFACE + textwrap.dedent(text), server.url],
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE,
+        check=False,
+    )
+    return running.stdout, running.stderr, running.returncode
+
+
+def test_chats_that_wait_hear_of_the_interpreters_exit() -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        ended = run(server, "for n in range(5): client.chat(**ask(str(n)), stream=Printer())\nstarted.wait(10)")
+        gate.let_end.release()
+    assert ended == ("told: the interpreter exits\n" * 5, "", 0)
+    assert gate.came == ["0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_turns_of_its_own() -> None:
+    gate = Turnstile()
+    gate.let_end.release(4)
+    with Server(gate) as server:
+        out, err, code = run(
+            server,
+            """
+            import warnings
+            hold = threading.Event()
+            class Holding(Printer):
+                def tell(self, message):
+                    super().tell(message)
+                    hold.wait(20)
+            first = client.chat(**ask("first"), stream=Holding())
+            started.wait(10)
+            second = client.chat(**ask("second"), stream=Printer())
+            warnings.simplefilter("ignore")  # Python warns of any fork while threads run
+            if (pid := os.fork()) == 0:
+                print(client.chat(**ask("child's"))["content"][0]["text"], flush=True)
+                try:
+                    second.result(5)
+                except Exception as error:
+                    print(error, flush=True)
+                sys.exit(0)
+            print(os.waitpid(pid, 0)[1], flush=True)
+            hold.set()
+            print(second.result(10)["content"][0]["text"], flush=True)
+            """,
+        )
+    assert err == ""
+    assert out.splitlines() == [
+        "child's",
+        "the process was forked; the chat goes on in the parent",
+        "0",
+        "second",
+    ]
+    assert code == 0
