@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator._recordings import recording, recordings
     from anthropix_actors.emulator.answers import Answer, Raw, Reply, Status, Thinking, ToolCall
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
+    from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Headers, Request, Upload
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
@@ -31,6 +32,7 @@ __all__ = [
     "ErrorEvent",
     "Fault",
     "Headers",
+    "Limits",
     "Pace",
     "Raw",
     "Reply",
@@ -50,6 +52,7 @@ __all__ = [
 _HOMES = {
     "answers": ("Answer", "Raw", "Reply", "Status", "Thinking", "ToolCall"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
+    "limits": ("Limits",),
     "records": ("Headers", "Request", "Upload"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),

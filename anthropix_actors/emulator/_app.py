@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -22,6 +23,7 @@ from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._play import Playback
 from anthropix_actors.emulator._sessions import Sessions
+from anthropix_actors.emulator._steps import metered
 from anthropix_actors.emulator._tokens import count_input
 from anthropix_actors.emulator.answers import Status, unwrap
 
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.records import Request
 
 _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
-
-_LIMITS = {"requests": 4_000, "tokens": 4_800_000, "input-tokens": 4_000_000, "output-tokens": 800_000}
 
 _log = logging.getLogger("anthropix_actors.emulator")
 
@@ -83,7 +83,15 @@ class _Api:
 
     def chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
         refusal = refused_chat(request)
-        return compiler.other(refusal) if refusal else compiler.chat(self._desk.answer(request))
+        if refusal:
+            return compiler.other(refusal)
+        model, meter = request.body["model"], self._desk.meter
+        refusal = meter.let_in(model, count_input(request.body))
+        compiler.headers.update(meter.headers(model))
+        if refusal:
+            return compiler.other(refusal)
+        steps = compiler.chat(self._desk.answer(request))
+        return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
         refusal = body = None
@@ -127,12 +135,7 @@ class _Api:
         if refused_headers(request, self._desk.api_key):
             return headers  # whose limits these would be is not known
         headers["anthropic-organization-id"] = _ORGANIZATION
-        for kind, limit in _LIMITS.items():
-            prefix = f"anthropic-ratelimit-{kind}-"
-            headers[prefix + "limit"] = str(limit)
-            headers[prefix + "remaining"] = str(limit - 1 if kind == "requests" else limit)
-            headers[prefix + "reset"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return headers
+        return {**headers, **self._desk.meter.headers("")}
 
 
 def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[Step]:

@@ -29,18 +29,19 @@ class Compiler:
 
     Args:
         request: The request that is answered; a chat's body has been checked.
-        headers: What goes with every answer.
+        headers: What goes with every answer; a copy is kept.
         ids: Where new ids come from.
         tier: The service tier that its usage tells.
 
     Attributes:
+        headers: What goes with every answer.
         closing: What is to be undone when the answer has ended, in whatever way.
     """
 
     def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids, *, tier: str = "standard") -> None:
         """Hold what an answer is made for."""
         self._request = request
-        self._headers = headers
+        self.headers = dict(headers)
         self._ids = ids
         self._tier = tier
         self.closing = ExitStack()
@@ -79,7 +80,7 @@ class Compiler:
 
     def pieces(self, headers: Mapping[str, str], pieces: Iterable[Step], status: int = 200) -> Iterator[Step]:
         """Get the steps for any answer."""
-        yield Head(status, {**self._headers, **headers})
+        yield Head(status, {**self.headers, **headers})
         yield from pieces
 
     def faulty(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
@@ -90,7 +91,7 @@ class Compiler:
         return steps
 
     def _failing(self, fault: ErrorEvent, steps: Iterator[Step]) -> Iterator[Step]:
-        event = _events.encode(error_body(fault.type, fault.message, self._headers["request-id"]))
+        event = _events.encode(error_body(fault.type, fault.message, self.headers["request-id"]))
         return interrupt(steps, event, Finish(), events=fault.after_events)
 
     def _said(self, said: Answer) -> Iterator[Step]:
@@ -100,7 +101,7 @@ class Compiler:
             case Raw():
                 steps = self._raw(said)
             case Status():
-                told = _json.encode(status_body(said, self._headers["request-id"]))
+                told = _json.encode(status_body(said, self.headers["request-id"]))
                 steps = self._raw(Raw(told, said.status, None, status_headers(said)))
             case Mapping():
                 steps = self._message(cast("Mapping[str, Any]", said))

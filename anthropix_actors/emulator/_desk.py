@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator.answers import Answer
+    from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
 
 CHAT = "/v1/messages"
@@ -26,12 +28,16 @@ class Desk:
         api_key: The only key that is let in; None lets in any.
         handler: Gives the answer of a chat for which nothing is scripted.
         speed: When batches end.
+        limits: How much is let in.
     """
 
-    def __init__(self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed) -> None:
+    def __init__(
+        self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed, limits: Limits | None
+    ) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
         self.speed = speed
+        self.meter = Meter(limits)
         self._handler = handler
         self._changed = threading.Condition()
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)

@@ -15,7 +15,7 @@ from anthropix_actors.emulator.faults import Cut, Drop, Pace, Reset, Stall
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,25 @@ def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
             said += max(1, len(tokens(_delta(step))))
             yield Until(said / tokens_per_second)
         yield step
+
+
+def metered(steps: Iterator[Step], spend: Callable[[int], None]) -> Iterator[Step]:
+    """Count the tokens as they are written: of each delta; of an answer without a stream, what its usage says."""
+    for step in steps:
+        if isinstance(step, bytes):
+            if b"content_block_delta" in step:
+                spend(max(1, len(tokens(_delta(step)))))
+            elif not step.startswith(b"event:"):
+                spend(_output_tokens(step))
+        yield step
+
+
+def _output_tokens(body: bytes) -> int:
+    try:
+        usage: dict[str, int] = json.loads(body)["usage"]
+        return usage["output_tokens"]
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _delta(event: bytes) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors.emulator.answers import Answer
+    from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.emulator.sessions import Session
 
@@ -53,6 +54,7 @@ class Emulator:
         batch_polls: A batch ends when it is retrieved for the so many-th time, and is done in part until then: for
             tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
             looked at; if it is canceled before, nothing of it is done.
+        limits: How many chats and tokens are let in by the minute; by default any number.
 
     Raises:
         ValueError: `batch_seconds` or `batch_polls` is negative.
@@ -82,10 +84,11 @@ class Emulator:
         handler: Callable[[Request], Answer] | None = None,
         batch_seconds: float = 0.0,
         batch_polls: int = 0,
+        limits: Limits | None = None,
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         self._address = (host, port)
-        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls))
+        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits)
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()

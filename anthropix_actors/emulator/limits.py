@@ -1,0 +1,152 @@
+"""How much the emulator takes in a minute, of each model's requests and tokens.
+
+As the API's, each limit is a bucket: it holds a minute's worth, is filled without a break, and what a request needs is
+taken out of it. Input is taken when the request comes, output as it is written; so output may take more than there is,
+and then no request is let in until it is made up for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anthropix_actors.emulator.answers import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is let in, by model and minute; more is answered with 429 and a `retry-after`.
+
+    Attributes:
+        requests: How many chats.
+        input_tokens: How many tokens in them.
+        output_tokens: How many tokens in their answers.
+        seconds: How many seconds' worth a bucket holds: so much comes through at once after a rest.
+
+    Raises:
+        ValueError: one of them is not positive.
+
+    Example:
+        >>> Limits(requests=50)
+        Limits(requests=50, input_tokens=4000000, output_tokens=800000, seconds=60.0)
+
+    Source: https://docs.claude.com/en/api/rate-limits, read 2026-11-23.
+    """
+
+    requests: int = 4_000
+    input_tokens: int = 4_000_000
+    output_tokens: int = 800_000
+    seconds: float = _MINUTE
+
+    def __post_init__(self) -> None:
+        """Refuse what would let nothing in."""
+        if min(self.requests, self.input_tokens, self.output_tokens, self.seconds) <= 0:
+            raise ValueError("a limit lets something in: give positive numbers")
+
+
+class Bucket:
+    """One limit of one model. Pure: the time is passed in, in seconds.
+
+    Example:
+        >>> bucket = Bucket(per_minute=60, seconds=2.0, now=0.0)
+        >>> bucket.take(2, 0.0)
+        >>> bucket.level(0.5), bucket.wait(1, 0.5)
+        (0.5, 0.5)
+    """
+
+    def __init__(self, per_minute: float, seconds: float, now: float) -> None:
+        """Start full."""
+        self.per_minute = per_minute
+        self._rate = per_minute / _MINUTE
+        self._size = per_minute * seconds / _MINUTE
+        self._level = self._size
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """Get how much is in it; less than nothing when more was taken than there was."""
+        self._level = min(self._size, self._level + (now - self._at) * self._rate)
+        self._at = now
+        return self._level
+
+    def take(self, amount: float, now: float) -> None:
+        """Take something out."""
+        self._level = self.level(now) - amount
+
+    def wait(self, amount: float, now: float) -> float:
+        """Get the seconds until so much is in it; until it is full, where it never holds so much."""
+        return max(0.0, (min(amount, self._size) - self.level(now)) / self._rate)
+
+    def full_in(self, now: float) -> float:
+        """Get the seconds until it is full."""
+        return self.wait(self._size, now)
+
+
+class Meter:
+    """The buckets of all models. Not thread-safe: the event loop has it.
+
+    Args:
+        limits: How much is let in; None lets everything in, and tells of the default limits.
+
+    Attributes:
+        enforced: Whether there are limits.
+    """
+
+    def __init__(self, limits: Limits | None) -> None:
+        """Start with full buckets."""
+        self.enforced = limits is not None
+        self._limits = limits or Limits()
+        self._models: dict[str, dict[str, Bucket]] = {}
+
+    def let_in(self, model: str, input_tokens: int) -> Status | None:
+        """Take a request out of its model's buckets; or, with nothing taken, get what refuses it."""
+        if not self.enforced:
+            return None
+        buckets, now = self._buckets(model), time.monotonic()
+        needs = {"requests": 1.0, "input-tokens": float(input_tokens), "output-tokens": 1.0}
+        waits = {kind: buckets[kind].wait(need, now) for kind, need in needs.items()}
+        kind = max(waits, key=lambda kind: waits[kind])
+        if waits[kind] > 0:
+            limit = f"{buckets[kind].per_minute:,.0f} {kind.replace('-', ' ')} per minute"
+            words = f"This request would exceed your organization's rate limit of {limit}."
+            return Status(429, words, retry_after=float(math.ceil(waits[kind])))
+        for kind in ("requests", "input-tokens"):
+            buckets[kind].take(needs[kind], now)
+        return None
+
+    def spend(self, model: str, output_tokens: int) -> None:
+        """Take what was written out of its model's bucket."""
+        self._buckets(model)["output-tokens"].take(output_tokens, time.monotonic())
+
+    def headers(self, model: str) -> Mapping[str, str]:
+        """Get what is told of a model's limits."""
+        told = {}
+        buckets = self._buckets(model)
+        now, wall = time.monotonic(), dt.datetime.now(dt.UTC)
+        both = [buckets["input-tokens"], buckets["output-tokens"]]
+        for kind, parts in {**{kind: [bucket] for kind, bucket in buckets.items()}, "tokens": both}.items():
+            reset = wall + dt.timedelta(seconds=max(part.full_in(now) for part in parts))
+            limit = sum(part.per_minute for part in parts)
+            remaining = sum(max(0, math.floor(part.level(now))) for part in parts)
+            told[f"anthropic-ratelimit-{kind}-limit"] = f"{limit:.0f}"
+            told[f"anthropic-ratelimit-{kind}-remaining"] = f"{remaining}"
+            told[f"anthropic-ratelimit-{kind}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return told
+
+    def _buckets(self, model: str) -> dict[str, Bucket]:
+        if model not in self._models:
+            now, limits = time.monotonic(), self._limits
+            each = {
+                "requests": limits.requests,
+                "input-tokens": limits.input_tokens,
+                "output-tokens": limits.output_tokens,
+            }
+            self._models[model] = {kind: Bucket(limit, limits.seconds, now) for kind, limit in each.items()}
+        return self._models[model]
