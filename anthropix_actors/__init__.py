@@ -44,6 +44,7 @@ from anthropix_actors.errors import (
     TruncatedError,
     UnprocessableEntityError,
 )
+from anthropix_actors.governor import Governor, RateLimit
 from anthropix_actors.items import ItemStream
 from anthropix_actors.ledger import Cost, Ledger, Price
 from anthropix_actors.messages import (
@@ -108,6 +109,7 @@ __all__ = [
     "ConflictError",
     "Cost",
     "GatewayTimeoutError",
+    "Governor",
     "InternalServerError",
     "ItemStream",
     "Ledger",
@@ -123,6 +125,7 @@ __all__ = [
     "Price",
     "Problem",
     "ProtocolError",
+    "RateLimit",
     "RateLimitError",
     "RequestTimeoutError",
     "RequestTooLargeError",

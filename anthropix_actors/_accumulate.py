@@ -131,6 +131,10 @@ class Accumulator:
         copy: Message = _copy(self._message)
         return copy
 
+    def usage(self) -> dict[str, Any] | None:
+        """Get the usage as the API told it at the end, not a copy; None before."""
+        return self._message.get("usage") if self._message is not None and self._stopping else None
+
     def replay(self) -> Iterator[Event]:
         """Get events that rebuild the present state in another accumulator: few, however many deltas came."""
         message: Any = self.snapshot()

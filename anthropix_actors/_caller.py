@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from anthropix_actors._slots import Slots
     from anthropix_actors._transport import Answer, Transport
     from anthropix_actors.errors import APIError
+    from anthropix_actors.governor import Governor
     from anthropix_actors.messages import Subscriber
     from anthropix_actors.pages import PageKind
 
@@ -58,6 +59,7 @@ class Calls:
         max_event_bytes: The largest event to accept.
         ledger: Who is told what ends.
         slots: Where chats wait for their turn, or None.
+        governor: Who lets chats send their requests, or None.
     """
 
     def __init__(  # noqa: PLR0913 - a client's settings
@@ -74,6 +76,7 @@ class Calls:
         max_event_bytes: int,
         ledger: Subscriber | None = None,
         slots: Slots | None = None,
+        governor: Governor | None = None,
     ) -> None:
         """Hold the settings; nothing runs.
 
@@ -90,6 +93,7 @@ class Calls:
         self.max_event_bytes = max_event_bytes
         self.ledger = ledger
         self.slots = slots
+        self.governor = governor
         self._beta = [*beta_names(self._headers.get("anthropic-beta")), *beta]
         # Reentrant, as a signal handler may close the client while the thread it interrupts starts a chat.
         self._lock = threading.RLock()

@@ -21,10 +21,11 @@ from anthropix_actors._record import Record
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
+from anthropix_actors.governor import Pass
 from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Subscriber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from anthropix_actors._caller import Calls
     from anthropix_actors._delivery import Delivery
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer
     from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.governor import Governor
     from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Event, Message
 
@@ -56,6 +58,11 @@ class ChatRecord(Record):
         self.request = request
         self.output = output
         self.answer = Accumulator()
+
+    def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
+        """Let a governor say when each attempt may go."""
+        patience = self.request.retry.max_retry_after
+        self.exchange.gate = Pass(governor, body, self.scope, patience=patience, usage=self.answer.usage)
 
     def cancelled(self, error: CancelledError) -> Terminal:
         return ChatCancelled(self.ref, error.reason, error.partial)

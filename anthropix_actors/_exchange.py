@@ -10,7 +10,7 @@ import contextlib
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
@@ -32,6 +32,37 @@ MAX_BODY_BYTES = 1 << 30
 _UNAUTHORIZED = 401
 
 
+class Gate(Protocol):
+    """Where each attempt waits for its turn. For one thread."""
+
+    def enter(self) -> None:
+        """Wait until the request may be sent.
+
+        Raises:
+            AnthropixError: the scope was cancelled while it waited.
+        """
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Take note of an answer's headers."""
+
+    def left(self, error: APIError | None) -> None:
+        """Take note that the attempt is over, and why. Called after each `enter` that let it in."""
+
+
+class _OpenGate:
+    def enter(self) -> None:
+        pass
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        pass
+
+    def left(self, error: APIError | None) -> None:
+        pass
+
+
+_OPEN: Gate = _OpenGate()
+
+
 class Exchange:
     """What one piece of work says to the API and hears from it.
 
@@ -39,6 +70,7 @@ class Exchange:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
         headers: The latest answer's, names in lower case; empty before there is one.
+        gate: Where its attempts wait for their turn; open, unless somebody puts another one here.
     """
 
     def __init__(self, transport: Transport, scope: CancelScope) -> None:
@@ -46,7 +78,9 @@ class Exchange:
         self.scope = scope
         self.attempts = 0
         self.headers: Mapping[str, str] = {}
+        self.gate = _OPEN
         self._transport = transport
+        self._mark = 0  # of the credentials that the latest attempt was sent with
 
     @property
     def request_id(self) -> str | None:
@@ -154,6 +188,7 @@ class Exchange:
         self.headers = {}
         answer = self._transport.open(request)
         self.headers = answer.headers
+        self.gate.answered(answer.headers)
         return answer
 
     def _repeat(
@@ -168,23 +203,35 @@ class Exchange:
         self.attempts = refreshed = 0
         while True:
             self.scope.check()  # what was cancelled before is no attempt
-            self.attempts += 1
-            mark = self._transport.auth.mark
             try:
-                with self.scope.attempt(hold=hold):
-                    return attempt()
+                return self._once(attempt, hold=hold)
             except APIError as exc:
                 error = exc
             self.explain(error)
             if again is not None and not again(error):
                 raise error
-            if error.status == _UNAUTHORIZED and not refreshed and self._transport.auth.refresh(mark):
+            if error.status == _UNAUTHORIZED and not refreshed and self._transport.auth.refresh(self._mark):
                 refreshed, delay = 1, 0.0  # beyond the policy's number
             else:
                 delay = _delay(request, error, self.attempts - refreshed)
             if retrying is not None:
                 retrying(error, delay)
             self.scope.sleep(delay)
+
+    def _once(self, attempt: Callable[[], T], *, hold: bool) -> T:
+        """Make one attempt, when the gate lets it in."""
+        self.gate.enter()
+        self.attempts += 1
+        self._mark = self._transport.auth.mark
+        error = None
+        try:
+            with self.scope.attempt(hold=hold):
+                return attempt()
+        except APIError as exc:
+            error = exc
+            raise
+        finally:
+            self.gate.left(error)
 
 
 def _delay(request: Request, error: APIError, attempts: int) -> float:

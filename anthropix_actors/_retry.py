@@ -3,12 +3,13 @@
 The rules, in this order:
 
 1. Only what failed before the first content was told is sent again, and at most `max_retries` times.
-2. The header `x-should-retry` decides, where the API sends it.
-3. Statuses 408, 409, 429 and from 500 are worth another try; so are the same errors inside a stream, and a connection
+2. A spending limit that is reached stays so for longer than anybody waits.
+3. The header `x-should-retry` decides, where the API sends it.
+4. Statuses 408, 409, 429 and from 500 are worth another try; so are the same errors inside a stream, and a connection
    that failed, but not a certificate that does not fit.
-4. The API's own wait (`retry-after-ms`, else `retry-after`, in seconds or as a date) is obeyed up to a cap. Above the
+5. The API's own wait (`retry-after-ms`, else `retry-after`, in seconds or as a date) is obeyed up to a cap. Above the
    cap the request fails at once: nobody wants to find a thread asleep for an hour.
-5. Else the wait doubles from half a second up to eight, less a random quarter, so that clients do not march in step.
+6. Else the wait doubles from half a second up to eight, less a random quarter, so that clients do not march in step.
 
 Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, read 2026-11-23.
 """
@@ -33,6 +34,7 @@ JITTER = 0.25
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 _RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
+_SPENT = frozenset({"contract_spend_limit_reached", "enforced_spend_limit_reached"})
 _SERVER_ERRORS = 500
 _FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
@@ -124,16 +126,16 @@ def status_error(
         >>> status_error(529, body, {}, now=0.0)
         OverloadedError('Overloaded')
     """
-    error = body.get("error") if isinstance(body, dict) else None
-    kind = error.get("type") if isinstance(error, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    if error is None and isinstance(body, dict):  # not the API's, but of a gateway or framework in between
+    told = body.get("error") if isinstance(body, dict) else None
+    kind = told.get("type") if isinstance(told, dict) else None
+    message = told.get("message") if isinstance(told, dict) else None
+    if told is None and isinstance(body, dict):  # not the API's, but of a gateway or framework in between
         message = body.get("message") or body.get("detail")
     kind = kind if isinstance(kind, str) else None
     cls = status_error_class(status, kind)
     if not isinstance(message, str) or not message:
         message = (body if isinstance(body, str) else "").strip()[:500] or (cls.__doc__ or "").partition(": ")[2]
-    return cls(
+    error = cls(
         message,
         status=status,
         type=kind,
@@ -141,14 +143,18 @@ def status_error(
         in_stream=in_stream,
         retry_after=retry_after(headers, now=now),
         response_headers=headers,
-        retryable=_retryable(status, kind, headers, in_stream=in_stream),
     )
+    error.retryable = _retryable(error, headers)
+    return error
 
 
-def _retryable(status: int, kind: str | None, headers: Mapping[str, str], *, in_stream: bool) -> bool:
-    if in_stream:  # the headers came before the error and know nothing of it
-        return kind in _RETRYABLE_TYPES
+def _retryable(error: APIStatusError, headers: Mapping[str, str]) -> bool:
+    if error.error_code in _SPENT:
+        return False
+    if error.in_stream:  # the headers came before the error and know nothing of it
+        return error.type in _RETRYABLE_TYPES
     asked = headers.get("x-should-retry")
     if asked in {"true", "false"}:
         return asked == "true"
+    status = error.status or 0
     return status in _RETRYABLE_STATUSES or status >= _SERVER_ERRORS

@@ -44,6 +44,7 @@ from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.files import Files
+from anthropix_actors.governor import Governor
 from anthropix_actors.models import Models
 from anthropix_actors.sessions import Sessions
 from anthropix_actors.stream import Stream
@@ -90,6 +91,8 @@ class Client:
         max_concurrency: How many chats may run at once; the others wait their turn, first come, first served, without a
             thread or a connection. None for no limit. A chat that waits is told nothing, its timeouts have not begun,
             and `cancel()` ends it at once.
+        governor: True lets chats go as the API's limits allow, and makes all wait when one is told to. A `Governor`
+            does so together with other clients that use the same key; False does not.
         window: How many messages a subscriber may be behind before its chat stops reading.
         max_event_bytes: The largest event to accept.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
@@ -133,6 +136,7 @@ class Client:
         max_retries: int = 2,
         max_retry_after: float = 60.0,
         max_concurrency: int | None = None,
+        governor: Governor | bool = True,
         window: int = WINDOW,
         max_event_bytes: int = MAX_EVENT_BYTES,
         proxy: str | None = None,
@@ -170,12 +174,18 @@ class Client:
             max_event_bytes=max_event_bytes,
             ledger=ledger,
             slots=None if max_concurrency is None else Slots(max_concurrency),
+            governor=_as_governor(governor),
         )
         SWEEPER.forgetful.add(transport)
         self.batches = Batches(self._calls)
         self.files = Files(self._calls)
         self.models = Models(self._calls)
         self.sessions = Sessions(self._calls)
+
+    @property
+    def governor(self) -> Governor | None:
+        """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
+        return self._calls.governor
 
     def __repr__(self) -> str:
         """Name the address, not the key."""
@@ -375,7 +385,10 @@ class Client:
         options = checked_options(options, *CALL_OPTIONS)
         cancel = options.pop("cancel", None)
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
-        return ChatRecord(self._calls, request, scope, tag=tag, output=output), cancel
+        record = ChatRecord(self._calls, request, scope, tag=tag, output=output)
+        if self.governor is not None:
+            record.govern(self.governor, body)
+        return record, cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:
@@ -407,6 +420,14 @@ def _check_counts(**given: float) -> None:
             problems.append(Problem(name, f"expected {what}, got {value!r}"))
     if problems:
         raise ParameterError(problems)
+
+
+def _as_governor(given: object) -> Governor | None:
+    if given is True:
+        return Governor()
+    if given is not False and not isinstance(given, Governor):
+        raise ParameterError([Problem("governor", f"expected a Governor, True or False, got {given!r}")])
+    return given or None
 
 
 def _with_format(config: Any, output: Any) -> Any:

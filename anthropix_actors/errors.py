@@ -172,6 +172,14 @@ class APIError(AnthropixError):
 class APIStatusError(APIError):
     """The API answered with an error. Its subclasses follow `type`, and where that says nothing, `status`."""
 
+    @property
+    def error_code(self) -> str | None:
+        """What the API calls it more closely, such as `enforced_spend_limit_reached`; None where it does not say."""
+        value: Any = self.body
+        for key in ("error", "details", "error_code"):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else None
+
 
 class BadRequestError(APIStatusError):
     """400 `invalid_request_error`: the API does not take this request as it is."""

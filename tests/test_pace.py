@@ -1,0 +1,282 @@
+"""When the next request may go: by itself, and against the emulator's buckets in simulated time."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anthropix_actors._pace import FIRST_REQUESTS, FOREVER, Pacer, input_guess
+from anthropix_actors.emulator.limits import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors._pace import Sent
+
+
+def told(kind: str, per_minute: float, left: float) -> dict[str, str]:
+    return {f"anthropic-ratelimit-{kind}-limit": f"{per_minute}", f"anthropic-ratelimit-{kind}-remaining": f"{left}"}
+
+
+def test_before_anything_is_known_so_many_go_and_each_answer_lets_two_more_go() -> None:
+    pacer, sent = Pacer(), []
+    for _ in range(FIRST_REQUESTS):
+        assert pacer.wait(10, 0.0) == 0.0
+        sent.append(pacer.send(10, 0.0))
+    assert pacer.wait(10, 0.0) == FOREVER
+    pacer.answered(sent[0], {}, 0.0)
+    pacer.answered(sent[0], {}, 0.0)  # counts once
+    for _ in range(2):
+        assert pacer.wait(10, 0.0) == 0.0
+        pacer.send(10, 0.0)
+    assert pacer.wait(10, 0.0) == FOREVER
+    assert pacer.left(0.0) == {}
+
+
+def test_a_refusal_stops_everything_and_then_one_goes_first() -> None:
+    pacer = Pacer()
+    first = pacer.send(10, 0.0)
+    pacer.answered(first, {}, 1.0)
+    pacer.refused(first, 5.0, 1.0)
+    pacer.refused(first, 2.0, 1.0)  # a shorter one does not shorten it
+    assert pacer.wait(10, 2.0) == 4.0
+    assert pacer.wait(10, 6.0) == 0.0
+    second = pacer.send(10, 6.0)
+    assert pacer.wait(10, 6.0) == FOREVER
+    pacer.answered(second, {}, 6.0)
+    assert pacer.wait(10, 6.0) == 0.0
+
+
+def knowing(kind: str, per_minute: float, left: float) -> Pacer:
+    """Get a pacer that has seen a limit full, and then with so much left; nothing is on its way."""
+    pacer = Pacer()
+    for told_left in (per_minute, left):
+        sent = pacer.send(0, 0.0)
+        pacer.answered(sent, told(kind, per_minute, told_left), 0.0)
+        pacer.ended(sent, None, 0.0)
+    return pacer
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"), [("requests", 1), ("input-tokens", 100), ("output-tokens", 1000), ("tokens", 1100)]
+)
+def test_what_requests_on_their_way_will_take_is_not_there_for_others(kind: str, taken: float) -> None:
+    limit = 100_000.0
+    pacer = knowing(kind, limit, 0.01 * limit + 2 * taken)
+    for expected in (2, 1):
+        (left,) = pacer.left(0.0).values()
+        assert left[0] == limit
+        assert left[1] == pytest.approx(0.01 * limit + expected * taken)
+        assert pacer.wait(100, 0.0) == 0.0
+        pacer.send(100, 0.0)
+    assert pacer.wait(100, 0.0) == pytest.approx(taken * 60 / limit)
+    assert pacer.wait(100, 1000.0) == 0.0
+
+
+def test_an_answer_tells_the_most_and_the_least_that_may_be_left() -> None:
+    pacer = Pacer()
+    sent = [pacer.send(100, 0.0) for _ in range(4)]
+    pacer.answered(sent[1], told("input-tokens", 10_000, 5_000), 0.0)
+    assert pacer.left(0.0) == {"input-tokens": (10_000, 4_700)}  # if it came first, the three others were after it
+    pacer.answered(sent[0], told("input-tokens", 10_000, 5_100), 0.0)
+    assert pacer.left(0.0) == {"input-tokens": (10_000, 4_800)}  # at least: it was the first, in truth
+    pacer.answered(sent[2], told("input-tokens", 10_000, 2_000), 0.0)  # at most: somebody else uses the limit
+    assert pacer.left(0.0) == {"input-tokens": (10_000, 1_900)}
+    assert pacer.left(6.0) == {"input-tokens": (10_000, 2_900)}
+
+
+def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more() -> None:
+    pacer = knowing("requests", 600, 600)
+    small = Pacer()
+    sent = small.send(0, 0.0)
+    small.answered(sent, told("requests", 600, 9), 0.0)
+    assert (pacer.left(100.0)["requests"], small.left(100.0)["requests"]) == ((600, 600), (600, 10))
+
+
+def test_what_was_written_is_taken_off_and_learned_for_the_next() -> None:
+    pacer = Pacer()
+    usage = {"output_tokens": 1000, "input_tokens": 30, "cache_creation_input_tokens": 20}
+    for _ in range(60):
+        sent = pacer.send(100, 0.0)
+        pacer.answered(sent, told("output-tokens", 100_000, 100_000), 0.0)
+        pacer.ended(sent, usage | {"cache_read_input_tokens": 5000}, 0.0)
+    assert pacer.left(0.0) == {"output-tokens": (100_000, 99_000)}
+    pacer.answered(pacer.send(100, 0.0), told("tokens", 100_000, 100_000), 0.0)
+    (_, left), (_, both) = pacer.left(0.0).values()
+    assert left == pytest.approx(98_000, rel=0.001)
+    assert both == pytest.approx(99_000, rel=0.001)
+    pacer.send(100, 0.0)
+    assert both - pacer.left(0.0)["tokens"][1] == pytest.approx(1050, rel=0.01)
+
+
+def test_what_was_written_while_an_answer_was_on_its_way_is_taken_off_too() -> None:
+    pacer = Pacer()
+    first, second = pacer.send(100, 0.0), pacer.send(100, 0.0)
+    pacer.ended(first, {"output_tokens": 700}, 0.0)
+    pacer.answered(second, told("output-tokens", 10_000, 9_000), 0.0)
+    pacer.ended(second, {"output_tokens": 300}, 0.0)
+    assert pacer.left(0.0) == {"output-tokens": (10_000, 8_000)}
+
+
+def test_what_a_request_that_failed_took_is_not_learned() -> None:
+    pacer = Pacer()
+    pacer.ended(pacer.send(100, 0.0), None, 0.0)
+    pacer.ended(pacer.send(100, 0.0), {}, 0.0)
+    pacer.answered(pacer.send(100, 0.0), told("tokens", 10_000, 10_000), 0.0)
+    before = pacer.left(0.0)["tokens"][1]
+    pacer.send(100, 0.0)
+    assert before - pacer.left(0.0)["tokens"][1] == 1100
+
+
+def test_numbers_that_make_no_sense_are_none() -> None:
+    pacer = Pacer()
+    pacer.ended(pacer.send(0.0, 0.0), {"output_tokens": None, "input_tokens": "many"}, 0.0)
+    assert pacer.wait(0.0, 0.0) == 0.0
+
+
+def test_a_request_larger_than_what_was_seen_waits_until_there_may_be_as_much() -> None:
+    pacer = Pacer()
+    sent = pacer.send(10, 0.0)
+    pacer.answered(sent, told("input-tokens", 6000, 0), 0.0)
+    assert pacer.wait(500, 0.0) == pytest.approx(5.0, rel=0.03)
+    assert pacer.wait(500, 6.0) == 0.0
+
+
+def test_a_request_larger_than_the_limit_waits_until_the_limit_is_full_and_goes() -> None:
+    pacer = knowing("tokens", 1000, 400)
+    assert pacer.wait(1_000_000, 0.0) == pytest.approx(600 * 60 / 1000)
+    assert pacer.wait(1_000_000, 36.0) == pytest.approx(0.0, abs=1e-9)
+    pacer.send(1, 0.0)
+    assert pacer.wait(1_000_000, 1000.0) > 0  # not while others are on their way
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"anthropic-ratelimit-requests-limit": "many", "anthropic-ratelimit-requests-remaining": "1"},
+        {"anthropic-ratelimit-requests-limit": "0", "anthropic-ratelimit-requests-remaining": "0"},
+        {"anthropic-ratelimit-requests-limit": "-5", "anthropic-ratelimit-requests-remaining": "1"},
+        {"anthropic-ratelimit-requests-limit": "inf", "anthropic-ratelimit-requests-remaining": "1"},
+        {"anthropic-ratelimit-requests-limit": "nan", "anthropic-ratelimit-requests-remaining": "1"},
+        {"anthropic-ratelimit-requests-limit": "5"},
+        {"anthropic-ratelimit-requests-limit": "5", "anthropic-ratelimit-requests-remaining": ""},
+    ],
+)
+def test_headers_that_make_no_sense_are_no_limits(headers: dict[str, str]) -> None:
+    pacer = Pacer()
+    pacer.answered(pacer.send(1, 0.0), headers, 0.0)
+    assert pacer.left(0.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({}, 0),
+        ({"messages": [{"role": "user", "content": "12345678"}]}, 3),  # the role's four letters, too
+        ({"system": [{"type": "text", "text": "1234"}]}, 2),
+        ({"messages": [{"content": [{"source": {"type": "base64", "data": "A" * 9000}}]}]}, 1500),
+        ({"messages": [{"content": ({"source": {"type": "text", "data": "A" * 8000}},)}]}, 2001),
+        ({"tools": [{"name": "tool", "input_schema": None}]}, 1),
+    ],
+)
+def test_the_input_is_guessed_from_its_texts(body: dict[str, Any], tokens: float) -> None:
+    assert input_guess(body) == tokens
+
+
+TAKES = {"requests": (1.0, 1.0), "input-tokens": (200.0, 400.0), "output-tokens": (100.0, 900.0)}
+GUESS = 300.0
+
+
+class World:
+    """Many chats that are wanted at once, against the emulator's bucket, in simulated time.
+
+    Requests take different times to arrive, and answers to come back and to end: all of them overtake each other.
+    """
+
+    def __init__(self, kind: str, rate: int, slowness: float, holds: float, seed: int) -> None:
+        self.kind = kind
+        self.slowness = slowness
+        self.dice = random.Random(seed)
+        self.least, self.most = TAKES[kind]
+        mean = (self.least + self.most) / 2
+        self.per_minute = rate * 60 * mean
+        self.count = int(rate * (holds + 40))  # forty seconds' worth more than what goes at once
+        self.rate, self.holds, self.taken = rate * mean, rate * mean * holds, 0.0
+        self.bucket = Bucket(self.per_minute, holds, 0.0)
+        self.pacer = Pacer()
+        self.now = 0.0
+        self.todo = self.count
+        self.done = self.refused = 0
+        self._later: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._order = itertools.count()
+
+    def run(self) -> None:
+        while self.done < self.count:
+            delay = self.send()
+            if delay != FOREVER and (not self._later or self.now + delay <= self._later[0][0]):
+                self.now += max(delay, 1e-6)  # or it might not change the number
+            else:
+                self.now, _, happens, what = heapq.heappop(self._later)
+                happens(*what)
+
+    def send(self) -> float:
+        """Send what may go; get when to look again."""
+        while self.todo:
+            if delay := self.pacer.wait(GUESS, self.now):
+                return delay
+            self.todo -= 1
+            sent, takes = self.pacer.send(GUESS, self.now), self.dice.uniform(self.least, self.most)
+            self.after(self.slowness / 4 + self.dice.uniform(0, 0.02), self.arrives, sent, takes)
+        return FOREVER
+
+    def after(self, seconds: float, happens: Callable[..., None], *what: Any) -> None:
+        heapq.heappush(self._later, (self.now + seconds, next(self._order), happens, what))
+
+    def arrives(self, sent: Sent, takes: float) -> None:
+        written = self.kind == "output-tokens"
+        wait = self.bucket.wait(1.0 if written else takes, self.now)
+        if not wait and not written:
+            self.bucket.take(takes, self.now)
+        left = int(max(0, self.bucket.level(self.now)))
+        self.after(self.dice.uniform(0, self.slowness) / 2, self.answers, sent, takes, wait, left)
+
+    def answers(self, sent: Sent, takes: float, wait: float, left: int) -> None:
+        self.pacer.answered(sent, told(self.kind, self.per_minute, left), self.now)
+        if wait:
+            self.refused += 1
+            self.todo += 1
+            self.pacer.ended(sent, None, self.now)
+            self.pacer.refused(sent, wait, self.now)
+            return
+        writing = self.dice.uniform(0, self.slowness)
+        if self.kind == "output-tokens":
+            for part in range(1, 5):
+                self.after(writing * part / 5, lambda: self.bucket.take(takes / 4, self.now))
+        self.after(writing, self.ends, sent, takes)
+
+    def ends(self, sent: Sent, takes: float) -> None:
+        self.done += 1
+        self.taken += takes
+        self.pacer.ended(sent, {"input_tokens": takes, "output_tokens": takes}, self.now)
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from(sorted(TAKES)),
+    st.integers(1, 40),
+    st.floats(0.01, 3.0),
+    st.sampled_from([60.0, 30.0]),
+    st.integers(0, 10**6),
+)
+def test_a_limit_is_used_and_not_run_into(kind: str, rate: int, slowness: float, holds: float, seed: int) -> None:
+    world = World(kind, rate, slowness, holds, seed)
+    world.run()
+    assert world.refused <= max(5, 0.02 * world.count)
+    best = (world.taken - world.holds) / world.rate
+    assert world.now <= 1.15 * best + 3 * slowness + 2
