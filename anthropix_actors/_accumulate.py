@@ -22,10 +22,11 @@ import json
 import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anthropix_actors._resume import Part
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors.types import Event, Message
 
@@ -134,6 +135,18 @@ class Accumulator:
     def usage(self) -> dict[str, Any] | None:
         """Get the usage as the API told it at the end, not a copy; None before."""
         return self._message.get("usage") if self._message is not None and self._stopping else None
+
+    def parts(self) -> list[Part]:
+        """Get the blocks so far, to go on from; not copies."""
+        for block in self._blocks:
+            block.join()
+        return [Part(block.data, block.open) for block in self._blocks]
+
+    def go_on(self, kept: int, usage: Mapping[str, Any]) -> None:
+        """Take another answer's events from now on: for those blocks to keep, and with what was used until now."""
+        message = self._started()
+        del self._blocks[kept:], message["content"][kept:]
+        message["usage"] = dict(usage)
 
     def replay(self) -> Iterator[Event]:
         """Get events that rebuild the present state in another accumulator: few, however many deltas came."""

@@ -9,7 +9,9 @@ misses nothing and gets nothing twice.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._accumulate import Accumulator
@@ -18,11 +20,21 @@ from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import check
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
+from anthropix_actors._resume import Splice, continuation
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
 from anthropix_actors.governor import Pass
-from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Subscriber
+from anthropix_actors.messages import (
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatResumed,
+    ChatRetrying,
+    Subscriber,
+)
+from anthropix_actors.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Request
+    from anthropix_actors._resume import Continuation
     from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer
     from anthropix_actors.errors import AnthropixError
@@ -44,6 +57,8 @@ class ChatRecord(Record):
     Attributes:
         request: What is sent.
         output: The type that the answer is to be decoded into, or None.
+        resume: Whether a cut answer is gone on with.
+        resumed: Whether one was.
         answer: The Message so far.
     """
 
@@ -57,6 +72,7 @@ class ChatRecord(Record):
         self.slots = calls.slots
         self.request = request
         self.output = output
+        self.resume = self.resumed = False
         self.answer = Accumulator()
 
     def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
@@ -76,7 +92,7 @@ class ChatRecord(Record):
             output = None if self.output is None else decode_output(self.output, message)
         except OutputError as exc:
             return ChatFailed(self.ref, self.explained(exc))
-        return ChatDone(self.ref, message, output)
+        return ChatDone(self.ref, message, output, self.resumed)
 
     def explained(self, error: AnthropixError) -> AnthropixError:
         super().explained(error)
@@ -106,6 +122,14 @@ class ChatRecord(Record):
                 self.remove(follower)
         if error is not None:
             raise error
+
+    def go_on(self, more: Continuation, usage: Mapping[str, Any]) -> None:
+        """Let another answer's events follow, and say so. Only the chat's thread."""
+        with self.lock:
+            self.answer.go_on(more.kept, usage)
+            self.resumed = True
+            followers = self.followers
+        self.tell(ChatResumed(self.ref, self.exchange.attempts, more.kept), followers)
 
     def snapshot(self) -> Message | None:
         with self.lock:
@@ -205,18 +229,34 @@ class ChatActor(TaskActor[ChatRecord]):
         """Start with nothing told."""
         self._has_content = False  # more than a message_start has come: after that, no more attempts
         self._decoded: list[Any] = []  # events not told yet
+        self._more: Continuation | None = None  # of a cut answer, until the next one has content
+        self._splice: Splice | None = None
         super().__init__(record)
 
     def run(self) -> None:
         """Send the request, as often as need be, and tell its answer."""
-        self._record.exchange.send(
-            self._record.request, self._read, again=lambda _: not self._has_content, retrying=self._retrying
-        )
+        self._record.exchange.send(self._record.request, self._read, again=self._may_try_again, retrying=self._retrying)
+
+    def _may_try_again(self, error: APIError) -> bool:
+        """Get whether another attempt can follow: with the same request, or with one for the rest of the answer."""
+        record = self._record
+        if not self._has_content:
+            return True
+        message = record.snapshot()
+        if not (record.resume and error.retryable and message):
+            return False
+        body: Any = record.request.body
+        more = continuation(json.loads(body), message, record.answer.parts())
+        if more is None:
+            return False
+        record.exchange.request = replace(record.request, body=json.dumps(more.body).encode())
+        self._more, self._splice, self._has_content = more, None, False
+        return True
 
     def give_up(self) -> None:
         """Let a failed chat's `partial` have what was decoded and not told, too."""
         with contextlib.suppress(Exception):  # the error that is about to be told matters more
-            for event in self._decoded:
+            for event in self._spliced(self._decoded):
                 self._record.answer.add(event)
 
     def _retrying(self, error: APIError, delay: float) -> None:
@@ -276,8 +316,23 @@ class ChatActor(TaskActor[ChatRecord]):
             scope.check()  # bytes that arrived before cancel() are still readable after it
             scope.idle_since = None
             decoded, self._decoded = self._decoded, []
-            self._record.events(decoded)
+            self._record.events(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
             scope.idle_since = time.monotonic()
+
+    def _go_on(self, more: Continuation, decoded: list[Any]) -> list[Any]:
+        """Begin to tell the rest of an answer; get its first events as they are to be told."""
+        record = self._record
+        cut: Any = record.snapshot()
+        # What the cut answer wrote is not reported; an estimate of it is nearer to the truth than nothing.
+        used = {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens}
+        self._more, self._splice = None, Splice(more, used)
+        first = self._spliced(decoded)
+        record.go_on(more, self._splice.usage())
+        return first
+
+    def _spliced(self, events: list[Any]) -> list[Any]:
+        splice = self._splice
+        return events if splice is None else [told for event in events for told in splice.events(event)]
 
 
 def start_chat(record: ChatRecord, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:

@@ -70,6 +70,7 @@ class Exchange:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
         headers: The latest answer's, names in lower case; empty before there is one.
+        request: What is sent; between two attempts, another one may be put here.
         gate: Where its attempts wait for their turn; open, unless somebody puts another one here.
     """
 
@@ -78,6 +79,7 @@ class Exchange:
         self.scope = scope
         self.attempts = 0
         self.headers: Mapping[str, str] = {}
+        self.request: Request | None = None
         self.gate = _OPEN
         self._transport = transport
         self._mark = 0  # of the credentials that the latest attempt was sent with
@@ -107,7 +109,7 @@ class Exchange:
             AnthropixError: the last attempt's error, or what cancelled the scope.
         """
 
-        def attempt() -> T:
+        def attempt(request: Request) -> T:
             answer = self._answer(request)
             try:
                 return use(answer)
@@ -129,7 +131,7 @@ class Exchange:
             AnthropixError: there is no answer, or it is an error.
         """
 
-        def attempt() -> Answer:
+        def attempt(request: Request) -> Answer:
             answer = self._answer(request)
             try:
                 check(answer)
@@ -194,17 +196,18 @@ class Exchange:
     def _repeat(
         self,
         request: Request,
-        attempt: Callable[[], T],
+        attempt: Callable[[Request], T],
         again: Callable[[APIError], bool] | None,
         retrying: Callable[[APIError, float], object] | None,
         *,
         hold: bool,
     ) -> T:
+        self.request = request
         self.attempts = refreshed = 0
         while True:
             self.scope.check()  # what was cancelled before is no attempt
             try:
-                return self._once(attempt, hold=hold)
+                return self._once(self.request, attempt, hold=hold)
             except APIError as exc:
                 error = exc
             self.explain(error)
@@ -213,12 +216,12 @@ class Exchange:
             if error.status == _UNAUTHORIZED and not refreshed and self._transport.auth.refresh(self._mark):
                 refreshed, delay = 1, 0.0  # beyond the policy's number
             else:
-                delay = _delay(request, error, self.attempts - refreshed)
+                delay = _delay(self.request, error, self.attempts - refreshed)
             if retrying is not None:
                 retrying(error, delay)
             self.scope.sleep(delay)
 
-    def _once(self, attempt: Callable[[], T], *, hold: bool) -> T:
+    def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
         """Make one attempt, when the gate lets it in."""
         self.gate.enter()
         self.attempts += 1
@@ -226,7 +229,7 @@ class Exchange:
         error = None
         try:
             with self.scope.attempt(hold=hold):
-                return attempt()
+                return attempt(request)
         except APIError as exc:
             error = exc
             raise

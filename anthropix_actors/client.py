@@ -69,7 +69,7 @@ T = TypeVar("T")
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
 
-_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output")
+_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output", "resume")
 
 
 class Client:
@@ -217,9 +217,10 @@ class Client:
             **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
                 parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
                 added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
-                `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart), and
-                `output`, a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits
-                it, which is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
+                `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart), `resume`
+                (True goes on with an answer that was cut, in another request that carries what arrived), and `output`,
+                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
+                is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
                 `ChatRef.output()`, and `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
@@ -369,11 +370,14 @@ class Client:
     ) -> tuple[ChatRecord, CancelToken | None]:
         """Check everything about a chat, and put it in the form that is sent."""
         options = {name: params.pop(name) for name in _OPTIONS if name in params}
-        tag, extra_body, output = (options.pop(name, None) for name in ("tag", "extra_body", "output"))
+        tag, extra_body, output, resume = (
+            options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
+        )
         problems = [
             *unknown_problems(params, (*PARAMETERS, *_OPTIONS)),
             *_stream_problems(stream, coalesce=coalesce),
             *_tag_problems(tag),
+            *_resume_problems(resume),
         ]
         if problems:
             raise ParameterError(problems)
@@ -386,6 +390,7 @@ class Client:
         cancel = options.pop("cancel", None)
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
         record = ChatRecord(self._calls, request, scope, tag=tag, output=output)
+        record.resume = bool(resume)
         if self.governor is not None:
             record.govern(self.governor, body)
         return record, cancel
@@ -444,6 +449,12 @@ def _with_format(config: Any, output: Any) -> Any:
 
 def _tag_problems(tag: object) -> list[Problem]:
     return [] if isinstance(tag, (str, NoneType)) else [Problem("tag", f"expected a string, got {type(tag).__name__}")]
+
+
+def _resume_problems(resume: object) -> list[Problem]:
+    if isinstance(resume, (bool, NoneType)):
+        return []
+    return [Problem("resume", f"expected True or False, got {resume!r}")]
 
 
 def _stream_problems(stream: object, *, coalesce: bool) -> list[Problem]:

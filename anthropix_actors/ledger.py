@@ -149,6 +149,9 @@ class Ledger:
         A batch that is followed a second time tells its results a second time, and they count a second time.
         """
         match message:
+            case ChatDone(chat=work, message=answer, resumed=True):
+                shares = _shares(answer, complete=True)
+                self._book("done", [(model, tier, used + Usage(estimate=True)) for model, tier, used in shares], work)
             case ChatDone(chat=work, message=answer):
                 self._book("done", _shares(answer, complete=True), work)
             case ChatFailed(chat=work, error=error):

@@ -1,8 +1,8 @@
 """What chats, batches and sessions tell their subscribers, and who can be one.
 
-A subscriber of a chat gets `ChatEvent`s and `ChatRetrying`s in order, then exactly one of `ChatDone`, `ChatFailed` and
-`ChatCancelled`, always last. Each carries its `chat`, so that one subscriber can follow many. Work with batches and
-sessions is told in the same way.
+A subscriber of a chat gets `ChatEvent`s in order, a `ChatRetrying` before each wait and a `ChatResumed` after a cut, then
+exactly one of `ChatDone`, `ChatFailed` and `ChatCancelled`, always last. Each carries its `chat`, so that one subscriber
+can follow many. Work with batches and sessions is told in the same way.
 
 Example:
     >>> def describe(message: ChatMessage) -> str:
@@ -60,6 +60,21 @@ class ChatRetrying(msgspec.Struct, frozen=True):
     error: AnthropixError
 
 
+class ChatResumed(msgspec.Struct, frozen=True):
+    """The answer was cut, and goes on in another one; told to those who asked for it with `resume=True`.
+
+    Attributes:
+        chat: The chat it belongs to.
+        attempt: Which attempt goes on; the first of the chat is 1.
+        kept: How many content blocks remain. What was told of later ones is void; their indexes are used again. An open
+            text that remains goes on in the deltas to come.
+    """
+
+    chat: ChatRef
+    attempt: int
+    kept: int
+
+
 class ChatDone(msgspec.Struct, frozen=True):
     """The answer is complete. The last message of its chat.
 
@@ -67,16 +82,18 @@ class ChatDone(msgspec.Struct, frozen=True):
         chat: The chat it belongs to.
         message: The whole Message.
         output: The value that it says, where `output` asked for one.
+        resumed: Whether it is made of several answers. What the cut ones cost is an estimate.
     """
 
     chat: ChatRef
     message: Message
     output: Any = None
+    resumed: bool = False
 
     @property
     def usage(self) -> Usage:
         """What it cost, in tokens."""
-        return Usage.of(self.message, complete=True)
+        return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed)
 
 
 class ChatFailed(msgspec.Struct, frozen=True):
@@ -118,7 +135,7 @@ class ChatCancelled(msgspec.Struct, frozen=True):
 Terminal: TypeAlias = ChatDone | ChatFailed | ChatCancelled
 """The message that ends a chat."""
 
-ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatDone | ChatFailed | ChatCancelled
+ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatResumed | ChatDone | ChatFailed | ChatCancelled
 """Whatever a chat tells."""
 
 

@@ -612,6 +612,7 @@ class ChatParams(TypedDict, total=False):
     beta: str | Iterable[str] | None
     cancel: "CancelToken | None"
     tag: str | None
+    resume: bool | None
 
 
 class RequestParams(TypedDict, total=False):

@@ -254,7 +254,7 @@ def test_headers_that_are_none_are_refused_before_sending(headers: Any, problem:
 
 def test_all_parameters_of_the_api_may_be_given_by_name() -> None:
     """The names in the type and in the validation are the same."""
-    options = {"extra_headers", "extra_body", "timeout", "beta", "cancel", "tag"}
+    options = {"extra_headers", "extra_body", "timeout", "beta", "cancel", "tag", "resume"}
     assert set(ChatParams.__annotations__) == {*PARAMETERS, *options}
 
 

@@ -42,6 +42,7 @@ ROWS = [
     "_multipart",
     "pages",
     "_batch_body",
+    "_resume",
     "_accumulate",
     "_limit",
     "_pace",

@@ -1,0 +1,221 @@
+"""Going on with an answer that was cut: what to ask for, and how its events fit to those before. Pure.
+
+A second request carries what arrived, and asks for the rest. The rules:
+
+- What the API does not take back is left out of it: thinking. What is incomplete is dropped, also from the Message: an
+  unfinished thinking block, an unfinished tool call, a server's tool call without its result, and whatever came after.
+- An answer that has a whole tool call is not gone on with: the API wants that call's result first. Neither is one that
+  has its stop reason: nothing is missing but the end.
+- Models that take a prefill go on from it. The others get a turn of the user's that asks them to; so do all with
+  thinking or an output format, which do not go with a prefill.
+- The events of the second answer are told as if they were the first's: indexes go on, its first text goes on in the
+  text that was open, and its usage is added to that of the first.
+
+Source: https://docs.claude.com/en/docs/build-with-claude/streaming (error recovery) and
+https://docs.claude.com/en/docs/about-claude/models/migration-guide (prefill), read 2026-11-23.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PLEASE_GO_ON = (
+    "The connection was lost in the middle of your answer. Go on exactly where it ends, with its very next character. "
+    "Repeat nothing of it, and do not mention the interruption."
+)
+"""What a model is asked that takes no prefill."""
+
+_TAKES_PREFILL = re.compile(
+    r"claude-(?:instant|v?[23]\b|(?:opus|sonnet|haiku)-4(?:[-.][0-5])?(?![-.]?[0-9](?![0-9]{7})))", re.ASCII
+)
+
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+class Part(NamedTuple):
+    """A block of an answer that was cut.
+
+    Attributes:
+        data: The block so far.
+        open: Whether it was still growing.
+    """
+
+    data: Mapping[str, Any]
+    open: bool
+
+
+class Continuation(NamedTuple):
+    """How to go on.
+
+    Attributes:
+        body: What to send.
+        kept: How many blocks of the answer remain.
+        joins: Whether the last of them is a text that goes on.
+        trimmed: The white space at its end, which the API would not take.
+    """
+
+    body: dict[str, Any]
+    kept: int
+    joins: bool
+    trimmed: str
+
+
+def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Sequence[Part]) -> Continuation | None:
+    """Get how to go on with an answer; None when that cannot be.
+
+    Args:
+        body: The first request's.
+        message: The answer so far.
+        parts: Its blocks.
+
+    Example:
+        >>> body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Count."}]}
+        >>> cut = [Part({"type": "text", "text": "One, two, "}, open=True)]
+        >>> more = continuation(body, {"stop_reason": None}, cut)
+        >>> more.body["messages"][-1]
+        {'role': 'assistant', 'content': [{'type': 'text', 'text': 'One, two,'}]}
+        >>> more.kept, more.joins, more.trimmed
+        (1, True, ' ')
+    """
+    if message.get("stop_reason") is not None:
+        return None
+    kept = list(parts[: _usable(parts)])
+    if any(part.data.get("type") == "tool_use" for part in kept):
+        return None
+    said = [dict(part.data) for part in kept if part.data.get("type") not in _THINKING]
+    if not said:
+        return Continuation(dict(body), 0, joins=False, trimmed="")
+    last, trimmed = kept[-1], ""
+    turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}]
+    if _takes_prefill(body) and last.data.get("type") == "text":
+        text = last.data["text"]
+        said[-1]["text"] = text.rstrip()
+        trimmed = text[len(said[-1]["text"]) :]
+    else:
+        turns.append({"role": "user", "content": PLEASE_GO_ON})
+    longer = {**body, "messages": [*body["messages"], *turns]}
+    return Continuation(longer, len(kept), last.open and last.data.get("type") == "text", trimmed)
+
+
+def _usable(parts: Sequence[Part]) -> int:
+    """Get how many of the first blocks are complete, or a text."""
+    answered = {part.data.get("tool_use_id") for part in parts}
+    for index, (data, is_open) in enumerate(parts):
+        kind = str(data.get("type"))
+        if kind == "text":
+            if not str(data.get("text") or "").strip():
+                return index
+        elif is_open or (kind.endswith("tool_use") and kind != "tool_use" and data.get("id") not in answered):
+            return index
+    return len(parts)
+
+
+def takes_prefill(model: str) -> bool:
+    """Whether a model goes on from the beginning of an answer. Those after 4.5 do not.
+
+    Example:
+        >>> [takes_prefill(model) for model in ("claude-sonnet-4-5-20250929", "claude-sonnet-4-6", "claude-opus-5")]
+        [True, False, False]
+    """
+    return _TAKES_PREFILL.search(model) is not None
+
+
+def _takes_prefill(body: Mapping[str, Any]) -> bool:
+    thinking, output = body.get("thinking") or {}, body.get("output_config") or {}
+    plain = thinking.get("type", "disabled") == "disabled" and not output.get("format")
+    return plain and takes_prefill(str(body.get("model")))
+
+
+class Splice:
+    """Makes the events of a second answer go on where the first was cut.
+
+    Args:
+        more: How it is gone on.
+        usage: What the first answer cost, in the API's words.
+
+    Example:
+        >>> more = Continuation({}, kept=1, joins=True, trimmed=" ")
+        >>> splice = Splice(more, {"input_tokens": 10, "output_tokens": 4})
+        >>> start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        >>> list(splice.events(start))
+        []
+        >>> delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " three."}}
+        >>> list(splice.events(delta))
+        [{'type': 'content_block_delta', 'index': 0, 'delta': {'type': 'text_delta', 'text': 'three.'}}]
+    """
+
+    def __init__(self, more: Continuation, usage: Mapping[str, Any]) -> None:
+        """Start before the second answer's first event."""
+        self._offset = more.kept
+        self._open = more.joins  # the first answer's last text has not been stopped
+        self._trimmed = more.trimmed
+        self._before = usage
+        self._own: dict[str, Any] = {}
+
+    def events(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Get what is told for an event of the second answer: mostly one event."""
+        kind = event.get("type")
+        if kind == "message_start":
+            self._own = dict(event["message"].get("usage") or {})
+            return
+        if self._open and kind == "content_block_start":
+            self._open = False
+            block = event["content_block"]
+            if block.get("type") == "text":
+                self._offset -= 1
+                begun = {"type": "text_delta", "text": block.get("text") or ""}
+                if begun["text"]:
+                    yield from self._moved({"type": "content_block_delta", "index": event["index"], "delta": begun})
+                return
+            yield {"type": "content_block_stop", "index": self._offset - 1}
+        if kind == "message_delta":
+            if self._open:
+                self._open = False
+                yield {"type": "content_block_stop", "index": self._offset - 1}
+            told = event.get("usage") or {}
+            self._own.update({name: value for name, value in told.items() if value is not None})
+            yield {**event, "usage": self.usage()}
+        elif isinstance(event.get("index"), int):
+            yield from self._moved(event)
+        else:
+            yield dict(event)
+
+    def usage(self) -> dict[str, Any]:
+        """Get what both answers cost so far."""
+        return _sum(self._before, self._own)
+
+    def _moved(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        moved = {**event, "index": event["index"] + self._offset}
+        delta = event.get("delta")
+        if self._trimmed and isinstance(delta, dict) and isinstance(delta.get("text"), str):
+            text = self._without_trimmed(delta["text"])
+            moved["delta"] = {**delta, "text": text}
+            if not text:
+                return
+        yield moved
+
+    def _without_trimmed(self, text: str) -> str:
+        """Drop the white space that has been told already, should the model say it again."""
+        while self._trimmed and text.startswith(self._trimmed[0]):
+            self._trimmed, text = self._trimmed[1:], text[1:]
+        if text:
+            self._trimmed = ""
+        return text
+
+
+def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    total: dict[str, Any] = {**one, **other}
+    for name in one.keys() & other.keys():
+        first: Any = one[name]
+        second: Any = other[name]
+        if isinstance(first, dict) and isinstance(second, dict):
+            total[name] = _sum(first, second)
+        elif isinstance(first, list) and isinstance(second, list):  # the iterations
+            total[name] = [*first, *second]
+        elif type(first) is int and (type(second) is int or second is None):
+            total[name] = first + (second or 0)
+    return total
