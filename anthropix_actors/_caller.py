@@ -57,6 +57,7 @@ class Calls:
         retry: How often it sends again.
         window: How many messages a subscriber may be behind.
         max_event_bytes: The largest event to accept.
+        max_answer_bytes: The largest answer to keep in memory.
         ledger: Who is told what ends.
         slots: Where chats wait for their turn, or None.
         governor: Who lets chats send their requests, or None.
@@ -74,6 +75,7 @@ class Calls:
         retry: RetryPolicy,
         window: int,
         max_event_bytes: int,
+        max_answer_bytes: int,
         ledger: Subscriber | None = None,
         slots: Slots | None = None,
         governor: Governor | None = None,
@@ -91,6 +93,7 @@ class Calls:
         self.retry = retry
         self.window = window
         self.max_event_bytes = max_event_bytes
+        self.max_answer_bytes = max_answer_bytes
         self.ledger = ledger
         self.slots = slots
         self.governor = governor
@@ -148,6 +151,7 @@ class Calls:
             timeout=as_timeout(timeout, self.timeout),
             retry=self.retry,
             max_event_bytes=self.max_event_bytes,
+            max_answer_bytes=self.max_answer_bytes,
             window=self.window,
         )
 

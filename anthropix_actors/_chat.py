@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._delivery import Gone, delivery_to
-from anthropix_actors._exchange import check
+from anthropix_actors._exchange import bounded, check
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
@@ -282,7 +282,7 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def _chunks(self, answer: Answer) -> Iterator[bytes]:
         """Get the body's bytes; what was decoded from them is told before more are read."""
-        for chunk in answer.chunks():
+        for chunk in bounded(answer):
             yield chunk
             self._tell()
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_BODY_BYTES = 1 << 30
-"""How large an answer that is kept in memory may be: twice the largest file that the API takes."""
-
 _UNAUTHORIZED = 401
 
 
@@ -263,14 +260,26 @@ def whole(answer: Answer) -> bytes:
     """Get the whole body.
 
     Raises:
-        APIError: it could not be read to its end, or is larger than 1 GiB.
+        APIError: it could not be read to its end, or is larger than `answer.max_bytes`.
     """
     body = bytearray()
-    for chunk in answer.chunks():
+    for chunk in bounded(answer):
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise ProtocolError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
     return bytes(body)
+
+
+def bounded(answer: Answer) -> Iterator[bytes]:
+    """Get the body as it arrives, of an answer that is kept in memory.
+
+    Raises:
+        APIError: it could not be read to its end, or is larger than `answer.max_bytes`.
+    """
+    size = 0
+    for chunk in answer.chunks():
+        size += len(chunk)
+        if size > answer.max_bytes:
+            raise ProtocolError(f"the answer is larger than {answer.max_bytes} bytes (max_answer_bytes)")
+        yield chunk
 
 
 def _json_or_text(text: str) -> Any:

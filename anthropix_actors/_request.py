@@ -119,6 +119,7 @@ class Request:
         timeout: How patiently.
         retry: How often.
         max_event_bytes: The largest event to accept.
+        max_answer_bytes: The largest answer to keep in memory.
         window: How many messages a subscriber may be behind.
     """
 
@@ -129,6 +130,7 @@ class Request:
     timeout: Timeout
     retry: RetryPolicy
     max_event_bytes: int
+    max_answer_bytes: int
     window: int
 
     @property

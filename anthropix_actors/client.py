@@ -69,6 +69,9 @@ T = TypeVar("T")
 BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
 
+MAX_ANSWER_BYTES = 1 << 30
+"""Twice the largest file that the API takes."""
+
 _OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output", "resume")
 
 
@@ -94,7 +97,9 @@ class Client:
         governor: True lets chats go as the API's limits allow, and makes all wait when one is told to. A `Governor`
             does so together with other clients that use the same key; False does not.
         window: How many messages a subscriber may be behind before its chat stops reading.
-        max_event_bytes: The largest event to accept.
+        max_event_bytes: The largest event of a stream to accept.
+        max_answer_bytes: The largest answer to keep in memory: all of a chat's, or what a call returns. What is read in
+            a loop or written to a file has no limit. As that of an event, it counts bytes after decompression.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
         verify: The CA bundle's path, or an `ssl.SSLContext`; by default `REQUESTS_CA_BUNDLE`, or certifi's.
         auth: What sets credentials for each attempt: an auth object of requests' world, or a callable that gets the
@@ -139,6 +144,7 @@ class Client:
         governor: Governor | bool = True,
         window: int = WINDOW,
         max_event_bytes: int = MAX_EVENT_BYTES,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
         proxy: str | None = None,
         verify: str | os.PathLike[str] | ssl.SSLContext | None = None,
         auth: Callable[[Any], Any] | None = None,
@@ -159,6 +165,7 @@ class Client:
             max_retry_after=max_retry_after,
             window=window,
             max_event_bytes=max_event_bytes,
+            max_answer_bytes=max_answer_bytes,
             max_concurrency=1 if max_concurrency is None else max_concurrency,
         )
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
@@ -172,6 +179,7 @@ class Client:
             retry=RetryPolicy(max_retries, max_retry_after),
             window=window,
             max_event_bytes=max_event_bytes,
+            max_answer_bytes=max_answer_bytes,
             ledger=ledger,
             slots=None if max_concurrency is None else Slots(max_concurrency),
             governor=_as_governor(governor),

@@ -159,13 +159,10 @@ def test_a_closed_client_makes_no_calls(connect: Callable[..., Client]) -> None:
         client.sessions.events("x")
 
 
-def test_an_answer_that_is_too_large_is_refused(
-    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("anthropix_actors._exchange.MAX_BODY_BYTES", 1000)
+def test_an_answer_that_is_too_large_is_refused(connect: Callable[..., Client]) -> None:
     answer = json_answer("200 OK", ["x" * 2000])
-    with Server(after(answer)) as server, pytest.raises(ProtocolError, match="larger than 1000"):
-        connect(server).request("GET", "/x")
+    with Server(after(answer)) as server, pytest.raises(ProtocolError, match=r"larger than 1000 bytes \(max_answer"):
+        connect(server, max_answer_bytes=1000).request("GET", "/x")
 
 
 def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., Client]) -> None:

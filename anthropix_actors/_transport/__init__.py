@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-    from anthropix_actors._request import Body, Request, Timeout
+    from anthropix_actors._request import Body, Request
 
 _CHUNK = 65536
 _ERROR_BODY = 1 << 20
@@ -97,7 +97,7 @@ class Transport:
         finally:
             if body is not None:
                 body.close()
-        return Answer(response, request.timeout, self)
+        return Answer(response, request, self)
 
     def close(self) -> None:
         """Close the idle connections. Those in use close when their answers end."""
@@ -137,12 +137,14 @@ class Answer:
         status: The HTTP status.
         ok: Whether it is no error.
         headers: The headers, names in lower case.
+        max_bytes: How large it may be, for those who keep it in memory.
     """
 
-    def __init__(self, response: requests.Response, timeout: Timeout, transport: Transport) -> None:
+    def __init__(self, response: requests.Response, request: Request, transport: Transport) -> None:
         """Take over an open response."""
         self._raw: Any = response.raw
-        self._timeout = timeout
+        self._timeout = request.timeout
+        self.max_bytes = request.max_answer_bytes
         self._transport = transport
         self.status = response.status_code
         self.ok = self.status // 100 == _GOOD
