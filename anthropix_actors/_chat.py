@@ -269,6 +269,8 @@ class ChatActor(TaskActor[ChatRecord]):
         kind = answer.headers.get("content-type", "").lower()
         if kind and not kind.startswith("text/event-stream"):  # some servers leave it out
             text = answer.text()
+            if not text:  # perhaps the head was cut, where it named the type
+                raise TruncatedError("the answer ended before its first event", retryable=True)
             raise ProtocolError(f"expected an event stream, got {kind}: {text:.200}", body=text)
         try:
             for event in events(self._chunks(answer), max_event_bytes=self._record.request.max_event_bytes):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import select
 import socket
 import ssl
 import threading
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +36,7 @@ from anthropix_actors._transport._faults import LIBRARY_ERRORS, fault
 
 from actors import ASK, Inbox
 from servers import (
+    DEADLINE,
     PING,
     Peer,
     Server,
@@ -50,12 +53,12 @@ from servers import (
     sse,
     start,
     text_delta,
+    until,
     wait,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FIRST = [start(), block_start(), text_delta("Hi")]
 FIRST_BYTES = b"".join(map(sse, FIRST))
@@ -92,11 +95,12 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "closed before the answer": (after(), APIConnectionError, "reset", True),
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
     "no headers": (and_stay(), APITimeoutError, "timeout.read 0.2 s", True),
-    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "message_stop", True),
+    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "answer's head", True),
+    "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "first event", True),
     "half a header, but the kind": (
         after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-y"),
         TruncatedError,
-        "message_stop",
+        "answer's head",
         True,
     ),
     "garbage instead of a status": (after(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, "BadStatusLine", False),
@@ -244,6 +248,33 @@ def test_a_host_without_an_address_is_a_connection_error(connect: Callable[..., 
         connect("http://nowhere.invalid").chat(**ASK)
 
 
+class LateContext(ssl.SSLContext):
+    """Begins with TLS only when the other side has hung up."""
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        assert poll.poll(DEADLINE * 1000)
+        return super().wrap_socket(sock, *args, **options)
+
+
+def test_the_error_of_a_reset_before_tls_keeps_no_socket_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with (
+        Server(lambda peer: peer.reset()) as server,
+        Client(
+            "k",
+            base_url=server.url.replace("http:", "https:"),
+            verify=LateContext(ssl.PROTOCOL_TLS_CLIENT),
+            max_retries=0,
+        ) as client,
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        client.chat(**ASK)
+    assert caught.value.retryable
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
+
+
 def test_a_certificate_of_somebody_else_is_not_retried(server_tls: ssl.SSLContext) -> None:
     stranger = ssl.create_default_context()
     trustme.CA().configure_trust(stranger)
@@ -278,6 +309,7 @@ def test_a_handshake_that_ends_early_is_a_connection_error(client_tls: ssl.SSLCo
     ("reply", "retryable"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", False),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", False),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", True),
     ],
 )

@@ -181,8 +181,13 @@ class Answer:
     def _decoded_below(self) -> Iterator[bytes]:
         """Let urllib3 read what is compressed, and http.client what is framed by its length or by the end."""
         read1 = partial(self._raw.read1, decode_content=True) if self._compressed else self._raw._fp.read1  # noqa: SLF001
+        empty = True
         while data := read1(_CHUNK):
+            empty = False
             yield data
+        # http.client takes a head that is cut for a whole one, and what is missing for an empty body
+        if empty and self._raw._fp.length is None and not self._raw.chunked:  # noqa: SLF001
+            raise TruncatedError("the connection ended inside the answer's head, or right after it", retryable=True)
         # http.client raises where a chunked body ends too early, but not where its length says so
         if left := self._raw._fp.length:  # noqa: SLF001
             raise TruncatedError(f"the connection ended inside the answer, {left} bytes before its end", retryable=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -20,7 +22,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from anthropix_actors._scope import running_scope
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
 POOL_SIZE = 1000
@@ -96,7 +97,20 @@ class _HTTPConnection(_Connection, HTTPConnection):
 
 
 class _HTTPSConnection(_Connection, HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        """Connect; and when that fails, leave nothing open.
+
+        ssl forgets a socket that is reset just before its handshake. It would stay open as long as somebody keeps the
+        error, whose traceback has it.
+        """
+        try:
+            super().connect()
+        except BaseException as exc:
+            for frame, _ in traceback.walk_tb(exc.__traceback__):
+                held = frame.f_locals.get("self")
+                if isinstance(held, ssl.SSLSocket):
+                    held.close()
+            raise
 
 
 class _HTTPPool(_Pool, HTTPConnectionPool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from anthropix_actors._request import Timeout
 
 _QUOTED = 300
+_REFUSED = re.compile(r"Tunnel connection failed: 4\d\d\b")
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What requests and all below it raise. `ssl.SSLError` and `TimeoutError` are OSErrors."""
@@ -76,8 +78,8 @@ def _connection(what: str) -> Callable[[BaseException, Timeout], APIError]:
 
 
 def _proxy(exc: BaseException, _: Timeout) -> APIError:
-    # http.client tells of a refused tunnel in words only
-    refused = any(" 407 " in str(link) for link in _chain(exc))
+    # http.client tells of a refused tunnel in words only; what the proxy does not allow, it will not allow later
+    refused = any(_REFUSED.search(str(link)) for link in _chain(exc))
     return APIConnectionError(f"the proxy failed: {_text(exc)}", retryable=not refused)
 
 

@@ -1,0 +1,122 @@
+"""The short form of `make torture`: each fault once, some hundreds of random chats; and that it would notice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from anthropix_actors import BadRequestError, ChatDone, ChatEvent, ChatRetrying, TruncatedError
+
+from torture import matrix, schedules
+from torture.before import before
+from torture.during import during
+from torture.matrix import Outcome, Run
+from torture.plans import plan
+from torture.subscribers import Notes
+from torture.truth import MESSAGE, TOLD
+from torture.watch import KEY
+
+SEED = 20261123
+
+
+def test_whatever_goes_wrong_what_must_hold_holds() -> None:
+    report = matrix.torture(SEED, short=True)
+    assert report.failures == []
+    assert report.cases > 350
+    assert len(report.ended) > 20
+
+
+def test_whatever_many_chats_do_at_once_what_must_hold_holds() -> None:
+    report = schedules.torture(SEED, count=300)
+    assert report.failures == []
+    assert len(report.ended) > 5
+    assert all(report.ended.values())
+
+
+def test_a_schedule_follows_from_its_seed() -> None:
+    assert [plan(7, number) for number in range(50)] == [plan(7, number) for number in range(50)]
+    assert plan(7, 1) != plan(8, 1)
+
+
+CASES = {str(case): case for case in [*before(), *during()]}
+CUT = CASES["after text_delta: close, chunked"]
+
+
+def test_each_fault_has_a_name_of_its_own() -> None:
+    assert len(CASES) == len([*before(), *during()]) > 400
+
+
+@pytest.mark.parametrize("way", matrix.WAYS)
+def test_another_error_than_the_expected_one_is_noticed(way: str) -> None:
+    assert tried(Run(CUT, way)) == []
+    (found,) = tried(Run(replace(CUT, ends=BadRequestError), way))
+    assert "expected BadRequestError, got TruncatedError" in found
+    (found,) = tried(Run(replace(CUT, retryable=False), way))
+    assert "expected retryable=False" in found
+    (found,) = tried(Run(replace(CUT, ends=None), way))
+    assert "expected a whole answer" in found
+
+
+def tried(run: Run) -> list[str]:
+    _, found, _ = matrix.tried(run)
+    return found
+
+
+def cut(**more: Any) -> TruncatedError:
+    error = TruncatedError("cut", retryable=True)
+    error.attempts = 1
+    error.partial = more.get("partial")
+    return error
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(told=TOLD, message=MESSAGE),
+        Outcome(told=TOLD[1:3], error=cut()),
+        Outcome(told=[TOLD[0], *TOLD[2:4]], error=cut()),
+        Outcome(error=cut(partial={"content": "made up"})),
+        Outcome(told=TOLD[:5], error=cut()),
+        Outcome(error=cut(), ends=(2, True)),
+        Outcome(error=cut(), ends=(1, False)),
+        Outcome(error=cut(), seconds=1000),
+        Outcome(error=cut(), things=[f"x-api-key: {KEY}"]),
+        Outcome(error=cut(), things=[ValueError(KEY)]),
+    ],
+    ids=[
+        "cut and taken for whole",
+        "without a beginning",
+        "with a gap",
+        "made up",
+        "partial lacks what was told",
+        "two ends",
+        "an end that is not last",
+        "slow",
+        "the key in a text",
+        "the key in an error",
+    ],
+)
+def test_what_must_not_be_is_noticed(outcome: Outcome) -> None:
+    assert any(check(Run(CUT, "actor"), outcome) for check in matrix.CHECKS)
+
+
+NOBODY: Any = None
+DONE = ChatDone(NOBODY, dict(MESSAGE or {}))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+EVENT = ChatEvent(NOBODY, TOLD[0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        ([EVENT], "0 terminal"),
+        ([DONE, DONE], "2 terminal"),
+        ([DONE, EVENT], "1 terminal"),
+        ([EVENT, ChatRetrying(NOBODY, 1, 0.1, cut()), DONE], "after the first content"),
+    ],
+)
+def test_a_wrong_order_is_noticed(messages: list[Any], text: str) -> None:
+    notes = Notes()
+    notes.messages = messages
+    assert text in notes.disorder()
