@@ -210,8 +210,9 @@ class Answer:
             return
         connection.sock.settimeout(_DRAIN_TIMEOUT)
         with contextlib.suppress(APIError):  # the answer is complete; the connection is closed instead of kept
+            # Its timeout stays: urllib3 sets another before it sends the next request. And at the end of some bodies it
+            # has given the connection back by itself; then it may be somebody else's, or closed.
             list(itertools.islice(self.chunks(), _DRAIN_READS))
-            connection.sock.settimeout(self._timeout.read)
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it. Only by the thread that reads."""
