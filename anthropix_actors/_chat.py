@@ -235,7 +235,11 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def run(self) -> None:
         """Send the request, as often as need be, and tell its answer."""
-        self._record.exchange.send(self._record.request, self._read, again=self._may_try_again, retrying=self._retrying)
+        record = self._record
+        try:
+            record.exchange.send(record.request, self._read, again=self._may_try_again, retrying=self._retrying)
+        finally:  # whoever keeps the ref does not keep a prompt of megabytes
+            record.request = record.exchange.request = replace(record.request, body=None)
 
     def _may_try_again(self, error: APIError) -> bool:
         """Get whether another attempt can follow: with the same request, or with one for the rest of the answer."""

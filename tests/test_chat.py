@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -49,6 +50,7 @@ from servers import (
     head,
     json_answer,
     message_delta,
+    send_answer,
     sse,
     start,
     text_delta,
@@ -816,3 +818,29 @@ def test_a_slow_actor_that_is_unsubscribed_no_longer_holds_up_the_others(connect
         gate.set()
         reader.stop()
     assert text_of(inbox.messages) == "x" * 200
+
+
+def test_a_ref_that_is_kept_keeps_no_prompt(connect: Callable[..., Client]) -> None:
+    size = 5_000_000
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.body = b""  # it would count
+            send_answer(peer, "x")
+
+    with Server(script) as server:
+        client = connect(server)
+        tracemalloc.start()
+        try:
+            chats = [
+                client.chat(model="m", messages=[{"role": "user", "content": "x" * size}], stream=Inbox())
+                for _ in range(5)
+            ]
+            for chat in chats:
+                assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
+                wait(chat.actor_stopped)
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < size
