@@ -2,12 +2,15 @@
 # make test     everything that has to hold: style, types, tests, coverage
 # make compat   chats with servers that others wrote (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
+# make torture  every fault, random schedules, load and limits, with a report; about 10 minutes; SEED=... replays
+# make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
+# make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint compat bench clean
+.PHONY: demo test lint compat bench torture endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -31,6 +34,29 @@ compat: $(VENV)/compat
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks
 
+# -P: what is installed is tortured, not this folder
+torture: $(VENV)/test
+	PYTHONPATH=tests:benchmarks $(BIN)/python -P -m torture $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
+
+MINUTES ?= 20
+
+endurance: $(VENV)/endurance
+	PYTHONPATH=tests $(BIN)/python -P -m torture.endurance --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
+		$(if $(GRAPH),--graph $(GRAPH))
+
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= raw structured resume lines chunked
+
+fuzz: $(VENV)/fuzz
+	@new=$${FUZZ_NEW:-$$(mktemp -d)}; seconds=$$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)))); \
+	for target in $(FUZZ_TARGETS); do \
+		echo "$$target, for $$seconds seconds"; \
+		mkdir -p $$new/$$target; \
+		PYTHONPATH=tests $(BIN)/python -P -m fuzz $$target -max_total_time=$$seconds -timeout=20 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$$new/$$target- $$new/$$target tests/fuzz/corpus/$$target || exit 1; \
+	done; \
+	echo "nothing was found; new inputs are in $$new"
+
 clean:
 	rm -rf $(VENV) build *.egg-info
 
@@ -41,6 +67,8 @@ $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test
 $(VENV)/compat: EXTRAS := compat
 $(VENV)/bench: EXTRAS := bench
+$(VENV)/endurance: EXTRAS := endurance
+$(VENV)/fuzz: EXTRAS := fuzz
 
 $(VENV)/%: $(SOURCES)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)

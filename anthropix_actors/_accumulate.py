@@ -8,7 +8,9 @@ The rules:
 - `message_delta` overwrites: its totals are cumulative, so nothing is ever added up. Null never overwrites a count;
 - an event or a delta of an unknown type changes nothing;
 - a block is found by its place: `index` 2 is the third that started. A second `message_start` changes nothing;
-- a delta for a block that never started is an error: applying it anywhere would be a guess.
+- a delta for a block that never started is an error: applying it anywhere would be a guess. One that makes a text of a
+  block grow that has stopped opens it again;
+- an event that is refused changes nothing.
 
 Text is kept in pieces and joined when somebody looks: appending to a growing string would be quadratic.
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +40,9 @@ GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta
 """Delta type → the key of its piece."""
 
 _PIECES_PER_RUN = 1024
+
+_NOT_COMPACTED = frozenset({"type", "text", "thinking", RAW_INPUT, "to"})
+"""Keys that a compaction does not replace: what grows is changed by its own deltas alone, a fallback by nothing."""
 
 _TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
 """Key of a piece → key of the block that the pieces make."""
@@ -65,6 +71,7 @@ class _Block:
             if type(self.data.get(target) or "") is not str:
                 raise TypeError(f"{target} began as a {type(self.data[target]).__name__}")
             self.target = target
+            self.open = True  # should it have stopped before
         self.pieces.append(piece)
         if len(self.pieces) >= _PIECES_PER_RUN:
             self.runs.append("".join(self.pieces))
@@ -81,9 +88,10 @@ class _Block:
     def stop(self) -> None:
         self.join()
         self.open = False
-        if RAW_INPUT in self.data:
+        self.target = ""
+        if isinstance(self.data.get(RAW_INPUT), str):
             try:
-                self.data["input"] = json.loads(self.data[RAW_INPUT] or "{}")
+                self.data["input"] = _decode(self.data[RAW_INPUT] or "{}")
             except (ValueError, RecursionError):
                 return  # the text stays where it is
             del self.data[RAW_INPUT]
@@ -158,7 +166,9 @@ class Accumulator:
         for index, (block, data) in enumerate(zip(self._blocks, content, strict=True)):
             yield from _replay_block(index, data, is_open=block.open)
         if self._stopping:
-            ends = ("stop_reason", "stop_sequence", "stop_details", "container")
+            ends = ["stop_reason", "stop_sequence", "stop_details", "container"]
+            if any(block.data.get("type") == "fallback" for block in self._blocks):
+                ends.append("model")  # it may have been changed after that block named it
             delta = {key: message[key] for key in ends if key in message}
             end: Any = {"type": "message_delta", "delta": delta}
             if message.get("usage"):
@@ -182,15 +192,17 @@ class Accumulator:
             return
         message = _copy(event["message"])
         message["content"] = []
+        if not isinstance(message.get("usage") or {}, dict):  # found now, or whoever counts would fail
+            raise TypeError("the usage is no mapping")
         self._message = message
 
     def _content_block_start(self, event: dict[str, Any]) -> None:
         message = self._started()
         data = _copy(event["content_block"])
-        self._blocks.append(_Block(data))
-        message["content"].append(data)
         if data.get("type") == "fallback":  # another model goes on from here
             message["model"] = (data.get("to") or {}).get("model", message.get("model"))
+        self._blocks.append(_Block(data))
+        message["content"].append(data)
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
         block = self._block(event)
@@ -204,25 +216,24 @@ class Accumulator:
         elif kind == "citations_delta":
             block.data["citations"] = [*(block.data.get("citations") or ()), _copy(delta["citation"])]
         elif kind == "compaction_delta":
-            block.data.update({key: value for key, value in delta.items() if key != "type"})
+            block.data.update({key: value for key, value in delta.items() if key not in _NOT_COMPACTED})
 
     def _content_block_stop(self, event: dict[str, Any]) -> None:
         self._block(event).stop()
 
     def _message_delta(self, event: dict[str, Any]) -> None:
         message = self._started()
+        told = {key: value for key, value in event.items() if key not in ("type", "delta")} | event.get("delta", {})
+        if told.get("container", message) is None:
+            del told["container"]
+        told.pop("content", None)  # the blocks are what started, whatever else is said
+        if "usage" in event:
+            counts = {name: count for name, count in (event["usage"] or {}).items() if count is not None}
+            told["usage"] = (message.get("usage") or {}) | counts
+        else:
+            told.pop("usage", None)
+        message.update(_copy(told))
         self._stopping = True
-        for key, value in event.items():
-            if key == "content":
-                continue  # the blocks are what started, whatever else is said
-            if key == "delta":
-                kept = {k: v for k, v in value.items() if k != "content" and (v is not None or k != "container")}
-                message.update(_copy(kept))
-            elif key == "usage":
-                usage = message["usage"] = message.get("usage") or {}
-                usage.update(_copy({k: v for k, v in (value or {}).items() if v is not None}))
-            elif key != "type":
-                message[key] = _copy(value)
 
     _HANDLERS: ClassVar[dict[str, Callable[[Accumulator, dict[str, Any]], None]]] = {
         "message_start": _message_start,
@@ -236,26 +247,38 @@ class Accumulator:
 def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterator[Any]:
     """Say a block again: its start as it would be empty, one delta for each thing that grew, its stop."""
     raw = data.pop(RAW_INPUT) if isinstance(data.get(RAW_INPUT), str) else None
-    if raw is None and data.get("input") and not is_open:
+    hollow = dict[str, Any]()
+    if raw is None and data.get("input") and not is_open and RAW_INPUT not in data:
         with contextlib.suppress(RecursionError):  # nested so deeply it goes with the start
             raw = json.dumps(data["input"])
+            hollow["input"] = {}
     texts = [key for key in ("text", "thinking", "signature") if data.get(key) and isinstance(data[key], str)]
     citations = data["citations"] if isinstance(data.get("citations"), list) else []
     deltas = [{"type": f"{key}_delta", key: data[key]} for key in texts]
     deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
     if raw is not None:
         deltas.append({"type": "input_json_delta", "partial_json": raw})
-    start = dict(data)
-    start.update(dict.fromkeys(texts, ""))
+    start = {**data, **hollow, **dict.fromkeys(texts, "")}
     if citations:
         start["citations"] = []
-    if raw is not None and "input" in data:
-        start["input"] = {}
     yield {"type": "content_block_start", "index": index, "content_block": start}
     for delta in deltas:
         yield {"type": "content_block_delta", "index": index, "delta": delta}
     if not is_open:
         yield {"type": "content_block_stop", "index": index}
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+"""Decodes what others can read again: Python's own way takes NaN, and numbers so large that they become infinite."""
 
 
 def _copy(value: Any) -> Any:

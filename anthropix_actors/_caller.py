@@ -102,6 +102,7 @@ class Calls:
         self._lock = threading.RLock()
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
+        SWEEPER.forgetful.add(self)
 
     def request(  # noqa: PLR0913 - what there is to say of a request
         self,
@@ -169,8 +170,8 @@ class Calls:
             AnthropixError: it failed, or was cancelled.
         """
         call = Call(self.transport, request.timeout)
-        self.begin(call, cancel)
         try:
+            self.begin(call, cancel)
             return call.exchange.send(request, use, again=again)
         except AnthropixError as exc:
             call.exchange.explain(exc)
@@ -258,6 +259,11 @@ class Calls:
             each.cancel(_CLOSED)
         self.transport.close()
 
+    def forget(self) -> None:
+        """Start with another lock in a forked child: a thread of the parent's may have held it while it started a chat."""
+        self._lock = threading.RLock()
+        self._running = weakref.WeakSet()
+
 
 def decoded(answer: Answer) -> Any:
     """Get the JSON of an answer that is no error; None for an empty body.
@@ -269,7 +275,7 @@ def decoded(answer: Answer) -> Any:
     body = whole(answer)
     try:
         return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         text = body[:_QUOTED].decode(errors="replace")
         kind = answer.headers.get("content-type", "no content type")
         raise ProtocolError(f"expected JSON, got {kind}: {text}", body=text) from exc

@@ -365,7 +365,7 @@ def outcome(terminal: Terminal) -> Message:
     if isinstance(terminal, ChatDone):
         return terminal.message
     if isinstance(terminal, ChatFailed):
-        raise terminal.error
+        raise terminal.error.with_traceback(None)  # or it would grow each time that somebody asks
     cancelled, chat = CancelledError(terminal.reason), terminal.chat
     cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
     raise cancelled

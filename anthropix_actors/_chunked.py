@@ -90,14 +90,13 @@ class ChunkedBody:
         """Take the bytes of a chunk, and the CRLF after them; get the position behind."""
         stop = position + self._left
         arrived = len(data)
+        found.append(data[position : max(position, stop - 2)])
         line_end = data[max(position, stop - 2) : stop]  # or what is here of it
         if not (b"\r\n".endswith(line_end) if stop <= arrived else b"\r\n".startswith(line_end)):
             raise ProtocolError("a chunk of the answer does not end where its size says")
         if stop <= arrived:  # the whole of it, and its line end
-            found.append(data[position : max(position, stop - 2)])
             self._left = 0
             return stop
-        found.append(data[position : max(position, stop - 2)])
         self._left = stop - arrived
         return arrived
 

@@ -16,7 +16,7 @@ MAX_LINE_BYTES = 256 << 20
 
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 _QUOTED = 80
-_NOT_JSON = (msgspec.DecodeError, RecursionError)
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def json_lines(

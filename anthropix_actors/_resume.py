@@ -18,7 +18,10 @@ https://docs.claude.com/en/docs/about-claude/models/migration-guide (prefill), r
 from __future__ import annotations
 
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +89,7 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
     kept = list(parts[: _usable(parts)])
     if any(part.data.get("type") == "tool_use" for part in kept):
         return None
-    said = [dict(part.data) for part in kept if part.data.get("type") not in _THINKING]
+    said = [dict(part.data) for part in kept if str(part.data.get("type")) not in _THINKING]
     if not said:
         return Continuation(dict(body), 0, joins=False, trimmed="")
     last, trimmed = kept[-1], ""
@@ -103,11 +106,12 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
 
 def _usable(parts: Sequence[Part]) -> int:
     """Get how many of the first blocks are complete, or a text."""
-    answered = {part.data.get("tool_use_id") for part in parts}
+    answered = [part.data.get("tool_use_id") for part in parts]  # no set: from elsewhere, they may be anything
     for index, (data, is_open) in enumerate(parts):
         kind = str(data.get("type"))
         if kind == "text":
-            if not str(data.get("text") or "").strip():
+            text = data.get("text")
+            if not (isinstance(text, str) and text.strip()):
                 return index
         elif is_open or (kind.endswith("tool_use") and kind != "tool_use" and data.get("id") not in answered):
             return index
@@ -155,12 +159,26 @@ class Splice:
         self._trimmed = more.trimmed
         self._before = usage
         self._own: dict[str, Any] = {}
+        self._begun = False  # a second message_start changes nothing
 
     def events(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Get what is told for an event of the second answer: mostly one event."""
+        """Get what is told for an event of the second answer: mostly one event.
+
+        Raises:
+            ProtocolError: the event is not of the API's shape.
+        """
+        try:
+            yield from self._told(event)
+        except (KeyError, TypeError, AttributeError, ValueError) as exc:
+            text = f"an event is not of the API's shape ({exc!r}): {reprlib.repr(event):.200}"
+            raise ProtocolError(text, body=event) from exc
+
+    def _told(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kind = event.get("type")
         if kind == "message_start":
-            self._own = dict(event["message"].get("usage") or {})
+            if not self._begun:
+                self._own = dict(event["message"].get("usage") or {})
+                self._begun = True
             return
         if self._open and kind == "content_block_start":
             self._open = False
@@ -189,6 +207,8 @@ class Splice:
         return _sum(self._before, self._own)
 
     def _moved(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        if event["index"] < 0:
+            raise ValueError("the index is negative")  # moved, it would be a block of the first answer
         moved = {**event, "index": event["index"] + self._offset}
         delta = event.get("delta")
         if self._trimmed and isinstance(delta, dict) and isinstance(delta.get("text"), str):

@@ -55,23 +55,30 @@ class ItemStream(Generic[T]):
             CancelledError: it was cancelled.
             AnthropixError: it broke off.
         """
-        whole = False
+        over = False
         try:
             while True:
                 try:
                     item = next(self)
                 except StopIteration:
-                    whole = True
+                    over = True
                     return
+                except AnthropixError:
+                    over = True
+                    raise
                 yield item
         finally:
-            if not whole:  # a finalizer, perhaps
+            if not over:  # a finalizer, perhaps
                 SWEEPER.post(partial(_close, self._call, self._items, self._lock))
 
     def __next__(self) -> T:
         """Get the next item. Raises what the loop raises, and StopIteration at the end, or after `close`."""
         with self._lock:
-            item: T = next(self._items)  # type: ignore[assignment] # only the first one is None
+            try:
+                item: T = next(self._items)  # type: ignore[assignment] # only the first one is None
+            except BaseException:
+                self._finalizer.detach()  # there is nothing to close, and what was raised may lead back to the stream
+                raise
         return item
 
     def close(self) -> None:

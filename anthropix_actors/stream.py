@@ -45,8 +45,10 @@ class Stream:
         self._chat = chat
         self._channel = channel
         self._loops: collections.deque[None] = collections.deque()  # counts, without a lock
-        # A finalizer must not wait for a lock, which the thread that it interrupts may hold.
-        weakref.finalize(self, SWEEPER.post, partial(_close, chat, channel, _COLLECTED)).atexit = False
+        # A finalizer must not wait for a lock, which the thread that it interrupts may hold. And it must keep nothing:
+        # the error of a failed chat has the loop in its traceback, and that has the stream.
+        close = partial(_close_collected, weakref.ref(chat), weakref.ref(channel))
+        weakref.finalize(self, SWEEPER.post, close).atexit = False
 
     @property
     def chat(self) -> ChatRef:
@@ -67,12 +69,14 @@ class Stream:
         """
         self._loops.append(None)
         get = self._channel.get
+        over = False
         try:
             while isinstance(item := get(), dict):
                 yield item
+            over = True
         finally:
             self._loops.pop()
-            if not self._loops:  # a finalizer, perhaps
+            if not over and not self._loops:  # a finalizer, perhaps
                 SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
         outcome(item)
 
@@ -134,6 +138,12 @@ class Stream:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Close the stream."""
         self.close()
+
+
+def _close_collected(chat: weakref.ref[ChatRef], channel: weakref.ref[Channel]) -> None:
+    running, followed = chat(), channel()
+    if running is not None and followed is not None:
+        _close(running, followed, _COLLECTED)
 
 
 def _close(chat: ChatRef, channel: Channel, reason: str) -> None:

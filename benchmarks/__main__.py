@@ -18,6 +18,8 @@ import events
 import first_event
 import imports
 import latency
+import limits
+import load
 import many_chats
 import slow
 from _measure import Verdict, table, title
@@ -30,6 +32,8 @@ BENCHMARKS = {
     "first_event": first_event.run,
     "latency": latency.run,
     "concurrent": many_chats.run,
+    "load": load.run,
+    "limits": limits.run,
     "slow": slow.run,
     "batch_results": batch_results.run,
 }

@@ -180,6 +180,18 @@ class _Server:
             await asyncio.sleep(max(0.0, start + number * interval_ms / 1000 - time.monotonic()))
             writer.write(_chunked([event]))
 
+    async def timed(self, writer: asyncio.StreamWriter, count: int, interval_ms: int) -> None:
+        """As `held`; the text of each event is its number and when it was sent, in ns of the monotonic clock."""
+        writer.write(_chunked(_beginning(_TEXT_BLOCK)))
+        self._held += 1
+        place = self._held * 0.618 % 1
+        await self._go.wait()
+        start = time.monotonic() + place * interval_ms / 1000
+        for number in range(count):
+            await asyncio.sleep(max(0.0, start + number * interval_ms / 1000 - time.monotonic()))
+            writer.write(_chunked([_text(f"{number}:{time.monotonic_ns()}")]))
+        writer.write(_chunked(_ending()))
+
     async def go(self, _: asyncio.StreamWriter) -> None:
         """Let all that are held go on."""
         self._go.set()
@@ -223,6 +235,7 @@ _ANSWERS: dict[str, Callable[..., Awaitable[None]]] = {
     "paced": _Server.paced,
     "flood": _Server.flood,
     "held": _Server.held,
+    "timed": _Server.timed,
     "go": _Server.go,
 }
 

@@ -430,3 +430,107 @@ def test_every_recorded_stream_can_be_replayed_from_every_point(corpus: Path) ->
             accumulator.add(event)
             if number % 7 == 0 or event == STOP:
                 assert accumulated(accumulator.replay()) == accumulator.snapshot(), (path.name, number)
+
+
+def state(accumulator: Accumulator) -> Any:
+    return accumulator.snapshot(), [part.open for part in accumulator.parts()], accumulator.usage()
+
+
+def replayed(accumulator: Accumulator) -> Any:
+    other = Accumulator()
+    for event in accumulator.replay():
+        other.add(event)
+    return state(other)
+
+
+@pytest.mark.parametrize("odd", ["x", None, [], 5])
+def test_a_block_that_is_no_mapping_is_refused_and_not_kept(odd: Any) -> None:
+    accumulator = Accumulator()
+    accumulator.add(start())
+    with pytest.raises(ProtocolError):
+        accumulator.add({"type": "content_block_start", "index": 0, "content_block": odd})
+    assert accumulator.snapshot() == accumulated([start()])
+    assert replayed(accumulator) == state(accumulator)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        block_start(1, type="fallback", to=5),
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": 5},
+        {"type": "message_delta", "usage": {"output_tokens": 9}, "delta": None},
+    ],
+)
+def test_an_event_that_is_refused_changes_nothing(event: Any) -> None:
+    accumulator = Accumulator()
+    for each in [start(), block_start(), text_delta("x")]:
+        accumulator.add(each)
+    before = state(accumulator)
+    with pytest.raises(ProtocolError):
+        accumulator.add(event)
+    assert state(accumulator) == before
+
+
+@pytest.mark.parametrize("usage", [5, "x", [["input_tokens", 3]]])
+def test_a_message_whose_usage_is_no_mapping_is_refused(usage: Any) -> None:
+    with pytest.raises(ProtocolError):
+        accumulated([{"type": "message_start", "message": {"usage": usage}}])
+    spoilt = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "usage": usage}}
+    assert accumulated([start(), spoilt])["usage"] == start()["message"]["usage"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_tools_input_with_a_number_that_is_none_in_json_stays_as_text(number: str) -> None:
+    """Python reads it, and writes what nobody else reads: the next request would be refused for it."""
+    text = f'{{"a": {number}, "b": 1.5}}'
+    found = block(*tool(text), block_stop())
+    assert (found["input"], found[RAW_INPUT]) == ({}, text)
+    assert block(*tool('{"a": 1.5e3}'), block_stop())["input"] == {"a": 1500.0}
+
+
+def test_a_replay_keeps_the_input_that_a_block_began_with_beside_the_text_of_another() -> None:
+    accumulator = Accumulator()
+    begun = block_start(type="server_tool_use", input={"a": 1})
+    for event in [start(), begun, delta(type="input_json_delta", partial_json='{"b"')]:
+        accumulator.add(event)
+        assert replayed(accumulator) == state(accumulator)
+    accumulator.add(block_stop())
+    assert replayed(accumulator) == state(accumulator)
+
+
+def test_a_delta_that_comes_after_the_stop_opens_its_block_again() -> None:
+    accumulator = Accumulator()
+    for event in [start(), *tool('{"a": 1}'), block_stop(), delta(type="input_json_delta", partial_json='{"b": 2}')]:
+        accumulator.add(event)
+    assert [part.open for part in accumulator.parts()] == [True]
+    assert replayed(accumulator) == state(accumulator)
+    accumulator.add(block_stop())
+    assert accumulator.parts()[0].data["input"] == {"b": 2}
+    assert replayed(accumulator) == state(accumulator)
+
+
+def test_a_block_that_began_with_another_kind_of_input_text_can_be_stopped_and_replayed() -> None:
+    accumulator = Accumulator()
+    for event in [start(), block_start(type="odd", input={"a": 1}, input_json=5), block_stop()]:
+        accumulator.add(event)
+    assert replayed(accumulator) == state(accumulator)
+
+
+def test_looking_at_a_block_does_not_change_what_becomes_of_it() -> None:
+    found = [start(), block_start(), text_delta("a"), delta(type="compaction_delta", text="x"), text_delta("b")]
+    watched = Accumulator()
+    for event in found:
+        watched.add(event)
+        watched.snapshot()
+    assert watched.snapshot() == accumulated(found)
+
+
+def test_a_replay_keeps_the_model_that_was_named_after_a_fallback() -> None:
+    accumulator = Accumulator()
+    renamed = {"type": "message_delta", "delta": {"model": "third"}}
+    for event in [start(), block_start(type="fallback", to={"model": "other"}), renamed]:
+        accumulator.add(event)
+    moved = delta(type="compaction_delta", to={"model": "fourth"})
+    accumulator.add(moved)
+    assert replayed(accumulator) == state(accumulator)
+    assert accumulator.snapshot()["model"] == "third"  # type: ignore[index]

@@ -166,6 +166,12 @@ def test_an_answer_that_is_too_large_is_refused(connect: Callable[..., Client]) 
         connect(server, max_answer_bytes=1000).request("GET", "/x")
 
 
+@pytest.mark.parametrize("answer", [b'{"id": "caf\xe9"}', b'{"\xff": 1}', b"\xff", b"[" * 5000, b"<html>"])
+def test_an_answer_that_is_no_json_in_utf_8_is_a_protocol_error(connect: Callable[..., Client], answer: bytes) -> None:
+    with Server(after(json_answer("200 OK", answer))) as server, pytest.raises(ProtocolError, match="expected JSON"):
+        connect(server).request("GET", "/x")
+
+
 def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., Client]) -> None:
     with Server(waiting) as server:
         client, token = connect(server), CancelToken()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -202,3 +203,18 @@ def test_what_came_before_a_cut_is_had_before_its_error(connect: Callable[..., C
         assert got == [0, 1, 2, 3, 4]
         assert (raised.value.request_id, raised.value.attempts) == ("req_test", 1)
         closed(server, client, lines)
+
+
+def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
+    """The error has the loop in its traceback, and the loop has the stream."""
+
+    def loop() -> weakref.ref[Any]:
+        stream = open_stream(client)
+        next(stream)
+        stream.cancel("enough")
+        with pytest.raises(CancelledError):
+            list(stream)
+        return weakref.ref(stream)
+
+    left = loop()
+    until(lambda: gc.collect() >= 0 and left() is None)

@@ -67,7 +67,9 @@ def test_what_has_arrived_comes_in_one_list_before_more_is_read() -> None:
     assert list(runs) == [[(5, {"a": 4})]]
 
 
-@pytest.mark.parametrize("line", [b"oops", b"[1]", b"5", b'{"a": 1} x', b'{"a"', b"\xff", b'"' + b"[" * 5000])
+@pytest.mark.parametrize(
+    "line", [b"oops", b"[1]", b"5", b'{"a": 1} x', b'{"a"', b"\xff", b'"' + b"[" * 5000, b'{"a": "\xff"}']
+)
 def test_a_line_that_is_no_object_comes_after_all_before_it_and_has_its_number(line: bytes) -> None:
     got: list[Any] = []
     with pytest.raises(ProtocolError, match="line 3") as raised:
@@ -81,6 +83,14 @@ def test_an_end_within_a_line_is_a_cut() -> None:
     with pytest.raises(TruncatedError, match="line 2") as raised:
         flat([b'{"a": 1}\n{"a"', b": "])
     assert raised.value.retryable
+
+
+def test_a_text_that_is_not_utf_8_is_an_error_of_ours() -> None:
+    """msgspec raises a UnicodeDecodeError for it, which is none of its own errors."""
+    with pytest.raises(ProtocolError, match="line 1, which is no JSON object"):
+        flat([b'{"custom_id": "caf\xe9"}\n{}\n'])
+    with pytest.raises(TruncatedError):
+        flat([b'{"custom_id": "caf\xc3'])
 
 
 def test_an_error_of_the_chunks_says_at_which_line_it_came() -> None:

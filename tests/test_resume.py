@@ -19,6 +19,7 @@ from anthropix_actors import (
     Client,
     Ledger,
     ParameterError,
+    ProtocolError,
     TruncatedError,
 )
 from anthropix_actors._accumulate import Accumulator
@@ -440,3 +441,50 @@ def test_only_true_and_false_say_whether_to_go_on(connect: Callable[..., Client]
     client = connect("http://127.0.0.1:1")
     with pytest.raises(ParameterError, match="resume: expected True or False, got 'yes'"):
         client.chat(**ask(), resume=cast("Any", "yes"))
+
+
+def test_a_second_message_start_changes_nothing_in_a_second_answer_either() -> None:
+    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {"input_tokens": 10})
+    for usage in ({"input_tokens": 3}, {"input_tokens": 99}, "odd"):
+        assert list(splice.events({"type": "message_start", "message": {"usage": usage}})) == []
+    assert splice.usage() == {"input_tokens": 13}
+
+
+# What servers of another kind may send
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        ({"type": "text", "text": 5}, 1),
+        ({"type": "text", "text": ["x"]}, 1),
+        ({"type": ["thinking"]}, 2),
+        ({"type": "odd", "tool_use_id": []}, 2),
+        ({"type": "server_tool_use", "id": []}, 1),
+    ],
+)
+def test_a_block_of_an_odd_shape_is_kept_or_dropped_without_an_error(odd: dict[str, Any], kept: int) -> None:
+    found = continuation(ask(), {}, [Part(text("One"), open=False), Part(odd, open=False)])
+    assert found is not None
+    assert found.kept == kept
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "message_start"},
+        {"type": "message_start", "message": []},
+        {"type": "message_start", "message": {"usage": 5}},
+        {"type": "content_block_start", "index": 0},
+        {"type": "content_block_start", "content_block": text("x")},
+        {"type": "content_block_start", "index": 0, "content_block": "x"},
+        {"type": "message_delta", "usage": 5},
+        text_delta("x", index=-1),
+        block_stop(-1),
+    ],
+)
+def test_an_event_of_an_odd_shape_is_a_protocol_error_also_in_a_second_answer(odd: dict[str, Any]) -> None:
+    """A negative index, moved behind the first answer's blocks, would be one of those."""
+    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
+    with pytest.raises(ProtocolError, match="not of the API's shape"):
+        list(splice.events(odd))

@@ -263,3 +263,32 @@ def test_the_library_feeds_sseclient_itself() -> None:
     assert [(event.id, event.event, event.data) for event in found] == [(None, "message", "1"), ("7", "x", "2\n3")]
     assert issubclass(_Blocks, sseclient.SSEClient)
     assert _Blocks.events is sseclient.SSEClient.events
+
+
+@pytest.mark.parametrize("data", ['{"type":"ping"', '{"type":"ping"} x', '{"type":"ping","type":"other"}'])
+def test_a_ping_is_left_out_whatever_its_data_are(data: str) -> None:
+    document = f'event: ping\ndata: {data}\n\ndata: {{"type":"a"}}\n\n'.encode()
+    assert list(events([document])) == [{"type": "a"}]
+
+
+LARGEST = [
+    b"event: message_stop\n" + b'data: {"type":"message_stop"}',  # the name counts, though the data repeat it
+    b"data: {}\n: \xff\xff",  # as does what a byte that is not UTF-8 becomes
+]
+
+
+@pytest.mark.parametrize("event", LARGEST)
+@pytest.mark.parametrize("before", [b"", b"\n", b"\n\n\n", b"data: {}\n\n", b"data: {}\n\n\n"])
+def test_an_event_is_too_large_or_not_wherever_it_is_cut(event: bytes, before: bytes) -> None:
+    document, size = before + event + b"\n\n", len(event.decode(errors="replace").encode())
+    for limit, fits in ((size, True), (size - 1, False)):
+        for place in range(len(document)):
+            for chunks in ([document[:place], document[place:]], [document[i : i + 1] for i in range(len(document))]):
+                found: list[Any] = []
+                try:
+                    found.extend(events(chunks, max_event_bytes=limit))
+                except ProtocolError:
+                    assert not fits
+                else:
+                    assert fits
+                assert len(found) == before.count(b"data") + fits

@@ -4,6 +4,7 @@ import gc
 import signal
 import sys
 import threading
+import traceback
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -340,3 +341,35 @@ def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Cal
         stream.close()
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert stream._channel._queue.qsize() <= 9
+
+
+def test_a_failed_stream_is_not_kept_by_its_error(connect: Callable[..., Client]) -> None:
+    """The error has the loop in its traceback, and the loop has the stream."""
+    with Server(after(head(), chunks(answer("x")[:3]))) as server:
+        client = connect(server)
+
+        def loop() -> weakref.ref[Stream]:
+            stream = client.chat(**ASK, stream=True)
+            with pytest.raises(TruncatedError):
+                list(stream)
+            with pytest.raises(TruncatedError):
+                stream.chat.result(DEADLINE)
+            wait(stream.chat.actor_stopped)
+            return weakref.ref(stream)
+
+        left = loop()
+        until(lambda: gc.collect() >= 0 and left() is None)
+
+
+def test_a_result_that_is_asked_for_again_and_again_fails_the_same_way(connect: Callable[..., Client]) -> None:
+    def depth(error: BaseException) -> int:
+        return len(list(traceback.walk_tb(error.__traceback__)))
+
+    with Server(after(head(), chunks(answer("x")[:3]))) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        depths = set()
+        for _ in range(5):
+            with pytest.raises(TruncatedError) as caught:
+                chat.result(DEADLINE)
+            depths.add(depth(caught.value))
+    assert len(depths) == 1

@@ -50,18 +50,17 @@ def test_each_fault_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("way", matrix.WAYS)
 def test_another_error_than_the_expected_one_is_noticed(way: str) -> None:
-    assert tried(Run(CUT, way)) == []
-    (found,) = tried(Run(replace(CUT, ends=BadRequestError), way))
+    assert found_in(Run(CUT, way)) == []
+    (found,) = found_in(Run(replace(CUT, ends=BadRequestError), way))
     assert "expected BadRequestError, got TruncatedError" in found
-    (found,) = tried(Run(replace(CUT, retryable=False), way))
+    (found,) = found_in(Run(replace(CUT, retryable=False), way))
     assert "expected retryable=False" in found
-    (found,) = tried(Run(replace(CUT, ends=None), way))
+    (found,) = found_in(Run(replace(CUT, ends=None), way))
     assert "expected a whole answer" in found
 
 
-def tried(run: Run) -> list[str]:
-    _, found, _ = matrix.tried(run)
-    return found
+def found_in(run: Run) -> list[str]:
+    return matrix.tried(run).found
 
 
 def cut(**more: Any) -> TruncatedError:

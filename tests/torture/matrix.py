@@ -30,10 +30,10 @@ from torture.before import before
 from torture.during import during
 from torture.faults import LARGEST_ANSWER, LARGEST_EVENT, Case
 from torture.truth import MESSAGE, SNAPSHOTS, TOLD
-from torture.watch import KEY, Leftovers, everything_logged, name_of, names_the_key
+from torture.watch import KEY, Leftovers, Memory, everything_logged, name_of, names_the_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torture.worlds import World
 
@@ -44,6 +44,12 @@ SLOWEST = 20.0
 """Seconds after which a chat has hung; nothing here takes a tenth of that."""
 
 AT_ONCE = 8
+
+BUG = "an error of its own"
+"""What the package says of an exception that it did not expect."""
+
+MEMORY = 1 << 30
+"""Bytes of memory that no fault may get beyond, servers included: what has no end would."""
 
 
 @dataclass
@@ -123,39 +129,71 @@ class Report:
     slowest: tuple[float, str] = (0.0, "")
     failures: list[str] = field(default_factory=list)
     ended: dict[str, int] = field(default_factory=dict)
+    most: int = 0
 
 
 def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = print) -> Report:
     """Try every fault."""
     report = Report()
-    with everything_logged() as logged:
+    with everything_logged() as logged, Memory() as memory:
         for phase, group in groupby(runs(seed, short=short), lambda run: run.case.phase):
             chosen = list(group)
             leftovers = Leftovers()
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                for run, found, outcome in pool.map(tried, chosen):
-                    _count(report, run, outcome)
-                    report.failures += [f"{run}: {text}" for text in found]
+                for each in pool.map(tried, chosen):
+                    _count(report, each)
             report.cases += len({str(run.case) for run in chosen})
             report.failures += [f"{phase}: left behind: {left}" for left in leftovers.find()]
             report.checks += 1
             say(f"  {phase}: {len(chosen)} chats, {len(report.failures)} failures so far")
+        report.most = memory.most
+        if memory.most > MEMORY:
+            report.failures.append(f"{memory.most} bytes of memory")
+        if BUG in logged.getvalue():
+            report.failures.append(f"a bug was logged: {logged.getvalue().partition(BUG)[2]:.2000}")
         if KEY in logged.getvalue():
             report.failures.append("the key is in what was logged")
     return report
 
 
-def _count(report: Report, run: Run, outcome: Outcome) -> None:
-    name = name_of(outcome.error)
+def alone(seed: int, cases: Iterable[Case]) -> Iterator[Tried]:
+    """Try each case once, in a way that is chosen."""
+    dice = random.Random(seed)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(tried, [Run(case, dice.choice(list(WAYS))) for case in cases])
+
+
+def _count(report: Report, tried: Tried) -> None:
     report.runs += 1
-    report.events += len(outcome.told)
+    report.events += tried.told
     report.checks += len(CHECKS)
-    report.cancelled += isinstance(outcome.error, CancelledError)
-    report.slowest = max(report.slowest, (outcome.seconds, str(run)))
-    report.ended[name] = report.ended.get(name, 0) + 1
+    report.cancelled += tried.ended == CancelledError.__name__
+    report.slowest = max(report.slowest, (tried.seconds, str(tried.run)))
+    report.ended[tried.ended] = report.ended.get(tried.ended, 0) + 1
+    report.failures += [f"{tried.run}: {text}" for text in tried.found]
 
 
-def tried(run: Run) -> tuple[Run, list[str], Outcome]:
+@dataclass(frozen=True)
+class Tried:
+    """What came of a run, in short; the errors themselves would keep its requests in memory.
+
+    Attributes:
+        run: The run.
+        found: What did not hold.
+        ended: What it ended with.
+        told: How many events were told.
+        seconds: How long it took.
+    """
+
+    run: Run
+    found: list[str]
+    ended: str
+    told: int
+    seconds: float
+
+
+def tried(run: Run) -> Tried:
+    """Have one chat, and look at all that came of it."""
     case = run.case
     with case.world(case.script, again=bool(run.retries)) as world, _client(world, run) as client:
         start = time.monotonic()
@@ -164,7 +202,8 @@ def tried(run: Run) -> tuple[Run, list[str], Outcome]:
         if case.besides is not None:
             _leave_out(case.besides, outcome.told)
         outcome.things.append(client)
-    return run, [text for check in CHECKS if (text := check(run, outcome))], outcome
+    found = [text for check in CHECKS if (text := check(run, outcome))]
+    return Tried(run, found, name_of(outcome.error), len(outcome.told), outcome.seconds)
 
 
 def _leave_out(event: Any, told: list[Any]) -> None:
@@ -178,7 +217,7 @@ def _client(world: World, run: Run) -> Client:
         base_url=world.url,
         verify=world.verify,
         proxy=world.proxy,
-        timeout=Timeout(connect=SILENCE, read=SILENCE, idle=1.3 * SILENCE, total=SLOWEST),
+        timeout=Timeout(connect=SILENCE, read=SILENCE, idle=2 * SILENCE, total=SLOWEST),
         max_retries=run.retries,
         max_event_bytes=LARGEST_EVENT,
         max_answer_bytes=LARGEST_ANSWER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -54,16 +55,25 @@ class Report:
     ended: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
+    def __iadd__(self, other: Report) -> Self:
+        """Add what another run showed."""
+        self.chats += other.chats
+        self.messages += other.messages
+        self.checks += other.checks
+        self.ended += other.ended
+        self.failures += other.failures
+        return self
+
 
 def torture(seed: int, first: int = 0, count: int = 1000, say: Callable[[str], object] = print) -> Report:
     """Run the chats with these numbers."""
     report = Report()
     leftovers = Leftovers()
     logging.getLogger("pykka").setLevel(logging.CRITICAL)  # actors that fail are part of it
-    stage = _Stage(seed)
+    stage = Stage(seed)
     try:
-        with Server(stage.script) as server, _Clients(server.url) as clients, ThreadPoolExecutor(AT_ONCE) as pool:
-            chats = [_Chat(plan(seed, number), clients.one(number)) for number in range(first, first + count)]
+        with Server(stage.script) as server, Clients(server.url) as clients, ThreadPoolExecutor(AT_ONCE) as pool:
+            chats = [Chat(plan(seed, number), clients.one(number)) for number in range(first, first + count)]
             for chat in chats:
                 pool.submit(chat.run)
             pool.shutdown()
@@ -78,7 +88,7 @@ def torture(seed: int, first: int = 0, count: int = 1000, say: Callable[[str], o
     return report
 
 
-class _Clients:
+class Clients:
     """Three clients that share a server: one as it is, one with few slots, one without a governor."""
 
     def __init__(self, url: str) -> None:
@@ -95,11 +105,14 @@ class _Clients:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         for client in self._clients:
             client.close()
 
 
-class _Stage:
+class Stage:
     """The server's side: does to each chat what its plan says."""
 
     def __init__(self, seed: int) -> None:
@@ -157,13 +170,14 @@ _FINISH: dict[str, Callable[[Peer], bool]] = {
 }
 
 
-class _Chat:
+class Chat:
     """One chat and all who have to do with it."""
 
     def __init__(self, mine: Plan, client: Client) -> None:
         self.plan = mine
         self._client = client
         self._notes: dict[str, Notes] = {}
+        self._actors: list[pykka.ActorRef[Any]] = []
         self._problems: list[str] = []
         self._outcomes: list[tuple[str, Any]] = []  # who got what: a Message or an error
         self._may_be_cancelled = mine.subscriber in subscribers.CANCELLING
@@ -175,6 +189,9 @@ class _Chat:
             self._run()
         except BaseException as exc:  # noqa: BLE001 - it is reported
             self._problems.append(f"the driver failed: {exc!r}")
+        for actor in self._actors:
+            with contextlib.suppress(pykka.ActorDeadError):
+                actor.stop(timeout=HUNG)
 
     def _run(self) -> None:
         kind = self.plan.subscriber
@@ -196,7 +213,7 @@ class _Chat:
             self._outcome("loop", lambda: self._loop(stream))
             chat = stream.chat
         else:
-            subscriber, self._notes["first"] = subscribers.start(kind, self.plan.after)
+            subscriber, self._notes["first"] = self._subscriber(kind, self.plan.after)
             chat = self._client.chat(**ask, stream=subscriber, coalesce=kind == "coalescing actor")
             outsiders = threading.Thread(target=self._outside, args=(chat, None))
             outsiders.start()
@@ -207,6 +224,12 @@ class _Chat:
             if not notes.leaves and not notes.over.wait(HUNG):
                 self._problems.append(f"{who} is told no end")
         self._outcome("result", lambda: chat.result(timeout=HUNG))
+
+    def _subscriber(self, kind: str, after: int) -> tuple[Any, Notes]:
+        subscriber, notes = subscribers.start(kind, after)
+        if isinstance(subscriber, pykka.ActorRef):
+            self._actors.append(subscriber)
+        return subscriber, notes
 
     def _loop(self, stream: Any) -> Any:
         notes = self._notes["loop"] = Notes(leaves=True)
@@ -250,7 +273,7 @@ class _Chat:
                 if snapshot is not None and not self._is_beginning(snapshot):
                     self._problems.append(f"a snapshot that is none: {snapshot}")
             case "join" | "join and leave":
-                subscriber, notes = subscribers.start("inbox" if self.plan.cuts else "actor", 0)
+                subscriber, notes = self._subscriber("inbox" if self.plan.cuts else "actor", 0)
                 notes.leaves = what == "join and leave"
                 self._notes[who] = notes
                 chat.subscribe(subscriber)
@@ -279,7 +302,8 @@ class _Chat:
         report.chats += 1
         report.messages += len(told)
         report.checks += 2 + 3 * len(self._notes) + len(self._outcomes)
-        report.ended[kinds.pop().__name__ if len(kinds) == 1 else "?"] += 1
+        kind = kinds.pop() if len(kinds) == 1 else object
+        report.ended["a whole answer" if kind is dict else kind.__name__] += 1
         report.failures += [f"chat {self.plan.number}: {text} ({self.plan})" for text in self._problems]
 
     def _wrong(self, who: str, notes: Notes) -> str:

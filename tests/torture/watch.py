@@ -15,6 +15,7 @@ import pykka
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from typing import Self
 
     from anthropix_actors import AnthropixError
 
@@ -33,6 +34,31 @@ def rss() -> int:
     """Get the bytes of memory that this process has at present."""
     with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+class Memory:
+    """Looks at how much memory there is in use, again and again.
+
+    Attributes:
+        most: The most there was.
+    """
+
+    def __init__(self) -> None:
+        self.most = rss()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="torture-memory")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.05):
+            self.most = max(self.most, rss())
 
 
 class Leftovers:
