@@ -3,6 +3,7 @@
 # make compat   chats with servers that others wrote (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
 # make torture  every fault, random schedules, load and limits, with a report; about 10 minutes; SEED=... replays
+# make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint compat bench torture endurance fuzz clean
+.PHONY: demo test lint compat bench torture mechanisms endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -37,6 +38,9 @@ bench: $(VENV)/bench
 # -P: what is installed is tortured, not this folder
 torture: $(VENV)/test
 	PYTHONPATH=tests:benchmarks $(BIN)/python -P -m torture $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
+
+mechanisms: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -P -m torture.mechanisms
 
 MINUTES ?= 20
 

@@ -6,6 +6,7 @@ must reach it goes out of band, through the scope and the record that it shares 
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
@@ -122,6 +123,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
         super().__init__()
         self._record = record
+        self._claim = threading.Lock()  # of the one thread that runs the loop
         self._ref = record.ref = self.ref_class(self, record)
         self._ref.tell(_RUN)
 
@@ -142,17 +144,24 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 
     def _begin(self) -> None:
         record = self._record
-        record.begin()
-        SWEEPER.watch(record)
         try:
+            record.begin()
+            SWEEPER.watch(record)
             super()._start_actor_loop()
         except RuntimeError as exc:
             SWEEPER.unwatch(record)
             pykka.ActorRegistry.unregister(self._ref)  # pykka has registered an actor that will never run
             self.actor_stopped.set()
             raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
+        except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
+            # If there is, `_claim` says which of the two runs: the chat has to end, and to tell so, in either case.
+            record.cancel("interrupted while it started")
+            super()._start_actor_loop()
+            raise
 
     def _actor_loop(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
         try:
             super()._actor_loop()
         finally:

@@ -85,6 +85,8 @@ class CancelToken:
 class Call:
     """Work that is done in the caller's thread: what the sweeper and a closing client see of it."""
 
+    parts_first = False
+
     def __init__(self, transport: Transport, timeout: Timeout) -> None:
         """Start its time."""
         self.exchange = Exchange(transport, CancelScope())

@@ -260,7 +260,7 @@ class Calls:
         self.transport.close()
 
     def forget(self) -> None:
-        """Start with another lock in a forked child: a thread of the parent's may have held it while it started a chat."""
+        """Start with another lock in a forked child: a thread of the parent's may have been starting a chat."""
         self._lock = threading.RLock()
         self._running = weakref.WeakSet()
 

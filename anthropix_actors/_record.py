@@ -52,6 +52,7 @@ class Record:
 
     what: ClassVar[str]
     """The kind of work, in a word, for texts."""
+    parts_first = False
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class Slots:
         size: How many.
     """
 
+    parts_first = True
+
     def __init__(self, size: int) -> None:
         """Start with nobody."""
         self._size = size

@@ -29,7 +29,10 @@ EXIT_PATIENCE = 1.0
 
 
 class Watched(Protocol):
-    """A chat, seen by the sweeper."""
+    """A chat, or the queue of those that wait for their turn, seen by the sweeper."""
+
+    parts_first: bool
+    """Whether it is cancelled before the others: else each that is cancelled would let another one begin."""
 
     def sweep(self, now: float) -> None:
         """Cancel what took too long, or what nobody listens to."""
@@ -65,7 +68,7 @@ class Sweeper:
         """Look after a chat until `unwatch`. Any thread."""
         with self._lock:
             self._watched.add(chat)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
                 self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
                 self._thread.start()
 
@@ -89,11 +92,16 @@ class Sweeper:
         parted: set[Watched] = set()
         while new := self._those_watched() - parted:
             parted |= new
-            partings = [chat.part(reason) for chat in new]
+            partings = [each.part(reason) for each in sorted(new, key=lambda each: not each.parts_first)]
             for wait in partings:
                 wait(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline:
                 return
+
+    def end(self) -> None:
+        """Cancel all, as the interpreter exits; another Ctrl-C, or `sys.exit()`, cuts the wait short."""
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            self.cancel_all("the interpreter exits", patience=EXIT_PATIENCE)
 
     def forget(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""
@@ -126,6 +134,8 @@ def _nothing() -> None:
 
 SWEEPER = Sweeper()
 
-atexit.register(SWEEPER.cancel_all, "the interpreter exits", patience=EXIT_PATIENCE)
+# Finalizers, too, run at exit, and urllib3's close the idle connections. They come after this, if one was made before.
+weakref.finalize(SWEEPER, _nothing)
+atexit.register(SWEEPER.end)
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     os.register_at_fork(after_in_child=SWEEPER.forget)

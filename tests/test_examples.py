@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from anthropix_actors.emulator import Pace, Reply, Stall, Status, recording
 
-from servers import DEADLINE
+from servers import DEADLINE, until
 
 if TYPE_CHECKING:
     from anthropix_actors.emulator import Emulator
@@ -20,14 +21,22 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(emulator: Emulator, name: str, *arguments: str) -> str:
-    """Run an example to its end, and get what it printed; it prints no errors."""
+def started(emulator: Emulator, name: str, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "ANTHROPIC_API_KEY": "sk-ant-test", "ANTHROPIC_BASE_URL": emulator.url}
     program = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=6 * DEADLINE, check=False)
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout
+    return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(emulator: Emulator, name: str, *arguments: str) -> str:
+    """Run an example to its end, and get what it printed; it prints no errors."""
+    with started(emulator, name, *arguments) as running:
+        try:
+            printed, errors = running.communicate(timeout=6 * DEADLINE)
+        finally:
+            running.kill()
+    assert errors == ""
+    assert running.returncode == 0
+    return printed
 
 
 def test_the_script_prints_the_answer_as_it_arrives(anthropix_emulator: Emulator) -> None:
@@ -92,6 +101,23 @@ def test_the_budget_is_kept(anthropix_emulator: Emulator) -> None:
     anthropix_emulator.queue(Reply(['{"title": "t", "minutes": 1, "ingredients": []}'], usage={"output_tokens": 9999}))
     anthropix_emulator.queue(*[Stall("never")] * 5)
     assert run(anthropix_emulator, "budget.py").count("the budget is spent") == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_daemon_ends_cleanly(anthropix_emulator: Emulator, number: signal.Signals) -> None:
+    anthropix_emulator.queue("It is odd.", *[Stall("never")] * 5)
+    with started(anthropix_emulator, "daemon.py", "0.01") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "number 1: It is odd.\n"
+        until(lambda: len(anthropix_emulator.requests) == 5)  # all that may run at once
+        running.send_signal(number)
+        printed, errors = running.communicate(timeout=6 * DEADLINE)
+    assert (errors, running.returncode) == ("", 0)
+    *cancelled, last = printed.splitlines()
+    assert last == "-- ended"
+    assert {line.partition(": ")[2] for line in cancelled} == {"cancelled: the client was closed"}
+    assert {"number 2", "number 5"} <= {line.partition(":")[0] for line in cancelled}
+    assert len(anthropix_emulator.requests) == 5
 
 
 def test_no_example_is_without_a_test() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anthropix_actors import BadRequestError, ChatDone, ChatEvent, ChatRetrying, TruncatedError
 
-from torture import matrix, schedules
+from torture import matrix, mechanisms, schedules
 from torture.before import before
 from torture.during import during
 from torture.matrix import Outcome, Run
@@ -119,3 +119,7 @@ def test_a_wrong_order_is_noticed(messages: list[Any], text: str) -> None:
     notes = Notes()
     notes.messages = messages
     assert text in notes.disorder()
+
+
+def test_each_mechanism_that_can_be_taken_out_is_there() -> None:
+    assert mechanisms.stale() == []

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Watched:
     """A chat, as the sweeper sees one."""
 
+    parts_first = False
+
     def __init__(self) -> None:
         self.swept = threading.Event()
         self.reasons: list[str] = []
@@ -104,6 +106,45 @@ def test_cancelling_all_reaches_what_begins_meanwhile_but_does_not_go_on_for_eve
     assert [chat.reasons for chat in chats] == ([["the end"]] * 5 if patience else [["the end"], []])
     for chat in chats:
         sweeper.unwatch(chat)
+
+
+def test_the_queue_is_cancelled_before_the_chats() -> None:
+    order: list[bool] = []
+
+    class Noting(Watched):
+        def part(self, reason: str) -> Callable[[float], object]:
+            order.append(self.parts_first)
+            return super().part(reason)
+
+    class Queue(Noting):
+        parts_first = True
+
+    sweeper = Sweeper()
+    watched = [Noting(), Noting(), Queue(), Noting(), Noting()]
+    for each in watched:
+        sweeper.watch(each)
+    sweeper.cancel_all("the end", patience=0.0)
+    assert order == [True, False, False, False, False]
+    for each in watched:
+        sweeper.unwatch(each)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_at_the_end_another_interrupt_ends_the_wait(interrupt: type[BaseException]) -> None:
+    class Slow(Watched):
+        def part(self, reason: str) -> Callable[[float], object]:
+            super().part(reason)
+
+            def heard(_: float) -> None:
+                raise interrupt
+
+            return heard
+
+    sweeper, chat = Sweeper(), Slow()
+    sweeper.watch(chat)
+    sweeper.end()
+    assert chat.reasons == ["the interpreter exits"]
+    sweeper.unwatch(chat)
 
 
 def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:

@@ -1,0 +1,65 @@
+"""A daemon: it asks again and again, its workers are told the answers, and SIGTERM or Ctrl-C ends it cleanly.
+
+    python daemon.py 60
+
+What is being answered at the end is cancelled, and costs no more; each worker hears of it before it stops.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import threading
+from typing import Any
+
+import pykka
+
+from anthropix_actors import ChatCancelled, ChatDone, ChatFailed, Client
+from anthropix_actors.content import text_of
+
+WORKERS = 2
+
+
+class Worker(pykka.ThreadingActor):
+    """Notes how each chat ended."""
+
+    def on_receive(self, message: Any) -> None:
+        match message:
+            case ChatDone(chat=chat, message=answer):
+                note = text_of(answer)
+            case ChatFailed(chat=chat, error=error):
+                note = f"failed: {error}"
+            case ChatCancelled(chat=chat, reason=reason):
+                note = f"cancelled: {reason}"
+            case _:
+                return
+        print(f"{chat.tag}: {note}\n", end="", flush=True)  # in one piece, as there are several workers
+
+
+def main(every: float) -> None:
+    end = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        end.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    workers = [Worker.start() for _ in range(WORKERS)]
+    with Client(max_concurrency=4) as client:
+        for number in itertools.count(1):
+            client.chat(
+                model="claude-haiku-4-5",
+                messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
+                stream=workers[number % WORKERS],
+                tag=f"number {number}",
+            )
+            if end.wait(every):
+                break
+    # The client is closed, which cancels its chats; and this waits until all actors have handled what they were told.
+    pykka.ActorRegistry.stop_all()
+    print("-- ended", flush=True)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)

@@ -1,0 +1,212 @@
+"""Take out one mechanism after the other, and see that a test fails: `make mechanisms`.
+
+Each is a few characters of the package, replaced in a copy. A table of what is taken out, and of the test that notices,
+is printed in the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import anthropix_actors
+
+PACKAGE = Path(anthropix_actors.__file__).parent
+TESTS = Path(__file__).parents[1]
+LIMIT = 120
+"""Seconds after which a test has hung, which is a failure, too."""
+
+
+class Mechanism(NamedTuple):
+    """A mechanism, and what is left when it is taken out.
+
+    Attributes:
+        name: Its name.
+        file: The module.
+        text: What makes it work.
+        without: What takes its place.
+        test: The test that must fail then.
+    """
+
+    name: str
+    file: str
+    text: str
+    without: str
+    test: str
+
+
+MECHANISMS = [
+    Mechanism(
+        "kill switch",
+        "_scope.py",
+        "self._socket.shutdown(socket.SHUT_RDWR)",
+        "pass",
+        "test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
+    ),
+    Mechanism(
+        "let go of a connection before others can have it",
+        "_transport/_connections.py",
+        "            scope.release()\n        super()._put_conn",
+        "            pass\n        super()._put_conn",
+        "test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
+    ),
+    Mechanism(
+        "guard: a cut event at the end of the file is no event",
+        "_sse.py",
+        "        if size > max_event_bytes + 1:  # the LF that ends its last line does not count\n"
+        "            raise _too_large(max_event_bytes)\n",
+        "        if size > max_event_bytes + 1:\n            raise _too_large(max_event_bytes)\n"
+        '    yield b"".join(held)\n',
+        "test_sse.py",
+    ),
+    Mechanism(
+        "no message_stop, no whole answer",
+        "_chat.py",
+        '        raise TruncatedError("the answer ended without message_stop", retryable=True)',
+        "        self._is_last({'type': 'message_stop'}, answer)",
+        "test_transport.py::test_a_fault_becomes_one_of_our_errors",
+    ),
+    Mechanism(
+        "guard: an event has a size at most",
+        "_sse.py",
+        "        if size > max_event_bytes + 1:",
+        "        if False:",
+        "test_hostile.py::test_an_event_without_an_end_is_too_large_at_some_point",
+    ),
+    Mechanism(
+        "window",
+        "_delivery.py",
+        "        if self._unanswered > self._allowed:\n            self._wait_for(self._has_room)",
+        "        pass",
+        "test_delivery.py::test_an_actor_is_never_more_than_a_window_behind",
+    ),
+    Mechanism(
+        "sweeper",
+        "_watch.py",
+        "                chat.sweep(now)",
+        "                pass",
+        "test_transport.py::test_the_total_timeout_bounds_everything",
+    ),
+    Mechanism(
+        "sweeper: who has died listens no more",
+        "_record.py",
+        "            if not follower.is_alive():",
+        "            if False:",
+        "test_chat.py",
+    ),
+    Mechanism(
+        "one terminal message",
+        "_record.py",
+        "            if self.terminal is not None:\n                return\n",
+        "",
+        "test_chat.py",
+    ),
+    Mechanism(
+        "bytes that came before a cancel are not told after it",
+        "_chat.py",
+        "            scope.check()  # bytes that arrived before cancel() are still readable after it\n",
+        "",
+        "test_cancel.py::test_what_arrived_before_the_cancel_is_not_told_after_it",
+    ),
+    Mechanism(
+        "origin check",
+        "_transport/__init__.py",
+        "            if origin_of(path) == origin_of(self.base_url):",
+        "            if True:",
+        "test_batches.py::test_results_on_another_origin_are_refused_and_the_key_stays_here",
+    ),
+    Mechanism(
+        "a chat that waits its turn is cancelled at once",
+        "_record.py",
+        "            self.slots.hurry(self)",
+        "            pass",
+        "test_slots.py::test_a_chat_that_waits_is_cancelled_at_once_and_never_sent",
+    ),
+    Mechanism(
+        "first come, first served",
+        "_slots.py",
+        "popitem(last=False)",
+        "popitem()",
+        "test_slots.py::test_one_at_a_time_is_strictly_first_come_first_served",
+    ),
+    Mechanism(
+        "one refusal makes all wait",
+        "_exchange.py",
+        "            self.gate.left(error)",
+        "            self.gate.left(None)",
+        "test_governor.py::test_when_one_is_refused_the_others_wait_and_are_not_sent",
+    ),
+    Mechanism(
+        "resumed answers are one",
+        "_resume.py",
+        'moved = {**event, "index": event["index"] + self._offset}',
+        'moved = {**event, "index": event["index"]}',
+        "test_resume.py",
+    ),
+    Mechanism(
+        "an answer has a size at most",
+        "_exchange.py",
+        "        if size > answer.max_bytes:",
+        "        if False:",
+        "test_hostile.py::test_what_a_call_returns_is_bounded_and_what_is_read_in_a_loop_is_not",
+    ),
+    Mechanism(
+        "a body shorter than its length is cut",
+        "_transport/__init__.py",
+        "        if left := self._raw._fp.length:",
+        "        if left := 0 * (self._raw._fp.length or 0):",
+        "test_files.py",
+    ),
+    Mechanism(
+        "results are told once",
+        "_batch.py",
+        'if line["custom_id"] not in seen and line["custom_id"] not in record.seen',
+        "if True",
+        "test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",
+    ),
+]
+
+
+def stale() -> list[str]:
+    """Name those whose text is not, or not once, in the package any more."""
+    return [each.name for each in MECHANISMS if (PACKAGE / each.file).read_text("utf-8").count(each.text) != 1]
+
+
+def notices(each: Mechanism) -> str:
+    """Take one out; get the first test that fails, or nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / PACKAGE.name
+        shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        module = package / each.file
+        module.write_text(module.read_text("utf-8").replace(each.text, each.without), "utf-8")
+        command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", str(TESTS / each.test)]
+        environment = {"PYTHONPATH": folder, "PATH": "/usr/bin:/bin"}
+        try:
+            run = subprocess.run(  # this interpreter, and our tests
+                command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"{each.test} (hangs)"
+    failed = [line.split(" ")[1] for line in run.stdout.splitlines() if line.startswith("FAILED ")]
+    return failed[0].removeprefix("tests/") if run.returncode == 1 and failed else ""
+
+
+def main() -> int:
+    if found := stale():
+        print(f"not to be found in the package: {', '.join(found)}")
+        return 1
+    unnoticed = 0
+    print("| without | fails |\n|---|---|")
+    for each in MECHANISMS:
+        test = notices(each)
+        unnoticed += not test
+        print(f"| {each.name} | {f'`{test}`' if test else '**nothing**'} |", flush=True)
+    return int(bool(unnoticed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
