@@ -319,7 +319,6 @@ class ChatActor(TaskActor[ChatRecord]):
         """
         if self._has_content and self._decoded:
             scope = self._record.scope
-            scope.check()  # bytes that arrived before cancel() are still readable after it
             scope.idle_since = None
             decoded, self._decoded = self._decoded, []
             self._record.events(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))

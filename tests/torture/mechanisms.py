@@ -107,8 +107,8 @@ MECHANISMS = [
     ),
     Mechanism(
         "bytes that came before a cancel are not told after it",
-        "_chat.py",
-        "            scope.check()  # bytes that arrived before cancel() are still readable after it\n",
+        "_delivery.py",
+        "            self._scope.check()\n",
         "",
         "test_cancel.py::test_what_arrived_before_the_cancel_is_not_told_after_it",
     ),
@@ -117,6 +117,13 @@ MECHANISMS = [
         "_transport/__init__.py",
         "            if origin_of(path) == origin_of(self.base_url):",
         "            if True:",
+        "test_anything.py::test_nothing_is_sent_to_another_origin",
+    ),
+    Mechanism(
+        "origin check of a batch's results",
+        "_results.py",
+        "        if origin_of(url) == origin_of(calls.base_url):",
+        "        if True:",
         "test_batches.py::test_results_on_another_origin_are_refused_and_the_key_stays_here",
     ),
     Mechanism(
@@ -191,7 +198,11 @@ def notices(each: Mechanism) -> str:
             )
         except subprocess.TimeoutExpired:
             return f"{each.test} (hangs)"
-    failed = [line.split(" ")[1] for line in run.stdout.splitlines() if line.startswith("FAILED ")]
+    failed = [
+        line.removeprefix("FAILED ").partition(" - ")[0].partition("[")[0]
+        for line in run.stdout.splitlines()
+        if line.startswith("FAILED ")
+    ]
     return failed[0].removeprefix("tests/") if run.returncode == 1 and failed else ""
 
 
