@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import threading
@@ -23,6 +24,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_not_ignored() -> None:
+    """A shell has what it runs in the background ignore Ctrl-C, and so would the programs that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
