@@ -24,7 +24,7 @@ class Part:
         checks: How many things were checked.
         failures: What did not hold.
         notes: What else there is to say, a line each.
-        table: Rows of a table, the head first.
+        tables: Tables: rows, the head first.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Part:
     checks: int = 0
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    table: list[Sequence[str]] = field(default_factory=list)
+    tables: list[list[Sequence[str]]] = field(default_factory=list)
 
 
 def report(parts: Sequence[Part], *, seed: int, seconds: float, where: str) -> str:
@@ -52,7 +52,8 @@ def report(parts: Sequence[Part], *, seed: int, seconds: float, where: str) -> s
         tried = ", ".join(f"{what}: {number:,}" for what, number in part.tried.items())
         lines += ["", f"### {part.title}", "", f"{tried}; failures: {len(part.failures)}", ""]
         lines += [f"- {note}" for note in part.notes]
-        lines += ["", *_table(part.table)] if part.table else []
+        for rows in part.tables:
+            lines += ["", *_table(rows)]
     lines += ["", "### Failures", "", *(f"- {text:.2000}" for text in failures)] if failures else []
     return "\n".join(lines) + "\n"
 
@@ -120,9 +121,10 @@ def _ms(seconds: float) -> str:
 def limited(found: dict[tuple[str, str], Any]) -> Part:
     """Take what the benchmark `limits` measured."""
     part = Part("The API's limits", {"chats": sum(figures.chats for figures in found.values())})
-    part.table = [("limit of", "", "best, s", "took, s", "x best", "refused", "failed")]
+    rows: list[Sequence[str]] = [("limit of", "", "best, s", "took, s", "x best", "refused", "failed")]
+    part.tables = [rows]
     for (kind, name), figures in found.items():
-        part.table.append([kind.replace("_", " "), name, *figures.cells()])
+        rows.append([kind.replace("_", " "), name, *figures.cells()])
         if "governor" in name:
             part.checks += 3
             held = figures.seconds <= 1.15 * figures.best, figures.refused < 0.02, not figures.failed
@@ -133,11 +135,30 @@ def limited(found: dict[tuple[str, str], Any]) -> Part:
 def side_by_side(cases: Sequence[Case], ours: dict[str, str], sdk: dict[str, str] | None) -> Part:
     """Compare what comes of each fault with what the official SDK makes of it."""
     part = Part("The same faults and the official SDK", {"faults again": len(cases)}, len(cases))
-    mine = summed_up(cases, ours)
-    others = summed_up(cases, sdk) if sdk is not None else None
-    part.table = [("of so many faults", "here", "official SDK")]
-    part.table += [(what, str(mine[what]), str(others[what]) if others is not None else "-") for what in COUNTED]
+    counts = [summed_up(cases, outcomes) if outcomes else None for outcomes in (ours, sdk)]
+    rows = [(what, *(str(count[what]) if count else "-" for count in counts)) for what in COUNTED]
+    part.tables.append([("of so many faults", "here", "official SDK"), *rows])
     part.failures = [f"{case}: {ours[str(case)]}" for case in cases if summed_up([case], ours)[COUNTED[0]] != 1]
     if sdk is None:
         part.notes.append("the official SDK is not installed")
+        return part
+    kinds: dict[str, list[Case]] = {}
+    for case in cases:
+        kinds.setdefault(_kind(case), []).append(case)
+    found = {kind: summed_up(alike, sdk) for kind, alike in kinds.items()}
+    good = [kind for kind, count in found.items() if set(count) == {COUNTED[0]}]
+    details = [(kind, str(len(kinds[kind])), _most(count)) for kind, count in found.items() if kind not in good]
+    part.tables.append([("fault", "times", "official SDK"), *details])
+    part.notes.append(f"the official SDK does as it should, each time, with: {', '.join(good)}")
     return part
+
+
+def _kind(case: Case) -> str:
+    """Get what a fault is called, wherever in an answer it comes, and whatever status it has."""
+    if case.phase == "status":
+        status, of, body = case.fault.partition(" with ")
+        return f"a status{of}{body}" if of else "a redirect" if "elsewhere" in status else status
+    name = case.fault.partition(", ")[0]
+    if case.phase.startswith(("after", "inside", "between", "before")):
+        return f"in an answer: {name}" if case.phase != "after message_stop" else f"after its end: {name}"
+    return f"{case.phase}: {name}"
