@@ -69,7 +69,7 @@ class ChunkedBody:
         while position < end and not self.complete:
             if self._left:
                 position = self._take(data, position, found)
-            elif not self._in_trailers:
+            if not self._left and not self._in_trailers:
                 position = _whole_chunks(data, position, found)
             if not self._left and position < end:
                 position = self._next_line(data, position)

@@ -75,21 +75,24 @@ def events(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -
 
 
 class _Blocks(sseclient.SSEClient):
-    """sseclient-py over blocks that are whole already: it need not look for their ends a second time."""
+    """sseclient-py over blocks that are whole already: it need not look for their ends a second time.
+
+    So they come without the empty line that ends them, which it would take for one more line.
+    """
 
     def _read(self) -> Iterator[bytes]:
         return iter(self._event_source)  # type: ignore[attr-defined] # untyped, and of 1.9
 
 
 def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[bytes]:
-    r"""Get whole events as bytes: lines ended by LF, valid UTF-8, an empty line at the end, nothing in between.
+    r"""Get whole events as bytes: lines separated by LF, valid UTF-8, without the empty line that ends them.
 
     Raises:
         ProtocolError: an event is larger than `max_event_bytes` or has too many lines.
 
     Example:
         >>> list(blocks([b"data: 1\r", b"\n\r\ndata: 2\n", b"\ndata: cut"]))
-        [b'data: 1\n\n', b'data: 2\n\n']
+        [b'data: 1', b'data: 2']
     """
     held: list[bytes] = []  # pieces of the event whose end has not come; joined once, so the time is linear
     size = 0
@@ -123,9 +126,9 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
             continue
         if large and len(block.lstrip(b"\n")) > max_event_bytes:
             raise _too_large(max_event_bytes)
-        if block.count(b"\n") >= MAX_EVENT_LINES and block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
+        if len(block) > MAX_EVENT_LINES and block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
             raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
-        yield (_without_strange_ids(block) if strange else block) + b"\n\n"
+        yield _without_strange_ids(block) if strange else block
 
 
 def _without_strange_ids(block: bytes) -> bytes:

@@ -12,6 +12,7 @@ import importlib.util
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from _server import allow_many_descriptors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -44,12 +46,18 @@ class Verdict:
 class Worker(Generic[Result]):
     """A fresh process that makes something to run, `make(*args)`, and runs it whenever it is called."""
 
-    def __init__(self, make: Callable[..., Callable[[], Result]], *args: Any) -> None:
-        """Start the process."""
+    def __init__(self, make: Callable[..., Callable[[], Result]], *args: Any, package: Path | None = None) -> None:
+        """Start the process; `package` is a folder from which it takes our package, in place of the present one."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, make, args), daemon=True)
-        self._process.start()
+        here = sys.path[:]
+        if package is not None:
+            sys.path.insert(0, str(package))  # the process starts with a copy of it
+        try:
+            self._process.start()
+        finally:
+            sys.path[:] = here
         theirs.close()
 
     def __call__(self, limit: float = 300) -> Result:

@@ -12,9 +12,16 @@ from _server import running_server, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _COUNT = 5000
 _MICRO = 1e6 / _COUNT
+
+
+before: Path | None = None
+"""A checkout of an older version, to be measured in the same run; or None."""
+
+_BEFORE = ", before"
 
 
 def run(*, quick: bool) -> list[Verdict]:
@@ -32,7 +39,11 @@ def run(*, quick: bool) -> list[Verdict]:
 def _measured(scenario: str, repetitions: int) -> dict[str, list[float]]:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(running_server())
-        workers = {name: stack.enter_context(Worker(_reader, name, f"{server}/{scenario}")) for name in NAMES}
+        url = f"{server}/{scenario}"
+        workers = {name: stack.enter_context(Worker(_reader, name, url)) for name in NAMES}
+        if before is not None:
+            older = {name: Worker(_reader, name, url, package=before) for name in OURS}
+            workers |= {name + _BEFORE: stack.enter_context(worker) for name, worker in older.items()}
         return interleaved(workers, repetitions)
 
 
@@ -55,7 +66,7 @@ def _show(figures: dict[str, list[float]]) -> None:
     head = ["pipeline", "µs/event", "from-to", "x raw", *(f"{name.split('(')[0]} ÷ it" for name in sdk)]
     rows = [
         [name, *median_and_range(values), ratio(medians[name], medians[RAW])]
-        + [ratio(medians[other], medians[name]) if name in OURS else "" for other in sdk]
+        + [ratio(medians[other], medians[name]) if name.removesuffix(_BEFORE) in OURS else "" for other in sdk]
         for name, values in figures.items()
     ]
     table(head, rows)
