@@ -45,8 +45,8 @@ ASK: dict[str, Any] = {
 _PATIENCE = 300
 
 
-def our_client(url: str) -> Client:
-    return Client("key", base_url=url, max_retries=0, timeout=_PATIENCE, proxy="")
+def our_client(url: str, **options: Any) -> Client:
+    return Client("key", base_url=url, max_retries=0, timeout=_PATIENCE, proxy="", **options)
 
 
 def _text_to(on_text: OnText, event: Any) -> None:

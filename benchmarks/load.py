@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OURS = "ours, one subscriber"
 OURS_SIMPLE = "ours, SimpleQueue inbox"
+OURS_NARROW = "ours, window of 16"
 SDK = "SDK in threads"
 
 _LATE = 60
@@ -87,7 +88,7 @@ def run(*, quick: bool) -> list[Verdict]:
 
     seconds = 5 if quick else 10
     title(f"load: where it bends; {seconds} s at 50 events/s each")
-    names = (OURS, OURS_SIMPLE, *([SDK] if HAS_SDK else []))
+    names = (OURS, OURS_SIMPLE, OURS_NARROW, *([SDK] if HAS_SDK else []))
     most = dict.fromkeys(names, 0)
     rows = []
     for chats in (50, 200) if quick else (50, 100, 200, 300, 500):
@@ -112,7 +113,7 @@ def run(*, quick: bool) -> list[Verdict]:
 def measured(name: str, *, chats: int, seconds: int, interval_ms: int) -> Figures:
     """Hold so many chats open, in a process of their own, and have each told an event every interval."""
     count = seconds * 1000 // interval_ms
-    make: Any = {OURS: _ours, OURS_SIMPLE: _ours_simple, SDK: _sdk}[name]
+    make: Any = {OURS: _ours, OURS_SIMPLE: _ours_simple, OURS_NARROW: _ours_narrow, SDK: _sdk}[name]
     with running_server() as server, Worker[Figures](make, server, chats, count, interval_ms) as worker:
         return worker(seconds + _LATE)
 
@@ -208,9 +209,11 @@ class _SimpleQueueSubscriber(_Subscriber):
         return queue.SimpleQueue()
 
 
-def _to(subscriber: type[_Subscriber], server: str, chats: int, count: int, interval_ms: int) -> Callable[[], Figures]:
+def _to(
+    subscriber: type[_Subscriber], server: str, chats: int, count: int, interval_ms: int, **options: Any
+) -> Callable[[], Figures]:
     our_client(f"{server}/text-10").chat(**ASK)  # for what is imported and made only once
-    client = our_client(f"{server}/timed-{count}-{interval_ms}")
+    client = our_client(f"{server}/timed-{count}-{interval_ms}", **options)
     load = _Load(server, chats, count, interval_ms)
     ref = subscriber.start(load)
 
@@ -223,6 +226,7 @@ def _to(subscriber: type[_Subscriber], server: str, chats: int, count: int, inte
 
 _ours = partial(_to, _Subscriber)
 _ours_simple = partial(_to, _SimpleQueueSubscriber)
+_ours_narrow = partial(_to, _Subscriber, window=16)
 
 
 def _sdk(server: str, chats: int, count: int, interval_ms: int) -> Callable[[], Figures]:

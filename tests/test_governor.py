@@ -94,7 +94,7 @@ def test_the_limits_that_the_api_tells_of_can_be_read(connect: Callable[..., Cli
 def test_when_one_is_refused_the_others_wait_and_are_not_sent(connect: Callable[..., Client]) -> None:
     with Emulator() as emulator:
         client = connect(emulator.url, max_retries=1)
-        emulator.queue(Status(429, retry_after=0.4))
+        emulator.queue(Status(429, retry_after=3))
         first = Inbox()
         client.chat(**ASK, stream=first)
         assert isinstance(first.next(), ChatRetrying)
@@ -105,10 +105,10 @@ def test_when_one_is_refused_the_others_wait_and_are_not_sent(connect: Callable[
         until(lambda: waits(client) == 20)
         assert len(emulator.requests) == 1
         assert client.chat(**model("another"))["model"] == "another"  # each model has limits of its own
-        assert time.monotonic() - begun < 0.4
+        assert len(emulator.requests) == 2
         for inbox in (first, *others):
             assert isinstance(inbox.until_end()[-1], ChatDone)
-        assert time.monotonic() - begun >= 0.35
+        assert time.monotonic() - begun >= 2.9
         assert not any(isinstance(message, ChatRetrying) for other in others for message in other.messages)
     assert len(emulator.requests) == 23
 
@@ -133,7 +133,7 @@ def test_a_refusal_that_does_not_say_how_long_stops_the_others_for_a_second(
         Status(429, retry_after=3600),  # above the cap: a chat that is sent hears of it at once
         Status(429, retry_after=30, headers={"x-should-retry": "false"}),
         Status(529, retry_after=30),
-        Status(400),
+        Status(400, retry_after=30),
     ],
 )
 def test_what_is_no_refusal_to_wait_for_stops_nobody(connect: Callable[..., Client], answer: Status) -> None:
@@ -144,7 +144,7 @@ def test_what_is_no_refusal_to_wait_for_stops_nobody(connect: Callable[..., Clie
             client.chat(**ASK)
         begun = time.monotonic()
         client.chat(**ASK)
-        assert time.monotonic() - begun < FIRST_PAUSE
+        assert time.monotonic() - begun < DEADLINE
 
 
 @pytest.mark.parametrize("code", ["contract_spend_limit_reached", "enforced_spend_limit_reached"])
@@ -154,7 +154,7 @@ def test_a_spending_limit_is_not_waited_for(connect: Callable[..., Client], code
 
     def script(peer: Peer) -> None:
         peer.read_request()
-        peer.send(json_answer("429 No", body, {"retry-after": "1", "x-should-retry": "true"}))
+        peer.send(json_answer("429 No", body, {"retry-after": "30", "x-should-retry": "true"}))
         peer.read_request()
         send_answer(peer, "paid")
 
@@ -165,7 +165,7 @@ def test_a_spending_limit_is_not_waited_for(connect: Callable[..., Client], code
             client.chat(**ASK)
         assert (caught.value.error_code, caught.value.attempts, caught.value.retryable) == (code, 1, False)
         client.chat(**ASK)
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < DEADLINE
 
 
 def test_nobody_runs_into_a_limit_that_is_known(connect: Callable[..., Client]) -> None:

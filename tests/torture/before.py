@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from anthropix_actors import (
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from torture.worlds import Script
 
 
+TOO_MANY_HEADERS = (ProtocolError, NEVER) if sys.version_info >= (3, 12) else (StalledError, AGAIN)
+"""Of a proxy; before Python 3.12, http.client reads them as long as they come."""
+
+
 def before() -> Iterator[Case]:
     yield from reaching()
     yield from tunnelling()
@@ -94,7 +99,7 @@ def tunnelling() -> Iterator[Case]:
         ("502", APIConnectionError, True, says(refusal % b"502 Bad Gateway")),
         ("503", APIConnectionError, True, says(refusal % b"503 Service Unavailable")),
         ("garbage", ProtocolError, False, says(b"\x00\xff" * 100 + b"\r\n\r\n", then=close)),
-        ("endless headers", StalledError, True, says(b"HTTP/1.1 200 OK\r\n", then=forever(b"x: y\r\n"))),
+        ("endless headers", *TOO_MANY_HEADERS, says(b"HTTP/1.1 200 OK\r\n", then=forever(b"x: y\r\n"))),
         ("an endless line", ProtocolError, False, says(then=forever(b"x" * 10_000))),
         ("close in the tunnel", APIConnectionError, True, says(refusal % b"200 OK", then=close)),
         ("stall in the tunnel", APITimeoutError, True, says(refusal % b"200 OK")),

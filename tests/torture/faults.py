@@ -46,6 +46,7 @@ class Case:
         prompt: How many characters the request has.
         waits: Whether it takes until a timeout runs out.
         besides: An event that is told besides those of the answer, or None.
+        or_ends: Another class that it may end with, as interpreters differ, or None.
     """
 
     phase: str
@@ -57,6 +58,7 @@ class Case:
     prompt: int = 5
     waits: bool = False
     besides: Any = None
+    or_ends: type[APIError] | None = None
 
     def __str__(self) -> str:
         """Name it."""
