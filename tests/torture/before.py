@@ -105,7 +105,9 @@ def tunnelling() -> Iterator[Case]:
         ("stall in the tunnel", APITimeoutError, True, says(refusal % b"200 OK")),
         ("garbage in the tunnel", APIConnectionError, True, says(refusal % b"200 OK", then=reads(1, speaks(noise)))),
     ):
-        yield Case("proxy", fault, ends, retryable, script, worlds.proxy, waits="stall" in fault)
+        yield Case(
+            "proxy", fault, ends, retryable, script, worlds.proxy, waits="stall" in fault or ends is StalledError
+        )
 
 
 def sending() -> Iterator[Case]:

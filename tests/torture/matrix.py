@@ -212,12 +212,13 @@ def _leave_out(event: Any, told: list[Any]) -> None:
 
 
 def _client(world: World, run: Run) -> Client:
+    silence = SILENCE if run.case.waits else SLOWEST
     return Client(
         KEY,
         base_url=world.url,
         verify=world.verify,
         proxy=world.proxy,
-        timeout=Timeout(connect=SILENCE, read=SILENCE, idle=2 * SILENCE, total=SLOWEST),
+        timeout=Timeout(connect=silence, read=silence, idle=2 * silence, total=SLOWEST),
         max_retries=run.retries,
         max_event_bytes=LARGEST_EVENT,
         max_answer_bytes=LARGEST_ANSWER,

@@ -92,11 +92,8 @@ class Clients:
     """Three clients that share a server: one as it is, one with few slots, one without a governor."""
 
     def __init__(self, url: str) -> None:
-        timeout = Timeout(connect=HUNG, read=SILENCE, idle=HUNG)
         options: list[dict[str, Any]] = [{"window": 16}, {"max_concurrency": 8, "window": 1}, {"governor": False}]
-        self._clients = [
-            Client(KEY, base_url=url, timeout=timeout, max_retries=RETRIES, proxy="", **each) for each in options
-        ]
+        self._clients = [Client(KEY, base_url=url, max_retries=RETRIES, proxy="", **each) for each in options]
 
     def one(self, number: int) -> Client:
         return self._clients[number % len(self._clients)]
@@ -198,6 +195,7 @@ class Chat:
         ask: dict[str, Any] = {
             "model": "claude-test",
             "messages": [{"role": "user", "content": str(self.plan.number)}],
+            "timeout": Timeout(connect=HUNG, read=SILENCE if self.plan.fault == "stall" else HUNG, idle=HUNG),
         }
         if kind == "call":
             token = CancelToken()
