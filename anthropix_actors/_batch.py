@@ -8,9 +8,10 @@ follow them again.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
 
 from anthropix_actors._actor import TaskActor, TaskRef
 from anthropix_actors._batch_record import BatchRecord, BatchState
@@ -251,4 +252,4 @@ class BatchActor(_BatchActor):
 
 def _patiently(request: Request) -> Request:
     """Get a request that is repeated as long as it may help: what is followed for a day outlives an outage."""
-    return dataclasses.replace(request, retry=patience(request.retry))
+    return replace(request, retry=patience(request.retry))

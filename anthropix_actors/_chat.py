@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor

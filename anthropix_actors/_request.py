@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 
@@ -31,8 +32,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(msgspec.Struct, frozen=True):
     """How long a chat may take, in seconds; None is for ever.
 
     Attributes:
@@ -57,9 +57,9 @@ class Timeout:
     def __post_init__(self) -> None:
         """Refuse what is no time."""
         problems = [
-            Problem(f"timeout.{part.name}", f"expected seconds above 0, or None, got {value!r}")
-            for part in fields(self)
-            if (value := getattr(self, part.name)) is not None and not _is_positive(value)
+            Problem(f"timeout.{name}", f"expected seconds above 0, or None, got {value!r}")
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not None and not _is_positive(value)
         ]
         if problems:
             raise ParameterError(problems)
@@ -107,8 +107,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request, ready to be sent as often as need be.
 
     Attributes:
@@ -125,13 +124,17 @@ class Request:
 
     method: str
     path: str
-    body: bytes | Body | None = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | Body | None
+    headers: Mapping[str, str]
     timeout: Timeout
     retry: RetryPolicy
     max_event_bytes: int
     max_answer_bytes: int
     window: int
+
+    def __repr__(self) -> str:
+        """Leave out what it carries, and the key."""
+        return f"Request({self.method!r}, {self.path!r}, {self.timeout!r}, {self.retry!r})"
 
     @property
     def repeatable(self) -> bool:

@@ -17,10 +17,11 @@ Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from anthropix_actors.errors import APIError, APIStatusError, status_error_class
 
@@ -40,8 +41,7 @@ _FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How often to send a failed request again, and how long to wait for the API's sake.
 
     Attributes:

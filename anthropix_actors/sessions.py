@@ -7,9 +7,10 @@ Source: https://docs.claude.com/en/api/beta/sessions, read 2026-11-23.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from msgspec.structs import replace
 
 from anthropix_actors._actor import start_actor
 from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS, checked_options
@@ -140,13 +141,13 @@ class Sessions:
         found = find("GET", places[0])
         betas = found.betas if found else ()
         if options.get("timeout") is None:
-            options["timeout"] = dataclasses.replace(self._calls.timeout, idle=None)
+            options["timeout"] = replace(self._calls.timeout, idle=None)
 
         def request(path: str, **more: Any) -> Request:
             return self._calls.request("GET", path, default_betas=betas, **options, **more)
 
         stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
-        stream = dataclasses.replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
+        stream = replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
         follower = Follower(
             self._calls,
             stream,

@@ -150,5 +150,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         print("  ".join(cells).rstrip(), flush=True)
 
 
-def ratio(value: float, unit: float) -> str:
-    return f"{value / unit:.2f}" if value < 10 * unit else f"{value / unit:.1f}"
+def times(values: Sequence[float], units: Sequence[float]) -> float:
+    """Get how many times the units the values are: the median of each turn's ratio.
+
+    Not the ratio of two medians: where a machine's speed changes from turn to turn, it would compare two speeds.
+    """
+    return statistics.median(value / unit for value, unit in zip(values, units, strict=True))
+
+
+def ratio(values: Sequence[float], units: Sequence[float]) -> str:
+    """Get `times` as a text."""
+    number = times(values, units)
+    return f"{number:.2f}" if number < 10 else f"{number:.1f}"

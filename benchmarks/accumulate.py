@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 from typing import TYPE_CHECKING, Any
 
-from _measure import HAS_SDK, Verdict, Worker, cpu_of, interleaved, median_and_range, table, title
+from _measure import HAS_SDK, Verdict, Worker, cpu_of, interleaved, median_and_range, table, times, title
 from _pipelines import BLOCKING, SDK_STREAM, pipeline
 from _server import TOOL_PIECE, running_server
 
@@ -36,12 +35,12 @@ def run(*, quick: bool) -> list[Verdict]:
     rows, verdicts = [], []
     for name, count in counts.items():
         half, whole = figures[f"{name}|{count // 2}"], figures[f"{name}|{count}"]
-        times = statistics.median(whole) / statistics.median(half)
+        more = times(whole, half)
         seconds = median_and_range(half, 3)[0], *median_and_range(whole, 3)
-        rows.append([name, f"{count:,}", f"{count * TOOL_PIECE / 1e6:.2f}", *seconds, f"{times:.2f}"])
+        rows.append([name, f"{count:,}", f"{count * TOOL_PIECE / 1e6:.2f}", *seconds, f"{more:.2f}"])
         if name != SDK_STREAM:
             what = f"accumulating 4 MB in 100,000 deltas, {name}: twice the deltas"
-            verdicts.append(Verdict(what, f"<= {_LIMIT} x the time", f"{times:.2f} x", times <= _LIMIT))
+            verdicts.append(Verdict(what, f"<= {_LIMIT} x the time", f"{more:.2f} x", more <= _LIMIT))
     table(["", "deltas", "MB", "half, CPU s", "all, CPU s", "from-to", "all ÷ half"], rows)
     return verdicts
 

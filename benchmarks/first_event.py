@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from functools import partial
 
-from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, title
+from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, times, title
 from _server import running_server
 
 _OURS = "ours"
@@ -47,12 +46,11 @@ def run(*, quick: bool) -> list[Verdict]:
     with running_server() as server:
         runs = {name: partial(_milliseconds, _SCRIPTS[name], f"{server}/text-100") for name in names}
         figures = interleaved(runs, repetitions)
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    rows = [[name, *median_and_range(figures[name]), ratio(medians[name], medians[_OURS])] for name in names]
+    rows = [[name, *median_and_range(figures[name]), ratio(figures[name], figures[_OURS])] for name in names]
     table(["", "ms", "from-to", "x ours"], rows)
-    if _SDK not in medians:
+    if _SDK not in figures:
         return []
-    parts = medians[_SDK] / medians[_OURS]
+    parts = times(figures[_SDK], figures[_OURS])
     return [Verdict("first text of a fresh process, against the SDK's", "<= 1/6", f"1/{parts:.1f}", parts >= 6)]
 
 

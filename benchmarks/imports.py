@@ -8,7 +8,7 @@ import sys
 import time
 from functools import partial
 
-from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, title
+from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, times, title
 
 _OURS = "anthropix_actors"
 _PARTS = "requests, sseclient, pykka, msgspec"
@@ -24,15 +24,14 @@ def run(*, quick: bool) -> list[Verdict]:
     figures = interleaved({name: partial(_seconds, _statement(name)) for name in modules}, repetitions)
     bare = statistics.median(figures[_BARE])
     over = {name: [(value - bare) * 1000 for value in values] for name, values in figures.items()}
-    medians = {name: statistics.median(values) for name, values in over.items()}
     memory = {name: _peak_mib(_statement(name)) for name in modules}
     rows = [
-        [name, *median_and_range(over[name]), ratio(medians[name], medians[_PARTS]), f"{memory[name]:.1f}"]
+        [name, *median_and_range(over[name]), ratio(over[name], over[_PARTS]), f"{memory[name]:.1f}"]
         for name in modules[1:]
     ]
     table(["import", "ms", "from-to", f"x {_PARTS}", "max RSS MiB"], rows)
     print(f"(a bare interpreter: {bare * 1000:.1f} ms, {memory[_BARE]:.1f} MiB)")
-    return _verdicts(medians)
+    return _verdicts(over)
 
 
 def _statement(name: str) -> str:
@@ -52,10 +51,10 @@ def _peak_mib(statement: str) -> float:
     return int(done.stdout) / 1024
 
 
-def _verdicts(medians: dict[str, float]) -> list[Verdict]:
-    times = medians[_OURS] / medians[_PARTS]
-    verdicts = [Verdict(f"import, against that of {_PARTS}", "<= 1.2 x", f"{times:.2f} x", times <= 1.2)]
-    if _SDK in medians:
-        parts = medians[_SDK] / medians[_OURS]
+def _verdicts(over: dict[str, list[float]]) -> list[Verdict]:
+    more = times(over[_OURS], over[_PARTS])
+    verdicts = [Verdict(f"import, against that of {_PARTS}", "<= 1.2 x", f"{more:.2f} x", more <= 1.2)]
+    if _SDK in over:
+        parts = times(over[_SDK], over[_OURS])
         verdicts.append(Verdict("import, against the SDK's", "<= 1/8", f"1/{parts:.1f}", parts >= 8))
     return verdicts
