@@ -156,13 +156,13 @@ def test_every_request_gets_its_own_answer_and_sigterm_ends_it(
 
 
 def test_a_visitor_who_leaves_ends_the_chat_at_the_api(gunicorn: Callable[..., Gunicorn]) -> None:
-    left = threading.Event()
+    left, over = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(*BEGUN)
         wait(left)
-        while True:  # until nobody takes any more
+        while not over.wait(0.01):  # until nobody takes any more
             peer.send(chunks([text_delta("x" * 1000)]))
 
     with Server(script) as server:
@@ -172,6 +172,7 @@ def test_a_visitor_who_leaves_ends_the_chat_at_the_api(gunicorn: Callable[..., G
         response.close()
         left.set()
         acquire(server.hung_up)
+        over.set()
         running.process.terminate()
         running.end()
 
