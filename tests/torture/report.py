@@ -94,7 +94,7 @@ def queued(found: Iterable[pool.Report]) -> Part:
         part.failures += each.failures
         part.notes.append(
             f"{each.chats:,} chats, {each.at_once} at once: {each.seconds:.1f} s; "
-            f"{each.growth / 1024:.0f} KiB for each that waits"
+            f"{max(0, each.growth) / 1024:.0f} KiB for each that waits"
         )
     return part
 
@@ -115,7 +115,7 @@ def bent(figures: Any) -> Part:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.2g} ms"
+    return f"{seconds * 1000:.1f} ms"
 
 
 def limited(found: dict[tuple[str, str], Any]) -> Part:
