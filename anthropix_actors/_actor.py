@@ -141,6 +141,8 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
             self._begin()
         else:
             slots.take(self._record, self._begin)
+            if self._record.scope.cause is not None:  # before it waited
+                slots.hurry(self._record)
 
     def _begin(self) -> None:
         record = self._record

@@ -368,10 +368,9 @@ class Client:
         self.close()
 
     def _start(self, record: ChatRecord, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
-        chat = self._calls.start(lambda: start_chat(record, followers, waited_for=not followers))
-        if cancel is not None:
-            cancel.add(chat)
-        return chat
+        if cancel is not None:  # before it starts, as it may have been cancelled: then nothing is sent
+            cancel.add(record)
+        return self._calls.start(lambda: start_chat(record, followers, waited_for=not followers))
 
     def _checked_chat(
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool

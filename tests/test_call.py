@@ -7,21 +7,25 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 
 from anthropix_actors import (
     APITimeoutError,
     CancelledError,
     CancelToken,
+    ChatCancelled,
     Client,
     ConfigurationError,
     ProtocolError,
     Timeout,
     TruncatedError,
 )
+from anthropix_actors._chat import ChatActor
 from anthropix_actors._watch import SWEEPER
 
-from servers import DEADLINE, Peer, Server, acquire, after, chunk, head, json_answer, until
+from actors import ASK, Inbox
+from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, head, json_answer, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +135,53 @@ def test_one_token_cancels_several_calls_and_those_to_come(connect: Callable[...
         late = Blocked(client, cancel=token)
         assert str(late.end()) == "all of you"
         assert server.connections == 3
+
+
+class Watching(CancelToken):
+    """Notes how many chats there are when it hears of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chats: list[int] = []
+
+    def add(self, cancellable: Any) -> None:
+        self.chats.append(len(pykka.ActorRegistry.get_by_class(ChatActor)))
+        super().add(cancellable)
+
+
+def test_with_a_token_that_was_cancelled_before_nothing_is_sent(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hi")) as server:
+        client, token = connect(server), Watching()
+        token.cancel("enough")
+        inbox = Inbox()
+        with pytest.raises(CancelledError, match="enough"):
+            client.chat(**ASK, cancel=token)
+        with pytest.raises(CancelledError, match="enough"):
+            list(client.chat(**ASK, cancel=token, stream=True))
+        client.chat(**ASK, cancel=token, stream=inbox).actor_stopped.wait(DEADLINE)
+        assert [type(message) for message in inbox.until_end()] == [ChatCancelled]
+        assert server.connections == 0
+    assert token.chats[0] == 0  # it heard before there was an actor that could have sent something
+
+
+def test_a_chat_that_was_cancelled_before_it_waits_its_turn_does_not_wait(connect: Callable[..., Client]) -> None:
+    silent = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        silent.release()
+        peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        client, token = connect(server, max_concurrency=1), CancelToken()
+        first = client.chat(**ASK, stream=Inbox())
+        acquire(silent)
+        token.cancel("enough")
+        with pytest.raises(CancelledError, match="enough"):
+            client.chat(**ASK, cancel=token)
+        assert not first.actor_stopped.is_set()
+        first.cancel()
+        assert server.connections == 1
 
 
 def test_a_token_keeps_nothing_alive_and_harms_no_other_call(connect: Callable[..., Client]) -> None:
