@@ -22,10 +22,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anthropix_actors._resume import Part
+from anthropix_actors._resume import MISSHAPEN, Part, misshapen
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -127,9 +126,8 @@ class Accumulator:
             handler = self._HANDLERS.get(event["type"])
             if handler is not None:
                 handler(self, event)  # type: ignore[arg-type] # an Event is a dict
-        except (KeyError, TypeError, AttributeError, ValueError) as exc:
-            shown = reprlib.repr(event)  # repr() would fail for what is nested deeply
-            raise ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event) from exc
+        except MISSHAPEN as exc:
+            raise misshapen(event, exc) from exc
 
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of the caller's own, or None before `message_start`."""

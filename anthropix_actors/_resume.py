@@ -39,6 +39,16 @@ _TAKES_PREFILL = re.compile(
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
+MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
+"""What is raised by who looks into an event that is not of the API's shape."""
+
+
+def misshapen(event: object, exc: Exception) -> ProtocolError:
+    """Get the error for such an event."""
+    shown = reprlib.repr(event)  # repr() would fail for what is nested deeply
+    return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
+
+
 class Part(NamedTuple):
     """A block of an answer that was cut.
 
@@ -169,9 +179,8 @@ class Splice:
         """
         try:
             yield from self._told(event)
-        except (KeyError, TypeError, AttributeError, ValueError) as exc:
-            text = f"an event is not of the API's shape ({exc!r}): {reprlib.repr(event):.200}"
-            raise ProtocolError(text, body=event) from exc
+        except MISSHAPEN as exc:
+            raise misshapen(event, exc) from exc
 
     def _told(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         kind = event.get("type")

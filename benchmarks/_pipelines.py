@@ -141,6 +141,14 @@ def blocking(url: str) -> Read:
     return read
 
 
+class SimpleQueueInbox:
+    """What an actor inherits from, too, to have the quicker of the standard library's queues as its mailbox."""
+
+    @staticmethod
+    def _create_actor_inbox() -> ActorInbox:
+        return queue.SimpleQueue()
+
+
 class _Subscriber(pykka.ThreadingActor):
     """Hands on the text."""
 
@@ -160,12 +168,8 @@ class _Subscriber(pykka.ThreadingActor):
             self._done.set()
 
 
-class _SimpleQueueSubscriber(_Subscriber):
-    """The same with the quicker of the standard library's queues as its mailbox."""
-
-    @staticmethod
-    def _create_actor_inbox() -> ActorInbox:
-        return queue.SimpleQueue()
+class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
+    pass
 
 
 def _to(subscriber: type[_Subscriber], url: str) -> Read:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import socket
 import statistics
 import threading
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import pykka
 import requests
 from _measure import HAS_SDK, MIB, Verdict, Worker, interleaved, median_and_range, rss, table, times, title
-from _pipelines import our_client
+from _pipelines import SimpleQueueInbox, our_client
 from _server import running_server
 
 from anthropix_actors import BatchResult
@@ -22,7 +21,6 @@ from anthropix_actors import BatchResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pykka._actor import ActorInbox
 
 _FLAT = 5 * MIB
 _FASTER = 8
@@ -73,16 +71,17 @@ def _report(measured: dict[str, list[_Figures]]) -> list[Verdict]:
     for name, found in measured.items():
         of_cpu = statistics.median(each.bytes / each.cpu / 1e6 for each in found)
         growth = max(each.growth for each in found)
-        over_sdk = times(speeds[name], speeds[SDK]) if SDK in speeds else 0.0
-        rows.append([name, *median_and_range(speeds[name]), f"{of_cpu:.1f}", f"{over_sdk:.1f}", f"{growth / MIB:+.1f}"])
+        over_sdk = times(speeds[name], speeds[SDK]) if SDK in speeds else None
+        ratio = "" if over_sdk is None else f"{over_sdk:.1f}"
+        rows.append([name, *median_and_range(speeds[name]), f"{of_cpu:.1f}", ratio, f"{growth / MIB:+.1f}"])
         if name in {ITERATOR, ACTOR, SIMPLE_QUEUE}:
             flat = growth <= _FLAT
             verdicts.append(
                 Verdict(f"batch results, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat)
             )
-            if SDK in speeds:
+            if over_sdk is not None:
                 what = f"batch results, {name}, against {SDK}"
-                verdicts.append(Verdict(what, f">= {_FASTER} x the MB/s", f"{over_sdk:.1f} x", over_sdk >= _FASTER))
+                verdicts.append(Verdict(what, f">= {_FASTER} x the MB/s", f"{ratio} x", over_sdk >= _FASTER))
     table(["way", "MB/s", "from-to", "MB per s of CPU", "x SDK", "RSS growth MiB"], rows)
     return verdicts
 
@@ -186,10 +185,8 @@ class _Subscriber(pykka.ThreadingActor):
             self._over.set()
 
 
-class _SimpleQueueSubscriber(_Subscriber):
-    @staticmethod
-    def _create_actor_inbox() -> ActorInbox:
-        return queue.SimpleQueue()
+class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
+    pass
 
 
 def _told_to(url: str, subscriber: type[_Subscriber]) -> Callable[[], _Figures]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import queue
 import statistics
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 from _measure import HAS_SDK, Verdict, Worker, rss, table, title
-from _pipelines import ASK, our_client
+from _pipelines import ASK, SimpleQueueInbox, our_client
 from _server import running_server
 
 from anthropix_actors import ChatDone, ChatEvent
@@ -22,7 +21,6 @@ from anthropix_actors import ChatDone, ChatEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pykka._actor import ActorInbox
 
 OURS = "ours, one subscriber"
 OURS_SIMPLE = "ours, SimpleQueue inbox"
@@ -201,12 +199,8 @@ class _Subscriber(pykka.ThreadingActor):
             self._load.end(message.chat, good=isinstance(message, ChatDone))
 
 
-class _SimpleQueueSubscriber(_Subscriber):
-    """The same with the quicker of the standard library's queues as its mailbox."""
-
-    @staticmethod
-    def _create_actor_inbox() -> ActorInbox:
-        return queue.SimpleQueue()
+class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
+    pass
 
 
 def _to(

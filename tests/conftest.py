@@ -15,7 +15,10 @@ from hypothesis import settings
 
 from anthropix_actors import Client, Timeout
 
+from programs import Programs
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from servers import Server
@@ -55,6 +58,18 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    with Programs() as programs:
+        yield programs
+
+
+@pytest.fixture
+def begin(programs: Programs) -> Callable[..., subprocess.Popen[str]]:
+    """Start programs for a server; they are ended at the end."""
+    return programs.begin
 
 
 @pytest.fixture

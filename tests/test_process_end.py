@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from programs import BEGUN, Halt, Programs, ended_by, ends, line
+from programs import BEGUN, Halt, ended_by, ends, line
 from servers import (
     DEADLINE,
     Server,
@@ -18,13 +18,7 @@ from servers import (
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    with Programs() as programs:
-        yield programs.begin
+    from collections.abc import Callable
 
 
 DAEMON = """

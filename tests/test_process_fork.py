@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from programs import Programs
 from servers import (
     DEADLINE,
     Peer,
@@ -27,19 +26,10 @@ from servers import (
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    with Programs() as programs:
-        yield programs
-
-
-@pytest.fixture
-def begin(programs: Programs) -> Callable[..., subprocess.Popen[str]]:
-    return programs.begin
+    from programs import Programs
 
 
 FORKING = """

@@ -21,7 +21,7 @@ from anthropix_actors._watch import SWEEPER
 from anthropix_actors.emulator import Emulator
 
 from actors import ASK, Inbox
-from programs import BEGUN, EVENTS, PREFACE, Halt, Programs, ends, interrupted, line
+from programs import BEGUN, EVENTS, PREFACE, Halt, ends, interrupted, line
 from servers import (
     DEADLINE,
     Peer,
@@ -38,18 +38,12 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from anthropix_actors import Client
 
 OVERLOADED = json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after": "30"})
-
-
-@pytest.fixture
-def begin() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    with Programs() as programs:
-        yield programs.begin
 
 
 WAYS = (

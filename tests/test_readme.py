@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL
 
 
 def test_the_snippets_run(
+    request: pytest.FixtureRequest,
     anthropix_emulator: Emulator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -28,6 +30,8 @@ def test_the_snippets_run(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text(README)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, at_sigterm))
     names: dict[str, Any] = {}
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), names)
