@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._retry import RetryPolicy
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""

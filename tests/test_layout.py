@@ -19,6 +19,7 @@ PACKAGE = Path(anthropix_actors.__file__).parent
 
 # From the top row down: a module imports only from rows above its own.
 ROWS = [
+    "_log",
     "errors",
     "types",
     "usage",

@@ -1,0 +1,46 @@
+"""The logger `anthropix_actors`. A program's handlers, filters and reprs are foreign code: what they raise stays here.
+
+Call `log` without a lock held, and never on the sweeper's thread: a handler may block for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+LOGGER = logging.getLogger("anthropix_actors")
+
+_LONGEST_REPR = 200
+
+
+def log(level: int, text: str, *args: object, exc_info: BaseException | None = None, **fields: Any) -> None:
+    """Write one record; never raises an `Exception`.
+
+    Args:
+        level: As `logging` has it.
+        text: What happened, with `%s` for each of `args`.
+        args: What goes into it.
+        exc_info: An exception whose traceback goes with it.
+        fields: Attributes of the record, for handlers that write structured logs.
+
+    Example:
+        >>> log(logging.DEBUG, "sent %s", "POST /v1/messages", tag="night")
+    """
+    if LOGGER.isEnabledFor(level):
+        with contextlib.suppress(Exception):  # there is nowhere left to say it, and a chat must not end of it
+            LOGGER.log(level, text, *args, exc_info=exc_info, extra=fields)
+
+
+def shown(thing: object) -> str:
+    """Get the repr of a caller's object, shortened; its type where the repr raises.
+
+    Example:
+        >>> shown(["a"])
+        "['a']"
+    """
+    try:
+        text = repr(thing)
+    except Exception:  # noqa: BLE001 - it is the caller's
+        return f"<{type(thing).__name__}, whose repr raises>"
+    return text if len(text) <= _LONGEST_REPR else text[: _LONGEST_REPR - 3] + "..."

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._log import LOGGER, log, shown
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_record_has_its_text_its_error_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    error = ValueError("odd")
+    log(logging.WARNING, "%s failed", "it", exc_info=error, tag="night", attempts=2)
+    record: Any = caplog.records[0]
+    assert (record.name, record.getMessage()) == ("anthropix_actors", "it failed")
+    assert (record.tag, record.attempts, record.exc_info[1]) == ("night", 2, error)
+
+
+def test_a_handler_that_raises_costs_its_record_only() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError(record)
+
+    broken = Broken()
+    LOGGER.addHandler(broken)
+    try:
+        log(logging.ERROR, "nobody hears this")
+    finally:
+        LOGGER.removeHandler(broken)
+
+
+def test_a_level_that_is_off_writes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log(logging.DEBUG, "nothing")
+    assert not caplog.records
+
+
+def test_an_object_is_shown_shortened_and_one_whose_repr_raises_by_its_type() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise SystemError
+
+    assert shown("a" * 500) == "'" + "a" * 196 + "..."
+    assert shown(Odd()) == "<Odd, whose repr raises>"
