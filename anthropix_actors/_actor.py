@@ -6,24 +6,32 @@ must reach it goes out of band, through the scope and the record that it shares 
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
 
+from anthropix_actors._delivery import Delivery, is_to
+from anthropix_actors._waits import refuse_deadlock, wait
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Self
 
-    from anthropix_actors._delivery import Delivery
     from anthropix_actors._record import Record
     from anthropix_actors.messages import Subscriber
 
 R = TypeVar("R", bound="Record")
 
 _RUN = object()
+_GRACE = 1.0
+"""Seconds that `stop` waits for a thread that a subscriber's `tell` holds up, when all else is over."""
+_numbers = itertools.count()
 
 
 class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
@@ -38,11 +46,18 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         super().__init__(actor)
         self._record = record
 
+    def __repr__(self) -> str:
+        """Say what it is: kind, tag, state, age, request."""
+        notes = [repr(self.tag)] if self.tag is not None else []
+        notes += [self._record.state, f"{self.age:.1f} s", *([self.request_id] if self.request_id else [])]
+        return f"<{type(self).__name__} {', '.join(notes)}>"
+
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the work, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
 
-        Returns at once; the subscribers are told the terminal message within 50 ms. Only the look-up of a host's name
-        cannot be cut short.
+        Returns at once; the subscribers are told the terminal message within 50 ms. Only where the work's thread is
+        held up outside of our reach, by the look-up of a host's name or by a `tell` that does not return, it takes up
+        to 0.3 s, and is told by another thread.
 
         Args:
             reason: Why, for the terminal message and `CancelledError`.
@@ -58,27 +73,66 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         return self._record.cancel(reason)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Cancel the work and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network."""
-        self._record.cancel("stopped")
-        return super().stop(block=block, timeout=timeout)
+        """Cancel the work and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.
+
+        Nor does it wait for itself, in a `tell` on the work's own thread, nor for a `tell` that does not return: then
+        the work is over, and its thread ends when it can.
+        """
+        record = self._record
+        record.cancel("stopped")
+        stopped = super().stop(block=False)
+        if not block:
+            return stopped
+        if threading.get_ident() == record.thread:
+            return True  # it stops when it comes back from the `tell` that called this
+        deadline = None if timeout is None else time.monotonic() + timeout
+        wait(record.over, deadline)
+        grace = time.monotonic() + _GRACE
+        return stopped.get(timeout=max(0.0, min(grace, deadline or grace) - time.monotonic()))
 
     def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
         """Tell a subscriber nothing more, not even the end. When it was the last one, the work is cancelled.
 
-        To hand a chat over, subscribe the new one first. One that does not follow is no error.
+        To hand a chat over, subscribe the new one first. One that does not follow is no error. What another thread is
+        telling it at this very moment may still arrive.
 
         Args:
             subscriber: What was subscribed.
             reason: Why, should the work be cancelled.
         """
         for follower in self._record.followers:
-            if follower is subscriber or follower.subscriber == subscriber:
+            if follower is subscriber or is_to(follower, subscriber):
                 self._record.remove(follower, reason)
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Have a function called with this ref when the work is over, at once if it is. As with a Future.
+
+        It is called after the outcome is known, on the work's thread or, if it is over, on yours; what it raises is
+        logged. It listens to nothing: work with callbacks alone, and nobody who follows or waits, is cancelled.
+
+        Args:
+            callback: Called once, with this ref.
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> ended = []
+            >>> chat.add_done_callback(ended.append)
+        """
+        self._record.tell_end_to(Delivery(_Callback(self, callback), self._record.scope))
+
+    def call_when_over(self, leave: Callable[[Any], object]) -> None:
+        """Have the client take note when the work is over. For the client: it must not block, and not raise."""
+        self._record.when_over(partial(leave, self))
 
     @property
     def tag(self) -> str | None:
         """The word that the caller gave it, to tell work apart, or None."""
         return self._record.tag
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made; once it is over, how long it took."""
+        return (self._record.ended or time.monotonic()) - self._record.made
 
     @property
     def request_id(self) -> str | None:
@@ -100,17 +154,42 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
 
         Raises:
             TimeoutError: there is none yet.
+            DeadlockError: there never would be.
         """
         record = self._record
-        with record.lock:
-            record.waiting += 1
+        deadline = None if timeout is None else time.monotonic() + timeout
+        held = refuse_deadlock(record)
+        counted = False
         try:
-            if not record.over.wait(timeout):
-                raise TimeoutError(f"the {record.what} has no result after {timeout} s; it goes on")
+            with record.lock:
+                record.waiting, counted = record.waiting + 1, True
+            for work in held:
+                work.held += 1
+            done = wait(record.over, deadline)
         finally:
             with record.lock:
-                record.waiting -= 1
+                record.waiting -= counted
+            for work in held:
+                work.held -= 1
+            abandoned = record.cancel_if_abandoned()
+        if not done:
+            what = "it is cancelled, as nobody listens any more" if abandoned else "it goes on"
+            raise TimeoutError(f"the {record.what} has no result after {timeout} s; {what}")
         return record.terminal
+
+
+class _Callback:
+    """A done callback, as a subscriber that is told the end alone."""
+
+    def __init__(self, ref: Any, callback: Callable[[Any], object]) -> None:
+        self._ref = ref
+        self._callback = callback
+
+    def __repr__(self) -> str:
+        return f"the done callback {self._callback!r}"
+
+    def tell(self, message: Any, /) -> None:  # noqa: ARG002 - the ref says it all
+        self._callback(self._ref)
 
 
 class TaskActor(pykka.ThreadingActor, Generic[R]):
@@ -123,7 +202,6 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
         super().__init__()
         self._record = record
-        self._claim = threading.Lock()  # of the one thread that runs the loop
         self._ref = record.ref = self.ref_class(self, record)
         self._ref.tell(_RUN)
 
@@ -145,30 +223,30 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
                 slots.hurry(self._record)
 
     def _begin(self) -> None:
+        """Start the thread.
+
+        Raises:
+            AnthropixError: there is none to be had, or the interpreter is ending.
+        """
         record = self._record
+        record.begin()
+        SWEEPER.watch(record)
+        name = f"{type(self).__name__}-{next(_numbers)}" + (f" {record.tag}" if record.tag else "")
+        thread = threading.Thread(target=self._actor_loop, name=name, daemon=self.use_daemon_thread)
         try:
-            record.begin()
-            SWEEPER.watch(record)
-            super()._start_actor_loop()
+            thread.start()
         except RuntimeError as exc:
-            SWEEPER.unwatch(record)
-            pykka.ActorRegistry.unregister(self._ref)  # pykka has registered an actor that will never run
-            self.actor_stopped.set()
             raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
-        except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
-            # If there is, `_claim` says which of the two runs: the chat has to end, and to tell so, in either case.
-            record.cancel("interrupted while it started")
-            super()._start_actor_loop()
-            raise
 
     def _actor_loop(self) -> None:
-        if not self._claim.acquire(blocking=False):
+        if not self._record.claim.acquire(blocking=False):
             return
         try:
             super()._actor_loop()
         finally:
+            self._record.thread = None  # its ident is going to be another thread's
             if self._record.slots is not None:
-                self._record.slots.give_back()
+                self._record.slots.give_back(self._record)
 
     @property
     def actor_ref(self) -> Any:
@@ -179,6 +257,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         """Do the work; nothing else is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
         if message is not _RUN:
             return super().on_receive(message)
+        self._record.thread = threading.get_ident()
         try:
             self.run()
         except BaseException as exc:  # noqa: BLE001
@@ -214,5 +293,14 @@ def start_actor(
     """
     record.followers = tuple(followers)
     record.waiting = int(waited_for)
-    actor.start(record, *args)
+    try:
+        actor.start(record, *args)
+    except AnthropixError as exc:  # which says it all to the caller
+        record.followers, record.ledger = (), None
+        record.break_off(exc)
+        raise
+    except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
+        record.cancel("interrupted while it started")
+        record.break_off(AnthropixError("interrupted while it started"))
+        raise
     return record.ref

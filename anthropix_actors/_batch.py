@@ -108,6 +108,7 @@ class _BatchActor(TaskActor[BatchRecord]):
 
     def _retrying(self, error: APIError, delay: float) -> None:
         record = self._record
+        record.retry_comes(error, delay)
         record.tell(BatchRetrying(record.ref, record.exchange.attempts, delay, error))
 
     def _look(self, batch_id: str, *, patient: bool) -> MessageBatch:

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import threading
-import weakref
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from anthropix_actors._actor import TaskRef
 from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
 from anthropix_actors._exchange import check, whole
 from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
+from anthropix_actors._scope import SLICE
 from anthropix_actors._urls import query_of
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import (
@@ -44,6 +46,7 @@ JSON_LINES = "application/binary, application/x-jsonl"
 
 _QUOTED = 200
 _CLOSED = "the client was closed"
+_REFUSES_AS_CLOSED = "the client is closed; make another one"
 
 
 class Calls:
@@ -100,8 +103,9 @@ class Calls:
         self._beta = [*beta_names(self._headers.get("anthropic-beta")), *beta]
         # Reentrant, as a signal handler may close the client while the thread it interrupts starts a chat.
         self._lock = threading.RLock()
-        self._running: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._closed = False
+        self._ended = threading.Condition(self._lock)
+        self._running: dict[Any, None] = {}  # in the order in which they were started
+        self._refuses: str | None = None  # why nothing new is taken
         SWEEPER.forgetful.add(self)
 
     def request(  # noqa: PLR0913 - what there is to say of a request
@@ -177,7 +181,11 @@ class Calls:
             call.exchange.explain(exc)
             raise
         finally:
-            self.end(call)
+            try:
+                self.end(call)
+            except BaseException:  # Ctrl-C in the middle of it
+                self.end(call)
+                raise
 
     def ask(
         self,
@@ -222,6 +230,7 @@ class Calls:
 
         Raises:
             ConfigurationError: the client is closed.
+            AnthropixError: there is no thread to look after it.
         """
         self.start(lambda: call)
         SWEEPER.watch(call)
@@ -229,40 +238,71 @@ class Calls:
             cancel.add(call)
 
     def end(self, call: Call) -> None:
-        """Look after it no longer."""
+        """Look after it no longer. Doing so again does nothing."""
         SWEEPER.unwatch(call)
-        self._running.discard(call)
+        self.leave(call)
 
     def start(self, start: Callable[[], C]) -> C:
-        """Start something that runs on, and cancel it when the client is closed.
+        """Start something that runs on, and cancel it when the client is closed. A call ends with `end`.
 
         Raises:
             ConfigurationError: the client is closed.
         """
-        with self._lock:
-            if self._closed:
-                raise ConfigurationError("the client is closed; make another one")
-            started = start()
-            self._running.add(started)
-        if self._closed:  # by a signal handler, meanwhile
-            started.cancel(_CLOSED)
+        started: C | None = None
+        try:
+            with self._lock:
+                if self._refuses is not None:
+                    raise ConfigurationError(self._refuses)  # noqa: TRY301 - nothing has started that would be cancelled
+                started = start()
+                self._running[started] = None
+            if isinstance(started, TaskRef):
+                started.call_when_over(self.leave)
+            if self._refuses == _REFUSES_AS_CLOSED:  # by a signal handler, meanwhile
+                started.cancel(_CLOSED)
+        except BaseException:
+            if started is not None:  # Ctrl-C: nobody gets it
+                started.cancel("interrupted while it started")
+                self.leave(started)
+            raise
         return started
 
-    def close(self) -> None:
-        """Cancel all that runs, and close the idle connections. Returns at once."""
+    def leave(self, started: Any) -> None:
+        """Take note that something has ended."""
         with self._lock:
-            self._closed = True
-            running = list(self._running)
+            self._running.pop(started, None)
+            self._ended.notify_all()
+
+    def running(self) -> list[Any]:
+        """Get what runs, in the order in which it was started."""
+        with self._lock:
+            return list(self._running)
+
+    def drain(self, deadline: float | None) -> bool:
+        """Take nothing new, and wait until what runs has ended, or the time is up; get whether it has."""
+        with self._lock:
+            self._refuses = self._refuses or "the client takes nothing new, as it is being drained; make another one"
+            while self._running:
+                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+                if left <= 0:
+                    return False
+                self._ended.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Cancel all that runs, and close the idle connections. Returns at once, and never raises of itself."""
+        with self._lock:
+            self._refuses = _REFUSES_AS_CLOSED
         if self.slots is not None:
             self.slots.close()
-        for each in running:
+        for each in self.running():
             each.cancel(_CLOSED)
         self.transport.close()
 
     def forget(self) -> None:
         """Start with another lock in a forked child: a thread of the parent's may have been starting a chat."""
         self._lock = threading.RLock()
-        self._running = weakref.WeakSet()
+        self._ended = threading.Condition(self._lock)
+        self._running = {}
 
 
 def decoded(answer: Answer) -> Any:

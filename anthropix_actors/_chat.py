@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._caller import Calls
     from anthropix_actors._delivery import Delivery
+    from anthropix_actors._record import State
     from anthropix_actors._request import Request
     from anthropix_actors._resume import Continuation
     from anthropix_actors._scope import CancelScope
@@ -137,14 +138,26 @@ class ChatRecord(Record):
             return self.answer.snapshot()
 
     def add(self, follower: Delivery) -> None:
-        """Tell a follower what has been said so far, and from now on all that is said."""
+        """Tell a follower what has been said so far, and from now on all that is said.
+
+        What was said is put before it under the lock, so that nothing comes between, and told without it.
+        """
         with self.lock:
-            for event in self.answer.replay():
-                follower.tell_last(ChatEvent(self.ref, event))
+            follower.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
             if self.terminal is None:
                 self.followers = (*self.followers, follower)
             else:
-                follower.tell_last(self.terminal)
+                follower.close(self.terminal)
+        try:
+            follower.drain()
+        except Gone:
+            self.remove(follower)
+        except BaseException:  # Ctrl-C: the caller does not know whether it follows
+            self.remove(follower)
+            raise
+
+    def _doing(self) -> State:
+        return "answering" if self.exchange.headers else "sent"
 
 
 class ChatRef(TaskRef[ChatRecord]):
@@ -183,6 +196,15 @@ class ChatRef(TaskRef[ChatRecord]):
         outcome(terminal)
         return terminal.output
 
+    @property
+    def state(self) -> State:
+        """What it is doing.
+
+        "queued" as long as it waits for its turn; then "sent", "answering", "retrying" before another attempt; and in
+        the end "done", "failed" or "cancelled".
+        """
+        return self._record.state
+
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
 
@@ -215,10 +237,7 @@ class ChatRef(TaskRef[ChatRecord]):
         record = self._record
         size = record.request.window if window is None else window
         delivery = delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
-        try:
-            record.add(delivery)
-        except Gone:
-            record.remove(delivery)
+        record.add(delivery)
 
 
 class ChatActor(TaskActor[ChatRecord]):
@@ -260,13 +279,14 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def give_up(self) -> None:
         """Let a failed chat's `partial` have what was decoded and not told, too."""
-        with contextlib.suppress(Exception):  # the error that is about to be told matters more
+        with contextlib.suppress(Exception), self._record.lock:  # the error that is about to be told matters more
             for event in self._spliced(self._decoded):
                 self._record.answer.add(event)
 
     def _retrying(self, error: APIError, delay: float) -> None:
         record = self._record
         self._decoded.clear()
+        record.retry_comes(error, delay)
         record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
 
     def _read(self, answer: Answer) -> None:

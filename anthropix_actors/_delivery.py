@@ -1,6 +1,6 @@
 """Flow control between a chat and those who follow it.
 
-One `Delivery` per subscriber. `tell` may wait until there is room, `tell_last` never does. The rules:
+One `Delivery` per subscriber. `tell` may wait until there is room; `put`, `close` and `drain` never do. The rules:
 
 - a subscriber has at most `window` messages told and not yet handled; then the chat waits, reads nothing, and the
   server waits;
@@ -24,6 +24,9 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
+from anthropix_actors._foreign import Pulse, in_background
+from anthropix_actors._log import log, shown
+from anthropix_actors._scope import SLICE
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent, Subscriber
 
@@ -44,7 +47,7 @@ COALESCED_CHARS = 1 << 16
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 _PROBES_PER_WINDOW = 4
 
-_logger = logging.getLogger("anthropix_actors")
+DEAD = "%s stopped before what it followed had ended; it is told nothing more"
 
 
 class Gone(Exception):  # noqa: N818 - a message between two modules, no error
@@ -52,47 +55,144 @@ class Gone(Exception):  # noqa: N818 - a message between two modules, no error
 
 
 class Delivery:
-    """Messages to a subscriber that is no actor: its `tell` is called, and by returning says that there is room.
+    """Messages to one subscriber, in order, and one at a time. This kind is for one that is no actor.
+
+    Several threads may have something to say to it: the one that works, the one that subscribed it, and one that makes
+    an end known which the working thread is kept from. One of them has the turn, and calls `tell`; the others leave
+    what they have in `_waiting`, where whoever has the turn finds it. So no thread waits for a `tell` but the one that
+    runs it, and no lock is held while it runs: it may take as long as it likes, and call whatever it likes.
+
+    The turn is a token in an attribute, not a lock: where it is given up, an interrupt finds no call to come between.
 
     Attributes:
         subscriber: Who is told.
-        left: It does not follow the chat any more.
+        left: It does not follow any more: nothing more is told, not even the end.
     """
 
-    def __init__(self, subscriber: Subscriber, scope: CancelScope) -> None:
-        """Hold the subscriber, and the scope of the chat that it follows."""
+    def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int = WINDOW) -> None:
+        """Hold the subscriber, the scope of the work that it follows, and how many messages may wait for a turn."""
         self.subscriber = subscriber
         self.left = False
         self._scope = scope
+        self._size = size
+        self._pulse = Pulse(subscriber)
+        self._lock = threading.RLock()  # held for moments, and never while the subscriber's code runs
+        self._turn: object | None = None  # the token of the thread that has it
+        self._waiting: collections.deque[Any] = collections.deque()
+        self._closed = False  # the last messages are among those that wait, or were told
+
+    # By the thread that works
 
     def tell(self, message: ChatMessage) -> None:
-        """Tell it; wait for room if need be. Only the chat's thread.
-
-        Raises:
-            Gone: it will take no more.
-            CancelledError: the chat was cancelled while it waited.
-        """
-        self.tell_last(message)
+        """Tell it; wait for room if need be. Raises as `tell_all`."""
+        self.tell_all((message,))
 
     def tell_events(self, chat: ChatRef, events: list[Event]) -> None:
-        """Tell it events, as long as it follows; wait for room if need be.
-
-        Raises:
-            Gone: it will take no more.
-            CancelledError: the chat was cancelled before the last of them.
-        """
+        """Tell it events, as long as it follows; wait for room if need be. Raises as `tell_all`."""
         self.tell_all([ChatEvent(chat, event) for event in events])
 
     def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell it several messages, as long as it follows; wait for room if need be. Raises as `tell_events`."""
+        """Tell it messages, as long as it follows; wait for room if need be.
+
+        Raises:
+            Gone: it will take no more.
+            CancelledError: the work was cancelled before the last of them.
+        """
+        mine = object()
+        try:
+            if not self._waiting and self._takes_turn(mine):
+                self._tell_each(messages)
+            else:
+                self._wait_behind(messages)
+        finally:
+            if self._turn is mine:
+                self._turn = None
+        if self._waiting:
+            self.drain()
+
+    def _tell_each(self, messages: Sequence[Any]) -> None:
+        """Tell messages; this thread has the turn."""
         for message in messages:
             self._scope.check()
             if self.left:
                 return
-            self.tell(message)
+            self._tell_now(message)
 
-    def tell_last(self, message: ChatMessage) -> None:
-        """Tell it without waiting for room.
+    def _wait_behind(self, messages: Sequence[Any]) -> None:
+        """Leave messages to the thread that has the turn; wait while it is far behind."""
+        for message in messages:
+            self._wait_for(lambda: len(self._waiting) < self._size)
+            if not self._closed:
+                self.put(message)
+            if self._turn is None:
+                self.drain()
+
+    def _wait_for(self, has_room: Callable[[], bool]) -> None:
+        """Wait for room, or until it follows no more: then nobody may ever make room."""
+        self._scope.wait(lambda: self.left or has_room())
+
+    # By any thread
+
+    def put(self, *messages: Any) -> None:
+        """Leave messages for `drain`. Runs none of the subscriber's code, and waits for nothing."""
+        if not self.left:
+            self._waiting.extend(messages)
+
+    def close(self, *last: Any) -> None:
+        """Leave the last messages for `drain`; whatever comes later is not told. As `put`."""
+        self._closed = True
+        self.put(*last)
+
+    def drain(self) -> None:
+        """Tell what waits, unless another thread has the turn: then that one will.
+
+        Raises:
+            Gone: it will take no more.
+        """
+        mine = object()
+        try:
+            while self._is_due() and self._takes_turn(mine):
+                self._tell_waiting()
+                self._turn = None  # and look again: what came before this, nobody else has seen
+                self._scope.notify()
+        finally:
+            if self._turn is mine:
+                self._turn = None
+
+    def leave(self) -> None:
+        """Tell it nothing more. What another thread is about to tell at this moment may still come."""
+        self.left = True
+        self._waiting.clear()
+        self._scope.notify()  # somebody may wait for it
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it has been told all that there was to tell it."""
+        return self.left or (self._turn is None and not self._waiting)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something waits for it, and no thread is about it."""
+        return self._turn is None and self._is_due()
+
+    def _is_due(self) -> bool:
+        """Whether there is something that may be told now."""
+        return bool(self._waiting)
+
+    def _takes_turn(self, mine: object) -> bool:
+        with self._lock:
+            if self._turn is None:
+                self._turn = mine
+        return self._turn is mine
+
+    def _tell_waiting(self) -> None:
+        """Tell what waits; this thread has the turn."""
+        with contextlib.suppress(IndexError):  # at the end; or it has just left
+            while True:
+                self._tell_now(self._waiting.popleft())
+
+    def _tell_now(self, message: Any) -> None:
+        """Run the subscriber's `tell`.
 
         Raises:
             Gone: it will take no more.
@@ -102,35 +202,48 @@ class Delivery:
         except BaseException as exc:  # whatever it is, it is the subscriber's: a SystemExit would stop every actor
             raise self._gone(exc) from exc
 
-    def _gone(self, exc: BaseException) -> Gone:
-        if not isinstance(exc, pykka.ActorDeadError):
-            _logger.error("%r failed to take a message and is told nothing more", self.subscriber, exc_info=exc)
+    def _gone(self, exc: BaseException) -> BaseException:
+        self.leave()
+        if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            return exc  # Ctrl-C, and no answer of the subscriber's
+        if isinstance(exc, pykka.ActorDeadError):
+            log(logging.WARNING, DEAD, shown(self.subscriber))
+        else:
+            log(
+                logging.ERROR,
+                "%s failed to take a message and is told nothing more",
+                shown(self.subscriber),
+                exc_info=exc,
+            )
         return Gone()
-
-    def _wait_for(self, has_room: Callable[[], bool]) -> None:
-        """Wait for room, or until it follows no more: then nobody may ever make room."""
-        self._scope.wait(lambda: self.left or has_room())
 
     def settle(self, timeout: float) -> None:
         """Wait until it has handled what it was told, for `timeout` seconds at most."""
 
     def is_alive(self) -> bool:
-        """Whether it can still be told something. A subscriber says so by an `is_alive()`, if it has one."""
-        is_alive = getattr(self.subscriber, "is_alive", None)
-        return bool(is_alive()) if callable(is_alive) else True
+        """Whether it can still be told something, as far as is known. Runs none of its code on this thread.
+
+        A subscriber says so by an `is_alive()`, if it has one.
+        """
+        return self._pulse.is_alive()
 
 
 class _ToActor(Delivery):
     """What both kinds of mailbox have in common."""
 
-    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, on_answer: Callable[[], None]) -> None:
-        super().__init__(ref, scope)
+    def __init__(
+        self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int, on_answer: Callable[[], None]
+    ) -> None:
+        super().__init__(ref, scope, window)
         self._ref = ref
         self._prober = _prober(ref, on_answer)
 
     def settle(self, timeout: float) -> None:
         with contextlib.suppress(pykka.Timeout, pykka.ActorDeadError):
             self._ref.ask(_PROBE, timeout=timeout)
+
+    def is_alive(self) -> bool:
+        return not self._ref.actor_stopped.is_set()
 
     def _probe(self) -> None:
         self._prober.ask(_PROBE, block=False)
@@ -141,21 +254,17 @@ class Mailbox(_ToActor):
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Measure with four probes per window: one would wait for an empty mailbox."""
-        super().__init__(ref, scope, self._answered)
+        super().__init__(ref, scope, window, self._answered)
         self._every = max(1, window // _PROBES_PER_WINDOW)
         self._allowed = max(0, window // self._every - 1)  # unanswered probes
         self._unprobed = 0
         self._unanswered = 0
 
-    def tell(self, message: ChatMessage) -> None:
-        """Tell it; after each quarter of the window, wait until it is less than a window behind."""
-        self.tell_last(message)
-        self._unprobed += 1
-        if self._unprobed >= self._every:
-            self._measure()
+    def _tell_each(self, messages: Sequence[Any]) -> None:
+        """Tell messages; after each quarter of the window, wait until the actor is less than a window behind.
 
-    def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell it several messages; the same in one loop, as this is where the time goes."""
+        In one loop, as this is where the time goes.
+        """
         scope, tell, every = self._scope, self._ref.tell, self._every
         for message in messages:
             if scope.cause is not None:
@@ -164,7 +273,7 @@ class Mailbox(_ToActor):
                 return
             try:
                 tell(message)
-            except BaseException as exc:  # as in `tell_last`
+            except BaseException as exc:  # as in `_tell_now`
                 raise self._gone(exc) from exc
             self._unprobed += 1
             if self._unprobed >= every:
@@ -183,7 +292,7 @@ class Mailbox(_ToActor):
         return self._unanswered <= self._allowed or not self._ref.is_alive()
 
     def _answered(self) -> None:
-        # In the subscriber's thread, or in the chat's when the subscriber is dead.
+        # In the subscriber's thread, or in the working one when the subscriber is dead.
         with self._scope.changed:
             self._unanswered -= 1
             self._scope.notify()
@@ -197,66 +306,65 @@ class CoalescingMailbox(_ToActor):
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
-        super().__init__(ref, scope, self._answered)
-        self._window = window
-        self._lock = threading.RLock()  # a dead actor answers a probe at once, in the thread that asks
+        super().__init__(ref, scope, window, self._answered)
         self._busy = False
-        self._kept: collections.deque[ChatMessage | _Merged] = collections.deque()
         self._chars = 0
 
-    def tell(self, message: ChatMessage) -> None:
-        """Tell it, or keep it for later; wait while there is too much to keep."""
-        with self._lock:
-            if self._busy:
-                self._keep(message)
-            else:
-                self._tell_now(message)
-        if not self._has_room():
-            self._wait_for(self._has_room)
-
-    def tell_last(self, message: ChatMessage) -> None:
-        """Tell it all that was kept, and then this."""
-        with self._lock:
-            for kept in self._take():
-                super().tell_last(kept)
-            super().tell_last(message)
-
-    def _tell_now(self, *messages: ChatMessage) -> None:
+    def tell_all(self, messages: Sequence[Any]) -> None:
         for message in messages:
-            super().tell_last(message)
-        self._busy = True
-        self._probe()
+            self._scope.check()
+            self.put(message)
+            self.drain()
+            if not self._has_room():
+                self._wait_for(self._has_room)
 
-    def _keep(self, message: ChatMessage) -> None:
-        kind, piece = _growth(message)
-        if not kind:
-            self._kept.append(message)
-            return
-        last = self._kept[-1] if self._kept else None
-        if not isinstance(last, _Merged) or last.kind != kind:
-            last = _Merged(message, kind)
-            self._kept.append(last)
-        last.pieces.append(piece)
-        self._chars += len(piece)
+    def put(self, *messages: Any) -> None:
+        with self._lock:
+            for message in () if self.left else messages:
+                kind, piece = _growth(message)
+                last = self._waiting[-1] if self._waiting else None
+                if not kind:
+                    self._waiting.append(message)
+                elif isinstance(last, _Merged) and last.kind == kind:
+                    last.pieces.append(piece)
+                else:
+                    self._waiting.append(_Merged(message, kind, piece))
+                self._chars += max(1, len(piece))  # or empty ones were kept without bound
 
-    def _take(self) -> list[ChatMessage]:
-        taken = [kept.message() if isinstance(kept, _Merged) else kept for kept in self._kept]
-        self._kept.clear()
-        self._chars = 0
-        return taken
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and (self._closed or not self._busy)
+
+    def _tell_waiting(self) -> None:
+        with self._lock:
+            taken = [kept.message() if isinstance(kept, _Merged) else kept for kept in self._waiting]
+            self._waiting.clear()
+            self._chars = 0
+            self._busy = True
+        for message in taken:
+            if self.left:
+                return
+            self._tell_now(message)
+        if not self._closed:
+            self._probe()
 
     def _has_room(self) -> bool:
-        room = len(self._kept) < self._window and self._chars < COALESCED_CHARS
+        room = len(self._waiting) < self._size and self._chars < COALESCED_CHARS
         return room or not self._ref.is_alive()
 
     def _answered(self) -> None:
         # In the subscriber's thread, which pykka would end if anything was raised here.
-        with self._lock:
-            self._busy = False
-            if self._kept:
-                with contextlib.suppress(Gone):
-                    self._tell_now(*self._take())
-        self._scope.notify()
+        self._busy = False
+        if not self._is_due():
+            self._scope.notify()
+        elif getattr(self._ref.actor_inbox, "maxsize", 0) > 0:
+            # A full inbox would make the actor wait for itself.
+            in_background(self._drain_safely, "anthropix-told")
+        else:
+            self._drain_safely()
+
+    def _drain_safely(self) -> None:
+        with contextlib.suppress(Gone):
+            self.drain()
 
 
 class _Merged:
@@ -264,10 +372,10 @@ class _Merged:
 
     __slots__ = ("first", "kind", "pieces")
 
-    def __init__(self, first: Any, kind: tuple[Any, ...]) -> None:
+    def __init__(self, first: Any, kind: tuple[Any, ...], piece: str) -> None:
         self.first = first
         self.kind = kind
-        self.pieces: list[str] = []
+        self.pieces = [piece]
 
     def message(self) -> ChatEvent:
         event = self.first.data
@@ -275,13 +383,22 @@ class _Merged:
         return ChatEvent(self.first.chat, merged)
 
 
+_DELTA_EVENT = {"type", "index", "delta"}
+
+
 def _growth(message: Any) -> tuple[tuple[Any, ...], str]:
-    """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages."""
-    if isinstance(message, ChatEvent) and message.data["type"] == "content_block_delta":
-        delta: Any = message.data["delta"]
-        key = GROWING.get(delta["type"])
-        if key is not None:
-            return (message.data["index"], delta["type"], key), delta[key]
+    """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages.
+
+    Only what has nothing else in it is merged: what the API adds to an event is not lost.
+    """
+    if isinstance(message, ChatEvent):
+        event: Any = message.data
+        delta = event.get("delta")
+        if event.get("type") == "content_block_delta" and isinstance(delta, dict) and event.keys() == _DELTA_EVENT:
+            kind = delta.get("type")
+            key = GROWING.get(kind) if isinstance(kind, str) else None
+            if key is not None and delta.keys() == {"type", key} and isinstance(delta[key], str):
+                return (event["index"], kind, key), delta[key]
     return (), ""
 
 
@@ -296,17 +413,16 @@ _ITERATOR = _Iterator()
 
 
 class Channel(Delivery):
-    """Events to those who iterate, in other threads: a bounded queue with an end."""
+    """Events to those who iterate, in other threads: a bounded queue with an end. Nobody's code runs in it."""
 
     def __init__(self, scope: CancelScope, size: int) -> None:
         """Hold at most `size` events."""
-        super().__init__(_ITERATOR, scope)
-        self._size = size
+        super().__init__(_ITERATOR, scope, size)
         self._queue: queue.SimpleQueue[Event | Terminal] = queue.SimpleQueue()
         self._end: dict[str, Terminal] = {}  # a dict, as its setdefault is atomic
         self._full = False
 
-    def tell(self, message: Any) -> None:
+    def tell_all(self, messages: Sequence[Any]) -> None:
         """Do nothing: those who iterate get events and are not told of retries."""
 
     def tell_events(self, chat: ChatRef, events: list[Event]) -> None:  # noqa: ARG002 - they know their chat
@@ -321,21 +437,26 @@ class Channel(Delivery):
                 if self.left:
                     return
 
-    def tell_last(self, message: Any) -> None:
-        """Queue it, however full the queue is."""
-        if isinstance(message, ChatEvent):
+    def put(self, *messages: Any) -> None:
+        """Queue events, however full the queue is."""
+        for message in messages:
             self._queue.put(message.data)
-        else:
-            self.close(message)
 
-    def close(self, terminal: Terminal) -> None:
-        """End the queue with `terminal`, unless it has an end."""
+    def close(self, *last: Any) -> None:
+        """End the queue with the last of these, a terminal message, unless it has an end."""
+        *events, terminal = last
+        self.put(*events)
         if self._end.setdefault("end", terminal) is terminal:
             self._queue.put(terminal)
 
     def get(self) -> Event | Terminal:
         """Get the next event; after the last, the terminal message, again and again. Any thread."""
-        item = self._queue.get()
+        while True:
+            try:
+                item = self._queue.get(True, SLICE)
+            except queue.Empty:
+                continue
+            break
         if isinstance(item, dict):
             if self._full and self._has_room():
                 self._scope.notify()
@@ -398,7 +519,15 @@ def delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coal
         raise ParameterError([Problem("coalesce", what)])
     if isinstance(subscriber, pykka.ActorRef):
         return (CoalescingMailbox if coalesce else Mailbox)(subscriber, scope, window)
-    return Delivery(subscriber, scope)
+    return Delivery(subscriber, scope, window)
+
+
+def is_to(delivery: Delivery, subscriber: object) -> bool:
+    """Whether a delivery is to this very subscriber: the same thing, not an equal one; or a ref to the same actor."""
+    known = delivery.subscriber
+    if isinstance(known, pykka.ActorRef) and isinstance(subscriber, pykka.ActorRef):
+        return known.actor_urn == subscriber.actor_urn
+    return known is subscriber
 
 
 def subscriber_problems(

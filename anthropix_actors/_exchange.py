@@ -67,6 +67,7 @@ class Exchange:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
         headers: The latest answer's, names in lower case; empty before there is one.
+        status: The latest answer's HTTP status; None before there is one.
         request: What is sent; between two attempts, another one may be put here.
         gate: Where its attempts wait for their turn; open, unless somebody puts another one here.
     """
@@ -76,6 +77,7 @@ class Exchange:
         self.scope = scope
         self.attempts = 0
         self.headers: Mapping[str, str] = {}
+        self.status: int | None = None
         self.request: Request | None = None
         self.gate = _OPEN
         self._transport = transport
@@ -186,7 +188,7 @@ class Exchange:
     def _answer(self, request: Request) -> Answer:
         self.headers = {}
         answer = self._transport.open(request)
-        self.headers = answer.headers
+        self.headers, self.status = answer.headers, answer.status
         self.gate.answered(answer.headers)
         return answer
 

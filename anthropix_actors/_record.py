@@ -1,7 +1,12 @@
 """What is known of a piece of work, shared by its actor, its refs and the sweeper.
 
-One lock makes the list of followers and the end change together; so does what the kinds of work add to it.
-`Record.end` is the only place where a terminal message is made known, and it does so once.
+One lock makes the list of followers and the end change together; so does what the kinds of work add to it. No foreign
+code runs while it is held.
+
+The end comes in two steps. `settle` decides it, once, and leaves the terminal message with every delivery; `announce`
+has it told. Mostly the work's own thread does both. Where foreign code keeps it from that, in a subscriber's `tell`, a
+ledger, or the look-up of a host's name, the sweeper settles, and each follower that waits is told on a thread of its
+own: so one that never returns costs nobody else anything.
 """
 
 from __future__ import annotations
@@ -10,27 +15,35 @@ import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pykka
 
-from anthropix_actors._delivery import Gone
+from anthropix_actors._delivery import DEAD, Delivery, Gone
 from anthropix_actors._exchange import Exchange
-from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
+from anthropix_actors._foreign import ASKER, in_background
+from anthropix_actors._log import LOGGER, log, shown
+from anthropix_actors._watch import SWEEPER
+from anthropix_actors.errors import AnthropixError, APIError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
-    from anthropix_actors._delivery import Delivery
     from anthropix_actors._request import Timeout
     from anthropix_actors._scope import CancelScope
     from anthropix_actors._slots import Slots
     from anthropix_actors._transport import Transport
     from anthropix_actors.messages import Subscriber
 
-_NOBODY = "nobody listens any more"
+PATIENCE = 0.1
+"""Seconds that the working thread gets to tell the end of its work, before others do."""
 
-_logger = logging.getLogger("anthropix_actors")
+State = Literal["queued", "sent", "answering", "running", "retrying", "done", "failed", "cancelled"]
+"""What work is doing: waiting for its turn; a chat waits for its answer, or gets it; other work runs; or it ended."""
+
+_STATES: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled"}
+_NOBODY = "nobody listens any more"
 
 
 class Record:
@@ -40,14 +53,24 @@ class Record:
         tag: The caller's own word for it, or None.
         scope: What cancels it.
         exchange: What it says to the API.
-        followers: The deliveries to those who are told.
+        followers: The deliveries to those who are told; none after they have been told the end.
+        callbacks: The deliveries to those who are told the end alone.
         waiting: How many callers wait for the result.
         terminal: The message that ended it, or None.
         over: Set when the outcome is known.
         told: Set when everyone who follows has been told of it.
         ref: The actor's ref.
+        ledger: Who is told what ends, and keeps nothing going; or None.
+        claim: Acquired, once, by the thread that runs the actor's loop, or by who sees to it that none does.
+        made: When it was made, on the monotonic clock.
+        began: When its turn came, on the monotonic clock; None before.
+        ended: When it ended, on the monotonic clock; None before.
         deadline: When its time is up, on the monotonic clock; None for never, and before it has begun.
         slots: Where it waits for its turn; None where nothing waits.
+        thread: The ident of the thread that does it; None before.
+        held: How many threads that it waits for wait for a turn themselves.
+        retried: The latest attempt that another is to follow.
+        patience: Seconds that this thread gets to tell the end, before others do.
     """
 
     what: ClassVar[str]
@@ -65,24 +88,37 @@ class Record:
     ) -> None:
         """Start with nobody who follows."""
         self.tag = tag
-        self._ledger = ledger
+        self.ledger = ledger
+        self._booked = self._logged = False
+        self._leave: Callable[[], object] = _nothing
         self.scope = scope
         self.exchange = Exchange(transport, scope)
         self.lock = threading.RLock()
         self.followers: tuple[Delivery, ...] = ()
+        self.callbacks: tuple[Delivery, ...] = ()
         self.waiting = 0
         self.terminal: Any = None
         self.over = threading.Event()
         self.told = threading.Event()
-        self.ref: Any
+        self.ref: Any = None
         self.slots: Slots | None = None
+        self.claim = threading.Lock()
+        self.thread: int | None = None
+        self.held = 0
         self._timeout = timeout
+        self.made = time.monotonic()
+        self.began: float | None = None
+        self.ended: float | None = None
         self.deadline: float | None = None
+        self.retried = 0
+        self.patience = PATIENCE
+        self._late_since: float | None = None
 
     def begin(self) -> None:
         """Start its time: what it waited for its turn does not count."""
+        self.began = time.monotonic()
         if self._timeout.total is not None:
-            self.deadline = time.monotonic() + self._timeout.total
+            self.deadline = self.began + self._timeout.total
 
     # By each kind of work
 
@@ -122,33 +158,60 @@ class Record:
                 self.remove(follower)
 
     def end(self, terminal: Any, *before: Any) -> None:
-        """Make the terminal message known, unless there was one. Waits for nobody's room; never raises.
+        """Settle the end, unless it was settled, and announce it. Waits for nobody's room; never raises.
 
         Args:
             terminal: The message.
             before: Messages to tell before it.
         """
-        with self.lock:
-            if self.terminal is not None:
-                return
-            self.terminal = terminal
-            followers, self.followers = self.followers, ()
-        self.book(terminal)  # before anybody can see that it is over
+        self.settle(terminal, *before)
+        self.announce()
+
+    def announce(self) -> None:
+        """Let everybody know of the end that was settled. Runs foreign code, one after the other."""
+        self._book_end()  # before anybody can see that it is over
         self.over.set()
-        for follower in followers:
-            with contextlib.suppress(Gone):
-                for message in before:
-                    follower.tell_last(message)
-                follower.tell_last(terminal)
-        self.told.set()
+        for delivery in (*self.followers, *self.callbacks):
+            self._drain(delivery)
+        self._note_told()
+        self._log_end()
+
+    def _log_end(self) -> None:
+        """Write the record of the end; after all have been told, as a handler may block."""
+        with self.lock:
+            logged, self._logged = self._logged, True
+        if not logged and LOGGER.isEnabledFor(logging.INFO):
+            error = getattr(self.terminal, "error", None)
+            status = getattr(error, "status", None) or self.exchange.status
+            fields = {**self.fields(), "state": self.state, "status": status}
+            why = getattr(self.terminal, "reason", None) or (f"{type(error).__name__}: {error}" if error else "")
+            text = "%s %s after %.1f s" + (": %s" if why else "%s")
+            log(logging.INFO, text, self.what, self.state, fields["seconds"], why, **fields)
 
     def book(self, message: Any) -> None:
         """Tell the client's ledger; it is no follower, so it keeps no work going."""
-        if self._ledger is not None:
+        if self.ledger is not None:
             try:
-                self._ledger.tell(message)
-            except Exception:
-                _logger.exception("%r failed to take a message", self._ledger)
+                self.ledger.tell(message)
+            except BaseException as exc:  # noqa: BLE001 - it is the caller's, and must not end the work
+                log(logging.ERROR, "%s failed to take a message", shown(self.ledger), exc_info=exc)
+
+    def retry_comes(self, error: APIError, delay: float) -> None:
+        """Take note of an attempt that failed, and that another follows."""
+        self.retried = self.exchange.attempts
+        what = "%s is sent again in %.1f s, after %s: %s"
+        fields = {**self.fields(), "status": error.status, "delay": delay}
+        log(logging.INFO, what, self.what, delay, type(error).__name__, error, **fields)
+
+    def _book_end(self) -> None:
+        with self.lock:
+            booked, self._booked = self._booked, True
+        if not booked:
+            self.book(self.terminal)
+
+    def _drain(self, delivery: Delivery) -> None:
+        with contextlib.suppress(Gone):
+            delivery.drain()
 
     def ended_by(self, exc: BaseException) -> Any:
         """Get the terminal message for what ended the work."""
@@ -156,7 +219,7 @@ class Record:
             self.explained(exc)
             return self.cancelled(exc)
         if not isinstance(exc, AnthropixError):
-            _logger.error("a %s ended by an error of its own", self.what, exc_info=exc)
+            log(logging.ERROR, "a %s ended by an error of its own", self.what, exc_info=exc, **self.fields())
             bug = AnthropixError(f"an error in the {self.what} itself: {exc!r}")
             bug.__cause__ = exc
             exc = bug
@@ -164,15 +227,32 @@ class Record:
 
     # By any thread
 
+    def settle(self, terminal: Any, *before: Any) -> bool:
+        """Decide the end, once; get whether this call did. Runs no foreign code."""
+        with self.lock:
+            if self.terminal is not None:
+                return False
+            self.terminal = terminal
+            self.ended = time.monotonic()
+            for follower in self.followers:
+                follower.close(*before, terminal)
+            for callback in self.callbacks:
+                callback.close(terminal)
+        return True
+
     def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
         with self.lock:
-            follower.left = True
+            follower.leave()
             self.followers = tuple(each for each in self.followers if each is not follower)
-            abandoned = not self.followers and not self.waiting
+        self.cancel_if_abandoned(reason)
+
+    def cancel_if_abandoned(self, reason: str = _NOBODY) -> bool:
+        """Cancel the work if nobody follows it, and nobody waits for its result; get whether nobody does."""
+        with self.lock:
+            abandoned = self.terminal is None and not self.followers and not self.waiting
         if abandoned:
             self.cancel(reason)
-        else:
-            self.scope.notify()  # the actor may wait for the one that left
+        return abandoned
 
     def cancel(self, reason: str) -> bool:
         cancelled = self.scope.cancel(CancelledError(reason))
@@ -180,9 +260,75 @@ class Record:
             self.slots.hurry(self)
         return cancelled
 
+    def when_over(self, leave: Callable[[], object]) -> None:
+        """Have the client take note of the end, at once if it has come."""
+        with self.lock:
+            self._leave = leave
+            over = self.over.is_set()
+        if over:
+            leave()
+
+    def tell_end_to(self, callback: Delivery) -> None:
+        """Have somebody told the end and nothing else, at once if it has come."""
+        with self.lock:
+            if self.terminal is not None:
+                callback.close(self.terminal)
+            else:
+                self.callbacks = (*self.callbacks, callback)
+        self._drain(callback)
+
     def break_off(self, error: AnthropixError) -> None:
-        """Be over without an actor's help, as it has no thread."""
-        self.end(self.ended_by(self.scope.cause or error))
+        """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told."""
+        if not self.claim.acquire(blocking=False):
+            return
+        self.settle(self.ended_by(self.scope.cause or error))
+        self.over.set()
+        if self.ref is not None:
+            pykka.ActorRegistry.unregister(self.ref)
+            self.ref.actor_stopped.set()
+        if self.slots is not None:
+            self.slots.release(self)
+        self.patience, self._late_since = 0.0, self.made  # at once
+        self._note_told()
+        try:
+            (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
+        except AnthropixError:  # not even a thread for the sweeper
+            self.announce()
+
+    def is_followed_by(self, actors: Container[str]) -> bool:
+        """Whether one of these actors follows it; by their urns."""
+        refs = (each.subscriber for each in self.followers if isinstance(each.subscriber, pykka.ActorRef))
+        return any(ref.actor_urn in actors for ref in refs)
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        if self.terminal is not None:
+            return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
+        if self.began is None or not self.exchange.attempts:
+            return "queued"
+        return "retrying" if self.retried == self.exchange.attempts else self._doing()
+
+    def _doing(self) -> State:
+        return "running"
+
+    def fields(self) -> dict[str, Any]:
+        """Get what a record on the logger says of it."""
+        ended, began = self.ended or time.monotonic(), self.began or self.made
+        return {
+            "work": self.what,
+            "tag": self.tag,
+            "request_id": self.exchange.request_id,
+            "attempts": self.exchange.attempts,
+            "seconds": round(ended - began, 3),
+        }
+
+    def _note_told(self) -> None:
+        """Let the client take note of the end; and take note here when everybody has been told of it."""
+        self._leave()
+        if all(delivery.is_told for delivery in (*self.followers, *self.callbacks)):
+            self.followers = self.callbacks = ()
+            self.told.set()
 
     # By the sweeper
 
@@ -202,20 +348,51 @@ class Record:
 
     def sweep(self, now: float) -> None:
         sweep_scope(self.scope, self._timeout, self.deadline, now)
-        for follower in self.followers:
-            if not follower.is_alive():
-                self.remove(follower)
+        if self.terminal is None:
+            for follower in self.followers:
+                if not follower.is_alive():
+                    ASKER.ask(partial(self._log_death, follower.subscriber))
+                    self.remove(follower)
+        cause = self.scope.cause
+        if cause is not None or self.terminal is not None:
+            self._late_since = self._late_since or now
+            if now - self._late_since >= self.patience:
+                if cause is not None:
+                    self.settle(self.ended_by(cause))
+                self._tell_end_without_its_thread()
+
+    def _log_death(self, subscriber: object) -> None:
+        log(logging.WARNING, DEAD, shown(subscriber), **self.fields())
+
+    def _tell_end_without_its_thread(self) -> None:
+        """Have the end told by others, where the thread that should has not done so by now."""
+        self.over.set()
+        if self.slots is not None:
+            self.slots.give_back(self)
+        if not self._booked:
+            in_background(self._book_end, "anthropix-ledger")
+        for delivery in (*self.followers, *self.callbacks):
+            if delivery.is_held_up:
+                in_background(partial(self._drain, delivery), "anthropix-told")
+        self._note_told()
+        if self.told.is_set():
+            SWEEPER.unwatch(self)
+            in_background(self._log_end, "anthropix-log")
 
     def forget(self) -> None:
         """Be over, in a forked child."""
         self.lock, self.over, self.told = threading.RLock(), threading.Event(), threading.Event()
-        self.followers = ()
+        self.followers = self.callbacks = ()
         cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
         self.scope.forget(cause)
         self.terminal = self.terminal or self.ended_by(cause)
         self.over.set()
         pykka.ActorRegistry.unregister(self.ref)
         self.ref.actor_stopped.set()
+
+
+def _nothing() -> None:
+    """Leave nobody."""
 
 
 def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, now: float) -> None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import APIError, CancelledError
 
 
+SLICE = 0.5
+"""Seconds that one wait in C may take. An exception that is thrown into a thread from outside arrives between two."""
+
+
 class CancelScope:
     """What can be cancelled: one chat, or another piece of work, with all its attempts.
 
@@ -107,8 +111,13 @@ class CancelScope:
         Raises:
             CancelledError: somebody called `cancel()`, before or meanwhile.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self.changed:
-            result = self.changed.wait_for(lambda: self.cause is not None or ready(), timeout)
+            while not (result := ready()) and self.cause is None:
+                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+                if left <= 0:
+                    break
+                self.changed.wait(left)
         self.check()
         return result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError
@@ -17,25 +17,10 @@ from anthropix_actors.errors import AnthropixError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anthropix_actors._record import Record
+
 LOOK_EVERY = 1.0
 """Seconds between two looks at those who wait, for whether anybody still listens: they cost nothing meanwhile."""
-
-
-class Waiting(Protocol):
-    """Work that may have to wait."""
-
-    def part(self, reason: str) -> Callable[[float], object]:
-        """Cancel it; get a function that waits until its subscribers have heard."""
-        ...
-
-    def sweep(self, now: float) -> None:
-        """Cancel it if nobody listens."""
-
-    def forget(self) -> None:
-        """Be over, in a forked child."""
-
-    def break_off(self, error: AnthropixError) -> None:
-        """Be over, as it could not be started."""
 
 
 class Slots:
@@ -53,64 +38,101 @@ class Slots:
         self._closed = False
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
         self._lock = threading.RLock()
-        self._running = 0
-        self._waiting: collections.OrderedDict[Waiting, Callable[[], None]] = collections.OrderedDict()
+        self._running: set[Record] = set()
+        self._waiting: collections.OrderedDict[Record, Callable[[], None]] = collections.OrderedDict()
         self._looked = 0.0
         SWEEPER.forgetful.add(self)
 
-    def take(self, work: Waiting, begin: Callable[[], None]) -> None:
-        """Begin work now, if there is room, or else when it is its turn. What `begin` does ends with `give_back`.
+    def take(self, work: Record, begin: Callable[[], None]) -> None:
+        """Begin work now, if there is room, or else when it is its turn. It ends with `give_back`, however it ends.
 
         Raises:
             AnthropixError: it was to begin now, and could not.
         """
         with self._lock:
-            free = self._running < self._size and not self._waiting
+            free = len(self._running) < self._size and not self._waiting
             if free:
-                self._running += 1
+                self._running.add(work)
             else:
                 self._waiting[work] = begin
                 SWEEPER.watch(self)
         if free:
-            try:
-                begin()
-            except AnthropixError:
-                self.give_back()
-                raise
+            begin()
 
-    def give_back(self) -> None:
-        """Say that work has ended. Begins the next, in this thread."""
+    def release(self, work: Record) -> None:
+        """Forget work, whether it runs or waits; begin nothing. Again does nothing."""
         with self._lock:
-            self._running -= 1
-            if self._closed or not self._waiting or self._running >= self._size:
-                return
-            work, begin = self._waiting.popitem(last=False)
-            self._running += 1
-            self._watch()
-        self._begin(work, begin)
+            self._running.discard(work)
+            self._waiting.pop(work, None)
+            self._unwatch()
 
-    def hurry(self, work: Waiting) -> None:
+    def give_back(self, work: Record) -> None:
+        """Say that work has ended. Begins those whose turn it is, in this thread."""
+        self.release(work)
+        self._begin_next()
+
+    def before(self, work: Record) -> tuple[Record, ...]:
+        """Get those that have a turn while this one waits for its own; none when it does not wait."""
+        with self._lock:
+            return tuple(self._running) if work in self._waiting else ()
+
+    def hurry(self, work: Record) -> None:
         """Begin work now if it waits: it was cancelled."""
-        with self._lock:
-            begin = self._waiting.pop(work, None)
-            if begin is None:
-                return
-            self._running += 1
-            self._watch()
-        self._begin(work, begin)
+        waits = False
+        try:
+            with self._lock:
+                waits = work in self._waiting
+                if waits:
+                    begin = self._waiting.pop(work)
+                    self._running.add(work)
+                    self._unwatch()
+            if waits:
+                begin()
+        except BaseException as exc:
+            if waits:
+                work.break_off(AnthropixError("interrupted"))
+            if not isinstance(exc, AnthropixError):
+                raise
 
     def close(self) -> None:
         """Begin nothing more, but what is cancelled."""
         self._closed = True
 
-    def _begin(self, work: Waiting, begin: Callable[[], None]) -> None:
-        try:
-            begin()
-        except AnthropixError as exc:
-            work.break_off(exc)
-            self.give_back()
+    def _begin_next(self) -> None:
+        """Begin work as long as there is room.
 
-    def _watch(self) -> None:
+        What finds no thread waits on, at the head of the queue, while other work runs that will give its thread back;
+        where none does, it is over, and the next one tries.
+        """
+        while (found := self._next()) is not None:
+            work, begin = found
+            try:
+                begin()
+            except AnthropixError as exc:
+                if self._put_back(work, begin):
+                    return
+                work.break_off(exc)
+
+    def _next(self) -> tuple[Record, Callable[[], None]] | None:
+        with self._lock:
+            if self._closed or not self._waiting or len(self._running) >= self._size:
+                return None
+            work, begin = self._waiting.popitem(last=False)
+            self._running.add(work)
+            self._unwatch()
+            return work, begin
+
+    def _put_back(self, work: Record, begin: Callable[[], None]) -> bool:
+        with self._lock:
+            self._running.discard(work)
+            if not self._running:
+                return False
+            self._waiting[work] = begin
+            self._waiting.move_to_end(work, last=False)
+            SWEEPER.watch(self)
+            return True
+
+    def _unwatch(self) -> None:
         if not self._waiting:
             SWEEPER.unwatch(self)
 
@@ -121,6 +143,7 @@ class Slots:
             self._looked = now
             for work in self._those_waiting():
                 work.sweep(now)
+            self._begin_next()  # what found no thread
 
     def part(self, reason: str) -> Callable[[float], object]:
         """Cancel all that wait, and begin no more; get a function that waits until their subscribers have heard."""
@@ -138,10 +161,10 @@ class Slots:
         """Start afresh in a forked child: those who run, and those who wait, are the parent's."""
         self._lock = threading.RLock()
         waiting, self._waiting = self._waiting, collections.OrderedDict()
-        self._running = 0
+        self._running = set()
         for work in waiting:
             work.forget()
 
-    def _those_waiting(self) -> list[Waiting]:
+    def _those_waiting(self) -> list[Record]:
         with self._lock:
             return list(self._waiting)

@@ -3,6 +3,9 @@
 One sweeper thread per process, alive only while chats run. It looks at each of them ten times a second, and does
 nothing to them but cancel.
 
+One watched thing cannot harm another: what a look at it raises is logged, on another thread, as nothing that may block
+runs on this one: no subscriber's code, and no handler of the logger's.
+
 A finalizer may run in any thread, at any allocation, also while that thread holds a lock. So it takes none: it posts
 what it wants done to the sweeper (`SimpleQueue.put` is made for that), whose wait for the next tick it ends.
 """
@@ -11,12 +14,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anthropix_actors._foreign import ASKER
+from anthropix_actors._log import log
+from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,17 +70,29 @@ class Sweeper:
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
         self._lock = threading.RLock()
         self._watched: set[Watched] = set()
-        self._posted: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
+        self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
         self.forgetful: weakref.WeakSet[Forgetful] = weakref.WeakSet()
 
     def watch(self, chat: Watched) -> None:
-        """Look after a chat until `unwatch`. Any thread."""
+        """Look after a chat until `unwatch`. Any thread.
+
+        Raises:
+            AnthropixError: there is no thread to look after it, or the interpreter is ending.
+        """
+        if sys.is_finalizing():  # a thread would never start, and on Python 3.11 `start` would wait for it for ever
+            raise AnthropixError("the interpreter is ending; nothing more is sent")
         with self._lock:
             self._watched.add(chat)
-            if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
-                self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
-                self._thread.start()
+            try:
+                if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
+                    self._posted = self._posted or queue.SimpleQueue()
+                    self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
+                    self._thread.start()
+            except RuntimeError as exc:
+                self._watched.discard(chat)
+                raise AnthropixError(f"no thread to look after timeouts: {exc}") from exc
 
     def unwatch(self, chat: Watched) -> None:
         """Look after it no longer. Any thread."""
@@ -81,7 +103,8 @@ class Sweeper:
 
     def post(self, action: Callable[[], object]) -> None:
         """Have something done by the sweeper, soon. Takes no lock, so a finalizer may call it."""
-        self._posted.put(action)
+        if (posted := self._posted) is not None:  # else nothing has ever run
+            posted.put(action)
 
     def cancel_all(self, reason: str, *, patience: float) -> None:
         """Cancel every chat, and wait until their subscribers have heard, for `patience` seconds at most.
@@ -112,16 +135,26 @@ class Sweeper:
         self.forgetful.update(forgetful)
 
     def _run(self) -> None:
+        posted: Any = self._posted
         while True:
-            with contextlib.suppress(queue.Empty):
-                self._posted.get(timeout=TICK)()
+            try:
+                action = posted.get(timeout=TICK)
+            except queue.Empty:
+                action = _nothing
+            self._safely(action)
             with self._lock:
                 if not self._watched:
                     self._thread = None
                     return
             now = time.monotonic()
             for chat in self._those_watched():
-                chat.sweep(now)
+                self._safely(partial(chat.sweep, now))
+
+    def _safely(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BaseException as exc:  # noqa: BLE001 - a bug of ours, which must not end the timeouts of all others
+            ASKER.ask(partial(log, logging.ERROR, "an error in the sweeper", exc_info=exc))
 
     def _those_watched(self) -> set[Watched]:
         with self._lock:
@@ -133,6 +166,7 @@ def _nothing() -> None:
 
 
 SWEEPER = Sweeper()
+SWEEPER.forgetful.add(ASKER)
 
 # Finalizers, too, run at exit, and urllib3's close the idle connections. They come after this, if one was made before.
 weakref.finalize(SWEEPER, _nothing)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
+from anthropix_actors._actor import TaskRef, refuse_deadlock
 from anthropix_actors._anything import ask_anything, pages_of_anything
 from anthropix_actors._call import CALL_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
-from anthropix_actors._chat import ChatRecord, start_chat
+from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._output import Parsed, output_format
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from anthropix_actors._call import CancelToken
-    from anthropix_actors._chat import ChatRef
     from anthropix_actors._delivery import Delivery
     from anthropix_actors.endpoints import Endpoint
     from anthropix_actors.items import ItemStream
@@ -249,17 +250,17 @@ class Client:
         scope = CancelScope()
         record, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
         window = self._calls.window
-        if stream is True:
-            channel = Channel(scope, window)
-            return Stream(self._start(record, cancel, channel), channel)
-        if stream is not False:
-            return self._start(record, cancel, delivery_to(stream, scope, window=window, coalesce=coalesce))
-        chat = self._start(record, cancel)
         try:
+            if stream is True:
+                channel = Channel(scope, window)
+                return Stream(self._start(record, cancel, channel), channel)
+            if stream is not False:
+                return self._start(record, cancel, delivery_to(stream, scope, window=window, coalesce=coalesce))
+            chat = self._start(record, cancel)
             message = chat.result()
             return message if record.output is None else Parsed(chat.output(), message)
-        except BaseException:  # Ctrl-C while it waits
-            chat.cancel("the caller stopped waiting")
+        except BaseException:  # Ctrl-C, wherever it falls: nobody gets the answer
+            record.cancel("the caller was interrupted")
             raise
 
     def count_tokens(self, **params: Unpack[ChatParams]) -> TokenCount:
@@ -355,9 +356,63 @@ class Client:
         """
         return endpoints()
 
-    def close(self) -> None:
-        """Cancel all that runs, and close the idle connections. Returns at once; a second call does nothing."""
-        self._calls.close()
+    def chats(self) -> tuple[ChatRef, ...]:
+        """Get the chats that run, or wait for their turn, the oldest first; each with its `tag`, `state` and `age`.
+
+        Example:
+            >>> for chat in client.chats():
+            ...     print(chat.tag, chat.state, round(chat.age, 1))
+        """
+        return tuple(work for work in self._calls.running() if isinstance(work, ChatRef))
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Take nothing new, and wait until all that runs has ended, those that wait for their turn included.
+
+        Whatever is asked of the client from now on is a `ConfigurationError`; nothing is cancelled.
+        Close it afterwards.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether all has ended.
+
+        Raises:
+            ParameterError: `timeout` is no number from 0.
+            DeadlockError: it was called where it would wait for itself: in a handler of something that runs.
+
+        Example:
+            >>> other = Client("sk-ant-1")
+            >>> other.drain(timeout=10)
+            True
+        """
+        if timeout is not None:
+            _check_counts(timeout=timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for work in self._calls.running():
+            if isinstance(work, TaskRef):
+                refuse_deadlock(work._record)  # noqa: SLF001 - two rooms of one house
+        return self._calls.drain(deadline)
+
+    def close(self, grace: float = 0.0) -> None:
+        """Cancel all that runs, and close the idle connections. A second call does nothing.
+
+        Args:
+            grace: Seconds that what runs is given to end by itself; meanwhile, nothing new is taken (see `drain`). With
+                0 it returns at once.
+
+        Raises:
+            ParameterError: `grace` is no number from 0.
+            DeadlockError: with a `grace`, it was called in a handler of something that runs.
+        """
+        _check_counts(grace=grace)
+        try:
+            if grace:
+                self.drain(grace)
+            self._calls.close()
+        except BaseException:  # Ctrl-C means: now
+            self._calls.close()
+            raise
 
     def __enter__(self) -> Self:
         """Get the client itself."""
@@ -421,7 +476,10 @@ def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | Non
 _SECONDS = (int, float), 0, "seconds from 0"
 _COUNT = (int,), 0, "an integer from 0"
 _POSITIVE = (int,), 1, "an integer from 1"
-_EXPECTED: dict[str, tuple[tuple[type, ...], int, str]] = {"max_retries": _COUNT, "max_retry_after": _SECONDS}
+_EXPECTED: dict[str, tuple[tuple[type, ...], int, str]] = {
+    "max_retries": _COUNT,
+    **dict.fromkeys(("max_retry_after", "timeout", "grace"), _SECONDS),
+}
 
 
 def _check_counts(**given: float) -> None:

@@ -4,6 +4,7 @@
     ├── ConfigurationError (ValueError)  the client cannot be made: no key, a bad base URL
     ├── ParameterError (ValueError)      a call's parameters are wrong; nothing was sent; all `problems`
     ├── CancelledError                   the chat was cancelled; `reason`
+    ├── DeadlockError (RuntimeError)     a wait that would never end was not begun
     ├── OutputError                      the answer is whole, and does not fit the type asked for; `text`
     └── APIError                         status, type, message, body, in_stream, retry_after, response_headers
         ├── APIStatusError               the API said no, by a status or by an `error` event in a stream
@@ -106,6 +107,10 @@ class CancelledError(AnthropixError):
         """Hold the reason, which is also the error's text."""
         super().__init__(reason)
         self.reason = reason
+
+
+class DeadlockError(AnthropixError, RuntimeError):
+    """This thread was about to wait for itself, and so for ever. The text says where to wait instead."""
 
 
 class OutputError(AnthropixError):

@@ -55,8 +55,8 @@ class ItemStream(Generic[T]):
             CancelledError: it was cancelled.
             AnthropixError: it broke off.
         """
-        over = False
         try:
+            over = False
             while True:
                 try:
                     item = next(self)
@@ -140,15 +140,21 @@ def stream_items(
         AnthropixError: it could not be opened.
     """
     call = Call(calls.transport, timeout)
-    calls.begin(call, cancel)
-    return ItemStream(call, _looked_after(calls, call, items))
+    return ItemStream(call, _looked_after(calls, call, items, cancel))
 
 
-def _looked_after(calls: Calls, call: Call, items: Callable[[Call], Iterator[T]]) -> Iterator[T]:
+def _looked_after(
+    calls: Calls, call: Call, items: Callable[[Call], Iterator[T]], cancel: CancelToken | None
+) -> Iterator[T]:
     try:
+        calls.begin(call, cancel)
         yield from items(call)
     except AnthropixError as exc:
         call.exchange.explain(exc)
         raise
     finally:
-        calls.end(call)
+        try:
+            calls.end(call)
+        except BaseException:  # Ctrl-C in the middle of it
+            calls.end(call)
+            raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._actor import refuse_deadlock
 from anthropix_actors._chat import outcome
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
@@ -44,7 +44,7 @@ class Stream:
         """Streams come from `Client.chat`; there is no need to make one."""
         self._chat = chat
         self._channel = channel
-        self._loops: collections.deque[None] = collections.deque()  # counts, without a lock
+        self._loops: dict[object, None] = {}  # a token each; its methods are atomic, so without a lock
         # A finalizer must not wait for a lock, which the thread that it interrupts may hold. And it must keep nothing:
         # the error of a failed chat has the loop in its traceback, and that has the stream.
         close = partial(_close_collected, weakref.ref(chat), weakref.ref(channel))
@@ -67,15 +67,16 @@ class Stream:
             CancelledError: the chat was cancelled.
             AnthropixError: the chat failed.
         """
-        self._loops.append(None)
-        get = self._channel.get
-        over = False
+        over, mine = False, object()
         try:
+            self._loops[mine] = None
+            refuse_deadlock(self._chat._record)  # noqa: SLF001 - two rooms of one house
+            get = self._channel.get
             while isinstance(item := get(), dict):
                 yield item
             over = True
         finally:
-            self._loops.pop()
+            self._loops.pop(mine, None)
             if not over and not self._loops:  # a finalizer, perhaps
                 SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
         outcome(item)

@@ -66,6 +66,11 @@ def handled(ref: pykka.ActorRef[Any]) -> None:
     ref.ask(ProxyGetAttr(attr_path=("actor_urn",)), timeout=DEADLINE)
 
 
+def say_last(delivery: Delivery, message: Any) -> None:
+    delivery.close(message)
+    delivery.drain()
+
+
 class Held:
     """An actor that handles nothing until it is let, and a thread that tells it as much as it can."""
 
@@ -139,8 +144,8 @@ def test_the_wait_for_an_actor_ends_when_it_dies(kind: type[Mailbox | Coalescing
     held.gate.set()
     telling.join(DEADLINE)
     assert not telling.is_alive()
-    with pytest.raises(Gone):
-        held.delivery.tell(event())
+    assert isinstance(held.stopped_by, Gone)
+    assert held.delivery.left
     assert not held.delivery.is_alive()
 
 
@@ -150,7 +155,7 @@ def test_the_last_message_does_not_wait_for_room(kind: type[Mailbox | Coalescing
     odd: Any = {"type": "odd"}
     telling = held.tell_all([ChatEvent(CHAT, odd)] * 100)
     held.wait_until_full()
-    held.delivery.tell_last(DONE)
+    say_last(held.delivery, DONE)
     held.gate.set()
     telling.join(DEADLINE)
     held.ref.stop()
@@ -218,7 +223,7 @@ def test_a_slow_actor_gets_merged_deltas_and_loses_nothing() -> None:
     ]
     held.tell_all(told).join(DEADLINE)
     assert held.told == len(told)
-    held.delivery.tell_last(DONE)
+    say_last(held.delivery, DONE)
     held.gate.set()
     handled(held.ref)
     messages = held.inbox.until_end()
@@ -336,7 +341,7 @@ def test_merging_keeps_every_character_in_its_place(steps: list[tuple[str, int, 
         message = event(text, index) if kind == "text" else ChatEvent(CHAT, block_start(index))  # type: ignore[arg-type]
         told.append(message)
         delivery.tell(message)
-    delivery.tell_last(DONE)
+    say_last(delivery, DONE)
     for _ in range(len(told) + 1):
         allowed.release()
     got = inbox.until_end()[:-1]
@@ -366,8 +371,7 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
     first: Any = text_delta("x")
     channel.tell_events(CHAT, [first])
     channel.tell(ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")))
-    channel.tell_last(ChatEvent(CHAT, first))
-    channel.tell_last(DONE)
+    channel.close(ChatEvent(CHAT, first), DONE)
     channel.close(ChatFailed(CHAT, TruncatedError("later")))
     assert [channel.get() for _ in range(4)] == [first, first, DONE, DONE]
     assert not channel.is_alive()
@@ -401,13 +405,13 @@ def test_several_messages_at_once_are_told_in_order_until_the_actor_leaves_or_di
     delivery.left = False
     delivery.settle(5)
     assert inbox.queue.empty()
-    reader.stop()
-    with pytest.raises(Gone):
-        delivery.tell_all(["nobody"])
-    delivery.settle(5)
     scope.cancel(CancelledError("lunch"))
     with pytest.raises(CancelledError):
         delivery.tell_all(["never"])
+    reader.stop()
+    delivery.settle(5)
+    with pytest.raises(Gone):
+        Mailbox(reader, CancelScope(), 8).tell_all(["nobody"])
 
 
 def test_several_messages_at_once_reach_any_subscriber() -> None:

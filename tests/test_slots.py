@@ -280,7 +280,7 @@ def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Ca
             assert isinstance(inbox.until_end()[-1], TERMINAL)
         slots = client._calls.slots
         assert slots is not None
-        until(lambda: slots._running == 0)
+        until(lambda: not slots._running)
         assert not slots._waiting
         until(lambda: SWEEPER._thread is None)
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
