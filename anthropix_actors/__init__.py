@@ -13,6 +13,7 @@ from anthropix_actors._chat import ChatActor, ChatRef
 from anthropix_actors._output import Parsed
 from anthropix_actors._request import Timeout, __version__
 from anthropix_actors._session import SessionRef
+from anthropix_actors._waits import as_completed
 from anthropix_actors.client import Client
 from anthropix_actors.errors import (
     AnthropixError,
@@ -151,4 +152,5 @@ __all__ = [
     "UnprocessableEntityError",
     "Usage",
     "__version__",
+    "as_completed",
 ]

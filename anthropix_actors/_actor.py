@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pykka
 
 from anthropix_actors._delivery import Delivery, is_to
-from anthropix_actors._waits import refuse_deadlock, wait
+from anthropix_actors._waits import wait, waiting_for
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, CancelledError
 
@@ -158,22 +158,10 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         """
         record = self._record
         deadline = None if timeout is None else time.monotonic() + timeout
-        held = refuse_deadlock(record)
-        counted = False
-        try:
-            with record.lock:
-                record.waiting, counted = record.waiting + 1, True
-            for work in held:
-                work.held += 1
+        with waiting_for(record):
             done = wait(record.over, deadline)
-        finally:
-            with record.lock:
-                record.waiting -= counted
-            for work in held:
-                work.held -= 1
-            abandoned = record.cancel_if_abandoned()
         if not done:
-            what = "it is cancelled, as nobody listens any more" if abandoned else "it goes on"
+            what = "it goes on" if record.is_wanted else "it is cancelled, as nobody listens any more"
             raise TimeoutError(f"the {record.what} has no result after {timeout} s; {what}")
         return record.terminal
 
@@ -292,7 +280,7 @@ def start_actor(
         AnthropixError: the system gives no more threads.
     """
     record.followers = tuple(followers)
-    record.waiting = int(waited_for)
+    record.waiting = {record} if waited_for else set()
     try:
         actor.start(record, *args)
     except AnthropixError as exc:  # which says it all to the caller

@@ -55,7 +55,7 @@ class Record:
         exchange: What it says to the API.
         followers: The deliveries to those who are told; none after they have been told the end.
         callbacks: The deliveries to those who are told the end alone.
-        waiting: How many callers wait for the result.
+        waiting: A token of each caller who waits for the result.
         terminal: The message that ended it, or None.
         over: Set when the outcome is known.
         told: Set when everyone who follows has been told of it.
@@ -68,7 +68,7 @@ class Record:
         deadline: When its time is up, on the monotonic clock; None for never, and before it has begun.
         slots: Where it waits for its turn; None where nothing waits.
         thread: The ident of the thread that does it; None before.
-        held: How many threads that it waits for wait for a turn themselves.
+        held: A token of each thread that it waits for, and that waits for a turn itself.
         retried: The latest attempt that another is to follow.
         patience: Seconds that this thread gets to tell the end, before others do.
     """
@@ -96,7 +96,7 @@ class Record:
         self.lock = threading.RLock()
         self.followers: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
-        self.waiting = 0
+        self.waiting: set[object] = set()
         self.terminal: Any = None
         self.over = threading.Event()
         self.told = threading.Event()
@@ -104,7 +104,7 @@ class Record:
         self.slots: Slots | None = None
         self.claim = threading.Lock()
         self.thread: int | None = None
-        self.held = 0
+        self.held: set[object] = set()
         self._timeout = timeout
         self.made = time.monotonic()
         self.began: float | None = None
@@ -246,13 +246,17 @@ class Record:
             self.followers = tuple(each for each in self.followers if each is not follower)
         self.cancel_if_abandoned(reason)
 
-    def cancel_if_abandoned(self, reason: str = _NOBODY) -> bool:
-        """Cancel the work if nobody follows it, and nobody waits for its result; get whether nobody does."""
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody follows it, or waits for its result; when it is over, there is nothing more to want."""
+        return bool(self.followers or self.waiting) or self.terminal is not None
+
+    def cancel_if_abandoned(self, reason: str = _NOBODY) -> None:
+        """Cancel it if nobody wants it any more."""
         with self.lock:
-            abandoned = self.terminal is None and not self.followers and not self.waiting
-        if abandoned:
+            wanted = self.is_wanted
+        if not wanted:
             self.cancel(reason)
-        return abandoned
 
     def cancel(self, reason: str) -> bool:
         cancelled = self.scope.cancel(CancelledError(reason))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
@@ -13,9 +15,12 @@ from anthropix_actors._scope import SLICE
 from anthropix_actors.errors import DeadlockError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
     from types import FrameType
 
     from anthropix_actors._record import Record
+
+W = TypeVar("W", bound=Any)
 
 
 def wait(event: threading.Event, deadline: float | None) -> bool:
@@ -70,3 +75,61 @@ def refuse_deadlock(record: Record) -> list[Record]:
             " here: none of them would ever end. Raise max_concurrency, or do not wait in a handler."
         )
     return held
+
+
+@contextlib.contextmanager
+def waiting_for(*records: Record) -> Generator[None]:
+    """Keep work going while this thread waits for it.
+
+    Raises:
+        DeadlockError: the wait would never end.
+    """
+    held = [work for record in records for work in refuse_deadlock(record)]
+    mine = object()
+    try:  # a token in sets, not a count: wherever an interrupt falls, it is taken out again
+        for record in records:
+            record.waiting.add(mine)
+        for work in held:
+            work.held.add(mine)
+        yield
+    finally:
+        for record in (*records, *held):
+            record.waiting.discard(mine)
+            record.held.discard(mine)
+        for record in records:
+            record.cancel_if_abandoned()
+
+
+def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W]:
+    """Loop over chats, or other work, in the order in which they end. As `concurrent.futures.as_completed`.
+
+    While you loop, chats whose subscribers have gone go on; leaving the loop early lets go of them.
+
+    Args:
+        works: The refs, of any number of clients. One that is given twice comes once.
+        timeout: Seconds for all of them; None for as long as they take.
+
+    Raises:
+        TimeoutError: some have not ended; the text says how many.
+        DeadlockError: the loop would wait for its own thread.
+
+    Example:
+        >>> chats = [client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber, tag=tag) for tag in "ab"]
+        >>> sorted(chat.tag for chat in as_completed(chats, timeout=60))
+        ['a', 'b']
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    left = dict.fromkeys(works)
+    ended: queue.SimpleQueue[W] = queue.SimpleQueue()
+    with waiting_for(*(work._record for work in left)):  # noqa: SLF001 - two rooms of one house
+        for work in left:
+            work.add_done_callback(ended.put)
+        while left:
+            seconds = SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
+            with contextlib.suppress(queue.Empty):
+                work = ended.get(timeout=seconds)
+                del left[work]
+                yield work
+                continue
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._actor import TaskRef, refuse_deadlock
+from anthropix_actors._actor import TaskRef
 from anthropix_actors._anything import ask_anything, pages_of_anything
 from anthropix_actors._call import CALL_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
@@ -41,6 +41,7 @@ from anthropix_actors._slots import Slots
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
+from anthropix_actors._waits import refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints

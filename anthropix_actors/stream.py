@@ -6,8 +6,8 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._actor import refuse_deadlock
 from anthropix_actors._chat import outcome
+from anthropix_actors._waits import refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
 
