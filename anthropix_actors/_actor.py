@@ -87,8 +87,13 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             return True  # it stops when it comes back from the `tell` that called this
         deadline = None if timeout is None else time.monotonic() + timeout
         wait(record.over, deadline)
-        grace = time.monotonic() + _GRACE
-        return stopped.get(timeout=max(0.0, min(grace, deadline or grace) - time.monotonic()))
+        grace = _GRACE if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            return stopped.get(timeout=grace)
+        except pykka.Timeout:
+            if deadline is not None:
+                raise
+            return True
 
     def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
         """Tell a subscriber nothing more, not even the end. When it was the last one, the work is cancelled.

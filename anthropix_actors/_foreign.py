@@ -49,8 +49,13 @@ class Asker:
         if self._actions is None:
             self._actions = queue.SimpleQueue()
         self._actions.put(action)
+        self.look()
+
+    def look(self) -> None:
+        """Get another thread if there is none, or if it has been about one thing for too long."""
         since = self._since
-        if self._thread is None or (since is not None and time.monotonic() - since > PATIENCE):
+        stuck = since is not None and time.monotonic() - since > PATIENCE
+        if (self._thread is None or stuck) and self._actions is not None and not self._actions.empty():
             self._since = None
             self._thread = threading.Thread(target=self._run, name="anthropix-asker", daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread to be had: perhaps next time
@@ -91,13 +96,15 @@ class Pulse:
         """Ask nothing yet."""
         self._thing = thing
         self._alive = True
-        self._asked = inspect.getattr_static(thing, "is_alive", None) is None
+        self._asked = self._static = inspect.getattr_static(thing, "is_alive", None) is None
 
     def is_alive(self) -> bool:
         """Get what it said last, and have it asked again. Only the sweeper's thread."""
         if not self._asked:
             self._asked = True
             ASKER.ask(self._ask)
+        elif not self._static:
+            ASKER.look()  # it may wait behind one that does not return
         return self._alive
 
     def _ask(self) -> None:

@@ -1,0 +1,1086 @@
+"""What a subscriber's, a ledger's or a logger's code may do, and what it may not do to anybody else."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import queue
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from anthropix_actors import (
+    AnthropixError,
+    APITimeoutError,
+    CancelledError,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    Client,
+    ConfigurationError,
+    DeadlockError,
+    ParameterError,
+    Timeout,
+    as_completed,
+)
+from anthropix_actors._delivery import CoalescingMailbox, Delivery
+from anthropix_actors._scope import CancelScope
+
+from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from servers import (
+    DEADLINE,
+    Peer,
+    Server,
+    acquire,
+    answer,
+    answering,
+    chunks,
+    error_body,
+    head,
+    json_answer,
+    text_delta,
+    until,
+    wait,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def stalling(peer: Peer) -> None:
+    """Begin an answer, and say no more until the client hangs up."""
+    peer.read_request()
+    peer.send(head(), chunks(answer("Hi")[:3]))
+    peer.wait_for_hang_up()
+
+
+class Blocking(Inbox):
+    """A subscriber whose `tell` does not return before the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Event()
+        self.let = threading.Event()
+
+    def tell(self, message: Any, /) -> None:
+        self.began.set()
+        wait(self.let)
+        super().tell(message)
+
+
+@pytest.fixture
+def blocking() -> Iterator[Blocking]:
+    blocking = Blocking()
+    yield blocking
+    blocking.let.set()
+
+
+# One subscriber and the others
+
+
+def test_a_tell_that_blocks_keeps_nobody_else_from_the_end(connect: Callable[..., Client], blocking: Blocking) -> None:
+    with Server(answering("Hi")) as server:
+        client, other = connect(server), Inbox()
+        chat = client.chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        chat.subscribe(other)
+        assert chat.cancel("enough")
+        assert other.until_end()[-1].reason == "enough"
+        with pytest.raises(CancelledError, match="enough"):
+            chat.result(timeout=DEADLINE)
+        blocking.let.set()
+        assert blocking.until_end()[-1].reason == "enough"
+        until(lambda: not chat.is_alive())
+
+
+def test_a_last_tell_that_blocks_keeps_nobody_else_from_the_end(connect: Callable[..., Client]) -> None:
+    let = threading.Event()
+
+    class BlocksAtTheEnd(Inbox):
+        def tell(self, message: Any, /) -> None:
+            if isinstance(message, TERMINAL):
+                wait(let)
+            super().tell(message)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head())
+        wait(subscribed)
+        peer.send(chunks(answer("Hi")), b"0\r\n\r\n")
+
+    subscribed = threading.Event()
+    with Server(script) as server:
+        first, second = BlocksAtTheEnd(), Inbox()
+        chat = connect(server).chat(**ASK, stream=first)
+        chat.subscribe(second)
+        subscribed.set()
+        assert isinstance(second.until_end()[-1], ChatDone)
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+        let.set()
+        assert isinstance(first.until_end()[-1], ChatDone)
+
+
+def test_a_tell_that_blocks_gives_its_turn_away_when_its_chat_is_cancelled(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(answering("Hi")) as server:
+        client = connect(server, max_concurrency=1)
+        chat = client.chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        chat.cancel()
+        assert client.chat(**ASK, timeout=DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client], blocking: Blocking) -> None:
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=blocking, timeout=Timeout(total=0.2))
+        with pytest.raises(APITimeoutError, match=r"timeout\.total"):
+            chat.result(timeout=DEADLINE)
+        with contextlib.suppress(pykka.Timeout):
+            chat.stop(timeout=0.1)
+        assert chat.stop()  # does not wait for what never returns
+
+
+def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        events = answer("Hi", " there")
+        peer.send(head(), chunks(events[:3]))
+        wait(blocking.began)
+        peer.send(chunks(events[3:]), b"0\r\n\r\n")
+
+    with Server(script) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        for _ in range(3):
+            inbox.next()
+        joining = threading.Thread(target=lambda: chat.subscribe(blocking))
+        joining.start()
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+        assert chat.snapshot() is not None
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        assert blocking.queue.empty()
+        blocking.let.set()
+        joining.join(DEADLINE)
+        assert text_of(blocking.until_end()) == "Hi there"
+
+
+def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        events = answer(*"abcdefghijklmnop")
+        peer.send(head(), chunks(events[:3]))
+        wait(blocking.began)
+        peer.send(chunks(events[3:]), b"0\r\n\r\n")
+
+    with Server(script) as server:
+        inbox = Inbox()
+        chat = connect(server, window=4).chat(**ASK, stream=inbox)
+        for _ in range(3):
+            inbox.next()
+        joining = threading.Thread(target=lambda: chat.subscribe(blocking))
+        joining.start()
+        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        blocking.let.set()
+        joining.join(DEADLINE)
+        assert text_of(blocking.until_end()) == "abcdefghijklmnop"
+        assert text_of(inbox.until_end()) == "abcdefghijklmnop"
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_whatever_a_replay_raises_is_the_subscribers(
+    connect: Callable[..., Client], error: type[BaseException]
+) -> None:
+    class Raising:
+        def tell(self, message: Any, /) -> None:
+            raise error(str(message)[:5])
+
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        chat.result(timeout=DEADLINE)
+        subscribing = threading.Thread(target=lambda: chat.subscribe(Raising()))
+        subscribing.start()
+        subscribing.join(DEADLINE)
+        assert chat.result()["stop_reason"] == "end_turn"
+
+
+def test_ctrl_c_in_a_replay_is_raised_and_leaves_no_subscriber(connect: Callable[..., Client]) -> None:
+    class Interrupted:
+        def tell(self, message: Any, /) -> None:
+            raise KeyboardInterrupt(str(message)[:5])
+
+    with Server(stalling) as server:
+        inbox = Inbox()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        for _ in range(3):
+            inbox.next()
+        with pytest.raises(KeyboardInterrupt):
+            chat.subscribe(Interrupted())
+        assert [follower.subscriber for follower in chat._record.followers] == [inbox]
+        chat.cancel()
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_a_ledger_that_raises_anything_keeps_nobody_from_the_end(
+    connect: Callable[..., Client], error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def tell(self, message: Any, /) -> None:
+            raise error(str(message)[:5])
+
+    with Server(answering("Hi")) as server:
+        inbox = Inbox()
+        chat = connect(server, ledger=Broken()).chat(**ASK, stream=inbox)
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+    assert any("Broken" in record.getMessage() for record in caplog.records)
+
+
+def test_a_ledger_that_blocks_keeps_nobody_from_the_end(connect: Callable[..., Client], blocking: Blocking) -> None:
+    with Server(answering("Hi")) as server:
+        inbox = Inbox()
+        chat = connect(server, ledger=blocking).chat(**ASK, stream=inbox)
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+        assert blocking.queue.empty()
+        blocking.let.set()
+        assert isinstance(blocking.next(), ChatDone)
+        until(lambda: not chat.is_alive())
+        assert blocking.queue.empty()
+
+
+def test_what_blocks_before_the_ledger_does_not_keep_the_end_from_it(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(answering("Hi")) as server:
+        ledger = Inbox()
+        chat = connect(server, ledger=ledger).chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        chat.cancel("enough")
+        assert isinstance(ledger.next(), ChatCancelled)
+        blocking.let.set()
+        until(lambda: not chat.is_alive())
+        assert ledger.queue.empty()
+
+
+# Whether a subscriber is alive
+
+
+@pytest.mark.parametrize("how", ["raises", "exits", "blocks"])
+def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
+    connect: Callable[..., Client], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    let, asked = threading.Event(), threading.Event()
+
+    class Odd(Inbox):
+        def is_alive(self) -> bool:
+            asked.set()
+            if how == "blocks":
+                wait(let)
+            raise ValueError if how == "raises" else SystemExit
+
+    class Mortal(Inbox):
+        alive = True
+
+        def is_alive(self) -> bool:
+            return self.alive
+
+    with Server(stalling) as server:
+        client = connect(server)
+        odd, mortal = client.chat(**ASK, stream=Odd()), Mortal()
+        wait(asked)
+        chat = client.chat(**ASK, stream=mortal, tag="the other")
+        with pytest.raises(APITimeoutError):
+            client.chat(**ASK, timeout=Timeout(total=0.2))
+        mortal.alive = False
+        until(lambda: not chat.is_alive())
+        with pytest.raises(CancelledError, match="nobody listens"):
+            chat.result()
+        assert odd.is_alive()
+        let.set()
+        odd.cancel()
+    assert any("stopped before what it followed" in record.getMessage() for record in caplog.records)
+
+
+def test_a_thread_that_has_not_started_is_not_dead(connect: Callable[..., Client]) -> None:
+    class Worker(threading.Thread):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def tell(self, message: Any, /) -> None:
+            self.inbox.put(message)
+
+        def run(self) -> None:
+            while not isinstance(self.inbox.get(timeout=DEADLINE), TERMINAL):
+                pass
+
+    with Server(stalling) as server:
+        worker = Worker()
+        chat = connect(server).chat(**ASK, stream=worker)
+        follower = chat._record.followers[0]
+        until(lambda: follower._pulse._asked)
+        until(lambda: not follower._pulse._asked)
+        assert chat.is_alive()
+        worker.start()
+        chat.cancel()
+        worker.join(DEADLINE)
+        assert not worker.is_alive()
+
+
+def test_an_actor_that_dies_of_a_bug_is_named_in_a_warning(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(message: Any) -> None:
+        raise ValueError(str(message)[:5])
+
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Reader.start(Inbox(), bug), tag="night")
+        until(lambda: not chat.is_alive())
+        with pytest.raises(CancelledError, match="nobody listens any more"):
+            chat.result()
+        until(lambda: [record for record in caplog.records if record.name == "anthropix_actors"])
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "Reader" in record.getMessage()
+
+
+# Waits that would never end
+
+
+class Asking(Inbox):
+    """A subscriber that does something with its chat in its `tell`, once, and keeps what came of it."""
+
+    def __init__(self, action: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.action = action
+        self.outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.done = False
+
+    def tell(self, message: Any, /) -> None:
+        if not self.done:
+            self.done = True
+            try:
+                self.outcome.put(self.action(message.chat))
+            except BaseException as exc:  # noqa: BLE001
+                self.outcome.put(exc)
+        super().tell(message)
+
+
+@pytest.mark.parametrize("action", ["result", "output", "as_completed", "drain", "close"])
+def test_a_tell_that_waits_for_its_own_chat_is_refused(connect: Callable[..., Client], action: str) -> None:
+    actions: dict[str, Callable[[Any], Any]] = {
+        "result": lambda chat: chat.result(),
+        "output": lambda chat: chat.output(),
+        "as_completed": lambda chat: list(as_completed([chat])),
+        "drain": lambda _: client.drain(),
+        "close": lambda _: client.close(grace=60),
+    }
+    with Server(stalling) as server:
+        client = connect(server)
+        inbox = Asking(actions[action])
+        chat = client.chat(**ASK, stream=inbox)
+        error = inbox.outcome.get(timeout=DEADLINE)
+        assert isinstance(error, DeadlockError)
+        assert "own thread" in str(error)
+        chat.cancel()
+        inbox.until_end()
+
+
+def test_a_tell_may_stop_its_own_chat_and_all_actors(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        for action in (lambda chat: chat.stop(), lambda _: pykka.ActorRegistry.stop_all()):
+            inbox = Asking(action)
+            connect(server).chat(**ASK, stream=inbox)
+            assert inbox.outcome.get(timeout=DEADLINE) in (True, [True])
+            assert inbox.until_end()[-1].reason == "stopped"
+
+
+def test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer(
+    connect: Callable[..., Client],
+) -> None:
+    outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    class Impatient(pykka.ThreadingActor):
+        use_daemon_thread = True
+
+        def on_receive(self, message: Any) -> None:
+            if isinstance(message, ChatEvent) and message.data["type"] == "message_start":
+                try:
+                    outcomes.put(message.chat.result())
+                except DeadlockError as exc:
+                    outcomes.put(exc)
+            elif isinstance(message, ChatCancelled):
+                outcomes.put(message)
+
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Impatient.start())
+        error = outcomes.get(timeout=DEADLINE)
+        assert isinstance(error, DeadlockError)
+        assert "handler" in str(error)
+        chat.cancel()
+        assert isinstance(outcomes.get(timeout=DEADLINE), ChatCancelled)
+
+
+def test_a_handler_may_ask_for_the_result_of_a_chat_that_is_over(connect: Callable[..., Client]) -> None:
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask(message: Any) -> None:
+        if isinstance(message, ChatDone):
+            results.put(message.chat.result())
+
+    with Server(answering("Hi")) as server:
+        reader = Reader.start(Inbox(), ask)
+        connect(server).chat(**ASK, stream=reader)
+        assert results.get(timeout=DEADLINE)["stop_reason"] == "end_turn"
+        reader.stop()
+
+
+def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        client = connect(server, max_concurrency=2)
+        both = threading.Barrier(2)
+
+        def nested(_: Any) -> Any:
+            both.wait(DEADLINE)
+            return client.chat(**ASK)
+
+        inboxes = [Asking(nested), Asking(nested)]
+        chats = [client.chat(**ASK, stream=inbox) for inbox in inboxes]
+        until(lambda: any(not inbox.outcome.empty() for inbox in inboxes))
+        refused = next(inbox for inbox in inboxes if not inbox.outcome.empty())
+        error = refused.outcome.get(timeout=DEADLINE)
+        assert isinstance(error, DeadlockError)
+        assert "max_concurrency" in str(error)
+        client.close()
+        for inbox in inboxes:
+            inbox.until_end()
+        assert all(not chat._record.held for chat in chats)
+
+
+def test_a_loop_over_a_stream_in_a_tell_of_the_same_chat_is_refused(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        wait(subscribed)
+        peer.send(chunks([text_delta("more")]))
+        peer.wait_for_hang_up()
+
+    subscribed = threading.Event()
+    with Server(script) as server:
+        stream = connect(server).chat(**ASK, stream=True)
+        until(stream.chat.snapshot)
+
+        def loop(_: Any) -> Any:
+            return list(stream) if threading.current_thread() is not threading.main_thread() else None
+
+        inbox = Asking(loop)
+        inbox.done = True
+        stream.chat.subscribe(inbox)  # what is replayed here is told on this thread
+        inbox.done = False
+        subscribed.set()
+        assert isinstance(inbox.outcome.get(timeout=DEADLINE), DeadlockError)
+        stream.close()
+
+
+# What waits
+
+
+@pytest.mark.parametrize("waiting", ["result", "loop", "as_completed", "blocking", "drain"])
+def test_an_exception_thrown_into_a_waiting_thread_arrives(connect: Callable[..., Client], waiting: str) -> None:
+    """As task queues do with their time limits, and development environments with their stop buttons."""
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    with Server(stalling) as server:
+        client = connect(server)
+        arrived = threading.Event()
+        entered = threading.Event()
+
+        def run() -> None:
+            actions: dict[str, Callable[[], Any]] = {
+                "result": lambda: client.chat(**ASK, stream=Inbox()).result(),
+                "loop": lambda: list(client.chat(**ASK, stream=True)),
+                "as_completed": lambda: list(as_completed([client.chat(**ASK, stream=Inbox())])),
+                "blocking": lambda: client.chat(**ASK),
+                "drain": lambda: (client.chat(**ASK, stream=Inbox()), client.drain()),
+            }
+            entered.set()
+            try:
+                actions[waiting]()
+            except Stop:
+                arrived.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait(entered)
+        until(lambda: any(chat.snapshot() for chat in client.chats()))
+        assert (
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Stop)) == 1
+        )
+        wait(arrived)
+        thread.join(DEADLINE)
+
+
+def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        reader = Reader.start(Inbox())
+        chat = connect(server).chat(**ASK, stream=reader)
+        until(chat.snapshot)
+
+        def give_up() -> None:
+            with pytest.raises(TimeoutError, match="nobody listens any more"):
+                chat.result(timeout=1.0)
+
+        waiting = threading.Thread(target=give_up)
+        waiting.start()
+        until(lambda: chat._record.waiting)
+        reader.stop()
+        until(lambda: not chat._record.followers)
+        assert chat.is_alive()
+        waiting.join(DEADLINE)
+        until(lambda: not chat.is_alive())
+        assert chat.state == "cancelled"
+
+
+def test_a_result_that_runs_out_tells_the_truth(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        with pytest.raises(TimeoutError, match="it goes on"):
+            chat.result(timeout=0.01)
+        assert chat.is_alive()
+        chat.cancel()
+
+
+# Unsubscribing
+
+
+def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        inbox, other = Inbox(), Inbox()
+        reader = Reader.start(inbox, held=True)
+        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
+        chat.subscribe(other)
+        for _ in range(3):
+            other.next()
+        assert [follower for follower in chat._record.followers if follower._waiting]
+        chat.unsubscribe(reader)
+        gate.set()
+        reader.ask({"command": "probe"}, timeout=DEADLINE)
+        assert isinstance(inbox.next(), ChatEvent)  # what was in the mailbox
+        assert inbox.queue.get(timeout=DEADLINE) == {"command": "probe"}
+        chat.cancel()
+        other.until_end()
+        assert inbox.queue.empty()
+        reader.stop()
+
+
+def test_a_subscriber_that_leaves_when_it_hears_the_end_coming_is_not_told_it(connect: Callable[..., Client]) -> None:
+    class Leaving(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            if isinstance(message, ChatEvent) and message.data["type"] == "message_stop":
+                message.chat.unsubscribe(self)
+
+    with Server(answering("Hi")) as server:
+        leaving = Leaving()
+        chat = connect(server).chat(**ASK, stream=leaving)
+        chat.result(timeout=DEADLINE)
+        until(lambda: not chat.is_alive())
+        messages = [leaving.queue.get_nowait() for _ in range(leaving.queue.qsize())]
+    assert [type(message) for message in messages] == [ChatEvent] * 6
+
+
+def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[..., Client]) -> None:
+    class Equal(list[Any]):
+        def tell(self, message: Any, /) -> None:
+            pass
+
+    with Server(stalling) as server:
+        first, second, inbox = Equal(), Equal(), Inbox()
+        chat = connect(server).chat(**ASK, stream=first)
+        chat.subscribe(second)
+        chat.unsubscribe(first)
+        assert [follower.subscriber is second for follower in chat._record.followers] == [True]
+        reader = Reader.start(inbox)
+        chat.subscribe(reader)
+        actor: Any = reader._actor_weakref()
+        chat.unsubscribe(pykka.ActorRef(actor))
+        assert len(chat._record.followers) == 1
+        chat.cancel()
+        reader.stop()
+
+
+# Coalescing
+
+
+def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() -> None:
+    chat: Any = object()
+    inbox = Inbox()
+    reader = Reader.start(inbox, held=True)
+    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    mailbox = CoalescingMailbox(reader, CancelScope(), 64)
+    extra: Any = text_delta("c")
+    extra["delta"]["logprob"] = -1
+    other: Any = {**text_delta("d"), "trace": 7}
+    untyped: Any = {"type": "content_block_delta", "index": 0, "delta": {"text": "e"}}
+    odd: list[Any] = [{"type": "content_block_delta", "index": 0, "delta": "f"}, {"type": ["g"]}, {}]
+    events = [text_delta("0"), text_delta("a"), text_delta("b"), extra, other, untyped, *odd]
+    for event in events:
+        mailbox.tell(ChatEvent(chat, event))
+    gate.set()
+    got = [inbox.next().data for _ in range(8)]
+    assert got == [text_delta("0"), text_delta("ab"), extra, other, untyped, *odd]
+    reader.stop()
+
+
+def test_empty_deltas_that_wait_are_bounded_too() -> None:
+    reader = Reader.start(Inbox(), held=True)
+    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    scope = CancelScope()
+    mailbox = CoalescingMailbox(reader, scope, 8)
+    event: Any = text_delta("")
+
+    def tell() -> None:
+        for _ in range(70_000):
+            mailbox.tell(ChatEvent(event, event))
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+    gate.set()
+    telling.join(DEADLINE)
+    assert not telling.is_alive()
+    reader.stop()
+
+
+def test_an_actor_with_a_bounded_mailbox_does_not_wait_for_itself(connect: Callable[..., Client]) -> None:
+    class Bounded(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return queue.Queue(maxsize=1)
+
+    texts = [f"{number} " for number in range(300)]
+    with Server(answering(*texts)) as server:
+        for coalesce in (True, False):
+            inbox = Inbox()
+            reader = Bounded.start(inbox)
+            connect(server).chat(**ASK, stream=reader, coalesce=coalesce)
+            assert text_of(inbox.until_end()) == "".join(texts)
+            reader.stop()
+
+
+# Threads
+
+
+def test_when_there_are_no_threads_left_those_who_wait_wait_on_or_hear_an_end(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, refuse, arrived, let = threading.Thread.start, threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def sometimes(thread: threading.Thread) -> None:
+        if refuse.is_set() and thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(), chunks(answer("Hi")[:3]))
+            arrived.release()
+            wait(let)
+            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    with Server(script) as server:
+        client = connect(server, max_concurrency=2)
+        inboxes = [Inbox() for _ in range(1000)]
+        for inbox in inboxes:
+            client.chat(**ASK, stream=inbox)
+        acquire(arrived)
+        acquire(arrived)
+        refuse.set()
+        let.set()
+        ends = [inbox.until_end()[-1] for inbox in inboxes[:2]]
+        assert all(isinstance(end, ChatDone) for end in ends)
+        ends = [inbox.until_end()[-1] for inbox in inboxes[2:]]
+        failed = [end for end in ends if isinstance(end, ChatFailed)]
+        assert failed
+        assert all("no thread for another chat" in str(end.error) for end in failed)
+        refuse.clear()
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = connect("http://127.0.0.1:1")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(AnthropixError, match="no thread to look after timeouts"):
+            client.count_tokens(**ASK)
+        with pytest.raises(AnthropixError, match="no thread"):
+            client.chat(**ASK)
+    assert not client.chats()
+    assert not pykka.ActorRegistry.get_all()
+
+
+def test_a_thread_is_named_by_its_tag(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox(), tag="night")
+        assert any(thread.name.endswith(" night") for thread in threading.enumerate())
+        chat.cancel()
+
+
+def test_a_subscriber_whose_repr_raises_hides_no_error(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise SystemError
+
+        def tell(self, message: Any, /) -> None:
+            raise ValueError(str(message)[:5])
+
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=Odd())
+        until(lambda: not chat.is_alive())
+    assert any("<Odd, whose repr raises>" in record.getMessage() for record in caplog.records)
+
+
+def program(text: str, *arguments: str, warnings: str = "error") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-W", warnings, "-c", textwrap.dedent(text), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE,
+        check=False,
+    )
+
+
+def test_a_call_while_the_interpreter_ends_is_refused() -> None:
+    done = program(
+        """
+        import anthropix_actors as ax
+
+        class Upload:
+            def __del__(self):
+                for call in (lambda: client.files.delete("file_1", timeout=3), lambda: client.chat(**ask)):
+                    try:
+                        call()
+                    except ax.AnthropixError as error:
+                        print(error, flush=True)
+
+        client = ax.Client("k", base_url="http://127.0.0.1:9", max_retries=0)
+        ask = dict(model="m", messages=[{"role": "user", "content": "Hi"}])
+        kept = Upload()
+        """
+    )
+    assert done.stdout.splitlines() == ["the interpreter is ending; nothing more is sent"] * 2
+    assert done.returncode == 0
+
+
+def test_a_program_that_is_patched_after_the_import_goes_on() -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    with Server(answering("Hi")) as server:
+        done = program(
+            """
+            import sys
+            import anthropix_actors as ax
+            from gevent import monkey
+            monkey.patch_all()
+            client = ax.Client("k", base_url=sys.argv[1], proxy="", max_retries=0)
+            ask = dict(model="m", messages=[{"role": "user", "content": "Hi"}])
+            print(client.chat(**ask)["stop_reason"], flush=True)
+            print(len(list(client.chat(**ask, stream=True))), flush=True)
+            print(client.chat(**ask, stream=type("T", (), {"tell": print})()).result(10)["stop_reason"], flush=True)
+            client.close()
+            """,
+            server.url,
+            warnings="ignore",  # gevent warns of what is tried here
+        )
+    assert "end_turn" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+# For daemons
+
+
+def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(), chunks(answer("Hi")[:3]))
+            acquire(let)
+            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+
+    let = threading.Semaphore(0)
+    with Server(script) as server:
+        client = connect(server, max_concurrency=1)
+        first = client.chat(**ASK, stream=Inbox(), tag="first")
+        second = client.chat(**ASK, stream=Inbox())
+        until(lambda: first.state == "answering")
+        assert client.chats() == (first, second)
+        assert second.state == "queued"
+        assert 0 < first.age < DEADLINE
+        assert repr(first).startswith("<ChatRef 'first', answering, 0.")
+        assert repr(first).endswith(", req_test>")
+        assert repr(second).startswith("<ChatRef queued, 0.")
+        let.release(2)
+        second.result(timeout=DEADLINE)
+        until(lambda: not client.chats())
+        assert (first.state, second.state) == ("done", "done")
+        age = first.age
+        assert age == first.age
+
+
+def test_the_state_of_a_chat_says_what_it_waits_for(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        acquire(let)
+        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after": "30"}))
+        peer.wait_for_hang_up()
+
+    let = threading.Semaphore(0)
+    with Server(script) as server:
+        chat = connect(server, max_retries=1).chat(**ASK, stream=Inbox())
+        acquire(server.accepted)
+        until(lambda: chat.state == "sent")
+        let.release()
+        until(lambda: chat.state == "retrying")
+        chat.cancel()
+        until(lambda: chat.state == "cancelled")
+        failed = connect("http://127.0.0.1:1").chat(**ASK, stream=Inbox())
+        until(lambda: failed.state == "failed")
+
+
+def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(), chunks(answer("Hi")[:3]))
+            arrived.release()
+            acquire(let)
+            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+
+    arrived, let = threading.Semaphore(0), threading.Semaphore(0)
+    with Server(script) as server:
+        client = connect(server, max_concurrency=1)
+        inboxes = [Inbox() for _ in range(3)]
+        for inbox in inboxes:
+            client.chat(**ASK, stream=inbox)
+        acquire(arrived)
+        assert client.drain(timeout=0.01) is False
+        with pytest.raises(ConfigurationError, match="being drained"):
+            client.chat(**ASK)
+        with pytest.raises(ConfigurationError, match="being drained"):
+            client.count_tokens(**ASK)
+        let.release(3)
+        assert client.drain() is True
+        assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
+        client.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            client.chat(**ASK)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_closing_with_a_grace_lets_what_runs_end_and_cancels_the_rest(
+    connect: Callable[..., Client], *, ends: bool
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        if ends:
+            wait(closing)
+            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+        peer.wait_for_hang_up()
+
+    closing = threading.Event()
+    with Server(script) as server:
+        client = connect(server)
+        inbox = Inbox()
+        client.chat(**ASK, stream=inbox)
+        closer = threading.Thread(target=lambda: client.close(grace=DEADLINE if ends else 0.1))
+        closer.start()
+        closing.set()
+        closer.join(2 * DEADLINE)
+        assert isinstance(inbox.until_end()[-1], ChatDone if ends else ChatCancelled)
+
+
+@pytest.mark.parametrize(("call", "name"), [("close", "grace"), ("drain", "timeout")])
+@pytest.mark.parametrize("value", [-1, "1", True, float("nan")])
+def test_what_is_no_time_is_refused(connect: Callable[..., Client], call: str, name: str, value: Any) -> None:
+    client = connect("http://127.0.0.1:1")
+    with pytest.raises(ParameterError, match=f"{name}: expected seconds from 0"):
+        getattr(client, call)(**{name: value})
+
+
+def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[..., Client]) -> None:
+    def call(client: Client) -> None:
+        with contextlib.suppress(AnthropixError):
+            while True:
+                client.models.retrieve("m")
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(json_answer("200 OK", {"id": "m"}))
+
+    with Server(script) as server:
+        for _ in range(5):
+            client = connect(server)
+            callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
+            for caller in callers:
+                caller.start()
+            until(client._calls.running)
+            client.close()
+            for caller in callers:
+                caller.join(DEADLINE)
+                assert not caller.is_alive()
+
+
+def test_a_done_callback_is_called_once_with_the_chat_whatever_becomes_of_it(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    def bad(chat: Any) -> None:
+        raise SystemExit(chat.state)
+
+    with Server(answering("Hi")) as server:
+        client = connect(server)
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        chat = client.chat(**ASK, stream=Inbox())
+        chat.add_done_callback(bad)
+        chat.add_done_callback(ended.put)
+        assert ended.get(timeout=DEADLINE) is chat
+        assert chat.state == "done"
+        chat.add_done_callback(ended.put)  # at once
+        assert ended.get_nowait() is chat
+        chat.add_done_callback(bad)
+        assert ended.empty()
+    until(lambda: sum("the done callback" in record.getMessage() for record in caplog.records) == 2)
+
+
+def test_a_done_callback_that_blocks_keeps_the_next_one_from_nothing(connect: Callable[..., Client]) -> None:
+    let, ended = threading.Event(), threading.Event()
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        chat.add_done_callback(lambda _: wait(let))
+        chat.add_done_callback(lambda _: ended.set())
+        wait(ended)
+        let.set()
+
+
+def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        acquire(let)
+        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+
+    let = threading.Semaphore(0)
+    with Server(script) as server:
+        client = connect(server)
+        chats = [client.chat(**ASK, stream=Inbox(), tag=str(number)) for number in range(3)]
+        with pytest.raises(TimeoutError, match="3 of the works"):
+            list(as_completed(chats, timeout=0.01))
+        coming = as_completed([*chats, chats[0]], timeout=DEADLINE)
+        let.release()
+        first = next(coming)
+        assert first.state == "done"
+        let.release(2)
+        assert {first, *coming} == set(chats)
+        assert not any(chat._record.waiting for chat in chats)
+        assert list(as_completed([])) == []
+
+
+def test_the_logger_says_what_ended_and_what_is_sent_again(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")), b"0\r\n\r\n")
+
+    caplog.set_level(logging.INFO, "anthropix_actors")
+    with Server(script) as server:
+        chat = connect(server, max_retries=1).chat(**ASK, stream=Inbox(), tag="night")
+        until(lambda: not chat.is_alive())
+    again, end = [record for record in caplog.records if record.name == "anthropix_actors"]
+    assert again.levelname == end.levelname == "INFO"
+    fields: Any = again.__dict__
+    assert (fields["work"], fields["tag"], fields["request_id"], fields["attempts"], fields["status"]) == (
+        "chat",
+        "night",
+        "req_test",
+        1,
+        529,
+    )
+    assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
+    fields = end.__dict__
+    assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
+    assert "test-secret" not in caplog.text
+
+
+def test_a_handler_of_the_logger_that_raises_or_blocks_harms_no_chat(connect: Callable[..., Client]) -> None:
+    let = threading.Event()
+
+    class Odd(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.INFO:
+                wait(let)
+            raise SystemError
+
+    logger = logging.getLogger("anthropix_actors")
+    level, odd = logger.level, Odd()
+    logger.addHandler(odd)
+    logger.setLevel(logging.INFO)
+    try:
+        with Server(answering("Hi")) as server:
+            inbox = Inbox()
+            chat = connect(server).chat(**ASK, stream=inbox)
+            assert isinstance(inbox.until_end()[-1], ChatDone)
+            assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+            let.set()
+            until(lambda: not chat.is_alive())
+    finally:
+        logger.removeHandler(odd)
+        logger.setLevel(level)
+
+
+def test_a_delivery_knows_whether_all_was_told() -> None:
+    inbox = Inbox()
+    delivery = Delivery(inbox, CancelScope())
+    delivery.close("end")
+    assert delivery.is_held_up
+    assert not delivery.is_told
+    delivery.drain()
+    assert delivery.is_told
+    delivery.tell_all(["late"])
+    assert inbox.next() == "end"
+
+
+def test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that_thread() -> None:
+    blocking = Blocking()
+    delivery = Delivery(blocking, CancelScope(), 4)
+    delivery.put("a")
+    draining = threading.Thread(target=delivery.drain)
+    draining.start()
+    wait(blocking.began)
+    delivery.tell_all(["b", "c"])
+    time.sleep(0)
+    blocking.let.set()
+    draining.join(DEADLINE)
+    assert [blocking.next() for _ in range(3)] == ["a", "b", "c"]
