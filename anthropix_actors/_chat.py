@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
+from anthropix_actors._foreign import in_background
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
@@ -140,7 +142,9 @@ class ChatRecord(Record):
     def add(self, follower: Delivery) -> None:
         """Tell a follower what has been said so far, and from now on all that is said.
 
-        What was said is put before it under the lock, so that nothing comes between, and told without it.
+        What was said is put before it under the lock, so that nothing comes between, and is told without it: by the
+        chat's thread if that has something more to tell, else by one made for it. Not by the caller's: a `tell` that
+        blocks would block it, and an interrupt would leave its story without an end.
         """
         with self.lock:
             follower.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
@@ -148,13 +152,8 @@ class ChatRecord(Record):
                 self.followers = (*self.followers, follower)
             else:
                 follower.close(self.terminal)
-        try:
-            follower.drain()
-        except Gone:
-            self.remove(follower)
-        except BaseException:  # Ctrl-C: the caller does not know whether it follows
-            self.remove(follower)
-            raise
+        if not in_background(partial(self.drain, follower), "anthropix-told"):
+            self.drain(follower)
 
     def _doing(self) -> State:
         return "answering" if self.exchange.headers else "sent"

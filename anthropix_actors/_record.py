@@ -11,7 +11,6 @@ own: so one that never returns costs nobody else anything.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -172,7 +171,7 @@ class Record:
         self._book_end()  # before anybody can see that it is over
         self.over.set()
         for delivery in (*self.followers, *self.callbacks):
-            self._drain(delivery)
+            self.drain(delivery)
         self._note_told()
         self._log_end()
 
@@ -209,9 +208,12 @@ class Record:
         if not booked:
             self.book(self.terminal)
 
-    def _drain(self, delivery: Delivery) -> None:
-        with contextlib.suppress(Gone):
+    def drain(self, delivery: Delivery) -> None:
+        """Have somebody told what waits for them."""
+        try:
             delivery.drain()
+        except Gone:
+            self.remove(delivery)
 
     def ended_by(self, exc: BaseException) -> Any:
         """Get the terminal message for what ended the work."""
@@ -279,7 +281,7 @@ class Record:
                 callback.close(self.terminal)
             else:
                 self.callbacks = (*self.callbacks, callback)
-        self._drain(callback)
+        self.drain(callback)
 
     def break_off(self, error: AnthropixError) -> None:
         """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told."""
@@ -357,7 +359,10 @@ class Record:
                 if not follower.is_alive():
                     ASKER.ask(partial(self._log_death, follower.subscriber))
                     self.remove(follower)
+            self.cancel_if_abandoned()  # again, where an interrupt kept somebody who left from doing so
         cause = self.scope.cause
+        if cause is not None:
+            self.scope.cancel(cause)  # again, for the same reason
         if cause is not None or self.terminal is not None:
             self._late_since = self._late_since or now
             if now - self._late_since >= self.patience:
@@ -377,7 +382,7 @@ class Record:
             in_background(self._book_end, "anthropix-ledger")
         for delivery in (*self.followers, *self.callbacks):
             if delivery.is_held_up:
-                in_background(partial(self._drain, delivery), "anthropix-told")
+                in_background(partial(self.drain, delivery), "anthropix-told")
         self._note_told()
         if self.told.is_set():
             SWEEPER.unwatch(self)

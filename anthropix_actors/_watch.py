@@ -84,14 +84,16 @@ class Sweeper:
         if sys.is_finalizing():  # a thread would never start, and on Python 3.11 `start` would wait for it for ever
             raise AnthropixError("the interpreter is ending; nothing more is sent")
         with self._lock:
-            self._watched.add(chat)
             try:
+                self._watched.add(chat)
                 if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
                     self._posted = self._posted or queue.SimpleQueue()
                     self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
                     self._thread.start()
-            except RuntimeError as exc:
+            except BaseException as exc:
                 self._watched.discard(chat)
+                if not isinstance(exc, RuntimeError):
+                    raise
                 raise AnthropixError(f"no thread to look after timeouts: {exc}") from exc
 
     def unwatch(self, chat: Watched) -> None:

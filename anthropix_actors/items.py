@@ -55,8 +55,8 @@ class ItemStream(Generic[T]):
             CancelledError: it was cancelled.
             AnthropixError: it broke off.
         """
+        over = False
         try:
-            over = False
             while True:
                 try:
                     item = next(self)

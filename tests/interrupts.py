@@ -112,7 +112,9 @@ class Interrupter:
         return functools.partial(self._at_instruction, [-1])
 
     def _at_line(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "line" and frame.f_lasti not in exits(frame.f_code):
+        # A `try:` is no more than an instruction that does nothing: no handler runs there.
+        at_try = operations(frame.f_code).get(frame.f_lasti) == "NOP"
+        if event == "line" and not at_try and frame.f_lasti not in exits(frame.f_code):
             self._pass(frame)
         return self._at_line
 
@@ -120,7 +122,9 @@ class Interrupter:
         if event == "opcode":
             previous, before[0] = before[0], frame.f_lasti
             child = self._children.pop(id(frame), None)
-            if previous < 0 or frame.f_lasti < previous or _returned_from_c(frame.f_code, previous, child):
+            there = previous < 0 or frame.f_lasti < previous or _returned_from_c(frame.f_code, previous, child)
+            # A handler that runs at the end of a block's last call raises within the block; here it would be behind it.
+            if there and frame.f_lasti not in exits(frame.f_code):
                 self._pass(frame)
         return functools.partial(self._at_instruction, before)
 

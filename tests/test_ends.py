@@ -164,14 +164,12 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         chat = connect(server).chat(**ASK, stream=inbox)
         for _ in range(3):
             inbox.next()
-        joining = threading.Thread(target=lambda: chat.subscribe(blocking))
-        joining.start()
+        chat.subscribe(blocking)
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
         blocking.let.set()
-        joining.join(DEADLINE)
         assert text_of(blocking.until_end()) == "Hi there"
 
 
@@ -190,11 +188,9 @@ def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
         chat = connect(server, window=4).chat(**ASK, stream=inbox)
         for _ in range(3):
             inbox.next()
-        joining = threading.Thread(target=lambda: chat.subscribe(blocking))
-        joining.start()
+        chat.subscribe(blocking)
         until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
         blocking.let.set()
-        joining.join(DEADLINE)
         assert text_of(blocking.until_end()) == "abcdefghijklmnop"
         assert text_of(inbox.until_end()) == "abcdefghijklmnop"
 
@@ -204,32 +200,19 @@ def test_whatever_a_replay_raises_is_the_subscribers(
     connect: Callable[..., Client], error: type[BaseException]
 ) -> None:
     class Raising:
+        told = threading.Event()
+
         def tell(self, message: Any, /) -> None:
+            self.told.set()
             raise error(str(message)[:5])
 
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         chat.result(timeout=DEADLINE)
-        subscribing = threading.Thread(target=lambda: chat.subscribe(Raising()))
-        subscribing.start()
-        subscribing.join(DEADLINE)
+        raising = Raising()
+        chat.subscribe(raising)
+        wait(raising.told)
         assert chat.result()["stop_reason"] == "end_turn"
-
-
-def test_ctrl_c_in_a_replay_is_raised_and_leaves_no_subscriber(connect: Callable[..., Client]) -> None:
-    class Interrupted:
-        def tell(self, message: Any, /) -> None:
-            raise KeyboardInterrupt(str(message)[:5])
-
-    with Server(stalling) as server:
-        inbox = Inbox()
-        chat = connect(server).chat(**ASK, stream=inbox)
-        for _ in range(3):
-            inbox.next()
-        with pytest.raises(KeyboardInterrupt):
-            chat.subscribe(Interrupted())
-        assert [follower.subscriber for follower in chat._record.followers] == [inbox]
-        chat.cancel()
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
@@ -482,12 +465,11 @@ def test_a_loop_over_a_stream_in_a_tell_of_the_same_chat_is_refused(connect: Cal
         stream = connect(server).chat(**ASK, stream=True)
         until(stream.chat.snapshot)
 
-        def loop(_: Any) -> Any:
-            return list(stream) if threading.current_thread() is not threading.main_thread() else None
-
-        inbox = Asking(loop)
+        inbox = Asking(lambda _: list(stream))
         inbox.done = True
-        stream.chat.subscribe(inbox)  # what is replayed here is told on this thread
+        stream.chat.subscribe(inbox)  # what is replayed is told on another thread
+        for _ in range(3):
+            inbox.next()
         inbox.done = False
         subscribed.set()
         assert isinstance(inbox.outcome.get(timeout=DEADLINE), DeadlockError)

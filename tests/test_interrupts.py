@@ -216,14 +216,14 @@ def test_a_chat_can_still_be_cancelled_wherever_an_interrupt_falls(
 ) -> None:
     report = interrupt_everywhere(action, url, kind=kind, prepare=chat_that_runs, finish=cancel)
     assert not report.faults, str(report)
-    assert report.places > 3
+    assert report.places >= 3
 
 
 @pytest.mark.parametrize("kind", [LINES, SIGNALS])
 def test_a_subscriber_can_still_leave_wherever_an_interrupt_falls(kind: str, url: str) -> None:
     report = interrupt_everywhere(unsubscribe, url, kind=kind, prepare=chat_that_runs, finish=leave_again)
     assert not report.faults, str(report)
-    assert report.places > 3
+    assert report.places >= 3
 
 
 @pytest.mark.parametrize("kind", [LINES, SIGNALS])
