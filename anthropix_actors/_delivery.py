@@ -451,18 +451,21 @@ class Channel(Delivery):
 
     def get(self) -> Event | Terminal:
         """Get the next event; after the last, the terminal message, again and again. Any thread."""
-        while True:
-            try:
-                item = self._queue.get(True, SLICE)
-            except queue.Empty:
-                continue
-            break
+        try:
+            item = self._queue.get_nowait()  # half the time of a `get` with a timeout
+        except queue.Empty:
+            item = self._wait_for_item()
         if isinstance(item, dict):
             if self._full and self._has_room():
                 self._scope.notify()
         else:
             self._queue.put(item)
         return item
+
+    def _wait_for_item(self) -> Event | Terminal:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=SLICE)
 
     def is_alive(self) -> bool:
         """Whether somebody may still iterate."""

@@ -151,7 +151,7 @@ def test_ctrl_c_in_a_waiting_loop_cancels_the_request(stalled: Callable[[], Stre
         for _ in stream:
             received += 1
             if received == 4:  # the next one never comes
-                threading.Thread(target=interrupt_when_in, args=("get",)).start()
+                threading.Thread(target=interrupt_when_in, args=("_wait_for_item",)).start()
 
 
 def test_ctrl_c_in_next_cancels_the_request(stalled: Callable[[], Stream]) -> None:
@@ -159,7 +159,7 @@ def test_ctrl_c_in_next_cancels_the_request(stalled: Callable[[], Stream]) -> No
     for _ in range(4):
         next(stream)
     with pytest.raises(KeyboardInterrupt):
-        threading.Thread(target=interrupt_when_in, args=("get",)).start()
+        threading.Thread(target=interrupt_when_in, args=("_wait_for_item",)).start()
         next(stream)
 
 
