@@ -1,13 +1,15 @@
 """A daemon: it asks again and again, its workers are told the answers, and SIGTERM or Ctrl-C ends it cleanly.
 
-    python daemon.py 60
+    python daemon.py 60 5
 
-What is being answered at the end is cancelled, and costs no more; each worker hears of it before it stops.
+asks every 60 seconds. At the end, what is being answered gets 5 seconds to come to its end; the rest is cancelled, and
+costs no more. Each worker hears of it before it stops. What the library says of each chat goes to stderr.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import signal
 import sys
 import threading
@@ -37,7 +39,9 @@ class Worker(pykka.ThreadingActor):
         print(f"{chat.tag}: {note}\n", end="", flush=True)  # in one piece, as there are several workers
 
 
-def main(every: float) -> None:
+def main(every: float, grace: float) -> None:
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger("anthropix_actors").setLevel(logging.INFO)
     end = threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -46,20 +50,22 @@ def main(every: float) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     workers = [Worker.start() for _ in range(WORKERS)]
-    with Client(max_concurrency=4) as client:
-        for number in itertools.count(1):
-            client.chat(
-                model="claude-haiku-4-5",
-                messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
-                stream=workers[number % WORKERS],
-                tag=f"number {number}",
-            )
-            if end.wait(every):
-                break
-    # The client is closed, which cancels its chats; and this waits until all actors have handled what they were told.
-    pykka.ActorRegistry.stop_all()
+    client = Client(max_concurrency=4)
+    for number in itertools.count(1):
+        client.chat(
+            model="claude-haiku-4-5",
+            messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
+            stream=workers[number % WORKERS],
+            tag=f"number {number}",
+        )
+        if end.wait(every):
+            break
+    print(f"-- {len(client.chats())} chats run", flush=True)
+    client.close(grace=grace)
+    pykka.ActorRegistry.stop_all()  # waits until all actors have handled what they were told
     print("-- ended", flush=True)
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0)
+    given = [float(argument) for argument in sys.argv[1:]]
+    main(*given, *(60.0, 5.0)[len(given) :])
