@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,14 +107,17 @@ def test_the_budget_is_kept(anthropix_emulator: Emulator) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_daemon_ends_cleanly(anthropix_emulator: Emulator, number: signal.Signals) -> None:
     anthropix_emulator.queue("It is odd.", *[Stall("never")] * 5)
-    with started(anthropix_emulator, "daemon.py", "0.01") as running:
+    with started(anthropix_emulator, "daemon.py", "0.01", "0.2") as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "number 1: It is odd.\n"
         until(lambda: len(anthropix_emulator.requests) == 5)  # all that may run at once
         running.send_signal(number)
         printed, errors = running.communicate(timeout=6 * DEADLINE)
-    assert (errors, running.returncode) == ("", 0)
-    *cancelled, last = printed.splitlines()
+    assert running.returncode == 0
+    assert errors.startswith("INFO chat done after ")
+    assert re.search(r"^INFO chat cancelled after \d+\.\d s: the client was closed$", errors, re.MULTILINE)
+    run, *cancelled, last = printed.splitlines()
+    assert run.endswith(" chats run")
     assert last == "-- ended"
     assert {line.partition(": ")[2] for line in cancelled} == {"cancelled: the client was closed"}
     assert {"number 2", "number 5"} <= {line.partition(":")[0] for line in cancelled}
