@@ -5,13 +5,14 @@
 # make torture  every fault, random schedules, load and limits, with a report; about 10 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
+# make drift    where the API moved: the endpoints here against those of the official SDK's newest release
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint compat bench torture mechanisms endurance fuzz clean
+.PHONY: demo test lint compat bench torture mechanisms drift endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -41,6 +42,9 @@ torture: $(VENV)/test
 
 mechanisms: $(VENV)/test
 	PYTHONPATH=tests $(BIN)/python -P -m torture.mechanisms
+
+drift: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -P -m drift $(if $(SDK),--folder $(SDK))
 
 MINUTES ?= 20
 

@@ -35,7 +35,7 @@ _ACCEPTED = {
     "jsonl": JSON_LINES,
     "binary": "application/binary",
 }
-_OPTIONS = ("beta", "headers", "timeout", "cancel")
+_OPTIONS = ("beta", "headers", "timeout", "max_retries", "cancel")
 
 
 def ask_anything(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:

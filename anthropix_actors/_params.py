@@ -144,12 +144,10 @@ THINKING = Tagged(
     },
     'a mapping like {"type": "adaptive"}',
 )
-OUTPUT_CONFIG = Shape(
-    optional={
-        "effort": STRING,
-        "format": Tagged({"json_schema": Shape({"schema": MAPPING})}, 'a mapping like {"type": "json_schema", ...}'),
-    }
+OUTPUT_FORMAT = Tagged(
+    {"json_schema": Shape({"schema": MAPPING})}, 'a mapping like {"type": "json_schema", ...} (a type goes to output)'
 )
+OUTPUT_CONFIG = Shape(optional={"effort": STRING, "format": OUTPUT_FORMAT})
 
 _SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"))
 _SHARED: dict[str, Kind] = {
@@ -158,10 +156,13 @@ _SHARED: dict[str, Kind] = {
     "tool_choice": TOOL_CHOICE,
     "thinking": THINKING,
     "output_config": OUTPUT_CONFIG,
+    "output_format": OUTPUT_FORMAT,  # the older name, with the beta structured-outputs-2025-11-13
     "cache_control": CACHE_CONTROL,
     "context_management": MAPPING,
     "mcp_servers": MAPPINGS,
     "speed": STRING,
+    "billing_policy": MAPPING,
+    "compaction": MAPPING,
 }
 
 CHAT = Shape(
@@ -177,17 +178,21 @@ CHAT = Shape(
         "diagnostics": MAPPING,
         "inference_geo": STRING,
         "service_tier": STRING,
-        "billing_policy": MAPPING,
-        "compaction": MAPPING,
         "fallback_credit_token": StringOr(MAPPING),
         "fallbacks": StringOr(MAPPINGS),
         "thread": MAPPING,
     },
 )
+BATCHED = Shape(CHAT.required, {**CHAT.optional, "user_profile_id": NAME})
+"""A request of a batch: what is a header of a chat's is in its body, as each may have its own."""
+
 COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
 
 PARAMETERS = (*CHAT.required, *CHAT.optional)
 """The names of a chat's parameters."""
+
+BATCH_PARAMETERS = (*PARAMETERS, "user_profile_id", "extra_body")
+"""What a request of a batch may say."""
 
 COUNT_PARAMETERS = (*COUNT_TOKENS.required, *COUNT_TOKENS.optional)
 """The names of a token count's parameters."""
@@ -233,6 +238,17 @@ def chat_body(
         {'model': 'm', 'max_tokens': 8, 'messages': [{'role': 'user', 'content': 'Hi'}], 'brand_new': 1}
     """
     return _body(CHAT, params, api_version, extra_body)
+
+
+def batch_body(
+    params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Get the parameters of a batch's request, as `chat_body` does.
+
+    Raises:
+        ParameterError: something is wrong; it has every problem.
+    """
+    return _body(BATCHED, params, api_version, extra_body)
 
 
 def count_tokens_body(

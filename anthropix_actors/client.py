@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._anything import ask_anything, pages_of_anything
-from anthropix_actors._call import CALL_OPTIONS, checked_options
+from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, start_chat
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
@@ -71,8 +71,6 @@ API_VERSION = "2023-06-01"
 
 MAX_ANSWER_BYTES = 1 << 30
 """Twice the largest file that the API takes."""
-
-_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output", "resume")
 
 
 class Client:
@@ -225,10 +223,11 @@ class Client:
             **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
                 parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
                 added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
-                `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart), `resume`
-                (True goes on with an answer that was cut, in another request that carries what arrived), and `output`,
-                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
-                is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
+                `max_retries` (in place of the client's), `user_profile_id` and `workspace_id` (on whose behalf, and
+                where), `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart),
+                `resume` (True goes on with an answer that was cut, in another request that carries what arrived), and
+                `output`, a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits
+                it, which is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
                 `ChatRef.output()`, and `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
@@ -267,7 +266,8 @@ class Client:
 
         Args:
             **params: The parameters of a chat; those that do not count, such as `max_tokens`, are checked and not sent.
-                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, and `cancel`, a `CancelToken`.
+                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, `max_retries`, `user_profile_id`,
+                `workspace_id`, and `cancel`, a `CancelToken`.
 
         Returns:
             A mapping with `input_tokens`.
@@ -283,9 +283,9 @@ class Client:
         Source: https://docs.claude.com/en/api/messages-count-tokens, read 2026-11-23.
         """
         given = dict(params)
-        options = {name: given.pop(name) for name in CALL_OPTIONS if name in given}
+        options = {name: given.pop(name) for name in PROFILE_OPTIONS if name in given}
         extra_body: Any = given.pop("extra_body", None)
-        problems = unknown_problems(given, (*PARAMETERS, "extra_body", *CALL_OPTIONS))
+        problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS))
         given.setdefault("max_tokens", MAX_TOKENS)
         known = {name: value for name, value in given.items() if name in PARAMETERS}
         problems += chat_problems(known, api_version=self.api_version)
@@ -293,7 +293,9 @@ class Client:
             raise ParameterError(problems)
         counted = {name: value for name, value in known.items() if name in COUNT_PARAMETERS}
         body = count_tokens_body(counted, api_version=self.api_version, extra_body=extra_body)
-        count: TokenCount = self._calls.ask("POST", "/v1/messages/count_tokens", options, json=body)
+        count: TokenCount = self._calls.ask(
+            "POST", "/v1/messages/count_tokens", options, json=body, known=PROFILE_OPTIONS
+        )
         return count
 
     @overload
@@ -313,7 +315,8 @@ class Client:
             stream: True gets an `ItemStream`: of events (dicts), of JSON lines (dicts), else of bytes.
             **given: `path_params`, the values of the path's parameters; `params`, the query; `json`, the body; `files`,
                 a mapping of fields to paths, bytes or open files (`json` then gives the form's other fields);
-                `headers`, over all others; `beta`, before the endpoint's own; `timeout`; and `cancel`, a `CancelToken`.
+                `headers`, over all others; `beta`, before the endpoint's own; `timeout`; `max_retries`; and `cancel`,
+                a `CancelToken`.
 
         Returns:
             The decoded JSON; bytes where the answer is none; None where it is empty; or a stream.
@@ -376,12 +379,12 @@ class Client:
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
     ) -> tuple[ChatRecord, CancelToken | None]:
         """Check everything about a chat, and put it in the form that is sent."""
-        options = {name: params.pop(name) for name in _OPTIONS if name in params}
+        options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
         tag, extra_body, output, resume = (
             options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
         )
         problems = [
-            *unknown_problems(params, (*PARAMETERS, *_OPTIONS)),
+            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS)),
             *_stream_problems(stream, coalesce=coalesce),
             *_tag_problems(tag),
             *_resume_problems(resume),
@@ -393,7 +396,7 @@ class Client:
             params["output_config"] = _with_format(params.get("output_config"), output)
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body)
         body["stream"] = True
-        options = checked_options(options, *CALL_OPTIONS)
+        options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
         record = ChatRecord(self._calls, request, scope, tag=tag, output=output)

@@ -26,6 +26,7 @@ from anthropix_actors import (
     Timeout,
     Usage,
 )
+from anthropix_actors._call import CHAT_OPTIONS
 from anthropix_actors._params import PARAMETERS
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 from anthropix_actors.ledger import Ended
@@ -254,8 +255,7 @@ def test_headers_that_are_none_are_refused_before_sending(headers: Any, problem:
 
 def test_all_parameters_of_the_api_may_be_given_by_name() -> None:
     """The names in the type and in the validation are the same."""
-    options = {"extra_headers", "extra_body", "timeout", "beta", "cancel", "tag", "resume"}
-    assert set(ChatParams.__annotations__) == {*PARAMETERS, *options}
+    assert set(ChatParams.__annotations__) == {*PARAMETERS, *CHAT_OPTIONS} - {"output"}
 
 
 def test_parameters_are_sent_as_given_and_none_is_left_out() -> None:
