@@ -144,7 +144,7 @@ class Calls:
             own["accept-encoding"] = "gzip, deflate"  # nobody waits for the first bytes of these
         if body is not None:
             own["content-type"] = "application/json" if isinstance(body, bytes) else body.content_type
-        names = ",".join(dict.fromkeys([*self._beta, *beta_names(beta), *default_betas]))
+        names = ",".join(self.betas(beta, *default_betas))
         betas = {"anthropic-beta": names} if names else None
         return Request(
             method=method,
@@ -157,6 +157,14 @@ class Calls:
             max_answer_bytes=self.max_answer_bytes,
             window=self.window,
         )
+
+    def betas(self, beta: str | Iterable[str] | None, *more: str) -> list[str]:
+        """Get the betas of a request: the client's, the caller's, and those that go with the path.
+
+        Raises:
+            ParameterError: something in them is no string.
+        """
+        return [*dict.fromkeys([*self._beta, *beta_names(beta), *more])]
 
     def retry_of(self, max_retries: int | None) -> RetryPolicy:
         """Get how often to send again, where a caller may have said so."""

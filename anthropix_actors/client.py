@@ -394,10 +394,13 @@ class Client:
         params.setdefault("max_tokens", MAX_TOKENS)
         if output is not None:
             params["output_config"] = _with_format(params.get("output_config"), output)
-        body = chat_body(params, api_version=self.api_version, extra_body=extra_body)
-        body["stream"] = True
         options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
+        betas = (
+            None if options.get("extra_headers") else self._calls.betas(options.get("beta"))
+        )  # a header may be theirs
+        body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
+        body["stream"] = True
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
         record = ChatRecord(self._calls, request, scope, tag=tag, output=output)
         record.resume = bool(resume)

@@ -177,12 +177,16 @@ def test_blocks_are_what_the_check_of_parameters_takes(folder: Path) -> None:
         *inner,
         document([text("One."), image(PNG)], cache=True),
         document(b"Words."),
-        {"type": "tool_result", "tool_use_id": "t", "content": inner},
     ]
-    params = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
-    body = chat_body(params, api_version="2023-06-01")
-    sent = body["messages"][0]["content"]
-    assert sent[1]["source"]["data"] == sent[5]["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
+    call = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+    messages = [
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": inner}]},
+    ]
+    body = chat_body({"model": "m", "max_tokens": 1, "messages": messages}, api_version="2023-06-01")
+    sent, result = body["messages"][0]["content"], body["messages"][2]["content"][0]
+    assert sent[1]["source"]["data"] == result["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
     assert sent[3]["source"]["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
     assert base64.b64decode(sent[2]["source"]["data"]) == PDF
 

@@ -26,6 +26,7 @@ ROWS = [
     "messages",
     "_shapes",
     "_plain",
+    "_rules",
     "_params",
     "_names",
     "_paths",
