@@ -12,11 +12,11 @@ through. Whatever is in `extra_body` is not looked at: that is the way around ea
 3. The calls of one turn have ids of their own. (The API wants that of all turns; other servers count anew in each.)
 4. Tools have names of their own.
 5. The budget for thinking is below `max_tokens`, unless thinking is interleaved, which takes tools or a beta.
-6. There are four breakpoints for the cache at most, over tools, system and messages. The one on top is a fifth, unless it
-   falls on one that is there. Those that last an hour come before those of five minutes.
+6. There are four breakpoints for the cache at most, over tools, system and messages. The one on top is a fifth, unless
+   it falls on one that is there. Those that last an hour come before those of five minutes.
 
-Source: https://docs.claude.com/en/docs/agents-and-tools/tool-use/implement-tool-use, /build-with-claude/extended-thinking
-and /build-with-claude/prompt-caching, read 2026-11-26.
+Source: https://docs.claude.com/en/docs/agents-and-tools/tool-use/implement-tool-use,
+/build-with-claude/extended-thinking and /build-with-claude/prompt-caching, read 2026-11-26.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _breakpoints(seen: Mapping[str, Any]) -> Iterator[Problem]:
     short: str | None = None
     for place, ttl in marks:
         if ttl == "1h" and short:
-            what = f"expected those of an hour before those of five minutes, such as {short}"
+            what = f"expected those of an hour before those of five minutes: {short}"
             yield Problem(within(place, "cache_control"), what)
             return
         if ttl in {None, "5m"}:

@@ -396,9 +396,8 @@ class Client:
             params["output_config"] = _with_format(params.get("output_config"), output)
         options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
-        betas = (
-            None if options.get("extra_headers") else self._calls.betas(options.get("beta"))
-        )  # a header may be theirs
+        theirs = options.get("extra_headers")  # betas may be among them
+        betas = None if theirs else self._calls.betas(options.get("beta"))
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
         body["stream"] = True
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)

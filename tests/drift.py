@@ -169,7 +169,7 @@ def version_of(folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, and print what differs."""
-    parser = argparse.ArgumentParser(prog="drift", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="drift", description="Compare the endpoints here with the SDK's.")
     parser.add_argument("--folder", type=Path, help="an SDK that is there, instead of the newest")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:

@@ -27,7 +27,7 @@ TEXT = {"type": "text", "text": "x"}
 MARKED = {**TEXT, "cache_control": {"type": "ephemeral"}}
 HOUR = {**TEXT, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
 SCHEMA = {"type": "object"}
-THOUGHT = {"thinking": {"type": "enabled", "budget_tokens": 5000}, "max_tokens": 4096}
+THOUGHT: dict[str, Any] = {"thinking": {"type": "enabled", "budget_tokens": 5000}, "max_tokens": 4096}
 FALLBACK = {"type": "fallback", "from": {}, "to": {}}
 COMPACTION = {"type": "compaction", "content": "In short: ..."}
 
@@ -178,10 +178,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "five minutes first": (
         {"system": [MARKED], "messages": [user(HOUR)]},
-        [
-            "messages[0].content[0].cache_control: "
-            "expected those of an hour before those of five minutes, such as system[0]"
-        ],
+        ["messages[0].content[0].cache_control: expected those of an hour before those of five minutes: system[0]"],
     ),
 }
 
