@@ -175,7 +175,9 @@ CHAT = Shape(
         "top_p": SHARE,
         "top_k": COUNT,
         "stop_sequences": STRINGS,
-        "metadata": Shape(optional={"user_id": Leaf("at most 512 characters", Annotated[str, Meta(max_length=512)])}),
+        "metadata": Shape(
+            optional={"user_id": Leaf("a string of at most 512 characters", Annotated[str, Meta(max_length=512)])}
+        ),
         "container": StringOr(MAPPING),
         "diagnostics": MAPPING,
         "inference_geo": STRING,

@@ -393,7 +393,7 @@ class Client:
             raise ParameterError(problems)
         params.setdefault("max_tokens", MAX_TOKENS)
         if output is not None:
-            params["output_config"] = _with_format(params.get("output_config"), output)
+            params["output_config"] = _with_format(params, output)
         options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
         theirs = options.get("extra_headers")  # betas may be among them
@@ -447,9 +447,12 @@ def _as_governor(given: object) -> Governor | None:
     return given or None
 
 
-def _with_format(config: Any, output: Any) -> Any:
+def _with_format(params: Mapping[str, Any], output: Any) -> Any:
     """Get the `output_config` that asks for a type."""
     wanted = output_format(output)
+    config = params.get("output_config")
+    if params.get("output_format") is not None:
+        raise ParameterError([Problem("output", "expected none beside output_format: they say the same")])
     if config is None:
         return {"format": wanted}
     if not isinstance(config, Mapping):

@@ -32,6 +32,7 @@ ROWS = [
     "_paths",
     "_named",
     "endpoints",
+    "_media",
     "content",
     "_output",
     "ledger",
