@@ -24,6 +24,7 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
+from anthropix_actors._hints import no_subscriber
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent, Subscriber
 
@@ -411,8 +412,8 @@ def subscriber_problems(
         place: The parameter, for the error.
         expected: What else may be given.
     """
-    if not isinstance(subscriber, Subscriber):
-        return [Problem(place, f"expected {expected}, got {type(subscriber).__name__}")]
+    if (what := no_subscriber(subscriber)) is not None:
+        return [Problem(place, f"expected {expected}, got {what}")]
     if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
         return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
     return []

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._anything import ask_anything, pages_of_anything
+from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
 from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, start_chat
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
+from anthropix_actors._hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Never, Self, Unpack
 
     from anthropix_actors._call import CancelToken
     from anthropix_actors._chat import ChatRef
@@ -71,6 +72,13 @@ API_VERSION = "2023-06-01"
 
 MAX_ANSWER_BYTES = 1 << 30
 """Twice the largest file that the API takes."""
+
+_REQUIRED = ("model", "messages")
+_CHAT_OPTIONAL = {
+    "max_tokens": MAX_TOKENS,
+    **{name: None for name in (*PARAMETERS, *CHAT_OPTIONS) if name not in {*_REQUIRED, "max_tokens"}},
+}
+_COUNT_OPTIONAL = {name: None for name in (*COUNT_PARAMETERS, *COUNT_OPTIONS) if name not in _REQUIRED}
 
 
 class Client:
@@ -193,6 +201,9 @@ class Client:
         """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
         return self._calls.governor
 
+    if not TYPE_CHECKING:  # a checker says itself what is not there
+        __getattr__ = missing(OF_A_CLIENT)
+
     def __repr__(self) -> str:
         """Name the address, not the key."""
         return f"Client(base_url={self.base_url!r}, api_version={self.api_version!r})"
@@ -207,8 +218,9 @@ class Client:
     def chat(
         self, *, stream: Subscriber, coalesce: bool = False, output: Any = None, **params: Unpack[ChatParams]
     ) -> ChatRef: ...
+    @shows(_REQUIRED, _CHAT_OPTIONAL)
     def chat(
-        self, *, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
+        self, *_given: object, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
     ) -> Message | Parsed[Any] | Stream | ChatRef:
         """Send a conversation to the model, and get its answer in one of three ways.
 
@@ -245,6 +257,7 @@ class Client:
 
         Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
         """
+        by_name("chat", _given)
         scope = CancelScope()
         record, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
         window = self._calls.window
@@ -261,7 +274,8 @@ class Client:
             chat.cancel("the caller stopped waiting")
             raise
 
-    def count_tokens(self, **params: Unpack[ChatParams]) -> TokenCount:
+    @shows(_REQUIRED, _COUNT_OPTIONAL)
+    def count_tokens(self, *_given: Never, **params: Unpack[ChatParams]) -> TokenCount:
         """Count the tokens that a chat would begin with: its messages, system prompt and tools.
 
         Args:
@@ -282,6 +296,7 @@ class Client:
 
         Source: https://docs.claude.com/en/api/messages-count-tokens, read 2026-11-23.
         """
+        by_name("count_tokens", _given)
         given = dict(params)
         options = {name: given.pop(name) for name in PROFILE_OPTIONS if name in given}
         extra_body: Any = given.pop("extra_body", None)
@@ -306,6 +321,7 @@ class Client:
     def request(
         self, method: str, path: str, *, stream: Literal[False] = False, **given: Unpack[RequestParams]
     ) -> Any: ...
+    @shows((), dict.fromkeys(REQUEST_OPTIONS))
     def request(self, method: str, path: str, *, stream: bool = False, **given: Any) -> Any:
         """Ask any endpoint: what has no method of its own here is one call away. `endpoints` lists them.
 
@@ -331,6 +347,7 @@ class Client:
         """
         return ask_anything(self._calls, method, path, given, stream=stream)
 
+    @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
         """Get any list, item by item over all its pages; a page is fetched when its first item is asked for.
 

@@ -259,7 +259,7 @@ def test_a_pipe_is_read_once_and_whole() -> None:
     reading, writing = os.pipe()
 
     def write() -> None:
-        with open(writing, "wb") as file:
+        with os.fdopen(writing, "wb") as file:
             file.write(PNG * 10_000)  # more than a pipe holds
 
     writer = threading.Thread(target=write)

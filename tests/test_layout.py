@@ -29,6 +29,7 @@ ROWS = [
     "_rules",
     "_params",
     "_names",
+    "_hints",
     "_paths",
     "_named",
     "endpoints",
