@@ -46,18 +46,21 @@ def main(every: float) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     workers = [Worker.start() for _ in range(WORKERS)]
-    with Client(max_concurrency=4) as client:
-        for number in itertools.count(1):
-            client.chat(
-                model="claude-haiku-4-5",
-                messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
-                stream=workers[number % WORKERS],
-                tag=f"number {number}",
-            )
-            if end.wait(every):
-                break
-    # The client is closed, which cancels its chats; and this waits until all actors have handled what they were told.
-    pykka.ActorRegistry.stop_all()
+    try:
+        with Client(max_concurrency=4) as client:
+            for number in itertools.count(1):
+                client.chat(
+                    model="claude-haiku-4-5",
+                    messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
+                    stream=workers[number % WORKERS],
+                    tag=f"number {number}",
+                )
+                if end.wait(every):
+                    break
+    finally:
+        # Whatever happened: the client is closed, which cancels its chats; and this waits until all actors have handled
+        # what they were told. Actors that run on would keep the program from ending.
+        pykka.ActorRegistry.stop_all()
     print("-- ended", flush=True)
 
 
