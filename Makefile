@@ -69,7 +69,7 @@ clean:
 	rm -rf $(VENV) build *.egg-info
 
 # One stamp file per set of extras; each is made again when the package or its dependencies change.
-SOURCES := setup.cfg pyproject.toml $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
+SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
 $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
+from anthropix_actors._log import shown
 from anthropix_actors._shapes import RESOLVING, described
 from anthropix_actors.errors import OutputError, ParameterError, Problem
 
@@ -73,12 +74,11 @@ def output_format(kind: Any) -> dict[str, Any]:
         {'name': {'type': 'string'}}
     """
     if not _is_record(kind):
-        got = getattr(kind, "__name__", None) or repr(kind)
+        got = kind.__name__ if isinstance(kind, type) else shown(kind)
         what = f"expected a dataclass, a TypedDict or a msgspec Struct, got {got:.80}"
         raise ParameterError([Problem("output", what)])
     try:
-        with RESOLVING:
-            schema = _schema(kind)
+        schema = _schema(kind)
     except ParameterError:
         raise
     except Exception as exc:  # in msgspec's words; annotations are evaluated, and may raise anything
@@ -101,9 +101,8 @@ def decode_output(kind: type[T], message: Message) -> T:
         City(name='Bergen')
     """
     text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-    with RESOLVING:
-        decoder: msgspec.json.Decoder[T] = _decoder(cast("Any", kind))
     try:
+        decoder: msgspec.json.Decoder[T] = _decoder(cast("Any", kind))
         return decoder.decode(text)
     except BaseException as exc:  # the type's own `__post_init__` may raise anything, in a chat's thread
         raise OutputError(f"{_why(message)}: {described(exc)}; it begins {text[:_QUOTED]!r}", text=text) from exc
@@ -111,15 +110,17 @@ def decode_output(kind: type[T], message: Message) -> T:
 
 @functools.lru_cache(maxsize=256)
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    with RESOLVING:
+        return msgspec.json.Decoder(kind)
 
 
 @functools.lru_cache(maxsize=256)
 def _schema(kind: Any) -> dict[str, Any]:
     """Get the schema of a type: its own is at the root, as the API wants an object there."""
-    whole = msgspec.json.schema(kind)
+    with RESOLVING:
+        whole, info = msgspec.json.schema(kind), msgspec.inspect.type_info(kind)
     definitions = whole.pop("$defs", {})
-    _name_times(whole, msgspec.inspect.type_info(kind), definitions, set())
+    _name_times(whole, info, definitions, set())
     problems: list[Problem] = []
     if "$ref" in whole and (circle := _circle(_name(whole), definitions, ())):
         what = "expected a type that does not contain itself: take a list of records that name each other by an id"

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from anthropix_actors._log import shown
 from anthropix_actors._media import EXPECTED, data_of, head_of, image_type, pdf_type, read, refused
 from anthropix_actors._plain import plain
 from anthropix_actors.errors import ParameterError, Problem
@@ -132,7 +133,7 @@ def cache_control(ttl: Literal["5m", "1h"] | None = None) -> CacheControlParam:
         {'type': 'ephemeral', 'ttl': '1h'}
     """
     if ttl is not None and ttl not in _TIMES:
-        raise ParameterError([Problem("ttl", f'expected "5m" or "1h", got {ttl!r}')])
+        raise ParameterError([Problem("ttl", f'expected "5m" or "1h", got {shown(ttl)}')])
     return {"type": "ephemeral"} if ttl is None else {"type": "ephemeral", "ttl": ttl}
 
 

@@ -607,6 +607,17 @@ def api_validator(cache: list[Any] = []) -> Any:  # noqa: B006 - read once
     return cache[0] if cache else None
 
 
+class Unreadable(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("no items today")
+
+
+def test_a_mapping_of_a_class_of_the_caller_s_may_raise_anything() -> None:
+    assert problems({**FINE, "metadata": Unreadable(user_id="u")}) == [
+        "metadata: it cannot be read: no items today",
+    ]
+
+
 FIRST_USE = """
 import sys, threading
 from anthropix_actors._params import chat_problems
