@@ -176,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = given.folder or newest(Path(scratch))
         lines = differences(folder)
         print(f"anthropic {version_of(folder)}: {len(endpoints_of(folder)[0])} endpoints, {len(lines)} differences")
-    print(*lines, sep="\n")
+    for line in lines:
+        print(line)
     return bool(lines)
 
 
