@@ -107,7 +107,7 @@ def test_the_endpoints_are_listed_in_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("delete", 30), ("/batches", 6), ("Managed-Agents", 62), ("tunnels/{tunnel_id}/rotate", 1)]
+    ("text", "count"), [("delete", 31), ("/batches", 6), ("Managed-Agents", 62), ("tunnels/{tunnel_id}/rotate", 1)]
 )
 def test_the_endpoints_are_filtered(text: str, count: int) -> None:
     assert len(anthropix("endpoints", text).stdout.splitlines()) == count

@@ -205,6 +205,26 @@ def test_a_chat_carries_them(anthropix_emulator: Emulator, connect: Callable[...
     assert sent[1]["source"] == {"type": "file", "file_id": uploaded["id"]}
 
 
+@pytest.mark.parametrize(
+    ("make", "head", "limit"),
+    [(image, PNG, MAX_IMAGE_BYTES), (document, PDF, MAX_DOCUMENT_BYTES)],
+    ids=["image", "document"],
+)
+def test_as_large_as_may_be_is_taken_and_one_byte_more_is_not(
+    make: Callable[[Any], Any], head: bytes, limit: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    for size, taken in ((limit, True), (limit + 1, False)):
+        path.write_bytes(head)
+        os.truncate(path, size)
+        data = head + bytes(size - len(head))
+        for source in (path, data):
+            if taken:
+                assert make(source)["source"]["data"] == source
+            else:
+                assert f"got {size:,} bytes" in refusal_of(lambda source=source: make(source))  # type: ignore[misc]
+
+
 # What is given in another way
 
 
