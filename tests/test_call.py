@@ -25,12 +25,15 @@ from anthropix_actors import (
 )
 from anthropix_actors._chat import ChatActor
 from anthropix_actors._watch import SWEEPER
+from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox
 from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, head, json_answer, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from anthropix_actors.emulator import Emulator
 
 LARGE = {"a": "x" * (32 << 20)}
 
@@ -356,3 +359,16 @@ def test_options_that_cannot_be_right_are_refused_before_sending(
 def test_only_calls_that_are_made_for_somebody_say_for_whom(connect: Callable[..., Client]) -> None:
     with Server(refusing) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
         connect(server).models.retrieve("m", user_profile_id="uprof_1")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("where", ["", "/results"])
+def test_work_with_batches_is_as_patient_as_its_call_says(
+    where: str, anthropix_emulator: Emulator, connect: Callable[..., Client]
+) -> None:
+    client = connect(anthropix_emulator.url, max_retries=2)
+    batch = client.batches.create([{"custom_id": "a", "params": ASK}])
+    anthropix_emulator.queue(Status(529), path=f"/v1/messages/batches/{batch['id']}{where}")
+    work = client.batches.follow(batch["id"], Inbox(), poll=0.01, max_retries=0)
+    with pytest.raises(OverloadedError) as caught:
+        work.result(timeout=DEADLINE)
+    assert caught.value.attempts == 1
