@@ -5,13 +5,14 @@
 # make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
+# make drift    where the API moved: the endpoints here against those of the official SDK's newest release
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint compat bench torture mechanisms endurance fuzz clean
+.PHONY: demo test lint compat bench torture mechanisms drift endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -42,6 +43,9 @@ torture: $(VENV)/test
 mechanisms: $(VENV)/test
 	PYTHONPATH=tests $(BIN)/python -P -m torture.mechanisms
 
+drift: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -P -m drift $(if $(SDK),--folder $(SDK))
+
 MINUTES ?= 20
 
 endurance: $(VENV)/endurance
@@ -65,7 +69,7 @@ clean:
 	rm -rf $(VENV) build *.egg-info
 
 # One stamp file per set of extras; each is made again when the package or its dependencies change.
-SOURCES := setup.cfg pyproject.toml $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
+SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
 $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test

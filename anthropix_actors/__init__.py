@@ -1,7 +1,9 @@
 """Claude for threaded Python: each chat request is an actor, and its answer can be streamed to any actor.
 
->>> from anthropix_actors import Client
+>>> from anthropix_actors import Client, text_of
 >>> message = client.chat(model="claude-sonnet-5", messages=[{"role": "user", "content": "Hello"}])
+>>> text_of(message)
+'Hello!'
 
 `Client.chat` has three ways to give an answer: it returns the Message, a `Stream` to loop over, or tells a subscriber.
 """
@@ -15,6 +17,7 @@ from anthropix_actors._request import Timeout, __version__
 from anthropix_actors._session import SessionRef
 from anthropix_actors._waits import as_completed
 from anthropix_actors.client import Client
+from anthropix_actors.content import text_of
 from anthropix_actors.errors import (
     AnthropixError,
     APIConnectionError,
@@ -153,4 +156,5 @@ __all__ = [
     "Usage",
     "__version__",
     "as_completed",
+    "text_of",
 ]

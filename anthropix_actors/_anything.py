@@ -35,7 +35,8 @@ _ACCEPTED = {
     "jsonl": JSON_LINES,
     "binary": "application/binary",
 }
-_OPTIONS = ("beta", "headers", "timeout", "cancel")
+_OPTIONS = ("beta", "headers", "timeout", "max_retries", "cancel")
+REQUEST_OPTIONS = ("path_params", "params", "json", "files", *_OPTIONS)
 
 
 def ask_anything(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
@@ -68,7 +69,7 @@ def _request(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, 
     if not isinstance(stream, bool):
         problems.append(Problem("stream", f"expected True or False, got {type(stream).__name__}"))
     rest = dict(given)
-    said = {name: rest.pop(name, None) for name in ("path_params", "params", "json", "files")}
+    said = {name: rest.pop(name, None) for name in REQUEST_OPTIONS[:4]}
     filled = ""
     body: bytes | Body | None = None
     try:

@@ -242,7 +242,7 @@ class BatchActor(_BatchActor):
             except APIError as exc:
                 failures = 1 if len(seen) > told else failures + 1
                 record.exchange.explain(exc)
-                delay = patience(record.calls.retry).delay(exc, attempts=failures, dice=0.0)
+                delay = patience(record.retry).delay(exc, attempts=failures, dice=0.0)
                 if delay is None:
                     raise
                 record.tell(BatchRetrying(record.ref, failures, delay, exc))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._names import unknown_problems
-from anthropix_actors._params import MAX_TOKENS, PARAMETERS, chat_body
+from anthropix_actors._params import BATCH_PARAMETERS, MAX_TOKENS, batch_body
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -175,15 +175,15 @@ def _params(params: Any, place: str, problems: list[Problem], api_version: str) 
         problems.append(Problem(place, f"expected the parameters of a chat, got {_kind(params)}"))
         return {}
     given: dict[str, Any] = {"max_tokens": MAX_TOKENS, **params}
-    extra_body = given.pop("extra_body", None)
     found: list[Problem] = []
     if given.pop("stream", None):
         found.append(Problem("stream", "expected none: a batch is not streamed"))
-    found += unknown_problems(given, (*PARAMETERS, "extra_body"))
-    known = {name: value for name, value in given.items() if name in PARAMETERS}
+    found += unknown_problems(given, BATCH_PARAMETERS)
+    known = {name: value for name, value in given.items() if name in BATCH_PARAMETERS}
+    extra_body = known.pop("extra_body", None)
     body: dict[str, Any] = {}
     try:
-        body = chat_body(known, api_version=api_version, extra_body=extra_body)
+        body = batch_body(known, api_version=api_version, extra_body=extra_body)
     except ParameterError as exc:
         found += exc.problems
     problems += [Problem(f"{place}.{problem.place}", problem.text) for problem in found]

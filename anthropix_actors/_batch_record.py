@@ -42,6 +42,7 @@ class BatchRecord(Record):
     Attributes:
         calls: The client's calls.
         options: What its requests have in common: `WorkOptions`.
+        retry: How often they are sent again.
         bodies: What is still to be made into batches.
         batches: Those made so far as last seen, by id; a batch that has not been looked at yet is None.
         results: How many results of each type were told.
@@ -66,6 +67,7 @@ class BatchRecord(Record):
         super().__init__(calls.transport, CancelScope(), timeout, tag=tag, ledger=calls.ledger)
         self.calls = calls
         self.options = options
+        self.retry = calls.retry_of(options.get("max_retries"))
         self.bodies = bodies or []
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
         self.poll = poll

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._exchange import Exchange
+from anthropix_actors._log import shown
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._record import sweep_scope
 from anthropix_actors._scope import CancelScope
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from anthropix_actors._request import Timeout
     from anthropix_actors._transport import Transport
 
-WORK_OPTIONS = ("beta", "extra_headers", "timeout")
+WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
+PROFILE_OPTIONS = (*CALL_OPTIONS, "user_profile_id")
+"""Those of calls that may be made on behalf of a customer's customer."""
+
+COUNT_OPTIONS = ("extra_body", *PROFILE_OPTIONS)
+CHAT_OPTIONS = (*COUNT_OPTIONS, "tag", "output", "resume")
+
+_HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthropic-user-profile-id"}
+"""Options that the API takes as headers. The caller's own `extra_headers` are over them."""
+
+_ID = re.compile(r"[\w.:/-]{1,256}", re.ASCII)
 
 
 class Cancellable(Protocol):
@@ -108,14 +121,32 @@ class Call:
 
 
 def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    """Get a copy of a call's options.
+    """Get a copy of a call's options; those that are headers are among `extra_headers`.
 
     Raises:
         ParameterError: some are none, or cannot be right.
+
+    Example:
+        >>> checked_options({"workspace_id": "wrkspc_1", "extra_headers": {"x-a": "b"}}, *CALL_OPTIONS)
+        {'extra_headers': {'anthropic-workspace-id': 'wrkspc_1', 'x-a': 'b'}}
     """
     problems = unknown_problems(options.keys() - set(known), known)
     if not isinstance(options.get("cancel"), (CancelToken, NoneType)):
         problems.append(Problem("cancel", f"expected a CancelToken, got {type(options['cancel']).__name__}"))
+    retries = options.get("max_retries")
+    if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or retries < 0):
+        problems.append(Problem("max_retries", f"expected an integer from 0, got {shown(retries)}"))
+    checked = dict(options)
+    headers: dict[str, str] = {}
+    for name, header in _HEADERS.items():
+        value = checked.pop(name, None)
+        if isinstance(value, str) and _ID.fullmatch(value):
+            headers[header] = value
+        elif value is not None:
+            problems.append(Problem(name, f"expected an id, letters, digits, _ and -, got {shown(value)}"))
     if problems:
         raise ParameterError(problems)
-    return dict(options)
+    more = checked.get("extra_headers") or {}
+    if headers and isinstance(more, Mapping):  # what is none is refused where all headers are put together
+        checked["extra_headers"] = {**headers, **more}
+    return checked

@@ -26,7 +26,7 @@ from anthropix_actors.errors import (
 from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from anthropix_actors._call import Cancellable, CancelToken
     from anthropix_actors._request import Body, Timeout
@@ -121,6 +121,7 @@ class Calls:
         default_betas: Iterable[str] = (),
         extra_headers: Mapping[str, str | None] | None = None,
         timeout: Timeout | float | None = None,
+        max_retries: int | None = None,
     ) -> Request:
         """Make a request.
 
@@ -135,6 +136,7 @@ class Calls:
             default_betas: Betas that go with the path, after all others.
             extra_headers: Headers that replace any other; an `anthropic-beta` replaces all betas.
             timeout: The caller's patience.
+            max_retries: How often the caller would send it again; None for as often as the client does.
 
         Raises:
             ParameterError: something in it cannot be sent.
@@ -146,7 +148,7 @@ class Calls:
             own["accept-encoding"] = "gzip, deflate"  # nobody waits for the first bytes of these
         if body is not None:
             own["content-type"] = "application/json" if isinstance(body, bytes) else body.content_type
-        names = ",".join(dict.fromkeys([*self._beta, *beta_names(beta), *default_betas]))
+        names = ",".join(self.betas(beta, *default_betas))
         betas = {"anthropic-beta": names} if names else None
         return Request(
             method=method,
@@ -154,11 +156,23 @@ class Calls:
             body=body,
             headers=merge_headers(self._system, own, self._headers, betas, extra_headers, place="extra_headers"),
             timeout=as_timeout(timeout, self.timeout),
-            retry=self.retry,
+            retry=self.retry_of(max_retries),
             max_event_bytes=self.max_event_bytes,
             max_answer_bytes=self.max_answer_bytes,
             window=self.window,
         )
+
+    def betas(self, beta: str | Iterable[str] | None, *more: str) -> list[str]:
+        """Get the betas of a request: the client's, the caller's, and those that go with the path.
+
+        Raises:
+            ParameterError: something in them is no string.
+        """
+        return [*dict.fromkeys([*self._beta, *beta_names(beta), *more])]
+
+    def retry_of(self, max_retries: int | None) -> RetryPolicy:
+        """Get how often to send again, where a caller may have said so."""
+        return self.retry if max_retries is None else msgspec.structs.replace(self.retry, max_retries=max_retries)
 
     def wait_for(
         self,
@@ -187,7 +201,7 @@ class Calls:
                 self.end(call)
                 raise
 
-    def ask(
+    def ask(  # noqa: PLR0913 - what there is to say of a call
         self,
         method: str,
         path: str,
@@ -195,6 +209,7 @@ class Calls:
         *,
         use: Callable[[Answer], Any] | None = None,
         again: Callable[[APIError], bool] | None = None,
+        known: Sequence[str] = CALL_OPTIONS,
         **more: Any,
     ) -> Any:
         """Send a request in this thread with a caller's `CallOptions`; get its JSON, or what `use` makes of the answer.
@@ -203,7 +218,7 @@ class Calls:
             ParameterError: there is an option that is none.
             AnthropixError: it failed, or was cancelled.
         """
-        given = checked_options(options, *CALL_OPTIONS)
+        given = checked_options(options, *known)
         cancel = given.pop("cancel", None)
         request = self.request(method, path, **given, **more)
         return self.wait_for(request, use or decoded, cancel=cancel, again=again)

@@ -25,6 +25,7 @@ from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
 from anthropix_actors._foreign import Pulse, in_background
+from anthropix_actors._hints import no_subscriber
 from anthropix_actors._log import log, shown
 from anthropix_actors._scope import SLICE
 from anthropix_actors.errors import ParameterError, Problem
@@ -543,8 +544,8 @@ def subscriber_problems(
         place: The parameter, for the error.
         expected: What else may be given.
     """
-    if not isinstance(subscriber, Subscriber):
-        return [Problem(place, f"expected {expected}, got {type(subscriber).__name__}")]
+    if (what := no_subscriber(subscriber)) is not None:
+        return [Problem(place, f"expected {expected}, got {what}")]
     if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
         return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
     return []

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from anthropix_actors._shapes import RESOLVING
+from anthropix_actors._log import shown
+from anthropix_actors._shapes import RESOLVING, described
 from anthropix_actors.errors import OutputError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ _KEPT = frozenset({"type", "description", "enum", "const", "anyOf", "required", 
 _SILENT = frozenset({"title", "default", "discriminator"})  # they say nothing that the model needs
 _LEAST_ITEMS = (0, 1)
 _QUOTED = 200
+_TIMES = (msgspec.inspect.DateTimeType, msgspec.inspect.TimeType, msgspec.inspect.TimeDeltaType)
+_RECORDS = (
+    msgspec.inspect.StructType,
+    msgspec.inspect.DataclassType,
+    msgspec.inspect.TypedDictType,
+    msgspec.inspect.NamedTupleType,
+)
 
 
 class Parsed(msgspec.Struct, Generic[T], frozen=True):
@@ -66,14 +74,15 @@ def output_format(kind: Any) -> dict[str, Any]:
         {'name': {'type': 'string'}}
     """
     if not _is_record(kind):
-        got = getattr(kind, "__name__", None) or repr(kind)
+        got = kind.__name__ if isinstance(kind, type) else shown(kind)
         what = f"expected a dataclass, a TypedDict or a msgspec Struct, got {got:.80}"
         raise ParameterError([Problem("output", what)])
     try:
-        with RESOLVING:
-            schema = _schema(kind)
-    except (TypeError, NameError) as exc:  # msgspec's words for what it does not know
-        raise ParameterError([Problem("output", str(exc))]) from exc
+        schema = _schema(kind)
+    except ParameterError:
+        raise
+    except Exception as exc:  # in msgspec's words; annotations are evaluated, and may raise anything
+        raise ParameterError([Problem("output", described(exc))]) from exc
     return {"type": "json_schema", "schema": schema}
 
 
@@ -92,25 +101,30 @@ def decode_output(kind: type[T], message: Message) -> T:
         City(name='Bergen')
     """
     text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-    with RESOLVING:
-        decoder: msgspec.json.Decoder[T] = _decoder(cast("Any", kind))
     try:
+        decoder: msgspec.json.Decoder[T] = _decoder(cast("Any", kind))
         return decoder.decode(text)
-    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise OutputError(f"{_why(message)}: {exc}; it begins {text[:_QUOTED]!r}", text=text) from exc
+    except BaseException as exc:  # the type's own `__post_init__` may raise anything, in a chat's thread
+        raise OutputError(f"{_why(message)}: {described(exc)}; it begins {text[:_QUOTED]!r}", text=text) from exc
 
 
 @functools.lru_cache(maxsize=256)
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    with RESOLVING:
+        return msgspec.json.Decoder(kind)
 
 
 @functools.lru_cache(maxsize=256)
 def _schema(kind: Any) -> dict[str, Any]:
     """Get the schema of a type: its own is at the root, as the API wants an object there."""
-    whole = msgspec.json.schema(kind)
+    with RESOLVING:
+        whole, info = msgspec.json.schema(kind), msgspec.inspect.type_info(kind)
     definitions = whole.pop("$defs", {})
+    _name_times(whole, info, definitions, set())
     problems: list[Problem] = []
+    if "$ref" in whole and (circle := _circle(_name(whole), definitions, ())):
+        what = "expected a type that does not contain itself: take a list of records that name each other by an id"
+        raise ParameterError([Problem("output", f"{what}; got {circle}")])
     schema = _closed(definitions[_name(whole)] if "$ref" in whole else whole, "output", problems)
     used: dict[str, Any] = {}
     wanted = [*_references(schema)]
@@ -122,6 +136,69 @@ def _schema(kind: Any) -> dict[str, Any]:
     if problems:
         raise ParameterError(problems)
     return {**schema, "$defs": used} if used else schema
+
+
+def _circle(name: str, definitions: Mapping[str, Any], around: tuple[str, ...]) -> str | None:
+    """Get the way from a type back to itself, in words: the API takes no recursive schemas."""
+    if name in around:
+        return " in ".join([name, *reversed(around[around.index(name) :])])
+    inner = (_circle(each, definitions, (*around, name)) for each in dict.fromkeys(_references(definitions[name])))
+    return next((circle for circle in inner if circle), None)
+
+
+def _name_times(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any], seen: set[str]) -> None:
+    """Put the formats of times into a schema: msgspec leaves them out where a value may lack its offset from UTC."""
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    if "$ref" in schema:
+        name = _name(schema)
+        if name in seen:
+            return
+        seen.add(name)
+        schema = definitions[name]
+    if isinstance(info, (msgspec.inspect.DateTimeType, msgspec.inspect.TimeType)):
+        kind = "date-time" if isinstance(info, msgspec.inspect.DateTimeType) else "time"
+        schema["format"] = f"{kind} without an offset" if info.tz is False else schema.get("format", kind)
+    elif isinstance(info, msgspec.inspect.TimeDeltaType):
+        schema.setdefault("examples", "PT90M, P1DT2H; no weeks, months or years")  # those msgspec does not read
+    for part, inner in _parts(schema, info, definitions):
+        _name_times(part, inner, definitions, seen)
+
+
+def _parts(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Get what a schema is made of, each part with its type."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        yield from _options(schema, info, definitions)
+    elif isinstance(info, _RECORDS):
+        fields = {field.encode_name: field.type for field in info.fields}
+        for name, part in schema.get("properties", {}).items():
+            if name in fields:  # a tag is none
+                yield part, fields[name]
+        yield from zip(reversed(schema.get("prefixItems", ())), reversed(fields.values()), strict=False)
+    elif isinstance(info, msgspec.inspect.CollectionType):
+        if isinstance(schema.get("items"), dict):
+            yield schema["items"], info.item_type
+    elif isinstance(info, msgspec.inspect.TupleType):
+        yield from zip(schema.get("prefixItems", ()), info.item_types, strict=True)
+
+
+def _options(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Get the options of a union, each with its type: msgspec allows one text and one list, and puts Structs last."""
+    types = [each.type if isinstance(each, msgspec.inspect.Metadata) else each for each in info.types]
+    wholes = {id(part): definitions[_name(part)] if "$ref" in part else part for part in _flat(schema)}
+    for types_of, keys in (
+        (_TIMES, {"string"}),
+        ((msgspec.inspect.CollectionType, msgspec.inspect.TupleType), {"array"}),
+        (_RECORDS, {"object"}),
+    ):
+        parts = [part for part in _flat(schema) if wholes[id(part)].get("type") in keys]
+        kinds = [each for each in types if isinstance(each, types_of)]
+        kinds.sort(key=lambda each: isinstance(each, msgspec.inspect.StructType))
+        yield from zip(parts, kinds, strict=False)
+
+
+def _flat(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part for option in schema.get("anyOf", ()) for part in (_flat(option) if "anyOf" in option else [option])]
 
 
 def _name(schema: Mapping[str, Any]) -> str:

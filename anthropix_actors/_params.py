@@ -1,6 +1,7 @@
 """The declared shape of each call's parameters, and their validation. Pure.
 
-What the API fixes is checked: required keys, types, ranges, the shapes of known blocks. What it keeps open is not:
+What the API fixes is checked: required keys, types, ranges, the shapes of known blocks; what does not go together, in
+`_rules`. What it keeps open is not:
 model names, block types and tool types are never held against a list, and keys that are not known pass.
 
 Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from anthropix_actors._plain import plain
+from anthropix_actors._rules import whole_problems
 from anthropix_actors._shapes import (
     Kind,
     Leaf,
@@ -27,7 +29,7 @@ from anthropix_actors._shapes import (
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_TOKENS = 4096
 """What a chat asks for unless told otherwise, as Anthropix does."""
@@ -144,12 +146,10 @@ THINKING = Tagged(
     },
     'a mapping like {"type": "adaptive"}',
 )
-OUTPUT_CONFIG = Shape(
-    optional={
-        "effort": STRING,
-        "format": Tagged({"json_schema": Shape({"schema": MAPPING})}, 'a mapping like {"type": "json_schema", ...}'),
-    }
+OUTPUT_FORMAT = Tagged(
+    {"json_schema": Shape({"schema": MAPPING})}, 'a mapping like {"type": "json_schema", ...} (a type goes to output)'
 )
+OUTPUT_CONFIG = Shape(optional={"effort": STRING, "format": OUTPUT_FORMAT})
 
 _SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"))
 _SHARED: dict[str, Kind] = {
@@ -158,10 +158,13 @@ _SHARED: dict[str, Kind] = {
     "tool_choice": TOOL_CHOICE,
     "thinking": THINKING,
     "output_config": OUTPUT_CONFIG,
+    "output_format": OUTPUT_FORMAT,  # the older name, with the beta structured-outputs-2025-11-13
     "cache_control": CACHE_CONTROL,
     "context_management": MAPPING,
     "mcp_servers": MAPPINGS,
     "speed": STRING,
+    "billing_policy": MAPPING,
+    "compaction": MAPPING,
 }
 
 CHAT = Shape(
@@ -172,22 +175,28 @@ CHAT = Shape(
         "top_p": SHARE,
         "top_k": COUNT,
         "stop_sequences": STRINGS,
-        "metadata": Shape(optional={"user_id": Leaf("at most 512 characters", Annotated[str, Meta(max_length=512)])}),
+        "metadata": Shape(
+            optional={"user_id": Leaf("a string of at most 512 characters", Annotated[str, Meta(max_length=512)])}
+        ),
         "container": StringOr(MAPPING),
         "diagnostics": MAPPING,
         "inference_geo": STRING,
         "service_tier": STRING,
-        "billing_policy": MAPPING,
-        "compaction": MAPPING,
         "fallback_credit_token": StringOr(MAPPING),
         "fallbacks": StringOr(MAPPINGS),
         "thread": MAPPING,
     },
 )
+BATCHED = Shape(CHAT.required, {**CHAT.optional, "user_profile_id": NAME})
+"""A request of a batch: what is a header of a chat's is in its body, as each may have its own."""
+
 COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
 
 PARAMETERS = (*CHAT.required, *CHAT.optional)
 """The names of a chat's parameters."""
+
+BATCH_PARAMETERS = (*PARAMETERS, "user_profile_id", "extra_body")
+"""What a request of a batch may say."""
 
 COUNT_PARAMETERS = (*COUNT_TOKENS.required, *COUNT_TOKENS.optional)
 """The names of a token count's parameters."""
@@ -213,16 +222,22 @@ def count_tokens_problems(params: Mapping[str, Any], *, api_version: str) -> lis
 
 
 def chat_body(
-    params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
+    params: Mapping[str, Any],
+    *,
+    api_version: str,
+    extra_body: Mapping[str, Any] | None = None,
+    betas: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """Get the body of a chat's request: the parameters that were given, and over them `extra_body`.
 
-    It is a copy all through, so that nobody can change the request while it waits to be sent again.
+    It is a copy all through, so that nobody can change the request while it waits to be sent again. Where each
+    parameter is right on its own, they are held against each other (`_rules`).
 
     Args:
         params: The parameters by name, as for `chat_problems`.
         api_version: The version of the API that will get them.
         extra_body: What else to send. It is not checked, but for being JSON, and replaces parameters of the same name.
+        betas: The betas that go with it; None where they are not known.
 
     Raises:
         ParameterError: something is wrong; it has every problem.
@@ -232,23 +247,37 @@ def chat_body(
         >>> chat_body(params, api_version="2023-06-01", extra_body={"max_tokens": 8, "brand_new": 1})
         {'model': 'm', 'max_tokens': 8, 'messages': [{'role': 'user', 'content': 'Hi'}], 'brand_new': 1}
     """
-    return _body(CHAT, params, api_version, extra_body)
+    body, extra = _body(CHAT, params, api_version, extra_body)
+    return _whole(body, extra, betas)
+
+
+def batch_body(
+    params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Get the parameters of a batch's request, as `chat_body` does.
+
+    Raises:
+        ParameterError: something is wrong; it has every problem.
+    """
+    return _whole(*_body(BATCHED, params, api_version, extra_body), None)
 
 
 def count_tokens_body(
     params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Get the body of a token count's request, as `chat_body` does.
+    """Get the body of a token count's request, as `chat_body` does; parts of a conversation may be counted, too.
 
     Raises:
         ParameterError: something is wrong; it has every problem.
     """
-    return _body(COUNT_TOKENS, params, api_version, extra_body)
+    body, extra = _body(COUNT_TOKENS, params, api_version, extra_body)
+    return {**body, **extra}
 
 
 def _body(
     shape: Shape, params: Mapping[str, Any], api_version: str, extra_body: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Get the parameters and what is sent over them, each right on its own."""
     body, problems = _checked(shape, params, api_version)
     extra: dict[str, Any] = {}
     if isinstance(extra_body, Mapping):
@@ -260,6 +289,12 @@ def _body(
     for _, _, block in _blocks(body):
         if block.get("type") in _CALLS:
             block.pop("input_json", None)  # a note of this library; the API refuses keys that it does not know
+    return body, extra
+
+
+def _whole(body: dict[str, Any], extra: dict[str, Any], betas: Iterable[str] | None) -> dict[str, Any]:
+    if problems := whole_problems(body, extra=extra, betas=betas):
+        raise ParameterError(problems)
     return {**body, **extra}
 
 

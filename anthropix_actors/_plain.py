@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from anthropix_actors._shapes import LARGEST, SMALLEST, shown, within
+from anthropix_actors._shapes import LARGEST, SMALLEST, described, shown, within
 from anthropix_actors.errors import Problem
 
 _DEEPEST = 200
@@ -55,7 +55,9 @@ class _Copier:
             return _scalar(value)
         except ValueError as wrong:
             self._problems.append(Problem(_text(path), str(wrong)))
-            return value
+        except Exception as exc:  # noqa: BLE001 - a mapping or a list may be of a caller's own class
+            self._problems.append(Problem(_text(path), f"it cannot be read: {described(exc)}"))
+        return value
 
     def _copy_container(self, value: Any, path: _Path) -> Any:
         here = id(value)
@@ -85,8 +87,8 @@ class _Copier:
         try:
             if isinstance(data, os.PathLike):
                 data = Path(data).read_bytes()
-        except (OSError, ValueError) as exc:
-            self._problems.append(Problem(_text(path), f"it cannot be read: {exc}"))
+        except Exception as exc:  # noqa: BLE001 - a path may be of a caller's own class
+            self._problems.append(Problem(_text(path), f"it cannot be read: {described(exc)}"))
             return ""
         if isinstance(data, (bytes, bytearray, memoryview)):
             return binascii.b2a_base64(data, newline=False).decode("ascii")

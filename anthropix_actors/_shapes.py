@@ -263,9 +263,22 @@ def shown(value: Any) -> str:
         return text if len(value) <= _SHOWN else f"{text}... ({len(value):,} characters)"
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:  # Python refuses to write very long ones out
         return f"an integer of {value.bit_length():,} bits"
-    if value is None or isinstance(value, (int, float)):
+    if value is None or type(value) in {bool, int, float}:
         return repr(value)
     return type(value).__name__
+
+
+def described(exc: BaseException) -> str:
+    """Get the text of an exception that a caller's own code may have raised.
+
+    Example:
+        >>> described(KeyError()), described(ValueError("no number"))
+        ('KeyError', 'no number')
+    """
+    try:
+        return str(exc) or type(exc).__name__
+    except Exception:  # noqa: BLE001 - it is theirs
+        return type(exc).__name__
 
 
 def within(place: str, key: str) -> str:

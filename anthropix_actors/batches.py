@@ -12,7 +12,7 @@ from anthropix_actors._actor import start_actor
 from anthropix_actors._batch import BATCHES, BatchActor, ResultsActor
 from anthropix_actors._batch_body import batch_bodies, close_all
 from anthropix_actors._batch_record import BatchRecord
-from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS, checked_options
+from anthropix_actors._call import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._named import item_path
 from anthropix_actors._results import decoded_batch, result_lines, results_request, surely_not_made
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         CallOptions,
         DeletedBatch,
         MessageBatch,
+        ProfileOptions,
         WorkOptions,
     )
 
@@ -53,8 +54,9 @@ Requests: TypeAlias = "Iterable[BatchRequestParam | Mapping[str, Any]]"
 class Batches:
     """The batches of a client: `client.batches`. Any thread may use it.
 
-    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and for a call that
-    waits `cancel`, a `CancelToken`.
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
+    `workspace_id`, and for a call that waits `cancel`, a `CancelToken`. `create` also takes `user_profile_id`, for all
+    its requests; each may have one of its own among its `params`.
 
     Example:
         >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -67,7 +69,7 @@ class Batches:
         """It comes with a client."""
         self._calls = calls
 
-    def create(self, requests: Requests, **options: Unpack[CallOptions]) -> MessageBatch:
+    def create(self, requests: Requests, **options: Unpack[ProfileOptions]) -> MessageBatch:
         """Make a batch, and get its object.
 
         When the answer is lost, the request is not sent again: nobody knows whether the batch was made. `list` tells.
@@ -91,7 +93,15 @@ class Batches:
             if len(bodies) > 1:
                 what = "expected at most 100,000, and 256 MB; run() makes as many batches as it takes"
                 raise ParameterError([Problem("requests", what)])
-            made = self._calls.ask("POST", BATCHES, options, use=decoded_batch, again=surely_not_made, body=bodies[0])
+            made = self._calls.ask(
+                "POST",
+                BATCHES,
+                options,
+                use=decoded_batch,
+                again=surely_not_made,
+                body=bodies[0],
+                known=PROFILE_OPTIONS,
+            )
         finally:
             close_all(bodies)
         return cast("MessageBatch", made)

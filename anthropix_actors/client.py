@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._actor import TaskRef
-from anthropix_actors._anything import ask_anything, pages_of_anything
-from anthropix_actors._call import CALL_OPTIONS, checked_options
+from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
+from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
+from anthropix_actors._hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Never, Self, Unpack
 
     from anthropix_actors._call import CancelToken
     from anthropix_actors._delivery import Delivery
@@ -74,7 +75,12 @@ API_VERSION = "2023-06-01"
 MAX_ANSWER_BYTES = 1 << 30
 """Twice the largest file that the API takes."""
 
-_OPTIONS = ("extra_body", *CALL_OPTIONS, "tag", "output", "resume")
+_REQUIRED = ("model", "messages")
+_CHAT_OPTIONAL = {
+    "max_tokens": MAX_TOKENS,
+    **{name: None for name in (*PARAMETERS, *CHAT_OPTIONS) if name not in {*_REQUIRED, "max_tokens"}},
+}
+_COUNT_OPTIONAL = {name: None for name in (*COUNT_PARAMETERS, *COUNT_OPTIONS) if name not in _REQUIRED}
 
 
 class Client:
@@ -197,6 +203,9 @@ class Client:
         """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
         return self._calls.governor
 
+    if not TYPE_CHECKING:  # a checker says itself what is not there
+        __getattr__ = missing(OF_A_CLIENT)
+
     def __repr__(self) -> str:
         """Name the address, not the key."""
         return f"Client(base_url={self.base_url!r}, api_version={self.api_version!r})"
@@ -211,8 +220,9 @@ class Client:
     def chat(
         self, *, stream: Subscriber, coalesce: bool = False, output: Any = None, **params: Unpack[ChatParams]
     ) -> ChatRef: ...
+    @shows(_REQUIRED, _CHAT_OPTIONAL)
     def chat(
-        self, *, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
+        self, *_given: object, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
     ) -> Message | Parsed[Any] | Stream | ChatRef:
         """Send a conversation to the model, and get its answer in one of three ways.
 
@@ -227,10 +237,11 @@ class Client:
             **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
                 parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
                 added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
-                `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart), `resume`
-                (True goes on with an answer that was cut, in another request that carries what arrived), and `output`,
-                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
-                is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
+                `max_retries` (in place of the client's), `user_profile_id` and `workspace_id` (on whose behalf, and
+                where), `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart),
+                `resume` (True goes on with an answer that was cut, in another request that carries what arrived), and
+                `output`, a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits
+                it, which is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
                 `ChatRef.output()`, and `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
@@ -248,6 +259,7 @@ class Client:
 
         Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
         """
+        by_name("chat", _given)
         scope = CancelScope()
         record, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
         window = self._calls.window
@@ -264,12 +276,14 @@ class Client:
             record.cancel("the caller was interrupted")
             raise
 
-    def count_tokens(self, **params: Unpack[ChatParams]) -> TokenCount:
+    @shows(_REQUIRED, _COUNT_OPTIONAL)
+    def count_tokens(self, *_given: Never, **params: Unpack[ChatParams]) -> TokenCount:
         """Count the tokens that a chat would begin with: its messages, system prompt and tools.
 
         Args:
             **params: The parameters of a chat; those that do not count, such as `max_tokens`, are checked and not sent.
-                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, and `cancel`, a `CancelToken`.
+                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, `max_retries`, `user_profile_id`,
+                `workspace_id`, and `cancel`, a `CancelToken`.
 
         Returns:
             A mapping with `input_tokens`.
@@ -284,10 +298,11 @@ class Client:
 
         Source: https://docs.claude.com/en/api/messages-count-tokens, read 2026-11-23.
         """
+        by_name("count_tokens", _given)
         given = dict(params)
-        options = {name: given.pop(name) for name in CALL_OPTIONS if name in given}
+        options = {name: given.pop(name) for name in PROFILE_OPTIONS if name in given}
         extra_body: Any = given.pop("extra_body", None)
-        problems = unknown_problems(given, (*PARAMETERS, "extra_body", *CALL_OPTIONS))
+        problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS))
         given.setdefault("max_tokens", MAX_TOKENS)
         known = {name: value for name, value in given.items() if name in PARAMETERS}
         problems += chat_problems(known, api_version=self.api_version)
@@ -295,7 +310,9 @@ class Client:
             raise ParameterError(problems)
         counted = {name: value for name, value in known.items() if name in COUNT_PARAMETERS}
         body = count_tokens_body(counted, api_version=self.api_version, extra_body=extra_body)
-        count: TokenCount = self._calls.ask("POST", "/v1/messages/count_tokens", options, json=body)
+        count: TokenCount = self._calls.ask(
+            "POST", "/v1/messages/count_tokens", options, json=body, known=PROFILE_OPTIONS
+        )
         return count
 
     @overload
@@ -306,6 +323,7 @@ class Client:
     def request(
         self, method: str, path: str, *, stream: Literal[False] = False, **given: Unpack[RequestParams]
     ) -> Any: ...
+    @shows((), dict.fromkeys(REQUEST_OPTIONS))
     def request(self, method: str, path: str, *, stream: bool = False, **given: Any) -> Any:
         """Ask any endpoint: what has no method of its own here is one call away. `endpoints` lists them.
 
@@ -315,7 +333,8 @@ class Client:
             stream: True gets an `ItemStream`: of events (dicts), of JSON lines (dicts), else of bytes.
             **given: `path_params`, the values of the path's parameters; `params`, the query; `json`, the body; `files`,
                 a mapping of fields to paths, bytes or open files (`json` then gives the form's other fields);
-                `headers`, over all others; `beta`, before the endpoint's own; `timeout`; and `cancel`, a `CancelToken`.
+                `headers`, over all others; `beta`, before the endpoint's own; `timeout`; `max_retries`; and `cancel`,
+                a `CancelToken`.
 
         Returns:
             The decoded JSON; bytes where the answer is none; None where it is empty; or a stream.
@@ -330,6 +349,7 @@ class Client:
         """
         return ask_anything(self._calls, method, path, given, stream=stream)
 
+    @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
         """Get any list, item by item over all its pages; a page is fetched when its first item is asked for.
 
@@ -432,12 +452,12 @@ class Client:
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
     ) -> tuple[ChatRecord, CancelToken | None]:
         """Check everything about a chat, and put it in the form that is sent."""
-        options = {name: params.pop(name) for name in _OPTIONS if name in params}
+        options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
         tag, extra_body, output, resume = (
             options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
         )
         problems = [
-            *unknown_problems(params, (*PARAMETERS, *_OPTIONS)),
+            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS)),
             *_stream_problems(stream, coalesce=coalesce),
             *_tag_problems(tag),
             *_resume_problems(resume),
@@ -446,11 +466,13 @@ class Client:
             raise ParameterError(problems)
         params.setdefault("max_tokens", MAX_TOKENS)
         if output is not None:
-            params["output_config"] = _with_format(params.get("output_config"), output)
-        body = chat_body(params, api_version=self.api_version, extra_body=extra_body)
-        body["stream"] = True
-        options = checked_options(options, *CALL_OPTIONS)
+            params["output_config"] = _with_format(params, output)
+        options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
+        theirs = options.get("extra_headers")  # betas may be among them
+        betas = None if theirs else self._calls.betas(options.get("beta"))
+        body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
+        body["stream"] = True
         request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
         record = ChatRecord(self._calls, request, scope, tag=tag, output=output)
         record.resume = bool(resume)
@@ -501,9 +523,12 @@ def _as_governor(given: object) -> Governor | None:
     return given or None
 
 
-def _with_format(config: Any, output: Any) -> Any:
+def _with_format(params: Mapping[str, Any], output: Any) -> Any:
     """Get the `output_config` that asks for a type."""
     wanted = output_format(output)
+    config = params.get("output_config")
+    if params.get("output_format") is not None:
+        raise ParameterError([Problem("output", "expected none beside output_format: they say the same")])
     if config is None:
         return {"format": wanted}
     if not isinstance(config, Mapping):

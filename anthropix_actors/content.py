@@ -1,7 +1,8 @@
 """Content blocks: images, documents and texts, from paths, bytes, URLs and uploaded files.
 
 All helpers give plain dicts, as the API takes them. Data stay what they are, bytes or a path, and become base64 in the
-copy that is sent; so a conversation that is kept does not carry them twice.
+copy that is sent; so a conversation that is kept does not carry them twice. `fixed` puts them into it, for one that is
+to be stored, or whose files may change or go.
 
 Example:
     >>> png = bytes.fromhex("89504e470d0a1a0a") + bytes(64)
@@ -14,14 +15,17 @@ Source: https://docs.claude.com/en/docs/build-with-claude/vision, /pdf-support, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+from anthropix_actors._log import shown
+from anthropix_actors._media import EXPECTED, data_of, head_of, image_type, pdf_type, read, refused
+from anthropix_actors._plain import plain
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
+    import os
+
     from anthropix_actors.types import (
         CacheControlParam,
         DocumentBlockParam,
@@ -44,8 +48,6 @@ Cache: TypeAlias = 'bool | Literal["5m", "1h"] | None'
 """Whether to cache everything up to here: True for five minutes, or for how long."""
 
 _URL = ("http://", "https://")
-_HEAD = 16
-_EXPECTED = "expected a URL, a path, bytes, or the metadata of an uploaded file"
 _TIMES = ("5m", "1h")
 
 
@@ -66,8 +68,10 @@ def text(words: str, *, cache: Cache = None) -> TextBlockParam:
 def image(source: Source, *, cache: Cache = None) -> ImageBlockParam:
     """Get an image block: PNG, JPEG, GIF or WebP, which is seen from its first bytes, not from its name.
 
+    A path stays a path, and is read whenever it is sent; `fixed(image("cat.png"))` reads it now, once for all.
+
     Args:
-        source: A URL, a path, bytes of at most 5 MB, or the metadata of an uploaded file.
+        source: A URL (also `data:`), a path, bytes of at most 5 MB, or the metadata of an uploaded file.
         cache: Whether to cache everything up to here.
 
     Raises:
@@ -77,7 +81,7 @@ def image(source: Source, *, cache: Cache = None) -> ImageBlockParam:
         >>> image("https://example.com/cat.png")["source"]
         {'type': 'url', 'url': 'https://example.com/cat.png'}
     """
-    found = _remote(source) or _encoded(source, _image_type, "a PNG, JPEG, GIF or WebP image", MAX_IMAGE_BYTES)
+    found = _remote(source) or _encoded(source, image_type, "a PNG, JPEG, GIF or WebP image", MAX_IMAGE_BYTES)
     return cast("ImageBlockParam", {"type": "image", "source": found, **_cached(cache)})
 
 
@@ -90,6 +94,8 @@ def document(
     cache: Cache = None,
 ) -> DocumentBlockParam:
     """Get a document block: a PDF, a plain text, or blocks of your own.
+
+    The path of a PDF stays a path, as that of an image; a text is read at once.
 
     Args:
         source: A URL (of a PDF), a path, bytes, or the metadata of an uploaded file; what is no PDF must be text in
@@ -127,7 +133,7 @@ def cache_control(ttl: Literal["5m", "1h"] | None = None) -> CacheControlParam:
         {'type': 'ephemeral', 'ttl': '1h'}
     """
     if ttl is not None and ttl not in _TIMES:
-        raise ParameterError([Problem("ttl", f'expected "5m" or "1h", got {ttl!r}')])
+        raise ParameterError([Problem("ttl", f'expected "5m" or "1h", got {shown(ttl)}')])
     return {"type": "ephemeral"} if ttl is None else {"type": "ephemeral", "ttl": ttl}
 
 
@@ -158,6 +164,29 @@ def cached(items: Sequence[Any] | Mapping[str, Any] | str, ttl: Literal["5m", "1
     return [*items[:-1], cached(items[-1], ttl)]
 
 
+def fixed(items: Any) -> Any:
+    """Get a copy with all data in it, as base64: of a block, of blocks, of a message, or of a whole conversation.
+
+    It can be stored as JSON, and no file is needed any more: what is sent from it is always the same.
+
+    Args:
+        items: What blocks are in. What has nothing to fix is copied as it is.
+
+    Raises:
+        ParameterError: a file cannot be read, or something is no JSON; it names every place.
+
+    Example:
+        >>> png = bytes.fromhex("89504e470d0a1a0a")
+        >>> fixed([{"role": "user", "content": [image(png)]}])[0]["content"][0]["source"]["data"]
+        'iVBORw0KGgo='
+    """
+    problems: list[Problem] = []
+    copy = plain(items, "items", problems)
+    if problems:
+        raise ParameterError(problems)
+    return copy
+
+
 def text_of(message: Message | Mapping[str, Any]) -> str:
     """Get the text of an answer: that of all its text blocks, one after the other.
 
@@ -165,7 +194,8 @@ def text_of(message: Message | Mapping[str, Any]) -> str:
         >>> text_of(client.chat(model="claude-sonnet-5", messages=hello))
         'Hello!'
     """
-    return "".join(block["text"] for block in cast("Any", message["content"]) if block["type"] == "text")
+    blocks: Any = message["content"]
+    return "".join(block["text"] for block in blocks if block.get("type") == "text")
 
 
 def _cached(cache: Cache) -> dict[str, Any]:
@@ -179,13 +209,14 @@ def _document_source(source: Any) -> dict[str, Any]:
         return {"type": "content", "content": list(source)}
     if found := _remote(source):
         return found
-    if _pdf_type(_head(source)):
-        return _encoded(source, _pdf_type, "a PDF", MAX_DOCUMENT_BYTES)
-    data = _checked_size(source, MAX_DOCUMENT_BYTES)
+    data = data_of(source, MAX_DOCUMENT_BYTES)
+    head = head_of(data)
+    if media_type := pdf_type(head):
+        return {"type": "base64", "media_type": media_type, "data": data}
     try:
-        words = (data if isinstance(data, bytes) else _read(data)).decode()
+        words = (data if isinstance(data, bytes) else read(data)).decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        what = f"expected a PDF, or text in UTF-8, got something that begins with {_head(source)!r}"
+        what = f"expected a PDF, or text in UTF-8, got something that begins with {head!r}"
         raise ParameterError([Problem("source", what)]) from exc
     return {"type": "text", "media_type": "text/plain", "data": words}
 
@@ -197,60 +228,15 @@ def _remote(source: Any) -> dict[str, Any] | None:
     if isinstance(source, Mapping):
         if source.get("type") == "file" and isinstance(source.get("id"), str):
             return {"type": "file", "file_id": source["id"]}
-        raise ParameterError([Problem("source", f"{_EXPECTED}, got a mapping that is no metadata of a file")])
+        raise ParameterError([Problem("source", f"{EXPECTED}, got a mapping that is no metadata of a file")])
     return None
 
 
 def _encoded(source: Any, type_of: Any, expected: str, limit: int) -> dict[str, Any]:
     """Get the source of data that will be sent as base64."""
-    head = _head(source)
+    data = data_of(source, limit)
+    head = head_of(data)
     media_type = type_of(head)
     if media_type is None:
-        raise ParameterError([Problem("source", f"expected {expected}, got something that begins with {head!r}")])
-    return {"type": "base64", "media_type": media_type, "data": _checked_size(source, limit)}
-
-
-def _checked_size(source: Any, limit: int) -> bytes | Path:
-    data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else Path(source)
-    size = len(data) if isinstance(data, bytes) else data.stat().st_size
-    if size > limit:
-        what = f"expected at most {limit >> 20} MB, got {size:,} bytes"
-        raise ParameterError([Problem("source", what)])
-    return data
-
-
-def _head(source: Any) -> bytes:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source[:_HEAD])
-    if not isinstance(source, (str, os.PathLike)):
-        raise ParameterError([Problem("source", f"{_EXPECTED}, got {type(source).__name__}")])
-    return _read(Path(source), _HEAD)
-
-
-def _read(path: Path, size: int = -1) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except FileNotFoundError:
-        problem = Problem("source", f"no such file: {path}")
-    except (OSError, ValueError) as exc:
-        problem = Problem("source", f"it cannot be read: {exc}")
-    raise ParameterError([problem])
-
-
-def _image_type(head: bytes) -> str | None:
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    for start, media_type in (
-        (b"\x89PNG\r\n\x1a\n", "image/png"),
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"GIF87a", "image/gif"),
-        (b"GIF89a", "image/gif"),
-    ):
-        if head.startswith(start):
-            return media_type
-    return None
-
-
-def _pdf_type(head: bytes) -> str | None:
-    return "application/pdf" if head.startswith(b"%PDF-") else None
+        raise refused(f"expected {expected}, got something that begins with {head!r}")
+    return {"type": "base64", "media_type": media_type, "data": data}

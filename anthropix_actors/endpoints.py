@@ -7,7 +7,7 @@ Example:
     >>> found.path, found.page, found.betas
     ('/v1/sessions/{session_id}/events', 'cursor', ('managed-agents-2026-04-01',))
 
-Source: the official SDK 2.12.0, https://github.com/anthropics/anthropic-sdk-python, read 2026-11-23.
+Source: the official SDK 2.14.0, https://github.com/anthropics/anthropic-sdk-python, read 2026-11-26.
 """
 
 from __future__ import annotations
@@ -206,6 +206,11 @@ GA
 /user_profiles/{user_profile_id}                               GET retrieve, POST update, DELETE delete
 /user_profiles/{user_profile_id}/action_urls                   POST create
 beta
+/compliance/review/cases                                       GET list:cursor
+/compliance/review/cases/{case_id}                             GET retrieve
+/compliance/review/cases/{case_id}/respond                     POST respond
+/compliance/review/items/{item_id}                             GET retrieve
+/compliance/review/notices                                     GET list:cursor
 /organizations/analytics/cost_report                           GET list:report
 /organizations/analytics/usage_report                          GET list:report
 /organizations/analytics/user_cost_report                      GET list:report
@@ -250,6 +255,10 @@ beta dreaming-2026-04-21
 /dreams/{dream_id}                                             GET retrieve
 /dreams/{dream_id}/archive                                     POST archive
 /dreams/{dream_id}/cancel                                      POST cancel
+beta efs-2026-10-01
+/organizations/external_storage                                GET list:cursor, POST create
+/organizations/external_storage/{external_storage_id}          GET retrieve, POST update, DELETE delete
+/organizations/external_storage/{external_storage_id}/activate POST activate
 beta experimental-claude-tag-2026-10-21
 /organizations/claude_tag/bundles                              GET list:cursor
 /organizations/claude_tag/bundles/{bundle_id}                  GET retrieve, POST update
@@ -259,6 +268,8 @@ beta experimental-claude-tag-2026-10-21
 /organizations/claude_tag/slack_channels/{id}                  GET retrieve, POST update, DELETE delete
 /organizations/claude_tag/slack_workspaces                     GET list:cursor
 /organizations/claude_tag/slack_workspaces/{id}                GET retrieve, POST update
+beta google-managed-data-controls-2026-09-01
+/organizations/providers/google/projects/{project_number}/data_controls GET retrieve, POST update
 beta managed-agents-2026-04-01
 /agents                                                        GET list:cursor, POST create
 /agents/{agent_id}                                             GET retrieve, POST update
@@ -320,6 +331,8 @@ beta telemetry-destinations-2026-08-11
 /organizations/telemetry_destinations/{destination_id}/workspaces/{workspace_id} POST add, DELETE remove
 beta user-profiles-2026-08-18
 /user_profiles/{user_profile_id}/enrollment_url                POST create_enrollment_url
+beta user-profiles-2026-09-04, google-managed-data-controls-2026-09-01
+/user_profiles/{user_profile_id}/providers/google/data_controls GET retrieve, POST update
 beta webhooks-2026-10-07
 /organizations/webhooks                                        GET list:id, POST create
 /organizations/webhooks/{webhook_endpoint_id}                  GET retrieve, POST update, DELETE delete

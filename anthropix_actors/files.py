@@ -37,8 +37,8 @@ File: TypeAlias = "str | FileMetadata"
 class Files:
     """The files of a client: `client.files`. Any thread may use it.
 
-    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and `cancel`, a
-    `CancelToken`, with which another thread ends it.
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
+    `workspace_id`, and `cancel`, a `CancelToken`, with which another thread ends it.
     """
 
     def __init__(self, calls: Calls) -> None:

@@ -22,8 +22,8 @@ _MODELS = "/v1/models"
 class Models:
     """The models of a client: `client.models`. Any thread may use it.
 
-    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and `cancel`, a
-    `CancelToken`.
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
+    `workspace_id`, and `cancel`, a `CancelToken`.
     """
 
     def __init__(self, calls: Calls) -> None:

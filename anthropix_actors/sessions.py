@@ -40,7 +40,8 @@ _SESSIONS = "/v1/sessions"
 class Sessions:
     """The sessions of a client: `client.sessions`. Any thread may use it.
 
-    The options of a call are `timeout` (a `Timeout`, or seconds in all), `beta`, `extra_headers`, and for a call that
+    The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
+    `workspace_id`, and for a call that
     waits `cancel`, a `CancelToken`.
     """
 
@@ -147,12 +148,13 @@ class Sessions:
             return self._calls.request("GET", path, default_betas=betas, **options, **more)
 
         stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
+        retry = patience(stream.retry)
         stream = replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
         follower = Follower(
             self._calls,
             stream,
             lambda query: request(places[1], params=query),
-            retry=patience(self._calls.retry),
+            retry=retry,
             after=after,
             thread=thread is not None,
         )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._chat import outcome
+from anthropix_actors._hints import OF_A_STREAM, missing
 from anthropix_actors._waits import refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
@@ -131,6 +132,9 @@ class Stream:
     def close(self) -> None:
         """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""
         _close(self._chat, self._channel, _CLOSED)
+
+    if not TYPE_CHECKING:
+        __getattr__ = missing(OF_A_STREAM)
 
     def __enter__(self) -> Self:
         """Get the stream itself."""

@@ -563,18 +563,26 @@ class WorkOptions(TypedDict, total=False):
     """What may be said to every call, by name.
 
     `beta` is added to the client's; a None among `extra_headers` removes one; `timeout` is a `Timeout`, or seconds in
-    all.
+    all; `max_retries` is in place of the client's; `workspace_id` is for credentials that may act in several.
     """
 
     beta: str | Iterable[str] | None
     extra_headers: Mapping[str, str | None] | None
     timeout: "Timeout | float | None"
+    max_retries: int | None
+    workspace_id: str | None
 
 
 class CallOptions(WorkOptions, total=False):
     """What may be said to every call that waits, by name. `cancel` lets another thread end it."""
 
     cancel: "CancelToken | None"
+
+
+class ProfileOptions(CallOptions, total=False):
+    """The same for calls that may be made on behalf of somebody else: `user_profile_id` says of whom."""
+
+    user_profile_id: str | None
 
 
 class ChatParams(TypedDict, total=False):
@@ -592,6 +600,7 @@ class ChatParams(TypedDict, total=False):
     tool_choice: ToolChoiceParam | None
     thinking: ThinkingParam | Mapping[str, Any] | None
     output_config: OutputConfigParam | Mapping[str, Any] | None
+    output_format: Mapping[str, Any] | None
     cache_control: CacheControlParam | Mapping[str, Any] | None
     container: str | Mapping[str, Any] | None
     context_management: Mapping[str, Any] | None
@@ -609,6 +618,9 @@ class ChatParams(TypedDict, total=False):
     extra_headers: Mapping[str, str | None] | None
     extra_body: Mapping[str, Any] | None
     timeout: "Timeout | float | None"
+    max_retries: int | None
+    user_profile_id: str | None
+    workspace_id: str | None
     beta: str | Iterable[str] | None
     cancel: "CancelToken | None"
     tag: str | None
@@ -625,4 +637,5 @@ class RequestParams(TypedDict, total=False):
     headers: Mapping[str, str | None] | None
     beta: str | Iterable[str] | None
     timeout: "Timeout | float | None"
+    max_retries: int | None
     cancel: "CancelToken | None"

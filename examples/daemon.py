@@ -51,18 +51,23 @@ def main(every: float, grace: float) -> None:
     signal.signal(signal.SIGINT, on_signal)
     workers = [Worker.start() for _ in range(WORKERS)]
     client = Client(max_concurrency=4)
-    for number in itertools.count(1):
-        client.chat(
-            model="claude-haiku-4-5",
-            messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
-            stream=workers[number % WORKERS],
-            tag=f"number {number}",
-        )
-        if end.wait(every):
-            break
-    print(f"-- {len(client.chats())} chats run", flush=True)
-    client.close(grace=grace)
-    pykka.ActorRegistry.stop_all()  # waits until all actors have handled what they were told
+    try:
+        for number in itertools.count(1):
+            client.chat(
+                model="claude-haiku-4-5",
+                messages=[{"role": "user", "content": f"Something new about the number {number}?"}],
+                stream=workers[number % WORKERS],
+                tag=f"number {number}",
+            )
+            if end.wait(every):
+                break
+        print(f"-- {len(client.chats())} chats run", flush=True)
+        client.close(grace=grace)
+    finally:
+        # Whatever happened: what runs is cancelled, and this waits until all actors have handled what they were told.
+        # Actors that run on would keep the program from ending.
+        client.close()
+        pykka.ActorRegistry.stop_all()
     print("-- ended", flush=True)
 
 

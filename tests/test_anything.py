@@ -57,7 +57,7 @@ def filled(path: str) -> tuple[dict[str, str], str]:
     return dict.fromkeys(names, ODD), expected
 
 
-def test_each_of_the_271_endpoints_can_be_called(connect: Callable[..., Client]) -> None:
+def test_each_of_the_286_endpoints_can_be_called(connect: Callable[..., Client]) -> None:
     script = Recording()
     with Server(script) as server:
         client = connect(server)
@@ -77,8 +77,8 @@ def test_each_of_the_271_endpoints_can_be_called(connect: Callable[..., Client])
                 assert list(client.paginate(endpoint.path, path_params=values, beta="mine")) == []
                 assert script.requests[-1][:2] == ("GET", path)
                 assert script.requests[-1][2]["anthropic-beta"] == ",".join(["mine", *endpoint.betas])
-    assert len(client.endpoints()) == len(endpoints()) == 271
-    assert len(script.requests) == 2 * 271 + sum(endpoint.page is not None for endpoint in endpoints())
+    assert len(client.endpoints()) == len(endpoints()) == 286
+    assert len(script.requests) == 2 * 286 + sum(endpoint.page is not None for endpoint in endpoints())
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "%2e%2e", "%2E.", ";a", None, 1.5, True])

@@ -146,3 +146,10 @@ def test_an_iterable_that_fails_leaves_no_file_open() -> None:
     with pytest.raises(ZeroDivisionError):
         batch_bodies(failing(), api_version="2023-06-01")
     gc.collect()
+
+
+def test_a_request_says_in_its_body_on_whose_behalf_it_is_made() -> None:
+    ((request,),) = [body["requests"] for body in read(requests_of(1, user_profile_id="uprof_1"))]
+    assert request["params"]["user_profile_id"] == "uprof_1"
+    assert problems_of(requests_of(1, user_profile_id=5)) == ["requests[0].params.user_profile_id"]
+    assert problems_of(requests_of(1, workspace_id="wrkspc_1")) == ["requests[0].params.workspace_id"]

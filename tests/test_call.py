@@ -17,18 +17,23 @@ from anthropix_actors import (
     ChatCancelled,
     Client,
     ConfigurationError,
+    OverloadedError,
+    ParameterError,
     ProtocolError,
     Timeout,
     TruncatedError,
 )
 from anthropix_actors._chat import ChatActor
 from anthropix_actors._watch import SWEEPER
+from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox
 from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, head, json_answer, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from anthropix_actors.emulator import Emulator
 
 LARGE = {"a": "x" * (32 << 20)}
 
@@ -243,3 +248,127 @@ def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Call
             connect(server).models.retrieve("claude-test")
     with Server(after(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as server:
         assert connect(server).request("GET", "/x") is None
+
+
+# options
+
+
+def refusing(peer: Peer) -> None:
+    while peer.read_request():
+        heads.append(peer.head.decode("latin-1").lower())
+        peer.send(json_answer("529 Overloaded", {}, {"retry-after-ms": "1"}))
+
+
+heads: list[str] = []
+
+CALLS = (
+    *("chat", "stream", "subscriber", "count_tokens", "models", "pages"),
+    *("files", "batches", "request", "paginate", "sessions", "create"),
+)
+
+
+def make(call: str, client: Any, **options: Any) -> object:  # noqa: C901, PLR0911 - a list
+    match call:
+        case "chat":
+            return client.chat(**ASK, **options)
+        case "stream":
+            return [*client.chat(**ASK, stream=True, **options)]
+        case "subscriber":
+            return client.chat(**ASK, stream=Inbox(), **options).result(DEADLINE)
+        case "count_tokens":
+            return client.count_tokens(**ASK, **options)
+        case "models":
+            return client.models.retrieve("m", **options)
+        case "pages":
+            return [*client.models.list(**options)]
+        case "files":
+            return client.files.upload(b"x", filename="x.txt", **options)
+        case "batches":
+            return client.batches.retrieve("msgbatch_1", **options)
+        case "request":
+            return client.request("GET", "/models", **options)
+        case "paginate":
+            return [*client.paginate("/models", **options)]
+        case "sessions":
+            return [*client.sessions.events("sesn_1", **options)]
+        case _:
+            requests = [{"custom_id": "a", "params": {**ASK, "user_profile_id": "uprof_2"}}]
+            return client.batches.create(requests, **options)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("client_s", "call_s", "attempts"), [(0, 2, 3), (2, 0, 1), (1, None, 2)])
+def test_a_call_may_say_how_often_it_is_sent_again(
+    call: str, client_s: int, call_s: int | None, attempts: int, connect: Callable[..., Client]
+) -> None:
+    if call == "sessions" and (client_s if call_s is None else call_s):
+        return  # patient for ever, or not at all
+    heads.clear()
+    with Server(refusing) as server, pytest.raises(OverloadedError):
+        make(call, connect(server, max_retries=client_s), max_retries=call_s)
+    assert len(heads) == attempts
+
+
+@pytest.mark.parametrize("call", ["chat", "stream", "subscriber", "count_tokens", "create"])
+def test_on_whose_behalf_and_where_are_headers(call: str, connect: Callable[..., Client]) -> None:
+    heads.clear()
+    with Server(refusing) as server, pytest.raises(OverloadedError):
+        make(
+            call,
+            connect(server),
+            user_profile_id="uprof_1",
+            workspace_id="wrkspc_1",
+            extra_headers={"Anthropic-Workspace-Id": "wrkspc_2", "x-more": "1"},
+        )
+    assert "anthropic-user-profile-id: uprof_1\r\n" in heads[0]
+    assert heads[0].count("anthropic-workspace-id:") == 1
+    assert "anthropic-workspace-id: wrkspc_2\r\n" in heads[0]
+    assert "x-more: 1\r\n" in heads[0]
+
+
+def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client]) -> None:
+    for call in {*CALLS} - {"request", "paginate"}:
+        heads.clear()
+        with Server(refusing) as server, pytest.raises(OverloadedError):
+            make(call, connect(server), workspace_id="wrkspc_1")
+        assert "anthropic-workspace-id: wrkspc_1" in heads[0].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"max_retries": -1}, "max_retries: expected an integer from 0, got -1"),
+        ({"max_retries": True}, "max_retries: expected an integer from 0, got True"),
+        ({"max_retries": 1.5}, "max_retries: expected an integer from 0, got 1.5"),
+        ({"workspace_id": "a\r\nb"}, "workspace_id: expected an id, letters, digits, _ and -, got 'a"),
+        ({"user_profile_id": ""}, "user_profile_id: expected an id"),
+        ({"user_profile_id": 5}, "user_profile_id: expected an id, letters, digits, _ and -, got 5"),
+        ({"workspace_id": "w", "extra_headers": 5}, "extra_headers: expected a mapping of names to values, got int"),
+    ],
+)
+def test_options_that_cannot_be_right_are_refused_before_sending(
+    options: dict[str, Any], text: str, connect: Callable[..., Client]
+) -> None:
+    with Server(refusing) as server:
+        with pytest.raises(ParameterError) as raised:
+            connect(server).chat(**ASK, **options)
+        assert server.connections == 0
+    assert text in str(raised.value)
+
+
+def test_only_calls_that_are_made_for_somebody_say_for_whom(connect: Callable[..., Client]) -> None:
+    with Server(refusing) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
+        connect(server).models.retrieve("m", user_profile_id="uprof_1")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("where", ["", "/results"])
+def test_work_with_batches_is_as_patient_as_its_call_says(
+    where: str, anthropix_emulator: Emulator, connect: Callable[..., Client]
+) -> None:
+    client = connect(anthropix_emulator.url, max_retries=2)
+    batch = client.batches.create([{"custom_id": "a", "params": ASK}])
+    anthropix_emulator.queue(Status(529), path=f"/v1/messages/batches/{batch['id']}{where}")
+    work = client.batches.follow(batch["id"], Inbox(), poll=0.01, max_retries=0)
+    with pytest.raises(OverloadedError) as caught:
+        work.result(timeout=DEADLINE)
+    assert caught.value.attempts == 1

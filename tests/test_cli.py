@@ -97,7 +97,7 @@ def test_the_endpoints_are_listed_in_columns() -> None:
     done = anthropix("endpoints")
     assert (done.stderr, done.returncode) == ("", 0)
     lines = done.stdout.splitlines()
-    assert len(lines) == 271
+    assert len(lines) == 286
     assert len({line.index("/v1/") for line in lines}) == 1
     rows = [line.split(maxsplit=2) for line in lines]
     assert ["POST", "/v1/messages", "json"] in rows
@@ -107,7 +107,7 @@ def test_the_endpoints_are_listed_in_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("delete", 30), ("/batches", 6), ("Managed-Agents", 62), ("tunnels/{tunnel_id}/rotate", 1)]
+    ("text", "count"), [("delete", 31), ("/batches", 6), ("Managed-Agents", 62), ("tunnels/{tunnel_id}/rotate", 1)]
 )
 def test_the_endpoints_are_filtered(text: str, count: int) -> None:
     assert len(anthropix("endpoints", text).stdout.splitlines()) == count

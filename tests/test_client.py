@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pydoc
 import subprocess
 import sys
 import threading
@@ -26,7 +27,8 @@ from anthropix_actors import (
     Timeout,
     Usage,
 )
-from anthropix_actors._params import PARAMETERS
+from anthropix_actors._call import CHAT_OPTIONS
+from anthropix_actors._params import MAX_TOKENS, PARAMETERS
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 from anthropix_actors.ledger import Ended
 from anthropix_actors.types import ChatParams
@@ -254,8 +256,7 @@ def test_headers_that_are_none_are_refused_before_sending(headers: Any, problem:
 
 def test_all_parameters_of_the_api_may_be_given_by_name() -> None:
     """The names in the type and in the validation are the same."""
-    options = {"extra_headers", "extra_body", "timeout", "beta", "cancel", "tag", "resume"}
-    assert set(ChatParams.__annotations__) == {*PARAMETERS, *options}
+    assert set(ChatParams.__annotations__) == {*PARAMETERS, *CHAT_OPTIONS} - {"output"}
 
 
 def test_parameters_are_sent_as_given_and_none_is_left_out() -> None:
@@ -481,7 +482,16 @@ def test_the_repr_says_where_and_which_version() -> None:
 
 
 def test_help_shows_the_whole_signature() -> None:
-    assert list(inspect.signature(Client.chat).parameters) == ["self", "stream", "coalesce", "params"]
+    signature = inspect.signature(Client.chat)
+    first = ["self", "model", "messages", "stream", "coalesce", "max_tokens"]
+    assert list(signature.parameters)[:6] == first
+    assert set(signature.parameters) == {*first, *PARAMETERS, *CHAT_OPTIONS}
+    assert signature.parameters["model"].default is inspect.Parameter.empty
+    assert signature.parameters["max_tokens"].default == MAX_TOKENS
+    assert list(inspect.signature(Client("k").count_tokens).parameters)[:3] == ["model", "messages", "system"]
+    assert {"params", "json", "timeout"} <= set(inspect.signature(Client.request).parameters)
+    assert {"kind", "params"} <= set(inspect.signature(Client.paginate).parameters)
+    assert "model, messages, stream" in pydoc.render_doc(Client.chat)
 
 
 def test_making_a_client_opens_no_file_and_no_connection() -> None:

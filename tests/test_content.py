@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from anthropix_actors.content import (
     cache_control,
     cached,
     document,
+    fixed,
     image,
     text,
     text_of,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Emulator
 
+OLD: Any = {"api_version": "2023-06-01"}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 PDF = b"%PDF-1.7\n" + bytes(20)
 IMAGES = {
@@ -104,7 +108,7 @@ def test_a_document_carries_what_it_is_given() -> None:
 
 def test_everything_wrong_is_refused_and_named(folder: Path) -> None:
     assert "begins with b'%PDF-" in refusal_of(lambda: image(PDF))
-    assert "no such file: nowhere.png" in refusal_of(lambda: image("nowhere.png"))
+    assert "no such file: 'nowhere.png'" in refusal_of(lambda: image("nowhere.png"))
     assert "no such file" in refusal_of(lambda: document(Path("nowhere.pdf")))
     assert "cannot be read" in refusal_of(lambda: image(folder))
     assert "cannot be read" in refusal_of(lambda: image("a\0b"))
@@ -177,12 +181,16 @@ def test_blocks_are_what_the_check_of_parameters_takes(folder: Path) -> None:
         *inner,
         document([text("One."), image(PNG)], cache=True),
         document(b"Words."),
-        {"type": "tool_result", "tool_use_id": "t", "content": inner},
     ]
-    params = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
-    body = chat_body(params, api_version="2023-06-01")
-    sent = body["messages"][0]["content"]
-    assert sent[1]["source"]["data"] == sent[5]["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
+    call = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+    messages = [
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": inner}]},
+    ]
+    body = chat_body({"model": "m", "max_tokens": 1, "messages": messages}, api_version="2023-06-01")
+    sent, result = body["messages"][0]["content"], body["messages"][2]["content"][0]
+    assert sent[1]["source"]["data"] == result["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
     assert sent[3]["source"]["content"][1]["source"]["data"] == base64.b64encode(PNG).decode()
     assert base64.b64decode(sent[2]["source"]["data"]) == PDF
 
@@ -195,3 +203,115 @@ def test_a_chat_carries_them(anthropix_emulator: Emulator, connect: Callable[...
     sent = anthropix_emulator.requests[-1].body["messages"][0]["content"]
     assert base64.b64decode(sent[0]["source"]["data"]) == PNG
     assert sent[1]["source"] == {"type": "file", "file_id": uploaded["id"]}
+
+
+@pytest.mark.parametrize(
+    ("make", "head", "limit"),
+    [(image, PNG, MAX_IMAGE_BYTES), (document, PDF, MAX_DOCUMENT_BYTES)],
+    ids=["image", "document"],
+)
+def test_as_large_as_may_be_is_taken_and_one_byte_more_is_not(
+    make: Callable[[Any], Any], head: bytes, limit: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    for size, taken in ((limit, True), (limit + 1, False)):
+        path.write_bytes(head)
+        os.truncate(path, size)
+        data = head + bytes(size - len(head))
+        for source in (path, data):
+            if taken:
+                assert make(source)["source"]["data"] == source
+            else:
+                assert f"got {size:,} bytes" in refusal_of(lambda source=source: make(source))  # type: ignore[misc]
+
+
+# What is given in another way
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(folder: Path) -> None:
+    (folder / "marked.txt").write_bytes(b"\xef\xbb\xbfGrass.")
+    for source in (folder / "marked.txt", b"\xef\xbb\xbfGrass."):
+        assert document(source)["source"]["data"] == "Grass."  # type: ignore[typeddict-item]
+
+
+def test_a_data_url_is_its_data() -> None:
+    encoded = base64.b64encode(PNG).decode()
+    for url in (f"data:image/jpeg;base64,{encoded}", f"Data:;Base64,{encoded}"):
+        assert image(url)["source"] == {"type": "base64", "media_type": "image/png", "data": PNG}, "its bytes say it"
+    assert document("data:,A%20brief%2C%20note")["source"]["data"] == "A brief, note"  # type: ignore[typeddict-item]
+    assert "base64" in refusal_of(lambda: image("data:image/png;base64,%%%"))
+    assert "base64" in refusal_of(lambda: image("data:image/png;base64,iVB_"))
+    for url in ("data:image/png", "file:///home/x.png", "s3://bucket/x.png"):
+        assert "expected a URL of http, https or data" in refusal_of(lambda url=url: image(url))  # type: ignore[misc]
+
+
+def test_what_was_taken_for_data_is_said_how_to_give() -> None:
+    encoded = base64.b64encode(PNG * 200).decode()
+    assert "base64.b64decode" in refusal_of(lambda: image(encoded))
+    assert len(refusal_of(lambda: image(encoded))) < 250
+    assert "base64.b64decode" in refusal_of(lambda: image("/9j/4AAQSkZJRg"))
+    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green."))
+    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green. " * 500))
+
+
+class Unreadable:
+    def __fspath__(self) -> str:
+        raise RuntimeError("no path today")
+
+
+class Odd:
+    def __fspath__(self) -> bytes:
+        return b"x.png"
+
+
+def test_a_path_of_a_class_of_the_caller_s_may_raise_anything() -> None:
+    assert "no path today" in refusal_of(lambda: image(Unreadable()))
+    assert "expected a path" in refusal_of(lambda: image(Odd()))  # type: ignore[arg-type]
+    source = {"type": "base64", "media_type": "image/png", "data": Unreadable()}
+    content: Any = [{"type": "image", "source": source}]
+    problems = chat_problems({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}, **OLD)
+    assert [str(problem) for problem in problems] == [
+        "messages[0].content[0].source.data: it cannot be read: no path today"
+    ]
+
+
+def test_a_pipe_is_read_once_and_whole() -> None:
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as file:
+            file.write(PNG * 10_000)  # more than a pipe holds
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    block: Any = image(f"/dev/fd/{reading}")
+    writer.join()
+    os.close(reading)
+    assert block["source"]["data"] == PNG * 10_000
+    assert "expected at most 5 MB" in refusal_of(lambda: image("/dev/zero"))
+
+
+def test_a_fixed_conversation_is_json_and_needs_no_file(folder: Path) -> None:
+    path = folder / "picture.txt"
+    inner = document([text("One."), image(PNG)])
+    history: list[Any] = [
+        {"role": "user", "content": [image(path), inner, text("What?", cache=True)]},
+        {"role": "assistant", "content": "A picture."},
+    ]
+    kept = fixed(history)
+    path.unlink()
+    encoded = base64.b64encode(PNG).decode()
+    assert kept[0]["content"][0]["source"] == {"type": "base64", "media_type": "image/png", "data": encoded}
+    assert kept[0]["content"][1]["source"]["content"][1]["source"]["data"] == encoded
+    assert json.loads(json.dumps(kept)) == kept == fixed(kept)
+    assert history[0]["content"][0]["source"]["data"] == path, "it is a copy"
+    body = chat_body({"model": "m", "max_tokens": 1, "messages": kept}, **OLD)
+    assert body["messages"] == kept
+    assert fixed(image(PNG))["source"]["data"] == encoded
+    with pytest.raises(ParameterError, match=r"items\[0\]\.content\[0\]\.source\.data: it cannot be read"):
+        fixed(history)
+
+
+def test_the_text_of_an_answer_is_that_of_its_texts() -> None:
+    blocks: list[Any] = [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "a"}, {}, text("b")]
+    assert text_of({"content": blocks}) == "ab"

@@ -18,7 +18,7 @@ GROUPS = {  # all, and those that are beta only
     "models": (2, 0),
     "files": (5, 0),
     "skills": (9, 1),
-    "user_profiles": (7, 1),
+    "user_profiles": (9, 3),
     "agents": (6, 6),
     "sessions": (19, 19),
     "environments": (14, 14),
@@ -28,7 +28,8 @@ GROUPS = {  # all, and those that are beta only
     "memory_stores": (14, 14),
     "dreams": (5, 5),
     "tunnels": (10, 10),
-    "organizations": (149, 67),
+    "compliance": (5, 5),
+    "organizations": (157, 75),
 }
 MANAGED = ("managed-agents-2026-04-01",)
 
@@ -40,10 +41,10 @@ def found(method: str, path: str) -> Endpoint:
 
 
 def test_all_endpoints_are_there() -> None:
-    assert len(endpoints()) == 271
-    assert len({endpoint.path for endpoint in endpoints()}) == 175
-    assert len({(endpoint.method, endpoint.path) for endpoint in endpoints()}) == 271
-    assert Counter(endpoint.method for endpoint in endpoints()) == {"GET": 130, "POST": 111, "DELETE": 30}
+    assert len(endpoints()) == 286
+    assert len({endpoint.path for endpoint in endpoints()}) == 185
+    assert len({(endpoint.method, endpoint.path) for endpoint in endpoints()}) == 286
+    assert Counter(endpoint.method for endpoint in endpoints()) == {"GET": 138, "POST": 117, "DELETE": 31}
 
 
 def test_each_group_has_as_many_as_the_api_has() -> None:
@@ -54,10 +55,10 @@ def test_each_group_has_as_many_as_the_api_has() -> None:
 
 def test_every_kind_of_page_and_answer_is_there_as_often_as_in_the_api() -> None:
     pages = Counter(endpoint.page for endpoint in endpoints() if endpoint.page)
-    assert pages == {"id": 8, "cursor": 57, "bidi": 1, "report": 6}
+    assert pages == {"id": 8, "cursor": 60, "bidi": 1, "report": 6}
     assert all(endpoint.name == "list" for endpoint in endpoints() if endpoint.page)
     answers = Counter(endpoint.answer for endpoint in endpoints())
-    assert answers == {"json": 265, "sse": 2, "jsonl": 1, "binary": 3}
+    assert answers == {"json": 280, "sse": 2, "jsonl": 1, "binary": 3}
 
 
 def test_they_are_sorted_and_read_once() -> None:

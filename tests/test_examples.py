@@ -124,6 +124,29 @@ def test_the_daemon_ends_cleanly(anthropix_emulator: Emulator, number: signal.Si
     assert len(anthropix_emulator.requests) == 5
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+@pytest.mark.parametrize("what_fails", ["the key", "the API"])
+def test_every_example_ends_whatever_fails(
+    name: str, what_fails: str, anthropix_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anthropix_emulator.queue(*[Status(401)] * 100)
+    anthropix_emulator.queue(Status(401), path="/v1/messages/batches")
+    arguments = {"batch.py": [str(tmp_path / "notes.txt")], "daemon.py": ["0.01"]}.get(name, [])
+    program = [sys.executable, str(EXAMPLES / name), *arguments]
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
+    if what_fails == "the API":
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        try:
+            if what_fails == "the API" and name == "daemon.py":  # it goes on until it is told to end
+                until(lambda: len(anthropix_emulator.requests) >= 3)
+                running.send_signal(signal.SIGTERM)
+            printed, _ = running.communicate(timeout=6 * DEADLINE)
+        finally:
+            running.kill()
+    assert "ANTHROPIC_API_KEY" in printed if what_fails == "the key" else "authentication_error" in printed
+
+
 def test_no_example_is_without_a_test() -> None:
     tested = Path(__file__).read_text()
     assert [path.name for path in sorted(EXAMPLES.glob("*.py")) if f'"{path.name}"' not in tested] == []

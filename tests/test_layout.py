@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import anthropix_actors
+import pytest_anthropix_actors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +28,14 @@ ROWS = [
     "messages",
     "_shapes",
     "_plain",
+    "_rules",
     "_params",
     "_names",
+    "_hints",
     "_paths",
     "_named",
     "endpoints",
+    "_media",
     "content",
     "_output",
     "ledger",
@@ -112,7 +117,7 @@ THIRD_PARTIES = {
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
     "h11": {"emulator"},
-    "pytest": {"emulator"},
+    "pytest_anthropix_actors": {"emulator"},
     "click": {"cli"},
 }
 
@@ -199,9 +204,41 @@ def test_importing_the_package_imports_no_extra() -> None:
 
 
 def test_the_pytest_plugin_imports_nothing_until_it_is_used() -> None:
-    program = "import sys, anthropix_actors.emulator.pytest_plugin; print(*sys.modules)"
+    program = (
+        "import sys, pytest; before = {*sys.modules}; import pytest_anthropix_actors; print(*{*sys.modules} - before)"
+    )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert not {"starlette", "uvicorn"} & set(done.stdout.split())
+    assert done.stdout.split() == ["pytest_anthropix_actors"]
+
+
+INSTALLED = pytest.mark.skipif(
+    importlib.metadata.version("anthropix-actors") != anthropix_actors.__version__,
+    reason="another version is installed, with its entry points",
+)
+
+
+@INSTALLED
+def test_the_plugin_is_a_module_of_its_own() -> None:
+    (plugin,) = importlib.metadata.entry_points(group="pytest11", name="anthropix_actors")
+    assert plugin.value == "pytest_anthropix_actors"
+
+
+@INSTALLED
+def test_a_run_of_pytest_that_does_not_use_the_fixture_imports_no_package(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\ndef test_it(pytestconfig):\n"
+        "    assert pytestconfig.pluginmanager.has_plugin('anthropix_actors')\n"
+        "    assert 'anthropix_actors' not in sys.modules\n"
+    )
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_fixture_is_also_where_it_was() -> None:
+    from anthropix_actors.emulator.pytest_plugin import anthropix_emulator  # noqa: PLC0415
+
+    assert anthropix_emulator is pytest_anthropix_actors.anthropix_emulator
 
 
 def test_what_is_tested_is_what_is_installed() -> None:

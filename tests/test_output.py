@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt  # noqa: TC003 - msgspec looks at the annotations
+import datetime as dt
+import decimal
 import enum
 import json
-import uuid  # noqa: TC003 - the same
+import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar, assert_type
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    TypedDict,
+    TypeVar,
+    assert_type,
+)
 
 import msgspec
 import pytest
@@ -96,7 +108,7 @@ class Plain(msgspec.Struct):
     c: bool
 
 
-KINDS: list[Any] = [Outer, Home, Place, Node, Inner, Plain, Box[int]]
+KINDS: list[Any] = [Outer, Home, Place, Inner, Plain, Box[int]]
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
@@ -171,9 +183,166 @@ def test_what_the_api_does_not_take_is_told_in_descriptions() -> None:
     assert set(schema["required"]) == {"name", "inner", "several", "pair", "same", "when", "key"}
 
 
-def test_a_type_that_contains_itself_refers_to_itself() -> None:
-    schema = schema_of(Node)
-    assert schema["$defs"]["Node"]["properties"]["next"]["anyOf"][0] == {"$ref": "#/$defs/Node"}
+@dataclass
+class Chicken:
+    eggs: list[Egg]
+
+
+@dataclass
+class Egg:
+    inside: Chicken | None
+
+
+class Farm(msgspec.Struct):
+    first: Chicken
+
+
+@pytest.mark.parametrize(
+    ("kind", "circle"), [(Node, "Node in Node"), (Chicken, "Chicken in Egg in Chicken"), (Farm, "Chicken in Egg in C")]
+)
+def test_a_type_that_contains_itself_is_refused(kind: Any, circle: str) -> None:
+    with pytest.raises(ParameterError, match=f"does not contain itself.*; got {circle}") as raised:
+        output_format(kind)
+    assert [problem.place for problem in raised.value.problems] == ["output"]
+
+
+class Call(msgspec.Struct, tag=True):
+    at: dt.datetime
+    who: str
+
+
+class Mail(msgspec.Struct, tag=True):
+    at: str
+    answer_by: dt.time | None = None
+
+
+class Pair(NamedTuple):
+    when: dt.datetime
+    what: str
+
+
+class Reminder(TypedDict):
+    at: Annotated[dt.time, Meta(description="when")]
+    until: NotRequired[dt.datetime]
+
+
+class Row(msgspec.Struct, array_like=True, tag=True):
+    at: dt.datetime
+
+
+@dataclass
+class Diary:
+    at: dt.datetime
+    time: dt.time
+    day: dt.date
+    takes: dt.timedelta
+    key: uuid.UUID
+    price: decimal.Decimal
+    words: str
+    local: Annotated[dt.datetime, Meta(tz=False)]
+    local_time: Annotated[dt.time, Meta(tz=False)]
+    aware: Annotated[dt.datetime, Meta(tz=True)]
+    maybe: Annotated[dt.datetime, Meta(description="perhaps")] | None
+    several: list[dt.datetime]
+    some: set[dt.time]
+    slot: tuple[dt.time, int]
+    talks: list[Call | Mail | dt.date | int]
+    last: Call | Mail | None
+    pair: Pair
+    row: Row
+    reminder: Reminder | list[dt.time] | None
+    anything: list  # type: ignore[type-arg]
+    aliased: Renamed
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    at_time: dt.datetime
+
+
+def test_times_have_the_formats_that_the_api_makes_sure_of() -> None:
+    with pytest.raises(ParameterError, match=r"output\.anything\[\]") as raised:
+        output_format(Diary)
+    assert len(raised.value.problems) == 1
+
+    @dataclass
+    class Whole(Diary):
+        anything: list[int]
+
+    schema = schema_of(Whole)
+    fields, inner = schema["properties"], schema["$defs"]
+    moment, time = {"type": "string", "format": "date-time"}, {"type": "string", "format": "time"}
+    assert fields["at"] == fields["aware"] == moment
+    assert fields["time"] == time
+    assert fields["day"] == {"type": "string", "format": "date"}
+    assert fields["takes"]["format"] == "duration"
+    assert "no weeks" in fields["takes"]["description"], "msgspec does not read them"
+    assert fields["key"] == {"type": "string", "format": "uuid"}
+    assert fields["price"] == {"type": "string", "description": "(format: decimal)"}
+    assert fields["words"] == {"type": "string"}
+    assert fields["local"] == {"type": "string", "description": "(format: date-time without an offset)"}
+    assert fields["local_time"] == {"type": "string", "description": "(format: time without an offset)"}
+    assert fields["maybe"]["anyOf"] == [{**moment, "description": "perhaps"}, {"type": "null"}]
+    assert fields["several"]["items"] == moment
+    assert fields["some"]["items"] == time
+    assert fields["slot"]["items"]["anyOf"] == [time, {"type": "integer"}]
+    assert fields["talks"]["items"]["anyOf"][0] == {"type": "string", "format": "date"}
+    assert fields["reminder"]["anyOf"][1]["items"] == time
+    assert inner["Call"]["properties"]["at"] == moment
+    assert inner["Call"]["properties"]["who"] == inner["Mail"]["properties"]["at"] == {"type": "string"}
+    assert inner["Mail"]["properties"]["answer_by"]["anyOf"][0] == time
+    assert inner["Pair"]["items"]["anyOf"] == [moment, {"type": "string"}]
+    assert inner["Row"]["items"]["anyOf"] == [{"enum": ["Row"]}, moment]
+    assert inner["Reminder"]["properties"] == {"at": {**time, "description": "when"}, "until": moment}
+    assert inner["Renamed"]["properties"]["atTime"] == moment
+
+
+TIMES: list[tuple[Any, Any]] = [
+    (dt.datetime, st.datetimes(timezones=st.just(dt.UTC))),
+    (dt.date, st.dates()),
+    (dt.time, st.times()),
+    (dt.timedelta, st.timedeltas(dt.timedelta(0), dt.timedelta(days=9))),
+    (uuid.UUID, st.uuids()),
+    (decimal.Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
+    (Annotated[dt.datetime, Meta(tz=False)], st.datetimes()),
+]
+
+
+@given(st.sampled_from(TIMES), st.data())
+def test_every_time_comes_back(kind_and_values: tuple[Any, Any], data: st.DataObject) -> None:
+    kind, values = kind_and_values
+    record: Any = msgspec.defstruct("Record", [("value", kind)])
+    value = record(data.draw(values))
+    assert decode_output(record, message_of(msgspec.json.encode(value).decode())) == value
+
+
+class Picky(msgspec.Struct):
+    a: int
+
+    def __post_init__(self) -> None:
+        if self.a == 1:
+            raise KeyError("one")
+        if self.a == 2:
+            raise SystemExit
+        raise UnspeakableError
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(("a", "words"), [(1, "'one'"), (2, "SystemExit"), (3, "UnspeakableError")])
+def test_what_a_type_raises_itself_is_an_answer_that_does_not_fit(
+    a: int, words: str, anthropix_emulator: Emulator, connect: Callable[..., Client]
+) -> None:
+    anthropix_emulator.queue(Reply([f'{{"a": {a}}}']), Reply([f'{{"a": {a}}}']))
+    client, inbox = connect(anthropix_emulator.url), Inbox()
+    with pytest.raises(OutputError, match=words):
+        client.chat(**ASK, output=Picky)
+    client.chat(**ASK, output=Picky, stream=inbox)
+    failed = inbox.until_end()[-1]
+    assert isinstance(failed, ChatFailed)
+    assert isinstance(failed.error, OutputError)
 
 
 class Anything(msgspec.Struct):
@@ -281,6 +450,10 @@ def test_a_format_and_a_type_at_once_are_refused(anthropix_emulator: Emulator, c
     client: Any = connect(anthropix_emulator.url)
     with pytest.raises(ParameterError, match=r"output_config\.format"):
         client.chat(**ASK, output=Plain, output_config={"format": {"type": "json_schema", "schema": {}}})
+    with pytest.raises(ParameterError, match="output_format"):
+        client.chat(**ASK, output=Plain, output_format={"type": "json_schema", "schema": {}})
+    with pytest.raises(ParameterError, match=r"output_format: .*a type goes to output"):
+        client.chat(**ASK, output_format=Plain)
     with pytest.raises(ParameterError, match="output_config"):
         client.chat(**ASK, output=Plain, output_config=5)
     with pytest.raises(ParameterError, match="dataclass"):

@@ -60,6 +60,7 @@ def with_blocks(*blocks: Any, role: str = "user") -> dict[str, Any]:
     return {**FINE, "messages": [{"role": role, "content": list(blocks)}]}
 
 
+RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "x", "is_error": True}
 GOOD_BLOCKS: list[dict[str, Any]] = [
     TEXT,
     {**TEXT, "cache_control": {"type": "ephemeral", "ttl": "1h"}, "citations": None},
@@ -75,7 +76,7 @@ GOOD_BLOCKS: list[dict[str, Any]] = [
     {"type": "redacted_thinking", "data": "d"},
     {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}},
     {"type": "tool_result", "tool_use_id": "toolu_1"},
-    {"type": "tool_result", "tool_use_id": "toolu_1", "content": "x", "is_error": True},
+    RESULT,
     {"type": "tool_result", "tool_use_id": "toolu_1", "content": [TEXT, {"type": "image", "source": BASE64}]},
     {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
     {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
@@ -167,7 +168,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"top_k": -1}, "top_k: expected an integer from 0, got -1"),
     ({"stop_sequences": "END"}, "stop_sequences: expected a list of strings, got 'END'"),
     ({"stop_sequences": ["END", 5]}, "stop_sequences[1]: expected a string, got 5"),
-    ({"metadata": {"user_id": "x" * 513}}, "metadata.user_id: expected at most 512 characters, got "),
+    ({"metadata": {"user_id": "x" * 513}}, "metadata.user_id: expected a string of at most 512 characters, got "),
+    ({"metadata": {"user_id": 5}}, "metadata.user_id: expected a string of at most 512 characters, got 5"),
     ({"metadata": []}, "metadata: expected a mapping, got list"),
     ({"tools": {}}, "tools: expected a list of tools, got dict"),
     ({"tools": [{"name": "a b", "input_schema": {"type": "object"}}]}, "tools[0].name: expected a name of letters"),
@@ -484,9 +486,13 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 WHOLE: dict[str, Any] = {
     **FINE,
-    "messages": [*HELLO, {"role": "assistant", "content": GOOD_BLOCKS}, {"role": "user", "content": GOOD_BLOCKS}],
+    "messages": [
+        *HELLO,
+        {"role": "assistant", "content": [block for block in GOOD_BLOCKS if block["type"] != "tool_result"]},
+        {"role": "user", "content": [RESULT, *(block for block in GOOD_BLOCKS if block["type"] != "tool_result")]},
+    ],
     "system": [TEXT],
-    "tools": [A_TOOL, {"type": "custom", **A_TOOL}, {"type": "bash_20990101", "name": "bash"}],
+    "tools": [A_TOOL, {"type": "custom", **A_TOOL, "name": "t2"}, {"type": "bash_20990101", "name": "bash"}],
     "tool_choice": {"type": "tool", "name": "t"},
     "thinking": {"type": "enabled", "budget_tokens": 1024},
     "output_config": {"effort": "max", "format": {"type": "json_schema", "schema": {"type": "object"}}},
@@ -530,6 +536,10 @@ def sent_or_refused(params: dict[str, Any], version: str) -> None:
             assert reachable(params, problem.place)
     else:
         assert json.loads(msgspec.json.encode(body)) == json.loads(json.dumps(body, allow_nan=False))
+
+
+def test_a_request_with_everything_is_sent() -> None:
+    assert chat_body(WHOLE, api_version=OLDER) == WHOLE
 
 
 def reachable(value: Any, place: str) -> bool:
@@ -580,11 +590,12 @@ CORE_BLOCKS = [block for block in GOOD_BLOCKS if not any(word in str(block) for 
     ),
 )
 def test_what_passes_here_passes_the_apis_own_document(blocks: list[Any], role: str, more: dict[str, Any]) -> None:
-    body = chat_body({**with_blocks(TEXT, *blocks, role=role), **more}, api_version=OLDER)
+    params = {**with_blocks(TEXT, *blocks, role=role), **more}
+    assert problems(params) == []
     validator = api_validator()
     if validator is None:
         pytest.skip("the API's OpenAPI document is not here")
-    validator.validate(body)
+    validator.validate(params)
 
 
 def api_validator(cache: list[Any] = []) -> Any:  # noqa: B006 - read once
@@ -594,6 +605,17 @@ def api_validator(cache: list[Any] = []) -> Any:  # noqa: B006 - read once
         schema = {"$ref": "#/components/schemas/CreateMessageParams", "components": document["components"]}
         cache.append(jsonschema.Draft202012Validator(schema))
     return cache[0] if cache else None
+
+
+class Unreadable(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("no items today")
+
+
+def test_a_mapping_of_a_class_of_the_caller_s_may_raise_anything() -> None:
+    assert problems({**FINE, "metadata": Unreadable(user_id="u")}) == [
+        "metadata: it cannot be read: no items today",
+    ]
 
 
 FIRST_USE = """

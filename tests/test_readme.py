@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anthropix_actors
+from anthropix_actors.emulator import Status
+
+from servers import DEADLINE
 
 if TYPE_CHECKING:
     import pytest
@@ -67,3 +72,30 @@ def test_every_error_and_message_that_the_readme_names_exists() -> None:
     named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Batch[A-Z]\w+|Session[A-Z]\w+|Stream|Timeout|Client)`", README))
     assert named
     assert [name for name in sorted(named) if not hasattr(anthropix_actors, name)] == ["ValueError"]
+
+
+def program(*numbers: int) -> str:
+    """Get the first snippets as a program of its own."""
+    return "\n".join(SNIPPETS[number] for number in numbers)
+
+
+def test_the_actor_s_program_ends_when_the_chat_fails(
+    anthropix_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
+    anthropix_emulator.queue("Hello.", Status(400))
+    assert "class Printer" in SNIPPETS[2]
+    (tmp_path / "actor.py").write_text(program(0, 2))
+    command = [sys.executable, str(tmp_path / "actor.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=6 * DEADLINE)
+    assert done.returncode == 1
+    assert "BadRequestError" in done.stderr
+
+
+def test_a_checker_finds_nothing_wrong_with_the_first_programs(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text(program(0, 1))
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    command = [sys.executable, "-m", "mypy", "--strict", cache, str(tmp_path / "first.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=12 * DEADLINE, cwd=tmp_path)
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr

@@ -1,30 +1,5 @@
-"""The fixture `anthropix_emulator`, for every project that has this package installed.
+"""Where the fixture `anthropix_emulator` was before it became a module of its own, for those who name this one."""
 
-pytest imports this module in each of its runs, so it imports nothing until the fixture is used.
-"""
+from pytest_anthropix_actors import anthropix_emulator
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from anthropix_actors.emulator.server import Emulator
-
-
-@pytest.fixture
-def anthropix_emulator() -> Iterator[Emulator]:
-    """Get an emulator of the Anthropic API on loopback: for this test alone, stopped after it.
-
-    Example:
-        def test_my_program(anthropix_emulator):
-            anthropix_emulator.queue("Hello.")
-            client = Client("any key", base_url=anthropix_emulator.url)
-    """
-    from anthropix_actors.emulator import Emulator  # noqa: PLC0415 - see above
-
-    with Emulator() as emulator:
-        yield emulator
+__all__ = ["anthropix_emulator"]
