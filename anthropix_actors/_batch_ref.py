@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._actor import TaskRef
@@ -31,7 +32,7 @@ class BatchRef(TaskRef[BatchRecord]):
     def state(self) -> BatchState:
         """Get how far it has come: a copy of your own."""
         record = self._record
-        batches = tuple(batch for batch in list(record.batches.values()) if batch is not None)
+        batches = tuple(copy.deepcopy(batch) for batch in list(record.batches.values()) if batch is not None)
         told = sum(list(cast("dict[str, int]", record.results).values()))
         return BatchState(batches, record.counts(), told, dict(record.failures))
 

@@ -63,7 +63,7 @@ class TellingActor(TaskActor[BatchRecord]):
         record.scope.finish()
         if record.failures:
             raise record.whole_failure()
-        record.end(BatchDone(record.ref, record.results))
+        record.end(BatchDone(record.ref, record.results.copy()))
 
 
 class ResultsActor(TellingActor):

@@ -335,7 +335,8 @@ class Batches:
             except ValueError:
                 raise ParameterError([Problem("batch", strange_url(batch, self._calls.base_url))]) from None
             return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
-        known = cast("MessageBatch", batch) if isinstance(batch, Mapping) and batch.get("results_url") else None
+        # A copy, as the caller's mapping may change, or do anything, when it is asked in another thread.
+        known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
     def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:

@@ -785,3 +785,20 @@ def test_what_a_forked_child_knows_of_the_work_cancels_nothing(client: Client, a
     work._record.forget()
     assert str(work._record.parting.cause) == "the process was forked"
     assert work.result(1)["expired"] == 1
+
+
+def test_what_a_caller_does_with_what_it_got_changes_nothing(client: Client, api: Api) -> None:
+    api.on(LOOK, batch_of("msgbatch_1"), batch_of("msgbatch_1", 1))
+    api.on(RESULTS, json_answer("200 OK", line_of("a")))
+    api.on(f"POST {BATCHES}/msgbatch_1/cancel", batch_of("msgbatch_1", processing_status="canceling"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox())
+    inbox.until(BatchProgress)
+    work.state().batches[0].clear()  # type: ignore[attr-defined]
+    work.cancel("enough", at_api=True)
+    assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
+    batch: Any = batch_of("msgbatch_1", 1)
+    work = client.batches.results(batch, stream=(inbox := Inbox()))
+    batch.clear()
+    done = told(inbox)[-1]
+    done.counts.clear()
+    assert work.state().told == 1
