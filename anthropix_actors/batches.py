@@ -246,12 +246,12 @@ class Batches:
         cursor of a database, or something else that belongs to this thread, and what it raises is raised to you. A
         window that must not freeze calls this in a thread of its own.
 
-        The subscriber is told a `BatchProgress` for each batch that was made, and when
-        counts change, a `BatchRetrying` when a request fails and is sent again, a `BatchResult` for each request, and
-        one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end. As long as another attempt may help, it is
-        made: an outage delays the results, and no more. When one of several batches fails, the others go on, and
-        `BatchFailed` says in the end which one it was (`state().failures` at once). A creation is sent again only when
-        there surely is no batch yet, as `create` does.
+        The subscriber is told a `BatchProgress` for each batch that was made, and when counts change, a `BatchRetrying`
+        when a request fails and is sent again, a `BatchResult` for each request, and one of `BatchDone`, `BatchFailed`
+        and `BatchCancelled` in the end. A batch that was made is followed as long as another attempt may help: an
+        outage delays the results, and no more. When one of several batches fails, or cannot be made, the others go on,
+        and `BatchFailed` says in the end which one it was (`state().failures` at once). A creation is sent again only
+        when there surely is no batch yet, as `create` does.
 
         Args:
             requests: Any number; they are put into as many batches as they need, under one ref.

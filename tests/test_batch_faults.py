@@ -36,6 +36,7 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors import _batch as batch_module
+from anthropix_actors import _batch_ref as batch_ref_module
 from anthropix_actors._results import address_of
 from anthropix_actors._urls import origin_of
 
@@ -413,7 +414,10 @@ def test_a_stop_after_a_cancel_at_the_api_does_not_wait_for_a_silent_api(client:
     assert "no time to hear" in str(told(inbox)[-1].error)
 
 
-def test_a_stop_after_a_cancel_at_the_api_lets_it_be_cancelled(client: Client, api: Api) -> None:
+def test_a_stop_after_a_cancel_at_the_api_lets_it_be_cancelled(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_ref_module, "STOP_PATIENCE", DEADLINE)  # the machine may be busy
     api.on(LOOK, batch_of("msgbatch_1"))
     api.on(f"POST {BATCHES}/msgbatch_1/cancel", batch_of("msgbatch_1", processing_status="canceling"))
     work = client.batches.follow("msgbatch_1", inbox := Inbox(), extra_headers={"x-mine": "1"})
