@@ -191,6 +191,16 @@ def test_a_batch_is_not_made_twice_and_the_error_says_how_to_look_for_it(client:
     assert api.count(MAKE) == 2
 
 
+def test_a_batch_is_not_made_twice_by_a_request_in_general_terms_either(client: Client, api: Api) -> None:
+    api.on(MAKE, UNCLEAR["502"])
+    with pytest.raises(InternalServerError, match="may have been made"):
+        client.request("POST", "/messages/batches", json={"requests": REQUESTS})
+    assert api.count(MAKE) == 1
+    api.on(MAKE, json_answer("429 x", error_body("rate_limit_error"), SOON), batch_of("msgbatch_1"))
+    made: Any = client.request("POST", "/messages/batches", json={"requests": REQUESTS})
+    assert made["id"] == "msgbatch_1"
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [("429 x", "rate_limit_error"), ("529 x", "overloaded_error"), ("503 x", "overloaded_error")]
 )
