@@ -8,8 +8,8 @@
 `Client.chat` has three ways to give an answer: it returns the Message, a `Stream` to loop over, or tells a subscriber.
 """
 
-from anthropix_actors._batch import BatchRef
 from anthropix_actors._batch_record import BatchState
+from anthropix_actors._batch_ref import BatchRef
 from anthropix_actors._call import CancelToken
 from anthropix_actors._chat import ChatActor, ChatRef
 from anthropix_actors._output import Parsed

@@ -14,6 +14,7 @@ from anthropix_actors._jsonl import json_lines
 from anthropix_actors._multipart import Multipart
 from anthropix_actors._paths import path_of
 from anthropix_actors._plain import plain
+from anthropix_actors._results import BATCHES, saying_what_may_exist, surely_not_made
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
@@ -47,6 +48,9 @@ def ask_anything(calls: Calls, method: Any, path: Any, given: Mapping[str, Any],
         AnthropixError: the call failed, or was cancelled.
     """
     request, cancel = _request(calls, method, path, given, stream=stream)
+    if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
+        with saying_what_may_exist():  # a second batch would be paid, too
+            return calls.wait_for(request, _json_or_bytes, cancel=cancel, again=surely_not_made)
     if not stream:
         return calls.wait_for(request, _json_or_bytes, cancel=cancel)
 

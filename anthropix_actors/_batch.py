@@ -1,4 +1,4 @@
-"""The batch actor and its ref: makes batches, watches them until they end, and tells their results.
+"""The batch actor: makes batches, watches them until they end, and tells their results.
 
 The life of its work: every batch is made → each is looked at, less and less often → as one ends, its results are told →
 exactly one terminal message. Batches live at the API, whatever becomes of this program: their ids are all it takes to
@@ -9,157 +9,76 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
-from anthropix_actors._actor import TaskActor, TaskRef
-from anthropix_actors._batch_record import BatchRecord, BatchState
+from anthropix_actors._batch_results import TellingActor
 from anthropix_actors._exchange import Exchange
 from anthropix_actors._request import Timeout
-from anthropix_actors._results import decoded_batch, result_lines, results_request, surely_not_made
+from anthropix_actors._results import (
+    BATCHES,
+    MAY_EXIST,
+    check_complete,
+    decoded_batch,
+    saying_what_may_exist,
+    surely_not_made,
+)
 from anthropix_actors._retry import patience, retry_after
-from anthropix_actors._scope import CancelScope
 from anthropix_actors.errors import (
     AnthropixError,
+    APIConnectionError,
     APIError,
     CancelledError,
+    NotFoundError,
 )
 from anthropix_actors.messages import (
-    BatchDone,
-    BatchFailed,
     BatchProgress,
-    BatchResult,
     BatchRetrying,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterator
 
     from anthropix_actors._batch_body import BatchBody
-    from anthropix_actors._request import Request
-    from anthropix_actors.types import MessageBatch, RequestCounts
-
-BATCHES = "/v1/messages/batches"
+    from anthropix_actors._batch_record import BatchRecord
+    from anthropix_actors.types import MessageBatch
 
 FIRST_POLL = 1.0
 GROWTH = 1.5
 """How much longer each wait between two looks is than the one before."""
 
+LONGEST_WAIT = 3600.0
+"""Seconds that the API may ask to wait until the next look."""
+
+NEW_FOR = 20.0
+"""Seconds from the start of the following in which a batch that was never seen may still appear at the API."""
+
+FEWER_RESULTS = 5
+"""How often in a row whole results are read again that are fewer than the batch's counts say, and always the same."""
+
+TRIES = 3
+"""How often in a row the results of a batch are asked for in vain, before the others have their turn."""
+
 _CANCEL_TIMEOUT = Timeout(connect=5, read=10)
 
 
-class BatchRef(TaskRef[BatchRecord]):
-    """Work with batches: the ref of the actor that makes and follows them. All of it may be used from any thread.
+class _Followed:
+    """One batch that is followed, and how that goes."""
 
-    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) ends the work here; the batches go on at
-    the API.
-    """
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the batches, as far as they have been made. Keep them to follow the batches after a crash."""
-        return tuple(self._record.batches)
-
-    def state(self) -> BatchState:
-        """Get how far it has come: a copy of your own."""
-        record = self._record
-        batches = tuple(batch for batch in list(record.batches.values()) if batch is not None)
-        return BatchState(batches, record.counts(), sum(cast("dict[str, int]", record.results).values()))
-
-    def result(self, timeout: float | None = None) -> RequestCounts:
-        """Wait until all results have been told, and get how many there were of each type.
-
-        Args:
-            timeout: Seconds to wait at most; None for as long as it takes, which may be a day.
-
-        Raises:
-            TimeoutError: it is not over.
-            CancelledError: it was cancelled.
-            AnthropixError: it failed; which class says why.
-        """
-        terminal = self._wait(timeout)
-        if isinstance(terminal, BatchDone):
-            return terminal.counts
-        raise terminal.error if isinstance(terminal, BatchFailed) else CancelledError(terminal.reason)
-
-    def cancel(self, reason: str = "cancelled", *, at_api: bool = False) -> bool:
-        """Stop following, whatever it is doing. Returns at once.
-
-        Args:
-            reason: Why, for `BatchCancelled`.
-            at_api: Cancel the batches at the API, too; `BatchCancelled` is told when that was tried. What was answered
-                until then is paid for, and can be had by following the batches again.
-
-        Returns:
-            Whether this call did it; False when the work was over or cancelled before.
-        """
-        record = self._record
-        with record.lock:
-            if at_api and record.scope.cause is None:
-                record.cancels_batches = True
-        return super().cancel(reason)
+    def __init__(self, batch_id: str) -> None:
+        self.batch_id = batch_id
+        self.seen = False  # at the API
+        self.found: set[str] = set()  # the `custom_id`s of its results
+        self.failures = 0  # of reading its results, in a row
+        self.fewer = 0  # how many of these got all of the file
 
 
-class _BatchActor(TaskActor[BatchRecord]):
-    """What both actors have in common."""
+class BatchActor(TellingActor):
+    """Makes batches, follows them, and tells their results. What goes wrong with one of them is no other's end."""
 
-    ref_class = BatchRef
-
-    def _retrying(self, error: APIError, delay: float) -> None:
-        record = self._record
-        record.retry_comes(error, delay)
-        record.tell(BatchRetrying(record.ref, record.exchange.attempts, delay, error))
-
-    def _look(self, batch_id: str, *, patient: bool) -> MessageBatch:
-        record = self._record
-        request = record.request("GET", f"{BATCHES}/{batch_id}")
-        if patient:
-            request = _patiently(request)
-        batch: MessageBatch = record.exchange.send(request, decoded_batch, retrying=self._retrying)
-        return batch
-
-    def _tell_results(self, batch: MessageBatch, seen: Container[str], *, patient: bool) -> Iterator[str]:
-        """Tell the results that were not seen before; get the `custom_id` of each that was told."""
-        record, exchange, ref = self._record, self._record.exchange, self._record.ref
-        request = results_request(record.calls, batch, record.options)
-        answer = exchange.open(_patiently(request) if patient else request, retrying=self._retrying)
-        try:
-            for lines in result_lines(exchange, answer):
-                messages = [
-                    BatchResult(ref, line["custom_id"], line["result"])
-                    for line in lines
-                    if line["custom_id"] not in seen and line["custom_id"] not in record.seen
-                ]
-                record.tell_all(messages)
-                for message in messages:
-                    record.note(message)
-                    yield message.custom_id
-        finally:
-            exchange.close(answer)
-
-    def _done(self) -> None:
-        record = self._record
-        record.scope.finish()
-        record.end(BatchDone(record.ref, record.results))
-
-
-class ResultsActor(_BatchActor):
-    """Tells the results of one batch that has ended."""
-
-    def run(self) -> None:
-        """Look whether it has ended, and tell its results."""
-        record = self._record
-        for batch_id, known in list(record.batches.items()):
-            batch = known or self._look(batch_id, patient=False)
-            record.batches[batch_id] = batch
-            for _ in self._tell_results(batch, (), patient=False):
-                pass
-        self._done()
-
-
-class BatchActor(_BatchActor):
-    """Makes batches, follows them, and tells their results."""
+    def __init__(self, record: BatchRecord) -> None:
+        """Start before anything is followed."""
+        super().__init__(record)
+        self._began = 0.0  # to follow, on the monotonic clock
 
     def run(self) -> None:
         """Make, follow, tell."""
@@ -179,17 +98,16 @@ class BatchActor(_BatchActor):
         """Cancel the batches at the API, where that was asked for."""
         record = self._record
         if record.cancels_batches:
-            exchange = Exchange(record.calls.transport, CancelScope())  # the work's own was cancelled
-            for batch_id, batch in record.batches.items():
+            exchange = Exchange(record.calls.transport, record.parting)  # the work's own scope was cancelled
+            for batch_id, batch in list(record.batches.items()):
                 if batch is None or batch["processing_status"] == "in_progress":
                     self._cancel_at_api(exchange, batch_id)
 
     def _cancel_at_api(self, exchange: Exchange, batch_id: str) -> None:
         record, path = self._record, f"{BATCHES}/{batch_id}"
-        cancel, look = (
-            record.calls.request(method, place, timeout=_CANCEL_TIMEOUT)
-            for method, place in (("POST", path + "/cancel"), ("GET", path))
-        )
+        options: dict[str, Any] = {**record.options, "timeout": _CANCEL_TIMEOUT}
+        cancel = record.calls.request("POST", path + "/cancel", **options)
+        look = record.calls.request("GET", path, **options)
         try:
             record.batches[batch_id] = exchange.send(cancel, decoded_batch)
         except AnthropixError as exc:
@@ -197,60 +115,123 @@ class BatchActor(_BatchActor):
                 record.batches[batch_id] = batch = exchange.send(look, decoded_batch)
                 if batch["processing_status"] != "in_progress":
                     return  # the API refuses to cancel what has ended meanwhile
-            record.cancel_error = exc
+            record.cancel_error = record.cancel_error or exc
 
     def _make(self, body: BatchBody) -> None:
-        record = self._record
+        record, exchange = self._record, self._record.exchange
         request = record.request("POST", BATCHES, body=body)
-        batch = record.exchange.send(request, decoded_batch, again=surely_not_made, retrying=self._retrying)
-        self._saw(batch)
+        refused = 0
+
+        def retrying(error: APIError, delay: float) -> None:
+            nonlocal refused
+            refused = exchange.attempts
+            self._retrying(error, delay)
+
+        try:
+            with saying_what_may_exist():
+                batch = exchange.send(request, decoded_batch, again=surely_not_made, retrying=retrying)
+        except APIError as exc:
+            record.scope.check()
+            record.fail(body.place, exc)
+        except CancelledError:
+            if exchange.attempts > refused:  # cancelled while it was being made
+                record.cancel_error = APIConnectionError(f"{body.place}: {MAY_EXIST}")
+            raise
+        else:
+            self._saw(batch["id"], batch)
 
     def _follow(self) -> None:
         record = self._record
-        to_do = list(record.batches)
-        delay = min(FIRST_POLL, record.poll)
-        while True:
-            for batch_id in to_do.copy():
-                batch = self._look(batch_id, patient=True)
-                self._saw(batch)
-                if batch["processing_status"] == "ended":
-                    self._deliver(batch)
-                    to_do.remove(batch_id)
-            if not to_do:
-                return
-            asked = retry_after(record.exchange.headers, now=time.time()) or 0.0
-            record.scope.sleep(max(delay, asked))
-            delay = min(delay * GROWTH, record.poll)
+        self._began = time.monotonic()
+        to_do, delays = [_Followed(batch_id) for batch_id in record.batches], poll_delays(record.poll)
+        wait = next(delays) if record.bodies else 0.0  # what was made a moment ago
+        while to_do:
+            record.scope.sleep(wait)
+            delay, asked = next(delays), 0.0
+            for each in to_do.copy():
+                try:
+                    over = self._go_on_with(each, delay)
+                except APIError as exc:
+                    record.scope.check()  # else it is no batch's error, but the end of the work
+                    record.fail(each.batch_id, exc)
+                    over = True
+                asked = max(asked, retry_after(record.exchange.headers, now=time.time()) or 0.0)
+                if over:
+                    to_do.remove(each)
+            wait = max(delay, min(asked, LONGEST_WAIT))
 
-    def _saw(self, batch: MessageBatch) -> None:
+    def _go_on_with(self, each: _Followed, delay: float) -> bool:
+        """Look at a batch, and tell its results if it has ended; get whether that is done.
+
+        What fails and may be mended has its next turn in the next round, so that it holds up no other batch.
+        """
+        try:
+            batch = self._look(each.batch_id)
+        except APIError as exc:
+            self._record.scope.check()
+            if not self._may_be_mended(each, exc):
+                raise
+            self._retrying(exc, max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT)))
+            return False
+        each.seen = True
+        self._saw(each.batch_id, batch)
+        return batch["processing_status"] == "ended" and self._deliver(each, batch, delay)
+
+    def _may_be_mended(self, each: _Followed, error: APIError) -> bool:
+        if not self._record.retry.max_retries:
+            return False
+        if isinstance(error, NotFoundError):  # the API has been seen not to know a batch that it has just made
+            return not each.seen and time.monotonic() - self._began < NEW_FOR
+        return error.retryable
+
+    def _saw(self, batch_id: str, batch: MessageBatch) -> None:
         record = self._record
-        before, known = record.counts(), batch["id"] in record.batches and record.batches[batch["id"]] is not None
-        record.batches[batch["id"]] = batch
+        before, known = record.counts(), record.batches.get(batch_id) is not None
+        record.batches[batch_id] = batch
         counts = record.counts()
         if counts != before or not known:
             record.tell(BatchProgress(record.ref, counts))
 
-    def _deliver(self, batch: MessageBatch) -> None:
-        """Tell a batch's results, each once, however often their file is cut."""
+    def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
+        """Tell a batch's results, each once, however often their file is cut; get whether that is done."""
         record = self._record
-        seen: set[str] = set()  # one batch's, at most
-        failures = 0
         while True:
-            told = len(seen)
+            before, whole = len(each.found), False
             try:
-                seen.update(self._tell_results(batch, seen, patient=True))
+                self._tell_results(batch, each.found)
+                whole = True
+                check_complete(batch, len(each.found))
             except APIError as exc:
-                failures = 1 if len(seen) > told else failures + 1
-                record.exchange.explain(exc)
-                delay = patience(record.retry).delay(exc, attempts=failures, dice=0.0)
-                if delay is None:
-                    raise
-                record.tell(BatchRetrying(record.ref, failures, delay, exc))
-                record.scope.sleep(delay)
+                record.scope.check()
+                error = exc
             else:
-                return
+                return True
+            progress = len(each.found) > before
+            each.failures = 1 if progress else each.failures + 1
+            # A whole file with too few results may still be written; or the counts are wrong, and stay so.
+            each.fewer = each.fewer + 1 if whole and not progress else 0
+            record.exchange.explain(error)
+            wait = patience(record.retry).delay(error, attempts=each.failures, dice=0.0)
+            if wait is None or each.fewer >= FEWER_RESULTS:
+                raise error
+            others_turn = each.failures % TRIES == 0
+            wait = min(max(wait, delay if others_turn else 0.0), LONGEST_WAIT)
+            record.retry_comes(error, wait)
+            record.tell(BatchRetrying(record.ref, each.failures, wait, error))
+            if others_turn:
+                return False
+            record.scope.sleep(wait)
 
 
-def _patiently(request: Request) -> Request:
-    """Get a request that is repeated as long as it may help: what is followed for a day outlives an outage."""
-    return replace(request, retry=patience(request.retry))
+def poll_delays(longest: float) -> Iterator[float]:
+    """Get the seconds between the looks at batches: longer each time, up to `longest`. Without an end.
+
+    Example:
+        >>> import itertools
+        >>> list(itertools.islice(poll_delays(3), 5))
+        [1.0, 1.5, 2.25, 3, 3]
+    """
+    delay = min(FIRST_POLL, longest)
+    while True:
+        yield delay
+        delay = min(delay * GROWTH, longest)

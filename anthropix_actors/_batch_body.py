@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from anthropix_actors._log import shown
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._params import BATCH_PARAMETERS, MAX_TOKENS, batch_body
 from anthropix_actors.errors import ParameterError, Problem
@@ -28,6 +29,8 @@ MAX_BYTES = 256_000_000
 _IN_MEMORY = 8 << 20
 _MOST_PROBLEMS = 1000
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_KEYS = frozenset({"custom_id", "params"})
+_UNKNOWN_KEY = 'unknown key: expected "custom_id" and "params"'
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 
 
@@ -35,6 +38,7 @@ class BatchBody:
     """The body of one batch's creation, in the making and then to be sent.
 
     Attributes:
+        first: Which of all requests is its first.
         count: How many requests it has.
         size: How many bytes it is.
     """
@@ -42,8 +46,9 @@ class BatchBody:
     content_type = "application/json"
     repeatable = True
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         """Start without requests."""
+        self.first = first
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - `close` closes it
         self._file.write(_HEAD)
         self.count = 0
@@ -58,6 +63,11 @@ class BatchBody:
         self._file.write(b"," + request if self.count else request)
         self.size += len(request) + bool(self.count)
         self.count += 1
+
+    @property
+    def place(self) -> str:
+        """Which requests it has, as in Python."""
+        return f"requests[{self.first}:{self.first + self.count}]"
 
     def open(self) -> tuple[BinaryIO, int]:
         """Get it as a file, and its length in bytes."""
@@ -127,7 +137,7 @@ def _fill(bodies: list[BatchBody], requests: Iterable[Any], api_version: str) ->
             break
         if not problems:
             if not bodies[-1].has_room_for(encoded):
-                bodies.append(BatchBody())
+                bodies.append(BatchBody(index))
             bodies[-1].add(encoded)
     if not places and not problems:
         problems.append(Problem("requests", "expected at least one request, got none"))
@@ -152,16 +162,16 @@ def _encoded(request: Any, place: str, places: dict[str, str], problems: list[Pr
         return b""
     custom_id = request.get("custom_id")
     if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
-        what = f"expected 1 to 64 letters, digits, _ and -, got {custom_id!r:.100}"
+        what = f"expected 1 to 64 letters, digits, _ and -, got {shown(custom_id)}"
         problems.append(Problem(f"{place}.custom_id", what))
-    elif places.setdefault(custom_id, place) is not place:
-        problems.append(
-            Problem(f"{place}.custom_id", f"expected one of its own; {places[custom_id]} has {custom_id!r}")
-        )
+    else:
+        custom_id = str.__str__(custom_id)  # a subclass, such as an enum, may be something else where it is encoded
+        if (other := places.setdefault(custom_id, place)) is not place:
+            problems.append(Problem(f"{place}.custom_id", f"expected one of its own; {other} has {custom_id!r}"))
     problems += [
-        Problem(f"{place}.{key}", 'unknown key: expected "custom_id" and "params"')
+        Problem(f"{place}.{key if isinstance(key, str) else shown(key)}", _UNKNOWN_KEY)
         for key in request
-        if key not in {"custom_id", "params"}
+        if not isinstance(key, str) or key not in _KEYS
     ]
     body = _params(request.get("params"), f"{place}.params", problems, api_version)
     encoded = msgspec.json.encode({"custom_id": custom_id, "params": body}) if not problems else b""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from anthropix_actors._record import Record
-from anthropix_actors._request import as_timeout
+from anthropix_actors._log import log, shown
+from anthropix_actors._record import PATIENCE, Record
+from anthropix_actors._results import counts_of
 from anthropix_actors._scope import CancelScope
+from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 from anthropix_actors.messages import BatchCancelled, BatchFailed
 
 if TYPE_CHECKING:
@@ -17,9 +22,16 @@ if TYPE_CHECKING:
     from anthropix_actors._batch_body import BatchBody
     from anthropix_actors._caller import Calls
     from anthropix_actors._request import Request
-    from anthropix_actors.errors import AnthropixError, CancelledError
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.messages import BatchResult, BatchTerminal
     from anthropix_actors.types import MessageBatch, RequestCounts
+
+_NAMED = 5
+"""How many failed batches an error's text names."""
+
+
+CANCEL_PATIENCE = 60.0
+"""Seconds that the cancelling at the API may take in all."""
 
 
 class BatchState(msgspec.Struct, frozen=True):
@@ -29,11 +41,14 @@ class BatchState(msgspec.Struct, frozen=True):
         batches: The batches as they were last seen, in the order in which they were made.
         counts: How many requests are in which state, over all of them.
         told: How many results have been told.
+        failures: What went wrong with which batch, by its id; with one that was not made, by the place of its requests,
+            such as `requests[0:100000]`. The others go on.
     """
 
     batches: tuple[MessageBatch, ...]
     counts: RequestCounts
     told: int
+    failures: dict[str, AnthropixError] = {}  # msgspec makes each its own
 
 
 class BatchRecord(Record):
@@ -41,12 +56,15 @@ class BatchRecord(Record):
 
     Attributes:
         calls: The client's calls.
-        options: What its requests have in common: `WorkOptions`.
         retry: How often they are sent again.
+        options: What its requests have in common, from `work_options`.
         bodies: What is still to be made into batches.
         batches: Those made so far as last seen, by id; a batch that has not been looked at yet is None.
         results: How many results of each type were told.
+        failures: What went wrong with which of them.
         cancels_batches: Whether a cancel cancels them at the API, too.
+        cancel_error: Why a batch may go on at the API, after a cancel.
+        parting: What ends the cancelling at the API, should that take too long.
     """
 
     what = "batch"
@@ -59,12 +77,11 @@ class BatchRecord(Record):
         bodies: list[BatchBody] | None = None,
         batches: Mapping[str, MessageBatch | None] | None = None,
         poll: float = 0.0,
-        seen: Container[str] = (),
+        seen: Container[str] | None = None,
         tag: str | None = None,
     ) -> None:
         """Start with what is to be made, or with what was made before."""
-        timeout = as_timeout(options.get("timeout"), calls.timeout)
-        super().__init__(calls.transport, CancelScope(), timeout, tag=tag, ledger=calls.ledger)
+        super().__init__(calls.transport, CancelScope(), options["timeout"], tag=tag, ledger=calls.ledger)
         self.calls = calls
         self.options = options
         self.retry = calls.retry_of(options.get("max_retries"))
@@ -73,21 +90,71 @@ class BatchRecord(Record):
         self.poll = poll
         self.seen = seen
         self.results = _no_counts()
+        self.failures: dict[str, AnthropixError] = {}
         self.cancels_batches = False
         self.cancel_error: AnthropixError | None = None
+        self.parting = CancelScope()
+        self._parting_ends = math.inf
 
     def cancelled(self, error: CancelledError) -> BatchTerminal:
         return BatchCancelled(self.ref, error.reason, self.cancel_error)
 
     def failed(self, error: AnthropixError) -> BatchTerminal:
-        return BatchFailed(self.ref, error)
+        return BatchFailed(self.ref, error, dict(self.failures))
 
     def request(self, method: str, path: str, **more: Any) -> Request:
         return self.calls.request(method, path, **self.options, **more)
 
+    def is_seen(self, custom_id: str) -> bool:
+        """Whether the caller has dealt with a result before.
+
+        Raises:
+            ParameterError: the caller's own code, which knows, raised something.
+        """
+        try:
+            return self.seen is not None and custom_id in self.seen
+        except BaseException as exc:  # a SystemExit, too, is no more than the end of this work
+            raise ParameterError([Problem("seen", f"it raised {shown(exc)}")]) from exc
+
+    def fail(self, what: str, error: APIError) -> None:
+        """Note what went wrong with one batch; the others go on."""
+        self.exchange.explain(error)
+        self.failures[what] = error
+        if self._several:
+            log(logging.WARNING, "%s: %s; the other batches go on", what, error, tag=self.tag)
+
+    def whole_failure(self) -> AnthropixError:
+        """Get the error that stands for all that went wrong: the first one, which names the others."""
+        (what, error), *others = self.failures.items()
+        if isinstance(error, APIError) and self._several:
+            names = ", ".join(name for name, _ in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+            rest = f"there is something wrong with {names}, too: see failures" if others else "the others were told"
+            error.message = f"{what}: {error.message} ({rest})"
+        return error
+
+    @property
+    def _several(self) -> bool:
+        return len(self.batches.keys() | self.failures.keys()) > 1 or len(self.bodies) > 1
+
+    def hurry_parting(self, patience: float) -> None:
+        """Let the cancelling at the API take so many seconds from now at most. Any thread."""
+        with self.lock:
+            self._parting_ends = min(self._parting_ends, time.monotonic() + patience)
+
+    def sweep(self, now: float) -> None:
+        if self.cancels_batches:  # the end is told after that, by the actor's own thread
+            self.patience = math.inf if now < self._parting_ends + PATIENCE else PATIENCE
+        super().sweep(now)
+        if now >= self._parting_ends:
+            self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
+
+    def forget(self) -> None:
+        self.parting.forget(CancelledError("the process was forked"))
+        super().forget()
+
     def note(self, result: BatchResult) -> None:
-        """Count a result that was told."""
-        results = cast("dict[str, int]", self.results)
+        """Count a result that is told."""
+        results: dict[str, int] = self.results  # type: ignore[assignment] # a type that is new to us is counted, too
         kind = result.result["type"]
         results[kind] = results.get(kind, 0) + 1
         self.book(result)
@@ -96,8 +163,7 @@ class BatchRecord(Record):
         """Add up the counts of all batches."""
         total = cast("dict[str, int]", _no_counts())
         for batch in list(self.batches.values()):
-            counts = cast("dict[str, int]", batch["request_counts"] if batch else {})
-            for name, count in counts.items():
+            for name, count in counts_of(batch).items():
                 total[name] = total.get(name, 0) + count
         return cast("RequestCounts", total)
 

@@ -10,7 +10,10 @@ is complete, does not.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._actor import TaskActor, TaskRef
@@ -100,9 +103,10 @@ class Follower:
                     self._begin(exchange)
                     known = True
                 for event in self._connection(exchange):
-                    failures = 0
+                    if event is not None:  # a connection alone is no progress: it may be closed at once, each time
+                        failures = 0
                     yield event
-                    if event is not None and event.get("type") in (_THREAD_ENDS if self._thread else _ENDS):
+                    if event is not None and _kind(event) in (_THREAD_ENDS if self._thread else _ENDS):
                         return
                 raise TruncatedError("the session's stream ended, and the session did not", retryable=True)
             except APIError as exc:
@@ -117,65 +121,96 @@ class Follower:
 
     def _begin(self, exchange: Exchange) -> None:
         """Note the newest event that there is: what comes after it is followed."""
-        query = {} if self._thread else {"order": "desc", "limit": 1}
-        events = self._listed(exchange, query)
         self.last_id = ""
-        for event in events[:1] if query else events[-1:]:
-            self._note(event)
+        if self._thread:  # its list knows no order but one
+            for event in self._listed(exchange, {}):
+                self._note(event)
+        else:
+            for event in self._listed(exchange, {"order": "desc", "limit": 1}):
+                self._note(event)
+                break
 
     def _connection(self, exchange: Exchange) -> Iterator[dict[str, Any] | None]:
         answer = exchange.open(self._stream)
         try:
             kind = answer.headers.get("content-type", "")
-            if not kind.startswith("text/event-stream"):
+            if not kind.lower().startswith("text/event-stream"):
                 raise ProtocolError(f"expected an event stream, got {kind}")
             with exchange.scope.child() as scope:
                 missed = self._missed(Exchange(self._calls.transport, scope))
-            yield None
-            listed = {event["id"] for event in missed}
-            for event in missed:
-                self._note(event)
-                yield event
-            yield from self._read(exchange, answer, listed)
+                first = next(missed, None)  # so that it is known by now whether there is the event to begin after
+                yield None
+                for event in itertools.chain([] if first is None else [first], missed):
+                    self._note(event)
+                    yield event
+            yield from self._read(exchange, answer)
         finally:
             exchange.close(answer)
 
-    def _read(self, exchange: Exchange, answer: Answer, listed: set[str]) -> Iterator[dict[str, Any]]:
+    def _read(self, exchange: Exchange, answer: Answer) -> Iterator[dict[str, Any]]:
         for event in exchange.events(answer, max_event_bytes=self._stream.max_event_bytes):
-            if event.get("type") in _PREVIEWS:
+            if _kind(event) in _PREVIEWS:
                 yield event
-            elif event.get("id") not in listed:
+            elif _id(event) not in self._recent:
                 self._note(event)
                 yield event
 
-    def _missed(self, exchange: Exchange) -> list[dict[str, Any]]:
-        """Get the events after the last one."""
+    def _missed(self, exchange: Exchange) -> Iterator[dict[str, Any]]:
+        """Get the events after the last one, page by page: a whole history may be large."""
         query = {} if self._time is None or self._thread else {"created_at[gte]": self._time}
-        events = self._listed(exchange, query)
-        places = [place for place, event in enumerate(events) if event["id"] == self.last_id]
-        if places:
-            events = events[places[0] + 1 :]
-        elif self._asked and self.last_id == self._asked:
+        found, some = not self.last_id, False
+        for event in self._listed(exchange, query):
+            some = True
+            if not found:
+                found = event["id"] == self.last_id or event["id"] in self._recent
+            elif event["id"] not in self._recent:
+                yield event
+        if found:
+            return
+        if self._asked and self.last_id == self._asked:
             raise ParameterError([Problem("after", f"the session has no event {self._asked!r}")])
-        return [event for event in events if event["id"] not in self._recent]
+        for event in self._listed(exchange, query) if some else ():  # none is known, so all of them are new
+            if event["id"] not in self._recent:
+                yield event
 
-    def _listed(self, exchange: Exchange, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _listed(self, exchange: Exchange, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Get the listed events that have an id: the others cannot be told from each other."""
+
         def fetch(params: Mapping[str, Any]) -> Any:
             return exchange.send(self._listing(params), decoded)
 
-        pages = Pages[dict[str, Any]](fetch, query, "cursor").pages()
-        if query.get("limit") == 1:
-            return [event for event in next(pages)["data"] if "id" in event]
-        return [event for page in pages for event in page["data"] if "id" in event]
+        for event in Pages[Any](fetch, query, "cursor"):
+            if isinstance(event, dict) and _id(event) is not None:
+                yield event
 
     def _note(self, event: dict[str, Any]) -> None:
-        event_id = event.get("id")
-        if isinstance(event_id, str):
+        event_id = _id(event)
+        if event_id is not None:
             self.last_id = event_id
-            self._time = event.get("processed_at") or self._time
+            self._time = _time(event) or self._time
             self._recent[event_id] = None
             if len(self._recent) > REMEMBERED:
                 del self._recent[next(iter(self._recent))]
+
+
+def _kind(event: dict[str, Any]) -> str:
+    kind = event.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _id(event: dict[str, Any]) -> str | None:
+    event_id = event.get("id")
+    return event_id if isinstance(event_id, str) and event_id else None
+
+
+def _time(event: dict[str, Any]) -> str | None:
+    """Get when an event happened, if that is a time: it goes into a query, which would be refused for another thing."""
+    when = event.get("processed_at")
+    with contextlib.suppress(ValueError):
+        if isinstance(when, str):
+            datetime.fromisoformat(when)
+            return when
+    return None
 
 
 class SessionRecord(Record):

@@ -5,25 +5,39 @@ Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from anthropix_actors._actor import start_actor
-from anthropix_actors._batch import BATCHES, BatchActor, ResultsActor
+from anthropix_actors._batch import BatchActor
 from anthropix_actors._batch_body import batch_bodies, close_all
 from anthropix_actors._batch_record import BatchRecord
+from anthropix_actors._batch_results import ResultsActor
 from anthropix_actors._call import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options
 from anthropix_actors._delivery import delivery_to, subscriber_problems
+from anthropix_actors._log import shown
 from anthropix_actors._named import item_path
-from anthropix_actors._results import decoded_batch, result_lines, results_request, surely_not_made
+from anthropix_actors._request import LONGEST_TIMEOUT
+from anthropix_actors._results import (
+    BATCHES,
+    address_of,
+    check_complete,
+    decoded_batch,
+    result_lines,
+    results_request,
+    saying_what_may_exist,
+    strange_url,
+    surely_not_made,
+)
+from anthropix_actors._work import work_options
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
     from typing import Unpack
 
-    from anthropix_actors._batch import BatchRef
+    from anthropix_actors._batch_ref import BatchRef
     from anthropix_actors._call import Call
     from anthropix_actors._caller import Calls
     from anthropix_actors.messages import Subscriber
@@ -72,7 +86,9 @@ class Batches:
     def create(self, requests: Requests, **options: Unpack[ProfileOptions]) -> MessageBatch:
         """Make a batch, and get its object.
 
-        When the answer is lost, the request is not sent again: nobody knows whether the batch was made. `list` tells.
+        It is sent again only when the API said itself that it did not begin (`rate_limit_error`, `overloaded_error`),
+        or when it surely did not get there. After anything else, such as a gateway's 502, a timeout or a lost answer,
+        nobody knows whether there is a batch, which would be paid twice; the error's text says so, and `list` tells.
 
         Args:
             requests: At most 100,000, and 256 MB.
@@ -80,7 +96,7 @@ class Batches:
 
         Raises:
             ParameterError: requests are wrong; it names every place, and nothing was sent.
-            AnthropixError: the batch was not made.
+            AnthropixError: the batch was not made, or nobody knows.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -93,15 +109,16 @@ class Batches:
             if len(bodies) > 1:
                 what = "expected at most 100,000, and 256 MB; run() makes as many batches as it takes"
                 raise ParameterError([Problem("requests", what)])
-            made = self._calls.ask(
-                "POST",
-                BATCHES,
-                options,
-                use=decoded_batch,
-                again=surely_not_made,
-                body=bodies[0],
-                known=PROFILE_OPTIONS,
-            )
+            with saying_what_may_exist():
+                made = self._calls.ask(
+                    "POST",
+                    BATCHES,
+                    options,
+                    use=decoded_batch,
+                    again=surely_not_made,
+                    body=bodies[0],
+                    known=PROFILE_OPTIONS,
+                )
         finally:
             close_all(bodies)
         return cast("MessageBatch", made)
@@ -182,9 +199,11 @@ class Batches:
 
         Raises:
             ConflictError: it has no results; the text says what state it is in.
-            ParameterError: the results' URL is on another origin than the client's: the key is not sent there.
-            AnthropixError: they could not be had, or their file is cut, or a line is no JSON; the text says at which
-                line.
+            ParameterError: `batch` is a URL on another origin than the client's: the key is not sent there.
+            ProtocolError: the API says that they are on another origin; or a line is no result, which is said when all
+                others were given; or, with `stream=False`, they are larger than the client's `max_answer_bytes`.
+            AnthropixError: they could not be had, or their file is cut, also when that only shows by the batch's
+                counts; the text says at which line.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -196,21 +215,25 @@ class Batches:
         if not isinstance(stream, bool):
             if problems := subscriber_problems(stream, "stream"):
                 raise ParameterError(problems)
-            record = BatchRecord(self._calls, checked_options(options, *WORK_OPTIONS), batches=_named(batch), tag=tag)
+            given = work_options(self._calls, options, *WORK_OPTIONS)
+            record = BatchRecord(self._calls, given, batches=self._named(batch), tag=tag)
             return self._start(ResultsActor, record, stream)
         request_options = checked_options(options, *CALL_OPTIONS)
         cancel = request_options.pop("cancel", None)
-        found = next(iter(_named(batch).values())) or self.retrieve(batch, **options)
+        found = next(iter(self._named(batch).values())) or self.retrieve(batch, **options)
         request = results_request(self._calls, found, request_options)
 
         def lines(call: Call) -> Iterator[BatchLine]:
             answer = call.exchange.open(request)
+            count = 0
             try:
                 yield cast("BatchLine", None)  # it is open
-                for lines in result_lines(call.exchange, answer):
+                for lines in result_lines(call.exchange, answer, max_bytes=None if stream else answer.max_bytes):
                     yield from lines
+                    count += len(lines)
             finally:
                 call.exchange.close(answer)
+            check_complete(found, count)
 
         items = stream_items(self._calls, request.timeout, lines, cancel=cancel)
         return items if stream else [*items]
@@ -226,20 +249,27 @@ class Batches:
     ) -> BatchRef:
         """Make batches of requests, wait until they end, and tell their results to a subscriber.
 
-        It is an actor that does it. The subscriber is told a `BatchProgress` for each batch that was made, and when
-        counts change, a `BatchRetrying` when a request fails and is sent again, a `BatchResult` for each request, and
-        one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end. As long as another attempt may help, it is
-        made: an outage delays the results, and no more.
+        It is an actor that does it, once all requests are read and found to be right, which is done here: some 20 µs a
+        request (five seconds for 250,000), and whatever your iterable takes. It is read in your thread, so it may be a
+        cursor of a database, or something else that belongs to this thread, and what it raises is raised to you. A
+        window that must not freeze calls this in a thread of its own.
+
+        The subscriber is told a `BatchProgress` for each batch that was made, and when counts change, a `BatchRetrying`
+        when a request fails and is sent again, a `BatchResult` for each request, and one of `BatchDone`, `BatchFailed`
+        and `BatchCancelled` in the end. A batch that was made is followed as long as another attempt may help: an
+        outage delays the results, and no more. When one of several batches fails, or cannot be made, the others go on,
+        and `BatchFailed` says in the end which one it was (`state().failures` at once). A creation is sent again only
+        when there surely is no batch yet, as `create` does.
 
         Args:
             requests: Any number; they are put into as many batches as they need, under one ref.
             subscriber: Anything with `tell(message)`, such as an `ActorRef`.
             poll: The longest time between two looks at a batch, in seconds. The first is a second after it was made.
             tag: A word of your own for a `Ledger` to tell work apart.
-            **options: See the class.
+            **options: See the class. A `timeout` in all is for the whole work; the client's is not.
 
         Returns:
-            The actor's ref, at once. `ref.ids` are the batches made so far: keep them, and `follow` goes on after a
+            The actor's ref. `ref.ids` are the batches made so far: keep them, and `follow` goes on after a
             crash.
 
         Raises:
@@ -251,7 +281,7 @@ class Batches:
             >>> work.result(timeout=60)["succeeded"]
             1
         """
-        given = checked_options(options, *WORK_OPTIONS)
+        given = work_options(self._calls, options, *WORK_OPTIONS)
         _check(subscriber, poll)
         bodies = batch_bodies(requests, api_version=self._calls.api_version)
         try:
@@ -280,7 +310,7 @@ class Batches:
             seen: The `custom_id`s of results that need not be told, as they were dealt with before.
             poll: The longest time between two looks, in seconds.
             tag: A word of your own for a `Ledger` to tell work apart.
-            **options: See the class.
+            **options: See the class. A `timeout` in all is for the whole work; the client's is not.
 
         Returns:
             The actor's ref, at once.
@@ -294,36 +324,52 @@ class Batches:
             >>> client.batches.follow(batch["id"], subscriber, poll=0.01).result(timeout=60)["succeeded"]
             1
         """
-        given = checked_options(options, *WORK_OPTIONS)
-        _check(subscriber, poll)
+        given = work_options(self._calls, options, *WORK_OPTIONS)
+        _check(subscriber, poll, seen)
         alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
         several = [batches] if alone else list(batches)
-        ids = {name: None for batch in several for name in _named(batch)}
+        ids = {_path(batch).removeprefix(f"{BATCHES}/"): None for batch in several}
         if not ids:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
-        record = BatchRecord(self._calls, given, batches=ids, poll=poll, seen=seen, tag=tag)
+        nothing = type(seen) is tuple and not seen
+        record = BatchRecord(self._calls, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
         return self._start(BatchActor, record, subscriber)
+
+    def _named(self, batch: Any) -> dict[str, MessageBatch | None]:
+        """Get a batch by its id; with its object where that is given and has results, as a URL does."""
+        if _is_url(batch):
+            try:
+                address_of(batch, self._calls.base_url)
+            except ValueError:
+                raise ParameterError([Problem("batch", strange_url(batch, self._calls.base_url))]) from None
+            return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
+        # A copy, as the caller's mapping may change, or do anything, when it is asked in another thread.
+        known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
+        return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
     def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:
         follower = delivery_to(subscriber, record.scope, window=self._calls.window, coalesce=False)
         return cast("BatchRef", self._calls.start(lambda: start_actor(actor, record, [follower])))
 
 
-def _check(subscriber: object, poll: object) -> None:
+def _check(subscriber: object, poll: object, seen: object = ()) -> None:
     problems = subscriber_problems(subscriber, "subscriber")
-    if isinstance(poll, bool) or not isinstance(poll, (int, float)) or not poll > 0:
-        problems.append(Problem("poll", f"expected seconds above 0, got {poll!r}"))
+    if isinstance(poll, bool) or not isinstance(poll, (int, float)) or not 0 < poll <= LONGEST_TIMEOUT:
+        problems.append(Problem("poll", f"expected seconds above 0, got {shown(poll)}"))
+    if isinstance(seen, (str, bytes, Iterator)) or not hasattr(type(seen), "__contains__"):
+        what = f"expected something like a set of custom_ids, got {type(seen).__name__}"
+        problems.append(Problem("seen", what))
     if problems:
         raise ParameterError(problems)
 
 
-def _named(batch: Any) -> dict[str, MessageBatch | None]:
-    """Get a batch by its id; with its object where that is given and has results, as a URL does."""
-    if isinstance(batch, str) and batch.lower().startswith(("http://", "https://")):
-        return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
-    known = cast("MessageBatch", batch) if isinstance(batch, Mapping) and batch.get("results_url") else None
-    return {_path(batch).removeprefix(f"{BATCHES}/"): known}
-
-
 def _path(batch: Any) -> str:
+    if _is_url(batch):
+        raise ParameterError(
+            [Problem("batch", "expected its id, or its object, got a URL, which only results() takes")]
+        )
     return item_path(BATCHES, "batch", batch)
+
+
+def _is_url(batch: Any) -> bool:
+    return isinstance(batch, str) and batch.lower().startswith(("http://", "https://"))

@@ -25,7 +25,7 @@ import msgspec
 from anthropix_actors.usage import Usage, spent, spent_on_failure
 
 if TYPE_CHECKING:
-    from anthropix_actors._batch import BatchRef
+    from anthropix_actors._batch_ref import BatchRef
     from anthropix_actors._chat import ChatRef
     from anthropix_actors._session import SessionRef
     from anthropix_actors.errors import AnthropixError
@@ -197,13 +197,18 @@ class BatchDone(msgspec.Struct, frozen=True):
 class BatchFailed(msgspec.Struct, frozen=True):
     """There will be no more results. The last message of its work; the batches go on, and can be followed again.
 
+    When something is wrong with one of several batches, the results of the others are told first.
+
     Attributes:
         batch: The work it belongs to.
-        error: Why.
+        error: Why; where several batches failed, the first one's error.
+        failures: What went wrong with which batch, by its id; with one that was not made, by the place of its requests,
+            such as `requests[0:100000]`. Empty when it was not one batch that failed, but the work.
     """
 
     batch: BatchRef
     error: AnthropixError
+    failures: dict[str, AnthropixError] = {}
 
 
 class BatchCancelled(msgspec.Struct, frozen=True):
@@ -212,7 +217,8 @@ class BatchCancelled(msgspec.Struct, frozen=True):
     Attributes:
         batch: The work it belongs to; the batches of `batch.ids` go on unless they were cancelled at the API, too.
         reason: Why, in a few words.
-        error: Why a batch could not be cancelled at the API, where that was asked for; else None.
+        error: Why a batch could not be cancelled at the API, where that was asked for; or that one was just being made,
+            and may exist without an id in `batch.ids`. Else None.
     """
 
     batch: BatchRef

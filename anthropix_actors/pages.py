@@ -10,7 +10,8 @@ The API has five kinds of page, which differ in what leads to the next one:
 | `report` | `data`, `has_more`, `next_page` | `page=next_page` |
 | `token` | `data`, `has_more`, `next_page` | `page_token=next_page` |
 
-An empty page is the last one of kind `id`; of the others, it may have a next one.
+An empty page is the last one of kind `id`; of the others, it may have a next one. A list that says `has_more`, and not
+what leads there, is cut, which is an error; so is one that comes back to a page that it had.
 
 Source: https://docs.claude.com/en/api/overview and the official SDK 2.12.0, read 2026-11-23.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
+from anthropix_actors._log import shown
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -67,16 +69,19 @@ class Pages(Generic[T]):
             AnthropixError: a page could not be had, or is none.
         """
         params: dict[str, Any] | None = self._params
+        # Brent's way to find a cycle of any length: one earlier page is kept, another one after 1, 2, 4, 8... pages.
+        kept, age, limit = self._params, 0, 1
         while params is not None:
             page = self._fetch(params)
             if not isinstance(page, dict) or not isinstance(page.get("data"), list):
-                raise ProtocolError(f"expected a page with data, got {page!r:.200}", body=page)
+                raise ProtocolError(f"expected a page with data, got {shown(page)}", body=page)
             yield page
-            before = params
-            kind: PageKind = self._kind or kind_of(page)
-            params = next_params(kind, page, before)
-            if params == before:
-                raise ProtocolError("the list does not end: its next page is the same again", body=page)
+            params = next_params(self._kind or kind_of(page), page, params)
+            if params == kept:
+                raise ProtocolError("the list does not end: its next page is one that it had before", body=page)
+            age += 1
+            if params is not None and age == limit:
+                kept, age, limit = params, 0, 2 * limit
 
 
 def kind_of(page: Mapping[str, Any]) -> PageKind:
@@ -96,6 +101,9 @@ def kind_of(page: Mapping[str, Any]) -> PageKind:
 def next_params(kind: PageKind, page: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
     """Get the query of the next page, or None after the last one.
 
+    Raises:
+        ProtocolError: there is more, and nothing that leads to it.
+
     Example:
         >>> next_params("id", {"data": [1], "has_more": True, "first_id": "a", "last_id": "b"}, {"limit": 1})
         {'limit': 1, 'after_id': 'b'}
@@ -110,4 +118,8 @@ def next_params(kind: PageKind, page: Mapping[str, Any], params: Mapping[str, An
     else:
         name, key = ("page_token" if kind == "token" else "page"), "next_page"
     value = page.get(key)
-    return {**params, name: value} if value else None
+    if not value and page.get("has_more") is not True:
+        return None
+    if not value or not isinstance(value, (str, int)) or value is True:
+        raise ProtocolError(f"expected {key}, which leads to the next page, got {shown(value)}", body=dict(page))
+    return {**params, name: value}

@@ -7,24 +7,26 @@ Source: https://docs.claude.com/en/api/beta/sessions, read 2026-11-23.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from msgspec.structs import replace
 
 from anthropix_actors._actor import start_actor
-from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS, checked_options
+from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS
 from anthropix_actors._delivery import delivery_to, subscriber_problems
+from anthropix_actors._log import shown
 from anthropix_actors._named import item_path
 from anthropix_actors._retry import RetryPolicy, patience
 from anthropix_actors._scope import CancelScope
 from anthropix_actors._session import Follower, SessionActor, SessionRecord
+from anthropix_actors._work import work_options
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Unpack
 
     from anthropix_actors._call import Call
@@ -99,7 +101,8 @@ class Sessions:
             event_deltas: Types of events to preview while they are made, such as "agent.message": `event_start` and
                 `event_delta` come before the event itself. Those that a lost connection loses are not made good.
             tag: With a subscriber: a word of your own.
-            **options: See the class. Unless `timeout` says otherwise, a session may be silent for ever.
+            **options: See the class. Unless `timeout` says otherwise, a session may be silent for ever, and followed
+                for as long as it takes: the client's `idle` and `total` timeouts are for answers.
 
         Raises:
             ParameterError: something is wrong; it names every place, and nothing was sent.
@@ -116,15 +119,15 @@ class Sessions:
             [] if stream is True else subscriber_problems(stream, "stream", "True or something with a tell method")
         )
         event_id = after.get("id") if isinstance(after, Mapping) else after
-        if event_id is not None and not isinstance(event_id, str):
+        if after is not None and not isinstance(event_id, str):
             problems.append(Problem("after", f"expected an event, or its id, got {type(after).__name__}"))
-        if isinstance(event_deltas, str):
-            problems.append(Problem("event_deltas", "expected types of events, got one string: put it into a list"))
+        deltas = _strings(event_deltas, "event_deltas", problems)
         if problems:
             raise ParameterError(problems)
-        given = checked_options(options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS))
+        # Nothing happens for as long as nobody does anything: silence is no fault, unless the caller says so.
+        given = work_options(self._calls, options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS), idle=None)
         cancel = given.pop("cancel", None)
-        follower, request = self._follower(session, thread, event_id, [*event_deltas], given)
+        follower, request = self._follower(session, thread, event_id, deltas, given)
         if stream is True:
             return self._loop(follower, request, cancel)
         scope = CancelScope()
@@ -141,8 +144,6 @@ class Sessions:
         places = (path + "/events/stream", path + "/events") if thread is None else (path + "/stream", path + "/events")
         found = find("GET", places[0])
         betas = found.betas if found else ()
-        if options.get("timeout") is None:
-            options["timeout"] = replace(self._calls.timeout, idle=None)
 
         def request(path: str, **more: Any) -> Request:
             return self._calls.request("GET", path, default_betas=betas, **options, **more)
@@ -169,6 +170,19 @@ class Sessions:
                 first = False
 
         return stream_items(self._calls, request.timeout, events, cancel=cancel)
+
+
+def _strings(values: Any, place: str, problems: list[Problem]) -> list[str]:
+    if isinstance(values, str):
+        problems.append(Problem(place, "expected types of events, got one string: put it into a list"))
+    elif not isinstance(values, Iterable):
+        problems.append(Problem(place, f"expected types of events, got {type(values).__name__}"))
+    else:
+        found = [*values]
+        if all(isinstance(value, str) for value in found):
+            return found
+        problems.append(Problem(place, f"expected types of events, which are strings, got {shown(found)}"))
+    return []
 
 
 def _silently(*_: object) -> None:

@@ -49,8 +49,8 @@ def main(every: float, grace: float) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    client = Client(max_concurrency=4)  # before the workers: without a key, it raises
     workers = [Worker.start() for _ in range(WORKERS)]
-    client = Client(max_concurrency=4)
     try:
         for number in itertools.count(1):
             client.chat(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,3 +154,80 @@ def test_a_request_says_in_its_body_on_whose_behalf_it_is_made() -> None:
     assert request["params"]["user_profile_id"] == "uprof_1"
     assert problems_of(requests_of(1, user_profile_id=5)) == ["requests[0].params.user_profile_id"]
     assert problems_of(requests_of(1, workspace_id="wrkspc_1")) == ["requests[0].params.workspace_id"]
+
+
+class Name(str):
+    """A string that is another one where it is written."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "other"
+
+
+def test_a_name_that_is_more_than_a_string_is_sent_as_the_string_that_it_is() -> None:
+    ((body,),) = [read([{"custom_id": Name("a"), "params": PARAMS}])]
+    assert body["requests"][0]["custom_id"] == "a"
+    assert problems_of([{"custom_id": Name("a"), "params": PARAMS}, {"custom_id": "a", "params": PARAMS}]) == [
+        "requests[1].custom_id"
+    ]
+
+
+class Odd:
+    """Has no repr, no hash, and equals nothing."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no equality")
+
+
+class Given(Mapping[Any, Any]):
+    """A mapping of a caller's own."""
+
+    def __init__(self, *items: tuple[Any, Any]) -> None:
+        self.given = items
+
+    def __getitem__(self, key: Any) -> Any:
+        for name, value in self.given:
+            if isinstance(name, str) and name == key:
+                if isinstance(value, BaseException):
+                    raise value
+                return value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (name for name, _ in self.given)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+
+def test_mappings_of_a_callers_own_are_requests_too() -> None:
+    ((body,),) = [read([Given(("custom_id", "a"), ("params", Given(*PARAMS.items())))])]
+    assert body["requests"][0]["custom_id"] == "a"
+    with pytest.raises(ParameterError) as raised:
+        batch_bodies([Given(("custom_id", Odd()), ("params", Odd()), (Odd(), 1), (5, 1))], api_version="2023-06-01")
+    assert [problem.place for problem in raised.value.problems] == [
+        "requests[0].custom_id",
+        "requests[0].<Odd, whose repr raises>",
+        "requests[0].5",
+        "requests[0].params",
+    ]
+
+
+@pytest.mark.parametrize("kind", [OSError, SystemExit, KeyboardInterrupt])
+def test_what_a_request_raises_is_the_callers_and_leaves_no_file_open(kind: Any) -> None:
+    with pytest.raises(kind):
+        batch_bodies([*requests_of(1), Given(("custom_id", kind()))], api_version="2023-06-01")
+    gc.collect()
+
+
+def test_bodies_know_which_requests_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    bodies = batch_bodies(requests_of(5), api_version="2023-06-01")
+    assert [body.place for body in bodies] == ["requests[0:2]", "requests[2:4]", "requests[4:5]"]
+    close_all(bodies)

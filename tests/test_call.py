@@ -28,7 +28,7 @@ from anthropix_actors._watch import SWEEPER
 from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox
-from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, head, json_answer, until
+from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,7 +256,7 @@ def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Call
 def refusing(peer: Peer) -> None:
     while peer.read_request():
         heads.append(peer.head.decode("latin-1").lower())
-        peer.send(json_answer("529 Overloaded", {}, {"retry-after-ms": "1"}))
+        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
 
 
 heads: list[str] = []

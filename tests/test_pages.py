@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Pages, ProtocolError
+from anthropix_actors._urls import query_of
 from anthropix_actors.pages import KINDS, PageKind, kind_of, next_params
 
 if TYPE_CHECKING:
@@ -111,3 +113,65 @@ def test_an_empty_page_by_id_is_the_last_one() -> None:
     assert next_params("id", page, {}) is None
     assert next_params("report", {"data": [], "has_more": True, "next_page": "n"}, {"a": 1}) == {"a": 1, "page": "n"}
     assert next_params("cursor", {"data": [1], "next_page": "n", "has_more": False}, {}) is None
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+def test_a_list_that_comes_back_to_any_page_is_an_error_soon(before: int, length: int) -> None:
+    asked = []
+
+    def fetch(params: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(params)
+        number = int(params.get("page", 0))
+        return {"data": [number], "next_page": str(number + 1 if number + 1 < before + length else before)}
+
+    got: list[int] = []
+    with pytest.raises(ProtocolError, match="does not end"):
+        got.extend(Pages[Any](fetch, {}))
+    assert got[: before + length] == list(range(before + length))
+    assert len(asked) <= 3 * (before + length) + 1
+
+
+@pytest.mark.parametrize("value", [5.5, True, ["x"], {"page": "x"}])
+def test_what_leads_nowhere_is_an_error_of_the_servers(value: Any) -> None:
+    with pytest.raises(ProtocolError, match="next_page, which leads to the next page"):
+        list(Pages[Any](lambda _: {"data": [], "next_page": value}, {}))
+
+
+@pytest.mark.parametrize("kind", ["id", "report"])
+def test_a_list_that_has_more_and_does_not_say_where_is_cut(kind: PageKind) -> None:
+    with pytest.raises(ProtocolError, match="leads to the next page, got None"):
+        list(Pages[Any](lambda _: {"data": [1], "has_more": True}, {}, kind))
+
+
+def test_a_page_may_be_a_number() -> None:
+    lister = Lister("cursor", 4, 2)
+    pages = Pages[Any](lambda query: {**(page := lister(query)), "next_page": int(page["next_page"] or 0)}, {})
+    assert list(pages) == lister.items
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    st.sampled_from([*KINDS, None]),
+    st.sampled_from(["data", "has_more", "next_page", "prev_page", "first_id", "last_id", "page"]),
+    _JSON,
+)
+def test_any_json_in_place_of_a_field_of_a_page_is_a_list_or_an_error_of_ours(
+    kind: PageKind | None, field: str, value: Any
+) -> None:
+    asked = []
+
+    def fetch(query: Mapping[str, Any]) -> Any:
+        query_of(query)  # as a request does
+        asked.append(query)
+        page = {"data": [1], "has_more": len(asked) < 3, "next_page": "x", "last_id": "y"}
+        return {**page, field: value} if field != "page" else value
+
+    with contextlib.suppress(ProtocolError):
+        list(Pages[Any](fetch, {}, kind))
+    assert len(asked) <= 3

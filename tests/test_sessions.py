@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from anthropix_actors import (
     APIConnectionError,
+    APIError,
     APITimeoutError,
     CancelledError,
     CancelToken,
@@ -29,7 +34,7 @@ from anthropix_actors._session import REMEMBERED
 from anthropix_actors.emulator import Emulator, Raw, Status
 
 from actors import Inbox, Reader
-from servers import Peer, Server, chunks, head, json_answer, until
+from servers import Peer, Server, chunk, chunks, head, json_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -334,3 +339,193 @@ def test_a_session_may_be_silent_unless_the_caller_says_otherwise(
     session.wait_for_streams(0)
     client.sessions.events("sesn_1", stream=(inbox := Inbox()), timeout=Timeout(total=0.1))
     assert isinstance(told(inbox)[-1].error, APITimeoutError)
+
+
+# Where something is odd
+
+
+class Sessions:
+    """A server with one session: what its streams say, one after the other, and what its listing has."""
+
+    def __init__(self, *streams: list[Any], pages: list[list[Any]] | None = None) -> None:
+        self.streams = [*streams]
+        self.pages = pages or [[]]
+        self.asked: list[str] = []
+        self.gates: dict[int, threading.Event] = {}
+        self.whole_page: bytes | None = None
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            path = peer.head.split(b" ")[1].decode()
+            if "/stream" in path:
+                events = self.streams.pop(0) if self.streams else [{**TERMINATED, "id": "sevt_end"}]
+                peer.send(head(), b"".join(chunk(b"data: " + json.dumps(each).encode() + b"\n\n") for each in events))
+                peer.send(b"0\r\n\r\n")
+            else:
+                self.asked.append(path)
+                self.page(peer, path)
+
+    def page(self, peer: Peer, path: str) -> None:
+        number = int(found[1]) if (found := re.search(r"page=(\d+)", path)) else 0
+        if number in self.gates:
+            wait(self.gates[number])
+        following = str(number + 1) if number + 1 < len(self.pages) else None
+        peer.send(self.whole_page or json_answer("200 OK", {"data": self.pages[number], "next_page": following}))
+
+
+def events_of(*ids: Any) -> list[dict[str, Any]]:
+    return [{"type": "agent.message", "content": [], "id": each} for each in ids]
+
+
+def ids_told(messages: list[Any]) -> list[Any]:
+    return [event.get("id") for event in data_of(messages)]
+
+
+@pytest.mark.parametrize("listed", [[], ["sevt_1"]])
+def test_an_event_that_a_stream_repeats_is_told_once(connect: Callable[..., Client], listed: list[str]) -> None:
+    sessions = Sessions(events_of("sevt_1", "sevt_2", "sevt_1", "sevt_2"), pages=[events_of(*listed, *listed)])
+    with Server(sessions) as server:
+        client = connect(server, max_retries=1)
+        client.sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        assert ids_told(told(inbox)) == ["sevt_1", "sevt_2", "sevt_end"]
+
+
+def test_a_whole_history_is_told_page_by_page(connect: Callable[..., Client]) -> None:
+    sessions = Sessions(pages=[events_of("sevt_1"), events_of("sevt_2"), events_of("sevt_3")])
+    sessions.gates[1] = threading.Event()
+    with Server(sessions) as server:
+        client = connect(server)
+        client.sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        assert inbox.until(SessionEvent).data["id"] == "sevt_1"
+        assert len(sessions.asked) <= 2
+        sessions.gates[1].set()
+        assert ids_told(told(inbox)) == ["sevt_1", "sevt_2", "sevt_3", "sevt_end"]
+
+
+def test_what_comes_after_an_event_deep_in_the_history_is_found(connect: Callable[..., Client]) -> None:
+    pages = [events_of("sevt_1", "sevt_2"), events_of("sevt_3", "sevt_4"), events_of("sevt_5")]
+    with Server(Sessions(pages=pages)) as server:
+        client = connect(server)
+        client.sessions.events("sesn_1", after="sevt_3", stream=(inbox := Inbox()))
+        assert ids_told(told(inbox)) == ["sevt_4", "sevt_5", "sevt_end"]
+
+
+def test_when_nothing_that_is_known_is_listed_all_of_it_is_new(connect: Callable[..., Client]) -> None:
+    first = [{**events_of("sevt_1")[0], "processed_at": "2026-11-23T12:00:00Z"}]
+    sessions = Sessions(first)
+    with Server(sessions) as server:
+        client = connect(server, max_retries=1)
+        client.sessions.events("sesn_1", stream=(inbox := Inbox()))
+        inbox.until(SessionEvent)
+        sessions.pages = [events_of("sevt_2", "sevt_2"), events_of("sevt_3")]
+        assert ids_told(told(inbox)) == ["sevt_1", "sevt_2", "sevt_3", "sevt_end"]
+
+
+@pytest.mark.parametrize("thread", [None, "sthr_1"])
+def test_a_session_is_listed_by_time_and_a_thread_is_not(connect: Callable[..., Client], thread: str | None) -> None:
+    first = [{**events_of("sevt_1")[0], "processed_at": "2026-11-23T12:00:00Z"}]
+    end = {"type": "session.thread_status_terminated", "id": "sevt_2"}
+    sessions = Sessions(first, [end if thread else {**TERMINATED, "id": "sevt_2"}])
+    with Server(sessions) as server:
+        connect(server, max_retries=1).sessions.events("sesn_1", thread=thread, stream=(inbox := Inbox()))
+        assert ids_told(told(inbox)) == ["sevt_1", "sevt_2"]
+    assert len(sessions.asked) == 3
+    assert ["created_at" in path for path in sessions.asked] == [False, False, thread is None]
+    assert ["order=desc" in path for path in sessions.asked] == [thread is None, False, False]
+
+
+@pytest.mark.parametrize("thread", [None, "sthr_1"])
+def test_what_happened_before_is_not_told_whatever_the_newest_event_is(
+    connect: Callable[..., Client], thread: str | None
+) -> None:
+    odd: list[Any] = [{"type": "odd"}, "sevt_id", {"id": 5}, {"id": ""}]
+    history = [*events_of("sevt_1"), *odd] if thread else [*odd, *events_of("sevt_1")]
+    sessions = Sessions([{"type": "session.thread_status_terminated"}], pages=[history[:3], history[3:]])
+    with Server(sessions) as server:
+        client = connect(server, max_retries=1)
+        work = client.sessions.events("sesn_1", thread=thread, stream=(inbox := Inbox()))
+        until(lambda: work.last_event_id == "sevt_1")
+        sessions.pages = [events_of("sevt_1", "sevt_2")]
+        assert set(ids_told(told(inbox))) <= {"sevt_2", None, "sevt_end"}
+
+
+def test_a_listing_that_goes_in_a_circle_is_the_end(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            path = peer.head.split(b" ")[1]
+            if b"/stream" in path:
+                peer.send(head())
+            else:
+                following = "b" if b"page=a" in path else "a"
+                peer.send(json_answer("200 OK", {"data": events_of("sevt_1"), "next_page": following}))
+
+    with Server(script) as server:
+        connect(server, max_retries=2).sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        *before, failed = told(inbox)
+    assert ids_told(before) == ["sevt_1"]
+    assert "does not end" in str(failed.error)
+
+
+def test_connections_that_are_closed_at_once_are_made_less_and_less_often(connect: Callable[..., Client]) -> None:
+    with Server(Sessions([], [], [])) as server:
+        connect(server, max_retries=1).sessions.events("sesn_1", stream=(inbox := Inbox()))
+        messages = told(inbox)
+    assert [each.attempt for each in messages if isinstance(each, SessionRetrying)] == [1, 2, 3]
+
+
+_Json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(["id", "type", "processed_at", "event", "page"]), value=_Json, streamed=st.booleans())
+def test_any_json_in_place_of_a_field_of_an_event_costs_no_other_event(
+    connect: Callable[..., Client], field: str, value: Any, *, streamed: bool
+) -> None:
+    odd: Any = value if field == "event" else {**events_of("sevt_1")[0], field: value}
+    stream = [odd, *events_of("sevt_2"), {**TERMINATED, "id": "sevt_end"}]
+    sessions = Sessions(stream) if streamed else Sessions(pages=[[odd, *events_of("sevt_2")]])
+    if field == "page" and not streamed:
+        sessions.whole_page = json_answer("200 OK", value)
+    with Server(sessions) as server:
+        connect(server).sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
+        *messages, end = told(inbox)
+    if isinstance(end, SessionDone):
+        assert "sevt_2" in ids_told(messages)
+        assert len(set(filter(None, map(str, ids_told(messages))))) >= 2
+    else:
+        assert isinstance(end.error, APIError)
+        assert field in {"event", "page", "type"}
+
+
+@pytest.mark.parametrize("timeout", [0.3, Timeout(total=0.3)])
+def test_the_clients_total_timeout_is_not_a_sessions_and_its_own_is(
+    emulator: Emulator, connect: Callable[..., Client], timeout: Any
+) -> None:
+    session = emulator.session("sesn_1")
+    client, inbox, mine = connect(emulator.url, timeout=timeout), Inbox(), Inbox()
+    work = client.sessions.events("sesn_1", stream=inbox)
+    with client.sessions.events("sesn_1") as events:
+        client.sessions.events("sesn_1", stream=mine, timeout=timeout)
+        assert isinstance(told(mine)[-1].error, APITimeoutError)
+        session.add(message(1), TERMINATED)
+        assert numbers(list(events)) == [1]
+    assert isinstance(told(inbox)[-1], SessionDone)
+    assert work._record.deadline is None
+    work = client.sessions.events("sesn_1", after="", stream=Inbox(), timeout=30)
+    assert work._record._timeout.idle is None, "a number is the time in all, and says nothing of silence"
+
+
+@pytest.mark.parametrize("deltas", [5, [5], [{"a": 1}], None])
+def test_odd_previews_and_events_are_refused(client: Client, emulator: Emulator, deltas: Any) -> None:
+    with pytest.raises(ParameterError, match="event_deltas"):
+        client.sessions.events("sesn_1", event_deltas=deltas)
+    for after in ({}, {"id": 5}, 5):
+        with pytest.raises(ParameterError, match="after"):
+            client.sessions.events("sesn_1", after=after)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="extra_headers"):
+        client.sessions.events("sesn_1", extra_headers={"a b": "c"}, stream=Inbox())
+    assert emulator.requests == []

@@ -122,8 +122,8 @@ MECHANISMS = [
     Mechanism(
         "origin check of a batch's results",
         "_results.py",
-        "        if origin_of(url) == origin_of(calls.base_url):",
-        "        if True:",
+        "    if origin_of(whole) != origin_of(base_url):",
+        "    if False:",
         "test_batches.py::test_results_on_another_origin_are_refused_and_the_key_stays_here",
     ),
     Mechanism(
@@ -170,9 +170,9 @@ MECHANISMS = [
     ),
     Mechanism(
         "results are told once",
-        "_batch.py",
-        'if line["custom_id"] not in seen and line["custom_id"] not in record.seen',
-        "if True",
+        "_batch_results.py",
+        "            if custom_id in found:",
+        "            if False:",
         "test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",
     ),
 ]

@@ -1,0 +1,82 @@
+"""Tells the results of a batch: what all work with batches has in common, and the actor that does no more than this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anthropix_actors._actor import TaskActor
+from anthropix_actors._batch_record import BatchRecord
+from anthropix_actors._batch_ref import BatchRef
+from anthropix_actors._results import BATCHES, check_complete, decoded_batch, result_lines, results_request
+from anthropix_actors.messages import BatchDone, BatchResult, BatchRetrying
+
+if TYPE_CHECKING:
+    from anthropix_actors.errors import APIError
+    from anthropix_actors.types import BatchLine, MessageBatch
+
+
+class TellingActor(TaskActor[BatchRecord]):
+    """What both actors have in common."""
+
+    ref_class = BatchRef
+
+    def _retrying(self, error: APIError, delay: float) -> None:
+        record = self._record
+        record.retry_comes(error, delay)
+        record.tell(BatchRetrying(record.ref, record.exchange.attempts, delay, error))
+
+    def _look(self, batch_id: str) -> MessageBatch:
+        record = self._record
+        request = record.request("GET", f"{BATCHES}/{batch_id}")
+        return record.exchange.send(request, decoded_batch, retrying=self._retrying)
+
+    def _tell_results(self, batch: MessageBatch, found: set[str]) -> None:
+        """Tell the results that were not found before, and add their `custom_id`s to those."""
+        record, exchange = self._record, self._record.exchange
+        request = results_request(record.calls, batch, record.options)
+        answer = exchange.open(request, retrying=self._retrying)
+        try:
+            for lines in result_lines(exchange, answer):
+                self._tell_lines(lines, found)
+        finally:
+            exchange.close(answer)
+
+    def _tell_lines(self, lines: list[BatchLine], found: set[str]) -> None:
+        # In one loop, as this is where the time goes. But told one by one, and counted first: `tell` may raise after it
+        # has told, when the work is cancelled while it waits for a slow subscriber; before, nothing keeps it from it.
+        record, ref, scope = self._record, self._record.ref, self._record.scope
+        note, tell, asks = record.note, record.tell, record.seen is not None
+        for line in lines:
+            custom_id = line["custom_id"]
+            if custom_id in found:
+                continue
+            found.add(custom_id)
+            if asks and record.is_seen(custom_id):
+                continue
+            if scope.cause is not None:
+                scope.check()
+            message = BatchResult(ref, custom_id, line["result"])
+            note(message)
+            tell(message)
+
+    def _done(self) -> None:
+        record = self._record
+        record.scope.finish()
+        if record.failures:
+            raise record.whole_failure()
+        record.end(BatchDone(record.ref, record.results.copy()))
+
+
+class ResultsActor(TellingActor):
+    """Tells the results of one batch that has ended."""
+
+    def run(self) -> None:
+        """Look whether it has ended, and tell its results."""
+        record = self._record
+        for batch_id, known in list(record.batches.items()):
+            batch = known or self._look(batch_id)
+            record.batches[batch_id] = batch
+            found: set[str] = set()
+            self._tell_results(batch, found)
+            check_complete(batch, len(found))
+        self._done()

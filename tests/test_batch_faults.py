@@ -1,0 +1,818 @@
+"""Batches where something is wrong: an API, a gateway or a server that says odd things; and callers' odd code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anthropix_actors import (
+    AnthropixError,
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    BatchProgress,
+    BatchResult,
+    BatchRetrying,
+    CancelledError,
+    CancelToken,
+    Client,
+    ConflictError,
+    InternalServerError,
+    Ledger,
+    NotFoundError,
+    ParameterError,
+    ProtocolError,
+    Timeout,
+    TruncatedError,
+)
+from anthropix_actors import _batch as batch_module
+from anthropix_actors import _batch_ref as batch_ref_module
+from anthropix_actors._results import address_of
+from anthropix_actors._urls import origin_of
+
+from actors import HELLO, Inbox, Reader
+from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BATCHES = "/v1/messages/batches"
+QUESTION: dict[str, Any] = {"model": "claude-test", "messages": HELLO}
+ENDS = (BatchDone, BatchFailed, BatchCancelled)
+REQUESTS = [{"custom_id": "a", "params": QUESTION}]
+GONE = json_answer("404 Not Found", error_body("not_found_error", "no such batch"))
+SOON = {"retry-after-ms": "1"}
+
+Json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def told(inbox: Inbox) -> list[Any]:
+    """Get all messages up to the terminal one."""
+    while not isinstance(inbox.next(), ENDS):
+        pass
+    assert inbox.queue.empty()
+    return inbox.messages
+
+
+def ids_of(messages: list[Any]) -> list[str]:
+    return [message.custom_id for message in messages if isinstance(message, BatchResult)]
+
+
+def batch_of(batch_id: str, lines: int | None = None, **more: Any) -> dict[str, Any]:
+    """Get a batch that runs; or one that has ended, with so many results."""
+    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+    running = {"id": batch_id, "type": "message_batch", "processing_status": "in_progress", "results_url": None}
+    if lines is not None:
+        counts.update(processing=0, expired=lines)
+        running.update(processing_status="ended", results_url=f"{BATCHES}/{batch_id}/results")
+    return {**running, "request_counts": counts, **more}
+
+
+def line_of(custom_id: str) -> bytes:
+    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
+
+
+class Cut(bytes):
+    """An answer after which the connection is closed."""
+
+    __slots__ = ()
+
+
+class Api:
+    """Answers for batches: those queued for a place, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.heads: list[bytes] = []
+        self.times: list[float] = []
+        self._answers: dict[str, list[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def on(self, place: str, *answers: Any) -> None:
+        """Queue answers: bytes as they are, else a batch."""
+        self._answers[place] = [
+            answer if isinstance(answer, bytes) else json_answer("200 OK", answer) for answer in answers
+        ]
+
+    def batch(self, batch_id: str, *lines: bytes) -> None:
+        """Have a batch that has ended."""
+        self.on(f"GET {BATCHES}/{batch_id}", batch_of(batch_id, len(lines)))
+        self.on(f"GET {BATCHES}/{batch_id}/results", json_answer("200 OK", b"".join(lines)))
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            place = b" ".join(peer.head.split(b" ")[:2]).decode()
+            with self._lock:
+                self.asked.append(place)
+                self.heads.append(peer.head)
+                self.times.append(time.monotonic())
+                answers = self._answers.get(place, [GONE])
+                answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if not answer:
+                peer.wait_for_hang_up()
+                return
+            peer.send(answer)
+            if isinstance(answer, Cut):
+                return
+
+    def count(self, place: str) -> int:
+        return self.asked.count(place)
+
+
+MAKE = f"POST {BATCHES}"
+LOOK = f"GET {BATCHES}/msgbatch_1"
+RESULTS = f"{LOOK}/results"
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def server(api: Api) -> Iterator[Server]:
+    with Server(api) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server, connect: Callable[..., Client]) -> Client:
+    return connect(server, max_retries=2)
+
+
+# A creation: once
+
+
+UNCLEAR = {
+    "500": json_answer("500 Internal Server Error", error_body("api_error"), SOON),
+    "502": json_answer("502 Bad Gateway", b"<html>bad gateway</html>", SOON),
+    "503": json_answer("503 Service Unavailable", b"", SOON),
+    "504": json_answer("504 Gateway Timeout", error_body("timeout_error"), SOON),
+    "524": json_answer("524 A Timeout Occurred", b"<html>", SOON),
+    "529 of a gateway": json_answer("529 Overloaded", {"error": "overloaded"}, SOON),
+    "429 of a gateway": json_answer("429 Too Many Requests", b"<html>", SOON),
+    "an error of another form": json_answer("529 x", {"error": {"type": "overloaded_error"}}, SOON),
+    "a type of another type": json_answer("529 x", {"type": "error", "error": {"type": ["overloaded_error"]}}, SOON),
+    "should be retried, says the header": json_answer("500 x", error_body("api_error"), {"x-should-retry": "true"}),
+    "no batch": json_answer("200 OK", {"ok": True}),
+    "no JSON": json_answer("200 OK", b"ok"),
+    "cut": Cut(json_answer("200 OK", batch_of("msgbatch_1"))[:-9]),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_a_batch_is_not_made_twice_and_the_error_says_how_to_look_for_it(client: Client, api: Api, name: str) -> None:
+    api.on(MAKE, UNCLEAR[name])
+    with pytest.raises(AnthropixError, match=r"may have been made.*client\.batches\.list\(\)"):
+        client.batches.create(REQUESTS)
+    assert api.count(MAKE) == 1
+    client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
+    (failed,) = told(inbox)
+    assert "client.batches.list()" in str(failed.error)
+    assert list(failed.failures) == ["requests[0:1]"]
+    assert api.count(MAKE) == 2
+
+
+def test_a_batch_is_not_made_twice_by_a_request_in_general_terms_either(client: Client, api: Api) -> None:
+    api.on(MAKE, UNCLEAR["502"])
+    with pytest.raises(InternalServerError, match="may have been made"):
+        client.request("POST", "/messages/batches", json={"requests": REQUESTS})
+    assert api.count(MAKE) == 1
+    api.on(MAKE, json_answer("429 x", error_body("rate_limit_error"), SOON), batch_of("msgbatch_1"))
+    made: Any = client.request("POST", "/messages/batches", json={"requests": REQUESTS})
+    assert made["id"] == "msgbatch_1"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("429 x", "rate_limit_error"), ("529 x", "overloaded_error"), ("503 x", "overloaded_error")]
+)
+def test_what_the_api_itself_refused_for_now_is_sent_again(client: Client, api: Api, status: str, kind: str) -> None:
+    api.on(MAKE, json_answer(status, error_body(kind), SOON), batch_of("msgbatch_1"))
+    assert client.batches.create(REQUESTS)["id"] == "msgbatch_1"
+    assert api.count(MAKE) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json_answer("400 x", error_body("invalid_request_error")),
+        json_answer("413 x", b"<html>"),
+        json_answer("529 x", error_body("overloaded_error"), {"x-should-retry": "false"}),
+    ],
+)
+def test_what_was_refused_was_surely_not_made(client: Client, api: Api, answer: bytes) -> None:
+    api.on(MAKE, answer)
+    with pytest.raises(APIStatusError) as raised:
+        client.batches.create(REQUESTS)
+    assert "may have been made" not in str(raised.value)
+    assert api.count(MAKE) == 1
+
+
+def test_a_creation_that_could_not_be_sent_is_tried_again(connect: Callable[..., Client]) -> None:
+    with Server(lambda _: None) as server:
+        pass
+    with pytest.raises(APIConnectionError) as raised:
+        connect(server, max_retries=1).batches.create(REQUESTS)
+    assert raised.value.attempts == 2
+    assert "may have been made" not in str(raised.value)
+
+
+def test_credentials_that_are_renewed_are_worth_another_attempt(server: Server, api: Api) -> None:
+    class Auth:
+        def __call__(self, prepared: Any) -> Any:
+            return prepared
+
+        def refresh(self) -> None:
+            pass
+
+    api.on(MAKE, json_answer("401 x", b"<html>"), batch_of("msgbatch_1"))
+    with Client("key", base_url=server.url, auth=Auth(), max_retries=0) as client:
+        assert client.batches.create(REQUESTS)["id"] == "msgbatch_1"
+
+
+def test_what_is_cancelled_while_it_is_made_may_exist_and_says_so(client: Client, api: Api) -> None:
+    api.on(MAKE, b"")
+    work = client.batches.run(REQUESTS, inbox := Inbox())
+    until(lambda: api.asked)
+    work.cancel("lunch")
+    (cancelled,) = told(inbox)
+    assert cancelled.reason == "lunch"
+    assert "requests[0:1]: the batch may have been made" in str(cancelled.error)
+    token, errors = CancelToken(), []
+
+    def create() -> None:
+        try:
+            client.batches.create(REQUESTS, cancel=token)
+        except CancelledError as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    until(lambda: len(api.asked) == 2)
+    token.cancel("no")
+    thread.join(DEADLINE)
+    assert "client.batches.list()" in errors[0].__notes__[0]
+    with pytest.raises(CancelledError) as raised:
+        client.batches.create(REQUESTS, cancel=token)
+    assert not hasattr(raised.value, "__notes__"), "it was never sent"
+
+
+def test_what_is_cancelled_after_a_refusal_does_not_exist(client: Client, api: Api) -> None:
+    api.on(MAKE, json_answer("529 x", error_body("overloaded_error"), {"retry-after": "30"}))
+    work = client.batches.run(REQUESTS, inbox := Inbox())
+    inbox.until(BatchRetrying)
+    work.cancel("lunch")
+    assert told(inbox)[-1].error is None
+
+
+def test_what_runs_out_of_time_while_it_is_made_may_exist(client: Client, api: Api) -> None:
+    api.on(MAKE, b"")
+    client.batches.run(REQUESTS, inbox := Inbox(), timeout=Timeout(total=0.2))
+    (failed,) = told(inbox)
+    assert isinstance(failed.error, APITimeoutError)
+    assert "may have been made" in str(failed.error)
+
+
+# Where the results are
+
+
+@pytest.mark.parametrize("folder", ["", "/anthropic"])
+@pytest.mark.parametrize("form", ["{folder}{path}", "{path}", "{path[1:]}", "{origin}{folder}{path}"])
+def test_a_relative_url_of_results_is_joined_with_the_base_url(
+    api: Api, server: Server, connect: Callable[..., Client], folder: str, form: str
+) -> None:
+    path = f"{BATCHES}/msgbatch_1/results"
+    url = form.replace("{path[1:]}", path[1:]).format(folder=folder, path=path, origin=server.url)
+    place = f"GET {folder}{BATCHES}/msgbatch_1"
+    api.on(place, batch_of("msgbatch_1", 1, results_url=url))
+    api.on(f"{place}/results", json_answer("200 OK", line_of("a")))
+    client = connect(server.url + folder)
+    assert [line["custom_id"] for line in client.batches.results("msgbatch_1")] == ["a"]
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    assert ids_of(told(inbox)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "url", ["//evil.example/x", "http://[x", "ftp://127.0.0.1/x", "", " ", 5, ["/x"], {}, True, "http://a@127.0.0.1/"]
+)
+def test_an_odd_url_of_results_is_the_servers_fault(client: Client, api: Api, url: Any) -> None:
+    api.on(LOOK, batch_of("msgbatch_1", 1, results_url=url))
+    with pytest.raises(ProtocolError, match="results_url"):
+        client.batches.results("msgbatch_1")
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    assert isinstance(told(inbox)[-1].error, ProtocolError)
+    with pytest.raises(ParameterError, match="batch: expected its id"):
+        client.batches.follow(f"{client.batches._calls.base_url}/x", inbox)
+
+
+@given(st.text() | st.from_regex(r"[a-z]{0,5}:?/{0,3}[a-z.@:/?#\[\]\\]{0,20}"), st.sampled_from(["", "/p", "/p/q"]))
+def test_whatever_the_url_is_no_other_origin_is_asked(url: str, folder: str) -> None:
+    base = f"https://api.example{folder}"
+    with contextlib.suppress(ValueError):
+        address = address_of(url, base)
+        assert origin_of(address) == origin_of(base)
+        assert address.isascii()
+        assert address.isprintable()
+
+
+# What is told is counted
+
+
+@pytest.mark.parametrize("actor", [False, True])
+def test_what_was_told_before_a_cancel_is_what_is_counted(
+    server: Server, api: Api, connect: Callable[..., Client], *, actor: bool
+) -> None:
+    message = {"id": "m", "model": "m", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}
+    result = {"type": "succeeded", "message": message}
+    lines = [json.dumps({"custom_id": f"n{n}", "result": result}).encode() + b"\n" for n in range(1500)]
+    api.batch("msgbatch_1", *lines)
+    inbox, ledger = Inbox(), Ledger()
+    client = connect(server, ledger=ledger)
+    reader = Reader.start(inbox, held=True)
+    work = client.batches.results("msgbatch_1", stream=reader if actor else Cancelling(inbox))
+    if actor:
+        until(lambda: work._record.scope.changed._waiters)  # type: ignore[attr-defined] # for the reader
+        work.cancel("enough")
+        reader._actor_weakref().gate.set()  # type: ignore[union-attr]
+    messages = told(inbox)
+    assert isinstance(messages[-1], BatchCancelled)
+    count = len(ids_of(messages))
+    assert 0 < count < 1500
+    assert (work.state().told, ledger.chats.done) == (count, count)
+    reader.stop()
+
+
+class Cancelling:
+    """Cancels the work after its 46th result."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.inbox = inbox
+        self.count = 0
+
+    def tell(self, message: Any) -> None:
+        self.inbox.tell(message)
+        self.count += 1
+        if self.count == 46:
+            message.batch.cancel("enough")
+
+
+# Time
+
+
+def ending_after(seconds: float) -> Callable[[Peer], None]:
+    """Get a script in which a batch ends so many seconds after it was first asked for."""
+    began: list[float] = []
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            began.append(time.monotonic())
+            if b"/results" in peer.head.split(b"\r\n")[0]:
+                peer.send(json_answer("200 OK", line_of("a")))
+            else:
+                over = time.monotonic() - began[0] > seconds
+                peer.send(json_answer("200 OK", batch_of("msgbatch_1", 1 if over else None)))
+
+    return script
+
+
+@pytest.mark.parametrize("timeout", [0.2, Timeout(total=0.2)])
+@pytest.mark.parametrize("way", ["run", "follow"])
+def test_the_clients_total_timeout_is_not_the_works_and_its_own_is(
+    connect: Callable[..., Client], timeout: Any, way: str
+) -> None:
+    what: Any = REQUESTS if way == "run" else "msgbatch_1"
+    with Server(ending_after(0.6)) as server:
+        getattr(connect(server, timeout=timeout).batches, way)(what, inbox := Inbox(), poll=0.01)
+        assert isinstance(told(inbox)[-1], BatchDone)
+    with Server(ending_after(30)) as server:
+        getattr(connect(server).batches, way)(what, inbox := Inbox(), poll=0.01, timeout=timeout)
+        assert isinstance(told(inbox)[-1].error, APITimeoutError)
+    with Server(ending_after(-1)) as server:
+        work = connect(server, timeout=timeout).batches.results("msgbatch_1", stream=(inbox := Inbox()))
+        assert isinstance(told(inbox)[-1], BatchDone)
+        assert work._record.deadline is None
+
+
+def test_a_stop_after_a_cancel_at_the_api_does_not_wait_for_a_silent_api(client: Client, api: Api) -> None:
+    api.on(LOOK, batch_of("msgbatch_1"))
+    api.on(f"POST {BATCHES}/msgbatch_1/cancel", b"")
+    work = client.batches.follow("msgbatch_1", inbox := Inbox())
+    inbox.until(BatchProgress)
+    work.cancel("enough", at_api=True)
+    until(lambda: api.asked[-1].endswith("/cancel"))
+    began = time.monotonic()
+    work.stop()
+    assert time.monotonic() - began < 5, "the timeouts of the request are 15 s"
+    assert "no time to hear" in str(told(inbox)[-1].error)
+
+
+def test_a_stop_after_a_cancel_at_the_api_lets_it_be_cancelled(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_ref_module, "STOP_PATIENCE", DEADLINE)  # the machine may be busy
+    api.on(LOOK, batch_of("msgbatch_1"))
+    api.on(f"POST {BATCHES}/msgbatch_1/cancel", batch_of("msgbatch_1", processing_status="canceling"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), extra_headers={"x-mine": "1"})
+    inbox.until(BatchProgress)
+    work.cancel("enough", at_api=True)
+    work.stop()
+    assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
+    assert work.state().batches[0]["processing_status"] == "canceling"
+    assert b"x-mine" in api.heads[-1].lower()
+
+
+def test_a_look_waits_as_long_as_the_api_asks(client: Client, api: Api) -> None:
+    running = json_answer("200 OK", batch_of("msgbatch_1"), {"retry-after": "0.4"})
+    api.on(LOOK, running, batch_of("msgbatch_1", 1))
+    api.on(RESULTS, json_answer("200 OK", line_of("a")))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    assert isinstance(told(inbox)[-1], BatchDone)
+    assert api.times[1] - api.times[0] >= 0.4
+
+
+@pytest.mark.parametrize("asked", ["1e10", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_look_waits_no_longer_than_there_is_time(client: Client, api: Api, asked: str) -> None:
+    api.on(LOOK, json_answer("200 OK", batch_of("msgbatch_1"), {"retry-after": asked}))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    inbox.until(BatchProgress)
+    until(lambda: work._record.scope.changed._waiters)  # type: ignore[attr-defined] # an hour
+    work.cancel()
+    assert isinstance(told(inbox)[-1], BatchCancelled)
+    assert api.count(LOOK) == 1
+
+
+def test_looks_get_rarer(client: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "FIRST_POLL", 0.02)
+    api.on(LOOK, *[batch_of("msgbatch_1")] * 7, batch_of("msgbatch_1", 1))
+    api.on(RESULTS, json_answer("200 OK", line_of("a")))
+    client.batches.follow("msgbatch_1", inbox := Inbox())
+    assert isinstance(told(inbox)[-1], BatchDone)
+    waits = [after - before for before, after in zip(api.times, api.times[1:8], strict=False)]
+    assert all(waited >= 0.02 * 1.5**number for number, waited in enumerate(waits))
+
+
+@pytest.mark.parametrize("poll", [float("inf"), 1e10])
+def test_a_poll_is_a_time_that_can_be_waited(client: Client, poll: float) -> None:
+    with pytest.raises(ParameterError, match="poll"):
+        client.batches.follow("msgbatch_1", Inbox(), poll=poll)
+
+
+# One of several
+
+
+def test_of_three_batches_one_was_deleted_and_the_others_go_on(
+    client: Client, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("msgbatch_1", "msgbatch_3"):
+        api.on(f"GET {BATCHES}/{name}", batch_of(name), batch_of(name), batch_of(name, 1))
+        api.on(f"GET {BATCHES}/{name}/results", json_answer("200 OK", line_of(name)))
+    api.on(f"GET {BATCHES}/msgbatch_2", batch_of("msgbatch_2"), GONE)
+    work = client.batches.follow(["msgbatch_1", "msgbatch_2", "msgbatch_3"], inbox := Inbox(), poll=0.001)
+    *before, failed = told(inbox)
+    assert sorted(ids_of(before)) == ["msgbatch_1", "msgbatch_3"]
+    assert isinstance(failed.error, NotFoundError)
+    assert list(failed.failures) == ["msgbatch_2"]
+    assert "msgbatch_2: no such batch (the others were told)" in str(failed.error)
+    with pytest.raises(NotFoundError):
+        work.result(1)
+    assert (work.state().told, list(work.state().failures)) == (2, ["msgbatch_2"])
+    assert "msgbatch_2" in caplog.text
+
+
+def test_several_that_failed_are_all_named(connect: Callable[..., Client], server: Server) -> None:
+    ids = [f"msgbatch_{number}" for number in range(9)]
+    connect(server).batches.follow(ids, inbox := Inbox())
+    failed = told(inbox)[-1]
+    assert list(failed.failures) == ids
+    assert "msgbatch_0: no such batch (there is something wrong with msgbatch_1," in str(failed.error)
+    assert "msgbatch_5, ..., too" in str(failed.error)
+
+
+def test_a_batch_that_always_fails_holds_up_no_other(client: Client, api: Api) -> None:
+    down = json_answer("500 x", error_body("api_error"), SOON)
+    api.on(LOOK, down)
+    api.on(f"GET {BATCHES}/msgbatch_2", batch_of("msgbatch_2", 2))
+    api.on(f"GET {BATCHES}/msgbatch_2/results", *[json_answer("500 x", error_body("api_error"), SOON)] * 12, line(2))
+    api.batch("msgbatch_3", line_of("c"))
+    work = client.batches.follow(["msgbatch_1", "msgbatch_2", "msgbatch_3"], inbox := Inbox(), poll=0.001)
+    assert [inbox.until(BatchResult).custom_id for _ in range(3)] == ["c", "n0", "n1"]
+    work.cancel()
+    assert isinstance(told(inbox)[-1], BatchCancelled)
+
+
+def line(count: int) -> bytes:
+    return json_answer("200 OK", b"".join(line_of(f"n{number}") for number in range(count)))
+
+
+def test_a_batch_that_could_not_be_made_is_named_and_the_others_are_told(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    api.on(MAKE, batch_of("msgbatch_1"), json_answer("502 x", b"<html>", SOON), batch_of("msgbatch_3"))
+    for name, ids in {"msgbatch_1": "ab", "msgbatch_3": "e"}.items():
+        api.batch(name, *map(line_of, ids))
+    requests = [{"custom_id": name, "params": QUESTION} for name in "abcde"]
+    work = client.batches.run(requests, inbox := Inbox(), poll=0.001)
+    *before, failed = told(inbox)
+    assert sorted(ids_of(before)) == ["a", "b", "e"]
+    assert isinstance(failed.error, InternalServerError)
+    assert list(failed.failures) == ["requests[2:4]"]
+    assert work.ids == ("msgbatch_1", "msgbatch_3")
+    assert api.count(MAKE) == 3
+
+
+# Odd results
+
+
+ODD = [
+    {"custom_id": "b"},
+    {"custom_id": "b", "result": {}},
+    {"custom_id": "b", "result": {"type": 5}},
+    {"custom_id": "b", "result": {"type": ["expired"]}},
+    {"custom_id": None, "result": {"type": "expired"}},
+    {"custom_id": "b", "result": {"type": "succeeded"}},
+    {"custom_id": "b", "result": {"type": "errored", "error": None}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_line_that_is_no_result_costs_itself_and_is_named(client: Client, api: Api, odd: Any) -> None:
+    api.batch("msgbatch_1", line_of("a"), json.dumps(odd).encode() + b"\n", b"{}\n", line_of("c"))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    *before, failed = told(inbox)
+    assert ids_of(before) == ["a", "c"]
+    assert isinstance(failed.error, ProtocolError)
+    assert "line 2 is no result: {'custom_id':" in str(failed.error)
+    assert "nor are 1 other" in str(failed.error)
+    got: list[str] = []
+    with pytest.raises(ProtocolError, match="line 2 is no result"):
+        got.extend(each["custom_id"] for each in client.batches.results("msgbatch_1", stream=True))
+    assert got == ["a", "c"]
+
+
+def test_a_result_of_a_type_that_is_new_to_us_is_told(client: Client, api: Api) -> None:
+    odd = b'{"custom_id": "b", "result": {"type": "postponed"}}\n'
+    api.batch("msgbatch_1", odd)
+    api.on(LOOK, batch_of("msgbatch_1", 1, request_counts=None))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    assert told(inbox)[-1].counts["postponed"] == 1
+
+
+@pytest.mark.parametrize("way", ["follow", "results"])
+def test_a_result_that_comes_twice_is_told_once(client: Client, api: Api, way: str) -> None:
+    api.batch("msgbatch_1", line_of("a"), line_of("a"), line_of("b"), line_of("a"))
+    api.on(LOOK, batch_of("msgbatch_1", 2))
+    if way == "follow":
+        client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    else:
+        client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    messages = told(inbox)
+    assert ids_of(messages) == ["a", "b"]
+    assert messages[-1].counts["expired"] == 2
+
+
+def test_a_file_that_ends_early_at_the_end_of_a_line_is_read_again(client: Client, api: Api) -> None:
+    lines = [line_of(name) for name in "abc"]
+    api.batch("msgbatch_1", *lines)
+    api.on(RESULTS, *[json_answer("200 OK", b"".join(lines[:count])) for count in (1, 1, 2, 3)])
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    messages = told(inbox)
+    assert ids_of(messages) == ["a", "b", "c"]
+    retries = [message for message in messages if isinstance(message, BatchRetrying)]
+    assert "the results end after 1 of 3" in str(retries[0].error)
+    assert [retry.attempt for retry in retries] == [1, 2, 1]
+    for stream in (False, True):
+        api.on(RESULTS, json_answer("200 OK", lines[0]))
+        with pytest.raises(TruncatedError, match="1 of 3"):
+            list(client.batches.results("msgbatch_1", stream=stream))
+    client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    assert isinstance(told(inbox)[-1].error, TruncatedError)
+
+
+def test_counts_that_are_wrong_for_ever_are_not_believed_for_ever(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "FEWER_RESULTS", 2)
+    api.batch("msgbatch_1", line_of("a"))
+    api.on(LOOK, batch_of("msgbatch_1", 2))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    *before, failed = told(inbox)
+    assert ids_of(before) == ["a"]
+    assert isinstance(failed.error, TruncatedError)
+    assert api.count(RESULTS) == 3
+
+
+@pytest.mark.parametrize("missing", ["msgbatch_1", "msgbatch_2"])
+def test_a_batch_that_was_just_made_may_take_a_moment_to_appear(client: Client, api: Api, missing: str) -> None:
+    api.on(MAKE, batch_of("msgbatch_1"))
+    for name in ("msgbatch_1", "msgbatch_2"):
+        api.batch(name, line_of(name))
+    api.on(f"GET {BATCHES}/{missing}", GONE, GONE, batch_of(missing, 1))
+    if missing == "msgbatch_1":
+        client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
+    else:
+        client.batches.follow(["msgbatch_2", "msgbatch_1"], inbox := Inbox(), poll=0.001)
+    messages = told(inbox)
+    assert isinstance(messages[-1], BatchDone)
+    assert missing in ids_of(messages)
+    assert [type(each.error) for each in messages if isinstance(each, BatchRetrying)] == [NotFoundError] * 2
+
+
+def test_a_batch_that_never_appears_is_an_error(client: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "NEW_FOR", 0.1)
+    api.on(MAKE, batch_of("msgbatch_1"))
+    client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
+    assert isinstance(told(inbox)[-1].error, NotFoundError)
+
+
+def test_results_that_come_all_at_once_are_bounded(server: Server, api: Api, connect: Callable[..., Client]) -> None:
+    api.batch("msgbatch_1", *[line_of(f"n{number}") for number in range(100)])
+    client = connect(server, max_answer_bytes=1000)
+    with pytest.raises(ProtocolError, match="max_answer_bytes"):
+        client.batches.results("msgbatch_1")
+    assert len(list(client.batches.results("msgbatch_1", stream=True))) == 100
+    client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    assert len(ids_of(told(inbox))) == 100
+    api.batch("msgbatch_1", line_of("a"), json.dumps({"custom_id": "b" * 300_000}).encode() + b"\n")
+    with pytest.raises(ProtocolError, match="line 2 is longer than 1000 bytes"):
+        list(client.batches.results("msgbatch_1", stream=True))
+
+
+# Whatever a server says
+
+
+FIELDS = ["id", "processing_status", "request_counts", "results_url", "type", "expires_at"]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(FIELDS), value=Json, missing=st.booleans())
+def test_any_json_in_place_of_a_field_of_a_batch_is_an_outcome_or_an_error_of_ours(
+    api: Api, client: Client, field: str, value: Any, *, missing: bool
+) -> None:
+    def odd(batch: dict[str, Any]) -> Any:
+        return {name: each for name, each in batch.items() if name != field or not missing} | (
+            {} if missing else {field: value}
+        )
+
+    api.batch("msgbatch_1", line_of("a"))
+    api.on(MAKE, odd(batch_of("msgbatch_1")))
+    api.on(LOOK, odd(batch_of("msgbatch_1")), odd(batch_of("msgbatch_1", 1)), batch_of("msgbatch_1", 1))
+    work = client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
+    end = told(inbox)[-1]
+    assert isinstance(end, BatchDone) or is_ours(end.error)
+    assert work.state().told in {0, 1}
+    for call in (client.batches.retrieve, client.batches.results):
+        api.on(LOOK, odd(batch_of("msgbatch_1", 1)))
+        with contextlib.suppress(ProtocolError, ConflictError, NotFoundError, TruncatedError):
+            call("msgbatch_1")
+
+
+def is_ours(error: AnthropixError) -> bool:
+    """Whether it is an error about the API, not one of our own making, nor of the caller's."""
+    return isinstance(error, (ProtocolError, APIStatusError, TruncatedError))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=Json, name=st.sampled_from(["processing", "succeeded", "expired", "new"]))
+def test_any_json_in_place_of_a_count_costs_no_result(api: Api, client: Client, value: Any, name: str) -> None:
+    ended = batch_of("msgbatch_1", 1)
+    ended["request_counts"][name] = value if not isinstance(value, int) or value < 0 else 0
+    api.batch("msgbatch_1", line_of("a"))
+    api.on(LOOK, ended)
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    messages = told(inbox)
+    assert isinstance(messages[-1], BatchDone)
+    assert ids_of(messages) == ["a"]
+    assert all(type(count) is int for count in work.state().counts.values())
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(["custom_id", "result", "type", "message", "error", "line"]), value=Json)
+def test_any_json_in_place_of_a_field_of_a_result_is_told_or_an_error_of_ours(
+    api: Api, client: Client, field: str, value: Any
+) -> None:
+    whole: Any = {"custom_id": "a", "result": {"type": "succeeded", "message": {"id": "m"}, "error": {}}}
+    if field == "line":
+        whole = value
+    elif field in whole:
+        whole[field] = value
+    else:
+        whole["result"][field] = value
+    api.batch("msgbatch_1", json.dumps(whole).encode() + b"\n")
+    api.on(LOOK, batch_of("msgbatch_1", 1))
+    client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    *before, end = told(inbox)
+    if isinstance(end, BatchDone):
+        assert [message.result for message in before] == [whole["result"]]
+    else:
+        assert isinstance(end.error, (ProtocolError, TruncatedError))
+
+
+# Callers' code
+
+
+@pytest.mark.parametrize("seen", ["n1", b"n1", iter(["n1"]), 5, None])
+def test_what_cannot_say_what_was_seen_is_refused(client: Client, api: Api, seen: Any) -> None:
+    with pytest.raises(ParameterError, match="seen"):
+        client.batches.follow("msgbatch_1", Inbox(), seen=seen)
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_the_callers_memory_raises_ends_its_work_alone(client: Client, api: Api, kind: Any) -> None:
+    class Seen:
+        def __contains__(self, name: object) -> bool:
+            raise kind("no")
+
+        def __ne__(self, other: object) -> bool:
+            raise kind("no")
+
+    api.batch("msgbatch_1", line_of("a"))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=Seen())
+    error = told(inbox)[-1].error
+    assert isinstance(error, ParameterError)
+    assert "seen: it raised" in str(error)
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=())
+    assert isinstance(told(inbox)[-1], BatchDone)
+
+
+def test_the_callers_memory_may_use_the_client_and_be_cancelled(client: Client, api: Api) -> None:
+    class Seen:
+        def __contains__(self, name: object) -> bool:
+            return client.batches.retrieve("msgbatch_1")["id"] == name
+
+    api.batch("msgbatch_1", line_of("a"), line_of("msgbatch_1"))
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=Seen())
+    assert ids_of(told(inbox)) == ["a"]
+    entered, gate = threading.Event(), threading.Event()
+
+    class Blocking:
+        def __contains__(self, name: object) -> bool:
+            entered.set()
+            wait(gate)
+            return False
+
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=Blocking())
+    wait(entered)
+    work.cancel("enough")
+    assert work.state().told == 0
+    gate.set()
+    assert isinstance(told(inbox)[-1], BatchCancelled)
+
+
+def test_options_of_work_are_fixed_when_it_starts(client: Client, api: Api) -> None:
+    api.on(LOOK, batch_of("msgbatch_1"), batch_of("msgbatch_1", 1))
+    api.on(RESULTS, json_answer("200 OK", line_of("a")))
+    headers = {"x-mine": "1"}
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, beta=iter(["one"]), extra_headers=headers)
+    headers["x-mine"] = "line\nend"
+    assert isinstance(told(inbox)[-1], BatchDone)
+    assert all(b"anthropic-beta: one" in head.lower() and b"x-mine: 1" in head.lower() for head in api.heads)
+    odd: list[dict[str, Any]] = [{"beta": 5}, {"extra_headers": {"a b": "c"}}, {"extra_headers": 5}, {"timeout": "x"}]
+    for options in odd:
+        with pytest.raises(ParameterError):
+            client.batches.run(REQUESTS, inbox, **options)
+
+
+def test_what_a_forked_child_knows_of_the_work_cancels_nothing(client: Client, api: Api) -> None:
+    api.batch("msgbatch_1", line_of("a"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox())
+    assert isinstance(told(inbox)[-1], BatchDone)
+    work._record.forget()
+    assert str(work._record.parting.cause) == "the process was forked"
+    assert work.result(1)["expired"] == 1
+
+
+def test_what_a_caller_does_with_what_it_got_changes_nothing(client: Client, api: Api) -> None:
+    api.on(LOOK, batch_of("msgbatch_1"), batch_of("msgbatch_1", 1))
+    api.on(RESULTS, json_answer("200 OK", line_of("a")))
+    api.on(f"POST {BATCHES}/msgbatch_1/cancel", batch_of("msgbatch_1", processing_status="canceling"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox())
+    inbox.until(BatchProgress)
+    work.state().batches[0].clear()  # type: ignore[attr-defined]
+    work.cancel("enough", at_api=True)
+    assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
+    batch: Any = batch_of("msgbatch_1", 1)
+    work = client.batches.results(batch, stream=(inbox := Inbox()))
+    batch.clear()
+    done = told(inbox)[-1]
+    done.counts.clear()
+    assert work.state().told == 1
