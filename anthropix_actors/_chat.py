@@ -25,7 +25,7 @@ from anthropix_actors._resume import Splice, continuation
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
-from anthropix_actors.governor import Pass
+from anthropix_actors.governor import let_through
 from anthropix_actors.messages import (
     ChatCancelled,
     ChatDone,
@@ -79,7 +79,8 @@ class ChatRecord(Record):
     def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
         """Let a governor say when each attempt may go."""
         patience = self.request.retry.max_retry_after
-        self.exchange.gate = Pass(governor, body, self.scope, patience=patience, usage=self.answer.usage)
+        way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
+        self.exchange.gate = way or self.exchange.gate
 
     def cancelled(self, error: CancelledError) -> Terminal:
         return ChatCancelled(self.ref, error.reason, error.partial)

@@ -45,6 +45,7 @@ ROWS = [
     "_batch_body",
     "_resume",
     "_accumulate",
+    "_guess",
     "_limit",
     "_pace",
     "_scope",
