@@ -35,7 +35,7 @@ from anthropix_actors.messages import (
     ChatRetrying,
     Subscriber,
 )
-from anthropix_actors.usage import Usage
+from anthropix_actors.usage import Usage, begun, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,6 +61,7 @@ class ChatRecord(Record):
         resume: Whether a cut answer is gone on with.
         resumed: Whether one was.
         answer: The Message so far.
+        lost: The beginnings of answers that were cut before their content, in attempts that another followed.
     """
 
     what = "chat"
@@ -75,6 +76,7 @@ class ChatRecord(Record):
         self.output = output
         self.resume = self.resumed = False
         self.answer = Accumulator()
+        self.lost: tuple[Mapping[str, Any], ...] = ()
 
     def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
         """Let a governor say when each attempt may go."""
@@ -184,6 +186,14 @@ class ChatRef(TaskRef[ChatRecord]):
         outcome(terminal)
         return terminal.output
 
+    @property
+    def lost(self) -> tuple[Mapping[str, Any], ...]:
+        """The beginnings of answers that attempts got, and lost before any content, so that another one followed.
+
+        Nobody was told of them, but they cost something: `ChatDone.usage` and a `Ledger` count them, as an estimate.
+        """
+        return self._record.lost
+
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
 
@@ -267,6 +277,8 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def _retrying(self, error: APIError, delay: float) -> None:
         record = self._record
+        if not is_refusal(error):
+            record.lost += begun(self._decoded)
         self._decoded.clear()
         record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
 
