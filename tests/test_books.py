@@ -178,7 +178,9 @@ def test_a_child_that_is_forked_while_another_thread_adds_can_add() -> None:
             os._exit(0 if books.now() == {"a": 3} else 1)
         finally:
             os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    books.forget()  # as the child did
+    assert others_can_add(books)
     done.set()
     holder.join(DEADLINE)
-    assert os.waitpid(child, 0)[1] == 0
-    assert books.now() == {"a": 1}
+    assert books.now() == {"a": 1, "other": 1}

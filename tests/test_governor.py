@@ -308,6 +308,15 @@ def test_those_that_were_refused_together_go_again_in_the_order_in_which_they_ca
     assert order == [0, 1, 2, 3]
 
 
+def test_the_others_are_stopped_until_those_that_were_refused_are_back_in_line() -> None:
+    governor = Governor()
+    way = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+    way.enter()
+    begun = time.monotonic()
+    way.left(RateLimitError("slow", retry_after=60.0, retryable=True))
+    assert governor.line("claude-test").pacer.wait(1, begun) >= 60.05
+
+
 def test_the_first_of_those_that_were_refused_is_the_first_to_arrive_again(connect: Callable[..., Client]) -> None:
     asked, refuse, order = threading.Semaphore(0), threading.Event(), list[str]()
 

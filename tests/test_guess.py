@@ -97,9 +97,9 @@ def deep() -> Any:
     ],
 )
 def test_no_body_whatever_is_in_it_fails_a_guess_or_keeps_it_long(content: Any, least: float) -> None:
-    begun = time.monotonic()
+    begun = time.thread_time()
     assert input_guess({"messages": [{"role": "user", "content": content}], "system": content}) >= least
-    assert time.monotonic() - begun < 2
+    assert time.thread_time() - begun < 5
 
 
 def test_a_body_that_is_no_mapping_is_guessed_at_nothing() -> None:
