@@ -131,7 +131,7 @@ class _Line:
         self.lock = lock
         self.pacer = Pacer()
         self.waiting: list[Pass] = []  # in the order in which they came, refused ones, too
-        self.numbers = itertools.count()
+        self.numbers = itertools.count(1)
 
     def wake_first(self) -> None:
         """Make the first in the line look again whether it may go."""
@@ -189,7 +189,7 @@ class Pass:
         self._patience = patience
         self._usage = usage
         self._sent: tuple[Pacer, Sent] | None = None  # while a request is on its way
-        self._number: int | None = None  # its place among all that came to this line
+        self.number = 0  # its place among all that came to this line, from 1
         self._awake = False
 
     def enter(self) -> None:
@@ -201,9 +201,8 @@ class Pass:
         line = self._line
         with line.lock:
             # One that was refused came before all who have not been sent, and after those who were refused before it.
-            if self._number is None:
-                self._number = next(line.numbers)
-            bisect.insort(line.waiting, self, key=_number)
+            self.number = self.number or next(line.numbers)
+            bisect.insort(line.waiting, self, key=lambda way: way.number)
         try:
             while (delay := self._delay()) > 0:
                 self._scope.wait(lambda: self._awake, min(delay, _LOOK_AGAIN))
@@ -264,7 +263,3 @@ class Pass:
         except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
             self._line.start_anew()
             self._governor.failed(exc)
-
-
-def _number(way: Pass) -> int:
-    return way._number or 0  # noqa: SLF001 - its own module's

@@ -137,14 +137,14 @@ TYPED = [
 
 @pytest.mark.parametrize("params", TYPED)
 def test_a_tool_may_have_a_property_named_type(connect: Callable[..., Client], params: dict[str, Any]) -> None:
-    hello = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    hello: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     with Server(answering("fine")) as server:
         assert connect(server).chat(**(hello | params))["stop_reason"] == "end_turn"
 
 
 @pytest.mark.parametrize("params", TYPED)
 def test_in_the_emulator_too(connect: Callable[..., Client], params: dict[str, Any]) -> None:
-    hello = {"model": "claude-test", "messages": [{"role": "user", "content": "Hi"}]}
+    hello: dict[str, Any] = {"model": "claude-test", "messages": [{"role": "user", "content": "Hi"}]}
     with Emulator(handler=lambda _: "fine") as emulator:
         client = connect(emulator.url)
         assert client.chat(**(hello | params))["stop_reason"] == "end_turn"
