@@ -27,7 +27,7 @@ from anthropix_actors._resume import Splice, continuation
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
-from anthropix_actors.governor import Pass
+from anthropix_actors.governor import let_through
 from anthropix_actors.messages import (
     ChatCancelled,
     ChatDone,
@@ -37,7 +37,7 @@ from anthropix_actors.messages import (
     ChatRetrying,
     Subscriber,
 )
-from anthropix_actors.usage import Usage
+from anthropix_actors.usage import Usage, begun, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +64,7 @@ class ChatRecord(Record):
         resume: Whether a cut answer is gone on with.
         resumed: Whether one was.
         answer: The Message so far.
+        lost: The beginnings of answers that were cut before their content, in attempts that another followed.
     """
 
     what = "chat"
@@ -78,11 +79,13 @@ class ChatRecord(Record):
         self.output = output
         self.resume = self.resumed = False
         self.answer = Accumulator()
+        self.lost: tuple[Mapping[str, Any], ...] = ()
 
     def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
         """Let a governor say when each attempt may go."""
         patience = self.request.retry.max_retry_after
-        self.exchange.gate = Pass(governor, body, self.scope, patience=patience, usage=self.answer.usage)
+        way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
+        self.exchange.gate = way or self.exchange.gate
 
     def cancelled(self, error: CancelledError) -> Terminal:
         return ChatCancelled(self.ref, error.reason, error.partial)
@@ -204,6 +207,14 @@ class ChatRef(TaskRef[ChatRecord]):
         """
         return self._record.state
 
+    @property
+    def lost(self) -> tuple[Mapping[str, Any], ...]:
+        """The beginnings of answers that attempts got, and lost before any content, so that another one followed.
+
+        Nobody was told of them, but they cost something: `ChatDone.usage` and a `Ledger` count them, as an estimate.
+        """
+        return self._record.lost
+
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
 
@@ -284,6 +295,8 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def _retrying(self, error: APIError, delay: float) -> None:
         record = self._record
+        if not is_refusal(error):
+            record.lost += begun(self._decoded)
         self._decoded.clear()
         record.retry_comes(error, delay)
         record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))

@@ -5,9 +5,12 @@ left when its request was taken; that is filled again without a break. A `Limit`
 
 - a request goes when every limit has room for it, with a little to spare;
 - its output is held back from when it is sent until it has ended: nobody knows before how much it is going to be;
-- after a 429, none goes before the time that the API asked for;
+- after a 429, none goes before the time that the API asked for, but one after an hour at the latest;
+- with nothing on its way, none waits for longer than a minute for a limit, whatever was told of it;
 - as long as no limit is known, 32 requests may wait for an answer, and one more for each answer that came: a crowd that
   starts at once would else run into a wall that nobody has told it of. After a 429 without limits it begins with one.
+
+Numbers come from outside: one that makes no sense is none.
 
 Source: https://docs.claude.com/en/api/rate-limits, read 2026-11-23.
 """
@@ -31,14 +34,14 @@ _KINDS = ("requests", "input-tokens", "output-tokens", "tokens")
 _SENT = ("requests", "input-tokens", "tokens")
 _WRITTEN = ("output-tokens", "tokens")
 _PREFIX = "anthropic-ratelimit-"
-_BYTES_PER_TOKEN = 4.0
-_TOKENS_PER_MEDIUM = 1500.0
-"""What an image or a document is taken for, whatever its size: its bytes say nothing."""
-
 _FIRST_OUTPUT = 1000.0  # tokens of an answer, before any came
 _LEARNING = 0.2  # the share of the newest answer in what is learned, after the first few
 _SPREADS = 2.0  # a request is let go when there is room for so much more than it is likely to take
 _WILDEST = 8.0  # how far off a guess at the input may be taken to be
+
+_LONGEST_PAUSE = 3600.0  # seconds that a 429 stops others for: then one may ask again
+_MOST_PER_MINUTE = 1e12
+_MOST_TOKENS = 1e7  # of one request: more than any model takes or writes
 
 
 class Sent:
@@ -54,9 +57,10 @@ class Sent:
         written: The output of all that had ended.
         unsure: What of `taken` may not have reached the API before it.
         answered: Whether its answer has begun, or none will.
+        ended: Whether it is over.
     """
 
-    __slots__ = ("answered", "at", "guess", "input", "number", "output", "taken", "unsure", "written")
+    __slots__ = ("answered", "at", "ended", "guess", "input", "number", "output", "taken", "unsure", "written")
 
     def __init__(self, guess: float, input_: float, output: float, number: int, at: float) -> None:
         """Start without an answer."""
@@ -68,7 +72,7 @@ class Sent:
         self.taken: Mapping[str, float] = {}
         self.written = 0.0
         self.unsure: Mapping[str, float] = {}
-        self.answered = False
+        self.answered = self.ended = False
 
     def cost(self, kind: str) -> float:
         """Get what it takes of a limit when it reaches the API."""
@@ -95,8 +99,8 @@ class Pacer:
         self._resume_at = 0.0
         self._window = FIRST_REQUESTS
         self._unanswered = 0
+        self._running = 0  # requests that have not ended
         self._number = 0
-        self._newest = 0  # of those with an answer
         self._taken: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
         self._unsure: dict[str, float] = dict.fromkeys(_KINDS, 0.0)  # of what was taken, by requests without an answer
         self._written = 0.0  # output of requests that have ended
@@ -118,15 +122,20 @@ class Pacer:
             return self._resume_at - now
         if not self._limits:
             return 0.0 if self._unanswered < self._window else FOREVER
-        input_, output = guess * (self._input_factor + _SPREADS * self._input_spread), self._output
+        if not self._running:
+            for limit in self._limits.values():
+                limit.forgive(now)
+        input_ = guess * (self._input_factor + _SPREADS * self._input_spread)
+        output = self._output * self._soon()
         costs = {"requests": 1.0, "input-tokens": input_, "output-tokens": output, "tokens": input_ + output}
         return max(limit.wait(costs[kind], self._held_of(kind), now) for kind, limit in self._limits.items())
 
     def _held_of(self, kind: str) -> float:
-        if kind not in _WRITTEN:
-            return 0.0
-        # What is written in the minutes to come is no matter yet.
-        return self._held * min(1.0, MINUTE / self._seconds) if self._seconds else self._held
+        return self._held * self._soon() if kind in _WRITTEN else 0.0
+
+    def _soon(self) -> float:
+        """Get the share of an answer that is written within a minute: what is written later is no matter yet."""
+        return MINUTE / max(MINUTE, self._seconds)
 
     def send(self, guess: float, now: float) -> Sent:
         """Note that a request goes."""
@@ -134,6 +143,7 @@ class Pacer:
         sent = Sent(guess, guess * self._input_factor, self._output, self._number, now)
         sent.unsure = self._unsure.copy()
         self._unanswered += 1
+        self._running += 1
         self._held += sent.output
         for kind in _SENT:
             self._unsure[kind] += sent.cost(kind)
@@ -158,46 +168,61 @@ class Pacer:
         for kind in _KINDS:
             per_minute = _number(headers.get(f"{_PREFIX}{kind}-limit"))
             left = _number(headers.get(f"{_PREFIX}{kind}-remaining"))
-            if per_minute and left is not None:
+            if per_minute is not None and 1 <= per_minute <= _MOST_PER_MINUTE and left is not None:
                 self._told(sent, kind, per_minute, left, now)
 
     def _told(self, sent: Sent, kind: str, per_minute: float, left: float, now: float) -> None:
         """Note how much of a limit was left when a request was taken."""
         limit = self._limits.get(kind)
-        if limit is None or limit.per_minute != per_minute:
-            limit = self._limits[kind] = Limit(per_minute, now)
-        limit.seen(left + sent.cost(kind))
         most = left - (self._taken[kind] - sent.taken[kind])
-        written = self._written - sent.written if kind in _WRITTEN else 0.0
-        limit.at_least(most - sent.unsure[kind] - written, now)
-        if sent.number >= self._newest:
-            self._newest = sent.number
+        least = most - sent.unsure[kind] - (self._written - sent.written if kind in _WRITTEN else 0.0)
+        newer = limit is None or sent.number >= limit.newest
+        if limit is None or (newer and limit.per_minute != per_minute):
+            limit = self._limits[kind] = Limit(per_minute, least=least, most=most, now=now)
+        elif limit.per_minute != per_minute:
+            return  # it was overtaken: by now the limit is another one
+        limit.seen(left + sent.cost(kind))
+        limit.at_least(least, now)
+        if newer:
+            limit.newest = sent.number
             limit.at_most(most, now)
 
     def refused(self, sent: Sent, seconds: float, now: float) -> None:
         """Note a 429: no request goes for so many seconds."""
         for kind in _SENT:
             self._give_back(kind, sent.cost(kind))
-        self._resume_at = max(self._resume_at, now + seconds)
+        self._resume_at = max(self._resume_at, now + min(max(0.0, seconds), _LONGEST_PAUSE))
         self._window = 1
 
     def ended(self, sent: Sent, usage: Mapping[str, Any] | None, now: float) -> None:
         """Note that a request has ended; learn from what it took, if it was answered to its end."""
+        if sent.ended:
+            return
+        sent.ended = True
+        self.answered(sent, {}, now)
+        self._running -= 1
         self._held -= sent.output
         if not usage:
             return
-        output = _count(usage, "output_tokens")
-        self._written += output
-        for kind in _WRITTEN:
-            self._take(kind, output, now)
-        # What was read from the cache does not count.
-        read = _count(usage, "input_tokens") + _count(usage, "cache_creation_input_tokens")
-        for kind in ("input-tokens", "tokens"):
-            self._give_back(kind, sent.input - read)
         self._learned_from += 1
         share = max(_LEARNING, 1 / self._learned_from)
-        self._output += share * (output - self._output)
-        self._seconds += share * (now - sent.at - self._seconds)
+        self._seconds += share * (max(0.0, now - sent.at) - self._seconds)
+        output = _count(usage, "output_tokens")
+        if output is not None:
+            self._written += output
+            for kind in _WRITTEN:
+                if kind in self._limits:
+                    self._limits[kind].wrote(output, sent.at, now)
+            self._output += share * (output - self._output)
+        # What was read from the cache does not count.
+        read, cached = _count(usage, "input_tokens"), _count(usage, "cache_creation_input_tokens")
+        if read is not None:
+            self._settle(sent, read + (cached or 0.0), share)
+
+    def _settle(self, sent: Sent, read: float, share: float) -> None:
+        """Put what a request read in place of what was booked for it, and learn from that."""
+        for kind in ("input-tokens", "tokens"):
+            self._give_back(kind, sent.input - read)
         if sent.guess > 0:
             factor = min(max(read / sent.guess, 1 / _WILDEST), _WILDEST)
             off = factor - self._input_factor
@@ -216,28 +241,6 @@ class Pacer:
         }
 
 
-def input_guess(body: Mapping[str, Any]) -> float:
-    """Guess the input tokens of a request's body, before anything is learned.
-
-    Example:
-        >>> input_guess({"messages": [{"role": "user", "content": "Four letters a token."}], "max_tokens": 9})
-        6.25
-    """
-    tokens, todo = 0.0, [body.get(part) for part in ("system", "messages", "tools")]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, str):
-            tokens += len(value) / _BYTES_PER_TOKEN
-        elif isinstance(value, dict):
-            if value.get("type") in {"base64", "url", "file"}:  # the source of an image or a document
-                tokens += _TOKENS_PER_MEDIUM
-            else:
-                todo.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            todo.extend(value)
-    return tokens
-
-
 def _number(text: str | None) -> float | None:
     try:
         number = float(text or "")
@@ -246,6 +249,8 @@ def _number(text: str | None) -> float | None:
     return number if 0 <= number < FOREVER else None
 
 
-def _count(usage: Mapping[str, Any], name: str) -> float:
+def _count(usage: Mapping[str, Any], name: str) -> float | None:
     value = usage.get(name)
-    return float(value) if isinstance(value, (int, float)) and value > 0 else 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_TOKENS:
+        return None
+    return float(value)

@@ -3,7 +3,7 @@
 The rules, in this order:
 
 1. Only what failed before the first content was told is sent again, and at most `max_retries` times.
-2. A spending limit that is reached stays so for longer than anybody waits.
+2. Some errors are never tried again, whatever else is said of them: see `NEVER_AGAIN`.
 3. The header `x-should-retry` decides, where the API sends it.
 4. Statuses 408, 409, 429 and from 500 are worth another try; so are the same errors inside a stream, and a connection
    that failed, but not a certificate that does not fit.
@@ -35,7 +35,20 @@ JITTER = 0.25
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 _RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
-_SPENT = frozenset({"contract_spend_limit_reached", "enforced_spend_limit_reached"})
+
+NEVER_AGAIN: Mapping[str, str] = {
+    "contract_spend_limit_reached": "it stays so for longer than anybody waits",
+    "enforced_spend_limit_reached": "it stays so for longer than anybody waits",
+    "workspace_created_incomplete": "the workspace is there, half made: another attempt would make one more",
+}
+"""Codes of errors (`error_code`) after which nothing is sent again, and why.
+
+Others go by their status: after a 503 `change_outcome_unknown`, the API wants to be asked again.
+"""
+
+LONGEST_WAIT = 30 * 24 * 3600.0
+"""Seconds that the API may ask to wait; more is taken for this. On some systems no thread can wait for 50 days."""
+
 _SERVER_ERRORS = 500
 _FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
@@ -66,10 +79,11 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         """
         if attempts > self.max_retries or not error.retryable:
             return None
-        if error.retry_after is None:
+        asked = _sane(error.retry_after)
+        if asked is None:
             doublings = min(attempts - 1, _MOST_DOUBLINGS)
             return min(FIRST_DELAY * 2.0**doublings, LONGEST_DELAY) * (1 - JITTER * dice)
-        return error.retry_after if error.retry_after <= self.max_retry_after else None
+        return asked if asked <= self.max_retry_after else None
 
 
 def patience(policy: RetryPolicy) -> RetryPolicy:
@@ -85,6 +99,8 @@ def patience(policy: RetryPolicy) -> RetryPolicy:
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Get the seconds that the API asks to wait, or None when it does not, or not in a way that makes sense.
 
+    More than `LONGEST_WAIT` is that.
+
     Args:
         headers: The answer's headers, names in lower case.
         now: The time, in seconds since 1970.
@@ -95,18 +111,22 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """
     for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            seconds = float(headers.get(header, "")) * unit
+            seconds = _sane(float(headers.get(header, "")) * unit)
         except ValueError:
             continue
-        if 0 < seconds < math.inf:
+        if seconds is not None:
             return seconds
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
         # HTTP's dates are in GMT, also those that do not say so; Python takes these for local time.
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        return _sane((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
-    return seconds if seconds > 0 else None
+
+
+def _sane(seconds: float | None) -> float | None:
+    """Get a wait that makes sense, or None."""
+    return min(seconds, LONGEST_WAIT) if seconds is not None and 0 < seconds < math.inf else None
 
 
 def status_error(
@@ -149,7 +169,7 @@ def status_error(
 
 
 def _retryable(error: APIStatusError, headers: Mapping[str, str]) -> bool:
-    if error.error_code in _SPENT:
+    if error.error_code in NEVER_AGAIN:
         return False
     if error.in_stream:  # the headers came before the error and know nothing of it
         return error.type in _RETRYABLE_TYPES

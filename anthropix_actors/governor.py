@@ -4,6 +4,9 @@ The API tells with each answer how many requests and tokens are left of a minute
 chat send its request when there is room for it, in the order in which they came, model by model. When one is refused
 all the same, with a 429, the others wait, too, instead of running into the same wall one after the other.
 
+A governor only estimates. So nothing that goes wrong in it fails a chat: that is logged, once, and the chat goes on
+without it; for others of its model, the governor starts to learn anew.
+
 Every client has one of its own. Clients that share a key may share one:
 
     >>> from anthropix_actors import Client
@@ -13,19 +16,26 @@ Every client has one of its own. Clients that share a key may share one:
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import itertools
+import logging
+import math
 import threading
 import time
-from collections import deque
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._pace import FOREVER, Pacer, input_guess
+from anthropix_actors._guess import input_guess
+from anthropix_actors._log import log
+from anthropix_actors._pace import Pacer
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import RateLimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from anthropix_actors._pace import Sent
     from anthropix_actors._scope import CancelScope
@@ -33,6 +43,16 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0
 """Seconds that a 429 stops the others for when it does not say how long."""
+
+
+_BACK_IN_LINE = 0.05
+"""Seconds more that others are stopped for: those that were refused are back in the line by then, and go first."""
+
+MOST_MODELS = 64
+"""How many models' limits are remembered when no chat uses them any more: those that were used last."""
+
+_LOOK_AGAIN = 60.0
+"""Seconds after which one that waits asks again in any case."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -61,8 +81,11 @@ class Governor:
 
     def __init__(self) -> None:
         """Start without knowing any limit."""
-        self._lines: dict[str, _Line] = {}
-        self._lock = threading.RLock()  # a signal handler may cancel a chat that the thread it interrupts lets go
+        # Reentrant, as a signal handler may cancel a chat that the thread it interrupts lets go.
+        self._lock = threading.RLock()
+        self._lines: weakref.WeakValueDictionary[str, _Line] = weakref.WeakValueDictionary()  # of chats that are known
+        self._last: dict[str, _Line] = {}  # the oldest first
+        self._faulty = False
         SWEEPER.forgetful.add(self)
 
     def limits(self) -> dict[str, dict[str, RateLimit]]:
@@ -74,20 +97,31 @@ class Governor:
         with self._lock:
             return {
                 model: {kind: RateLimit(*known) for kind, known in line.pacer.left(now).items()}
-                for model, line in self._lines.items()
+                for model, line in list(self._lines.items())
             }
 
     def line(self, model: str) -> _Line:
         """Get the line for a model's requests."""
         with self._lock:
-            if model not in self._lines:
-                self._lines[model] = _Line(self._lock)
-            return self._lines[model]
+            line = self._lines.get(model)
+            if line is None:
+                line = self._lines[model] = _Line(self._lock)
+            self._last.pop(model, None)
+            self._last[model] = line
+            if len(self._last) > MOST_MODELS:
+                del self._last[next(iter(self._last))]
+            return line
+
+    def failed(self, error: Exception) -> None:
+        """Say, the first time, that something went wrong in here."""
+        first, self._faulty = not self._faulty, True
+        if first:
+            log(logging.ERROR, "the governor failed; chats go on without it", exc_info=error)
 
     def forget(self) -> None:
         """Start afresh in a forked child: those who wait are the parent's."""
         self._lock = threading.RLock()
-        self._lines = {}
+        self._lines, self._last = weakref.WeakValueDictionary(), {}
 
 
 class _Line:
@@ -96,12 +130,35 @@ class _Line:
     def __init__(self, lock: Any) -> None:
         self.lock = lock
         self.pacer = Pacer()
-        self.waiting: deque[Pass] = deque()
+        self.waiting: list[Pass] = []  # in the order in which they came, refused ones, too
+        self.numbers = itertools.count(1)
 
     def wake_first(self) -> None:
         """Make the first in the line look again whether it may go."""
         if self.waiting:
             self.waiting[0].wake()
+
+    def start_anew(self) -> None:
+        """Forget what is known of limits."""
+        with self.lock:
+            self.pacer = Pacer()
+            self.wake_first()
+
+
+def let_through(
+    governor: Governor,
+    body: Mapping[str, Any],
+    scope: CancelScope,
+    *,
+    patience: float,
+    usage: Callable[[], Mapping[str, Any] | None],
+) -> Pass | None:
+    """Get a chat's way through a governor, or None when that fails: then the chat goes without. Args as for `Pass`."""
+    try:
+        return Pass(governor, body, scope, patience=patience, usage=usage)
+    except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
+        governor.failed(exc)
+        return None
 
 
 class Pass:
@@ -125,13 +182,14 @@ class Pass:
         usage: Callable[[], Mapping[str, Any] | None],
     ) -> None:
         """Find the line; do not join it yet."""
+        self._governor = governor
         self._line = governor.line(str(body["model"]))
         self._guess = input_guess(body)
         self._scope = scope
         self._patience = patience
         self._usage = usage
-        self._sent: Sent | None = None  # while a request is on its way
-        self._came_before = False
+        self._sent: tuple[Pacer, Sent] | None = None  # while a request is on its way
+        self.number = 0  # its place among all that came to this line, from 1
         self._awake = False
 
     def enter(self) -> None:
@@ -142,29 +200,30 @@ class Pass:
         """
         line = self._line
         with line.lock:
-            # One that was refused came before all who have not been sent.
-            (line.waiting.appendleft if self._came_before else line.waiting.append)(self)
-            self._came_before = True
+            # One that was refused came before all who have not been sent, and after those who were refused before it.
+            self.number = self.number or next(line.numbers)
+            bisect.insort(line.waiting, self, key=lambda way: way.number)
         try:
-            while delay := self._delay():
-                self._scope.wait(lambda: self._awake, None if delay == FOREVER else delay)
+            while (delay := self._delay()) > 0:
+                self._scope.wait(lambda: self._awake, min(delay, _LOOK_AGAIN))
         finally:
             with line.lock:
                 line.waiting.remove(self)
                 line.wake_first()
 
     def _delay(self) -> float:
-        """Go, and get 0; or get the seconds after which to ask again, or FOREVER for when somebody wakes it."""
+        """Go, and get 0; or get the seconds after which to ask again, or infinity for when somebody wakes it."""
         line = self._line
-        with line.lock:
+        with self._sound(), line.lock:
             self._awake = False
             if line.waiting[0] is not self:
-                return FOREVER
-            now = time.monotonic()
-            delay = line.pacer.wait(self._guess, now)
-            if not delay:
-                self._sent = line.pacer.send(self._guess, now)
-            return delay
+                return math.inf
+            now, pacer = time.monotonic(), line.pacer
+            delay = pacer.wait(self._guess, now)
+            if delay > 0:
+                return delay
+            self._sent = pacer, pacer.send(self._guess, now)
+        return 0.0
 
     def wake(self) -> None:
         """Look again whether it may go."""
@@ -173,22 +232,34 @@ class Pass:
 
     def answered(self, headers: Mapping[str, str]) -> None:
         """Note what the answer says of the limits."""
-        with self._line.lock:
+        with self._sound(), self._line.lock:
             if self._sent is not None:
-                self._line.pacer.answered(self._sent, headers, time.monotonic())
+                pacer, sent = self._sent
+                pacer.answered(sent, headers, time.monotonic())
                 self._line.wake_first()
 
     def left(self, error: APIError | None) -> None:
         """Note that the attempt is over, and why."""
-        self.answered({})
-        line, now = self._line, time.monotonic()
-        with line.lock:
-            if self._sent is None:
+        usage = None
+        with self._sound():
+            usage = self._usage()
+        with self._sound(), self._line.lock:
+            on_its_way, self._sent = self._sent, None
+            if on_its_way is None:
                 return
-            line.pacer.ended(self._sent, self._usage(), now)
+            (pacer, sent), now = on_its_way, time.monotonic()
+            pacer.ended(sent, usage, now)
             if isinstance(error, RateLimitError) and error.retryable:
                 pause = FIRST_PAUSE if error.retry_after is None else error.retry_after
                 if pause <= self._patience:
-                    line.pacer.refused(self._sent, pause, now)
-            self._sent = None
-            line.wake_first()
+                    pacer.refused(sent, pause + _BACK_IN_LINE, now)
+            self._line.wake_first()
+
+    @contextlib.contextmanager
+    def _sound(self) -> Generator[None]:
+        """Let nothing that goes wrong reach the chat; what is known may be wrong then, and is forgotten."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
+            self._line.start_anew()
+            self._governor.failed(exc)

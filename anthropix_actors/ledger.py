@@ -17,17 +17,20 @@ Example:
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from anthropix_actors._books import Books
+from anthropix_actors._log import log, shown
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
 from anthropix_actors.messages import BatchResult, ChatCancelled, ChatDone, ChatFailed
-from anthropix_actors.usage import UNKNOWN_MODEL, Usage, is_refusal, per_model, was_sent
+from anthropix_actors.usage import UNKNOWN_MODEL, Usage, is_refusal, lost, per_model, was_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,9 +58,12 @@ _PAID = (
 """A count of `Usage`, the field of `Price` it is paid by, and for how many that is. Other counts are parts of these."""
 _DATE = re.compile(r"[-@]\d{8}$")
 
+_DEAREST = 10**12  # dollars: a price is below
 _Ending: TypeAlias = Literal["done", "failed", "cancelled"]
 _Share: TypeAlias = "tuple[str, str, Usage]"
 """A model, a tier, and what an answer cost there."""
+_Entry: TypeAlias = "tuple[str | None, str, str]"
+"""A tag, a model and a tier."""
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -135,30 +141,33 @@ class Ledger:
             >>> half = Price(input=0.50, output=2.50)
             >>> ledger = Ledger({"claude-haiku-4-5": Price(input=1, output=5), ("claude-haiku-4-5", "batch"): half})
         """
+        if not isinstance(prices, (Mapping, NoneType)):
+            raise ParameterError([Problem("prices", f"expected a mapping of models to prices, got {shown(prices)}")])
         self._prices = dict(prices or {})
         problems = [problem for key, price in self._prices.items() for problem in _problems(key, price)]
         if problems:
             raise ParameterError(problems)
-        self._lock = threading.Lock()
-        self._used: dict[tuple[str | None, str, str], Usage] = {}
-        self._ended: dict[_Ending, int] = {"done": 0, "failed": 0, "cancelled": 0}
+        self._books = Books()
 
     def tell(self, message: Any, /) -> None:
         """Count what a message ends: a chat, or one request of a batch. Any other message changes nothing.
 
         A batch that is followed a second time tells its results a second time, and they count a second time.
         """
+        try:
+            self._take(message)
+        except Exception as exc:  # noqa: BLE001 - whatever is odd about one message, the others are counted
+            log(logging.ERROR, "a ledger could not count a %s", type(message).__name__, exc_info=exc)
+
+    def _take(self, message: Any) -> None:
         match message:
-            case ChatDone(chat=work, message=answer, resumed=True):
-                shares = _shares(answer, complete=True)
-                self._book("done", [(model, tier, used + Usage(estimate=True)) for model, tier, used in shares], work)
-            case ChatDone(chat=work, message=answer):
-                self._book("done", _shares(answer, complete=True), work)
+            case ChatDone(chat=work, message=answer, resumed=resumed):
+                unsure, shares = Usage(estimate=bool(resumed)), _shares(answer, complete=True)
+                self._book("done", [(model, tier, used + unsure) for model, tier, used in shares], work)
             case ChatFailed(chat=work, error=error):
                 self._book(*_failure(error), work)
             case ChatCancelled(chat=work, partial=partial):
-                sent = getattr(work, "attempts", None) != 0
-                self._book("cancelled", _unfinished(partial, billed=sent), work)
+                self._book("cancelled", _unfinished(partial, billed=getattr(work, "attempts", None) != 0), work)
             case BatchResult(batch=work, result={"type": "succeeded", "message": answer}):
                 self._book("done", _shares(answer, complete=True, tier="batch"), work)
 
@@ -187,8 +196,8 @@ class Ledger:
     @property
     def chats(self) -> Ended:
         """How many chats ended, and how."""
-        with self._lock:
-            return Ended(**self._ended)
+        books = self._books.now()
+        return Ended(**{ending: books.get(ending, 0) for ending in Ended.__struct_fields__})
 
     def total(self) -> Usage:
         """Get what all of it cost, in tokens."""
@@ -210,8 +219,7 @@ class Ledger:
 
         Charges that are not by token or search are not in it, nor surcharges for where the model runs.
         """
-        amounts: list[float] = []
-        unpriced: dict[PriceKey, None] = {}
+        amounts, unpriced = list[float](), dict[PriceKey, None]()
         entries = self._entries()
         for (_, model, tier), usage in entries.items():
             price = self._price(model, tier)
@@ -225,18 +233,15 @@ class Ledger:
         return Cost(math.fsum(amounts), tuple(sorted(unpriced, key=str)), estimate)
 
     def _book(self, ending: _Ending, shares: list[_Share], work: Any = None, tag: str | None = None) -> None:
-        tag = getattr(work, "tag", tag)
-        with self._lock:
-            self._ended[ending] += 1
-            for model, tier, usage in shares:
-                entry = (tag, model, tier)
-                self._used[entry] = self._used.get(entry, Usage()) + usage
+        shares = [*shares, *(share for begun in lost(work) for share in _shares(begun))]
+        word: Any = getattr(work, "tag", tag)
+        word = word if isinstance(word, Hashable) else shown(word)
+        self._books.add([(ending, 1), *(((word, model, tier), usage) for model, tier, usage in shares)])
 
-    def _entries(self) -> dict[tuple[str | None, str, str], Usage]:
-        with self._lock:
-            return dict(self._used)
+    def _entries(self) -> dict[_Entry, Usage]:
+        return {entry: used for entry, used in self._books.now().items() if isinstance(entry, tuple)}
 
-    def _grouped(self, group: Callable[[tuple[str | None, str, str]], Any]) -> dict[Any, Usage]:
+    def _grouped(self, group: Callable[[_Entry], Any]) -> dict[Any, Usage]:
         groups: dict[Any, Usage] = {}
         for entry, usage in self._entries().items():
             groups[group(entry)] = groups.get(group(entry), Usage()) + usage
@@ -257,7 +262,7 @@ def _shares(message: Any, *, complete: bool = False, tier: str = STANDARD) -> li
         return []
     usage = message.get("usage")
     wire = usage if isinstance(usage, Mapping) else {}
-    tier = str(wire.get("service_tier") or tier)
+    tier = told if isinstance(told := wire.get("service_tier"), str) and told else tier
     own = "fast" if wire.get("speed") == "fast" else tier
     # An advisor is as fast as it always is. The answer's own model is the first.
     return [
@@ -281,7 +286,7 @@ def _unfinished(partial: Any, *, billed: bool) -> list[_Share]:
 
 def _problems(key: Any, price: Any) -> Iterator[Problem]:
     """Find what is wrong with a line of a price table."""
-    place = f"prices[{key!r}]"
+    place = f"prices[{shown(key)}]"
     parts = key if isinstance(key, tuple) and len(key) == 2 else (key,)  # noqa: PLR2004 - a model and a tier
     if not all(isinstance(part, str) and part for part in parts):
         yield Problem(place, "expected a model, or a model and a tier, as the key")
@@ -290,7 +295,6 @@ def _problems(key: Any, price: Any) -> Iterator[Problem]:
         return
     for name in price.__struct_fields__:
         value = getattr(price, name)
-        if value is None and name not in {"input", "output"}:
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        known = value is not None or name in {"input", "output"}
+        if known and (isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _DEAREST):
             yield Problem(f"{place}.{name}", f"expected dollars, 0 or more, got {value!r}")

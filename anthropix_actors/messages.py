@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from anthropix_actors.usage import Usage, spent, spent_on_failure
+from anthropix_actors.usage import Usage, spent, spent_before, spent_on_failure
 
 if TYPE_CHECKING:
     from anthropix_actors._batch_ref import BatchRef
@@ -92,8 +92,8 @@ class ChatDone(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost, in tokens."""
-        return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed)
+        """What it cost, in tokens; an estimate where attempts before it had begun an answer, and lost it."""
+        return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed) + spent_before(self.chat)
 
 
 class ChatFailed(msgspec.Struct, frozen=True):
@@ -110,7 +110,7 @@ class ChatFailed(msgspec.Struct, frozen=True):
     @property
     def usage(self) -> Usage:
         """What it cost until then, in tokens; mostly an estimate, and says so."""
-        return spent_on_failure(self.error)
+        return spent_on_failure(self.error) + spent_before(self.chat)
 
 
 class ChatCancelled(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ class ChatCancelled(msgspec.Struct, frozen=True):
     @property
     def usage(self) -> Usage:
         """What it cost until then, in tokens; mostly an estimate, and says so."""
-        return spent(self.partial, sent=self.chat.attempts > 0)
+        return spent(self.partial, sent=self.chat.attempts > 0) + spent_before(self.chat)
 
 
 Terminal: TypeAlias = ChatDone | ChatFailed | ChatCancelled

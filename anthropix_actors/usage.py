@@ -6,7 +6,10 @@ An answer's own `usage` is not enough for that:
 - an advisor's tokens are there, too, and are billed on the advisor's model: see `per_model`;
 - the other iterations are parts of the totals. When one model steps in for another, the totals are the one's that
   answered: the attempt that was declined is in the iterations, and is not counted;
-- an answer that was cut off says what went in, but hardly what came out: that is estimated from what arrived.
+- an answer that was cut off says what went in, but hardly what came out: that is estimated from what arrived;
+- an answer that began, and was cut before its content, is not told to anybody, as another attempt follows: see `lost`.
+
+Counts come from outside: what is no count is none, and none is larger than `MOST`.
 
 Example:
     >>> whole = {"model": "claude-opus-5", "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}
@@ -29,6 +32,8 @@ from msgspec.structs import replace
 from anthropix_actors.errors import APIStatusError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.types import Message
 
@@ -37,6 +42,9 @@ BYTES_PER_TOKEN = 4
 
 TOKENS_PER_CALL = 40
 """What an estimate adds for a tool call, beside its input: what recorded answers say that its name and frame cost."""
+
+MOST = 10**9
+"""More tokens or requests than any answer takes; a larger count is taken for this."""
 
 _RAW_INPUT = "input_json"  # of an unfinished call, a partial Message has only the text
 
@@ -127,7 +135,7 @@ def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = F
         >>> {model: usage.total_tokens for model, usage in per_model(answer).items()}
         {'claude-haiku-4-5': 15, 'claude-opus-5': 9}
     """
-    if message is None:
+    if not isinstance(message, Mapping):
         return {}
     wire = _mapping(message.get("usage"))
     own = _reported(wire)
@@ -141,6 +149,33 @@ def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = F
         elif iteration.get("type") == "advisor_message":
             models[_model(iteration)] = models.get(_model(iteration), Usage()) + used
     return models
+
+
+def begun(events: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Get the Messages that begin in some events, as cut ones.
+
+    Example:
+        >>> begun([{"type": "message_start", "message": {"usage": {"input_tokens": 3}}}])
+        ({'usage': {'input_tokens': 3}, 'content': [], 'stop_reason': None},)
+    """
+    starts = (event for event in events if event.get("type") == "message_start")
+    return tuple({**_mapping(event.get("message")), "content": [], "stop_reason": None} for event in starts)
+
+
+def lost(chat: object) -> tuple[Mapping[str, Any], ...]:
+    """Get the beginnings of answers that a chat's earlier attempts got, and lost. They cost something, too."""
+    found = getattr(chat, "lost", ())
+    return found if isinstance(found, tuple) else ()
+
+
+def spent_before(chat: object) -> Usage:
+    """Get what a chat's earlier attempts cost, as far as is known.
+
+    Example:
+        >>> spent_before("a chat that did not lose any") == Usage()
+        True
+    """
+    return sum(map(Usage.of, lost(chat)), Usage())
 
 
 def spent(partial: Message | Mapping[str, Any] | None, *, sent: bool) -> Usage:
@@ -174,7 +209,7 @@ def is_refusal(error: AnthropixError) -> bool:
         >>> is_refusal(APIStatusError("Overloaded", status=529))
         True
     """
-    return isinstance(error, APIStatusError) and not (error.partial and error.partial.get("content"))
+    return isinstance(error, APIStatusError) and not _mapping(error.partial).get("content")
 
 
 def was_sent(error: AnthropixError) -> bool:
@@ -230,7 +265,7 @@ def _written(block: Mapping[str, Any]) -> int:
     if arguments and not isinstance(arguments, str):
         try:
             arguments = json.dumps(arguments, ensure_ascii=False)
-        except (TypeError, ValueError, RecursionError):  # no JSON, or nested too deeply: a ledger must not fail of it
+        except Exception:  # noqa: BLE001 - no JSON, or nested too deeply, or a mapping of the caller's own kind
             arguments = ""
     return TOKENS_PER_CALL * BYTES_PER_TOKEN + _bytes(arguments)
 
@@ -258,4 +293,6 @@ def _items(value: Any) -> list[Mapping[str, Any]]:
 
 def _count(wire: Mapping[str, Any], name: str) -> int:
     value = wire.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    if isinstance(value, float) and value.is_integer():  # some gateways write them so
+        value = int(value)
+    return min(value, MOST) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -33,7 +33,19 @@ from anthropix_actors.messages import BatchDone, BatchResult
 from anthropix_actors.usage import UNKNOWN_MODEL, Usage
 
 from actors import ASK, Inbox
-from servers import DEADLINE
+from servers import (
+    DEADLINE,
+    Peer,
+    Server,
+    block_start,
+    chunks,
+    error_body,
+    head,
+    json_answer,
+    start,
+    text_delta,
+)
+from servers import answer as whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,6 +327,142 @@ def test_an_odd_answer_is_counted_as_a_chat(message: Any) -> None:
     assert ledger.total() == Usage()
 
 
+HUGE = 10**400
+ODD = [None, True, -5, 0.5, float("nan"), float("inf"), HUGE, "12", [], {}, [[]], object()]
+
+
+class Raising(dict[str, Any]):
+    def get(self, *_: Any) -> Any:
+        raise ArithmeticError("mine")
+
+
+class Hidden:
+    """Work whose every attribute raises."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ArithmeticError(name)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_answer_however_odd_fails_a_ledger(odd: Any) -> None:
+    ledger = Ledger({"a": Price(1, 2, 3, 4, 5, 6)})
+    advice = {"type": "advisor_message", "model": odd, "input_tokens": odd}
+    usages: list[Any] = [
+        odd,
+        dict.fromkeys(("input_tokens", "output_tokens", "cache_creation_input_tokens", "service_tier", "speed"), odd),
+        {"iterations": odd, "cache_creation": odd, "server_tool_use": odd, "output_tokens_details": odd},
+        {"iterations": [odd, advice, {"type": odd}], "server_tool_use": {"web_search_requests": odd}},
+    ]
+    messages = [odd, *(answer("a") | {"usage": usage, "content": odd, "stop_reason": odd} for usage in usages)]
+    for message in messages:
+        ledger.tell(ChatDone(work(), message))
+        ledger.tell(ChatCancelled(work(attempts=odd), "enough", message))
+        ledger.tell(ChatFailed(work(), failure(TruncatedError("cut"), partial=message)))
+        ledger.tell(BatchResult(work(), "1", {"type": "succeeded", "message": message}))
+        ledger.add(message)
+    assert ledger.chats == Ended(done=15, failed=5, cancelled=5)
+    assert math.isfinite(ledger.cost().amount)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ChatDone(Hidden(), answer(input_tokens=1)),  # type: ignore[arg-type]
+        ChatDone(work(), Raising()),  # type: ignore[arg-type]
+        ChatFailed(work(), None),  # type: ignore[arg-type]
+        BatchResult(work(), "1", Raising(type="succeeded", message={})),  # type: ignore[arg-type]
+    ],
+)
+def test_a_message_that_raises_is_logged_and_the_others_are_counted(
+    message: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger()
+    ledger.tell(message)
+    ledger.tell(ChatDone(work("x"), answer(input_tokens=1)))
+    assert ledger.chats == Ended(done=1)
+    assert ledger.by_tag() == {"x": Usage(input_tokens=1)}
+    assert [record.message for record in caplog.records] == [f"a ledger could not count a {type(message).__name__}"]
+
+
+@pytest.mark.parametrize(("tag", "key"), [(["a"], "['a']"), (("a", 1), ("a", 1)), (5, 5)])
+def test_a_tag_of_any_kind_is_one(tag: Any, key: Any) -> None:
+    ledger = Ledger()
+    ledger.tell(ChatDone(work(tag), answer(input_tokens=1)))
+    ledger.add(answer(input_tokens=1), tag)
+    assert ledger.by_tag() == {key: Usage(input_tokens=2)}
+
+
+def test_what_earlier_attempts_lost_is_counted_by_the_model_that_began() -> None:
+    lost: Any = ({"model": "b", "content": [], "stop_reason": None, "usage": {"input_tokens": 7}},)
+    ledger = Ledger()
+    chat = work("x")
+    chat.lost = lost
+    ledger.tell(ChatDone(chat, answer("a", input_tokens=1)))
+    ledger.tell(ChatCancelled(chat, "enough", None))
+    ledger.tell(ChatFailed(chat, failure(OverloadedError("busy", status=529))))
+    assert ledger.by_model() == {
+        "a": Usage(input_tokens=1),
+        "b": Usage(input_tokens=21, estimate=True),
+        UNKNOWN_MODEL: Usage(estimate=True),
+    }
+    assert ledger.chats == Ended(done=1, failed=1, cancelled=1)
+
+
+def cut(*events: Any) -> tuple[bytes, ...]:
+    """Get an answer that begins so and breaks off."""
+    return head(), chunks(events), b"not a chunk"
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "cancelled", "overloaded"])
+def test_an_attempt_that_is_cut_after_its_beginning_and_made_again_is_counted(
+    connect: Callable[..., Client], end: str
+) -> None:
+    ends = {
+        "done": (head(), chunks(whole("Hi")), b"0\r\n\r\n"),
+        "failed": cut(start(), block_start(), text_delta("12345678")),
+        "cancelled": (head(), chunks([start(), block_start(), text_delta("12345678")])),
+        "overloaded": (json_answer("529 Overloaded", error_body("overloaded_error")),),
+    }
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*(cut(start(input_tokens=100)) if peer.number == 1 else ends[end]))
+        if end == "cancelled" and peer.number == 2:
+            peer.wait_for_hang_up()
+
+    ledger, inbox = Ledger(), Inbox()
+    with Server(script) as server:
+        client = connect(server, max_retries=1, ledger=ledger)
+        chat = client.chat(**ASK, stream=inbox)
+        if end == "cancelled":
+            while not isinstance(message := inbox.next(), ChatEvent) or "delta" not in message.data:
+                pass
+            chat.cancel()
+        terminal = inbox.until_end()[-1]
+    assert [begun["usage"]["input_tokens"] for begun in chat.lost] == [100]
+    expected = {"done": (103, 10), "failed": (103, 3), "cancelled": (103, 3), "overloaded": (100, 1)}[end]
+    for usage in (terminal.usage, ledger.total()):
+        assert (usage.input_tokens, usage.output_tokens, usage.estimate) == (*expected, True)
+    assert ledger.by_model() == {"claude-test": terminal.usage}
+
+
+def test_an_overload_right_after_the_beginning_costs_nothing(connect: Callable[..., Client]) -> None:
+    overloaded = error_body("overloaded_error") | {"type": "error"}
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            events = [start(input_tokens=100), overloaded] if first.acquire(blocking=False) else whole("Hi")
+            peer.send(head(), chunks(events), b"0\r\n\r\n")
+
+    first, inbox = threading.Semaphore(1), Inbox()
+    with Server(script) as server:
+        chat = connect(server, max_retries=1).chat(**ASK, stream=inbox)
+        terminal = inbox.until_end()[-1]
+    assert chat.attempts == 2
+    assert chat.lost == ()
+    assert terminal.usage == Usage(input_tokens=3, output_tokens=9)
+
+
 def test_work_without_a_tag_is_counted_under_none() -> None:
     chat: Any = object()
     ledger = Ledger()
@@ -330,6 +478,7 @@ def test_a_wrong_price_table_is_refused_with_all_that_is_wrong() -> None:
         "c": Price(-1, math.nan, cache_read=math.inf),
         "d": Price(True, "2"),  # type: ignore[arg-type] # noqa: FBT003
         "e": Price(None, 0),  # type: ignore[arg-type]
+        "f": Price(HUGE, 0),
     }
     with pytest.raises(ParameterError) as caught:
         Ledger(prices)
@@ -343,7 +492,14 @@ def test_a_wrong_price_table_is_refused_with_all_that_is_wrong() -> None:
         "prices['d'].input: expected dollars, 0 or more, got True",
         "prices['d'].output: expected dollars, 0 or more, got '2'",
         "prices['e'].input: expected dollars, 0 or more, got None",
+        f"prices['f'].input: expected dollars, 0 or more, got {HUGE}",
     ]
+
+
+@pytest.mark.parametrize("prices", ["a", 5, [("a", Price(1, 2))]])
+def test_what_is_no_price_table_is_refused(prices: Any) -> None:
+    with pytest.raises(ParameterError, match=r"prices: expected a mapping of models to prices, got "):
+        Ledger(prices)
 
 
 def test_a_table_that_changes_later_does_not_change_the_ledger() -> None:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIError, APIStatusError, errors
-from anthropix_actors._retry import LONGEST_DELAY, RetryPolicy, retry_after, status_error
+from anthropix_actors._retry import (
+    LONGEST_DELAY,
+    LONGEST_WAIT,
+    NEVER_AGAIN,
+    RetryPolicy,
+    patience,
+    retry_after,
+    status_error,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +63,19 @@ def test_what_is_not_worth_it_is_not_tried_again() -> None:
     assert RetryPolicy().delay(failed(retryable=False), attempts=1, dice=0) is None
 
 
+@pytest.mark.parametrize("asked", [-5.0, 0.0, float("nan"), float("inf"), -float("inf")])
+def test_a_wait_that_makes_no_sense_is_none(asked: float) -> None:
+    """Also where it comes from an error that somebody else made."""
+    assert RetryPolicy().delay(failed(retry_after=asked), attempts=1, dice=0.0) == 0.5
+
+
+@pytest.mark.parametrize("asked", [LONGEST_WAIT, LONGEST_WAIT + 1, 1e10, 1e300])
+def test_no_wait_is_longer_than_a_thread_can_wait(asked: float) -> None:
+    policy = RetryPolicy(max_retry_after=float("inf"))
+    assert policy.delay(failed(retry_after=asked), attempts=1, dice=0.0) == LONGEST_WAIT < 4_294_967
+    assert RetryPolicy().delay(failed(retry_after=asked), attempts=1, dice=0.0) is None
+
+
 @pytest.mark.parametrize(("asked", "delay"), [(0.001, 0.001), (60.0, 60.0), (60.1, None), (1e9, None)])
 def test_what_the_api_asks_is_obeyed_up_to_the_cap(asked: float, delay: float | None) -> None:
     assert RetryPolicy().delay(failed(retry_after=asked), attempts=1, dice=0.5) == delay
@@ -78,6 +99,15 @@ def test_what_the_api_asks_is_obeyed_up_to_the_cap(asked: float, delay: float | 
         ({"retry-after": "Mon, 23 Nov 2026 13:00:00 +0100"}, None),
         ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, None),
         ({"retry-after": "Mon, 99 Nov 2026 12:01:00 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_WAIT),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2300"}, LONGEST_WAIT),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2300"}, None),
+        ({"retry-after": "1e10"}, LONGEST_WAIT),
+        ({"retry-after": "9" * 300}, LONGEST_WAIT),
+        ({"retry-after": "9" * 5000}, None),
+        ({"retry-after-ms": "1e15", "retry-after": "2"}, LONGEST_WAIT),
+        ({"retry-after": "1e-9"}, 1e-9),
+        ({"retry-after": "-inf"}, None),
     ],
 )
 def test_the_wait_is_read_from_the_headers(headers: dict[str, str], seconds: float | None) -> None:
@@ -103,7 +133,40 @@ def test_a_date_that_names_no_zone_is_in_gmt_wherever_the_client_runs(
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms"]), st.text(max_size=30)))
 def test_no_header_whatever_it_says_breaks_a_retry(headers: dict[str, str]) -> None:
     seconds = retry_after(headers, now=NOON)
-    assert seconds is None or 0 < seconds < float("inf")
+    assert seconds is None or 0 < seconds <= LONGEST_WAIT
+
+
+def coded(kind: str, code: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": "no", "details": {"error_code": code}}}
+
+
+@pytest.mark.parametrize("code", NEVER_AGAIN)
+@pytest.mark.parametrize("headers", [{}, {"x-should-retry": "true", "retry-after": "1"}])
+@pytest.mark.parametrize("in_stream", [False, True])
+def test_some_errors_are_never_tried_again_whatever_else_is_said(
+    code: str, headers: dict[str, str], *, in_stream: bool
+) -> None:
+    for status, kind in ((429, "rate_limit_error"), (503, "api_error")):
+        error = status_error(status, coded(kind, code), headers, now=NOON, in_stream=in_stream)
+        assert (error.error_code, error.retryable) == (code, False)
+        assert RetryPolicy().delay(error, attempts=1, dice=0.0) is None
+
+
+@pytest.mark.parametrize("code", ["contract_spend_limit_reached", "workspace_created_incomplete"])
+def test_those_are_among_them(code: str) -> None:
+    assert code in NEVER_AGAIN
+    assert "enforced_spend_limit_reached" in NEVER_AGAIN
+
+
+def test_a_change_of_which_nobody_knows_whether_it_was_made_is_asked_for_again() -> None:
+    error = status_error(503, coded("api_error", "change_outcome_unknown"), {}, now=NOON)
+    assert (error.error_code, error.retryable) == ("change_outcome_unknown", True)
+
+
+def test_who_has_any_patience_has_it_for_days() -> None:
+    error = failed(retry_after=7200.0)
+    assert patience(RetryPolicy(max_retries=1)).delay(error, attempts=10**6, dice=0.0) == 7200.0
+    assert patience(RetryPolicy(max_retries=0)).delay(error, attempts=1, dice=0.0) is None
 
 
 def body(kind: str, message: str = "because") -> dict[str, Any]:

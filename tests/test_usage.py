@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors._accumulate import RAW_INPUT, Accumulator
-from anthropix_actors.usage import UNKNOWN_MODEL, Usage, per_model
+from anthropix_actors.errors import OverloadedError
+from anthropix_actors.usage import (
+    UNKNOWN_MODEL,
+    Usage,
+    begun,
+    is_refusal,
+    per_model,
+    spent_before,
+    spent_on_failure,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +45,11 @@ ODD_MESSAGES = st.fixed_dictionaries(
         "usage": JSON | ODD_USAGES,
     },
 )
+
+
+class Raises(dict[str, Any]):
+    def items(self) -> Any:
+        raise ArithmeticError("mine")
 
 
 def answer(*content: Any, usage: Any = None, stop_reason: str | None = "end_turn", model: Any = "m") -> dict[str, Any]:
@@ -194,6 +208,7 @@ def test_an_advisor_of_the_same_model_adds_to_it() -> None:
         ({"type": "server_tool_use", "input": {"city": "Bergen"}}, 45, 0),
         ({"type": "tool_use", "input": {}}, 40, 0),
         ({"type": "tool_use", "input": {"x": {1, 2}}}, 40, 0),
+        ({"type": "tool_use", "input": Raises(x=1)}, 40, 0),
         ({"type": "compaction", "content": "Once upon a time"}, 4, 0),
         ({"type": "web_search_tool_result", "content": [{"title": "x" * 400}]}, 0, 0),
     ],
@@ -215,6 +230,65 @@ def test_an_answer_that_is_known_to_be_whole_is_not_estimated() -> None:
     """Other servers leave out the stop reason."""
     whole = answer({"type": "text", "text": "x" * 400}, usage={"output_tokens": 1}, stop_reason=None)
     assert Usage.of(whole, complete=True) == Usage(output_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (12.0, 12),
+        (10**9, 10**9),
+        (10**9 + 1, 10**9),
+        (10**400, 10**9),
+        (1e300, 10**9),
+        *[(odd, 0) for odd in (True, -1, -1e300, 0.5, float("nan"), float("inf"), "12", None, [12], {"n": 12})],
+    ],
+)
+def test_a_count_is_taken_for_what_it_may_be(count: Any, expected: int) -> None:
+    wire = {
+        "input_tokens": count,
+        "output_tokens": count,
+        "cache_read_input_tokens": count,
+        "cache_creation_input_tokens": count,
+        "server_tool_use": {"web_search_requests": count},
+        "iterations": [{"type": "compaction", "output_tokens": count}],
+    }
+    usage = Usage.of(answer(usage=wire))
+    assert usage.input_tokens == usage.cache_read_input_tokens == usage.web_search_requests == expected
+    assert usage.cache_creation_5m_input_tokens == usage.compaction_tokens == expected
+    assert usage.output_tokens == 2 * expected
+
+
+@pytest.mark.parametrize("message", ["text", 5, [], object()])
+def test_what_is_no_answer_costs_nothing(message: Any) -> None:
+    assert per_model(message) == {}
+
+
+def test_an_error_whose_partial_is_no_message_is_a_refusal_all_the_same() -> None:
+    error: Any = OverloadedError("busy", status=529)
+    error.partial = "text"
+    assert is_refusal(error)
+    assert spent_on_failure(error) == Usage()
+
+
+class Chat:
+    def __init__(self, lost: Any) -> None:
+        self.lost = lost
+
+
+def test_what_earlier_attempts_lost_is_an_estimate() -> None:
+    events: list[Any] = [
+        {"type": "ping"},
+        {"type": "message_start", "message": answer(usage={"input_tokens": 7}, model="a")},
+    ]
+    (begun_,) = begun(events)
+    assert (begun_["content"], begun_["stop_reason"]) == ([], None)
+    assert spent_before(Chat((begun_, begun_))) == Usage(input_tokens=14, estimate=True)
+    assert begun([{"type": "message_start", "message": None}]) == ({"content": [], "stop_reason": None},)
+
+
+@pytest.mark.parametrize("chat", [None, "text", Chat(None), Chat([{"usage": {"input_tokens": 7}}])])
+def test_what_is_no_chat_of_ours_lost_nothing(chat: Any) -> None:
+    assert spent_before(chat) == Usage()
 
 
 def test_nothing_that_arrived_costs_nothing() -> None:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"\s*\w{1,12}|\s*[^\w\s]|\s+\Z")
 
-_UNREAD = frozenset({"type", "role", "data", "signature", "cache_control", "media_type"})
-"""Keys whose text no model reads as words."""
+_UNREAD = ("type", "role", "data", "signature", "cache_control", "media_type")
+"""Keys of messages, blocks and tools whose text no model reads as words."""
+
+_ANYBODYS = ("input", "input_schema")
+"""Keys under which those keys mean something else, and all is read."""
 
 _PICTURE = 1500
 """What an image or a document costs, whatever is in it."""
@@ -35,21 +38,10 @@ def count(value: Any) -> int:
     """Estimate the tokens of anything JSON: its texts and its numbers.
 
     Example:
-        >>> count([{"role": "user", "content": "Hello, you two."}])
-        9
+        >>> count([{"type": "text", "text": "Hello, you two."}])
+        6
     """
-    if isinstance(value, str):
-        total = len(tokens(value))
-    elif is_array(value):
-        total = sum(map(count, value))
-    elif is_object(value):
-        if value.get("type") in {"image", "document"}:
-            return _PICTURE
-        total = sum(count(item) for key, item in value.items() if key not in _UNREAD)
-        total += _PER_MESSAGE if "role" in value else 0
-    else:
-        total = 0 if value is None else 1
-    return total
+    return _count(value, blocks=False)
 
 
 def count_input(body: Mapping[str, Any]) -> int:
@@ -59,4 +51,30 @@ def count_input(body: Mapping[str, Any]) -> int:
         >>> count_input({"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hi"}]})
         5
     """
-    return sum(count(body.get(key)) for key in ("system", "messages", "tools"))
+    return sum(_count(body.get(key), blocks=True) for key in ("system", "messages", "tools"))
+
+
+def _count(value: Any, *, blocks: bool) -> int:
+    """Estimate the tokens of a part of a request.
+
+    Args:
+        value: The part.
+        blocks: Whether it is where messages and content blocks are. Elsewhere, a key such as `type` may be anybody's.
+    """
+    total, todo = 0, [(value, blocks)]  # no recursion: JSON may be nested more deeply than Python's stack
+    while todo:
+        value, blocks = todo.pop()
+        if isinstance(value, str):
+            total += len(tokens(value))
+        elif is_array(value):
+            todo.extend((item, blocks) for item in value)
+        elif is_object(value):
+            if blocks and value.get("type") in ("image", "document"):
+                total += _PICTURE
+                continue
+            total += _PER_MESSAGE if blocks and "role" in value else 0
+            parts = ((key, item) for key, item in value.items() if not (blocks and key in _UNREAD))
+            todo.extend((item, blocks and key not in _ANYBODYS) for key, item in parts)
+        else:
+            total += value is not None
+    return total
