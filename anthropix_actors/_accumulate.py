@@ -163,15 +163,20 @@ class Accumulator:
     def _content_block_delta(self, event: dict[str, Any]) -> None:
         block = self._by_index.get(event["index"]) or self._block(event)
         delta = event["delta"]
-        kind = delta.get("type")
-        if type(kind) is not str or kind not in block.takes:
-            kind = kind_of(delta)
-            fitting = self._that_takes(kind, block)
-            if fitting is None:
-                return
-            block = fitting
-        if not block.grow(kind, delta):
-            block.add(kind, delta)
+        try:
+            key = block.grows[delta["type"]]
+            piece = delta[key]
+        except (LookupError, TypeError):
+            self._other_delta(block, delta)
+        else:
+            block.grow(key, piece)
+
+    def _other_delta(self, block: Block, delta: dict[str, Any]) -> None:
+        """Take a delta that does not make a text of this block grow, or not in the usual way."""
+        kind = kind_of(delta)
+        fitting = self._that_takes(kind, block)
+        if fitting is not None:
+            fitting.add(kind, delta)
 
     def _that_takes(self, kind: str, last: Block) -> Block | None:
         """Get the last block that a delta fits, of those that started with the same index."""

@@ -26,8 +26,8 @@ RAW_INPUT = "input_json"
 
 _PIECES_PER_RUN = 1024
 
-_GROWN = {kind: (key, RAW_INPUT if key == "partial_json" else key) for kind, key in GROWING.items()}
-"""Delta type → the key of its piece, and that of the text in the block that the pieces make."""
+_TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
+"""Key of a piece → key of the block that the pieces make."""
 
 _NOT_COMPACTED = frozenset({"type", "text", "thinking", RAW_INPUT, "to"})
 """Keys that a compaction does not replace: what grows is changed by its own deltas alone, a fallback by nothing."""
@@ -63,9 +63,11 @@ class Block:
         index: What its events call it.
         open: Whether it may grow.
         takes: The types of the deltas that fit it.
+        grows: Those of them that make a text grow, with the keys of their pieces.
+        growing: The key of the pieces.
     """
 
-    __slots__ = ("data", "index", "open", "pieces", "runs", "takes", "target")
+    __slots__ = ("data", "growing", "grows", "index", "open", "pieces", "runs", "takes")
 
     def __init__(self, data: dict[str, Any], index: int) -> None:
         """Start with what the block's start said; `data` is changed.
@@ -79,43 +81,42 @@ class Block:
         self.open = True
         kind: str = data["type"]
         self.takes = _CALL_TAKES if kind.endswith("tool_use") else _TAKES.get(kind, _ANY)
-        self.target = ""
+        self.grows = {kind: key for kind, key in GROWING.items() if kind in self.takes}
+        self.growing = ""
         self.pieces: list[str] = []
         self.runs: list[str] = []
 
-    def grow(self, kind: str, delta: Mapping[str, Any]) -> bool:
-        """Take a delta of a type that fits, if it makes a text grow; get whether it does.
+    def grow(self, key: str, piece: object) -> None:
+        """Let a text grow.
 
         Raises:
-            TypeError: it makes it grow by something else, or what was there is no text.
+            TypeError: the piece is no text, or what was there is none.
         """
-        grown = _GROWN.get(kind)
-        if grown is None:
-            return False
-        key, target = grown
-        piece = delta.get(key)
         if type(piece) is not str:
             if piece is None:  # some servers send nothing as null
-                return True
-            raise TypeError(f"{target} grew by a {type(piece).__name__}")
-        if target != self.target:
-            self._open_again(target)
+                return
+            raise TypeError(f"{key} grew by a {type(piece).__name__}")
+        if key != self.growing:
+            self._open_again(key)
         self.pieces.append(piece)
         if len(self.pieces) >= _PIECES_PER_RUN:
             self.runs.append("".join(self.pieces))
             self.pieces.clear()
-        return True
 
-    def _open_again(self, target: str) -> None:
+    def _open_again(self, key: str) -> None:
         """Let another text grow than before; should the block have stopped, it is open again."""
         self.join()
-        if type(self.data.get(target) or "") is not str:  # of a type that nobody knows
-            raise TypeError(f"{target} began as a {type(self.data[target]).__name__}")
-        self.target = target
+        begun = self.data.get(_TARGET[key])
+        if type(begun or "") is not str:  # of a type that nobody knows
+            raise TypeError(f"{_TARGET[key]} began as a {type(begun).__name__}")
+        self.growing = key
         self.open = True
 
     def add(self, kind: str, delta: Mapping[str, Any]) -> None:
-        """Take a delta of another type that fits."""
+        """Take a delta of a type that fits. Raises as `grow` does."""
+        if kind in GROWING:
+            self.grow(GROWING[kind], delta.get(GROWING[kind]))
+            return
         signature, citation = delta.get("signature"), delta.get("citation")
         if kind == "signature_delta":
             if isinstance(signature, str):
@@ -131,9 +132,10 @@ class Block:
     def join(self) -> None:
         """Put the pieces to the block."""
         if self.pieces or self.runs:
-            begun = self.data.get(self.target)
+            target = _TARGET[self.growing]
+            begun = self.data.get(target)
             # A later delta may have put anything there; that must not fail in whoever looks.
-            self.data[self.target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
+            self.data[target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
             self.pieces.clear()
             self.runs.clear()
 
@@ -141,7 +143,7 @@ class Block:
         """End it: the text of an input becomes the input, where it is a JSON object."""
         self.join()
         self.open = False
-        self.target = ""
+        self.growing = ""
         text = self.data.get(RAW_INPUT)
         if not isinstance(text, str) or "input_json_delta" not in self.takes:
             return

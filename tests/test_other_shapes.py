@@ -11,6 +11,7 @@ import pytest
 from anthropix_actors import (
     APIStatusError,
     BadRequestError,
+    BatchDone,
     ChatDone,
     ChatEvent,
     ChatFailed,
@@ -491,3 +492,41 @@ def test_an_event_of_17_mib_is_taken_and_a_larger_one_names_what_bounds_it(conne
         assert len(message["content"][0]["content"]["source"]["data"]) == 17 << 20
         with pytest.raises(ProtocolError, match="max_event_bytes"):
             connect(server, max_event_bytes=1 << 20).chat(**ASK)
+
+
+# Results of a batch
+
+
+def test_one_odd_character_does_not_cost_the_rest_of_a_batchs_results(connect: Callable[..., Client]) -> None:
+    def line(custom_id: bytes, text: bytes) -> bytes:
+        message = b'{"type":"message","role":"assistant","content":[{"type":"text","text":"%s"}]}' % text
+        return b'{"custom_id":"%s","result":{"type":"succeeded","message":%s}}\n' % (custom_id, message)
+
+    odd = [rb"\ud83d", b"caf\xe9", b"a\tb", rb"\ud83d\ude00", b"fine"]
+    lines = b"\xef\xbb\xbf" + b"".join(line(b"%d" % number, text) for number, text in enumerate(odd))
+    counts = {"processing": 0, "succeeded": len(odd), "errored": 0, "canceled": 0, "expired": 0}
+    urls: list[str] = []
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            ended: dict[str, Any] = {"id": "msgbatch_1", "type": "message_batch", "processing_status": "ended"}
+            ended |= {"request_counts": counts, "results_url": f"{urls[0]}/v1/messages/batches/msgbatch_1/results"}
+            if b"/results" in peer.head.partition(b"\r\n")[0]:
+                kind = "application/binary"
+                peer.send(head(content_type=kind), *[chunk(lines[at : at + 50]) for at in range(0, len(lines), 50)])
+                peer.send(b"0\r\n\r\n")
+            else:
+                peer.send(json_answer("200 OK", ended))
+
+    with Server(script) as server:
+        urls.append(server.url)
+        client = connect(server)
+        found: list[Any] = list(client.batches.results("msgbatch_1"))
+        inbox = Inbox()
+        client.batches.results("msgbatch_1", stream=inbox)
+        told = [inbox.next() for _ in odd]
+        assert isinstance(inbox.next(), BatchDone)
+    texts = ["\ufffd", "caf\ufffd", "a\tb", "\U0001f600", "fine"]
+    assert [each["result"]["message"]["content"][0]["text"] for each in found] == texts
+    assert [each.custom_id for each in told] == [each["custom_id"] for each in found] == ["0", "1", "2", "3", "4"]
+    json.dumps(found, ensure_ascii=False).encode()
