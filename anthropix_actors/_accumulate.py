@@ -4,12 +4,15 @@ The rules:
 
 - `message_start` gives the Message; `content_block_start` appends a block; a delta changes the block of its `index`;
 - text, thinking and tool input grow; signatures and compactions are replaced; citations are appended;
-- tool input is parsed once, when its block stops; what is not JSON stays as text under `RAW_INPUT`;
-- `message_delta` overwrites: its totals are cumulative, so nothing is ever added up. Null never overwrites a count;
+- tool input is parsed once, when its block stops; what is no JSON object stays as text under `RAW_INPUT`;
+- what the blocks come to can be sent back (see `_block`);
+- `message_delta` overwrites: its totals are cumulative, so nothing is ever added up. Null never overwrites anything;
 - an event or a delta of an unknown type changes nothing;
-- a block is found by its place: `index` 2 is the third that started. A second `message_start` changes nothing;
-- a delta for a block that never started is an error: applying it anywhere would be a guess. One that makes a text of a
-  block grow that has stopped opens it again;
+- a block is found by its `index`: of several that started with the same one, the last that the delta fits; where none
+  did, by its place, so `index` 2 is the third. A second `message_start` changes nothing;
+- a delta for a block that never started is an error: applying it anywhere would be a guess, and leaving it out would
+  make a whole answer of one that is not. One that fits no such block changes nothing;
+- a delta that makes a text of a block grow that has stopped opens it again; `message_stop` stops all that are open;
 - an event that is refused changes nothing.
 
 Text is kept in pieces and joined when somebody looks: appending to a growing string would be quadratic.
@@ -19,11 +22,11 @@ Source: https://docs.claude.com/en/docs/build-with-claude/streaming, read 2026-1
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anthropix_actors._block import RAW_INPUT, Block, kind_of
+from anthropix_actors._json import copied
+from anthropix_actors._odd import GROWING
 from anthropix_actors._resume import MISSHAPEN, Part, misshapen
 from anthropix_actors.errors import ProtocolError
 
@@ -32,68 +35,10 @@ if TYPE_CHECKING:
 
     from anthropix_actors.types import Event, Message
 
-RAW_INPUT = "input_json"
-"""The key of a tool call that holds its input as text: while it is incomplete, and for good if it is not JSON."""
+__all__ = ["GROWING", "RAW_INPUT", "Accumulator", "events_of"]
 
-GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-"""Delta type → the key of its piece."""
-
-_PIECES_PER_RUN = 1024
-
-_NOT_COMPACTED = frozenset({"type", "text", "thinking", RAW_INPUT, "to"})
-"""Keys that a compaction does not replace: what grows is changed by its own deltas alone, a fallback by nothing."""
-
-_TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
-"""Key of a piece → key of the block that the pieces make."""
-
-
-class _Block:
-    """One content block, and the pieces that are not joined to it yet.
-
-    Every so many pieces are joined to a run: a million pieces on their own would need more memory than their text.
-    """
-
-    __slots__ = ("data", "open", "pieces", "runs", "target")
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
-        self.open = True
-        self.target = ""
-        self.pieces: list[str] = []
-        self.runs: list[str] = []
-
-    def grow(self, target: str, piece: str) -> None:
-        if type(piece) is not str:  # found now, or the join would fail in whoever looks
-            raise TypeError(f"{target} grew by a {type(piece).__name__}")
-        if target != self.target:
-            self.join()
-            if type(self.data.get(target) or "") is not str:
-                raise TypeError(f"{target} began as a {type(self.data[target]).__name__}")
-            self.target = target
-            self.open = True  # should it have stopped before
-        self.pieces.append(piece)
-        if len(self.pieces) >= _PIECES_PER_RUN:
-            self.runs.append("".join(self.pieces))
-            self.pieces.clear()
-
-    def join(self) -> None:
-        if self.pieces or self.runs:
-            begun = self.data.get(self.target)
-            # A later delta may have put anything there; that must not fail in whoever looks.
-            self.data[self.target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
-            self.pieces.clear()
-            self.runs.clear()
-
-    def stop(self) -> None:
-        self.join()
-        self.open = False
-        self.target = ""
-        if isinstance(self.data.get(RAW_INPUT), str):
-            try:
-                self.data["input"] = _decode(self.data[RAW_INPUT] or "{}")
-            except (ValueError, RecursionError):
-                return  # the text stays where it is
-            del self.data[RAW_INPUT]
+_SAID_LATER = frozenset({"stop_reason", "stop_sequence", "stop_details"})
+"""What a Message has, and its start not yet."""
 
 
 class Accumulator:
@@ -108,12 +53,13 @@ class Accumulator:
         {'id': 'msg_1', 'content': [{'type': 'text', 'text': 'Hi'}], 'usage': {}}
     """
 
-    __slots__ = ("_blocks", "_message", "_stopping")
+    __slots__ = ("_blocks", "_by_index", "_message", "_stopping")
 
     def __init__(self) -> None:
         """Start with nothing."""
         self._message: dict[str, Any] | None = None
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
+        self._by_index: dict[Any, Block] = {}  # the one that last started with it
         self._stopping = False  # a message_delta has come
 
     def add(self, event: Event | dict[str, Any]) -> None:
@@ -135,7 +81,7 @@ class Accumulator:
             return None
         for block in self._blocks:
             block.join()
-        copy: Message = _copy(self._message)
+        copy: Message = copied(self._message)
         return copy
 
     def usage(self) -> dict[str, Any] | None:
@@ -153,6 +99,9 @@ class Accumulator:
         message = self._started()
         del self._blocks[kept:], message["content"][kept:]
         message["usage"] = dict(usage)
+        for place, block in enumerate(self._blocks):  # the other answer's begin after them
+            block.index = place
+        self._by_index = dict(enumerate(self._blocks))
 
     def replay(self) -> Iterator[Event]:
         """Get events that rebuild the present state in another accumulator: few, however many deltas came."""
@@ -161,8 +110,8 @@ class Accumulator:
             return
         content, message["content"] = message["content"], []
         yield {"type": "message_start", "message": message}
-        for index, (block, data) in enumerate(zip(self._blocks, content, strict=True)):
-            yield from _replay_block(index, data, is_open=block.open)
+        for block, data in zip(self._blocks, content, strict=True):
+            yield from block.replay(data)
         if self._stopping:
             ends = ["stop_reason", "stop_sequence", "stop_details", "container"]
             if any(block.data.get("type") == "fallback" for block in self._blocks):
@@ -170,7 +119,7 @@ class Accumulator:
             delta = {key: message[key] for key in ends if key in message}
             end: Any = {"type": "message_delta", "delta": delta}
             if message.get("usage"):
-                end["usage"] = _copy(message["usage"])
+                end["usage"] = copied(message["usage"])
             yield end
 
     def _started(self) -> dict[str, Any]:
@@ -178,60 +127,84 @@ class Accumulator:
             raise ProtocolError("an event came before message_start")
         return self._message
 
-    def _block(self, event: dict[str, Any]) -> _Block:
+    def _block(self, event: dict[str, Any]) -> Block:
         index = event["index"]
-        if not 0 <= index < len(self._blocks):
-            raise ProtocolError(f"{event['type']} for block {index}, which never started", body=event)
-        block: _Block = self._blocks[index]
+        block = self._by_index.get(index)
+        if block is None:
+            if not 0 <= index < len(self._blocks):
+                raise ProtocolError(f"{event['type']} for block {index}, which never started", body=event)
+            block = self._blocks[index]
         return block
 
     def _message_start(self, event: dict[str, Any]) -> None:
         if self._message is not None:
             return
-        message = _copy(event["message"])
+        message = copied(event["message"])
         message["content"] = []
-        if not isinstance(message.get("usage") or {}, dict):  # found now, or whoever counts would fail
-            raise TypeError("the usage is no mapping")
+        if not isinstance(message.get("usage") or {}, dict):
+            message["usage"] = {}
         self._message = message
 
     def _content_block_start(self, event: dict[str, Any]) -> None:
         message = self._started()
-        data = _copy(event["content_block"])
-        if data.get("type") == "fallback":  # another model goes on from here
-            message["model"] = (data.get("to") or {}).get("model", message.get("model"))
-        self._blocks.append(_Block(data))
+        data = copied(event["content_block"])
+        index = event.get("index")
+        if type(index) is not int or index < 0:
+            index = len(self._blocks)
+            while index in self._by_index:
+                index += 1
+        block = Block(data, index)
+        if data["type"] == "fallback" and isinstance(data.get("to"), dict):  # another model goes on from here
+            message["model"] = data["to"].get("model", message.get("model"))
+        self._blocks.append(block)
+        self._by_index[index] = block
         message["content"].append(data)
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
-        block = self._block(event)
+        block = self._by_index.get(event["index"]) or self._block(event)
         delta = event["delta"]
-        kind = delta.get("type")
-        piece_key = GROWING.get(kind)
-        if piece_key is not None:
-            block.grow(_TARGET[piece_key], delta[piece_key])
-        elif kind == "signature_delta":
-            block.data["signature"] = delta["signature"]
-        elif kind == "citations_delta":
-            block.data["citations"] = [*(block.data.get("citations") or ()), _copy(delta["citation"])]
-        elif kind == "compaction_delta":
-            block.data.update({key: value for key, value in delta.items() if key not in _NOT_COMPACTED})
+        try:
+            key = block.grows[delta["type"]]
+            piece = delta[key]
+        except (LookupError, TypeError):
+            self._other_delta(block, delta)
+        else:
+            block.grow(key, piece)
+
+    def _other_delta(self, block: Block, delta: dict[str, Any]) -> None:
+        """Take a delta that does not make a text of this block grow, or not in the usual way."""
+        kind = kind_of(delta)
+        fitting = self._that_takes(kind, block)
+        if fitting is not None:
+            fitting.add(kind, delta)
+
+    def _that_takes(self, kind: str, last: Block) -> Block | None:
+        """Get the last block that a delta fits, of those that started with the same index."""
+        same = (block for block in reversed(self._blocks) if block.index == last.index)
+        return next((block for block in same if kind in block.takes), None)
 
     def _content_block_stop(self, event: dict[str, Any]) -> None:
         self._block(event).stop()
 
     def _message_delta(self, event: dict[str, Any]) -> None:
         message = self._started()
-        told = {key: value for key, value in event.items() if key not in ("type", "delta")} | event.get("delta", {})
-        if told.get("container", message) is None:
-            del told["container"]
+        told = {key: value for key, value in event.items() if key not in ("type", "delta")}
+        delta, usage = event.get("delta"), event.get("usage")
+        if isinstance(delta, dict):
+            told |= delta
+        told = {key: value for key, value in told.items() if value is not None or message.get(key) is None}
         told.pop("content", None)  # the blocks are what started, whatever else is said
-        if "usage" in event:
-            counts = {name: count for name, count in (event["usage"] or {}).items() if count is not None}
+        told.pop("usage", None)
+        if isinstance(usage, dict):
+            counts = {name: count for name, count in usage.items() if count is not None}
             told["usage"] = (message.get("usage") or {}) | counts
-        else:
-            told.pop("usage", None)
-        message.update(_copy(told))
+        message.update(copied(told))
         self._stopping = True
+
+    def _message_stop(self, _: dict[str, Any]) -> None:
+        for block in self._blocks:
+            if block.open:
+                block.stop()
 
     _HANDLERS: ClassVar[dict[str, Callable[[Accumulator, dict[str, Any]], None]]] = {
         "message_start": _message_start,
@@ -239,56 +212,31 @@ class Accumulator:
         "content_block_delta": _content_block_delta,
         "content_block_stop": _content_block_stop,
         "message_delta": _message_delta,
+        "message_stop": _message_stop,
     }
 
 
-def _replay_block(index: int, data: dict[str, Any], *, is_open: bool) -> Iterator[Any]:
-    """Say a block again: its start as it would be empty, one delta for each thing that grew, its stop."""
-    raw = data.pop(RAW_INPUT) if isinstance(data.get(RAW_INPUT), str) else None
-    hollow = dict[str, Any]()
-    if raw is None and data.get("input") and not is_open and RAW_INPUT not in data:
-        with contextlib.suppress(RecursionError):  # nested so deeply it goes with the start
-            raw = json.dumps(data["input"])
-            hollow["input"] = {}
-    texts = [key for key in ("text", "thinking", "signature") if data.get(key) and isinstance(data[key], str)]
-    citations = data["citations"] if isinstance(data.get("citations"), list) else []
-    deltas = [{"type": f"{key}_delta", key: data[key]} for key in texts]
-    deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
-    if raw is not None:
-        deltas.append({"type": "input_json_delta", "partial_json": raw})
-    start = {**data, **hollow, **dict.fromkeys(texts, "")}
-    if citations:
-        start["citations"] = []
-    yield {"type": "content_block_start", "index": index, "content_block": start}
-    for delta in deltas:
-        yield {"type": "content_block_delta", "index": index, "delta": delta}
-    if not is_open:
-        yield {"type": "content_block_stop", "index": index}
+def events_of(message: Mapping[str, Any]) -> Iterator[Any]:
+    """Get the events that a server would have sent for a whole Message.
 
+    Raises:
+        ProtocolError: a part of it is not of the API's shape.
 
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
-"""Decodes what others can read again: Python's own way takes NaN, and numbers so large that they become infinite."""
-
-
-def _copy(value: Any) -> Any:
-    """Copy JSON: faster than `copy.deepcopy`, which must be ready for anything, and not limited in depth."""
-    if not isinstance(value, (dict, list)):
-        return value
-    whole = value.copy()
-    todo: list[Any] = [whole]
-    while todo:
-        part = todo.pop()
-        for key, item in part.items() if isinstance(part, dict) else enumerate(part):
-            if isinstance(item, (dict, list)):
-                part[key] = inner = item.copy()
-                todo.append(inner)
-    return whole
+    Example:
+        >>> message = {"id": "msg_1", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+        >>> [event["type"] for event in events_of(message)][1:-2]
+        ['content_block_start', 'content_block_delta', 'content_block_stop']
+    """
+    answer = Accumulator()
+    starts: list[Any] = [{"type": "message_start", "message": message}]
+    for index, block in enumerate(message["content"]):
+        starts.append({"type": "content_block_start", "index": index, "content_block": block})
+        starts.append({"type": "content_block_stop", "index": index})
+    starts.append({"type": "message_delta", "delta": {}})
+    for event in starts:
+        answer.add(event)
+    told: Iterator[Any] = answer.replay()
+    first = next(told)
+    yield {**first, "message": {**first["message"], **dict.fromkeys(_SAID_LATER & message.keys())}}
+    yield from told
+    yield {"type": "message_stop"}

@@ -14,6 +14,7 @@ import msgspec
 from anthropix_actors._actor import TaskRef
 from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
 from anthropix_actors._exchange import check, whole
+from anthropix_actors._json import decoded as json_value
 from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
 from anthropix_actors._scope import SLICE
 from anthropix_actors._urls import query_of
@@ -329,8 +330,8 @@ def decoded(answer: Answer) -> Any:
     check(answer)
     body = whole(answer)
     try:
-        return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        return json_value(body) if body else None
+    except (ValueError, RecursionError) as exc:
         text = body[:_QUOTED].decode(errors="replace")
         kind = answer.headers.get("content-type", "no content type")
         raise ProtocolError(f"expected JSON, got {kind}: {text}", body=text) from exc

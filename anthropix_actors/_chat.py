@@ -9,18 +9,23 @@ misses nothing and gets nothing twice.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors._accumulate import Accumulator
+from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
+from anthropix_actors._beginning import Form, beginning, message_in, no_answer
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
 from anthropix_actors._foreign import in_background
+from anthropix_actors._log import log
+from anthropix_actors._odd import DONE
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
@@ -53,6 +58,13 @@ if TYPE_CHECKING:
     from anthropix_actors.governor import Governor
     from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Event, Message
+
+
+_CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})
+"""The types of the events after which nothing is sent again: they say something."""
+
+_MOST_HELD = 64
+"""How many events of other kinds are held back before that."""
 
 
 class ChatRecord(Record):
@@ -303,21 +315,36 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def _read(self, answer: Answer) -> None:
         check(answer)
-        kind = answer.headers.get("content-type", "").lower()
-        if kind and not kind.startswith("text/event-stream"):  # some servers leave it out
-            text = answer.text()
-            if not text:  # perhaps the head was cut, where it named the type
-                raise TruncatedError("the answer ended before its first event", retryable=True)
-            raise ProtocolError(f"expected an event stream, got {kind}: {text:.200}", body=text)
+        chunks = self._chunks(answer)
         try:
-            for event in events(self._chunks(answer), max_event_bytes=self._record.request.max_event_bytes):
-                if self._is_last(event, answer):
-                    answer.drain()
-                    return
+            head, form = beginning(chunks, answer.headers.get("content-type", ""))
+            if form is Form.STREAM:
+                self._read_events(itertools.chain((head,), chunks), answer)
+            elif form is Form.JSON:
+                self._read_message(b"".join((head, *chunks)), answer)
+            else:
+                raise no_answer(head, chunks, answer.headers.get("content-type", ""))
         except APIError:
             self._tell()  # what came before the failure is good
             raise
+
+    def _read_events(self, chunks: Iterator[bytes], answer: Answer) -> None:
+        request = self._record.request
+        for event in events(chunks, max_event_bytes=request.max_event_bytes, lenient=True):
+            if self._is_last(event, answer):
+                answer.drain()
+                return
         raise TruncatedError("the answer ended without message_stop", retryable=True)
+
+    def _read_message(self, body: bytes, answer: Answer) -> None:
+        """Take a whole Message, or an error, from a server that does not stream."""
+        told = message_in(body, answer.headers.get("content-type", ""))
+        if told.get("type") != "message":
+            raise status_error(answer.status, told, answer.headers, now=time.time())
+        log(logging.INFO, "a chat was answered with JSON in place of an event stream")
+        for event in events_of(told):
+            self._is_last(event, answer)
+        answer.drain()
 
     def _chunks(self, answer: Answer) -> Iterator[bytes]:
         """Get the body's bytes; what was decoded from them is told before more are read."""
@@ -327,22 +354,43 @@ class ChatActor(TaskActor[ChatRecord]):
 
     def _is_last(self, event: Any, answer: Answer) -> bool:
         """Deal with one event; get whether it ended the answer."""
-        kind = event.get("type")
-        if kind == "error":
-            raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
-        if kind != "message_start":
+        kind = event["type"]
+        if kind in _CONTENT:
             self._has_content = True
-        if kind != "message_stop":
             self._decoded.append(event)
             return False
+        if kind == "error":
+            raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+        if event.get("data") == DONE and self._has_stop_reason():
+            log(logging.INFO, "an answer ended with [DONE] in place of message_stop")
+            event, kind = {"type": "message_stop"}, "message_stop"
+        if kind != "message_stop":
+            self._decoded.append(event)
+            if len(self._decoded) > _MOST_HELD:  # there is no answer in sight, and memory is to stay bounded
+                self._has_content = True
+            return False
+        self._has_content = True
+        self._tell()
+        self._end(event)
+        return True
+
+    def _has_stop_reason(self) -> bool:
+        """Whether the model has said why it stopped: then nothing is missing but the end."""
         self._tell()
         message = self._record.snapshot()
+        return message is not None and message.get("stop_reason") is not None
+
+    def _end(self, stop: Any) -> None:
+        """End the chat with its whole answer."""
+        record = self._record
+        with record.lock:
+            record.answer.add(stop)
+        message = record.snapshot()
         if message is None:
             raise ProtocolError("message_stop came before message_start")
-        terminal = self._record.done(message)
-        self._record.scope.finish()
-        self._record.end(terminal, ChatEvent(self._record.ref, event))
-        return True
+        terminal = record.done(message)
+        record.scope.finish()
+        record.end(terminal, ChatEvent(record.ref, stop))
 
     def _tell(self) -> None:
         """Tell what has been decoded.

@@ -7,11 +7,11 @@ attempt; or it is opened within its attempt and read afterwards, step by step (`
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from anthropix_actors._json import decoded
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, ProtocolError
@@ -286,5 +286,5 @@ def bounded(answer: Answer) -> Iterator[bytes]:
 
 def _json_or_text(text: str) -> Any:
     with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(text)
+        return decoded(text)
     return text

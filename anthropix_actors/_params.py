@@ -289,6 +289,7 @@ def _body(
     for _, _, block in _blocks(body):
         if block.get("type") in _CALLS:
             block.pop("input_json", None)  # a note of this library; the API refuses keys that it does not know
+    _leave_out_blanks(body)
     return body, extra
 
 
@@ -304,6 +305,8 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     not_json: list[Problem] = []
     body: dict[str, Any] = plain(given, "", not_json)
     found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]
+    blanks = {within(place, "text") for place, role, block in _blocks(body) if _is_blank(role, block)}
+    found = [problem for problem in found if problem.place not in blanks]
     places = {problem.place for problem in found}
     found += [problem for problem in not_json if problem.place not in places]
     order = {name: index for index, name in enumerate(PARAMETERS)}
@@ -335,6 +338,26 @@ def _whole_answers(body: Mapping[str, Any]) -> Iterator[Problem]:
         if message.get("type") == "message" and "usage" in message:
             advice = 'expected {"role": answer["role"], "content": answer["content"]}, got the whole answer'
             yield Problem(place, advice)
+
+
+def _is_blank(role: object, block: Mapping[str, Any]) -> bool:
+    """Whether a block is a text without content in an answer: the API sends such, and takes none of them back."""
+    text = block.get("text")
+    return role == "assistant" and block.get("type") == "text" and isinstance(text, str) and not text.strip()
+
+
+def _leave_out_blanks(body: dict[str, Any]) -> None:
+    """Leave out what the API sends and does not take back: texts without content, and answers without any."""
+    if not any(_is_blank(role, block) for _, role, block in _blocks(body)):
+        return
+    turns = []
+    for turn in body["messages"]:
+        content = turn["content"]
+        if isinstance(content, list):
+            turn["content"] = [block for block in content if not _is_blank(turn["role"], block)]
+        if turn["content"] or not content:
+            turns.append(turn)
+    body["messages"] = turns
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:

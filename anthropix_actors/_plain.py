@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from anthropix_actors._json import MOST_DIGITS, writable
 from anthropix_actors._shapes import LARGEST, SMALLEST, described, shown, within
 from anthropix_actors.errors import Problem
 
@@ -108,8 +109,8 @@ def _scalar(value: Any) -> Any:
             raise ValueError("expected text that UTF-8 can encode, got half of a surrogate pair")
         return str.__str__(value)
     if isinstance(value, int):
-        if not SMALLEST <= value <= LARGEST:
-            raise ValueError(f"expected an integer of at most 64 bits, got {shown(value)}")
+        if not SMALLEST <= value <= LARGEST and not writable(value):
+            raise ValueError(f"expected an integer of at most {MOST_DIGITS:,} digits, got {shown(value)}")
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):

@@ -39,6 +39,8 @@ _TAKES_PREFILL = re.compile(
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
+_RAW_INPUT = "input_json"  # a note of ours; the API refuses keys that it does not know
+
 MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
 """What is raised by who looks into an event that is not of the API's shape."""
 
@@ -99,7 +101,11 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
     kept = list(parts[: _usable(parts)])
     if any(part.data.get("type") == "tool_use" for part in kept):
         return None
-    said = [dict(part.data) for part in kept if str(part.data.get("type")) not in _THINKING]
+    said = [
+        {key: value for key, value in part.data.items() if key != _RAW_INPUT}
+        for part in kept
+        if str(part.data.get("type")) not in _THINKING
+    ]
     if not said:
         return Continuation(dict(body), 0, joins=False, trimmed="")
     last, trimmed = kept[-1], ""
@@ -170,6 +176,7 @@ class Splice:
         self._before = usage
         self._own: dict[str, Any] = {}
         self._begun = False  # a second message_start changes nothing
+        self._first: int | None = None  # what the second answer calls its first block
 
     def events(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Get what is told for an event of the second answer: mostly one event.
@@ -186,24 +193,25 @@ class Splice:
         kind = event.get("type")
         if kind == "message_start":
             if not self._begun:
-                self._own = dict(event["message"].get("usage") or {})
+                self._own = dict(_mapping(event["message"].get("usage")))
                 self._begun = True
             return
-        if self._open and kind == "content_block_start":
-            self._open = False
-            block = event["content_block"]
-            if block.get("type") == "text":
-                self._offset -= 1
-                begun = {"type": "text_delta", "text": block.get("text") or ""}
-                if begun["text"]:
-                    yield from self._moved({"type": "content_block_delta", "index": event["index"], "delta": begun})
-                return
-            yield {"type": "content_block_stop", "index": self._offset - 1}
+        if kind == "content_block_start":
+            if self._first is None:
+                index = event.get("index")
+                self._first = index if type(index) is int and index > 0 else 0
+            if self._open:
+                self._open = False
+                if event["content_block"].get("type") == "text":
+                    self._offset -= 1
+                    yield from self._joined(event)
+                    return
+                yield {"type": "content_block_stop", "index": self._offset - 1}
         if kind == "message_delta":
             if self._open:
                 self._open = False
                 yield {"type": "content_block_stop", "index": self._offset - 1}
-            told = event.get("usage") or {}
+            told = _mapping(event.get("usage"))
             self._own.update({name: value for name, value in told.items() if value is not None})
             yield {**event, "usage": self.usage()}
         elif isinstance(event.get("index"), int):
@@ -211,14 +219,23 @@ class Splice:
         else:
             yield dict(event)
 
+    def _joined(self, start: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Get what the start of a text says that goes on in another: what it begins with."""
+        text = start["content_block"].get("text")
+        if isinstance(text, str) and text:
+            begun = {"type": "text_delta", "text": text}
+            index = start.get("index", self._first)
+            yield from self._moved({"type": "content_block_delta", "index": index, "delta": begun})
+
     def usage(self) -> dict[str, Any]:
         """Get what both answers cost so far."""
         return _sum(self._before, self._own)
 
     def _moved(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        if event["index"] < 0:
-            raise ValueError("the index is negative")  # moved, it would be a block of the first answer
-        moved = {**event, "index": event["index"] + self._offset}
+        index = event["index"] - (self._first or 0)
+        if index < 0:
+            raise ValueError("the index is too low")  # moved, it would be a block of the first answer
+        moved = {**event, "index": index + self._offset}
         delta = event.get("delta")
         if self._trimmed and isinstance(delta, dict) and isinstance(delta.get("text"), str):
             text = self._without_trimmed(delta["text"])
@@ -234,6 +251,10 @@ class Splice:
         if text:
             self._trimmed = ""
         return text
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,11 @@ Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, 
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,6 +52,13 @@ LONGEST_WAIT = 30 * 24 * 3600.0
 """Seconds that the API may ask to wait; more is taken for this. On some systems no thread can wait for 50 days."""
 
 _SERVER_ERRORS = 500
+_GOOD, _REDIRECT = 2, 3
+_LONGEST = 500
+_LONGEST_PLACE = 200
+_MOST_SENTENCES = 10
+_FRAME = frozenset({"type", "request_id", "status", "code"})
+"""What an error's body has beside its text."""
+
 _FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
 
@@ -146,15 +155,9 @@ def status_error(
         >>> status_error(529, body, {}, now=0.0)
         OverloadedError('Overloaded')
     """
-    told = body.get("error") if isinstance(body, dict) else None
-    kind = told.get("type") if isinstance(told, dict) else None
-    message = told.get("message") if isinstance(told, dict) else None
-    if told is None and isinstance(body, dict):  # not the API's, but of a gateway or framework in between
-        message = body.get("message") or body.get("detail")
-    kind = kind if isinstance(kind, str) else None
+    kind = _kind(body)
     cls = status_error_class(status, kind)
-    if not isinstance(message, str) or not message:
-        message = (body if isinstance(body, str) else "").strip()[:500] or (cls.__doc__ or "").partition(": ")[2]
+    message = _said(body)[:_LONGEST] or _said_nothing(status, cls, headers)
     error = cls(
         message,
         status=status,
@@ -168,10 +171,83 @@ def status_error(
     return error
 
 
+def _kind(body: object) -> str | None:
+    """Get the API's name of an error: as the API tells it, or as an error alone does."""
+    if not isinstance(body, dict):
+        return None
+    told = body.get("error")
+    kind = told.get("type") if isinstance(told, dict) else body.get("type")
+    return kind if isinstance(kind, str) and (isinstance(told, dict) or kind.endswith("_error")) else None
+
+
+def _said(body: object) -> str:
+    """Get what an error's body says: in the API's way, in those of gateways and frameworks, or all of it."""
+    if isinstance(body, str):
+        return body.strip()
+    if not isinstance(body, dict):
+        return _written(body) if body else ""
+    for key in ("error", "errors", "message", "detail", "msg"):
+        if text := _sentence(body.get(key)):
+            return text
+    rest = {key: value for key, value in body.items() if key not in _FRAME}
+    return _written(rest) if any(rest.values()) else ""
+
+
+def _sentence(told: object) -> str:
+    """Get the text in a part of an error's body: a text, what has one, or a list of such."""
+    if isinstance(told, str):
+        return told.strip()
+    if isinstance(told, list):
+        return "; ".join(filter(None, map(_sentence_of_item, told[:_MOST_SENTENCES])))
+    if isinstance(told, dict):
+        texts = (told.get(key) for key in ("message", "msg", "detail", "title"))
+        text = next((text for text in texts if isinstance(text, str) and text.strip()), "").strip()
+        place = told.get("loc")  # as FastAPI says where
+        return f"{'.'.join(map(str, place))}: {text}" if text and isinstance(place, list) else text
+    return ""
+
+
+def _sentence_of_item(told: object) -> str:
+    return "" if isinstance(told, list) else _sentence(told)
+
+
+def _written(body: object) -> str:
+    try:
+        return json.dumps(body, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def _said_nothing(status: int, cls: type[APIStatusError], headers: Mapping[str, str]) -> str:
+    """Get the text of an error that brought none."""
+    if status // 100 == _REDIRECT and (place := _without_secrets(headers.get("location", ""))):
+        return f"it redirects to {place}, which is not followed: base_url has to say where the API is"
+    if meaning := (cls.__doc__ or "").partition(": ")[2]:
+        return meaning
+    if status // 100 == _GOOD:
+        return "an error, without any word about it"
+    try:
+        return f"{HTTPStatus(status).phrase}, without any other word about it"
+    except ValueError:
+        return f"status {status}, without any word about it"
+
+
+def _without_secrets(place: str) -> str:
+    """Get an address without user, query and fragment: there may be keys in them."""
+    shown = place.partition("?")[0].partition("#")[0]
+    scheme, slashes, rest = shown.rpartition("//")
+    host, slash, path = rest.partition("/")
+    return (
+        f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"[:_LONGEST_PLACE]
+        if slashes
+        else shown[:_LONGEST_PLACE]
+    )
+
+
 def _retryable(error: APIStatusError, headers: Mapping[str, str]) -> bool:
     if error.error_code in NEVER_AGAIN:
         return False
-    if error.in_stream:  # the headers came before the error and know nothing of it
+    if error.in_stream or (error.status or 0) // 100 == _GOOD:  # neither status nor headers know anything of it
         return error.type in _RETRYABLE_TYPES
     asked = headers.get("x-should-retry")
     if asked in {"true", "false"}:

@@ -9,7 +9,8 @@ The rules (WHATWG HTML, 9.2.5 and 9.2.6):
 
 - the stream is UTF-8; a byte that is not becomes U+FFFD; one leading byte order mark is dropped;
 - a line ends with LF, CR or CRLF, and a CRLF may be cut between two chunks;
-- an empty line ends an event; an event that the end of the stream cuts is discarded;
+- an empty line ends an event; an event that the end of the stream cuts is discarded, but for one that is the last of an
+  answer, and whole (the specification has no such exception; some servers leave the last line end out);
 - a line that starts with a colon is a comment; an id with a NUL is ignored.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-23.
@@ -17,41 +18,53 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 202
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sseclient
 
+from anthropix_actors._json import decoded
+from anthropix_actors._odd import DONE, Odd
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_EVENT_BYTES = 16 << 20
-"""How large one event may be. The API's own limit on a whole request is 32 MB; an event is a piece of an answer."""
+MAX_EVENT_BYTES = 64 << 20
+"""How large one event may be. A page that the API fetched comes in one: a PDF of 32 MB is 43 MB in base64."""
 
 MAX_EVENT_LINES = 256
 """How many lines one event may have: sseclient-py is quadratic in them. The API sends two."""
 
-_REPEATED_NAME = re.compile(rb'\n\nevent: (?!ping\n)(\w+)\n(?=data: \{"type":"\1")')
+_REPEATED_NAME = re.compile(
+    rb'\n\nevent: (content_block_(?:delta|start|stop)|message_(?:start|delta|stop))\n(?=data: \{"type":"\1")'
+)
 """An event's name that its data repeat, as the API's do: a line less for sseclient-py to take apart.
 
-Not a ping's, which is left out whatever its data are.
+Not one that matters whatever its data are: a ping, an error, and what is of no consequence.
 
 It begins with plain text, for which the engine looks fast; an alternative there would make it five times slower.
 """
 
 _BOM = b"\xef\xbb\xbf"
-_QUOTED = 80
+_NAMES_TO_LOOK_AT = frozenset({"ping", "error"})
+_NOT_COMMON = (msgspec.DecodeError, RecursionError, LookupError, TypeError)
+"""What is raised for data that are not JSON, no object, or have no type that is a string."""
 
 
-def events(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[dict[str, Any]]:
+def events(
+    chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES, lenient: bool = False
+) -> Iterator[dict[str, Any]]:
     r"""Get the events of a stream, pings left out, each as soon as its last byte is there.
+
+    Each has a `type` that is a string. What is not written as the API writes it is mended, as `_odd` says.
 
     Args:
         chunks: The stream, cut anywhere.
         max_event_bytes: The largest event to accept.
+        lenient: Whether it is a chat's answer: then events of other kinds are of no consequence, whatever they say.
 
     Raises:
         ProtocolError: an event is too large, or its data are not a JSON object.
@@ -61,23 +74,30 @@ def events(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -
         [{'type': 'message_stop'}]
     """
     decode = msgspec.json.decode
+    odd = Odd(lenient=lenient)
+    held = odd.held
     for event in _Blocks(blocks(chunks, max_event_bytes=max_event_bytes)).events():
-        if event.event == "ping":
-            continue
+        data: Any = None
         try:
             data = decode(event.data)
-        except (msgspec.DecodeError, RecursionError) as exc:
-            raise _not_an_object(event) from exc
-        if type(data) is not dict:
-            raise _not_an_object(event)
-        if data.get("type") != "ping":
+            kind = data["type"]
+        except _NOT_COMMON:
+            kind = None
+        if type(kind) is not str or kind == "ping" or held or event.event in _NAMES_TO_LOOK_AT:
+            yield from odd.events(event.event, event.data, data)
+        else:
             yield data
+
+
+logging.getLogger(__name__).disabled = True
 
 
 class _Blocks(sseclient.SSEClient):
     """sseclient-py over blocks that are whole already: it need not look for their ends a second time.
 
-    So they come without the empty line that ends them, which it would take for one more line.
+    So they come without the empty line that ends them, which it would take for one more line. It logs under the name of
+    this module, a record for each event, which would double a stream's CPU time where a program logs at DEBUG; so that
+    logger is off.
     """
 
     def _read(self) -> Iterator[bytes]:
@@ -86,6 +106,8 @@ class _Blocks(sseclient.SSEClient):
 
 def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[bytes]:
     r"""Get whole events as bytes: lines separated by LF, valid UTF-8, without the empty line that ends them.
+
+    An event without that line is the last one, if it says that it is.
 
     Raises:
         ProtocolError: an event is larger than `max_event_bytes` or has too many lines.
@@ -111,6 +133,25 @@ def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -
             size = len(chunk) - end
         if size > max_event_bytes + 1:  # the LF that ends its last line does not count
             raise _too_large(max_event_bytes)
+    tail = b"".join(held)
+    if tail.count(b"\n") < MAX_EVENT_LINES and _says_the_end(tail):
+        yield from _split(tail + b"\n\n", max_event_bytes)
+
+
+def _says_the_end(tail: bytes) -> bool:
+    """Whether an event that lacks the empty line at its end is whole all the same, and says that there is no more.
+
+    Of any other event, nobody knows whether it is whole.
+    """
+    for event in _Blocks(iter([tail.decode(errors="replace").encode()])).events():
+        if event.data.strip() == DONE:
+            return True
+        try:
+            data = decoded(event.data)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(data, dict) and (event.event == "error" or data.get("type") in ("message_stop", "error"))
+    return False
 
 
 def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
@@ -161,9 +202,4 @@ def _first_without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _too_large(limit: int) -> ProtocolError:
-    return ProtocolError(f"an event is larger than {limit} bytes")
-
-
-def _not_an_object(event: Any) -> ProtocolError:
-    text = f"the data of {event.event!r} are not a JSON object: {event.data[:_QUOTED]!r}"
-    return ProtocolError(text, body=event.data)
+    return ProtocolError(f"an event is larger than {limit} bytes (max_event_bytes)")

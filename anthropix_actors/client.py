@@ -105,7 +105,7 @@ class Client:
         governor: True lets chats go as the API's limits allow, and makes all wait when one is told to. A `Governor`
             does so together with other clients that use the same key; False does not.
         window: How many messages a subscriber may be behind before its chat stops reading.
-        max_event_bytes: The largest event of a stream to accept.
+        max_event_bytes: The largest event of a stream to accept; 64 MiB unless you say otherwise.
         max_answer_bytes: The largest answer to keep in memory: all of a chat's, or what a call returns. What is read in
             a loop or written to a file has no limit. As that of an event, it counts bytes after decompression.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).

@@ -6,6 +6,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._block import kind_of
 from anthropix_actors._chat import outcome
 from anthropix_actors._hints import OF_A_STREAM, missing
 from anthropix_actors._waits import refuse_deadlock
@@ -104,8 +105,10 @@ class Stream:
     def text(self) -> Iterator[str]:
         """The answer's text, piece by piece, to loop over. Raises what the loop over the events raises."""
         for event in self:
-            if event["type"] == "content_block_delta" and event["delta"]["type"] == "text_delta":
-                yield event["delta"]["text"]
+            if event.get("type") == "content_block_delta":
+                delta: Any = event.get("delta")
+                if isinstance(delta, dict) and kind_of(delta) == "text_delta" and isinstance(delta.get("text"), str):
+                    yield delta["text"]
 
     def message(self) -> Message:
         """Get the whole Message, when the answer is complete. Events that nobody took are skipped.

@@ -78,3 +78,10 @@ def text_of(messages: list[Any]) -> str:
             case ChatEvent(data={"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}):
                 pieces.append(text)
     return "".join(pieces)
+
+
+def going_on(content: Any) -> dict[str, Any]:
+    """Get the user's turn after an answer: a result for each of its calls, and something to say."""
+    calls = [block.get("id") for block in content if isinstance(block, dict) and block.get("type") == "tool_use"]
+    results = [{"type": "tool_result", "tool_use_id": call, "content": "done"} for call in calls]
+    return {"role": "user", "content": [*results, {"type": "text", "text": "Hello"}]}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,9 +68,7 @@ def test_what_has_arrived_comes_in_one_list_before_more_is_read() -> None:
     assert list(runs) == [[(5, {"a": 4})]]
 
 
-@pytest.mark.parametrize(
-    "line", [b"oops", b"[1]", b"5", b'{"a": 1} x', b'{"a"', b"\xff", b'"' + b"[" * 5000, b'{"a": "\xff"}']
-)
+@pytest.mark.parametrize("line", [b"oops", b"[1]", b"5", b'{"a": 1} x', b'{"a"', b"\xff", b'"' + b"[" * 5000])
 def test_a_line_that_is_no_object_comes_after_all_before_it_and_has_its_number(line: bytes) -> None:
     got: list[Any] = []
     with pytest.raises(ProtocolError, match="line 3") as raised:
@@ -85,12 +84,39 @@ def test_an_end_within_a_line_is_a_cut() -> None:
     assert raised.value.retryable
 
 
-def test_a_text_that_is_not_utf_8_is_an_error_of_ours() -> None:
-    """msgspec raises a UnicodeDecodeError for it, which is none of its own errors."""
-    with pytest.raises(ProtocolError, match="line 1, which is no JSON object"):
-        flat([b'{"custom_id": "caf\xe9"}\n{}\n'])
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (b'{"a": "caf\xe9"}', "caf\ufffd"),
+        (b'{"a": "\\ud83d!"}', "\ufffd!"),
+        (b'{"a": "\\ud83d\\ude00"}', "\U0001f600"),
+        (b'{"a": ["\\udfff", {"\\ud800": 1}]}', ["\ufffd", {"\ufffd": 1}]),
+        (b'{"a": 1e999}', None),
+        (b'{"a": [NaN, -Infinity]}', [None, None]),
+        (b'{"a": "x\ty\x00"}', "x\ty\0"),
+        (b'{"a": ' + b"7" * 40 + b"}", int("7" * 40)),
+        (b'{"a": ' + b"7" * 5000 + b"}", None),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_an_odd_value_costs_itself_and_not_the_rest_of_the_lines(line: bytes, value: Any) -> None:
+    found = flat([b'{"n": 1}\n' + line + b'\n{"n": 3}\n'])
+    assert found == [(1, {"n": 1}), (2, {"a": value}), (3, {"n": 3})]
+    assert json.loads(msgspec.json.encode(found)) == [[number, item] for number, item in found]
+
+
+def test_an_end_within_a_character_is_a_cut() -> None:
     with pytest.raises(TruncatedError):
         flat([b'{"custom_id": "caf\xc3'])
+
+
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_a_byte_order_mark_is_none_of_the_first_line(step: int) -> None:
+    data = b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n'
+    assert flat(data[place : place + step] for place in range(0, len(data), step)) == [(1, {"a": 1}), (2, {"a": 2})]
+    assert flat([b"\xef\xbb\xbf\n{}"]) == [(2, {})]
+    with pytest.raises(ProtocolError, match="line 2"):
+        flat([b"{}\n" + data])
 
 
 def test_an_error_of_the_chunks_says_at_which_line_it_came() -> None:

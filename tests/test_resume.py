@@ -136,6 +136,14 @@ def test_a_prefill_is_for_models_that_take_it_and_without_thinking(more: dict[st
         assert (found.joins, found.trimmed) == (True, "")
 
 
+def test_a_call_whose_input_stayed_as_text_is_sent_without_that_note() -> None:
+    odd = {**SEARCH, "input": {}, "input_json": "[1]"}
+    parts = [Part(odd, open=False), Part(FOUND, open=False), Part(text("Two"), open=True)]
+    found = continuation(ask(NEW), {}, parts)
+    assert found is not None
+    assert found.body["messages"][1]["content"] == [{**SEARCH, "input": {}}, FOUND, text("Two")]
+
+
 def test_a_prefill_ends_with_text() -> None:
     found = continuation(ask(), {}, [Part(SEARCH, open=False), Part(FOUND, open=False)])
     assert found is not None
@@ -474,11 +482,8 @@ def test_a_block_of_an_odd_shape_is_kept_or_dropped_without_an_error(odd: dict[s
     [
         {"type": "message_start"},
         {"type": "message_start", "message": []},
-        {"type": "message_start", "message": {"usage": 5}},
         {"type": "content_block_start", "index": 0},
-        {"type": "content_block_start", "content_block": text("x")},
         {"type": "content_block_start", "index": 0, "content_block": "x"},
-        {"type": "message_delta", "usage": 5},
         text_delta("x", index=-1),
         block_stop(-1),
     ],
@@ -488,3 +493,60 @@ def test_an_event_of_an_odd_shape_is_a_protocol_error_also_in_a_second_answer(od
     splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
     with pytest.raises(ProtocolError, match="not of the API's shape"):
         list(splice.events(odd))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": "message_start", "message": {"usage": 5}},
+        {"type": "message_delta", "delta": {}, "usage": 5},
+        {"type": "metrics", "latency": 5},
+        {"type": "message", "data": "[DONE]"},
+    ],
+)
+def test_an_odd_value_in_a_second_answer_costs_itself(odd: dict[str, Any]) -> None:
+    splice = Splice(Continuation({}, kept=1, joins=False, trimmed=""), {"output_tokens": 4})
+    told = list(splice.events(odd))
+    assert [event.get("usage", {"output_tokens": 4}) for event in told] == [{"output_tokens": 4}] * len(told)
+    assert splice.usage() == {"output_tokens": 4}
+
+
+@pytest.mark.parametrize("first", [0, 1, 7, None])
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_second_answer_goes_on_whatever_it_calls_its_first_block(first: Any, *, joins: bool) -> None:
+    begun = {"type": "content_block_start", "content_block": text("")} | ({} if first is None else {"index": first})
+    index = first or 0
+    second = [start(), begun, text_delta("three.", index), block_stop(index), message_delta()]
+    answer = accumulated([start(), block_start(), text_delta("One, two, "), *([] if joins else [block_stop()])])
+    more = continuation(ask(), {}, answer.parts())
+    assert more is not None
+    splice = Splice(more, {})
+    answer.go_on(more.kept, {})
+    told = [event for each in second for event in splice.events(each)]
+    for event in told:
+        answer.add(event)
+    said: Any = answer.snapshot()
+    assert [block["text"] for block in said["content"]] == (["One, two, three."] if joins else ["One, two, ", "three."])
+
+
+def test_a_second_answer_may_use_an_index_twice() -> None:
+    """As some servers do; a call whose index is the text's own, and what goes on in that text afterwards."""
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    piece = {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "input_json_delta", "partial_json": '{"a": 1}'},
+    }
+    begun = {"type": "content_block_start", "index": 0, "content_block": text("")}
+    again = {"type": "content_block_start", "index": 0, "content_block": call}
+    second = [start(), begun, text_delta("three."), again, piece, block_stop(0), message_delta()]
+    answer = accumulated([start(), block_start(), text_delta("One, two, ")])
+    more = continuation(ask(), {}, answer.parts())
+    assert more is not None
+    splice = Splice(more, {})
+    answer.go_on(more.kept, {})
+    for each in second:
+        for event in splice.events(each):
+            answer.add(event)
+    said: Any = answer.snapshot()
+    assert [block.get("text") or block["input"] for block in said["content"]] == ["One, two, three.", {"a": 1}]

@@ -220,13 +220,36 @@ def test_an_error_has_all_that_is_known() -> None:
         (400, {}, errors.BadRequestError, "the API does not take this request as it is."),
         (400, {"detail": "Invalid user agent"}, errors.BadRequestError, "Invalid user agent"),
         (502, {"message": "no upstream"}, errors.InternalServerError, "no upstream"),
-        (400, {"detail": [{"loc": []}]}, errors.BadRequestError, "the API does not take this request as it is."),
-        (400, {"error": "text"}, errors.BadRequestError, "the API does not take this request as it is."),
-        (400, {"error": {"message": 5, "type": 5}}, errors.BadRequestError, "the API does not take"),
+        (400, {"error": "text"}, errors.BadRequestError, "text"),
+        (
+            500,
+            {"errors": ["disk full", {"message": "no room"}, 5, ["x"]]},
+            errors.InternalServerError,
+            "disk full; no room",
+        ),
+        (
+            422,
+            {"detail": [{"loc": ["body", "model"], "msg": "field required"}, {"msg": "bad"}]},
+            errors.UnprocessableEntityError,
+            "body.model: field required; bad",
+        ),
+        (400, {"error": {"message": " ", "detail": "why"}}, errors.BadRequestError, "why"),
+        (400, {"title": "Bad", "detail": {"title": "Worse"}}, errors.BadRequestError, "Worse"),
+        (400, {"detail": [{"loc": []}]}, errors.BadRequestError, '{"detail": [{"loc": []}]}'),
+        (400, {"error": {"message": 5, "type": 5}}, errors.BadRequestError, '{"error": {"message": 5, "type": 5}}'),
+        (400, {"type": "error", "request_id": "r"}, errors.BadRequestError, "the API does not take"),
+        (400, {"what": object}, errors.BadRequestError, "the API does not take"),
+        (400, ["é"], errors.BadRequestError, '["é"]'),
+        (503, {"object": "error", "message": "no", "type": "BadThing"}, errors.ServiceUnavailableError, "no"),
+        (418, "", APIStatusError, "I'm a Teapot"),
+        (500, "", errors.InternalServerError, "Internal Server Error"),
+        (777, "", errors.InternalServerError, "status 777"),
+        (200, {}, APIStatusError, "an error, without any word about it"),
+        (200, {"type": "overloaded_error", "message": "busy"}, errors.OverloadedError, "busy"),
         (404, [], errors.NotFoundError, "no such model, batch or path."),
         (418, "teapot", APIStatusError, "teapot"),
         (502, "x" * 5000, errors.InternalServerError, "x" * 500),
-        (302, "", APIStatusError, ""),
+        (302, "", APIStatusError, "Found"),
         (500, body("overloaded_error"), errors.OverloadedError, "because"),
         (500, body("brand_new_error"), errors.InternalServerError, "because"),
         (200, body("brand_new_error"), APIStatusError, "because"),
@@ -236,6 +259,48 @@ def test_a_body_of_any_kind_makes_an_error(status: int, said: Any, cls: type[API
     error = status_error(status, said, {}, now=NOON)
     assert type(error) is cls
     assert error.message.startswith(message)
+    assert error.body == said
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://elsewhere.example/v1/messages", "https://elsewhere.example/v1/messages"),
+        ("https://me:secret@elsewhere.example:8443/v1?key=secret#secret", "https://elsewhere.example:8443/v1"),
+        ("//me:secret@elsewhere.example?secret", "//elsewhere.example"),
+        ("/login?next=secret", "/login"),
+        ("https://elsewhere.example/" + "x" * 5000, "https://elsewhere.example/xxx"),
+    ],
+)
+def test_a_redirect_says_where_it_leads(location: str, shown: str) -> None:
+    for status in (301, 302, 307, 308):
+        error = status_error(status, "", {"location": location}, now=NOON)
+        assert error.message.startswith(f"it redirects to {shown}")
+        assert "base_url" in error.message
+        assert "secret" not in error.message
+        assert len(error.message) < 400
+        assert not error.retryable
+
+
+def test_an_error_under_a_status_that_says_nothing_is_retried_by_its_type() -> None:
+    assert status_error(200, body("overloaded_error"), {}, now=NOON).retryable
+    assert not status_error(200, body("invalid_request_error"), {"x-should-retry": "true"}, now=NOON).retryable
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["error", "errors", "message", "detail", "type", "msg", "loc"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from([200, 302, 308, 400, 418, 500, 599]), JSON)
+def test_an_error_has_a_text_whatever_its_body_is(status: int, said: Any) -> None:
+    error = status_error(status, said, {}, now=NOON)
+    assert 0 < len(error.message) <= 500
     assert error.body == said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._jsonl import json_lines
@@ -13,6 +14,7 @@ from fuzz.reference import Unsure, json_object
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_BOM = b"\xef\xbb\xbf"
 _LIMITS = [1 << 20, 1 << 20, 40, 3, 0]
 
 
@@ -49,14 +51,17 @@ def _outcome(chunks: Iterable[bytes], limit: int) -> tuple[list[tuple[int, dict[
 def _check_reference(document: bytes, found: list[tuple[int, dict[str, Any]]], error: str | None) -> None:
     expected: list[tuple[int, dict[str, Any]]] = []
     *whole, last = document.split(b"\n")
+    whole_and_last = [*whole, last]
+    whole_and_last[0] = whole_and_last[0].removeprefix(_BOM)
     fails = None
-    for number, line in enumerate([*whole, last], 1):
+    for number, line in enumerate(whole_and_last, 1):
         if not line.strip():
             continue
         try:
-            value = _object(line)
+            value = json_object(line)
         except Unsure:
             assert found[: len(expected)] == expected
+            json.dumps(found, ensure_ascii=False).encode()
             return
         if value is None:
             fails = "cut" if number > len(whole) else "line"
@@ -65,10 +70,3 @@ def _check_reference(document: bytes, found: list[tuple[int, dict[str, Any]]], e
     assert found == expected
     assert (error is None) == (fails is None)
     assert (error or "").startswith("cut: ") == (fails == "cut"), "only the last line can be cut"
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        return json_object(line.decode())  # bytes may be UTF-16 to json.loads
-    except UnicodeDecodeError:
-        return None

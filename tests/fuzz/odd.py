@@ -15,12 +15,13 @@ _MOST_EVENTS = 16
 
 _TEXTS = [
     *["", "x", " ", "\n ", "é🎭", '{"a":', "1}", "{}", "NaN", "[1e999]", '"\\ud800"', "text", "tool_use", "end_turn"],
+    *["\ud83d", "\ude00x", "x\ud83d", '{"a":"\\ud83d', '\\ude00"}', "null", "[1]", "1" * 30, "error", "image"],
 ]
-_PLAIN = [None, 0, 1, -1, 2, True, False, 1.5, 10**20, "", "x", " ", "5", "text_delta"]
+_PLAIN = [None, 0, 1, -1, 2, True, False, 1.5, 10**20, 10**4200, "", "x", " ", "5", "text_delta"]
 _KEYS = [
     *["type", "text", "thinking", "signature", "partial_json", "input_json", "input", "citation", "citations", "index"],
     *["content", "encrypted_content", "usage", "model", "to", "id", "tool_use_id", "stop_reason", "container", "delta"],
-    *["message", "content_block", "output_tokens", "iterations"],
+    *["message", "content_block", "output_tokens", "iterations", "name", "data", "error", "x\ud83d"],
 ]
 _BLOCKS: list[dict[str, Any]] = [
     {"type": "text", "text": ""},
@@ -28,6 +29,10 @@ _BLOCKS: list[dict[str, Any]] = [
     {"type": "thinking", "thinking": "", "signature": ""},
     {"type": "redacted_thinking", "data": "x"},
     {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}},
+    {"type": "tool_use", "id": "toolu_2", "name": "t", "input": {"path": "a"}},
+    {"type": "mcp_tool_use", "id": "mcptoolu_1", "name": "t", "input": ""},
+    {"type": "thinking", "thinking": "Hm"},
+    {"type": "news", "text": 5},
     {"type": "server_tool_use", "id": "srvtoolu_1", "name": "t", "input": {"a": 1}},
     {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
     {"type": "compaction", "content": None},
@@ -36,7 +41,7 @@ _BLOCKS: list[dict[str, Any]] = [
 _DELTAS = ["text", "text", "thinking", "signature", "input_json", "citations", "compaction", "news"]
 _KINDS = [
     *["content_block_delta", "content_block_start", "content_block_delta", "content_block_stop"],
-    *["content_block_delta", "message_delta", "message_start", "ping", "message_stop", "news"],
+    *["content_block_delta", "message_delta", "message_start", "ping", "message_stop", "news", "error", ""],
 ]
 _BETWEEN = ["content_block_start", "content_block_start", "content_block_start", "message_delta"]
 _WITHIN = ["content_block_delta", "content_block_delta", "content_block_stop"]
@@ -112,15 +117,19 @@ def events(dice: Dice) -> list[dict[str, Any]]:
     in_order = way % 4 == 1
     found = [_event(dice, "message_start", 0)] if way < 224 else []
     started, kind = 0, ""
+    same = way % 8 == 2  # all blocks have one index
     while dice.left and len(found) < _MOST_EVENTS:
         kind = dice.pick(_NEXT.get(kind, _BETWEEN) if in_order else _KINDS)
-        found.append(_event(dice, kind, started))
+        event = _event(dice, kind, started)
+        if same and type(event.get("index")) is int:
+            event["index"] = 0
+        found.append(event)
         started += kind == "content_block_start"
     return found
 
 
 def _event(dice: Dice, kind: str, started: int) -> dict[str, Any]:
-    event: dict[str, Any] = {"type": kind}
+    event: dict[str, Any] = {"type": kind} if kind else {}
     if kind == "message_start":
         usage = {"input_tokens": 3, "output_tokens": 1}
         event["message"] = {"id": "msg_1", "model": "m", "content": [], "stop_reason": None, "usage": usage}
@@ -132,6 +141,8 @@ def _event(dice: Dice, kind: str, started: int) -> dict[str, Any]:
         event["index"] = max(0, started - 1)
     elif kind == "message_delta":
         event |= {"delta": {"stop_reason": "end_turn", "container": None}, "usage": {"output_tokens": 9}}
+    elif kind == "error":
+        event["error"] = {"type": "overloaded_error", "message": "Overloaded"}
     if dice.seldom():
         _spoil(dice, event)
     return event
@@ -169,3 +180,16 @@ def _spoil(dice: Dice, event: dict[str, Any]) -> None:
 
 def _copy(block: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(block))  # type: ignore[no-any-return]
+
+
+def message(dice: Dice) -> dict[str, Any]:
+    """Get a whole Message, perhaps an odd one."""
+    content = [_copy(dice.pick(_BLOCKS)) for _ in range(dice.byte() % 4)]
+    for block in content:
+        if dice.seldom():
+            _spoil(dice, block)
+    usage = {"input_tokens": 3, "output_tokens": 9}
+    made: dict[str, Any] = {"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage}
+    if dice.seldom():
+        _spoil(dice, made)
+    return made

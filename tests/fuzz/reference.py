@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _DEEP = 300
+_MOST_DIGITS = 4300
 
 
 class Found(NamedTuple):
@@ -35,11 +36,15 @@ class Found(NamedTuple):
     data: str | None
 
 
-def parse(document: bytes) -> tuple[list[Found], int]:
-    """Get all that empty lines end, and how many bytes are left behind the last of them, each line end as one."""
+def parse(document: bytes) -> tuple[list[Found], int, Found]:
+    """Get all that empty lines end, how many bytes are left behind the last of them, and the rest.
+
+    Each line end is one byte of them; the rest is what would be told if there was an empty line behind it.
+    """
     found: list[Found] = []
     held: list[str] = []
     tail = 0
+    line = b""
     for line, end in _lines(document):
         if end is None:
             tail += len(line)
@@ -50,7 +55,9 @@ def parse(document: bytes) -> tuple[list[Found], int]:
             if held:
                 found.append(_dispatched(held, end))
             held, tail = [], 0
-    return found, tail
+    if line:
+        held.append(line.decode("utf-8", errors="replace"))
+    return found, tail, _dispatched(held, len(document))
 
 
 def _lines(document: bytes) -> Iterator[tuple[bytes, int | None]]:
@@ -78,39 +85,76 @@ def _dispatched(lines: list[str], end: int) -> Found:
 
 
 class Unsure(Exception):  # noqa: N818 # nothing went wrong
-    """JSON that not every reader takes: half a surrogate pair, a number without end, what is nested deeply."""
+    """JSON that not every reader takes: half a surrogate pair, where another may follow; what is nested deeply."""
 
 
-def json_object(text: str | bytes) -> dict[str, Any] | None:
-    """Get a JSON object, or None for what is none.
+_ANSWER = ["message_start", "content_block_start", "content_block_delta", "content_block_stop"]
+_KNOWN = [*_ANSWER, "message_delta", "message_stop", "error", "message"]
+
+
+def told(name: str, data: str | None, *, lenient: bool) -> tuple[dict[str, Any] | None, bool]:
+    """Get what is told for an event, if anything, and whether there is an error instead.
 
     Raises:
-        Unsure: it may be taken or refused.
+        Unsure: that depends.
     """
-    opening = (text.count("["), text.count("{")) if isinstance(text, str) else (text.count(b"["), text.count(b"{"))
-    if sum(opening) > _DEEP:
+    if data is None or name == "ping":
+        return None, False
+    text = data.strip()
+    if not text:
+        return ({"type": name} if name in ("error", "message_stop") else None), False
+    value = json_value(text)
+    if isinstance(value, dict):
+        return _typed(name, value), False
+    if name == "error":
+        return {"type": "error", "error": {"message": text}}, False
+    if text == "[DONE]" or (lenient and name not in _KNOWN):
+        return {"type": name, "data": text}, False
+    return None, True
+
+
+def _typed(name: str, value: dict[str, Any]) -> dict[str, Any] | None:
+    kind = value.get("type")
+    named = isinstance(kind, str)
+    if name != "error" and not (not named and value.get("error")):
+        return None if (kind if named else name) == "ping" else {**value, "type": kind if named else name}
+    if "error" in value:
+        error = value["error"]
+        if isinstance(error, str) and named and kind != "error":
+            error = {"type": kind, "message": error}
+        return {**value, "type": "error", "error": error}
+    error = {key: item for key, item in value.items() if key != "type" or item != "error"}
+    return {"type": "error", "error": error} if error else {"type": "error"}
+
+
+def json_value(text: str) -> Any:
+    """Get what JSON says, by our rules for odd values; `...` where it is none.
+
+    Raises:
+        Unsure: it may be taken or refused, or it has half a surrogate pair.
+    """
+    if text.count("[") + text.count("{") > _DEEP:
         raise Unsure
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_short)
+        value = json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite, parse_int=_short)
+    except ValueError:
+        return ...
+    try:
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be
     except UnicodeEncodeError as exc:
         raise Unsure from exc
-    except ValueError:
-        return None
+    return value
+
+
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """Get a JSON object, or None for what is none. Raises what `json_value` raises."""
+    value = json_value(text.decode(errors="replace") if isinstance(text, bytes) else text)
     return value if isinstance(value, dict) else None
 
 
-def _refuse(text: str) -> Any:
-    raise ValueError(text)
+def _finite(text: str) -> float | None:
+    return None if float(text) in (float("inf"), float("-inf")) else float(text)
 
 
-def _finite(text: str) -> float:
-    if float(text) in (float("inf"), float("-inf")):
-        raise Unsure
-    return float(text)
-
-
-def _short(text: str) -> int:
-    if len(text) > _DEEP:
-        raise Unsure
-    return int(text)
+def _short(text: str) -> int | None:
+    return int(text) if len(text.lstrip("-")) <= _MOST_DIGITS else None

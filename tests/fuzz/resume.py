@@ -12,7 +12,7 @@ from anthropix_actors.errors import ProtocolError
 from anthropix_actors.usage import Usage
 
 from fuzz.odd import Dice, events
-from fuzz.stream import check_replay
+from fuzz.stream import as_decoded, check_replay, check_sendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,9 @@ def resume(data: bytes) -> None:
     dice = Dice(data)
     body = {"model": dice.pick(_MODELS), "messages": [{"role": "user", "content": "Count."}]}
     lengths = dice.byte()
-    first, second = (_until_stop(events(Dice(part))) for part in (dice.rest()[:lengths], dice.rest()[lengths:]))
+    first, second = (
+        _until_stop(as_decoded(events(Dice(part)))) for part in (dice.rest()[:lengths], dice.rest()[lengths:])
+    )
     answer, follower = Accumulator(), Accumulator()
     _add(answer, first)
     _add(follower, first)
@@ -44,7 +46,7 @@ def resume(data: bytes) -> None:
 
 
 def _check_request(body: dict[str, Any], more: Continuation, blocks: int) -> None:
-    json.dumps(more.body, allow_nan=False)
+    json.dumps(more.body, allow_nan=False, ensure_ascii=False).encode()
     assert 0 <= more.kept <= blocks
     turns = more.body["messages"]
     assert turns[:1] == body["messages"]
@@ -72,6 +74,7 @@ def _check_rest(
                 now: Any = answer.snapshot()
                 _check_kept(kept, now["content"], joins=more.joins)
                 check_replay(answer)
+                check_sendable(now)
     except ProtocolError:
         assert not _whole(second), "an answer that is in order was refused"
     else:

@@ -8,6 +8,7 @@ from fuzz.chunked import chunked
 from fuzz.lines import lines
 from fuzz.resume import resume
 from fuzz.stream import raw, structured
+from fuzz.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "raw": raw,
     "structured": structured,
     "resume": resume,
+    "whole": whole,
     "lines": lines,
     "chunked": chunked,
 }

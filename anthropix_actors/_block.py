@@ -1,0 +1,275 @@
+"""One content block in the making, in a shape that can be sent back.
+
+What a block has in a place where its type wants something else costs at most that place: it is put right as the block
+starts, and a delta that does not fit the block's type changes nothing. Blocks and deltas of unknown types are left as
+they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._json import copied, too_deep, whole
+from anthropix_actors._odd import GROWING
+from anthropix_actors._params import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
+from anthropix_actors._shapes import fits, problems_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from anthropix_actors._shapes import Kind
+
+RAW_INPUT = "input_json"
+"""The key of a tool call that holds its input as text: while it is incomplete, and for good if it is no JSON object."""
+
+_PIECES_PER_RUN = 1024
+
+_TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
+"""Key of a piece → key of the block that the pieces make."""
+
+_NOT_COMPACTED = frozenset({"type", "text", "thinking", RAW_INPUT, "to"})
+"""Keys that a compaction does not replace: what grows is changed by its own deltas alone, a fallback by nothing."""
+
+_ANY = frozenset({*GROWING, "signature_delta", "citations_delta", "compaction_delta"})
+
+_TAKES = {
+    **dict.fromkeys(BLOCKS, frozenset[str]()),
+    "text": frozenset({"text_delta", "citations_delta"}),
+    "thinking": frozenset({"thinking_delta", "signature_delta"}),
+    "compaction": frozenset({"compaction_delta"}),
+}
+_CALL_TAKES = frozenset({"input_json_delta"})
+
+_TYPE_BY_KEY = {"text": "text", "thinking": "thinking", "input": "tool_use"}
+"""A key of a block without a type → the type that has it."""
+
+_KIND_BY_KEY = {
+    **{key: kind for kind, key in GROWING.items()},
+    "signature": "signature_delta",
+    "citation": "citations_delta",
+}
+"""The same for a delta."""
+
+
+class Block:
+    """One content block, and the pieces that are not joined to it yet.
+
+    Every so many pieces are joined to a run: a million pieces on their own would need more memory than their text.
+
+    Attributes:
+        data: The block so far; without the pieces, until they are joined.
+        index: What its events call it.
+        open: Whether it may grow.
+        takes: The types of the deltas that fit it.
+        grows: Those of them that make a text grow, with the keys of their pieces.
+        growing: The key of the pieces.
+    """
+
+    __slots__ = ("data", "growing", "grows", "index", "open", "pieces", "runs", "takes")
+
+    def __init__(self, data: dict[str, Any], index: int) -> None:
+        """Start with what the block's start said; `data` is changed.
+
+        Raises:
+            ValueError: it can be made no block of its type.
+        """
+        _put_right(data, index)
+        self.data = data
+        self.index = index
+        self.open = True
+        kind: str = data["type"]
+        self.takes = _CALL_TAKES if kind.endswith("tool_use") else _TAKES.get(kind, _ANY)
+        self.grows = {kind: key for kind, key in GROWING.items() if kind in self.takes}
+        self.growing = ""
+        self.pieces: list[str] = []
+        self.runs: list[str] = []
+
+    def grow(self, key: str, piece: object) -> None:
+        """Let a text grow.
+
+        Raises:
+            TypeError: the piece is no text, or what was there is none.
+        """
+        if type(piece) is not str:
+            if piece is None:  # some servers send nothing as null
+                return
+            raise TypeError(f"{key} grew by a {type(piece).__name__}")
+        if key != self.growing:
+            self._open_again(key)
+        self.pieces.append(piece)
+        if len(self.pieces) >= _PIECES_PER_RUN:
+            self.runs.append("".join(self.pieces))
+            self.pieces.clear()
+
+    def _open_again(self, key: str) -> None:
+        """Let another text grow than before; should the block have stopped, it is open again."""
+        self.join()
+        begun = self.data.get(_TARGET[key])
+        if type(begun or "") is not str:  # of a type that nobody knows
+            raise TypeError(f"{_TARGET[key]} began as a {type(begun).__name__}")
+        self.growing = key
+        self.open = True
+
+    def add(self, kind: str, delta: Mapping[str, Any]) -> None:
+        """Take a delta of a type that fits. Raises as `grow` does."""
+        if kind in GROWING:
+            self.grow(GROWING[kind], delta.get(GROWING[kind]))
+            return
+        signature, citation = delta.get("signature"), delta.get("citation")
+        if kind == "signature_delta":
+            if isinstance(signature, str):
+                self.data["signature"] = signature
+        elif kind == "citations_delta":
+            if isinstance(citation, dict) and not too_deep(citation):
+                begun = self.data.get("citations")
+                self.data["citations"] = [*(begun if isinstance(begun, list) else ()), copied(citation)]
+        else:
+            said = {key: value for key, value in delta.items() if key not in _NOT_COMPACTED and not too_deep(value)}
+            self.data.update(copied(said))
+
+    def join(self) -> None:
+        """Put the pieces to the block."""
+        if self.pieces or self.runs:
+            target = _TARGET[self.growing]
+            begun = self.data.get(target)
+            # A later delta may have put anything there; that must not fail in whoever looks.
+            self.data[target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
+            self.pieces.clear()
+            self.runs.clear()
+
+    def stop(self) -> None:
+        """End it: the text of an input becomes the input, where it is a JSON object."""
+        self.join()
+        self.open = False
+        self.growing = ""
+        text = self.data.get(RAW_INPUT)
+        if not isinstance(text, str) or "input_json_delta" not in self.takes:
+            return
+        try:
+            value = _decoded(text)
+        except (ValueError, RecursionError):
+            return  # the text stays where it is
+        if value is None:  # what the block began with stays
+            value = self.data.get("input") or {}
+        if isinstance(value, dict) and not too_deep(value):
+            self.data["input"] = value
+            del self.data[RAW_INPUT]
+
+    def replay(self, data: dict[str, Any]) -> Iterator[Any]:
+        """Say it again: its start as it would be empty, one delta for each thing that grew, its stop.
+
+        Args:
+            data: A copy of it, which is changed.
+        """
+        raw: str | None = None
+        hollow = dict[str, Any]()
+        given = data.get("input")
+        if "input_json_delta" in self.takes:
+            if isinstance(data.get(RAW_INPUT), str):
+                raw = data.pop(RAW_INPUT)
+            elif given and isinstance(given, dict) and not self.open and RAW_INPUT not in data:
+                raw = json.dumps(given)
+                hollow["input"] = {}
+        texts = [
+            key
+            for key in ("text", "thinking", "signature")
+            if f"{key}_delta" in self.takes and data.get(key) and isinstance(data[key], str)
+        ]
+        deltas = [{"type": f"{key}_delta", key: data[key]} for key in texts]
+        citations: Any = data.get("citations")
+        if "citations_delta" in self.takes and isinstance(citations, list) and _mappings(citations):
+            deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
+            hollow["citations"] = []
+        if raw is not None:
+            deltas.append({"type": "input_json_delta", "partial_json": raw})
+        start = {**data, **hollow, **dict.fromkeys(texts, "")}
+        yield {"type": "content_block_start", "index": self.index, "content_block": start}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": self.index, "delta": delta}
+        if not self.open:
+            yield {"type": "content_block_stop", "index": self.index}
+
+
+def kind_of(delta: Mapping[str, Any]) -> str:
+    """Get the type of a delta; of one that has none, the type of those that have its keys.
+
+    Example:
+        >>> kind_of({"type": "text_delta", "text": "Hi"}), kind_of({"text": "Hi"}), kind_of({})
+        ('text_delta', 'text_delta', '')
+    """
+    kind = delta.get("type")
+    if isinstance(kind, str):
+        return kind
+    return next((kind for key, kind in _KIND_BY_KEY.items() if key in delta), "")
+
+
+def _put_right(data: dict[str, Any], index: int) -> None:
+    """Give a block what its type wants, where it has something else there."""
+    for key, value in data.items():
+        if too_deep(value):
+            data[key] = None
+    if not isinstance(data.get("type"), str):
+        data["type"] = next((kind for key, kind in _TYPE_BY_KEY.items() if key in data), "unknown")
+    kind: str = data["type"]
+    shape = TOOL_USE if kind.endswith("tool_use") else BLOCKS.get(kind)
+    if shape is None or fits(data, shape.type):
+        return
+    if shape is TOOL_USE:
+        _put_input_right(data)
+    for key, wanted in shape.required.items():
+        if key not in data or any(problems_of(wanted, data[key], key)):
+            data[key] = _stand_in(key, wanted, index)
+    for key, wanted in shape.optional.items():
+        if data.get(key) is not None and any(problems_of(wanted, data[key], key)):
+            del data[key]
+
+
+def _put_input_right(data: dict[str, Any]) -> None:
+    """Keep an input that is no object as text: perhaps it is JSON, or the beginning of it."""
+    given = data.get("input")
+    if not isinstance(given, dict):
+        data["input"] = {}
+        if given is not None and not isinstance(data.get(RAW_INPUT), str):
+            data[RAW_INPUT] = given if isinstance(given, str) else json.dumps(given)
+
+
+def _stand_in(key: str, wanted: Kind, index: int) -> Any:
+    """Get what stands for a value that is missing, or is something else.
+
+    Raises:
+        ValueError: there is nothing like that.
+    """
+    if wanted is STRING or key == "text":
+        return ""
+    if wanted is NAME:
+        return f"unknown_{index}"
+    if wanted is ANYTHING:
+        return None
+    raise ValueError(f"{key} is missing")
+
+
+def _mappings(items: list[Any]) -> bool:
+    return all(isinstance(item, dict) for item in items)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+"""Decodes what others can read again: Python's own way takes NaN, and numbers so large that they become infinite."""
+
+
+def _decoded(text: str) -> Any:
+    """Get the input that a text says; None for one that is blank."""
+    if not text.strip():
+        return None
+    value = _decoder.decode(text)
+    return whole(value) if "\\ud" in text or "\\uD" in text else value  # only an escape can say half a character

@@ -1,0 +1,161 @@
+"""JSON as others write it → values that can be sent back. Pure.
+
+msgspec is fast and strict: half a surrogate pair, a number too large for a double or a control character costs it the
+whole document. So what it refuses is read once more, by Python's own decoder and these rules; one odd value costs at
+most itself:
+
+- half a surrogate pair becomes U+FFFD, as UTF-8 cannot say it; so does a byte that is not UTF-8;
+- an integer may have up to `MOST_DIGITS` digits, and keeps its value;
+- what is no number in JSON (`NaN`, `1e999`, a longer integer) becomes null, as JavaScript would write it;
+- a control character may stand in a string as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+MOST_DIGITS = 4300
+"""How long an integer may be: as long as Python writes and reads one, unless somebody changed that."""
+
+DEEPEST = 190
+"""How deeply a value may be nested that is sent back; with what is around it, it has to stay below 200."""
+
+_TOO_LONG = 10**MOST_DIGITS
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def decoded(document: str | bytes) -> Any:
+    r"""Get the value of a JSON document.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+
+    Example:
+        >>> decoded(b'{"a": 1}'), decoded('{"a": "\\ud83d!", "b": 1e999}')
+        ({'a': 1}, {'a': '\ufffd!', 'b': None})
+    """
+    try:
+        return msgspec.json.decode(document)
+    except (msgspec.DecodeError, UnicodeError):
+        return whole(lenient(document))
+
+
+def lenient(document: str | bytes) -> Any:
+    r"""Get the value of a JSON document that msgspec refused; strings may have half surrogate pairs.
+
+    Raises:
+        ValueError, RecursionError: as from `decoded`.
+    """
+    return _lenient(document.decode(errors="replace") if isinstance(document, bytes) else document)
+
+
+def whole(value: Any) -> Any:
+    r"""Put U+FFFD in place of each half of a surrogate pair. Changes lists and dicts where they are.
+
+    Example:
+        >>> whole({"a\ud800": ["\udfff", 1]})
+        {'a\ufffd': ['\ufffd', 1]}
+    """
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    todo: list[Any] = [value]
+    while todo:
+        part: Any = todo.pop()
+        if isinstance(part, dict):
+            if any(map(_HALF.search, part)):
+                renamed = [(_HALF.sub("\ufffd", key), item) for key, item in part.items()]
+                part.clear()
+                part.update(renamed)
+            items: Any = part.items()
+        else:
+            items = enumerate(part) if isinstance(part, list) else ()
+        for key, item in items:
+            if isinstance(item, str):
+                part[key] = _HALF.sub("\ufffd", item)
+            else:
+                todo.append(item)
+    return value
+
+
+def joined(text: str) -> str:
+    r"""Join the halves of surrogate pairs that stand side by side; the others become U+FFFD.
+
+    Example:
+        >>> joined("\ud83d" + "\ude00" + "\ud83d") == "\U0001f600\ufffd"
+        True
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a value is nested more deeply than what can be sent back.
+
+    Example:
+        >>> too_deep([[1]])
+        False
+    """
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for part in level
+            if isinstance(part, (dict, list))
+            for item in (part.values() if isinstance(part, dict) else part)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def copied(value: Any) -> Any:
+    """Copy JSON: faster than `copy.deepcopy`, which must be ready for anything, and not limited in depth."""
+    if not isinstance(value, (dict, list)):
+        return value
+    whole = value.copy()
+    todo: list[Any] = [whole]
+    while todo:
+        part = todo.pop()
+        for key, item in part.items() if isinstance(part, dict) else enumerate(part):
+            if isinstance(item, (dict, list)):
+                part[key] = inner = item.copy()
+                todo.append(inner)
+    return whole
+
+
+def writable(number: int) -> bool:
+    """Whether an integer can be written.
+
+    Example:
+        >>> writable(10**40), writable(10**5000)
+        (True, False)
+    """
+    try:
+        return -_TOO_LONG < number < _TOO_LONG and bool(str(number))
+    except ValueError:  # somebody allows fewer digits
+        return False
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text) if len(text.lstrip("-")) <= MOST_DIGITS else None
+    except ValueError:  # somebody allows fewer digits
+        return None
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+_lenient = json.JSONDecoder(strict=False, parse_constant=_nothing, parse_float=_finite, parse_int=_integer).decode

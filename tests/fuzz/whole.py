@@ -1,0 +1,46 @@
+"""What has to hold for a Message that comes as JSON, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from anthropix_actors._accumulate import Accumulator, events_of
+from anthropix_actors._beginning import Form, beginning, message_in
+from anthropix_actors.errors import APIError
+
+from fuzz.odd import Dice, cut, message, sizes
+from fuzz.stream import check_replay, check_sendable
+
+
+def whole(data: bytes) -> None:
+    """The throws that make a Message, or the body itself, if it begins with a brace."""
+    dice = Dice(data)
+    body = data if data.startswith(b"{") else json.dumps(message(dice)).encode()
+    lengths = sizes(dice)
+    source = iter(cut(body, lengths))
+    head, form = beginning(source, "application/json")
+    assert form is Form.JSON
+    assert head + b"".join(source) == body
+    for end in {len(body), *(length % (len(body) + 1) for length in lengths)}:
+        _check(body[:end], is_whole=end == len(body))
+
+
+def _check(body: bytes, *, is_whole: bool) -> None:
+    try:
+        said = message_in(body, "application/json")
+        told = list(events_of(said)) if said["type"] == "message" else []
+    except APIError:
+        return
+    assert is_whole or body.rstrip().endswith(b"}"), "a Message that was cut is taken for a whole one"
+    if not told:
+        assert said["type"] == "error"
+        return
+    answer = Accumulator()
+    for event in told:
+        answer.add(event)
+        check_replay(answer)
+    found: Any = answer.snapshot()
+    check_sendable(found)
+    assert len(found["content"]) == len(said["content"])
+    assert found.get("stop_reason") == said.get("stop_reason")
