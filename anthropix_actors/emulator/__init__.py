@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Headers, Request, Upload
+    from anthropix_actors.emulator.rules import RULES, Rule
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
+    "RULES",
     "Answer",
     "Cut",
     "Drop",
@@ -38,6 +40,7 @@ __all__ = [
     "Reply",
     "Request",
     "Reset",
+    "Rule",
     "Session",
     "Stall",
     "Status",
@@ -54,6 +57,7 @@ _HOMES = {
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
     "records": ("Headers", "Request", "Upload"),
+    "rules": ("RULES", "Rule"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),
     "_recordings": ("recording", "recordings"),

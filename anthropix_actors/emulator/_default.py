@@ -54,7 +54,7 @@ def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
         return []
     thought = _THOUGHTS.format(words=len(_prompt(body).split()))
     if thinking.get("display") == "omitted":
-        return [Thinking("", signature="EpQB" + "A" * 64)]
+        return [Thinking("")]
     return [Thinking(thought)]
 
 

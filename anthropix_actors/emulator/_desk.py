@@ -11,12 +11,13 @@ from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules import Rule
 
 CHAT = "/v1/messages"
 
@@ -29,14 +30,21 @@ class Desk:
         handler: Gives the answer of a chat for which nothing is scripted.
         speed: When batches end.
         limits: How much is let in.
+        rules: What is refused in a chat's parameters.
     """
 
     def __init__(
-        self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed, limits: Limits | None
+        self,
+        api_key: str | None,
+        handler: Callable[[Request], Answer] | None,
+        speed: Speed,
+        limits: Limits | None,
+        rules: Sequence[Rule],
     ) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
         self.speed = speed
+        self.rules = rules
         self.meter = Meter(limits)
         self._handler = handler
         self._changed = threading.Condition()

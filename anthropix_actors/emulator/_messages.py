@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.emulator._asked import Asked
+from anthropix_actors.emulator._rules_thinking import places, sign
 from anthropix_actors.emulator._tokens import count, count_input
 from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def write(reply: Reply, body: Mapping[str, Any], ids: Ids, tier: str) -> dict[str, Any]:
     """Write a reply to the request `body` as the Message it is on the wire, served in the service tier `tier`."""
     blocks = [_block(part, ids) for part in reply.content]
+    _sign(blocks, body)
     called = any(block["type"] == "tool_use" for block in blocks)
     return {
         "model": body["model"],
@@ -61,8 +62,7 @@ def _block(part: str | Thinking | ToolCall | Mapping[str, Any], ids: Ids) -> dic
         case str():
             return {"type": "text", "text": part}
         case Thinking():
-            signature = _signature(part.thinking) if part.signature is None else part.signature
-            return {"type": "thinking", "thinking": part.thinking, "signature": signature}
+            return {"type": "thinking", "thinking": part.thinking, "signature": part.signature}
         case ToolCall():
             call = {"type": "tool_use", "id": part.id or ids.new("toolu_01"), "name": part.name}
             return {**call, "input": dict(part.input), "caller": {"type": "direct"}}
@@ -70,6 +70,11 @@ def _block(part: str | Thinking | ToolCall | Mapping[str, Any], ids: Ids) -> dic
             return dict(part)
 
 
-def _signature(thinking: str) -> str:
-    """Make up a signature; it looks like the API's and is the same for the same thoughts."""
-    return "Ep" + base64.b64encode(hashlib.sha512(thinking.encode()).digest()).decode()
+def _sign(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> None:
+    """Sign the thoughts that nobody signed, for their place in the whole turn: what is gone on with counts, too."""
+    last = Asked(dict(body)).last
+    before = [block.kind for block in last.blocks] if last.role == "assistant" else []
+    counted = places([*before, *(block["type"] for block in blocks)])[len(before) :]
+    for block, place in zip(blocks, counted, strict=True):
+        if block["type"] == "thinking" and block["signature"] is None:
+            block["signature"] = sign(block["thinking"], place)

@@ -13,9 +13,10 @@ from anthropix_actors.emulator._batch import Speed
 from anthropix_actors.emulator._desk import CHAT, Desk
 from anthropix_actors.emulator._thread import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
+from anthropix_actors.emulator.rules import active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
@@ -28,13 +29,13 @@ _BACKLOG = 2048
 class Emulator:
     """The Anthropic API on loopback: for programs without a key, for tests, and for faults on demand.
 
-    It checks requests as the API does, answers them by plain rules or as scripted (see
-    `anthropix_actors.emulator.answers`), and records them. It serves
+    It refuses what the API refuses (`anthropix_actors.emulator.rules`), answers the other requests by plain rules or as
+    scripted (`anthropix_actors.emulator.answers`), and records them all. It serves
 
     - `POST /v1/messages` and `POST /v1/messages/count_tokens`;
     - `GET /v1/models` and `GET /v1/models/{id}`;
-    - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is answered as a
-      chat without a stream, and counted, as by the API, when the whole batch has ended;
+    - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is checked and
+      answered as a chat without a stream, and counted, as by the API, when the whole batch has ended;
     - `/v1/files`: upload, list, retrieve, download, delete. Files are kept in memory; unlike from the API, every file
       can be downloaded, and none really expires;
     - `/v1/sessions/{id}/events`: list, send, and `/stream`; `/v1/sessions/{id}/threads/{id}/events`: list, and
@@ -55,9 +56,12 @@ class Emulator:
             tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
             looked at; if it is canceled before, nothing of it is done.
         limits: How many chats and tokens are let in by the minute; by default any number.
+        without: Names of rules that are not kept, for programs that talk to other servers than the API; see
+            `anthropix_actors.emulator.RULES`. By default all are.
 
     Raises:
-        ValueError: `batch_seconds` or `batch_polls` is negative.
+        TypeError: `without` is one string.
+        ValueError: `batch_seconds` or `batch_polls` is negative; a name in `without` is no rule's.
 
     Example:
         >>> import requests
@@ -85,10 +89,11 @@ class Emulator:
         batch_seconds: float = 0.0,
         batch_polls: int = 0,
         limits: Limits | None = None,
+        without: Iterable[str] = (),
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         self._address = (host, port)
-        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits)
+        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits, active(without))
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
@@ -229,12 +234,13 @@ class Emulator:
         return self._stopped.wait(timeout)
 
 
-def serve(
+def serve(  # noqa: PLR0913 - all have defaults, and names
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
     batch_seconds: float = 0.0,
+    without: Iterable[str] = (),
     started: Callable[[Emulator], None] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until somebody stops it.
@@ -244,15 +250,18 @@ def serve(
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         batch_seconds: How long a batch takes.
+        without: Names of rules that are not kept, as for `Emulator`.
         started: Called once with the emulator when it takes requests, to print its URL or to queue answers.
 
     Raises:
         OSError: the address cannot be had.
+        TypeError: `without` is one string.
+        ValueError: a name in `without` is no rule's.
 
     Example:
         >>> serve(started=Emulator.stop)
     """
-    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds) as emulator:
+    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds, without=without) as emulator:
         if started is not None:
             started(emulator)
         try:
