@@ -720,6 +720,15 @@ def test_whatever_json_comes_no_rule_raises(body: JSON, messages: list[JSON], ve
                 assert refusal.endswith(rule.says[-10:]) or "{}" in rule.says
 
 
+def test_blocks_and_schemas_may_be_as_deep_as_json_can() -> None:
+    content: list[JSON] = []
+    schema: JSON = {}
+    for _ in range(2000):
+        content, schema = [result(content=content)], {"anyOf": [schema]}
+    asked = Asked({**said(model(call()), user(*content)), **strict(schema)}, known=frozenset({"messages"}))
+    assert first_refusal(asked, active({"unknown-key"})) is None
+
+
 def test_a_source_of_another_form_is_passed_over() -> None:
     odd: list[Any] = [None, {}, {"type": "url"}, {"type": "base64"}, {"type": "base64", "media_type": 1, "data": "*"}]
     asked = Asked(said(user(*({"type": "image", "source": source} for source in odd))), known=frozenset({"messages"}))

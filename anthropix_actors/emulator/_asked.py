@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_DEEPEST = 8
+"""How deep blocks are looked for: the API's own are two deep, and a request may be a thousand."""
+
+
 class Block(NamedTuple):
     """A content block.
 
@@ -190,13 +194,13 @@ def _blocks(content: Any, place: str) -> Iterator[Block]:
         yield Block(inner, data, _kind(data))
 
 
-def _nested(block: Block) -> Iterator[Block]:
+def _nested(block: Block, depth: int = 0) -> Iterator[Block]:
     """Get the blocks in a block, then itself."""
     holder = block.data
     place = f"{block.inner}.content"
     if block.kind == "document" and is_object(holder.get("source")):
         holder, place = holder["source"], f"{block.inner}.source.content"
-    if is_array(holder.get("content")):
+    if is_array(holder.get("content")) and depth < _DEEPEST:
         for inner in _blocks(holder["content"], place):
-            yield from _nested(inner)
+            yield from _nested(inner, depth + 1)
     yield block

@@ -57,7 +57,7 @@ def _exchanges(asked: Asked) -> Iterator[tuple[Turn, Turn]]:
 
 def _results_missing(asked: Asked) -> Iterator[Found]:
     for turn, after in _exchanges(asked):
-        results = after.ids("tool_result", "tool_use_id")
+        results = set(after.ids("tool_result", "tool_use_id"))
         missing = [call for call in turn.ids("tool_use", "id") if call not in results]
         if missing:
             yield Found(after.place or turn.place, (", ".join(missing),))
@@ -65,7 +65,7 @@ def _results_missing(asked: Asked) -> Iterator[Found]:
 
 def _results_late(asked: Asked) -> Iterator[Found]:
     for turn, after in _exchanges(asked):
-        calls = turn.ids("tool_use", "id")
+        calls = set(turn.ids("tool_use", "id"))
         first = next((n for n, block in enumerate(after.blocks) if block.kind != "tool_result"), len(after.blocks))
         late = [block.text("tool_use_id") for block in after.blocks[first:] if block.kind == "tool_result"]
         if late := [call for call in late if call in calls]:
@@ -74,7 +74,7 @@ def _results_late(asked: Asked) -> Iterator[Found]:
 
 def _results_unasked(asked: Asked) -> Iterator[Found]:
     for before, turn in zip([NOBODY, *asked.turns], asked.turns, strict=False):
-        calls = before.ids("tool_use", "id") if before.role == "assistant" else []
+        calls = set(before.ids("tool_use", "id")) if before.role == "assistant" else ()
         for block in turn.blocks if turn.role == "user" else ():
             if block.kind == "tool_result" and block.text("tool_use_id") not in calls:
                 yield Found(block.place, (block.text("tool_use_id"),))
