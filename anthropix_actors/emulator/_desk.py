@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
@@ -45,6 +46,7 @@ class Desk:
         self.api_key = api_key
         self.speed = speed
         self.rules = rules
+        self.thoughts = Thoughts()
         self.meter = Meter(limits)
         self._handler = handler
         self._changed = threading.Condition()
@@ -86,9 +88,10 @@ class Desk:
     def answer(self, request: Request) -> Answer:
         """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
         scripted = self.take(request.path)
-        if scripted:
-            return scripted[0]
-        return self._handler(request) if self._handler else None
+        handled = self._handler(request) if self._handler and not scripted else None
+        answer = scripted[0] if scripted else handled
+        self.thoughts.note(request.body, answer)
+        return answer
 
     def session(self, session_id: str, thread_id: str | None) -> Session:
         """Get a session, or a thread of one; it comes into being when it is first named."""
