@@ -393,7 +393,10 @@ CASES = [
         said(model(text(), search()), user(text("Go on."))),
         "messages.1: `web_search` tool use with id `srvtoolu_1` was found without a corresponding "
         "`web_search_tool_result` block",
-        {**said(model(search(), found(), text()), user(text()), model(text(), search())), "model": "claude-sonnet-5"},
+        {
+            **said(model(search("a"), found("a"), search("b"), text()), user(text()), model(text(), search())),
+            "model": "claude-sonnet-5",
+        },
     ),
     Case(
         "thinking-budget-small",
@@ -702,7 +705,7 @@ def test_an_answer_that_cannot_be_read_is_not_remembered(tmp_path: Path) -> None
     thoughts = Thoughts()
     once = iter([text()])
     odd: list[Any] = [None, "Hi", b"no events", b'"signature', tmp_path / "none", {"content": 1}, Status(529), once]
-    for answer in (*odd, {"content": once}, Reply(once)):  # type: ignore[arg-type]
+    for answer in (*odd, {"content": once}):
         thoughts.note(chat({}), answer)
     assert list(once) == [text()]
     thoughts.note(None, Reply([Thinking("Hm.", signature="c2ln")]))
