@@ -188,6 +188,32 @@ def test_a_tool_is_not_called_otherwise(emulator: Emulator, choice: dict[str, An
     assert block["type"] == "text"
 
 
+def test_tools_that_the_users_last_text_does_not_name_are_not_called(emulator: Emulator) -> None:
+    """As Claude Code asks: texts of the program, that name all tools, around the user's own."""
+    reminder = "<system-reminder>\nThe tools are clock and get_weather.\n</system-reminder>"
+    contents: list[Any] = [
+        [{"type": "text", "text": "Use clock."}, {"type": "text", "text": f"{reminder}\nhello\n{reminder}"}],
+        [{"type": "text", "text": reminder}, {"type": "text", "text": "hello"}, {"type": "text", "text": reminder}],
+        f"{reminder} hello {reminder} <system-reminder> clock",
+    ]
+    for content in contents:
+        asking = asked(messages=[{"role": "user", "content": content}], tools=[CLOCK, WEATHER])
+        (block,) = answered(emulator, asking)["content"]
+        assert block["text"].startswith('You said: "')
+        assert "hello" in block["text"]
+    only_reminded = asked(messages=[{"role": "user", "content": [{"type": "text", "text": reminder}]}], tools=[CLOCK])
+    (block,) = answered(emulator, only_reminded)["content"]
+    assert block["text"].startswith('You said: "".')
+
+
+def test_a_tool_that_the_users_last_text_names_is_called(emulator: Emulator) -> None:
+    reminder = "<system-reminder>Never use clock.</system-reminder>"
+    content = [{"type": "text", "text": reminder}, {"type": "text", "text": f"{reminder}Use get_weather."}]
+    asking = asked(messages=[{"role": "user", "content": content}], tools=[CLOCK, WEATHER])
+    _, call = answered(emulator, asking)["content"]
+    assert call["name"] == "get_weather"
+
+
 @pytest.mark.parametrize("content", ["It is noon.", [{"type": "text", "text": "It is noon."}], None])
 def test_a_tool_result_is_answered_with_words(emulator: Emulator, content: object) -> None:
     call: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {}}

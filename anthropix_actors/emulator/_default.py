@@ -23,6 +23,8 @@ _ANSWER = (
     "tools, for thinking or for JSON, and you will get those too."
 )
 
+_REMINDER = re.compile(r"<system-reminder>.*?(</system-reminder>|\Z)", re.DOTALL)
+
 _THOUGHTS = "The prompt has {words} words. There is no model here to weigh them, so I will say plainly what I am."
 
 Part = str | Thinking | ToolCall
@@ -67,8 +69,8 @@ def _calls(body: Mapping[str, Any]) -> list[ToolCall]:
         case "any":
             wanted = tools[:1]
         case "auto":
-            prompt = "" if _tool_result(body) is not None else _prompt(body)
-            wanted = [tool for tool in tools if _names(prompt, str(tool.get("name", "")))]
+            said = "" if _tool_result(body) is not None else _prompt(body)
+            wanted = [tool for tool in tools if _names(said, str(tool.get("name", "")))]
         case _:
             wanted = []
     if choice.get("disable_parallel_tool_use"):
@@ -123,9 +125,17 @@ def _limited(parts: list[Part], limit: int) -> list[Part]:
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
-    """Get what the user said last."""
+    """Get the last text of what the user said last, without what a program put into it in the user's name.
+
+    Programs such as Claude Code put texts of their own before the user's, and reminders into it, that name all tools.
+    """
     said = [message for message in body["messages"] if message.get("role") == "user"]
-    return _text(said[-1].get("content")) if said else ""
+    content = said[-1].get("content") if said else None
+    if is_array(content):
+        texts = [block.get("text") for block in _mappings(content) if block.get("type") == "text"]
+        words = [_REMINDER.sub("", text) for text in texts if isinstance(text, str)]
+        return next((text for text in reversed(words) if text.strip()), "")
+    return _REMINDER.sub("", _text(content))
 
 
 def _tool_result(body: Mapping[str, Any]) -> str | None:

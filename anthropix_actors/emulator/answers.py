@@ -33,7 +33,8 @@ The default follows rules that a test can rely on:
 
 - thinking enabled or adaptive: a thinking block goes first;
 - `tool_choice` any or tool: a call of that tool, with the least input that fits its schema;
-- tools, and the prompt names some of them: a sentence, then a call of each;
+- tools, and the user's last text names some of them (`<system-reminder>`s in it do not count): a sentence, then a call
+  of each;
 - a JSON schema asked for: JSON that fits it;
 - else a text that quotes the prompt, or the tool result that came last;
 - a stop sequence ends the text before it, and `max_tokens` ends whatever is longer.
