@@ -582,7 +582,7 @@ def test_a_wrong_method_is_not_allowed(emulator: Emulator) -> None:
 
 def test_a_body_that_is_too_large_is_refused_before_it_has_come(emulator: Emulator) -> None:
     with connected(emulator) as client:
-        head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {(32 << 20) + 1}\r\n\r\n"
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {(32 << 20) + 1}\r\n\r\n"
         client.sendall(head.encode() + b"{")
         response = http.client.HTTPResponse(client)
         response.begin()
@@ -599,9 +599,54 @@ def test_a_body_that_grows_too_large_is_refused(emulator: Emulator) -> None:
 
 def test_a_client_that_leaves_while_it_sends_leaves_no_request(emulator: Emulator) -> None:
     with connected(emulator) as half:
-        half.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        half.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
     emulator.wait_for_hangups(1, DEADLINE)
     assert emulator.requests == []
+
+
+# By which names
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.:80", "my.localhost:1", "127.0.0.2:99", "[::1]:8", "::1"])
+def test_the_names_of_loopback_are_its_own(emulator: Emulator, host: str) -> None:
+    assert post(emulator, asked(), headers={**HEADERS, "host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", ""]
+)
+def test_a_name_that_is_not_its_own_is_refused(emulator: Emulator, host: str) -> None:
+    for path in ("/v1/messages", "/v1/files", "/elsewhere"):
+        response = post(emulator, asked(), path=path, headers={**HEADERS, "host": host})
+        assert response.status_code == 403
+        assert response.json()["error"]["type"] == "permission_error"
+        assert "Emulator(hosts=" in response.json()["error"]["message"]
+    assert len(emulator.requests) == 3
+
+
+def test_a_name_that_was_told_is_let_in() -> None:
+    with Emulator(hosts=["claude.test"]) as emulator:
+        assert post(emulator, asked(), headers={**HEADERS, "host": "claude.test:80"}).status_code == 200
+        assert post(emulator, asked(), headers={**HEADERS, "host": "other.test"}).status_code == 403
+    with Emulator(hosts=("*",)) as emulator:
+        assert post(emulator, asked(), headers={**HEADERS, "host": "other.test"}).status_code == 200
+    with pytest.raises(TypeError, match=r"give \['claude.test'\]"):
+        Emulator(hosts="claude.test")
+
+
+def test_who_listens_everywhere_is_called_by_any_address_and_by_no_strange_name() -> None:
+    with Emulator(host="0.0.0.0") as emulator:
+        url = emulator.url.replace("0.0.0.0", "127.0.0.1")
+        for host, status in {"10.1.2.3:80": 200, "[fe80::1]": 200, "localhost": 200, "evil.example": 403}.items():
+            sent = {**HEADERS, "host": host}
+            response = requests.post(f"{url}/v1/messages", json=asked(), headers=sent, timeout=DEADLINE)
+            assert response.status_code == status
+
+
+def test_a_client_that_names_no_host_is_no_browser(emulator: Emulator) -> None:
+    with connected(emulator) as old:
+        old.sendall(b"GET /v1/models HTTP/1.0\r\nx-api-key: a\r\nanthropic-version: 2023-06-01\r\n\r\n")
+        assert old.makefile("rb").readline().startswith(b"HTTP/1.1 200")
 
 
 # Models
@@ -742,7 +787,7 @@ def test_a_busy_handler_is_waited_for_in_bounds() -> None:
         body = json.dumps(asked()).encode()
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
         client.sendall(
-            f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{head}"
+            f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{head}"
             f"content-length: {len(body)}\r\n\r\n".encode()
             + body
         )
@@ -818,6 +863,23 @@ def test_a_tool_call_alone_is_an_answer(emulator: Emulator) -> None:
     said = post(emulator, asked()).json()
     assert said["stop_reason"] == "tool_use"
     assert [(block["type"], block["input"]) for block in said["content"]] == [("tool_use", {"city": "Bergen"})]
+
+
+def test_an_emulator_that_gets_no_thread_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    emulator = Emulator()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)  # what a process does that has used up its threads
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            emulator.start()
+    gc.collect()
+    assert not recwarn.list
+    with emulator:
+        assert post(emulator, asked()).status_code == 200
 
 
 def test_stopping_while_clients_connect_loses_no_connection(recwarn: pytest.WarningsRecorder) -> None:

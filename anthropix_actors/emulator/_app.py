@@ -19,6 +19,7 @@ from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
 from anthropix_actors.emulator._errors import RefusedError
 from anthropix_actors.emulator._files import Files
+from anthropix_actors.emulator._hosts import refused_host
 from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._play import Playback
@@ -104,6 +105,7 @@ class _Api:
         request = note(http, body)
         self._desk.note(request)
         compiler = Compiler(request, self._headers(request), self._ids)
+        refusal = refused_host(request.headers.get("host"), *self._desk.hosts) or refusal
         if known or self._scripted(request):
             refusal = refusal or refused_headers(request, self._desk.api_key)
         try:

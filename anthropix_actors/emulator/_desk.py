@@ -11,7 +11,7 @@ from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator.answers import Answer
@@ -29,13 +29,20 @@ class Desk:
         handler: Gives the answer of a chat for which nothing is scripted.
         speed: When batches end.
         limits: How much is let in.
+        hosts: Where it listens, and by which other names it may be called.
     """
 
     def __init__(
-        self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed, limits: Limits | None
+        self,
+        api_key: str | None,
+        handler: Callable[[Request], Answer] | None,
+        speed: Speed,
+        limits: Limits | None,
+        hosts: tuple[str, Collection[str]],
     ) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
+        self.hosts = hosts
         self.speed = speed
         self.meter = Meter(limits)
         self._handler = handler

@@ -15,7 +15,7 @@ from anthropix_actors.emulator._thread import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
@@ -55,8 +55,12 @@ class Emulator:
             tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
             looked at; if it is canceled before, nothing of it is done.
         limits: How many chats and tokens are let in by the minute; by default any number.
+        hosts: By which further names it may be called (the `Host` header): a machine's or a container's name, or `"*"`
+            for any. By default by those of loopback and by `host`, and where that is not loopback, by any IP address:
+            so a web page in a browser on this machine cannot read its answers.
 
     Raises:
+        TypeError: `hosts` is one string.
         ValueError: `batch_seconds` or `batch_polls` is negative.
 
     Example:
@@ -85,10 +89,13 @@ class Emulator:
         batch_seconds: float = 0.0,
         batch_polls: int = 0,
         limits: Limits | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
         """Hold the options; nothing listens before `start`."""
+        if isinstance(hosts, str):
+            raise TypeError(f"hosts is a list of names: give [{hosts!r}]")
         self._address = (host, port)
-        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits)
+        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits, (host, tuple(hosts)))
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
@@ -229,12 +236,13 @@ class Emulator:
         return self._stopped.wait(timeout)
 
 
-def serve(
+def serve(  # noqa: PLR0913 - all have defaults, and names
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
     batch_seconds: float = 0.0,
+    hosts: Collection[str] = (),
     started: Callable[[Emulator], None] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until somebody stops it.
@@ -244,6 +252,7 @@ def serve(
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         batch_seconds: How long a batch takes.
+        hosts: By which further names it may be called, as for `Emulator`.
         started: Called once with the emulator when it takes requests, to print its URL or to queue answers.
 
     Raises:
@@ -252,7 +261,7 @@ def serve(
     Example:
         >>> serve(started=Emulator.stop)
     """
-    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds) as emulator:
+    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds, hosts=hosts) as emulator:
         if started is not None:
             started(emulator)
         try:
