@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anthropix_actors.emulator._recordings import recording, recordings
-    from anthropix_actors.emulator.answers import Answer, Raw, Reply, Status, Thinking, ToolCall
+    from anthropix_actors.emulator.answers import Answer, PauseTurn, Raw, Refusal, Reply, Status
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
+    from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.records import Headers, Request, Upload
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
     "Answer",
+    "Compaction",
     "Cut",
     "Drop",
     "Emulator",
@@ -34,7 +36,9 @@ __all__ = [
     "Headers",
     "Limits",
     "Pace",
+    "PauseTurn",
     "Raw",
+    "Refusal",
     "Reply",
     "Request",
     "Reset",
@@ -50,9 +54,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "answers": ("Answer", "Raw", "Reply", "Status", "Thinking", "ToolCall"),
+    "answers": ("Answer", "PauseTurn", "Raw", "Refusal", "Reply", "Status"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
+    "parts": ("Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),

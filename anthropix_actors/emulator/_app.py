@@ -15,6 +15,7 @@ from starlette.routing import Route
 from anthropix_actors.emulator._batches import Batches
 from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, too_large
 from anthropix_actors.emulator._compile import Compiler, unstreamed
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
 from anthropix_actors.emulator._errors import RefusedError
@@ -87,11 +88,12 @@ class _Api:
         if refusal:
             return compiler.other(refusal)
         model, meter = request.body["model"], self._desk.meter
-        refusal = meter.let_in(model, count_input(request.body))
+        priced = self._desk.price(request)
+        refusal = meter.let_in(model, priced.unread)
         compiler.headers.update(meter.headers(model))
         if refusal:
             return compiler.other(refusal)
-        steps = compiler.chat(self._desk.answer(request))
+        steps = compiler.chat(self._desk.answer(request), partial(self._desk.charge, priced))
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
@@ -149,7 +151,7 @@ def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[
 
 def _count(request: Request, compiler: Compiler) -> Iterator[Step]:
     refusal = refused_count(request)
-    return compiler.other(refusal or {"input_tokens": count_input(request.body)})
+    return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
 
 
 def _models(request: Request, compiler: Compiler) -> Iterator[Step]:

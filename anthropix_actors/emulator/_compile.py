@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 from anthropix_actors.emulator import _events, _json
 from anthropix_actors.emulator._default import default_reply
 from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers
-from anthropix_actors.emulator._messages import write
+from anthropix_actors.emulator._messages import Written, write
 from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
-from anthropix_actors.emulator.answers import Raw, Reply, Status, ToolCall, unwrap
+from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator._ids import Ids
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.faults import Fault
@@ -46,8 +49,12 @@ class Compiler:
         self._tier = tier
         self.closing = ExitStack()
 
-    def chat(self, answer: Answer) -> Iterator[Step]:
+    def chat(self, answer: Answer, charge: Callable[[], Priced]) -> Iterator[Step]:
         """Get the steps for `POST /v1/messages`.
+
+        Args:
+            answer: The answer.
+            charge: Called once where its usage is to be told: gets what the input costs.
 
         Raises:
             ProtocolError: a recording or events are to be told without a stream, and make no Message.
@@ -56,7 +63,8 @@ class Compiler:
         said, faults = unwrap(answer)
         if not self._request.stream:
             said, faults = unstreamed(said, faults)
-        return self.faulty(self._said(said), faults)
+        steps = self._written(said, charge) if said is None or isinstance(said, (str, *WRITTEN)) else self._said(said)
+        return self.faulty(steps, faults)
 
     def other(self, answer: Answer) -> Iterator[Step]:
         """Get the steps for any other path: a mapping is a JSON body, and bytes are what `Raw` makes of them."""
@@ -96,8 +104,6 @@ class Compiler:
 
     def _said(self, said: Answer) -> Iterator[Step]:
         match said:
-            case None | str() | ToolCall() | Reply():
-                steps = self._message(self._written(said))
             case Raw():
                 steps = self._raw(said)
             case Status():
@@ -111,10 +117,11 @@ class Compiler:
                 steps = self._events(cast("Iterable[Mapping[str, Any]]", said))
         return steps
 
-    def _written(self, said: str | ToolCall | Reply | None) -> dict[str, Any]:
+    def _written(self, said: Written | None, charge: Callable[[], Priced]) -> Iterator[Step]:
         body = self._request.body
-        reply = Reply([said]) if isinstance(said, str | ToolCall) else said or default_reply(body)
-        return write(reply, body, self._ids, self._tier)
+        usage = {**charge().usage(), "service_tier": self._tier, "inference_geo": "global"}
+        written = default_reply(body) if said is None else said
+        return self._message(write(written, body["model"], self._ids, usage))
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
         if not self._request.stream:

@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._json import is_array, is_object
 from anthropix_actors.emulator._messages import cost
 from anthropix_actors.emulator._schema import fitting
-from anthropix_actors.emulator._tokens import tokens
-from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall
+from anthropix_actors.emulator._tokens import count_input, tokens
+from anthropix_actors.emulator.answers import Reply
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +29,12 @@ _REMINDER = re.compile(r"<system-reminder>.*?(</system-reminder>|\Z)", re.DOTALL
 
 _THOUGHTS = "The prompt has {words} words. There is no model here to weigh them, so I will say plainly what I am."
 
-Part = str | Thinking | ToolCall
+_SUMMARY = "The conversation so far, in {messages} messages, was: {said}"
+
+_TRIGGER = 150_000
+"""Input tokens from which on the API compacts, unless told otherwise."""
+
+Part = str | Thinking | ToolCall | Compaction
 
 
 def default_reply(body: Mapping[str, Any]) -> Reply:
@@ -38,16 +45,30 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
         >>> default_reply(asked).content, default_reply(asked).stop_reason
         (['You said: "Hi'], 'max_tokens')
     """
+    compacted, paused = _compacted(body)
+    if paused:
+        return Reply(compacted)
     thoughts = _thoughts(body)
     calls = _calls(body)
     words, stop = _stopped(_words(body, calls), body.get("stop_sequences") or ())
-    parts: list[Part] = [*thoughts, *([words] if words else []), *calls]
+    parts: list[Part] = [*compacted, *thoughts, *([words] if words else []), *calls]
     kept = _limited(parts, body["max_tokens"])
     if kept != parts or body["max_tokens"] == 0:
         return Reply(kept, stop_reason="max_tokens")
     if stop is not None and not calls:
         return Reply(kept, stop_reason="stop_sequence", stop_sequence=stop)
     return Reply(kept)
+
+
+def _compacted(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
+    """Get the summary that goes first, where one is wanted, and whether nothing comes after it."""
+    edits = _mappings(_part(body, "context_management").get("edits") or [])
+    edit = next((edit for edit in edits if edit.get("type") == "compact_20260112"), None)
+    asked = bool(_part(body, "compaction"))
+    if not asked and (edit is None or count_input(seen(body)) < _part(edit, "trigger").get("value", _TRIGGER)):
+        return [], False
+    summary = _SUMMARY.format(messages=len(body["messages"]), said=_clip(_prompt(body)))
+    return [Compaction(summary)], asked or bool(edit and edit.get("pause_after_compaction"))
 
 
 def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
@@ -110,18 +131,29 @@ def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _limited(parts: list[Part], limit: int) -> list[Part]:
-    """Keep what fits into `limit` tokens: words may be cut, a tool call is all or nothing."""
+    """Keep what fits into `limit` tokens; what does not is cut. A compaction has a limit of its own."""
     kept: list[Part] = []
     for part in parts:
-        if (size := cost(part)) > limit:
-            if limit and isinstance(part, str):
-                kept.append("".join(tokens(part)[:limit]))
-            elif limit and isinstance(part, Thinking):
-                kept.append(Thinking("".join(tokens(part.thinking)[:limit])))
-            return kept
+        size = 0 if isinstance(part, Compaction) else cost(part)
+        if size > limit:
+            return kept + _cut(part, limit)
         kept.append(part)
         limit -= size
     return kept
+
+
+def _cut(part: Part, limit: int) -> list[Part]:
+    """Get the first `limit` tokens of a part; of a tool call, once its name is told, of its input."""
+    match part:
+        case str() if limit:
+            return ["".join(tokens(part)[:limit])]
+        case Thinking() if limit:
+            return [Thinking("".join(tokens(part.thinking)[:limit]))]
+        case ToolCall() if limit > (named := cost(ToolCall(part.name))):
+            text = _json.encode(part.input).decode()
+            return [ToolCall(part.name, part.input, cut=len("".join(tokens(text)[: limit - named])))]
+        case _:
+            return []
 
 
 def _prompt(body: Mapping[str, Any]) -> str:

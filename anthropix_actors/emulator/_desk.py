@@ -6,6 +6,8 @@ import threading
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from anthropix_actors.emulator._cache import Cache
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from anthropix_actors.emulator._batch import Speed
+    from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
@@ -30,21 +33,26 @@ class Desk:
         speed: When batches end.
         limits: How much is let in.
         hosts: Where it listens, and by which other names it may be called.
+        clock: Gets the time by which caches run out, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place makes it
         self,
         api_key: str | None,
         handler: Callable[[Request], Answer] | None,
         speed: Speed,
         limits: Limits | None,
+        *,
         hosts: tuple[str, Collection[str]],
+        clock: Callable[[], float],
     ) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
         self.hosts = hosts
         self.speed = speed
         self.meter = Meter(limits)
+        self._cache = Cache()
+        self._clock = clock
         self._handler = handler
         self._changed = threading.Condition()
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
@@ -88,6 +96,18 @@ class Desk:
         if scripted:
             return scripted[0]
         return self._handler(request) if self._handler else None
+
+    def price(self, request: Request) -> Priced:
+        """Get what the input of a chat costs now. Runs in the event loop, as `charge`."""
+        headers = request.headers
+        key = headers.get("x-api-key") or headers.get("authorization", "").partition(" ")[2].strip()
+        owner = f"{key} {headers.get('anthropic-workspace-id')}"
+        return self._cache.price(owner, seen(request.body), self._clock())
+
+    def charge(self, priced: Priced) -> Priced:
+        """Note that a chat is answered: what it writes to the cache can be read from now on."""
+        self._cache.keep(priced, self._clock())
+        return priced
 
     def session(self, session_id: str, thread_id: str | None) -> Session:
         """Get a session, or a thread of one; it comes into being when it is first named."""

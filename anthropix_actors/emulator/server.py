@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -29,7 +30,9 @@ class Emulator:
     """The Anthropic API on loopback: for programs without a key, for tests, and for faults on demand.
 
     It checks requests as the API does, answers them by plain rules or as scripted (see
-    `anthropix_actors.emulator.answers`), and records them. It serves
+    `anthropix_actors.emulator.answers`), and records them. Its usage counts what the prompt cache reads and writes, by
+    the API's rules: the least size of each model, breakpoints and the top-level `cache_control`, 5 minutes and an hour,
+    what invalidates what (`Emulator(clock=...)` lets time pass). It serves
 
     - `POST /v1/messages` and `POST /v1/messages/count_tokens`;
     - `GET /v1/models` and `GET /v1/models/{id}`;
@@ -58,6 +61,8 @@ class Emulator:
         hosts: By which further names it may be called (the `Host` header): a machine's or a container's name, or `"*"`
             for any. By default by those of loopback and by `host`, and where that is not loopback, by any IP address:
             so a web page in a browser on this machine cannot read its answers.
+        clock: Gets the time by which the prompt cache runs out, in seconds: a test's own, that need not wait for an
+            hour. It is called from the emulator's thread.
 
     Raises:
         TypeError: `hosts` is one string.
@@ -90,12 +95,14 @@ class Emulator:
         batch_polls: int = 0,
         limits: Limits | None = None,
         hosts: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         if isinstance(hosts, str):
             raise TypeError(f"hosts is a list of names: give [{hosts!r}]")
         self._address = (host, port)
-        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits, (host, tuple(hosts)))
+        speed = Speed(batch_seconds, batch_polls)
+        self._desk = Desk(api_key, handler, speed, limits, hosts=(host, tuple(hosts)), clock=clock)
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
