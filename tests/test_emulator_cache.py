@@ -232,24 +232,24 @@ PICTURE: dict[str, Any] = {"type": "image", "source": {"type": "url", "url": "ht
 CITED: dict[str, Any] = {"type": "document", "source": {"type": "text", "data": "a"}, "citations": {"enabled": True}}
 
 
-@pytest.mark.parametrize(
-    ("change", "levels"),
-    [
-        (lambda body: body["tools"][0].update(description="new"), ""),
-        (lambda body: body["tools"].append({**TOOL, "name": "new"}), "t"),
-        (lambda body: body["tools"].insert(0, {**TOOL, "name": "new"}), ""),
-        (lambda body: body["tools"].insert(0, SEARCH), "t"),
-        (lambda body: body.update(speed="fast"), "t"),
-        (lambda body: body["messages"].append(user(CITED)), "t"),
-        (lambda body: body.update(tool_choice={"type": "any"}), "ts"),
-        (lambda body: body.update(thinking={"type": "adaptive"}), "ts"),
-        (lambda body: body["messages"].append(user(PICTURE)), "ts"),
-        (lambda body: body["messages"].append(user({"type": "tool_result", "content": [PICTURE]})), "ts"),
-        (lambda body: body["messages"].append(user(text())), "tsm"),
-        (lambda body: body.update(max_tokens=3), "tsm"),
-    ],
-)
-def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], None], levels: str) -> None:
+CHANGES: list[tuple[Callable[[Any], object], str]] = [
+    (lambda body: body["tools"][0].update(description="new"), ""),
+    (lambda body: body["tools"].append({**TOOL, "name": "new"}), "t"),
+    (lambda body: body["tools"].insert(0, {**TOOL, "name": "new"}), ""),
+    (lambda body: body["tools"].insert(0, SEARCH), "t"),
+    (lambda body: body.update(speed="fast"), "t"),
+    (lambda body: body["messages"].append(user(CITED)), "t"),
+    (lambda body: body.update(tool_choice={"type": "any"}), "ts"),
+    (lambda body: body.update(thinking={"type": "adaptive"}), "ts"),
+    (lambda body: body["messages"].append(user(PICTURE)), "ts"),
+    (lambda body: body["messages"].append(user({"type": "tool_result", "content": [PICTURE]})), "ts"),
+    (lambda body: body["messages"].append(user(text())), "tsm"),
+    (lambda body: body.update(max_tokens=3), "tsm"),
+]
+
+
+@pytest.mark.parametrize(("change", "levels"), CHANGES)
+def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], object], levels: str) -> None:
     cache = Cache()
     sizes = {"t": count_input({"tools": [TOOL]}), "s": 700, "m": 804, "": 0}
     body = request(user(text(800, **MARK)), tools=[{**TOOL, **MARK}], system=[text(700, **MARK)])
@@ -263,28 +263,26 @@ def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], Non
 # Whatever is asked
 
 
-BLOCKS = st.builds(
-    lambda words, name, mark: text(words, name, **mark),
-    st.sampled_from([1, 3, 300, 600]),
-    st.sampled_from("abc"),
-    st.sampled_from([{}, {}, {}, MARK, MARK_HOUR]),
-)
-MESSAGES = st.lists(
-    st.builds(
-        lambda role, blocks: {"role": role, "content": blocks},
-        st.sampled_from(["user", "assistant"]),
-        st.lists(BLOCKS, max_size=4),
-    ),
-    min_size=1,
-    max_size=4,
-)
-BODIES = st.builds(
-    lambda messages, system, tools, auto: request(*messages, system=system, tools=[TOOL] * tools, **auto),
-    MESSAGES,
-    st.lists(BLOCKS, max_size=2) | st.text(max_size=3),
-    st.integers(0, 2),
-    st.sampled_from([{}, MARK, MARK_HOUR]),
-)
+@st.composite
+def blocks(draw: st.DrawFn) -> dict[str, Any]:
+    words, word = draw(st.sampled_from([1, 3, 300, 600])), draw(st.sampled_from("abc"))
+    return text(words, word, **draw(st.sampled_from([{}, {}, {}, MARK, MARK_HOUR])))
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> dict[str, Any]:
+    return {"role": draw(st.sampled_from(["user", "assistant"])), "content": draw(st.lists(blocks(), max_size=4))}
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    system = draw(st.lists(blocks(), max_size=2) | st.text(max_size=3))
+    tools = [TOOL] * draw(st.integers(0, 2))
+    said = draw(st.lists(messages(), min_size=1, max_size=4))
+    return request(*said, system=system, tools=tools, **draw(st.sampled_from([{}, MARK, MARK_HOUR])))
+
+
+BODIES = bodies()
 
 
 @given(st.lists(st.tuples(BODIES, st.floats(0, 400)), max_size=6))
