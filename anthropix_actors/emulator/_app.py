@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
+from anthropix_actors._log import log
 from anthropix_actors.emulator._batches import Batches
-from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, too_large
+from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, refused_object, too_large
 from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._desk import CHAT
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.records import Request
 
 _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
-
-_log = logging.getLogger("anthropix_actors.emulator")
 
 
 def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
@@ -84,6 +83,9 @@ class _Api:
         return serve
 
     def chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
+        if refusal := refused_object(request):
+            return compiler.other(refusal)
+        compiler.request = request = self._desk.whole(request)
         refusal = refused_chat(request)
         if refusal:
             return compiler.other(refusal)
@@ -93,7 +95,8 @@ class _Api:
         compiler.headers.update(meter.headers(model))
         if refusal:
             return compiler.other(refusal)
-        steps = compiler.chat(self._desk.answer(request), partial(self._desk.charge, priced))
+        charge, hold = partial(self._desk.charge, priced), partial(self._desk.hold, request)
+        steps = compiler.chat(self._desk.answer(request), charge, hold)
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
@@ -113,7 +116,7 @@ class _Api:
         try:
             steps = compiler.other(refusal) if refusal else self._steps(request, compiler, endpoint)
         except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
-            _log.exception("no answer for %s %s", request.method, request.path)
+            log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
             steps = compiler.other(Status(500, f"the emulator found no answer: {exc!r}"))
         return Playback(steps, self._released, self._desk.hung_up, compiler.closing)
 

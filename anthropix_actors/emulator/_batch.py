@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anthropix_actors._log import log
 from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT
@@ -37,8 +38,6 @@ _LIFETIME = dt.timedelta(hours=24)
 _RESULTS = ("succeeded", "errored", "canceled", "expired")
 
 _FIRST_ERROR = 400
-
-_log = logging.getLogger("anthropix_actors.emulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ class Batch:
             # The default is always a success; to leave it unmade keeps large batches quick.
             kind = "succeeded" if said is None else self._result(index, said)[0]
         except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
-            _log.exception("no answer for %s in %s", self._requests[index]["custom_id"], self.id)
+            log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
             said, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
         if kind == "succeeded":
             self._desk.charge(priced)

@@ -171,8 +171,9 @@ def _prompt(body: Mapping[str, Any]) -> str:
 
 
 def _tool_result(body: Mapping[str, Any]) -> str | None:
-    """Get the result of a tool, where the last message has one."""
-    content = body["messages"][-1].get("content") if body["messages"] else None
+    """Get the result of a tool, where the last message has one; one of the system's may come after it."""
+    said = [message for message in body["messages"] if message.get("role") != "system"]
+    content = said[-1].get("content") if said else None
     if not is_array(content):
         return None
     results = [block for block in _mappings(content) if block.get("type") == "tool_result"]

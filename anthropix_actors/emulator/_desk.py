@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._cache import Cache
 from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._threads import Threads
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator._cache import Priced
@@ -33,7 +35,7 @@ class Desk:
         speed: When batches end.
         limits: How much is let in.
         hosts: Where it listens, and by which other names it may be called.
-        clock: Gets the time by which caches run out, in seconds.
+        clock: Gets the time by which caches and threads run out, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - one place makes it
@@ -52,6 +54,7 @@ class Desk:
         self.speed = speed
         self.meter = Meter(limits)
         self._cache = Cache()
+        self._threads = Threads()
         self._clock = clock
         self._handler = handler
         self._changed = threading.Condition()
@@ -97,12 +100,22 @@ class Desk:
             return scripted[0]
         return self._handler(request) if self._handler else None
 
+    def whole(self, request: Request) -> Request:
+        """Get a chat with all of its conversation, where it is of a thread. Runs in the event loop, as all below.
+
+        Raises:
+            RefusedError: there is no such thread.
+        """
+        body = self._threads.whole(_owner(request), request.body, self._clock())
+        return request if body is request.body else replace(request, body=body)
+
+    def hold(self, request: Request, message: Mapping[str, Any]) -> None:
+        """Hold a chat with its answer, where it is of a thread."""
+        self._threads.hold(_owner(request), request.body, message, self._clock())
+
     def price(self, request: Request) -> Priced:
-        """Get what the input of a chat costs now. Runs in the event loop, as `charge`."""
-        headers = request.headers
-        key = headers.get("x-api-key") or headers.get("authorization", "").partition(" ")[2].strip()
-        owner = f"{key} {headers.get('anthropic-workspace-id')}"
-        return self._cache.price(owner, seen(request.body), self._clock())
+        """Get what the input of a chat costs now."""
+        return self._cache.price(_owner(request), seen(request.body), self._clock())
 
     def charge(self, priced: Priced) -> Priced:
         """Note that a chat is answered: what it writes to the cache can be read from now on."""
@@ -144,3 +157,10 @@ class Desk:
         with self._changed:
             if not self._changed.wait_for(lambda: number() >= count, timeout):
                 raise TimeoutError(f"{number()} of {count} {what} after {timeout:g} s")
+
+
+def _owner(request: Request) -> str:
+    """Get whose caches and threads a request uses."""
+    headers = request.headers
+    key = headers.get("x-api-key") or headers.get("authorization", "").partition(" ")[2].strip()
+    return f"{key} {headers.get('anthropic-workspace-id')}"

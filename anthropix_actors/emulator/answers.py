@@ -139,6 +139,7 @@ class Status:
         type: The API's name of the error; by default the one that goes with the status.
         retry_after: Seconds for a `retry-after` header; none by default.
         headers: More headers, such as `x-should-retry`.
+        error_code: The `error_code` in the error's details, such as `contract_spend_limit_reached`; none by default.
 
     Example:
         >>> Status(429, retry_after=2).status
@@ -150,6 +151,7 @@ class Status:
     type: str | None = None
     retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    error_code: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no final status.

@@ -34,7 +34,7 @@ class Emulator:
     the API's rules: the least size of each model, breakpoints and the top-level `cache_control`, 5 minutes and an hour,
     what invalidates what (`Emulator(clock=...)` lets time pass). It serves
 
-    - `POST /v1/messages` and `POST /v1/messages/count_tokens`;
+    - `POST /v1/messages`, message threads (`thread`) too, and `POST /v1/messages/count_tokens`;
     - `GET /v1/models` and `GET /v1/models/{id}`;
     - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is answered as a
       chat without a stream, and counted, as by the API, when the whole batch has ended;
@@ -51,8 +51,9 @@ class Emulator:
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         handler: Gets each chat's `Request` for which no answer is queued and returns the answer, or None for the
-            default. It is called from the emulator's only thread: while it runs, nothing is served. The requests of a
-            batch, which it can tell by their `custom_id`, come when they are done.
+            default. A chat of a thread comes with all of its conversation. It is called from the emulator's only
+            thread: while it runs, nothing is served. The requests of a batch, which it can tell by their `custom_id`,
+            come when they are done.
         batch_seconds: A batch has ended so many seconds after its creation, and until then is done in part.
         batch_polls: A batch ends when it is retrieved for the so many-th time, and is done in part until then: for
             tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
@@ -61,8 +62,8 @@ class Emulator:
         hosts: By which further names it may be called (the `Host` header): a machine's or a container's name, or `"*"`
             for any. By default by those of loopback and by `host`, and where that is not loopback, by any IP address:
             so a web page in a browser on this machine cannot read its answers.
-        clock: Gets the time by which the prompt cache runs out, in seconds: a test's own, that need not wait for an
-            hour. It is called from the emulator's thread.
+        clock: Gets the time by which the prompt cache and message threads run out, in seconds: a test's own, that need
+            not wait for an hour. It is called from the emulator's thread.
 
     Raises:
         TypeError: `hosts` is one string.
