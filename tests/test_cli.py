@@ -92,6 +92,12 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
     assert (err, served.returncode) == ("", 0)
 
 
+def test_a_rule_that_is_none_is_told_before_anything_listens() -> None:
+    done = anthropix("emulator", "--port", "0", "--without", "base64", "--without", "prefill")
+    assert done.returncode == 2
+    assert "no rule is called 'prefill'; did you mean 'prefill-" in done.stderr
+
+
 def test_a_port_that_is_taken_is_told(anthropix_emulator: Emulator) -> None:
     port = anthropix_emulator.url.rpartition(":")[2]
     done = anthropix("emulator", "--port", port)

@@ -109,7 +109,32 @@ def test_a_paused_turn_says_what_it_is_told(emulator: Emulator, client: Client) 
     assert message["content"][2]["input"] == {"url": "https://example.com"}
 
 
-def test_a_paused_turn_that_is_sent_back_goes_on(emulator: Emulator, client: Client) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("web_search", "web_search_tool_result"),
+        ("web_fetch", "web_fetch_tool_result"),
+        ("code_execution", "code_execution_tool_result"),
+        ("tool_search_tool_regex", "tool_search_tool_result"),
+    ],
+)
+def test_a_paused_turn_that_is_sent_back_goes_on_with_the_tools_result(
+    emulator: Emulator, client: Client, name: str, kind: str
+) -> None:
+    anthropic: Any = pytest.importorskip("anthropic")
+    paused = answered(emulator, client, PauseTurn(name=name, id="srvtoolu_1"))
+    messages = [*ASKED["messages"], {"role": "assistant", "content": paused["content"]}]
+    rest = answered(emulator, client, messages=messages)
+    assert rest["content"][0]["type"] == kind
+    assert rest["content"][0]["tool_use_id"] == "srvtoolu_1"
+    assert rest["stop_reason"] == "end_turn"
+    with anthropic.Anthropic(base_url=emulator.url, api_key="any", _strict_response_validation=True) as sdk:
+        assert sdk.messages.create(**{**ASKED, "messages": messages}).content[0].type == kind
+    messages = [*ASKED["messages"], {"role": "assistant", "content": paused["content"] + rest["content"]}]
+    assert client.chat(**{**ASKED, "messages": [*messages, {"role": "user", "content": "Thanks."}]})["content"]
+
+
+def test_a_paused_turn_goes_on_with_tools(emulator: Emulator, client: Client) -> None:
     emulator.queue(PauseTurn())
     tools = [{"type": "web_search_20260318", "name": "web_search"}]
     paused = client.chat(**ASKED, tools=tools)

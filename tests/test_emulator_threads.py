@@ -80,7 +80,7 @@ def test_a_thread_keeps_the_conversation_its_tools_and_its_system_prompt(world: 
 
 
 def test_a_paused_turn_goes_on_without_a_message(world: World) -> None:
-    world.answers = [PauseTurn(), "The rest."]
+    world.answers = [PauseTurn()]
     paused = world.said("Hello")
     rest = world.said(None, paused["id"])
     world.said("And then?", rest["id"])

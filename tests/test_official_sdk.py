@@ -203,8 +203,14 @@ def test_a_batch_is_canceled(client: Any) -> None:
 
 
 def test_a_wrong_batch_is_refused(client: Any) -> None:
-    with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.params\.model: Field required"):
-        client.messages.batches.create(requests=[{"custom_id": "a", "params": {}}])
+    with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.custom_id: String should match"):
+        client.messages.batches.create(requests=[{"custom_id": "a b", "params": {}}])
+
+
+def test_a_wrong_request_of_a_batch_is_an_errored_result(client: Any) -> None:
+    created = client.messages.batches.create(requests=[{"custom_id": "a", "params": {}}])
+    (line,) = client.messages.batches.results(created.id)
+    assert (line.result.type, line.result.error.error.message) == ("errored", "model: Field required")
 
 
 def test_batches_are_listed_page_by_page_in_both_directions(emulator: Emulator, client: Any) -> None:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.records import Headers, Request, Upload
+    from anthropix_actors.emulator.rules import RULES, Rule
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
+    "RULES",
     "Answer",
     "Compaction",
     "Cut",
@@ -42,6 +44,7 @@ __all__ = [
     "Reply",
     "Request",
     "Reset",
+    "Rule",
     "Session",
     "Stall",
     "Status",
@@ -59,6 +62,7 @@ _HOMES = {
     "limits": ("Limits",),
     "parts": ("Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
+    "rules": ("RULES", "Rule"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),
     "_recordings": ("recording", "recordings"),

@@ -49,7 +49,7 @@ def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
     strangers: dict[Any, Any] = {404: api.stranger(_UNKNOWN), 405: api.stranger(_WRONG_METHOD)}
     endpoints = [
         Endpoint("POST", CHAT, api.chat),
-        Endpoint("POST", CHAT + "/count_tokens", _count),
+        Endpoint("POST", CHAT + "/count_tokens", api.count),
         Endpoint("GET", "/v1/models", _models),
         Endpoint("GET", "/v1/models/{id}", _model),
         *Batches(desk).endpoints(),
@@ -86,7 +86,7 @@ class _Api:
         if refusal := refused_object(request):
             return compiler.other(refusal)
         compiler.request = request = self._desk.whole(request)
-        refusal = refused_chat(request)
+        refusal = refused_chat(request, self._desk.rules)
         if refusal:
             return compiler.other(refusal)
         model, meter = request.body["model"], self._desk.meter
@@ -98,6 +98,10 @@ class _Api:
         charge, hold = partial(self._desk.charge, priced), partial(self._desk.hold, request)
         steps = compiler.chat(self._desk.answer(request), charge, hold)
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
+
+    def count(self, request: Request, compiler: Compiler) -> Iterator[Step]:
+        refusal = refused_count(request, self._desk.rules)
+        return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
         refusal = body = None
@@ -150,11 +154,6 @@ def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[
         return endpoint.make(request, compiler)
     except RefusedError as exc:
         return compiler.other(exc.told)
-
-
-def _count(request: Request, compiler: Compiler) -> Iterator[Step]:
-    refusal = refused_count(request)
-    return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
 
 
 def _models(request: Request, compiler: Compiler) -> Iterator[Step]:

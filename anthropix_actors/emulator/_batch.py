@@ -27,7 +27,7 @@ from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.records import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator._desk import Desk
@@ -79,22 +79,24 @@ class Batch:
     Args:
         batch_id: Its id.
         request: The request that made it, with a good body.
-        desk: Gives the answers, what they cost, and the speed.
+        desk: Gives the speed, and what answers cost.
+        answer: Gets the answer of a chat.
     """
 
-    def __init__(self, batch_id: str, request: Request, desk: Desk) -> None:
+    def __init__(self, batch_id: str, request: Request, desk: Desk, answer: Callable[[Request], Answer]) -> None:
         """Begin it."""
         self.id = batch_id
         self._headers = request.headers
         self._requests: list[dict[str, Any]] = request.body["requests"]
         self._desk = desk
+        self._answer = answer
         self._created = dt.datetime.now(dt.UTC)
         self._begun = time.monotonic()
         self._polls = 0
         self._canceled: dt.datetime | None = None
         self._ended: dt.datetime | None = None
         self._answers: list[Answer] = []
-        self._priced: list[Priced] = []
+        self._priced: dict[int, Priced] = {}
         self._counts: dict[str, int] = dict.fromkeys(("processing", *_RESULTS), 0)
 
     @property
@@ -153,18 +155,13 @@ class Batch:
 
     def _do(self, index: int) -> None:
         """Find the answer to a request, what it costs, and how it counts."""
-        chat = self._chat(index)
-        priced = self._desk.price(chat)
-        self._priced.append(priced)
         try:
-            said = _plain(self._desk.answer(chat))
+            said = _plain(self._answer(self._chat(index)))
             # The default is always a success; to leave it unmade keeps large batches quick.
-            kind = "succeeded" if said is None else self._result(index, said)[0]
+            kind = "succeeded" if said is None and self._charge(index) else self._result(index, said)[0]
         except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
             log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
             said, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
-        if kind == "succeeded":
-            self._desk.charge(priced)
         self._answers.append(said)
         self._counts[kind] += 1
 
@@ -173,12 +170,18 @@ class Batch:
             return said["type"], _json.encode(said)
         ids = Ids(f"{self.id} {index} ")
         compiler = Compiler(self._chat(index), {"request-id": ids.new("req_011C")}, ids, tier="batch")
-        steps = list(compiler.chat(said, lambda: self._priced[index]))
+        steps = list(compiler.chat(said, lambda: self._charge(index)))
         status = max(step.status for step in steps if isinstance(step, Head))
         body = b"".join(step for step in steps if isinstance(step, bytes))
         if status >= _FIRST_ERROR:
             return "errored", b'{"type":"errored","error":%s}' % body
         return "succeeded", b'{"type":"succeeded","message":%s}' % body
+
+    def _charge(self, index: int) -> Priced:
+        """Get what a request's input costs: once, as the cache is by then."""
+        if index not in self._priced:
+            self._priced[index] = self._desk.charge(self._desk.price(self._chat(index)))
+        return self._priced[index]
 
     def _chat(self, index: int) -> Request:
         request = self._requests[index]

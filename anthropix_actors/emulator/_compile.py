@@ -141,7 +141,7 @@ class Compiler:
     def _written(self, said: Written | None, priced: Priced) -> dict[str, Any]:
         body = self.request.body
         usage = {**priced.usage(), "service_tier": self._tier, "inference_geo": "global"}
-        return write(default_reply(body) if said is None else said, body["model"], self._ids, usage)
+        return write(default_reply(body) if said is None else said, body, self._ids, usage)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
         if not self.request.stream:

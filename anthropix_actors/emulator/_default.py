@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator import _json
@@ -15,7 +16,7 @@ from anthropix_actors.emulator.answers import Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _QUOTED = 200
 
@@ -34,7 +35,7 @@ _SUMMARY = "The conversation so far, in {messages} messages, was: {said}"
 _TRIGGER = 150_000
 """Input tokens from which on the API compacts, unless told otherwise."""
 
-Part = str | Thinking | ToolCall | Compaction
+Part = str | Thinking | ToolCall | Compaction | Mapping[str, Any]
 
 
 def default_reply(body: Mapping[str, Any]) -> Reply:
@@ -51,13 +52,28 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
     thoughts = _thoughts(body)
     calls = _calls(body)
     words, stop = _stopped(_words(body, calls), body.get("stop_sequences") or ())
-    parts: list[Part] = [*compacted, *thoughts, *([words] if words else []), *calls]
+    parts: list[Part] = [*compacted, *_found(body), *thoughts, *([words] if words else []), *calls]
     kept = _limited(parts, body["max_tokens"])
     if kept != parts or body["max_tokens"] == 0:
         return Reply(kept, stop_reason="max_tokens")
     if stop is not None and not calls:
         return Reply(kept, stop_reason="stop_sequence", stop_sequence=stop)
     return Reply(kept)
+
+
+def _found(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Get what the API's own tools found that a paused turn has called: nothing."""
+    last = body["messages"][-1] if body["messages"] else {}
+    blocks = _mappings(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
+    answered = {block.get("tool_use_id") for block in blocks}
+    calls = [block for block in blocks if block.get("type") == "server_tool_use" and block.get("id") not in answered]
+    return [_found_nothing(str(call.get("name")), call.get("id")) for call in calls]
+
+
+def _found_nothing(name: str, call_id: Any) -> dict[str, Any]:
+    kind = "tool_search_tool_result" if name.startswith("tool_search_tool") else f"{name}_tool_result"
+    content = [] if name == "web_search" else {"type": f"{kind}_error", "error_code": "unavailable"}
+    return {"type": kind, "tool_use_id": call_id, "content": content}
 
 
 def _compacted(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
@@ -77,7 +93,7 @@ def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
         return []
     thought = _THOUGHTS.format(words=len(_prompt(body).split()))
     if thinking.get("display") == "omitted":
-        return [Thinking("", signature="EpQB" + "A" * 64)]
+        return [Thinking("")]
     return [Thinking(thought)]
 
 
@@ -131,10 +147,10 @@ def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _limited(parts: list[Part], limit: int) -> list[Part]:
-    """Keep what fits into `limit` tokens; what does not is cut. A compaction has a limit of its own."""
+    """Keep what fits into `limit` tokens; what does not is cut. What the model does not write itself has no limit."""
     kept: list[Part] = []
     for part in parts:
-        size = 0 if isinstance(part, Compaction) else cost(part)
+        size = cost(part) if isinstance(part, (str, Thinking, ToolCall)) else 0
         if size > limit:
             return kept + _cut(part, limit)
         kept.append(part)

@@ -15,13 +15,14 @@ from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from anthropix_actors.emulator._batch import Speed
     from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules import Rule
 
 CHAT = "/v1/messages"
 
@@ -34,6 +35,7 @@ class Desk:
         handler: Gives the answer of a chat for which nothing is scripted.
         speed: When batches end.
         limits: How much is let in.
+        rules: What is refused in a chat's parameters.
         hosts: Where it listens, and by which other names it may be called.
         clock: Gets the time by which caches and threads run out, in seconds.
     """
@@ -45,6 +47,7 @@ class Desk:
         speed: Speed,
         limits: Limits | None,
         *,
+        rules: Sequence[Rule],
         hosts: tuple[str, Collection[str]],
         clock: Callable[[], float],
     ) -> None:
@@ -52,6 +55,7 @@ class Desk:
         self.api_key = api_key
         self.hosts = hosts
         self.speed = speed
+        self.rules = rules
         self.meter = Meter(limits)
         self._cache = Cache()
         self._threads = Threads()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._partial import whole_part
+from anthropix_actors.emulator._rules_thinking import places, sign
 from anthropix_actors.emulator._tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
@@ -36,19 +36,20 @@ class CutInput(dict[str, Any]):
         self.text = text
 
 
-def write(answer: Written, model: str, ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an answer of `model` as the Message it is on the wire.
+def write(answer: Written, body: Mapping[str, Any], ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an answer as the Message it is on the wire.
 
     Args:
         answer: The answer.
-        model: The model that gives it.
+        body: The request that it answers.
         ids: Where new ids come from.
         usage: What to tell of the input and the service.
     """
     reply = _reply(answer, ids)
     blocks = [_block(part, ids) for part in reply.content]
+    _sign(blocks, body)
     return {
-        "model": model,
+        "model": body["model"],
         "id": ids.new("msg_01"),
         "type": "message",
         "role": "assistant",
@@ -78,7 +79,11 @@ def _reply(answer: Written, ids: Ids) -> Reply:
         case Refusal():
             return Reply(answer.content, stop_reason="refusal")
         case PauseTurn():
-            call: dict[str, Any] = {"type": "server_tool_use", "id": ids.new("srvtoolu_01"), "name": answer.name}
+            call: dict[str, Any] = {
+                "type": "server_tool_use",
+                "id": answer.id or ids.new("srvtoolu_01"),
+                "name": answer.name,
+            }
             call |= {"input": dict(answer.input), "caller": {"type": "direct"}}
             return Reply([*answer.content, call], stop_reason="pause_turn")
         case _:
@@ -136,8 +141,7 @@ def _block(part: str | Thinking | ToolCall | Compaction | Mapping[str, Any], ids
         case str():
             return {"type": "text", "text": part}
         case Thinking():
-            signature = _signature(part.thinking) if part.signature is None else part.signature
-            return {"type": "thinking", "thinking": part.thinking, "signature": signature}
+            return {"type": "thinking", "thinking": part.thinking, "signature": part.signature}
         case ToolCall():
             call = {"type": "tool_use", "id": part.id or ids.new("toolu_01"), "name": part.name}
             return {**call, "input": _input(part), "caller": {"type": "direct"}}
@@ -153,6 +157,11 @@ def _input(call: ToolCall) -> dict[str, Any]:
     return given if call.cut is None else CutInput(_json.encode(given).decode()[: call.cut])
 
 
-def _signature(thinking: str) -> str:
-    """Make up a signature; it looks like the API's and is the same for the same thoughts."""
-    return "Ep" + base64.b64encode(hashlib.sha512(thinking.encode()).digest()).decode()
+def _sign(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> None:
+    """Sign the thoughts that nobody signed, for their place in the whole turn: what is gone on with counts, too."""
+    last = Asked(dict(body)).last
+    before = [block.kind for block in last.blocks] if last.role == "assistant" else []
+    counted = places([*before, *(block["type"] for block in blocks)])[len(before) :]
+    for block, place in zip(blocks, counted, strict=True):
+        if block["type"] == "thinking" and block["signature"] is None:
+            block["signature"] = sign(block["thinking"], place)

@@ -34,6 +34,7 @@ connection to happen to there, so only `ErrorEvent` counts.
 
 The default follows rules that a test can rely on:
 
+- a paused turn that is sent back: the result of the API's tool goes first;
 - thinking enabled or adaptive: a thinking block goes first;
 - `tool_choice` any or tool: a call of that tool, with the least input that fits its schema;
 - tools, and the user's last text names some of them (`<system-reminder>`s in it do not count): a sentence, then a call
@@ -116,17 +117,19 @@ class Refusal:
 class PauseTurn:
     """An answer that ends in a call of a tool of the API's own, which goes on working.
 
-    A client sends it back as it is, as the last message, and gets the rest.
+    A client sends it back as it is, as the last message, and gets the rest: by default the tool's result and a text.
 
     Attributes:
         content: What is said before the call, as in a `Reply`.
         name: The API's tool.
         input: Its arguments.
+        id: The call's id, which its result names; one is made up when there is none.
     """
 
     content: Sequence[str | Thinking | Mapping[str, Any]] = ("Let me look that up.",)
     name: str = "web_search"
     input: Mapping[str, Any] = field(default_factory=lambda: {"query": "actors"})
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
