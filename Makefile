@@ -30,7 +30,8 @@ lint: $(VENV)/test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 compat: $(VENV)/compat
-	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py tests/test_other_clients.py
+	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py tests/test_other_clients.py \
+		tests/test_pyinstaller.py
 
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks
