@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -153,11 +154,21 @@ def test_the_version_and_the_help_are_there() -> None:
     assert "endpoints" in listed
 
 
+def test_the_advice_names_all_packages_of_the_extras() -> None:
+    required = [
+        requirement.partition(";")
+        for requirement in importlib.metadata.requires("anthropix-actors") or ()
+        if re.search(r"extra == .(cli|emulator).", requirement)
+    ]
+    names = sorted({re.split(r"[<>=!~ ]", name)[0] for name, _, _ in required})
+    assert names == ["click", "python-multipart", "starlette", "uvicorn"]
+
+
 @pytest.mark.parametrize(
     ("missing", "arguments", "advice"),
     [
-        ("click", [], 'pip install "anthropix-actors[cli,emulator]"'),
-        ("starlette", ["emulator"], 'pip install "anthropix-actors[emulator]"'),
+        ("click", [], "needs click: pip install click python-multipart starlette uvicorn"),
+        ("starlette", ["emulator"], "needs starlette: pip install python-multipart starlette uvicorn"),
     ],
 )
 def test_without_an_extra_the_command_says_how_to_get_it(missing: str, arguments: list[str], advice: str) -> None:

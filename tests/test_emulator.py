@@ -373,6 +373,43 @@ def test_a_handler_that_raises_is_a_500(caplog: pytest.LogCaptureFixture) -> Non
     assert "no answer for POST /v1/messages" in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_handler_that_exits_ends_its_own_answer_alone(caplog: pytest.LogCaptureFixture, error: BaseException) -> None:
+    def rules(request: Request) -> Answer:
+        if request.body["messages"][0]["content"] == "Exit":
+            raise error
+        return "Still here."
+
+    with Emulator(handler=rules) as emulator:
+        assert post(emulator, asked("Exit")).status_code == 500
+        assert post(emulator, asked("Hi")).json()["content"][0]["text"] == "Still here."
+    assert "no answer for POST /v1/messages" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_events_that_exit_cut_their_own_answer_alone(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    def told() -> Iterator[dict[str, Any]]:
+        yield {"type": "ping"}
+        raise error
+
+    emulator.queue(told(), told())
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        post(emulator, asked(stream=True))
+    assert post(emulator, asked()).status_code == 500
+    assert post(emulator, asked()).status_code == 200
+    assert "an iterable of events raised" in caplog.text
+
+
+def test_a_clock_that_fails_is_a_500() -> None:
+    def clock() -> float:
+        raise LookupError("no clock")
+
+    with Emulator(clock=clock) as emulator:
+        assert "no clock" in post(emulator, asked()).json()["error"]["message"]
+
+
 def test_a_reply_has_its_blocks_in_order(emulator: Emulator) -> None:
     search: dict[str, Any] = {
         "type": "server_tool_use",
@@ -835,7 +872,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
     for module in ("server", "_app", "_thread"):
         monkeypatch.delitem(sys.modules, f"anthropix_actors.emulator.{module}")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=r'needs (starlette|uvicorn): pip install "anthropix-actors\[emulator\]"'):
+    with pytest.raises(ImportError, match=r"needs (starlette|uvicorn): pip install python-multipart "):
         _ = anthropix_actors.emulator.Emulator
 
 

@@ -72,9 +72,12 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 _EXTRA = frozenset({"starlette", "uvicorn", "h11", "python_multipart"})
 
+ADVICE = "pip install python-multipart starlette uvicorn"
+"""How to get the extra `emulator`: by its packages, which are on every index; this package may be on none."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: pytest imports this package in each of its runs, for the fixture."""
+    """Import on first use: answers and recordings need no extra, only the server does."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -83,4 +86,4 @@ def __getattr__(name: str) -> Any:
         package = (exc.name or "").partition(".")[0]
         if package not in _EXTRA:
             raise
-        raise ImportError(f'the emulator needs {package}: pip install "anthropix-actors[emulator]"') from exc
+        raise ImportError(f"the emulator needs {package}: {ADVICE}") from exc

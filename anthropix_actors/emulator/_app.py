@@ -119,7 +119,8 @@ class _Api:
             refusal = refusal or refused_headers(request, self._desk.api_key)
         try:
             steps = compiler.other(refusal) if refusal else self._steps(request, compiler, endpoint)
-        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise anything
+            # The client hears of it. Nothing goes past here: asyncio ends the loop for an exit, and so for everybody.
             log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
             steps = compiler.other(Status(500, f"the emulator found no answer: {exc!r}"))
         return Playback(steps, self._released, self._desk.hung_up, compiler.closing)

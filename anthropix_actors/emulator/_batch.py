@@ -159,7 +159,7 @@ class Batch:
             said = _plain(self._answer(self._chat(index)))
             # The default is always a success; to leave it unmade keeps large batches quick.
             kind = "succeeded" if said is None and self._charge(index) else self._result(index, said)[0]
-        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - as for a chat
             log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
             said, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
         self._answers.append(said)

@@ -155,7 +155,7 @@ class Compiler:
 
     def _events(self, told: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
         if self.request.stream:
-            return self.stream(map(_events.encode, told))
+            return self.stream(map(_events.encode, _without_exits(told)))
         body = _events.accumulate(told)
         if body.get("type") == "error":
             return self._said(as_status(body["error"]["type"], body["error"].get("message")))
@@ -165,6 +165,14 @@ class Compiler:
         kind = {} if raw.content_type is None else {"content-type": raw.content_type}
         body = [] if raw.status in _BODILESS else [raw.body]
         return self.pieces({**kind, **raw.headers}, body, raw.status)
+
+
+def _without_exits(told: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Let no iterable of a user's end the event loop: that is what asyncio does for these two."""
+    try:
+        yield from told
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise RuntimeError(f"an iterable of events raised {exc!r}") from exc
 
 
 def unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
