@@ -313,10 +313,13 @@ def test_every_kind_of_answer_is_a_result(emulator: Emulator) -> None:
     assert results(emulator, batch) == found
 
 
-def test_a_handler_that_raises_is_an_error_of_its_request_alone(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [LookupError("no idea"), SystemExit("no idea"), KeyboardInterrupt("no idea")])
+def test_a_handler_that_raises_is_an_error_of_its_request_alone(
+    caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     def rules(request: Request) -> Answer:
         if request.custom_id == "a":
-            raise LookupError("no idea")
+            raise error
         return "Hello."
 
     with Emulator(handler=rules) as emulator:

@@ -74,6 +74,7 @@ ROWS = [
     "__init__",
     "emulator",
     "cli",
+    "_pyinstaller",
 ]
 
 THIRD_PARTIES = {
@@ -112,6 +113,7 @@ THIRD_PARTIES = {
     "h11": {"emulator"},
     "pytest": {"emulator"},
     "click": {"cli"},
+    "PyInstaller": {"_pyinstaller"},
 }
 
 LONGER = {

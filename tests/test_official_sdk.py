@@ -100,6 +100,18 @@ def test_models_are_listed_page_by_page(emulator: Emulator, client: Any) -> None
     assert client.models.retrieve("claude-sonnet-5").display_name == "Claude Sonnet 5"
 
 
+def test_models_have_all_that_the_sdk_knows_of(emulator: Emulator) -> None:
+    """In strict validation, the SDK refuses an answer that lacks a key."""
+    with anthropic.Anthropic(
+        base_url=emulator.url, api_key="any", max_retries=0, timeout=10.0, _strict_response_validation=True
+    ) as strict:
+        models = list(strict.models.list())
+    assert len(models) > 5
+    for model in models:
+        assert model.capabilities.server_tools.web_search.supported
+        assert model.capabilities.thinking.types.between_tools.supported
+
+
 @pytest.mark.parametrize(
     ("status", "name"),
     [

@@ -61,7 +61,7 @@ class Batches:
     def _create(self, request: Request, compiler: Compiler) -> Iterator[Step]:
         if refusal := _refused(request):
             return compiler.other(refusal)
-        batch = Batch(self._ids.new("msgbatch_01"), request, self._desk.speed, self._answer)
+        batch = Batch(self._ids.new("msgbatch_01"), request, self._desk, self._answer)
         self._batches[batch.id] = batch
         return _shown(batch, request, compiler)
 

@@ -16,7 +16,8 @@ from anthropix_actors.emulator import _events
 from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._json import is_array, is_object
 from anthropix_actors.emulator._rules_thinking import places
-from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall, unwrap
+from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ class Thoughts:
 def _parts(answer: Answer) -> Iterator[_Part]:
     said, _ = unwrap(answer)
     match said:
-        case Reply():
+        case Reply() | Refusal() | PauseTurn():
             yield from map(_part, _listed(said.content))
         case Mapping():
             yield from map(_part, _listed(cast("Mapping[str, Any]", said).get("content")))
@@ -94,6 +95,8 @@ def _part(part: Any) -> _Part:
             return _Part("thinking", part.signature or "", part.thinking)
         case ToolCall():
             return _Part("tool_use")
+        case Compaction():
+            return _Part("compaction")
         case _:
             block: dict[str, Any] = part if is_object(part) else dict(part)
             empty = block["type"] == "text" and not block.get("text")
