@@ -1,6 +1,6 @@
 # make demo     see it work, with no key and nothing configured
 # make test     everything that has to hold: style, types, tests, coverage
-# make compat   chats with servers that others wrote (large: installs them)
+# make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
 # make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
@@ -31,7 +31,8 @@ lint: $(VENV)/test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 compat: $(VENV)/compat
-	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py
+	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py tests/test_other_clients.py \
+		tests/test_pyinstaller.py
 
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import anthropix_actors
-from anthropix_actors import Client
+from anthropix_actors import Client, PermissionDeniedError
 from anthropix_actors.emulator import Status
 
 from servers import DEADLINE
@@ -67,7 +68,10 @@ def test_the_demo_says_what_did_not_work(anthropix_emulator: Emulator) -> None:
 def served() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-P", "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
     running = subprocess.Popen(
-        [*command, "--api-key", "mine"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--api-key", "mine", "--allow-host", "claude.test"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     yield running
     running.kill()
@@ -81,9 +85,18 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
     assert served.stdout.readline() == f"  export ANTHROPIC_BASE_URL={url[0]} ANTHROPIC_API_KEY=mine\n"
     with Client("mine", base_url=url[0]) as client:
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
+        assert client.chat(**ASK, extra_headers={"host": "claude.test"})["stop_reason"] == "end_turn"
+        with pytest.raises(PermissionDeniedError, match="no name of this emulator"):
+            client.chat(**ASK, extra_headers={"host": "evil.example"})
     served.send_signal(signal.SIGINT)
     _, err = served.communicate(timeout=DEADLINE)
     assert (err, served.returncode) == ("", 0)
+
+
+def test_a_rule_that_is_none_is_told_before_anything_listens() -> None:
+    done = anthropix("emulator", "--port", "0", "--without", "base64", "--without", "prefill")
+    assert done.returncode == 2
+    assert "no rule is called 'prefill'; did you mean 'prefill-" in done.stderr
 
 
 def test_a_port_that_is_taken_is_told(anthropix_emulator: Emulator) -> None:
@@ -141,11 +154,21 @@ def test_the_version_and_the_help_are_there() -> None:
     assert "endpoints" in listed
 
 
+def test_the_advice_names_all_packages_of_the_extras() -> None:
+    required = [
+        requirement.partition(";")
+        for requirement in importlib.metadata.requires("anthropix-actors") or ()
+        if re.search(r"extra == .(cli|emulator).", requirement)
+    ]
+    names = sorted({re.split(r"[<>=!~ ]", name)[0] for name, _, _ in required})
+    assert names == ["click", "python-multipart", "starlette", "uvicorn"]
+
+
 @pytest.mark.parametrize(
     ("missing", "arguments", "advice"),
     [
-        ("click", [], 'pip install "anthropix-actors[cli,emulator]"'),
-        ("starlette", ["emulator"], 'pip install "anthropix-actors[emulator]"'),
+        ("click", [], "needs click: pip install click python-multipart starlette uvicorn"),
+        ("starlette", ["emulator"], "needs starlette: pip install python-multipart starlette uvicorn"),
     ],
 )
 def test_without_an_extra_the_command_says_how_to_get_it(missing: str, arguments: list[str], advice: str) -> None:

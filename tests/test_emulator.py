@@ -188,6 +188,32 @@ def test_a_tool_is_not_called_otherwise(emulator: Emulator, choice: dict[str, An
     assert block["type"] == "text"
 
 
+def test_tools_that_the_users_last_text_does_not_name_are_not_called(emulator: Emulator) -> None:
+    """As Claude Code asks: texts of the program, that name all tools, around the user's own."""
+    reminder = "<system-reminder>\nThe tools are clock and get_weather.\n</system-reminder>"
+    contents: list[Any] = [
+        [{"type": "text", "text": "Use clock."}, {"type": "text", "text": f"{reminder}\nhello\n{reminder}"}],
+        [{"type": "text", "text": reminder}, {"type": "text", "text": "hello"}, {"type": "text", "text": reminder}],
+        f"{reminder} hello {reminder} <system-reminder> clock",
+    ]
+    for content in contents:
+        asking = asked(messages=[{"role": "user", "content": content}], tools=[CLOCK, WEATHER])
+        (block,) = answered(emulator, asking)["content"]
+        assert block["text"].startswith('You said: "')
+        assert "hello" in block["text"]
+    only_reminded = asked(messages=[{"role": "user", "content": [{"type": "text", "text": reminder}]}], tools=[CLOCK])
+    (block,) = answered(emulator, only_reminded)["content"]
+    assert block["text"].startswith('You said: "".')
+
+
+def test_a_tool_that_the_users_last_text_names_is_called(emulator: Emulator) -> None:
+    reminder = "<system-reminder>Never use clock.</system-reminder>"
+    content = [{"type": "text", "text": reminder}, {"type": "text", "text": f"{reminder}Use get_weather."}]
+    asking = asked(messages=[{"role": "user", "content": content}], tools=[CLOCK, WEATHER])
+    _, call = answered(emulator, asking)["content"]
+    assert call["name"] == "get_weather"
+
+
 @pytest.mark.parametrize("content", ["It is noon.", [{"type": "text", "text": "It is noon."}], None])
 def test_a_tool_result_is_answered_with_words(emulator: Emulator, content: object) -> None:
     call: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "clock", "input": {}}
@@ -258,9 +284,11 @@ def test_a_stop_sequence_ends_the_text_before_it(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("prefill", "begin"), [("So:", " You said"), ("So: ", "You said")])
-def test_it_goes_on_from_a_prefill(emulator: Emulator, prefill: str, begin: str) -> None:
+def test_it_goes_on_from_a_prefill(prefill: str, begin: str) -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": prefill}]
-    assert answered(emulator, asked(messages=messages))["content"][0]["text"].startswith(begin)
+    with Emulator(without={"prefill-whitespace"}) as emulator:
+        message = answered(emulator, asked(messages=messages, model="claude-haiku-4-5"))
+    assert message["content"][0]["text"].startswith(begin)
 
 
 def test_a_count_is_what_the_answer_says_it_used(emulator: Emulator) -> None:
@@ -343,6 +371,43 @@ def test_a_handler_that_raises_is_a_500(caplog: pytest.LogCaptureFixture) -> Non
     assert response.json()["error"]["type"] == "api_error"
     assert "no idea" in response.json()["error"]["message"]
     assert "no answer for POST /v1/messages" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_handler_that_exits_ends_its_own_answer_alone(caplog: pytest.LogCaptureFixture, error: BaseException) -> None:
+    def rules(request: Request) -> Answer:
+        if request.body["messages"][0]["content"] == "Exit":
+            raise error
+        return "Still here."
+
+    with Emulator(handler=rules) as emulator:
+        assert post(emulator, asked("Exit")).status_code == 500
+        assert post(emulator, asked("Hi")).json()["content"][0]["text"] == "Still here."
+    assert "no answer for POST /v1/messages" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_events_that_exit_cut_their_own_answer_alone(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    def told() -> Iterator[dict[str, Any]]:
+        yield {"type": "ping"}
+        raise error
+
+    emulator.queue(told(), told())
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        post(emulator, asked(stream=True))
+    assert post(emulator, asked()).status_code == 500
+    assert post(emulator, asked()).status_code == 200
+    assert "an iterable of events raised" in caplog.text
+
+
+def test_a_clock_that_fails_is_a_500() -> None:
+    def clock() -> float:
+        raise LookupError("no clock")
+
+    with Emulator(clock=clock) as emulator:
+        assert "no clock" in post(emulator, asked()).json()["error"]["message"]
 
 
 def test_a_reply_has_its_blocks_in_order(emulator: Emulator) -> None:
@@ -556,7 +621,7 @@ def test_a_wrong_method_is_not_allowed(emulator: Emulator) -> None:
 
 def test_a_body_that_is_too_large_is_refused_before_it_has_come(emulator: Emulator) -> None:
     with connected(emulator) as client:
-        head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {(32 << 20) + 1}\r\n\r\n"
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {(32 << 20) + 1}\r\n\r\n"
         client.sendall(head.encode() + b"{")
         response = http.client.HTTPResponse(client)
         response.begin()
@@ -573,9 +638,54 @@ def test_a_body_that_grows_too_large_is_refused(emulator: Emulator) -> None:
 
 def test_a_client_that_leaves_while_it_sends_leaves_no_request(emulator: Emulator) -> None:
     with connected(emulator) as half:
-        half.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        half.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
     emulator.wait_for_hangups(1, DEADLINE)
     assert emulator.requests == []
+
+
+# By which names
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.:80", "my.localhost:1", "127.0.0.2:99", "[::1]:8", "::1"])
+def test_the_names_of_loopback_are_its_own(emulator: Emulator, host: str) -> None:
+    assert post(emulator, asked(), headers={**HEADERS, "host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", ""]
+)
+def test_a_name_that_is_not_its_own_is_refused(emulator: Emulator, host: str) -> None:
+    for path in ("/v1/messages", "/v1/files", "/elsewhere"):
+        response = post(emulator, asked(), path=path, headers={**HEADERS, "host": host})
+        assert response.status_code == 403
+        assert response.json()["error"]["type"] == "permission_error"
+        assert "Emulator(hosts=" in response.json()["error"]["message"]
+    assert len(emulator.requests) == 3
+
+
+def test_a_name_that_was_told_is_let_in() -> None:
+    with Emulator(hosts=["claude.test"]) as emulator:
+        assert post(emulator, asked(), headers={**HEADERS, "host": "claude.test:80"}).status_code == 200
+        assert post(emulator, asked(), headers={**HEADERS, "host": "other.test"}).status_code == 403
+    with Emulator(hosts=("*",)) as emulator:
+        assert post(emulator, asked(), headers={**HEADERS, "host": "other.test"}).status_code == 200
+    with pytest.raises(TypeError, match=r"give \['claude.test'\]"):
+        Emulator(hosts="claude.test")
+
+
+def test_who_listens_everywhere_is_called_by_any_address_and_by_no_strange_name() -> None:
+    with Emulator(host="0.0.0.0") as emulator:
+        url = emulator.url.replace("0.0.0.0", "127.0.0.1")
+        for host, status in {"10.1.2.3:80": 200, "[fe80::1]": 200, "localhost": 200, "evil.example": 403}.items():
+            sent = {**HEADERS, "host": host}
+            response = requests.post(f"{url}/v1/messages", json=asked(), headers=sent, timeout=DEADLINE)
+            assert response.status_code == status
+
+
+def test_a_client_that_names_no_host_is_no_browser(emulator: Emulator) -> None:
+    with connected(emulator) as old:
+        old.sendall(b"GET /v1/models HTTP/1.0\r\nx-api-key: a\r\nanthropic-version: 2023-06-01\r\n\r\n")
+        assert old.makefile("rb").readline().startswith(b"HTTP/1.1 200")
 
 
 # Models
@@ -716,7 +826,7 @@ def test_a_busy_handler_is_waited_for_in_bounds() -> None:
         body = json.dumps(asked()).encode()
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
         client.sendall(
-            f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{head}"
+            f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{head}"
             f"content-length: {len(body)}\r\n\r\n".encode()
             + body
         )
@@ -762,7 +872,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
     for module in ("server", "_app", "_thread"):
         monkeypatch.delitem(sys.modules, f"anthropix_actors.emulator.{module}")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=r'needs (starlette|uvicorn): pip install "anthropix-actors\[emulator\]"'):
+    with pytest.raises(ImportError, match=r"needs (starlette|uvicorn): pip install python-multipart "):
         _ = anthropix_actors.emulator.Emulator
 
 
@@ -792,6 +902,23 @@ def test_a_tool_call_alone_is_an_answer(emulator: Emulator) -> None:
     said = post(emulator, asked()).json()
     assert said["stop_reason"] == "tool_use"
     assert [(block["type"], block["input"]) for block in said["content"]] == [("tool_use", {"city": "Bergen"})]
+
+
+def test_an_emulator_that_gets_no_thread_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    emulator = Emulator()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)  # what a process does that has used up its threads
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            emulator.start()
+    gc.collect()
+    assert not recwarn.list
+    with emulator:
+        assert post(emulator, asked()).status_code == 200
 
 
 def test_stopping_while_clients_connect_loses_no_connection(recwarn: pytest.WarningsRecorder) -> None:

@@ -313,10 +313,13 @@ def test_every_kind_of_answer_is_a_result(emulator: Emulator) -> None:
     assert results(emulator, batch) == found
 
 
-def test_a_handler_that_raises_is_an_error_of_its_request_alone(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [LookupError("no idea"), SystemExit("no idea"), KeyboardInterrupt("no idea")])
+def test_a_handler_that_raises_is_an_error_of_its_request_alone(
+    caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     def rules(request: Request) -> Answer:
         if request.custom_id == "a":
-            raise LookupError("no idea")
+            raise error
         return "Hello."
 
     with Emulator(handler=rules) as emulator:
@@ -353,18 +356,9 @@ def test_many_requests_are_answered_one_by_one(emulator: Emulator) -> None:
         ({"requests": [{"custom_id": "a" * 65, "params": {}}]}, "requests.0.custom_id: String should match pattern"),
         ({"requests": [{"custom_id": "a\n", "params": {}}]}, "requests.0.custom_id: String should match pattern"),
         ({"requests": [{"custom_id": "a", "params": 1}]}, "requests.0.params: Input should be an object"),
-        ({"requests": [{"custom_id": "a", "params": {}}]}, "requests.0.params.model: Field required"),
         (asked("a", "b", "a"), "requests.2.custom_id: a is there twice"),
         ({"requests": [*asked("a")["requests"], {"custom_id": "b"}]}, "requests.1.params: Field required"),
         ({"requests": [{**asked("a")["requests"][0], "x": 1}]}, "requests.0.x: Extra inputs are not permitted"),
-        (
-            {"requests": [{"custom_id": "a", "params": params(stream=False)}]},
-            "requests.0.params.stream: Extra inputs are not permitted",
-        ),
-        (
-            {"requests": [{"custom_id": "a", "params": params(messages=[{"role": "user", "content": 1}])}]},
-            "requests.0.params.messages.0.content",
-        ),
     ],
 )
 def test_bad_batches_are_refused(emulator: Emulator, body: object, said: str) -> None:
@@ -375,13 +369,33 @@ def test_bad_batches_are_refused(emulator: Emulator, body: object, said: str) ->
     assert send(emulator, "GET", PATH).json() == {"data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
-def test_the_newer_version_takes_no_temperature_in_a_batch(emulator: Emulator) -> None:
-    body = {"requests": [{"custom_id": "a", "params": params(temperature=1)}]}
-    assert send(emulator, "POST", PATH, body).status_code == 200
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, "model: Field required"),
+        (params(stream=True), "stream: Extra inputs are not permitted"),
+        (params(messages=[{"role": "user", "content": 1}]), "messages.0.content: "),
+        (params(temperature=1), "temperature: "),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_told_by_its_result(
+    emulator: Emulator, wrong: dict[str, Any], said: str
+) -> None:
+    body = {"requests": [{"custom_id": "a", "params": wrong}, {"custom_id": "b", "params": params(stream=False)}]}
     headers = HEADERS | {"anthropic-version": "2026-10-21"}
-    response = requests.post(emulator.url + PATH, headers=headers, json=body, timeout=DEADLINE)
-    assert response.status_code == 400
-    assert response.json()["error"]["message"].startswith("requests.0.params.temperature: ")
+    made = requests.post(emulator.url + PATH, headers=headers, json=body, timeout=DEADLINE).json()
+    assert send(emulator, "GET", f"{PATH}/{made['id']}").json()["request_counts"]["errored"] == 1
+    found = results(emulator, made)
+    assert found["a"]["type"] == "errored"
+    assert found["a"]["error"]["error"]["type"] == "invalid_request_error"
+    assert found["a"]["error"]["error"]["message"].startswith(said)
+    assert found["b"]["type"] == "succeeded"
+
+
+def test_a_request_of_a_batch_is_never_streamed() -> None:
+    with Emulator(without={"batch-stream"}) as emulator:
+        made = send(emulator, "POST", PATH, {"requests": [{"custom_id": "a", "params": params(stream=True)}]}).json()
+        assert results(emulator, made)["a"]["type"] == "succeeded"
 
 
 def test_more_than_a_hundred_thousand_requests_are_too_many(emulator: Emulator) -> None:

@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import socket
+import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -55,9 +56,8 @@ class Call:
         self.file = self.socket.makefile("rb")
         body = body_of(stream=stream)
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-        self.socket.sendall(
-            f"POST /v1/messages HTTP/1.1\r\nhost: x\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
-        )
+        head += f"host: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.socket.sendall(f"POST /v1/messages HTTP/1.1\r\n{head}".encode() + body)
 
     def __enter__(self) -> Self:
         return self
@@ -323,6 +323,24 @@ def test_a_client_that_leaves_just_before_the_end_is_noticed(emulator: Emulator)
         call.chunk()
     left.set()
     emulator.wait_for_hangups(1, DEADLINE)
+
+
+def test_a_client_that_leaves_is_no_matter_for_stderr(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    left = threading.Event()
+
+    def told() -> Iterator[dict[str, Any]]:
+        yield {"type": "ping"}
+        left.wait(DEADLINE)
+        for _ in range(1000):  # asyncio warns of the fifth that is sent into a connection that was reset
+            yield {"type": "ping"}
+
+    emulator.queue(told())
+    with Call(emulator) as call:
+        call.head()
+        call.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    left.set()
+    emulator.wait_for_hangups(1, DEADLINE)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_stopping_cuts_whatever_is_under_way() -> None:

@@ -90,6 +90,7 @@ ROWS = [
     "__init__",
     "emulator",
     "cli",
+    "_pyinstaller",
 ]
 
 THIRD_PARTIES = {
@@ -129,6 +130,7 @@ THIRD_PARTIES = {
     "h11": {"emulator"},
     "pytest_anthropix_actors": {"emulator"},
     "click": {"cli"},
+    "PyInstaller": {"_pyinstaller"},
 }
 
 LONGER = {

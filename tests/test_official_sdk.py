@@ -100,6 +100,18 @@ def test_models_are_listed_page_by_page(emulator: Emulator, client: Any) -> None
     assert client.models.retrieve("claude-sonnet-5").display_name == "Claude Sonnet 5"
 
 
+def test_models_have_all_that_the_sdk_knows_of(emulator: Emulator) -> None:
+    """In strict validation, the SDK refuses an answer that lacks a key."""
+    with anthropic.Anthropic(
+        base_url=emulator.url, api_key="any", max_retries=0, timeout=10.0, _strict_response_validation=True
+    ) as strict:
+        models = list(strict.models.list())
+    assert len(models) > 5
+    for model in models:
+        assert model.capabilities.server_tools.web_search.supported
+        assert model.capabilities.thinking.types.between_tools.supported
+
+
 @pytest.mark.parametrize(
     ("status", "name"),
     [
@@ -191,8 +203,14 @@ def test_a_batch_is_canceled(client: Any) -> None:
 
 
 def test_a_wrong_batch_is_refused(client: Any) -> None:
-    with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.params\.model: Field required"):
-        client.messages.batches.create(requests=[{"custom_id": "a", "params": {}}])
+    with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.custom_id: String should match"):
+        client.messages.batches.create(requests=[{"custom_id": "a b", "params": {}}])
+
+
+def test_a_wrong_request_of_a_batch_is_an_errored_result(client: Any) -> None:
+    created = client.messages.batches.create(requests=[{"custom_id": "a", "params": {}}])
+    (line,) = client.messages.batches.results(created.id)
+    assert (line.result.type, line.result.error.error.message) == ("errored", "model: Field required")
 
 
 def test_batches_are_listed_page_by_page_in_both_directions(emulator: Emulator, client: Any) -> None:

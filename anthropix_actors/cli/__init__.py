@@ -12,5 +12,5 @@ def main() -> None:
     except ModuleNotFoundError as exc:
         if exc.name != "click":
             raise
-        sys.exit('The anthropix command needs an extra: pip install "anthropix-actors[cli,emulator]"')
+        sys.exit("The anthropix command needs click: pip install click python-multipart starlette uvicorn")
     anthropix()

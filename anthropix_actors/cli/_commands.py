@@ -39,7 +39,16 @@ def demo(model: str) -> None:
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--api-key", help="The only key to let in; by default, any will do.")
 @click.option("--batch-seconds", default=5.0, show_default=True, type=click.FloatRange(0), help="Until a batch ends.")
-def emulator(host: str, port: int, api_key: str | None, batch_seconds: float) -> None:
+@click.option("--allow-host", multiple=True, help="A further name to be called by; may be repeated; * is any.")
+@click.option("--without", multiple=True, metavar="RULE", help="A rule not to keep; may be repeated.")
+def emulator(  # noqa: PLR0913, PLR0917 - each is an option
+    host: str,
+    port: int,
+    api_key: str | None,
+    batch_seconds: float,
+    allow_host: tuple[str, ...],
+    without: tuple[str, ...],
+) -> None:
     """Serve the API on this machine, for programs without a key. Ctrl-C ends it."""
     try:
         from anthropix_actors.emulator import Emulator, serve  # noqa: PLC0415 - an extra of its own
@@ -51,6 +60,16 @@ def emulator(host: str, port: int, api_key: str | None, batch_seconds: float) ->
         click.echo(f"  export ANTHROPIC_BASE_URL={running.url} ANTHROPIC_API_KEY={api_key or 'any'}")
 
     try:
-        serve(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds, started=started)
+        serve(
+            host=host,
+            port=port,
+            api_key=api_key,
+            batch_seconds=batch_seconds,
+            hosts=allow_host,
+            without=without,
+            started=started,
+        )
+    except ValueError as exc:  # a name that is no rule's
+        raise click.UsageError(str(exc)) from None
     except OSError as exc:
         raise click.ClickException(f"cannot listen at {host}, port {port}: {exc.strerror}") from None

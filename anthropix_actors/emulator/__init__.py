@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anthropix_actors.emulator._recordings import recording, recordings
-    from anthropix_actors.emulator.answers import Answer, Raw, Reply, Status, Thinking, ToolCall
+    from anthropix_actors.emulator.answers import Answer, PauseTurn, Raw, Refusal, Reply, Status
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
+    from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.records import Headers, Request, Upload
+    from anthropix_actors.emulator.rules import RULES, Rule
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
+    "RULES",
     "Answer",
+    "Compaction",
     "Cut",
     "Drop",
     "Emulator",
@@ -34,10 +38,13 @@ __all__ = [
     "Headers",
     "Limits",
     "Pace",
+    "PauseTurn",
     "Raw",
+    "Refusal",
     "Reply",
     "Request",
     "Reset",
+    "Rule",
     "Session",
     "Stall",
     "Status",
@@ -50,10 +57,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "answers": ("Answer", "Raw", "Reply", "Status", "Thinking", "ToolCall"),
+    "answers": ("Answer", "PauseTurn", "Raw", "Refusal", "Reply", "Status"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
+    "parts": ("Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
+    "rules": ("RULES", "Rule"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),
     "_recordings": ("recording", "recordings"),
@@ -63,9 +72,12 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 _EXTRA = frozenset({"starlette", "uvicorn", "h11", "python_multipart"})
 
+ADVICE = "pip install python-multipart starlette uvicorn"
+"""How to get the extra `emulator`: by its packages, which are on every index; this package may be on none."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: pytest imports this package in each of its runs, for the fixture."""
+    """Import on first use: answers and recordings need no extra, only the server does."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -74,4 +86,4 @@ def __getattr__(name: str) -> Any:
         package = (exc.name or "").partition(".")[0]
         if package not in _EXTRA:
             raise
-        raise ImportError(f'the emulator needs {package}: pip install "anthropix-actors[emulator]"') from exc
+        raise ImportError(f"the emulator needs {package}: {ADVICE}") from exc

@@ -12,13 +12,16 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
+from anthropix_actors._log import log
 from anthropix_actors.emulator._batches import Batches
-from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, too_large
+from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, refused_object, too_large
 from anthropix_actors.emulator._compile import Compiler, unstreamed
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
 from anthropix_actors.emulator._errors import RefusedError
 from anthropix_actors.emulator._files import Files
+from anthropix_actors.emulator._hosts import refused_host
 from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._play import Playback
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 
 _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
 
-_log = logging.getLogger("anthropix_actors.emulator")
-
 
 def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
     """Get the application; `released` has a permit for each stalled answer that may go on."""
@@ -48,7 +49,7 @@ def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
     strangers: dict[Any, Any] = {404: api.stranger(_UNKNOWN), 405: api.stranger(_WRONG_METHOD)}
     endpoints = [
         Endpoint("POST", CHAT, api.chat),
-        Endpoint("POST", CHAT + "/count_tokens", _count),
+        Endpoint("POST", CHAT + "/count_tokens", api.count),
         Endpoint("GET", "/v1/models", _models),
         Endpoint("GET", "/v1/models/{id}", _model),
         *Batches(desk).endpoints(),
@@ -82,16 +83,25 @@ class _Api:
         return serve
 
     def chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
-        refusal = refused_chat(request)
+        if refusal := refused_object(request):
+            return compiler.other(refusal)
+        compiler.request = request = self._desk.whole(request)
+        refusal = refused_chat(request, self._desk.rules, self._desk.thoughts)
         if refusal:
             return compiler.other(refusal)
         model, meter = request.body["model"], self._desk.meter
-        refusal = meter.let_in(model, count_input(request.body))
+        priced = self._desk.price(request)
+        refusal = meter.let_in(model, priced.unread)
         compiler.headers.update(meter.headers(model))
         if refusal:
             return compiler.other(refusal)
-        steps = compiler.chat(self._desk.answer(request))
+        charge, hold = partial(self._desk.charge, priced), partial(self._desk.hold, request)
+        steps = compiler.chat(self._desk.answer(request), charge, hold)
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
+
+    def count(self, request: Request, compiler: Compiler) -> Iterator[Step]:
+        refusal = refused_count(request, self._desk.rules, self._desk.thoughts)
+        return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
         refusal = body = None
@@ -104,12 +114,14 @@ class _Api:
         request = note(http, body)
         self._desk.note(request)
         compiler = Compiler(request, self._headers(request), self._ids)
+        refusal = refused_host(request.headers.get("host"), *self._desk.hosts) or refusal
         if known or self._scripted(request):
             refusal = refusal or refused_headers(request, self._desk.api_key)
         try:
             steps = compiler.other(refusal) if refusal else self._steps(request, compiler, endpoint)
-        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
-            _log.exception("no answer for %s %s", request.method, request.path)
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise anything
+            # The client hears of it. Nothing goes past here: asyncio ends the loop for an exit, and so for everybody.
+            log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
             steps = compiler.other(Status(500, f"the emulator found no answer: {exc!r}"))
         return Playback(steps, self._released, self._desk.hung_up, compiler.closing)
 
@@ -143,11 +155,6 @@ def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[
         return endpoint.make(request, compiler)
     except RefusedError as exc:
         return compiler.other(exc.told)
-
-
-def _count(request: Request, compiler: Compiler) -> Iterator[Step]:
-    refusal = refused_count(request)
-    return compiler.other(refusal or {"input_tokens": count_input(request.body)})
 
 
 def _models(request: Request, compiler: Compiler) -> Iterator[Step]:

@@ -16,18 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anthropix_actors._log import log
 from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._ids import Ids
 from anthropix_actors.emulator._json import is_object
 from anthropix_actors.emulator._steps import Head
-from anthropix_actors.emulator.answers import Raw, Reply, Status, ToolCall, unwrap
+from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.records import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anthropix_actors.emulator._cache import Priced
+    from anthropix_actors.emulator._desk import Desk
     from anthropix_actors.emulator.answers import Answer
 
 _LIFETIME = dt.timedelta(hours=24)
@@ -35,8 +38,6 @@ _LIFETIME = dt.timedelta(hours=24)
 _RESULTS = ("succeeded", "errored", "canceled", "expired")
 
 _FIRST_ERROR = 400
-
-_log = logging.getLogger("anthropix_actors.emulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,16 @@ class Batch:
     Args:
         batch_id: Its id.
         request: The request that made it, with a good body.
-        speed: When it ends.
+        desk: Gives the speed, and what answers cost.
         answer: Gets the answer of a chat.
     """
 
-    def __init__(self, batch_id: str, request: Request, speed: Speed, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, batch_id: str, request: Request, desk: Desk, answer: Callable[[Request], Answer]) -> None:
         """Begin it."""
         self.id = batch_id
         self._headers = request.headers
         self._requests: list[dict[str, Any]] = request.body["requests"]
-        self._speed = speed
+        self._desk = desk
         self._answer = answer
         self._created = dt.datetime.now(dt.UTC)
         self._begun = time.monotonic()
@@ -95,6 +96,7 @@ class Batch:
         self._canceled: dt.datetime | None = None
         self._ended: dt.datetime | None = None
         self._answers: list[Answer] = []
+        self._priced: dict[int, Priced] = {}
         self._counts: dict[str, int] = dict.fromkeys(("processing", *_RESULTS), 0)
 
     @property
@@ -111,7 +113,7 @@ class Batch:
         self._polls += poll
         count = len(self._requests)
         if self._canceled is None:
-            progress = self._speed.progress(time.monotonic() - self._begun, self._polls)
+            progress = self._desk.speed.progress(time.monotonic() - self._begun, self._polls)
             while len(self._answers) < int(count * progress):
                 self._do(len(self._answers))
         if self._canceled or len(self._answers) == count:
@@ -120,7 +122,7 @@ class Batch:
 
     def cancel(self) -> None:
         """Cancel what is not done yet. A batch that ends at once, and that nobody has seen end, is not done at all."""
-        if self._speed.seconds:
+        if self._desk.speed.seconds:
             self.look()
         if not self._ended:
             self._canceled = self._canceled or dt.datetime.now(dt.UTC)
@@ -152,13 +154,13 @@ class Batch:
             yield b'{"custom_id":%s,"result":%s}\n' % (_json.encode(request["custom_id"]), result)
 
     def _do(self, index: int) -> None:
-        """Find the answer to a request, and how it counts."""
+        """Find the answer to a request, what it costs, and how it counts."""
         try:
             said = _plain(self._answer(self._chat(index)))
             # The default is always a success; to leave it unmade keeps large batches quick.
-            kind = "succeeded" if said is None else self._result(index, said)[0]
-        except Exception as exc:  # noqa: BLE001 - a user's handler may raise anything; the client hears of it
-            _log.exception("no answer for %s in %s", self._requests[index]["custom_id"], self.id)
+            kind = "succeeded" if said is None and self._charge(index) else self._result(index, said)[0]
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - as for a chat
+            log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
             said, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
         self._answers.append(said)
         self._counts[kind] += 1
@@ -168,12 +170,18 @@ class Batch:
             return said["type"], _json.encode(said)
         ids = Ids(f"{self.id} {index} ")
         compiler = Compiler(self._chat(index), {"request-id": ids.new("req_011C")}, ids, tier="batch")
-        steps = list(compiler.chat(said))
+        steps = list(compiler.chat(said, lambda: self._charge(index)))
         status = max(step.status for step in steps if isinstance(step, Head))
         body = b"".join(step for step in steps if isinstance(step, bytes))
         if status >= _FIRST_ERROR:
             return "errored", b'{"type":"errored","error":%s}' % body
         return "succeeded", b'{"type":"succeeded","message":%s}' % body
+
+    def _charge(self, index: int) -> Priced:
+        """Get what a request's input costs: once, as the cache is by then."""
+        if index not in self._priced:
+            self._priced[index] = self._desk.charge(self._desk.price(self._chat(index)))
+        return self._priced[index]
 
     def _chat(self, index: int) -> Request:
         request = self._requests[index]
@@ -185,7 +193,7 @@ def _plain(answer: Answer) -> Answer:
     said, _ = unstreamed(*unwrap(answer))
     if isinstance(said, Mapping):
         return dict(cast("Mapping[str, Any]", said))
-    if said is None or isinstance(said, (str, ToolCall, Reply, Status, Raw, bytes, Path)):
+    if said is None or isinstance(said, (*WRITTEN, str, Status, Raw, bytes, Path)):
         return said
     return list(cast("Iterable[Mapping[str, Any]]", said))
 

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._batch import Batch
-from anthropix_actors.emulator._checks import refused_keys, refused_object, refused_params
+from anthropix_actors.emulator._checks import refused_chat, refused_keys, refused_object
 from anthropix_actors.emulator._endpoint import Endpoint
 from anthropix_actors.emulator._errors import RefusedError
 from anthropix_actors.emulator._ids import Ids
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator._compile import Compiler
     from anthropix_actors.emulator._desk import Desk
     from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request
 
 PATH = "/v1/messages/batches"
@@ -60,9 +61,13 @@ class Batches:
     def _create(self, request: Request, compiler: Compiler) -> Iterator[Step]:
         if refusal := _refused(request):
             return compiler.other(refusal)
-        batch = Batch(self._ids.new("msgbatch_01"), request, self._desk.speed, self._desk.answer)
+        batch = Batch(self._ids.new("msgbatch_01"), request, self._desk, self._answer)
         self._batches[batch.id] = batch
         return _shown(batch, request, compiler)
+
+    def _answer(self, request: Request) -> Answer:
+        """Get the answer of one request; what is wrong with it is told by its result, when it is done."""
+        return refused_chat(request, self._desk.rules, self._desk.thoughts) or self._desk.answer(request)
 
     def _list(self, request: Request, compiler: Compiler) -> Iterator[Step]:
         def show(batch_id: str) -> dict[str, Any]:
@@ -128,13 +133,12 @@ def _refused(request: Request) -> Status | None:
         return Status(400, "requests: Input should be a valid list")
     if not 1 <= len(requests) <= MAX_REQUESTS:
         return Status(400, f"requests: List should have 1 to {MAX_REQUESTS} items, not {len(requests)}")
-    version = request.headers["anthropic-version"]
     seen: set[str] = set()
-    refusals = (_refused_request(each, f"requests.{place}", version, seen) for place, each in enumerate(requests))
+    refusals = (_refused_request(each, f"requests.{place}", seen) for place, each in enumerate(requests))
     return next((refusal for refusal in refusals if refusal), None)
 
 
-def _refused_request(request: Any, place: str, version: str, seen: set[str]) -> Status | None:
+def _refused_request(request: Any, place: str, seen: set[str]) -> Status | None:
     if not is_object(request):
         return Status(400, f"{place}: Input should be an object")
     for key in ("custom_id", "params"):
@@ -146,5 +150,6 @@ def _refused_request(request: Any, place: str, version: str, seen: set[str]) -> 
     if custom_id in seen:
         return Status(400, f"{place}.custom_id: {custom_id} is there twice; each custom_id must be unique")
     seen.add(custom_id)
-    refusal = refused_keys(request, {"custom_id", "params"}, f"{place}.")
-    return refusal or refused_params(request["params"], version, f"{place}.params")
+    if not is_object(request["params"]):
+        return Status(400, f"{place}.params: Input should be an object")
+    return refused_keys(request, {"custom_id", "params"}, f"{place}.")

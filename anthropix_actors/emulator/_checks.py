@@ -1,33 +1,38 @@
 """What the API refuses before a model hears of it.
 
+Of the parameters of a chat: first whether they are there, and of their types, then the rules.
+
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/versioning, read 2026-11-23.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._params import CHAT, COUNT_TOKENS, chat_problems, count_tokens_problems
+from anthropix_actors._params import CHAT, COUNT_TOKENS
+from anthropix_actors._shapes import problems_of
+from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._json import is_object
 from anthropix_actors.emulator.answers import Status
+from anthropix_actors.emulator.rules import first_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+    from anthropix_actors._shapes import Shape
+    from anthropix_actors.emulator._thoughts import Thoughts
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules import Rule
     from anthropix_actors.errors import Problem
-
-    _Problems: TypeAlias = Callable[..., Iterable[Problem]]
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
 
 MAX_BODY_BYTES = 32 << 20
 
-_CHATTED = frozenset({*CHAT.required, *CHAT.optional, "stream"})
-_COUNTED = frozenset({*COUNT_TOKENS.required, *COUNT_TOKENS.optional})
-
 _MISSING = "required, and missing"
+
+_TEXT = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\]\.text")
 
 
 def refused_headers(request: Request, api_key: str | None) -> Status | None:
@@ -50,14 +55,16 @@ def too_large(limit: int) -> Status:
     return Status(413, f"Request exceeds the maximum size of {limit >> 20} MB")
 
 
-def refused_chat(request: Request) -> Status | None:
-    """Check the body of `POST /v1/messages`."""
-    return refused_object(request) or _refused(request, _CHATTED, chat_problems)
+def refused_chat(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
+    """Check the body of `POST /v1/messages`, or of a request of a batch, which has a `custom_id`."""
+    known = frozenset({"stream", *CHAT.required, *CHAT.optional})
+    return refused_object(request) or _refused(request, CHAT, known, rules, thoughts)
 
 
-def refused_count(request: Request) -> Status | None:
+def refused_count(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
     """Check the body of `POST /v1/messages/count_tokens`."""
-    return refused_object(request) or _refused(request, _COUNTED, count_tokens_problems)
+    known = frozenset({*COUNT_TOKENS.required, *COUNT_TOKENS.optional})
+    return refused_object(request) or _refused(request, COUNT_TOKENS, known, rules, thoughts)
 
 
 def refused_object(request: Request) -> Status | None:
@@ -68,13 +75,6 @@ def refused_object(request: Request) -> Status | None:
     if not is_object(request.body):
         return Status(400, "The request body is not valid JSON: an object was expected")
     return None
-
-
-def refused_params(params: Any, version: str, place: str) -> Status | None:
-    """Check the parameters of a chat in a batch; `place` is where they are."""
-    if not is_object(params):
-        return Status(400, f"{place}: Input should be an object")
-    return _refused_params(params, version, _CHATTED - {"stream"}, chat_problems, f"{place}.")
 
 
 def refused_keys(keys: Iterable[str], known: Container[str], place: str = "") -> Status | None:
@@ -88,20 +88,44 @@ def _key(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
-def _refused(request: Request, known: Container[str], problems: _Problems) -> Status | None:
-    if "stream" in request.body and not isinstance(request.body["stream"], bool):
-        return Status(400, "stream: Input should be a valid boolean")
-    return _refused_params(request.body, request.headers["anthropic-version"], known, problems)
-
-
-def _refused_params(
-    body: dict[str, Any], version: str, known: Container[str], problems: _Problems, place: str = ""
+def _refused(
+    request: Request, shape: Shape, known: frozenset[str], rules: Sequence[Rule], thoughts: Thoughts
 ) -> Status | None:
-    params = {key: value for key, value in body.items() if key != "stream"}
-    for problem in problems(params, api_version=version):
+    body: dict[str, Any] = request.body
+    if "stream" in body and not isinstance(body["stream"], bool):
+        return Status(400, "stream: Input should be a valid boolean")
+    for problem in _problems(shape, body):
         text = "Field required" if problem.text.startswith(_MISSING) else problem.text
-        return Status(400, f"{place}{_place(problem.place)}: {text}")
-    return refused_keys(body, known, place)
+        return Status(400, f"{_place(problem.place)}: {text}")
+    asked = Asked(
+        body,
+        version=request.headers["anthropic-version"],
+        betas=_betas(request.headers),
+        known=known,
+        batched=request.custom_id is not None,
+        said=thoughts.said,
+    )
+    words = first_refusal(asked, rules)
+    return None if words is None else Status(400, words)
+
+
+def _problems(shape: Shape, body: dict[str, Any]) -> Iterator[Problem]:
+    """Find what is missing, and what is of a wrong type; where a rule looks at the value, it is left to that."""
+    for problem in problems_of(shape, body, ""):
+        if not _is_ruled(problem.place, body):
+            yield problem
+
+
+def _is_ruled(place: str, body: dict[str, Any]) -> bool:
+    if text := _TEXT.fullmatch(place):
+        message, block = map(int, text.groups())
+        return bool(body["messages"][message]["content"][block].get("text") == "")
+    budget = body["thinking"].get("budget_tokens") if place == "thinking.budget_tokens" else None
+    return isinstance(budget, int) and not isinstance(budget, bool)
+
+
+def _betas(headers: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(name.strip() for name in headers.get("anthropic-beta", "").split(",") if name.strip())
 
 
 def _place(place: str) -> str:

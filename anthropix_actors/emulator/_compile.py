@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from anthropix_actors._log import log
 from anthropix_actors.emulator import _events, _json
 from anthropix_actors.emulator._default import default_reply
 from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers
-from anthropix_actors.emulator._messages import write
+from anthropix_actors.emulator._messages import Written, write
 from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
-from anthropix_actors.emulator.answers import Raw, Reply, Status, ToolCall, unwrap
+from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator._ids import Ids
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.faults import Fault
@@ -34,28 +39,40 @@ class Compiler:
         tier: The service tier that its usage tells.
 
     Attributes:
+        request: The request that is answered; one of a thread is replaced by all of its conversation.
         headers: What goes with every answer.
         closing: What is to be undone when the answer has ended, in whatever way.
     """
 
     def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids, *, tier: str = "standard") -> None:
         """Hold what an answer is made for."""
-        self._request = request
+        self.request = request
         self.headers = dict(headers)
         self._ids = ids
         self._tier = tier
         self.closing = ExitStack()
 
-    def chat(self, answer: Answer) -> Iterator[Step]:
+    def chat(
+        self, answer: Answer, charge: Callable[[], Priced], hold: Callable[[Any], object] | None = None
+    ) -> Iterator[Step]:
         """Get the steps for `POST /v1/messages`.
+
+        Args:
+            answer: The answer.
+            charge: Called once where its usage is to be told: gets what the input costs.
+            hold: Called with the Message, where the answer is one.
 
         Raises:
             ProtocolError: a recording or events are to be told without a stream, and make no Message.
             OSError: a recording cannot be read.
         """
         said, faults = unwrap(answer)
-        if not self._request.stream:
+        if not self.request.stream:
             said, faults = unstreamed(said, faults)
+        if said is None or isinstance(said, (str, *WRITTEN)):
+            said = self._written(said, charge())
+        if hold is not None and isinstance(said, Mapping):
+            hold(said)
         return self.faulty(self._said(said), faults)
 
     def other(self, answer: Answer) -> Iterator[Step]:
@@ -96,13 +113,10 @@ class Compiler:
 
     def _said(self, said: Answer) -> Iterator[Step]:
         match said:
-            case None | str() | ToolCall() | Reply():
-                steps = self._message(self._written(said))
             case Raw():
                 steps = self._raw(said)
             case Status():
-                told = _json.encode(status_body(said, self.headers["request-id"]))
-                steps = self._raw(Raw(told, said.status, None, status_headers(said)))
+                steps = self._failed(said)
             case Mapping():
                 steps = self._message(cast("Mapping[str, Any]", said))
             case bytes() | Path():
@@ -111,24 +125,37 @@ class Compiler:
                 steps = self._events(cast("Iterable[Mapping[str, Any]]", said))
         return steps
 
-    def _written(self, said: str | ToolCall | Reply | None) -> dict[str, Any]:
-        body = self._request.body
-        reply = Reply([said]) if isinstance(said, str | ToolCall) else said or default_reply(body)
-        return write(reply, body, self._ids, self._tier)
+    def _failed(self, said: Status) -> Iterator[Step]:
+        told = status_body(said, self.headers["request-id"])
+        words = told["error"]["message"]
+        log(
+            logging.INFO,
+            "the emulator answers %s %s: %d, %s",
+            self.request.method,
+            self.request.path,
+            said.status,
+            words,
+        )
+        return self._raw(Raw(_json.encode(told), said.status, None, status_headers(said)))
+
+    def _written(self, said: Written | None, priced: Priced) -> dict[str, Any]:
+        body = self.request.body
+        usage = {**priced.usage(), "service_tier": self._tier, "inference_geo": "global"}
+        return write(default_reply(body) if said is None else said, body, self._ids, usage)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
-        if not self._request.stream:
+        if not self.request.stream:
             return self.json(message)
         return self.stream(map(_events.encode, _events.message_events(message)))
 
     def _recorded(self, recorded: bytes) -> Iterator[Step]:
-        if not self._request.stream:
+        if not self.request.stream:
             return self._events(_events.decode(recorded))
         return self.stream(_events.split(recorded))
 
     def _events(self, told: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
-        if self._request.stream:
-            return self.stream(map(_events.encode, told))
+        if self.request.stream:
+            return self.stream(map(_events.encode, _without_exits(told)))
         body = _events.accumulate(told)
         if body.get("type") == "error":
             return self._said(as_status(body["error"]["type"], body["error"].get("message")))
@@ -138,6 +165,14 @@ class Compiler:
         kind = {} if raw.content_type is None else {"content-type": raw.content_type}
         body = [] if raw.status in _BODILESS else [raw.body]
         return self.pieces({**kind, **raw.headers}, body, raw.status)
+
+
+def _without_exits(told: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Let no iterable of a user's end the event loop: that is what asyncio does for these two."""
+    try:
+        yield from told
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise RuntimeError(f"an iterable of events raised {exc!r}") from exc
 
 
 def unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._json import is_array, is_object
 from anthropix_actors.emulator._messages import cost
 from anthropix_actors.emulator._schema import fitting
-from anthropix_actors.emulator._tokens import tokens
-from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall
+from anthropix_actors.emulator._tokens import count_input, tokens
+from anthropix_actors.emulator.answers import Reply
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _QUOTED = 200
 
@@ -23,9 +26,16 @@ _ANSWER = (
     "tools, for thinking or for JSON, and you will get those too."
 )
 
+_REMINDER = re.compile(r"<system-reminder>.*?(</system-reminder>|\Z)", re.DOTALL)
+
 _THOUGHTS = "The prompt has {words} words. There is no model here to weigh them, so I will say plainly what I am."
 
-Part = str | Thinking | ToolCall
+_SUMMARY = "The conversation so far, in {messages} messages, was: {said}"
+
+_TRIGGER = 150_000
+"""Input tokens from which on the API compacts, unless told otherwise."""
+
+Part = str | Thinking | ToolCall | Compaction | Mapping[str, Any]
 
 
 def default_reply(body: Mapping[str, Any]) -> Reply:
@@ -36,10 +46,13 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
         >>> default_reply(asked).content, default_reply(asked).stop_reason
         (['You said: "Hi'], 'max_tokens')
     """
+    compacted, paused = _compacted(body)
+    if paused:
+        return Reply(compacted)
     thoughts = _thoughts(body)
     calls = _calls(body)
     words, stop = _stopped(_words(body, calls), body.get("stop_sequences") or ())
-    parts: list[Part] = [*thoughts, *([words] if words else []), *calls]
+    parts: list[Part] = [*compacted, *_found(body), *thoughts, *([words] if words else []), *calls]
     kept = _limited(parts, body["max_tokens"])
     if kept != parts or body["max_tokens"] == 0:
         return Reply(kept, stop_reason="max_tokens")
@@ -48,13 +61,39 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
     return Reply(kept)
 
 
+def _found(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Get what the API's own tools found that a paused turn has called: nothing."""
+    last = body["messages"][-1] if body["messages"] else {}
+    blocks = _mappings(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
+    answered = {block.get("tool_use_id") for block in blocks}
+    calls = [block for block in blocks if block.get("type") == "server_tool_use" and block.get("id") not in answered]
+    return [_found_nothing(str(call.get("name")), call.get("id")) for call in calls]
+
+
+def _found_nothing(name: str, call_id: Any) -> dict[str, Any]:
+    kind = "tool_search_tool_result" if name.startswith("tool_search_tool") else f"{name}_tool_result"
+    content = [] if name == "web_search" else {"type": f"{kind}_error", "error_code": "unavailable"}
+    return {"type": kind, "tool_use_id": call_id, "content": content}
+
+
+def _compacted(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
+    """Get the summary that goes first, where one is wanted, and whether nothing comes after it."""
+    edits = _mappings(_part(body, "context_management").get("edits") or [])
+    edit = next((edit for edit in edits if edit.get("type") == "compact_20260112"), None)
+    asked = bool(_part(body, "compaction"))
+    if not asked and (edit is None or count_input(seen(body)) < _part(edit, "trigger").get("value", _TRIGGER)):
+        return [], False
+    summary = _SUMMARY.format(messages=len(body["messages"]), said=_clip(_prompt(body)))
+    return [Compaction(summary)], asked or bool(edit and edit.get("pause_after_compaction"))
+
+
 def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
     thinking = _part(body, "thinking")
     if thinking.get("type") not in {"enabled", "adaptive"}:
         return []
     thought = _THOUGHTS.format(words=len(_prompt(body).split()))
     if thinking.get("display") == "omitted":
-        return [Thinking("", signature="EpQB" + "A" * 64)]
+        return [Thinking("")]
     return [Thinking(thought)]
 
 
@@ -67,8 +106,8 @@ def _calls(body: Mapping[str, Any]) -> list[ToolCall]:
         case "any":
             wanted = tools[:1]
         case "auto":
-            prompt = "" if _tool_result(body) is not None else _prompt(body)
-            wanted = [tool for tool in tools if _names(prompt, str(tool.get("name", "")))]
+            said = "" if _tool_result(body) is not None else _prompt(body)
+            wanted = [tool for tool in tools if _names(said, str(tool.get("name", "")))]
         case _:
             wanted = []
     if choice.get("disable_parallel_tool_use"):
@@ -108,29 +147,49 @@ def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _limited(parts: list[Part], limit: int) -> list[Part]:
-    """Keep what fits into `limit` tokens: words may be cut, a tool call is all or nothing."""
+    """Keep what fits into `limit` tokens; what does not is cut. What the model does not write itself has no limit."""
     kept: list[Part] = []
     for part in parts:
-        if (size := cost(part)) > limit:
-            if limit and isinstance(part, str):
-                kept.append("".join(tokens(part)[:limit]))
-            elif limit and isinstance(part, Thinking):
-                kept.append(Thinking("".join(tokens(part.thinking)[:limit])))
-            return kept
+        size = cost(part) if isinstance(part, (str, Thinking, ToolCall)) else 0
+        if size > limit:
+            return kept + _cut(part, limit)
         kept.append(part)
         limit -= size
     return kept
 
 
+def _cut(part: Part, limit: int) -> list[Part]:
+    """Get the first `limit` tokens of a part; of a tool call, once its name is told, of its input."""
+    match part:
+        case str() if limit:
+            return ["".join(tokens(part)[:limit])]
+        case Thinking() if limit:
+            return [Thinking("".join(tokens(part.thinking)[:limit]))]
+        case ToolCall() if limit > (named := cost(ToolCall(part.name))):
+            text = _json.encode(part.input).decode()
+            return [ToolCall(part.name, part.input, cut=len("".join(tokens(text)[: limit - named])))]
+        case _:
+            return []
+
+
 def _prompt(body: Mapping[str, Any]) -> str:
-    """Get what the user said last."""
+    """Get the last text of what the user said last, without what a program put into it in the user's name.
+
+    Programs such as Claude Code put texts of their own before the user's, and reminders into it, that name all tools.
+    """
     said = [message for message in body["messages"] if message.get("role") == "user"]
-    return _text(said[-1].get("content")) if said else ""
+    content = said[-1].get("content") if said else None
+    if is_array(content):
+        texts = [block.get("text") for block in _mappings(content) if block.get("type") == "text"]
+        words = [_REMINDER.sub("", text) for text in texts if isinstance(text, str)]
+        return next((text for text in reversed(words) if text.strip()), "")
+    return _REMINDER.sub("", _text(content))
 
 
 def _tool_result(body: Mapping[str, Any]) -> str | None:
-    """Get the result of a tool, where the last message has one."""
-    content = body["messages"][-1].get("content") if body["messages"] else None
+    """Get the result of a tool, where the last message has one; one of the system's may come after it."""
+    said = [message for message in body["messages"] if message.get("role") != "system"]
+    content = said[-1].get("content") if said else None
     if not is_array(content):
         return None
     results = [block for block in _mappings(content) if block.get("type") == "tool_result"]

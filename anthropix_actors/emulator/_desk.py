@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.emulator._cache import Cache
+from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._thoughts import Thoughts
+from anthropix_actors.emulator._threads import Threads
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from anthropix_actors.emulator._batch import Speed
+    from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules import Rule
 
 CHAT = "/v1/messages"
 
@@ -29,15 +36,32 @@ class Desk:
         handler: Gives the answer of a chat for which nothing is scripted.
         speed: When batches end.
         limits: How much is let in.
+        rules: What is refused in a chat's parameters.
+        hosts: Where it listens, and by which other names it may be called.
+        clock: Gets the time by which caches and threads run out, in seconds.
     """
 
-    def __init__(
-        self, api_key: str | None, handler: Callable[[Request], Answer] | None, speed: Speed, limits: Limits | None
+    def __init__(  # noqa: PLR0913 - one place makes it
+        self,
+        api_key: str | None,
+        handler: Callable[[Request], Answer] | None,
+        speed: Speed,
+        limits: Limits | None,
+        *,
+        rules: Sequence[Rule],
+        hosts: tuple[str, Collection[str]],
+        clock: Callable[[], float],
     ) -> None:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
+        self.hosts = hosts
         self.speed = speed
+        self.rules = rules
+        self.thoughts = Thoughts()
         self.meter = Meter(limits)
+        self._cache = Cache()
+        self._threads = Threads()
+        self._clock = clock
         self._handler = handler
         self._changed = threading.Condition()
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
@@ -78,9 +102,32 @@ class Desk:
     def answer(self, request: Request) -> Answer:
         """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
         scripted = self.take(request.path)
-        if scripted:
-            return scripted[0]
-        return self._handler(request) if self._handler else None
+        handled = self._handler(request) if self._handler and not scripted else None
+        answer = scripted[0] if scripted else handled
+        self.thoughts.note(request.body, answer)
+        return answer
+
+    def whole(self, request: Request) -> Request:
+        """Get a chat with all of its conversation, where it is of a thread. Runs in the event loop, as all below.
+
+        Raises:
+            RefusedError: there is no such thread.
+        """
+        body = self._threads.whole(_owner(request), request.body, self._clock())
+        return request if body is request.body else replace(request, body=body)
+
+    def hold(self, request: Request, message: Mapping[str, Any]) -> None:
+        """Hold a chat with its answer, where it is of a thread."""
+        self._threads.hold(_owner(request), request.body, message, self._clock())
+
+    def price(self, request: Request) -> Priced:
+        """Get what the input of a chat costs now."""
+        return self._cache.price(_owner(request), seen(request.body), self._clock())
+
+    def charge(self, priced: Priced) -> Priced:
+        """Note that a chat is answered: what it writes to the cache can be read from now on."""
+        self._cache.keep(priced, self._clock())
+        return priced
 
     def session(self, session_id: str, thread_id: str | None) -> Session:
         """Get a session, or a thread of one; it comes into being when it is first named."""
@@ -117,3 +164,10 @@ class Desk:
         with self._changed:
             if not self._changed.wait_for(lambda: number() >= count, timeout):
                 raise TimeoutError(f"{number()} of {count} {what} after {timeout:g} s")
+
+
+def _owner(request: Request) -> str:
+    """Get whose caches and threads a request uses."""
+    headers = request.headers
+    key = headers.get("x-api-key") or headers.get("authorization", "").partition(" ")[2].strip()
+    return f"{key} {headers.get('anthropic-workspace-id')}"

@@ -50,20 +50,22 @@ class RefusedError(Exception):
     Args:
         status: The HTTP status.
         message: What is wrong, as the API would say it.
+        error_code: The API's name of it, where it has one.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, error_code: str | None = None) -> None:
         """Hold what the client is told."""
         super().__init__(message)
-        self.told = Status(status, message)
+        self.told = Status(status, message, error_code=error_code)
 
 
-def error_body(error_type: str, message: str | None, request_id: str) -> dict[str, Any]:
+def error_body(error_type: str, message: str | None, request_id: str, error_code: str | None = None) -> dict[str, Any]:
     """Get the body of an error: of a status, and of an `error` event alike."""
     words = message or _WORDS.get(error_type, error_type)
+    details = None if error_code is None else {"error_code": error_code}
     return {
         "type": "error",
-        "error": {"details": None, "type": error_type, "message": words},
+        "error": {"details": details, "type": error_type, "message": words},
         "request_id": request_id,
     }
 
@@ -75,7 +77,7 @@ def status_body(status: Status, request_id: str) -> dict[str, Any]:
         >>> status_body(Status(529), "req_1")["error"]["type"]
         'overloaded_error'
     """
-    return error_body(status.type or _type(status.status), status.message, request_id)
+    return error_body(status.type or _type(status.status), status.message, request_id, status.error_code)
 
 
 def status_headers(status: Status) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._sse import events
 from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._messages import CutInput
 from anthropix_actors.emulator._tokens import tokens
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _CUMULATIVE = (
     "output_tokens",
     "output_tokens_details",
     "server_tool_use",
+    "iterations",
 )
 """Keys of a usage that the `message_delta` tells again, with their totals."""
 
@@ -48,7 +50,9 @@ def message_events(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Get the events that stream a Message, with a ping after the first block has started, as from the API."""
     usage: Mapping[str, Any] = message.get("usage") or dict[str, Any]()
     start: dict[str, Any] = {key: None if key in _AT_THE_END else value for key, value in message.items()}
-    begun = {key: value for key, value in usage.items() if key != "output_tokens_details"}
+    begun = {key: value for key, value in usage.items() if key not in {"output_tokens_details", "iterations"}}
+    if usage.get("iterations"):  # a stream begins with what its first one has read
+        begun |= {key: value for key, value in usage["iterations"][0].items() if key in begun}
     begun["output_tokens"] = min(1, usage.get("output_tokens", 0))
     yield {"type": "message_start", "message": start | {"content": [], "usage": begun}}
     for index, block in enumerate(message["content"]):
@@ -76,6 +80,8 @@ def _unroll(block: Mapping[str, Any]) -> tuple[dict[str, Any], Iterator[dict[str
             return {**block, "thinking": "", "signature": ""}, _thinking_deltas(block)
         case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": given}:
             return {**block, "input": {}}, _input_deltas(given)
+        case {"type": "compaction"}:
+            return {"type": "compaction", "content": None}, _compaction_deltas(block)
         case _:
             return dict(block), iter(())
 
@@ -93,9 +99,14 @@ def _thinking_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"type": "signature_delta", "signature": block.get("signature", "")}
 
 
+def _compaction_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    told = {key: value for key, value in block.items() if key != "type"}
+    yield {"type": "compaction_delta", **told}  # the API sends a summary at once
+
+
 def _input_deltas(given: Any) -> Iterator[dict[str, Any]]:
     yield {"type": "input_json_delta", "partial_json": ""}
-    text = _json.encode(given).decode() if given else ""
+    text = given.text if isinstance(given, CutInput) else _json.encode(given).decode() if given else ""
     for place in range(0, len(text), _INPUT_PIECE):
         yield {"type": "input_json_delta", "partial_json": text[place : place + _INPUT_PIECE]}
 

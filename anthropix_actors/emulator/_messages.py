@@ -1,34 +1,63 @@
-"""The Message that a `Reply` stands for."""
+"""The Message that an answer stands for."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from anthropix_actors.emulator._tokens import count, count_input
-from anthropix_actors.emulator.answers import Reply, Thinking, ToolCall
+from anthropix_actors.emulator import _json
+from anthropix_actors.emulator._asked import Asked
+from anthropix_actors.emulator._partial import whole_part
+from anthropix_actors.emulator._rules_thinking import places, sign
+from anthropix_actors.emulator._tokens import count
+from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors.emulator._ids import Ids
 
+Written: TypeAlias = str | ToolCall | Reply | Refusal | PauseTurn | Compaction
 
-def write(reply: Reply, body: Mapping[str, Any], ids: Ids, tier: str) -> dict[str, Any]:
-    """Write a reply to the request `body` as the Message it is on the wire, served in the service tier `tier`."""
+
+class CutInput(dict[str, Any]):
+    """The arguments of a tool call that was cut: those that are whole.
+
+    Args:
+        text: Their JSON, as far as it came.
+
+    Attributes:
+        text: The same.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Take what is whole out of it."""
+        super().__init__(whole_part(text))
+        self.text = text
+
+
+def write(answer: Written, body: Mapping[str, Any], ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an answer as the Message it is on the wire.
+
+    Args:
+        answer: The answer.
+        body: The request that it answers.
+        ids: Where new ids come from.
+        usage: What to tell of the input and the service.
+    """
+    reply = _reply(answer, ids)
     blocks = [_block(part, ids) for part in reply.content]
-    called = any(block["type"] == "tool_use" for block in blocks)
+    _sign(blocks, body)
     return {
         "model": body["model"],
         "id": ids.new("msg_01"),
         "type": "message",
         "role": "assistant",
         "content": blocks,
-        "stop_reason": reply.stop_reason or ("tool_use" if called else "end_turn"),
+        "stop_reason": reply.stop_reason or _stop_reason(blocks),
         "stop_sequence": reply.stop_sequence,
-        "stop_details": None,
-        "usage": {**_usage(blocks, body), "service_tier": tier, "inference_geo": "global", **reply.usage},
+        "stop_details": _stop_details(answer),
+        "usage": {**usage, **_output(blocks, usage), **reply.usage},
     }
 
 
@@ -43,33 +72,96 @@ def cost(part: str | Thinking | ToolCall) -> int:
             return count([part.name, part.input])
 
 
-def _usage(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> dict[str, Any]:
-    said = [count([block.get(key) for key in ("text", "thinking", "name", "input")]) for block in blocks]
-    thought = [count(block["thinking"]) for block in blocks if block["type"] == "thinking"]
-    return {
-        "input_tokens": count_input(body),
+def _reply(answer: Written, ids: Ids) -> Reply:
+    match answer:
+        case Reply():
+            return answer
+        case Refusal():
+            return Reply(answer.content, stop_reason="refusal")
+        case PauseTurn():
+            call: dict[str, Any] = {
+                "type": "server_tool_use",
+                "id": answer.id or ids.new("srvtoolu_01"),
+                "name": answer.name,
+            }
+            call |= {"input": dict(answer.input), "caller": {"type": "direct"}}
+            return Reply([*answer.content, call], stop_reason="pause_turn")
+        case _:
+            return Reply([answer])
+
+
+def _stop_reason(blocks: list[dict[str, Any]]) -> str:
+    kinds = {block["type"] for block in blocks}
+    if blocks and isinstance(blocks[-1].get("input"), CutInput):
+        return "max_tokens"
+    if "tool_use" in kinds:
+        return "tool_use"
+    return "compaction" if kinds == {"compaction"} else "end_turn"
+
+
+def _stop_details(answer: Written) -> dict[str, Any] | None:
+    if not isinstance(answer, Refusal):
+        return None
+    return {"type": "refusal", "category": answer.category, "explanation": answer.explanation}
+
+
+def _output(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Get what is told of the output; and where there is a compaction, of it and of what followed."""
+    said = [block for block in blocks if block["type"] != "compaction"]
+    output = {
+        "output_tokens": sum(map(_size, said)),
+        "output_tokens_details": {
+            "thinking_tokens": sum(_size(block) for block in said if block["type"] == "thinking")
+        },
+    }
+    if len(said) == len(blocks):
+        return output
+    nothing = {
+        "input_tokens": 0,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-        "output_tokens": sum(said),
-        "output_tokens_details": {"thinking_tokens": sum(thought)},
     }
+    summaries = sum(_size(block) for block in blocks if block["type"] == "compaction")
+    compacting = {key: usage[key] for key in nothing if key in usage}
+    iterations = [{"type": "compaction", **compacting, "output_tokens": summaries}]
+    if said:  # what followed was told the summary instead of all that
+        nothing["input_tokens"] = summaries
+        iterations.append({"type": "message", **nothing, "output_tokens": output["output_tokens"]})
+    return {**nothing, **output, "iterations": iterations}
 
 
-def _block(part: str | Thinking | ToolCall | Mapping[str, Any], ids: Ids) -> dict[str, Any]:
+def _size(block: Mapping[str, Any]) -> int:
+    keys = ("content",) if block["type"] == "compaction" else ("text", "thinking", "name", "input")
+    return count([block.get(key) for key in keys])
+
+
+def _block(part: str | Thinking | ToolCall | Compaction | Mapping[str, Any], ids: Ids) -> dict[str, Any]:
     match part:
         case str():
             return {"type": "text", "text": part}
         case Thinking():
-            signature = _signature(part.thinking) if part.signature is None else part.signature
-            return {"type": "thinking", "thinking": part.thinking, "signature": signature}
+            return {"type": "thinking", "thinking": part.thinking, "signature": part.signature}
         case ToolCall():
             call = {"type": "tool_use", "id": part.id or ids.new("toolu_01"), "name": part.name}
-            return {**call, "input": dict(part.input), "caller": {"type": "direct"}}
+            return {**call, "input": _input(part), "caller": {"type": "direct"}}
+        case Compaction():
+            more = {"encrypted_content": part.encrypted_content, "signature": part.signature}
+            return {"type": "compaction", "content": part.content} | {key: it for key, it in more.items() if it}
         case _:
             return dict(part)
 
 
-def _signature(thinking: str) -> str:
-    """Make up a signature; it looks like the API's and is the same for the same thoughts."""
-    return "Ep" + base64.b64encode(hashlib.sha512(thinking.encode()).digest()).decode()
+def _input(call: ToolCall) -> dict[str, Any]:
+    given = dict(call.input)
+    return given if call.cut is None else CutInput(_json.encode(given).decode()[: call.cut])
+
+
+def _sign(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> None:
+    """Sign the thoughts that nobody signed, for their place in the whole turn: what is gone on with counts, too."""
+    last = Asked(dict(body)).last
+    before = [block.kind for block in last.blocks] if last.role == "assistant" else []
+    counted = places([*before, *(block["type"] for block in blocks)])[len(before) :]
+    for block, place in zip(blocks, counted, strict=True):
+        if block["type"] == "thinking" and block["signature"] is None:
+            block["signature"] = sign(block["thinking"], place)

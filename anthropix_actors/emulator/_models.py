@@ -40,8 +40,12 @@ _CAPABILITIES: dict[str, Any] = {
     "effort": {"supported": True, "low": _YES, "medium": _YES, "high": _YES, "xhigh": _YES, "max": _YES},
     "image_input": _YES,
     "pdf_input": _YES,
+    "server_tools": {"supported": True, "code_execution": _YES, "web_search": _YES},
     "structured_outputs": _YES,
-    "thinking": {"supported": True, "types": {"adaptive": _YES, "enabled": _YES}},
+    "thinking": {
+        "supported": True,
+        "types": {"adaptive": _YES, "between_tools": _YES, "disabled": _YES, "enabled": _YES},
+    },
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import itertools
 import socket
 import struct
 import sys
@@ -81,7 +82,9 @@ class Playback:
     async def _play(self, transport: asyncio.Transport, send: Send) -> _End:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        for turn, step in enumerate(self._steps):
+        # What is sent into a connection that has gone, asyncio reports on stderr.
+        heard = itertools.takewhile(lambda _: not transport.is_closing(), self._steps)
+        for turn, step in enumerate(heard):
             match step:
                 case bytes():
                     await send({"type": "http.response.body", "body": step, "more_body": True})

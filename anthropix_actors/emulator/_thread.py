@@ -69,6 +69,9 @@ class ServerThread:
     Args:
         app: The application.
         listener: A listening socket, which is closed in the end.
+
+    Raises:
+        RuntimeError: the process can have no more threads.
     """
 
     def __init__(self, app: Starlette, listener: socket.socket) -> None:
@@ -86,10 +89,16 @@ class ServerThread:
             timeout_keep_alive=_KEEP_ALIVE,
         )
         self._server = _Server(config)
-        serving = self._server.serve(sockets=[listener])
-        self._thread = threading.Thread(target=asyncio.run, args=(serving,), name="anthropix-emulator", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._serve, args=(listener,), name="anthropix-emulator", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # there are no more threads
+            listener.close()
+            raise
         self._loop = self._server.loop.result(_STARTING)
+
+    def _serve(self, listener: socket.socket) -> None:
+        asyncio.run(self._server.serve(sockets=[listener]))
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function in the event loop, soon.

@@ -7,7 +7,10 @@ An answer is plain data. What is said:
 | `None` | the default: whatever was asked for, by the rules below |
 | `str` | a text |
 | `ToolCall` | a call of that tool |
-| `Reply` | text, thinking and tool calls in any order, with a stop reason and usage |
+| `Reply` | text, thinking, tool calls and compactions in any order, with a stop reason and usage |
+| `Refusal` | what was said until the API's classifiers ended it, with `stop_reason: "refusal"` and `stop_details` |
+| `PauseTurn` | a turn that is paused while a tool of the API's works, to be sent back as it is |
+| `Compaction` | the conversation's summary alone, with `stop_reason: "compaction"`, to be sent back as it is |
 | a mapping | that Message, as it is |
 | an iterable of mappings | those events, as they are; taken one at a time, so that it may be endless |
 | `bytes`, `Path` | a recorded event stream, byte for byte |
@@ -31,12 +34,19 @@ connection to happen to there, so only `ErrorEvent` counts.
 
 The default follows rules that a test can rely on:
 
+- a paused turn that is sent back: the result of the API's tool goes first;
 - thinking enabled or adaptive: a thinking block goes first;
 - `tool_choice` any or tool: a call of that tool, with the least input that fits its schema;
-- tools, and the prompt names some of them: a sentence, then a call of each;
+- tools, and the user's last text names some of them (`<system-reminder>`s in it do not count): a sentence, then a call
+  of each;
 - a JSON schema asked for: JSON that fits it;
 - else a text that quotes the prompt, or the tool result that came last;
-- a stop sequence ends the text before it, and `max_tokens` ends whatever is longer.
+- a stop sequence ends the text before it, and `max_tokens` ends whatever is longer, a tool call in its middle too;
+- `compaction` asked for: a summary alone; an edit `compact_20260112` in `context_management`, and more input than its
+  trigger: a summary first, or with `pause_after_compaction` alone. What comes before a summary that is sent back counts
+  no more.
+
+In all of them, usage tells of the prompt cache what the API would: see `Emulator`.
 
 Example:
     >>> Reply([Thinking("A greeting."), "Hello there."]).content[1]
@@ -51,37 +61,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from anthropix_actors.emulator.faults import Fault
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 _LOWEST_STATUS = 200
 _HIGHEST_STATUS = 599
-
-
-@dataclass(frozen=True, slots=True)
-class Thinking:
-    """A thinking block of a `Reply`.
-
-    Attributes:
-        thinking: The thoughts.
-        signature: Their signature; one is made up when there is none.
-    """
-
-    thinking: str
-    signature: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A tool call of a `Reply`.
-
-    Attributes:
-        name: The tool.
-        input: Its arguments.
-        id: The call's id; one is made up when there is none.
-    """
-
-    name: str
-    input: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +73,8 @@ class Reply:
 
     Attributes:
         content: The blocks in order: a `str` is text, a mapping is a block as it is on the wire.
-        stop_reason: Why it ends; by default `tool_use` with a tool call, else `end_turn`.
+        stop_reason: Why it ends; by default `tool_use` with a tool call, `max_tokens` where that is cut, `compaction`
+            with nothing but that, else `end_turn`.
         stop_sequence: Which stop sequence ended it.
         usage: What to say about tokens where it should differ from the estimate.
 
@@ -99,10 +83,53 @@ class Reply:
         True
     """
 
-    content: Sequence[str | Thinking | ToolCall | Mapping[str, Any]]
+    content: Sequence[str | Thinking | ToolCall | Compaction | Mapping[str, Any]]
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        """Refuse what comes after the end.
+
+        Raises:
+            ValueError: something follows a tool call that is cut.
+        """
+        if any(isinstance(part, ToolCall) and part.cut is not None for part in self.content[:-1]):
+            raise ValueError("a tool call that is cut ends the answer: it goes last")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that the API's classifiers end, with status 200.
+
+    Attributes:
+        category: What it is about: `cyber`, `bio`, `frontier_llm`, `reasoning_extraction`, `general_harms`, or None.
+        explanation: The API's words.
+        content: What was said before, as in a `Reply`; nothing by default.
+    """
+
+    category: str | None = "general_harms"
+    explanation: str | None = "This request was blocked under the usage policy."
+    content: Sequence[str | Thinking | ToolCall | Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTurn:
+    """An answer that ends in a call of a tool of the API's own, which goes on working.
+
+    A client sends it back as it is, as the last message, and gets the rest: by default the tool's result and a text.
+
+    Attributes:
+        content: What is said before the call, as in a `Reply`.
+        name: The API's tool.
+        input: Its arguments.
+        id: The call's id, which its result names; one is made up when there is none.
+    """
+
+    content: Sequence[str | Thinking | Mapping[str, Any]] = ("Let me look that up.",)
+    name: str = "web_search"
+    input: Mapping[str, Any] = field(default_factory=lambda: {"query": "actors"})
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +142,7 @@ class Status:
         type: The API's name of the error; by default the one that goes with the status.
         retry_after: Seconds for a `retry-after` header; none by default.
         headers: More headers, such as `x-should-retry`.
+        error_code: The `error_code` in the error's details, such as `contract_spend_limit_reached`; none by default.
 
     Example:
         >>> Status(429, retry_after=2).status
@@ -126,6 +154,7 @@ class Status:
     type: str | None = None
     retry_after: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    error_code: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no final status.
@@ -171,6 +200,9 @@ Answer: TypeAlias = (
     | bytes
     | Path
     | Reply
+    | Refusal
+    | PauseTurn
+    | Compaction
     | Status
     | Raw
     | Fault
@@ -179,6 +211,10 @@ Answer: TypeAlias = (
     | None
 )
 """Whatever the emulator can be told to answer."""
+
+
+WRITTEN = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
+"""Answers that a Message is written for."""
 
 
 def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
@@ -205,7 +241,7 @@ def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, ToolCall, bytes, Path, Reply, Status, Raw, Mapping, Iterable))
+    return value is None or isinstance(value, (*WRITTEN, str, bytes, Path, Status, Raw, Mapping, Iterable))
 
 
 def _check_status(status: int) -> None:

@@ -27,7 +27,7 @@ class Limits:
 
     Attributes:
         requests: How many chats.
-        input_tokens: How many tokens in them.
+        input_tokens: How many tokens in them, but those that are read from the prompt cache.
         output_tokens: How many tokens in their answers.
         seconds: How many seconds' worth a bucket holds: so much comes through at once after a rest.
 

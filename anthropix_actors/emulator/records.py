@@ -78,5 +78,5 @@ class Request:
 
     @property
     def stream(self) -> bool:
-        """True when the client asked for a stream."""
-        return is_object(self.body) and self.body.get("stream") is True
+        """True when the client asked for a stream; for a request of a batch there is none."""
+        return self.custom_id is None and is_object(self.body) and self.body.get("stream") is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -13,9 +14,10 @@ from anthropix_actors.emulator._batch import Speed
 from anthropix_actors.emulator._desk import CHAT, Desk
 from anthropix_actors.emulator._thread import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
+from anthropix_actors.emulator.rules import active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
@@ -28,13 +30,15 @@ _BACKLOG = 2048
 class Emulator:
     """The Anthropic API on loopback: for programs without a key, for tests, and for faults on demand.
 
-    It checks requests as the API does, answers them by plain rules or as scripted (see
-    `anthropix_actors.emulator.answers`), and records them. It serves
+    It refuses what the API refuses (`anthropix_actors.emulator.rules`), answers the other requests by plain rules or as
+    scripted (`anthropix_actors.emulator.answers`), and records them all. Its usage counts what the prompt cache reads
+    and writes, by the API's rules: the least size of each model, breakpoints and the top-level `cache_control`, 5
+    minutes and an hour, what invalidates what (`Emulator(clock=...)` lets time pass). It serves
 
-    - `POST /v1/messages` and `POST /v1/messages/count_tokens`;
+    - `POST /v1/messages`, message threads (`thread`) too, and `POST /v1/messages/count_tokens`;
     - `GET /v1/models` and `GET /v1/models/{id}`;
-    - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is answered as a
-      chat without a stream, and counted, as by the API, when the whole batch has ended;
+    - `/v1/messages/batches`: create, list, retrieve, cancel, results, delete. Each request of a batch is checked and
+      answered as a chat without a stream, and counted, as by the API, when the whole batch has ended;
     - `/v1/files`: upload, list, retrieve, download, delete. Files are kept in memory; unlike from the API, every file
       can be downloaded, and none really expires;
     - `/v1/sessions/{id}/events`: list, send, and `/stream`; `/v1/sessions/{id}/threads/{id}/events`: list, and
@@ -48,16 +52,25 @@ class Emulator:
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         handler: Gets each chat's `Request` for which no answer is queued and returns the answer, or None for the
-            default. It is called from the emulator's only thread: while it runs, nothing is served. The requests of a
-            batch, which it can tell by their `custom_id`, come when they are done.
+            default. A chat of a thread comes with all of its conversation. It is called from the emulator's only
+            thread: while it runs, nothing is served. The requests of a batch, which it can tell by their `custom_id`,
+            come when they are done.
         batch_seconds: A batch has ended so many seconds after its creation, and until then is done in part.
         batch_polls: A batch ends when it is retrieved for the so many-th time, and is done in part until then: for
             tests, that want no clock. With both, it ends when both are over. By default, it ends when it is first
             looked at; if it is canceled before, nothing of it is done.
         limits: How many chats and tokens are let in by the minute; by default any number.
+        without: Names of rules that are not kept, for programs that talk to other servers than the API; see
+            `anthropix_actors.emulator.RULES`. By default all are.
+        hosts: By which further names it may be called (the `Host` header): a machine's or a container's name, or `"*"`
+            for any. By default by those of loopback and by `host`, and where that is not loopback, by any IP address:
+            so a web page in a browser on this machine cannot read its answers.
+        clock: Gets the time by which the prompt cache and message threads run out, in seconds: a test's own, that need
+            not wait for an hour. It is called from the emulator's thread.
 
     Raises:
-        ValueError: `batch_seconds` or `batch_polls` is negative.
+        TypeError: `without` or `hosts` is one string.
+        ValueError: `batch_seconds` or `batch_polls` is negative; a name in `without` is no rule's.
 
     Example:
         >>> import requests
@@ -85,10 +98,18 @@ class Emulator:
         batch_seconds: float = 0.0,
         batch_polls: int = 0,
         limits: Limits | None = None,
+        without: Iterable[str] = (),
+        hosts: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hold the options; nothing listens before `start`."""
+        if isinstance(hosts, str):
+            raise TypeError(f"hosts is a list of names: give [{hosts!r}]")
         self._address = (host, port)
-        self._desk = Desk(api_key, handler, Speed(batch_seconds, batch_polls), limits)
+        speed = Speed(batch_seconds, batch_polls)
+        self._desk = Desk(
+            api_key, handler, speed, limits, rules=active(without), hosts=(host, tuple(hosts)), clock=clock
+        )
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
@@ -229,12 +250,14 @@ class Emulator:
         return self._stopped.wait(timeout)
 
 
-def serve(
+def serve(  # noqa: PLR0913 - all have defaults, and names
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     api_key: str | None = None,
     batch_seconds: float = 0.0,
+    without: Iterable[str] = (),
+    hosts: Collection[str] = (),
     started: Callable[[Emulator], None] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until somebody stops it.
@@ -244,15 +267,21 @@ def serve(
         port: The port; 0 takes a free one.
         api_key: The only key that is let in; by default any will do.
         batch_seconds: How long a batch takes.
+        without: Names of rules that are not kept, as for `Emulator`.
+        hosts: By which further names it may be called, as for `Emulator`.
         started: Called once with the emulator when it takes requests, to print its URL or to queue answers.
 
     Raises:
         OSError: the address cannot be had.
+        TypeError: `without` is one string.
+        ValueError: a name in `without` is no rule's.
 
     Example:
         >>> serve(started=Emulator.stop)
     """
-    with Emulator(host=host, port=port, api_key=api_key, batch_seconds=batch_seconds) as emulator:
+    with Emulator(
+        host=host, port=port, api_key=api_key, batch_seconds=batch_seconds, without=without, hosts=hosts
+    ) as emulator:
         if started is not None:
             started(emulator)
         try:

@@ -1,0 +1,213 @@
+"""A chat's parameters, as the rules look at them. Pure.
+
+Whatever JSON comes, nothing here raises: what has not the form of a message or a block is passed over.
+
+Places are written as in the API's errors: `messages.2.content.0`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anthropix_actors.emulator._json import is_array, is_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+
+_DEEPEST = 8
+"""How deep blocks are looked for: the API's own are two deep, and a request may be a thousand."""
+
+
+class Block(NamedTuple):
+    """A content block.
+
+    Attributes:
+        place: Where it is.
+        data: The block itself; of a message that is one string, a text block that stands for it.
+        kind: Its type; "" where that is no string.
+    """
+
+    place: str
+    data: dict[str, Any]
+    kind: str
+
+    def text(self, key: str) -> str:
+        """Get what is there under `key`, if that is text; else ""."""
+        value = self.data.get(key)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def inner(self) -> str:
+        """The place of what is in it: the API names a block's type on the way."""
+        return f"{self.place}.{self.kind}"
+
+
+class Message(NamedTuple):
+    """A message.
+
+    Attributes:
+        place: Where it is.
+        data: The message itself.
+        role: Who says it; "" where that is no string.
+        blocks: What it says.
+    """
+
+    place: str
+    data: dict[str, Any]
+    role: str
+    blocks: tuple[Block, ...]
+
+
+class Turn(NamedTuple):
+    """Messages in a row with one role: the API joins them.
+
+    Attributes:
+        place: Where the first of them is.
+        role: Who says them.
+        blocks: What they say.
+    """
+
+    place: str
+    role: str
+    blocks: tuple[Block, ...]
+
+    def ids(self, kind: str, key: str) -> list[str]:
+        """Get the ids under `key` of its blocks of a kind."""
+        return [block.text(key) for block in self.blocks if block.kind == kind]
+
+
+def _nothing(_: str) -> Collection[tuple[str, int]]:
+    return ()
+
+
+NOBODY = Turn("", "", ())
+"""The turn before the first and after the last."""
+
+
+class Asked:
+    """What is asked.
+
+    Args:
+        body: The parameters.
+        version: The version of the API that is asked.
+        betas: The betas that are asked for.
+        known: The keys that the endpoint knows, betas aside.
+        batched: Whether it is one of a batch's.
+        said: Gets the thoughts that were sent with a signature, and their places.
+    """
+
+    def __init__(  # noqa: PLR0913 - all have defaults, and names
+        self,
+        body: dict[str, Any],
+        *,
+        version: str = "2023-06-01",
+        betas: frozenset[str] = frozenset(),
+        known: frozenset[str] = frozenset(),
+        batched: bool = False,
+        said: Callable[[str], Collection[tuple[str, int]]] = _nothing,
+    ) -> None:
+        """Hold them."""
+        self.body = body
+        self.version = version
+        self.betas = betas
+        self.known = known
+        self.batched = batched
+        self.said = said
+
+    def part(self, key: str) -> dict[str, Any]:
+        """Get an object of the request; an empty one where there is none.
+
+        Example:
+            >>> Asked({"thinking": {"type": "adaptive"}, "metadata": 1}).part("metadata")
+            {}
+        """
+        value = self.body.get(key)
+        return value if is_object(value) else {}
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """The messages."""
+        return [
+            Message(place, data, _role(data), tuple(_blocks(data.get("content"), f"{place}.content")))
+            for place, data in objects(self.body.get("messages"), "messages")
+        ]
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """The messages, those of one role in a row joined."""
+        turns: list[Turn] = []
+        for message in self.messages:
+            if turns and turns[-1].role == message.role:
+                last = turns.pop()
+                turns.append(last._replace(blocks=last.blocks + message.blocks))
+            else:
+                turns.append(Turn(message.place, message.role, message.blocks))
+        return turns
+
+    @property
+    def last(self) -> Turn:
+        """The last turn."""
+        return self.turns[-1] if self.turns else NOBODY
+
+    @cached_property
+    def tools(self) -> list[Block]:
+        """The tools, as blocks; one without a type is a custom one."""
+        return [Block(place, data, _kind(data) or "custom") for place, data in objects(self.body.get("tools"), "tools")]
+
+    @cached_property
+    def system(self) -> list[Block]:
+        """The blocks of the system prompt."""
+        return list(_blocks(self.body.get("system"), "system"))
+
+    @cached_property
+    def content(self) -> list[Block]:
+        """All blocks of the messages, those within others too, in their order: an inner one before the outer one."""
+        return [found for message in self.messages for block in message.blocks for found in _nested(block)]
+
+    @property
+    def thinks(self) -> bool:
+        """Whether thinking is asked for, on a budget or adaptive."""
+        return self.part("thinking").get("type") in ("enabled", "adaptive")
+
+
+def objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Get the objects of an array, and their places.
+
+    Example:
+        >>> list(objects([{"a": 1}, "no", {}], "tools"))
+        [('tools.0', {'a': 1}), ('tools.2', {})]
+    """
+    for index, item in enumerate(value if is_array(value) else ()):
+        if is_object(item):
+            yield f"{place}.{index}", item
+
+
+def _role(data: dict[str, Any]) -> str:
+    role = data.get("role")
+    return role if isinstance(role, str) else ""
+
+
+def _kind(data: dict[str, Any]) -> str:
+    kind = data.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _blocks(content: Any, place: str) -> Iterator[Block]:
+    if isinstance(content, str) and content:
+        yield Block(place, {"type": "text", "text": content}, "text")
+    for inner, data in objects(content, place):
+        yield Block(inner, data, _kind(data))
+
+
+def _nested(block: Block, depth: int = 0) -> Iterator[Block]:
+    """Get the blocks in a block, then itself."""
+    holder = block.data
+    place = f"{block.inner}.content"
+    if block.kind == "document" and is_object(holder.get("source")):
+        holder, place = holder["source"], f"{block.inner}.source.content"
+    if is_array(holder.get("content")) and depth < _DEEPEST:
+        for inner in _blocks(holder["content"], place):
+            yield from _nested(inner, depth + 1)
+    yield block

@@ -1,0 +1,38 @@
+"""A request as the model sees it: pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.emulator._json import is_array, is_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def seen(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Drop what was said before the last compaction: its summary stands for all that.
+
+    A compaction that failed has no summary, and stands for nothing.
+
+    Example:
+        >>> compacted = [{"type": "compaction", "content": "They greeted."}, {"type": "text", "text": "Hello."}]
+        >>> messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": compacted}]
+        >>> seen({"messages": messages})["messages"] == messages[1:]
+        True
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/compaction, read 2026-11-26.
+    """
+    messages = body["messages"]
+    for place in range(len(messages) - 1, -1, -1):
+        content = messages[place].get("content")
+        blocks: list[Any] = content if is_array(content) else []
+        compacted = [index for index, block in enumerate(blocks) if _is_summary(block)]
+        if compacted:
+            message = {**messages[place], "content": blocks[compacted[-1] :]}
+            return {**body, "messages": [message, *messages[place + 1 :]]}
+    return body
+
+
+def _is_summary(block: Any) -> bool:
+    return is_object(block) and block.get("type") == "compaction" and bool(block.get("content"))

@@ -1,0 +1,70 @@
+"""By which names the emulator lets itself be called: pure.
+
+A web page in this machine's browser can reach loopback by a name of its own that it has bound to 127.0.0.1 (DNS
+rebinding), and then reads what the emulator answers. The browser tells that name in the `Host` header, so a name that
+is not ours is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from anthropix_actors.emulator.answers import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+ANY = "*"
+
+
+def refused_host(header: str | None, listens: str, names: Collection[str]) -> Status | None:
+    """Check by which name a client has called.
+
+    Args:
+        header: The `Host` header; None where there is none, as no browser sends a request.
+        listens: Where the emulator listens.
+        names: Further names; `"*"` is every name.
+
+    Example:
+        >>> refused_host("localhost:8787", "127.0.0.1", ()) is None
+        True
+        >>> refused_host("evil.example", "127.0.0.1", ()).status
+        403
+    """
+    if header is None or ANY in names:
+        return None
+    name = _name(header)
+    if name in {_name(listens), *map(_name, names)} or name == "localhost" or name.endswith(".localhost"):
+        return None
+    # Who listens on more than loopback may be called by any of the machine's addresses; an address cannot be rebound.
+    if (address := _address(name)) is not None and (address.is_loopback or not _is_loopback(_name(listens))):
+        return None
+    return Status(403, f"Host: {name!r} is no name of this emulator; to let it in: Emulator(hosts=[{name!r}])")
+
+
+def _name(header: str) -> str:
+    """Get the name without the port, in lower case, and without the brackets of IPv6.
+
+    Example:
+        >>> _name("[::1]:8787"), _name("Example.COM.:80"), _name("::1")
+        ('::1', 'example.com', '::1')
+    """
+    name = header.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    if name.count(":") == 1:
+        name = name.partition(":")[0]
+    return name.rstrip(".")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _is_loopback(listens: str) -> bool:
+    address = _address(listens)
+    return listens == "localhost" if address is None else address.is_loopback

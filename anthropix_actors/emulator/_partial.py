@@ -1,0 +1,33 @@
+"""The part of a JSON object that is whole when its text is cut: pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_DECODER = json.JSONDecoder()
+
+
+def whole_part(text: str) -> dict[str, Any]:
+    """Get the members of an object that are whole, at its top level.
+
+    Args:
+        text: The beginning of an object's JSON, without spaces between its parts; or all of it.
+
+    Example:
+        >>> whole_part('{"path":"a.txt","lines":[1,2],"text":"A lo')
+        {'path': 'a.txt', 'lines': [1, 2]}
+    """
+    members: dict[str, Any] = {}
+    place = 1
+    try:
+        while place < len(text):
+            name, place = _DECODER.raw_decode(text, place)
+            value, place = _DECODER.raw_decode(text, place + 1)
+            if not text[place:]:  # a number may have had more digits
+                break
+            members[name] = value
+            place += 1
+    except ValueError:
+        pass
+    return members

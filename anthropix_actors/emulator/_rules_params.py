@@ -1,0 +1,166 @@
+"""Rules on the parameters themselves: which keys there are, and what the newer version of the API dropped. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anthropix_actors.emulator._rule import DOCS, OPENAPI, Found, documented, issue, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anthropix_actors.emulator._asked import Asked
+
+NEWER_VERSION = "2026-10-21"
+
+_BETA_KEYS = {"output_format": "structured-outputs-"}
+"""Keys that only a beta knows, and how its name begins."""
+
+_MESSAGE_KEYS = frozenset({"role", "content"})
+
+_CACHED = frozenset({"type", "cache_control"})
+
+_BLOCK_KEYS = {
+    "text": _CACHED | {"text", "citations"},
+    "image": _CACHED | {"source"},
+    "document": _CACHED | {"source", "title", "context", "citations"},
+    "thinking": frozenset({"type", "thinking", "signature"}),
+    "redacted_thinking": frozenset({"type", "data"}),
+    "tool_use": _CACHED | {"id", "name", "input", "caller", "toolset_name"},
+    "server_tool_use": _CACHED | {"id", "name", "input", "caller"},
+    "tool_result": _CACHED | {"tool_use_id", "content", "is_error", "toolset_name"},
+}
+"""The keys of the blocks that are as old as the API, or nearly."""
+
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+_EXTRA = "Extra inputs are not permitted"
+
+
+def _keys(asked: Asked) -> Iterator[Found]:
+    for key in asked.body:
+        beta = _BETA_KEYS.get(key)
+        known = key in asked.known or (beta and any(name.startswith(beta) for name in asked.betas))
+        if not known:
+            yield Found(key)
+
+
+def _stream(asked: Asked) -> Iterator[Found]:
+    if asked.batched and asked.body.get("stream") is True:
+        yield Found("stream")
+
+
+def _message_keys(asked: Asked) -> Iterator[Found]:
+    for message in asked.messages:
+        yield from (Found(f"{message.place}.{key}") for key in message.data if key not in _MESSAGE_KEYS)
+
+
+def _block_keys(asked: Asked) -> Iterator[Found]:
+    for block in asked.content:
+        known = _BLOCK_KEYS.get(block.kind)
+        if known:
+            yield from (Found(f"{block.inner}.{key}") for key in block.data if key not in known)
+
+
+def _stop_sequences(asked: Asked) -> Iterator[Found]:
+    sequences = asked.body.get("stop_sequences")
+    for each in sequences if isinstance(sequences, list) else ():
+        if isinstance(each, str) and not each.strip():
+            yield Found("stop_sequences")
+
+
+def _effort(asked: Asked) -> Iterator[Found]:
+    effort = asked.part("output_config").get("effort")
+    if effort is not None and effort not in _EFFORTS:
+        yield Found("output_config.effort")
+
+
+def _is_newer(asked: Asked) -> bool:
+    return asked.version >= NEWER_VERSION
+
+
+def _sampling(asked: Asked) -> Iterator[Found]:
+    if _is_newer(asked):
+        yield from (Found(key) for key in ("temperature", "top_p", "top_k") if asked.body.get(key) is not None)
+
+
+def _documents(asked: Asked) -> Iterator[Found]:
+    for message in asked.messages if _is_newer(asked) else ():
+        if message.role == "assistant":
+            yield from (Found(block.place) for block in message.blocks if block.kind == "document")
+
+
+def _citations(asked: Asked) -> Iterator[Found]:
+    for message in asked.messages if _is_newer(asked) else ():
+        if message.role == "user":
+            cited = (block for block in message.blocks if block.kind == "text" and block.data.get("citations"))
+            yield from (Found(f"{block.inner}.citations") for block in cited)
+
+
+_VERSIONS = DOCS + "api/versioning"
+
+RULES = (
+    seen(
+        "unknown-key",
+        _keys,
+        "a parameter that the endpoint does not know; `output_format` goes with the beta `structured-outputs-...`",
+        _EXTRA,
+        issue("Aider-AI/aider", 4404),
+    ),
+    documented(
+        "batch-stream",
+        _stream,
+        "`stream: true` in a batch (`false` is taken)",
+        _EXTRA,
+        DOCS + "build-with-claude/batch-processing",
+    ),
+    documented(
+        "message-key",
+        _message_keys,
+        "another key in a message than `role` and `content`",
+        _EXTRA,
+        OPENAPI,
+    ),
+    seen(
+        "block-key",
+        _block_keys,
+        "a key in a block that a request cannot have: `parsed_output`, `index`, `cache_control` on thoughts",
+        _EXTRA,
+        issue("anthropics/claude-code", 4378),
+    ),
+    seen(
+        "stop-sequence-blank",
+        _stop_sequences,
+        "a stop sequence of white space alone",
+        "each stop sequence must contain non-whitespace",
+        issue("BerriAI/litellm", 3286),
+    ),
+    documented(
+        "effort-unknown",
+        _effort,
+        "an effort that is none",
+        "Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
+        OPENAPI,
+    ),
+    documented(
+        "version-sampling",
+        _sampling,
+        "`temperature`, `top_p` and `top_k`, from version 2026-10-21 on",
+        "the API refuses this from version 2026-10-21 on",
+        _VERSIONS,
+    ),
+    documented(
+        "version-documents",
+        _documents,
+        "a document directly in a message of the model's, from version 2026-10-21 on",
+        "the API refuses this from version 2026-10-21 on: a document directly in a message of the assistant",
+        _VERSIONS,
+    ),
+    documented(
+        "version-citations",
+        _citations,
+        "citations on a text of the user's, from version 2026-10-21 on",
+        "the API refuses this from version 2026-10-21 on: citations on a text block of the user",
+        _VERSIONS,
+    ),
+)

@@ -1,0 +1,252 @@
+"""Rules on thinking: what goes with it, and how its blocks are sent back. Pure.
+
+The emulator signs as the API does: a signature stands for the thoughts and for their place in the turn, so that it can
+tell changed or moved blocks from its own without remembering any. Of other signatures, from recordings or scripts, it
+remembers what it sent with them (`_thoughts`); those that it never sent it takes as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from anthropix_actors.emulator._rule import DOCS, Found, documented, issue, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anthropix_actors.emulator._asked import Asked
+
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+_MARK = "EpEmulatedBy/anthropix+actors+++"
+"""What the emulator's own signatures begin with."""
+
+_GUIDE = "Please consult our documentation at https://platform.claude.com/docs/en/build-with-claude/extended-thinking"
+
+
+def sign(thinking: str, place: int) -> str:
+    """Sign thoughts; `place` is how many blocks are before them in the turn, as `places` counts.
+
+    Example:
+        >>> sign("Hm.", 0) == sign("Hm.", 0), sign("Hm.", 0) == sign("Hm.", 1)
+        (True, False)
+    """
+    digest = hashlib.sha384(b"%d %s" % (place, thinking.encode(errors="surrogatepass"))).digest()
+    return _MARK + base64.b64encode(digest).decode()
+
+
+def places(kinds: Sequence[str]) -> list[int]:
+    """Count the blocks before each one. Texts in a row count as one: they may be joined when a turn is sent back.
+
+    Args:
+        kinds: The types of the blocks.
+
+    Example:
+        >>> places(["thinking", "text", "text", "thinking"])
+        [0, 1, 1, 2]
+    """
+    counted: list[int] = []
+    for index, kind in enumerate(kinds):
+        again = kind == "text" and index > 0 and kinds[index - 1] == "text"
+        counted.append(0 if not index else counted[-1] + (not again))
+    return counted
+
+
+def _budget_small(asked: Asked) -> Iterator[Found]:
+    budget = _budget(asked)
+    if budget is not None and budget < _LEAST_BUDGET:
+        yield Found("thinking.enabled.budget_tokens", (_LEAST_BUDGET,))
+
+
+_LEAST_BUDGET = 1024
+
+
+def _budget_large(asked: Asked) -> Iterator[Found]:
+    """Find a budget that max_tokens has no room for; with tools, interleaved thinking has it over the whole turn."""
+    budget, most = _budget(asked), asked.body.get("max_tokens")
+    interleaved = asked.tools and any(beta.startswith("interleaved-thinking-") for beta in asked.betas)
+    if budget is not None and isinstance(most, int) and budget >= most and not interleaved:
+        yield Found("")
+
+
+def _budget(asked: Asked) -> int | None:
+    thinking = asked.part("thinking")
+    budget = thinking.get("budget_tokens")
+    return budget if thinking.get("type") == "enabled" and isinstance(budget, int) else None
+
+
+def _temperature(asked: Asked) -> Iterator[Found]:
+    temperature = asked.body.get("temperature")
+    if asked.thinks and isinstance(temperature, (int, float)) and temperature != 1:
+        yield Found("")
+
+
+def _top_p(asked: Asked) -> Iterator[Found]:
+    top_p = asked.body.get("top_p")
+    if asked.thinks and isinstance(top_p, (int, float)) and top_p < _LEAST_TOP_P:
+        yield Found("")
+
+
+_LEAST_TOP_P = 0.95
+
+
+def _top_k(asked: Asked) -> Iterator[Found]:
+    if asked.thinks and asked.body.get("top_k") is not None:
+        yield Found("")
+
+
+def _forced_tool(asked: Asked) -> Iterator[Found]:
+    if asked.part("thinking").get("type") == "enabled" and asked.part("tool_choice").get("type") in ("any", "tool"):
+        yield Found("")
+
+
+def _not_first(asked: Asked) -> Iterator[Found]:
+    """Find thoughts in a turn that begins with a text; after a server's tool, as recordings show, they are taken."""
+    for turn in asked.turns if asked.part("thinking").get("type") == "enabled" else ():
+        kinds = [block.kind for block in turn.blocks]
+        if turn.role == "assistant" and kinds[:1] == ["text"] and any(kind in _THOUGHTS for kind in kinds):
+            yield Found(turn.blocks[0].place, ("text",))
+
+
+def _last_block(asked: Asked) -> Iterator[Found]:
+    for turn in asked.turns:
+        if turn.role == "assistant" and turn.blocks and turn.blocks[-1].kind in _THOUGHTS:
+            yield Found(turn.place, (turn.blocks[-1].kind,))
+
+
+def _loop_without(asked: Asked) -> Iterator[Found]:
+    """Find a turn that is to go on, by results or by itself, and does not begin with thoughts."""
+    if asked.part("thinking").get("type") != "enabled":
+        return
+    goes_on = asked.last.role == "assistant" or any(block.kind == "tool_result" for block in asked.last.blocks)
+    turn = next((turn for turn in reversed(asked.turns) if turn.role == "assistant"), None)
+    if goes_on and turn and turn.blocks and turn.blocks[0].kind not in _THOUGHTS:
+        yield Found(f"{turn.blocks[0].place}.type", (turn.blocks[0].kind,))
+
+
+def _prefill_with(asked: Asked) -> Iterator[Found]:
+    if asked.part("thinking").get("type", "disabled") == "disabled" and asked.last.role == "assistant":
+        for block in asked.last.blocks:
+            if block.kind in _THOUGHTS:
+                yield Found(block.place, (block.kind,))
+
+
+def _signature(asked: Asked) -> Iterator[Found]:
+    for block in (block for message in asked.messages if message.role == "assistant" for block in message.blocks):
+        if block.kind == "thinking" and not block.text("signature").strip():
+            yield Found(block.place)
+
+
+def _changed(asked: Asked) -> Iterator[Found]:
+    latest = next((turn.blocks for turn in reversed(asked.turns) if turn.role == "assistant"), ())
+    said = [block for block in latest if block.kind != "text" or block.text("text")]
+    for block, place in zip(said, places([block.kind for block in said]), strict=True):
+        signature, thinking = block.text("signature"), block.text("thinking")
+        if block.kind == "thinking" and signature.startswith(_MARK):
+            changed = signature != sign(thinking, place)
+        else:
+            sent = asked.said(signature) if block.kind == "thinking" else ()
+            changed = bool(sent) and (thinking, place) not in sent
+        if changed:
+            yield Found(block.place)
+
+
+RULES = (
+    seen(
+        "thinking-budget-small",
+        _budget_small,
+        "a thinking budget below 1,024",
+        "Input should be greater than or equal to {}",
+        issue("themaximalist/llm.js", 30),
+    ),
+    seen(
+        "thinking-budget-large",
+        _budget_large,
+        "a thinking budget that is not below `max_tokens`, unless thinking is interleaved with tools",
+        "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation at "
+        "https://docs.claude.com/en/docs/build-with-claude/extended-thinking#max-tokens-and-context-window-size",
+        issue("router-for-me/CLIProxyAPI", 413),
+    ),
+    seen(
+        "thinking-temperature",
+        _temperature,
+        "thinking with a temperature other than 1",
+        "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode. " + _GUIDE,
+        issue("mnfst/modelparams.dev", 214),
+    ),
+    documented(
+        "thinking-top-p",
+        _top_p,
+        "thinking with a `top_p` below 0.95",
+        "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled or in adaptive mode. "
+        + _GUIDE,
+        DOCS + "build-with-claude/extended-thinking",
+    ),
+    seen(
+        "thinking-top-k",
+        _top_k,
+        "thinking with `top_k`",
+        "`top_k` must be unset when thinking is enabled. Please consult our documentation at "
+        "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
+        "#important-considerations-when-using-extended-thinking",
+        issue("quarkiverse/quarkus-langchain4j", 1812),
+    ),
+    seen(
+        "thinking-forced-tool",
+        _forced_tool,
+        "thinking on a budget, and a tool that must be called",
+        "Thinking may not be enabled when tool_choice forces tool use.",
+        issue("mastra-ai/mastra", 7507),
+    ),
+    seen(
+        "thinking-not-first",
+        _not_first,
+        "with thinking on a budget, thoughts in a turn of the model's that begins with a text",
+        "If an assistant message contains any thinking blocks, the first block must be `thinking` or "
+        "`redacted_thinking`. Found `{}`.",
+        issue("anthropics/claude-code", 20705),
+    ),
+    seen(
+        "thinking-last",
+        _last_block,
+        "a turn of the model's that ends with thoughts",
+        "The final block in an assistant message cannot be `{}`.",
+        issue("tailcallhq/forgecode", 2107),
+    ),
+    seen(
+        "thinking-missing",
+        _loop_without,
+        "with thinking on a budget, a turn that is to go on and does not begin with thoughts",
+        "Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is enabled, a final `assistant` "
+        "message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` "
+        "blocks). We recommend you include thinking blocks from previous turns. To avoid this requirement, disable "
+        "`thinking`. Please consult our documentation at "
+        "https://docs.claude.com/en/docs/build-with-claude/extended-thinking",
+        issue("anomalyco/opencode", 3077),
+    ),
+    seen(
+        "thinking-disabled",
+        _prefill_with,
+        "thoughts in a last message of the model's, without thinking",
+        "When thinking is disabled, an `assistant` message in the final position cannot contain `{}`. To use thinking "
+        "blocks, enable `thinking` in your request.",
+        issue("tailcallhq/forgecode", 1853),
+    ),
+    seen(
+        "thinking-signature",
+        _signature,
+        "an empty signature",
+        "Invalid `signature` in `thinking` block",
+        issue("anthropics/claude-code", 10627),
+    ),
+    seen(
+        "thinking-changed",
+        _changed,
+        "thoughts of the model's latest turn that the emulator sent, and that were changed or moved",
+        "`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks "
+        "must remain as they were in the original response.",
+        issue("anthropics/claude-code", 19539),
+    ),
+)

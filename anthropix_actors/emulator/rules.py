@@ -1,0 +1,102 @@
+"""What the API refuses in a chat's parameters: a table of rules, each with its source.
+
+The emulator keeps all of them, in chats, token counts and batches alike, unless `Emulator(without=...)` names some.
+Beside them it checks what no switch turns off: that parameters are there, and of their types.
+
+Rules that depend on what a model can do are left to the API, but for `prefill-model`.
+
+Example:
+    >>> from anthropix_actors.emulator import RULES
+    >>> RULES["tool-name-twice"].against
+    'two tools of one name'
+"""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from anthropix_actors._log import shown
+from anthropix_actors.emulator import (
+    _rules_calls,
+    _rules_content,
+    _rules_params,
+    _rules_talk,
+    _rules_thinking,
+    _rules_tools,
+)
+from anthropix_actors.emulator._rule import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from anthropix_actors.emulator._asked import Asked
+
+__all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        rule.name: rule
+        for rules in (
+            _rules_params.RULES,
+            _rules_content.RULES,
+            _rules_tools.RULES,
+            _rules_talk.RULES,
+            _rules_calls.RULES,
+            _rules_thinking.RULES,
+        )
+        for rule in rules
+    }
+)
+"""All rules by name, in the order in which they are looked at."""
+
+
+def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
+    """Get the rules but for some.
+
+    Args:
+        without: Their names.
+
+    Raises:
+        TypeError: `without` is one string.
+        ValueError: a name is no rule's.
+
+    Example:
+        >>> active({"tool-names-twice"})
+        Traceback (most recent call last):
+        ...
+        ValueError: no rule is called 'tool-names-twice'; did you mean 'tool-name-twice'?
+    """
+    if isinstance(without, str):
+        raise TypeError(f"without is a collection of names: give [{without!r}]")
+    names = list(without)
+    for name in names:
+        if not isinstance(name, str) or name not in RULES:
+            near = difflib.get_close_matches(name, RULES, n=1) if isinstance(name, str) else []
+            hint = f"did you mean {near[0]!r}?" if near else "see anthropix_actors.emulator.RULES"
+            raise ValueError(f"no rule is called {shown(name)}; {hint}")
+    return tuple(rule for rule in RULES.values() if rule.name not in names)
+
+
+def first_refusal(asked: Asked, rules: Iterable[Rule]) -> str | None:
+    """Get the API's words for the first thing that a rule is against; None if there is none."""
+    return next((words for rule in rules for words in rule.refusals(asked)), None)
+
+
+def table() -> str:
+    """Get the rules as a table in Markdown.
+
+    Example:
+        >>> print(table().splitlines()[0])
+        | name | refuses | in the words | known from |
+    """
+    rows = ["| name | refuses | in the words | known from |", "|---|---|---|---|"]
+    rows += [f"| `{rule.name}` | {rule.against} | {rule.says} | {_known(rule)} |" for rule in RULES.values()]
+    return "\n".join(rows) + "\n"
+
+
+def _known(rule: Rule) -> str:
+    address = rule.source if rule.source.startswith("https://") else None
+    link = f"<{address}>" if address and " " not in address else rule.source
+    return f"{'seen' if rule.seen else 'documented'}: {link}"
