@@ -24,6 +24,7 @@ TOOL = {
 }
 
 pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"the API's description is not there: {SPEC}")
+CLOSED: dict[str, Any] = {**TOOL["input_schema"], "additionalProperties": False}
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def post(emulator: Emulator, body: object, path: str = "/v1/messages", **headers
         {"stop_sequences": ["the"]},
         {"thinking": {"type": "enabled", "budget_tokens": 1024}},
         {"tools": [TOOL], "tool_choice": {"type": "any"}},
-        {"output_config": {"format": {"type": "json_schema", "schema": TOOL["input_schema"]}}},
+        {"output_config": {"format": {"type": "json_schema", "schema": CLOSED}}},
     ],
 )
 def test_messages_are_as_described(emulator: Emulator, spec: dict[str, Any], more: dict[str, Any]) -> None:

@@ -40,8 +40,7 @@ _EXTRA = "Extra inputs are not permitted"
 def _keys(asked: Asked) -> Iterator[Found]:
     for key in asked.body:
         beta = _BETA_KEYS.get(key)
-        known = key in asked.known or (beta and any(name.startswith(beta) for name in asked.betas))
-        if not known:
+        if not (key in asked.known if beta is None else any(name.startswith(beta) for name in asked.betas)):
             yield Found(key)
 
 
