@@ -5,8 +5,8 @@ Call `log` without a lock held, and never on the sweeper's thread: a handler may
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import threading
 from typing import Any
 
 LOGGER = logging.getLogger("anthropix_actors")
@@ -15,7 +15,7 @@ _LONGEST_REPR = 200
 
 
 def log(level: int, text: str, *args: object, exc_info: BaseException | None = None, **fields: Any) -> None:
-    """Write one record; never raises an `Exception`.
+    """Write one record; what a handler raises, a SystemExit too, is dropped. A Ctrl-C in the main thread is not.
 
     Args:
         level: As `logging` has it.
@@ -28,8 +28,11 @@ def log(level: int, text: str, *args: object, exc_info: BaseException | None = N
         >>> log(logging.DEBUG, "sent %s", "POST /v1/messages", tag="night")
     """
     if LOGGER.isEnabledFor(level):
-        with contextlib.suppress(Exception):  # there is nowhere left to say it, and a chat must not end of it
+        try:
             LOGGER.log(level, text, *args, exc_info=exc_info, extra=fields)
+        except BaseException as exc:  # there is nowhere left to say it, and a chat must not end of it
+            if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C
 
 
 def shown(thing: object) -> str:

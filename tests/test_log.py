@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import Any
+
+import pytest
 
 from anthropix_actors._log import LOGGER, log, shown
 
-if TYPE_CHECKING:
-    import pytest
+from servers import DEADLINE, wait
 
 
 def test_a_record_has_its_text_its_error_and_its_fields(caplog: pytest.LogCaptureFixture) -> None:
@@ -17,15 +19,28 @@ def test_a_record_has_its_text_its_error_and_its_fields(caplog: pytest.LogCaptur
     assert (record.tag, record.attempts, record.exc_info[1]) == ("night", 2, error)
 
 
-def test_a_handler_that_raises_costs_its_record_only() -> None:
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_handler_that_raises_costs_its_record_only_but_for_ctrl_c(error: type[BaseException]) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            raise RuntimeError(record)
+            raise error(record)
 
-    broken = Broken()
+    def write() -> None:
+        log(logging.ERROR, "nobody hears this")
+        written.set()
+
+    broken, written = Broken(), threading.Event()
     LOGGER.addHandler(broken)
     try:
-        log(logging.ERROR, "nobody hears this")
+        writing = threading.Thread(target=write)
+        writing.start()
+        wait(written)
+        writing.join(DEADLINE)
+        if error is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                log(logging.ERROR, "nor this")
+        else:
+            log(logging.ERROR, "nor this")
     finally:
         LOGGER.removeHandler(broken)
 

@@ -12,6 +12,7 @@ with a silent server whose time runs out. What must hold, whatever the code does
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
@@ -32,6 +33,8 @@ from anthropix_actors import (
     Client,
     Timeout,
 )
+from anthropix_actors._log import LOGGER
+from anthropix_actors._watch import SWEEPER
 
 from servers import Peer, Server, chunk, error_body, head, json_answer, send_answer
 from torture.subscribers import Notes
@@ -61,6 +64,7 @@ class Foreign:
         wrong: What it saw go wrong: calls of ours that did not come back in time.
         client: Whose code it is called from.
         subscriber: As what it subscribes, where it does.
+        tag: Of the chat that it has to do with.
     """
 
     def __init__(self, habit: Callable[[Foreign, Any], object], *, times: int = 10**6) -> None:
@@ -70,6 +74,7 @@ class Foreign:
         self.called = threading.Event()
         self.wrong: list[str] = []
         self.client: Any = None
+        self.tag = f"foreign {id(self)}"
         self.subscriber: Any = None
 
     def __call__(self, given: Any = None) -> None:
@@ -85,6 +90,36 @@ class Foreign:
             call()
         if (took := time.monotonic() - start) > within:
             self.wrong.append(f"in it, {what} took {took:.1f} s")
+
+    def take(self, chat: Any) -> None:
+        """Find a lock of the library's that is held while this code runs: another thread could not take it."""
+        held: list[str] = []
+
+        def run() -> None:
+            for name, lock in _locks(chat, self.client):
+                if lock.acquire(timeout=0.5):  # another thread may have it for a moment
+                    lock.release()
+                else:
+                    held.append(f"{name} is held")
+
+        taking = threading.Thread(target=run, daemon=True)
+        taking.start()
+        taking.join(5)
+        self.wrong += held
+
+
+def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
+    record, calls = chat._record, client._calls
+    yield from {
+        "the record's lock": record.lock,
+        "the scope's": record.scope.changed,
+        "the sweeper's": SWEEPER._lock,
+        "the client's": calls._lock,
+        "the governor's": calls.governor._lock,
+        "the transport's": calls.transport._lock,
+    }.items()
+    for follower in (*record.followers, *record.callbacks):
+        yield "a delivery's", follower._lock
 
 
 def _raises(kind: type[BaseException]) -> Callable[[Foreign, Any], object]:
@@ -111,6 +146,7 @@ CALLS: dict[str, Callable[[Foreign, Any], object]] = {
     "looks": lambda foreign, told: foreign.ask("snapshot()", told.chat.snapshot),
     "waits for the result": lambda foreign, told: foreign.ask("result()", lambda: told.chat.result(timeout=3)),
     "stops it": lambda foreign, told: foreign.ask("stop()", lambda: told.chat.stop(timeout=3)),
+    "has its locks taken": lambda foreign, told: foreign.take(told.chat),
 }
 ASKS: dict[str, Callable[[Foreign, Any], object]] = {
     "asks the client": lambda foreign, _: foreign.ask("a call", lambda: foreign.client.models.retrieve("claude-a")),
@@ -140,6 +176,13 @@ class Plain:
         self.tell = foreign
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a done callback is given, in the form of a message."""
+
+    chat: Any
+
+
 class Doubtful:
     """A subscriber of whom nobody can say whether it is alive."""
 
@@ -151,6 +194,20 @@ class Doubtful:
 
     def is_alive(self) -> bool:
         self._foreign()
+        return True
+
+
+class Handler(logging.Handler):
+    """A foreign handler of the logger's, for the records of the chat that matters."""
+
+    def __init__(self, foreign: Foreign) -> None:
+        super().__init__(logging.DEBUG)
+        self._foreign = foreign
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Have no lock of logging's taken: it would make the other chats wait for this one."""
+        if getattr(record, "tag", None) == self._foreign.tag:
+            self._foreign()
         return True
 
 
@@ -201,6 +258,8 @@ HABITS: dict[str, dict[str, Callable[[Foreign, Any], object]]] = {
     "a subscribing actor": {"raises": RAISES["raises ZeroDivisionError"], **WAITS, **CALLS, **ASKS},
     "an is_alive": {**RAISES, **WAITS},
     "a ledger": {**RAISES, **WAITS, **CALLS, **ASKS},
+    "a done callback": {**RAISES, **WAITS, **CALLS, **ASKS},
+    "a handler of the log": {**RAISES, **WAITS, **ASKS},
     "an auth": {**RAISES, **WAITS, **ASKS},
     "a refresh": {**RAISES, **WAITS, **ASKS},
 }
@@ -272,9 +331,13 @@ def tried(case: Case) -> list[str]:
     with Server(stage.script) as server:
         client = Client(base_url=server.url, timeout=Timeout(total=TOTAL), max_retries=1, proxy="", **options)
         foreign.client = client
+        handler = Handler(foreign)
+        if case.place == "a handler of the log":
+            LOGGER.addHandler(handler)
         try:
             return _had(case, client, foreign, stage) + foreign.wrong
         finally:
+            LOGGER.removeHandler(handler)
             foreign.gate.set()
             stage.go.set()
             client.close()
@@ -314,7 +377,9 @@ def _begun(case: Case, client: Client, foreign: Foreign, honest: Notes) -> Any:
     else:
         foreign.subscriber = Plain(foreign)
     if case.place not in ("a subscriber", "a subscribing actor", "an is_alive"):
-        chat = client.chat(**ask("claude-test"), stream=honest)
+        chat = client.chat(**ask("claude-test"), stream=honest, tag=foreign.tag)
+        if case.place == "a done callback":
+            chat.add_done_callback(lambda chat: foreign(Told(chat)))
         if case.place == "a late subscriber":  # it may be told in the thread that lets it follow, and stay there
             late = threading.Thread(target=_subscribed, args=(chat, foreign.subscriber), daemon=True)
             late.start()
@@ -513,6 +578,14 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
+def _logs_everything() -> contextlib.AbstractContextManager[object]:
+    level = LOGGER.level
+    LOGGER.setLevel(logging.DEBUG)
+    stack = contextlib.ExitStack()
+    stack.callback(LOGGER.setLevel, level)
+    return stack
+
+
 def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = print) -> Report:
     """Try all of it, or in the short form one phase of each."""
     report = Report()
@@ -522,7 +595,7 @@ def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = pr
         phases = {f"{case.place} {case.habit}": case for case in sorted(chosen, key=lambda _: dice.random())}
         chosen = list(phases.values())
     leftovers = Leftovers()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with _logs_everything(), ThreadPoolExecutor(AT_ONCE) as pool:
         for case, found in zip(chosen, pool.map(one, chosen), strict=True):
             report.cases += 1
             report.failures += [f"{case}: {text}" for text in found]
