@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +35,9 @@ class CancelScope:
     Attributes:
         cause: What cancelled it, or None.
         finished: The outcome is decided; a later cancel does not change it.
-        idle_since: When the chat last had an event, on the monotonic clock; None while it does not read.
+        idle_since: When there was progress last, an event or bytes of a body, on the monotonic clock; None while
+            nothing is expected.
+        asked_since: When the wait for the head of an answer began; None while there is none.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class CancelScope:
         self.cause: CancelledError | APIError | None = None
         self.finished = False
         self.idle_since: float | None = None
+        self.asked_since: float | None = None
 
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel, for good. Returns at once; True if this call did it, False if it was over before.
@@ -165,7 +167,6 @@ class CancelScope:
         """
         self.check()
         self._interruption = None
-        self.idle_since = time.monotonic()
         held = False
         try:
             with self.step():

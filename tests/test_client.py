@@ -348,8 +348,8 @@ def test_options_that_are_none_are_refused(options: dict[str, Any], problem: str
         Client("k", **options)
 
 
-def test_a_timeout_has_four_parts_and_a_number_is_the_total() -> None:
-    assert Timeout() == Timeout(connect=10, read=60, idle=300, total=None)
+def test_a_timeout_has_five_parts_and_a_number_is_the_total() -> None:
+    assert Timeout() == Timeout(connect=10, read=180, idle=300, total=None, first_byte=600)
     with Server(answering("x")) as server, Client("k", base_url=server.url, timeout=Timeout(connect=3)) as client:
         chats = [
             client.chat(**ASK, stream=Inbox()),

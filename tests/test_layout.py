@@ -36,6 +36,7 @@ ROWS = [
     "ledger",
     "_retry",
     "_request",
+    "_secrets",
     "_urls",
     "_chunked",
     "_sse",
