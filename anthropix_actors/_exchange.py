@@ -190,7 +190,8 @@ class Exchange:
     def _answer(self, request: Request) -> Answer:
         self.headers = {}
         answer = self._transport.open(request)
-        self.headers, self._sent, self.scope.idle_since = answer.headers, answer.sent, time.monotonic()
+        self.headers, self._sent = answer.headers, answer.sent
+        self.scope.idle_since = time.monotonic() if answer.of_events else None
         self.gate.answered(answer.headers)
         return answer
 
@@ -214,7 +215,7 @@ class Exchange:
             self.explain(error)
             if again is not None and not again(error):
                 raise error.with_traceback(None)
-            if error.status == _UNAUTHORIZED and not refreshed and self._refresh():
+            if error.status == _UNAUTHORIZED and not refreshed and self._refresh(self.request):
                 refreshed, delay = 1, 0.0  # beyond the policy's number
             else:
                 delay = _delay(self.request, error, self.attempts - refreshed)
@@ -222,11 +223,10 @@ class Exchange:
                 retrying(error, delay)
             self.scope.sleep(delay)
 
-    def _refresh(self) -> bool:
+    def _refresh(self, request: Request) -> bool:
         """Have the credentials renewed that were refused; get whether to try again."""
-        request: Any = self.request
-        may = request.repeatable and not self._in_refresh
-        return may and self._transport.auth.refresh(self._mark, self.scope, request.timeout.idle)
+        auth, may = self._transport.auth, request.repeatable and not self._in_refresh
+        return may and auth.refresh(self._mark, self.scope, request.timeout.idle)
 
     def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
         """Make one attempt, when the gate lets it in."""

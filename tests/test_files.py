@@ -195,9 +195,10 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(client: Client, tmp_
     if Path("/dev/full").exists():
         with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(AnthropixError, match="No space left"):
             client.files.download(uploaded, full)
-    locked = tmp_path / "name"
-    with pytest.raises(AnthropixError, match="cannot be written"):
-        client.files.download(uploaded, locked.with_name("x" * 250))
+    longest = tmp_path / ("x" * 250)
+    assert client.files.download(uploaded, longest) == longest.stat().st_size == 100_000
+    with pytest.raises(ParameterError, match=r"to: it cannot be written: .*too long"):
+        client.files.download(uploaded, tmp_path / ("x" * 256))
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])

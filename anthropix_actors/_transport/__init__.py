@@ -163,6 +163,7 @@ class Answer:
         headers: The headers, names in lower case.
         max_bytes: How large it may be, for those who keep it in memory.
         sent: The headers of the request, credentials among them.
+        of_events: Whether it is a stream of events: then bytes alone are no progress.
     """
 
     def __init__(
@@ -178,7 +179,7 @@ class Answer:
         self.ok = self.status // 100 == _GOOD
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         kind = self.headers.get("content-type") or request.headers.get("accept", "")
-        self._of_events = kind.lower().startswith("text/event-stream")
+        self.of_events = kind.lower().startswith("text/event-stream")
         self._compressed = self.headers.get("content-encoding", "identity").lower() != "identity"
         chunked = self._raw.chunked and self._raw.supports_chunked_reads() and not self._compressed
         self._chunked = ChunkedBody() if chunked else None
@@ -192,7 +193,7 @@ class Answer:
         """
         pieces = self._decoded_below() if self._chunked is None else self._decoded_here(self._chunked)
         try:
-            yield from pieces if self._of_events else _watched(pieces)
+            yield from pieces if self.of_events else _watched(pieces)
         except LIBRARY_ERRORS as exc:
             error = fault(exc, self._way)
         else:

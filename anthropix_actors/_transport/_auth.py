@@ -1,9 +1,9 @@
 """What sets a request's credentials anew for each attempt, where the caller gave something for that.
 
 It is the caller's code: it may raise anything, block for ever, and use the client that asks it. So no lock is held
-while it runs. Its call runs in the thread of the request that it is for, and holds up that one alone. Its `refresh`, which
-many requests may need at once, runs in a thread of its own; those that need it wait through their scopes, so each of
-them can be cancelled, and runs out of time.
+while it runs. Its call runs in the thread of the request that it is for, and holds up that one alone. Its `refresh`,
+which many requests may need at once, runs in a thread of its own; those that need it wait through their scopes, so each
+of them can be cancelled, and runs out of time.
 """
 
 from __future__ import annotations

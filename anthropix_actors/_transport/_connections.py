@@ -253,7 +253,8 @@ class ScopedAdapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: Any, *_: Any, **__: Any) -> Any:
         host, _tls = super().build_connection_pool_key_attributes(request, verify=True)
-        return host, {"ssl_context": self._tls} if host["scheme"] == "https" else {}
+        # Also for the connection to an encrypted proxy behind which nothing is: urllib3 below 2.8 looks only here.
+        return host, {} if self._tls is None else {"ssl_context": self._tls}
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Do nothing: the context knows what to trust."""
