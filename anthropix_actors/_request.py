@@ -157,8 +157,8 @@ class Request(msgspec.Struct, frozen=True):
     window: int
 
     def __repr__(self) -> str:
-        """Leave out what it carries, and the key."""
-        return f"Request({self.method!r}, {self.path!r}, {self.timeout!r}, {self.retry!r})"
+        """Leave out what it carries, its query, and the key."""
+        return f"Request({self.method!r}, {self.path.partition('?')[0]!r}, {self.timeout!r}, {self.retry!r})"
 
     @property
     def repeatable(self) -> bool:

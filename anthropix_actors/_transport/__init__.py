@@ -178,8 +178,9 @@ class Answer:
         self.status = response.status_code
         self.ok = self.status // 100 == _GOOD
         self.headers = {name.lower(): value for name, value in response.headers.items()}
-        kind = self.headers.get("content-type") or request.headers.get("accept", "")
-        self.of_events = kind.lower().startswith("text/event-stream")
+        asked = request.headers.get("accept", "")
+        kind = self.headers.get("content-type") or asked
+        self.of_events = kind.lower().startswith("text/event-stream") and asked != "application/binary"
         self._compressed = self.headers.get("content-encoding", "identity").lower() != "identity"
         chunked = self._raw.chunked and self._raw.supports_chunked_reads() and not self._compressed
         self._chunked = ChunkedBody() if chunked else None

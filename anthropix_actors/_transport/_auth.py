@@ -133,14 +133,14 @@ class _Refresh:
         """Begin it.
 
         Raises:
-            AnthropixError: the system gives no more threads.
+            ConfigurationError: the system gives no more threads.
         """
         run = contextvars.copy_context().run
         try:
             threading.Thread(target=run, args=(self._run,), name="anthropix-auth", daemon=True).start()
-        except BaseException:
-            self.done = True  # nobody is to wait for what may never run
-            raise
+        except RuntimeError as exc:
+            self.done = True  # nobody is to wait for what never runs
+            raise ConfigurationError(f"no thread for auth.refresh(): {exc}") from exc
 
     def _run(self) -> None:
         try:

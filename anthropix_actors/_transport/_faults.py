@@ -60,7 +60,8 @@ def fault(exc: BaseException, way: Way) -> APIError:
     for kinds, make in _FAULTS:
         for link in chain:
             if isinstance(link, kinds):
-                return _caused(make(link, way), link)
+                told = _told(link)
+                return _caused(make(told, way), told)
     return _caused(_protocol(exc, way), exc)
 
 
@@ -75,6 +76,11 @@ def _chain(exc: BaseException) -> list[BaseException]:
             found.append(link)
             todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
     return found
+
+
+def _told(link: BaseException) -> BaseException:
+    """Get what the system said, where urllib3 says it in other words."""
+    return link.__cause__ if isinstance(link, _u.NewConnectionError) and link.__cause__ is not None else link
 
 
 def _caused(error: APIError, link: BaseException) -> APIError:
