@@ -176,7 +176,7 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
         >>> auth_headers(api_key="sk-ant-1", auth_token=None, api_version="2023-06-01")
         {'x-api-key': 'sk-ant-1'}
     """
-    secret = api_key if api_key is not None else auth_token
+    secret: Any = api_key if api_key is not None else auth_token
     name = "api_key" if api_key is not None else "auth_token"
     if secret == "":
         what = "it is an empty string. Set the environment variable ANTHROPIC_API_KEY, or pass Client(api_key=...)"

@@ -429,8 +429,11 @@ class OddHeaders(dict[str, str]):
 
 
 def test_headers_that_cannot_be_read_are_an_error(make: Callable[..., Client]) -> None:
+    def odd(_: object) -> dict[str, str]:
+        return OddHeaders(a="b")
+
     with Server(answering("x")) as server, pytest.raises(ConfigurationError, match=r"^auth failed: RuntimeError$"):
-        make(server.url, lambda _: OddHeaders(a="b")).chat(**ASK)
+        make(server.url, odd).chat(**ASK)
 
 
 def test_an_upload_that_cannot_be_sent_again_is_not_and_the_token_stays(

@@ -136,7 +136,12 @@ def test_with_the_newer_version_sampling_parameters_are_refused_before_sending()
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("key", ["", " sk", "sk\n", "schlüssel", "a\x00b"])
+def test_an_empty_key_is_none() -> None:
+    with pytest.raises(ConfigurationError, match="there is no API key: it is an empty string"):
+        Client("")
+
+
+@pytest.mark.parametrize("key", [" sk", "sk\n", "schlüssel", "a\x00b"])
 def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_repeat_it(key: str) -> None:
     with pytest.raises(ConfigurationError, match="api_key: expected printable ASCII") as caught:
         Client(key)

@@ -9,6 +9,7 @@ import signal
 import stat
 import threading
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,7 +273,7 @@ def down(connect: Callable[..., Client]) -> Iterator[Callable[..., Any]]:
     """Download DATA to somewhere."""
     with Server(serving(DATA)) as server:
         client = connect(server, timeout=Timeout(connect=5, read=5, idle=0.5))
-        yield lambda to, **options: client.files.download("file_1", to, **options)
+        yield partial(client.files.download, "file_1")
 
 
 class Sink(io.RawIOBase):
@@ -422,12 +423,16 @@ def test_permissions_are_kept(mode: int, down: Callable[..., Any], tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
 
+def refused(*_: object) -> bool:
+    return False
+
+
 def test_a_place_that_must_not_be_written_is_refused_before_anything_is_sent(
     client: Client, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root, who may do anything
+    monkeypatch.setattr("os.access", refused)  # tests may run as root, who may do anything
     for to in (tmp_path / "new", loop, "a\0b", tmp_path / ("x" * 256)):
         with pytest.raises(ParameterError, match=r"^to: "):
             client.files.download("file_1", to)

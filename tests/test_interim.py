@@ -38,7 +38,7 @@ def saying(*interim: bytes) -> Callable[[Peer], None]:
 
 
 def texts(client: Client, count: int = 3) -> list[Any]:
-    return [client.chat(**ASK)["content"][0]["text"] for _ in range(count)]  # type: ignore[typeddict-item]
+    return [client.chat(**ASK)["content"][0]["text"] for _ in range(count)]
 
 
 EXPECTED = ["answer 1", "answer 2", "answer 3"]

@@ -5,6 +5,7 @@ import email
 import email.policy
 import io
 import os
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,13 @@ def test_what_lies_in_proc_or_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     os.close(reading)
 
 
+def refused(*_: object) -> bool:
+    return False
+
+
 def test_a_pipe_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
-    monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root, who may do anything
+    monkeypatch.setattr("os.access", refused)  # tests may run as root, who may do anything
     with pytest.raises(ParameterError, match=r"files\.f: it cannot be read: no permission to read .*fifo"):
         Multipart({}, {"f": tmp_path / "fifo"})
 
@@ -210,7 +215,7 @@ class Odd(io.BytesIO):
         does = self.does.get(method, getattr(super(), method))
         if isinstance(does, BaseException):
             raise does
-        return does(*args) if callable(does) else does
+        return does if not callable(does) else does(*args) if method not in self.does else does()
 
     def read(self, *args: Any) -> Any:
         return self._odd("read", *args)
@@ -245,6 +250,11 @@ class UnspeakableError(Exception):
         raise RuntimeError("no words")
 
 
+def giving(result: Any) -> Any:
+    """Get what `read` does so that it raises, or returns, this."""
+    return result if isinstance(result, BaseException) else repeat(result).__next__
+
+
 @pytest.mark.parametrize(
     ("result", "words"),
     [
@@ -259,7 +269,7 @@ class UnspeakableError(Exception):
     ],
 )
 def test_whatever_a_file_object_raises_or_returns_is_an_error_of_ours(result: Any, words: str) -> None:
-    body = Multipart({}, {"f": Odd(read=result if isinstance(result, BaseException) else lambda _: result)})
+    body = Multipart({}, {"f": Odd(read=giving(result))})
     with pytest.raises(AnthropixError, match=words) as caught:
         read(body)
     assert type(caught.value) is AnthropixError, "it is no failure of this request, so it is not tried again for it"
@@ -283,7 +293,7 @@ def test_one_that_gives_more_than_it_was_asked_for_spoils_nothing(size: int, mor
 
 def test_what_a_file_object_has_too_much_is_not_sent() -> None:
     """It would be taken for the beginning of another request."""
-    file = Odd(read=lambda _: b"x" * 100)
+    file = Odd(read=giving(b"x" * 100))
     assert parts_of(Multipart({}, {"f": ("a.bin", file), "g": b"1"}))[0][3] == b"x" * 10
 
 

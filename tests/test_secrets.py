@@ -6,6 +6,7 @@ import gc
 import json
 import pickle
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,7 +47,11 @@ def everything(error: BaseException) -> str:
 
 def ours(frame: Any) -> bool:
     """Whether a frame is of the library or below it, and not of the test, who knows the key."""
-    return frame.f_code.co_filename != __file__
+    return bool(frame.f_code.co_filename != __file__)
+
+
+def signing(_: object) -> dict[str, str]:
+    return {"authorization": f"Bearer {KEY}"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def ours(frame: Any) -> bool:
     [
         {"api_key": KEY},
         {"auth_token": KEY},
-        {"auth": lambda _: {"authorization": f"Bearer {KEY}"}},
+        {"auth": signing},
         {"api_key": "other", "headers": {"x-gateway-token": KEY}},
     ],
     ids=["key", "token", "auth", "header"],
@@ -67,8 +72,8 @@ def test_a_key_that_a_gateway_repeats_is_in_no_error(options: dict[str, Any]) ->
         assert isinstance(failed, ChatFailed)
         errors: list[BaseException] = [failed.error]
         calls: list[Callable[[], Any]] = [
-            lambda: client.chat(**ASK),
-            lambda: client.count_tokens(**ASK),
+            partial(client.chat, **ASK),
+            partial(client.count_tokens, **ASK),
             lambda: client.files.download("file_1"),
             lambda: client.request("GET", "/anything", stream=True),
         ]
@@ -124,7 +129,8 @@ def echoing_proxy(peer: Peer) -> None:
 
 def test_a_refused_connection_is_told_in_a_few_lines(connect: Callable[..., Client]) -> None:
     client = connect("http://127.0.0.1:9")
-    for call in (lambda: client.chat(**ASK), lambda: client.count_tokens(**ASK)):
+    calls: list[Callable[[], Any]] = [partial(client.chat, **ASK), partial(client.count_tokens, **ASK)]
+    for call in calls:
         with pytest.raises(APIError) as caught:
             call()
         lines = "".join(traceback.format_exception(caught.value)).splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,23 +93,24 @@ def test_a_pipe_of_this_process_is_read_by_its_number() -> None:
     os.close(reading)
 
 
-def test_what_is_read_by_several_is_waited_for_again(fifo: Path) -> None:
-    """One of them finds nothing left when it gets there."""
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_where_another_process_was_faster_it_waits_again(
+    fifo: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = os.open(fifo, os.O_RDWR)
+    os.write(held, b"x")
+    real, calls = getattr(os, name), []
+
+    def busy(descriptor: int, given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            raise BlockingIOError
+        return real(descriptor, given)
+
+    monkeypatch.setattr(os, name, busy)
     with CancelScope().step():
-        file = Special(fifo)
-        real, calls = os.read, []
-
-        def busy(descriptor: int, size: int) -> bytes:
-            calls.append(size)
-            if len(calls) == 1:
-                raise BlockingIOError
-            return real(descriptor, size)
-
-        os.write(held, b"x")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("os.read", busy)
-            assert file.read(9) == b"x"
+        file = Special(fifo, writing=name == "write")
+        assert file.read(9) == b"x" if name == "read" else file.write(b"y") == 1
         file.close()
     os.close(held)
-    assert calls == [9, 9]
+    assert len(calls) == 2

@@ -52,13 +52,28 @@ JSON_HEAD = head(framing="100000", content_type="application/json")
 FILE_HEAD = head(framing="100000", content_type="application/octet-stream")
 STREAM_HEAD = head() + chunks([start(), block_start()])
 
-USES: dict[str, Callable[[Client], Any]] = {
-    "chat": lambda client: client.chat(**ASK),
-    "call": lambda client: client.count_tokens(**ASK),
-    "download": lambda client: client.files.download("file_1"),
-    "upload": lambda client: client.files.upload(b"x"),
-    "loop": lambda client: list(client.request("GET", "/files/file_1/content", stream=True)),
-}
+
+def chat(client: Client) -> Any:
+    return client.chat(**ASK)
+
+
+def count(client: Client) -> Any:
+    return client.count_tokens(**ASK)
+
+
+def download(client: Client) -> Any:
+    return client.files.download("file_1")
+
+
+def upload(client: Client) -> Any:
+    return client.files.upload(b"x")
+
+
+def loop(client: Client) -> Any:
+    return list(client.request("GET", "/files/file_1/content", stream=True))
+
+
+USES = {"chat": chat, "call": count, "download": download, "upload": upload, "loop": loop}
 HEADS = {"chat": STREAM_HEAD, "call": JSON_HEAD, "download": FILE_HEAD, "upload": JSON_HEAD, "loop": FILE_HEAD}
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from anthropix_actors._chunked import ChunkedBody
-from anthropix_actors._scope import running_scope
 from anthropix_actors._secrets import hide, secrets_in
 from anthropix_actors._transport._auth import Auth
 from anthropix_actors._transport._body import opened
@@ -275,15 +274,13 @@ class Answer:
 
 def _watched(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Let each piece of a body that arrives show that it goes on. In a stream of events, events do."""
-    scope = running_scope()
+    scope = here()
     while True:
-        if scope is not None:
-            scope.idle_since = time.monotonic()
+        scope.idle_since = time.monotonic()
         try:
             piece = next(pieces, None)
         finally:
-            if scope is not None:
-                scope.idle_since = None  # what is done with a piece is no silence of the server
+            scope.idle_since = None  # what is done with a piece is no silence of the server
         if piece is None:
             return
         yield piece
