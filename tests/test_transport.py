@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import queue
 import select
 import socket
 import ssl
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -32,6 +34,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._request import Timeout as RequestTimeout
 from anthropix_actors._transport import Transport
+from anthropix_actors._transport._connections import _Idle
 from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
 
 from actors import ASK, Inbox
@@ -49,6 +52,7 @@ from servers import (
     chunk,
     chunks,
     head,
+    json_answer,
     send_answer,
     sse,
     start,
@@ -750,3 +754,56 @@ def test_the_body_of_an_error_is_read_up_to_a_limit(connect: Callable[..., Clien
         client.close()
     assert len(caught.value.body) == 1 << 20
     assert len(str(caught.value)) < 1000
+
+
+def test_idle_connections_are_kept_up_to_a_number_the_latest_first() -> None:
+    kept: Any = _Idle(2)
+    for connection in (None, 1, 2):  # urllib3 begins with as many None as it has room for
+        kept.put(connection)
+    with pytest.raises(queue.Full):
+        kept.put(3)
+    assert kept.qsize() == 2
+    assert [kept.get(), kept.get()] == [2, 1]
+    with pytest.raises(queue.Empty):
+        kept.get()
+
+
+FILES = ("queue.py", "connectionpool.py", "poolmanager.py", "_connections.py", "__init__.py", "_auth.py", "_scope.py")
+
+
+def test_a_signal_handler_may_use_the_client_wherever_it_interrupts_it(
+    server_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """On each line that a call runs, once: a chat, which another thread sends, is waited for."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    seen: set[tuple[str, int]] = set()
+
+    def handler(frame: Any, event: str, _: object) -> Any:
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if not place[0].endswith(FILES) or "importlib" in place[0]:
+            return None
+        if event == "line" and place not in seen:
+            seen.add(place)
+            sys.settrace(None)
+            client.chat(**ASK, stream=Inbox()).result(timeout=DEADLINE)
+            sys.settrace(handler)
+        return handler
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"count_tokens" in peer.head:
+                peer.send(json_answer("200 OK", {"input_tokens": 1}))
+            else:
+                send_answer(peer, "x")
+
+    before = sys.gettrace()
+    with Server(script, server_tls) as server, Client("k", base_url=server.url, verify=bundle) as client:
+        try:
+            for _ in range(3):
+                sys.settrace(handler)
+                assert client.count_tokens(**ASK)["input_tokens"] == 1
+                sys.settrace(before)
+        finally:
+            sys.settrace(before)
+    assert len(seen) > 100
