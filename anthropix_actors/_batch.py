@@ -46,7 +46,7 @@ FIRST_POLL = 1.0
 GROWTH = 1.5
 """How much longer each wait between two looks is than the one before."""
 
-_CANCEL_TIMEOUT = Timeout(connect=5, read=10)
+_CANCEL_TIMEOUT = Timeout(connect=5, read=10, first_byte=10)
 
 
 class BatchRef(TaskRef[BatchRecord]):

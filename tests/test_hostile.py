@@ -112,11 +112,10 @@ def test_headers_without_an_end_are_refused(connect: Callable[..., Client], agai
 @pytest.mark.parametrize(
     ("pieces", "again"),
     [
-        ((), b"HTTP/1.1 100 Continue\r\n\r\n"),
         ((head(), chunks([start(), block_start()])), chunks([{"type": "ping"}])),
         ((head(), chunks([start(), block_start()])), chunk(b": a comment\n\n")),
     ],
-    ids=["continue", "pings", "comments"],
+    ids=["pings", "comments"],
 )
 def test_what_goes_on_without_getting_anywhere_stalls(
     connect: Callable[..., Client], pieces: tuple[bytes, ...], again: bytes
