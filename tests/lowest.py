@@ -22,7 +22,7 @@ def lowest(text: str) -> list[str]:
     lists = [config["options"]["install_requires"]]
     if config.has_section("options.extras_require"):
         lists += config["options.extras_require"].values()
-    found = dict(match.groups() for lines in lists for match in map(_LOWEST.match, lines.split()) if match)
+    found = {match[1]: match[2] for lines in lists for match in map(_LOWEST.match, lines.split()) if match}
     return [f"{name}=={version}" for name, version in sorted(found.items())]
 
 
