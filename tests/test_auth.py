@@ -376,8 +376,8 @@ def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
 
     class Leaving(Token):
         def refresh(self) -> None:
-            running = client._calls.transport.auth._running
-            until(lambda: running is not None and len(running.waiting) == 4)
+            (running,) = client._calls.transport.auth._refreshes.values()
+            until(lambda: len(running.waiting) == 4)
             raise leaving
 
     def script(peer: Peer) -> None:

@@ -807,3 +807,11 @@ def test_a_signal_handler_may_use_the_client_wherever_it_interrupts_it(
         finally:
             sys.settrace(before)
     assert len(seen) > 100
+
+
+def test_a_connection_is_given_back_also_by_who_has_no_scope() -> None:
+    """A collector of garbage, say."""
+    pool = Transport("http://127.0.0.1:9")._adapter._pool
+    connection = pool._get_conn()
+    pool._put_conn(connection)
+    assert pool._get_conn() is connection

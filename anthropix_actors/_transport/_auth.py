@@ -12,6 +12,7 @@ import contextvars
 import copy
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -40,8 +41,8 @@ class Auth:
     def __init__(self, auth: Callable[[Any], Any] | None) -> None:
         """Hold it; it is not asked yet."""
         self._auth = auth
-        self._lock = threading.RLock()  # reentrant, as a signal handler may use the client, too
-        self._running: _Refresh | None = None
+        # By the mark that is refused. Without a lock: a signal handler may use the client, too, and wait.
+        self._refreshes: dict[int, _Refresh] = {}
         self.mark = 0
 
     def apply(self, prepared: requests.PreparedRequest) -> None:
@@ -83,35 +84,33 @@ class Auth:
         """
         if self._auth is None:
             return False
-        with self._lock:
-            if mark != self.mark:
-                return True
-            refresh = self._running
-            if refresh is None or refresh.done:
-                refresh = self._running = _Refresh(self._refreshed)
-                refresh.start()
-            refresh.waiting.append(scope)
+        if mark != self.mark:
+            return True
+        mine = _Refresh(partial(self._refreshed, mark))
+        refresh = self._refreshes.setdefault(mark, mine)
+        refresh.waiting.append(scope)
+        if refresh is mine:
+            refresh.start()
         if not scope.wait(lambda: refresh.done, patience):
-            with self._lock:
-                if self._running is refresh:
-                    self._running = None  # the next that is refused tries another one
+            self._refreshes.pop(mark, None)  # the next that is refused tries another one
             raise APITimeoutError(f"auth: refresh() did not end within {patience} s (timeout.idle)")
         if refresh.error is not None:
+            self._refreshes.pop(mark, None)
             raise _another(refresh.error) from refresh.error
         return True
 
-    def _refreshed(self) -> None:
+    def _refreshed(self, mark: int) -> None:
         _here.auth = self
         refresh = getattr(self._auth, "refresh", None)
         if callable(refresh):
             refresh()
-        with self._lock:
-            self.mark += 1
+        # The one that is done stays, for who has looked at the mark before this line, and not yet for the refresh.
+        self.mark = mark + 1
+        self._refreshes.pop(mark - 1, None)
 
     def forget(self) -> None:
-        """Start afresh in a forked child: a thread that refreshes is the parent's, and so is the holder of the lock."""
-        self._lock = threading.RLock()
-        self._running = None
+        """Start afresh in a forked child: a thread that refreshes is the parent's."""
+        self._refreshes = {}
 
 
 class _Refresh:
@@ -130,23 +129,23 @@ class _Refresh:
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin it.
-
-        Raises:
-            ConfigurationError: the system gives no more threads.
-        """
+        """Begin it; without a thread for it, it is over."""
         run = contextvars.copy_context().run
         try:
             threading.Thread(target=run, args=(self._run,), name="anthropix-auth", daemon=True).start()
         except RuntimeError as exc:
-            self.done = True  # nobody is to wait for what never runs
-            raise ConfigurationError(f"no thread for auth.refresh(): {exc}") from exc
+            self._end(ConfigurationError(f"no thread for auth.refresh(): {exc}"))
 
     def _run(self) -> None:
         try:
             self._work()
         except BaseException as exc:  # noqa: BLE001 - it is told to those who wait
-            self.error = exc
+            self._end(exc)
+        else:
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.error = error
         self.done = True
         for scope in self.waiting:
             scope.notify()
