@@ -1,5 +1,6 @@
 # make demo     see it work, with no key and nothing configured
 # make test     everything that has to hold: style, types, tests, coverage
+# make lowest   what touches other packages, with the lowest versions of them that are allowed
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
 # make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
@@ -11,8 +12,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint compat bench torture mechanisms drift endurance fuzz clean
+.PHONY: demo test lint lowest compat bench torture mechanisms drift endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -29,6 +31,20 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+LOWEST := $(VENV)-lowest
+LOWEST_TESTS := transport trust proxy interim secrets auth files multipart special chat client cancel sse jsonl scope
+
+lowest: $(LOWEST)/test
+	$(LOWEST)/bin/pytest -q $(LOWEST_TESTS:%=tests/test_%.py)
+
+$(LOWEST)/test: $(SOURCES) tests/lowest.py
+	@test -x $(LOWEST)/bin/pip || $(PYTHON) -m venv $(LOWEST)
+	@rm -rf build
+	@$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
+		'.[emulator,cli]' pytest hypothesis trustme
+	@touch $@
 
 compat: $(VENV)/compat
 	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py tests/test_other_clients.py \
@@ -67,10 +83,9 @@ fuzz: $(VENV)/fuzz
 	echo "nothing was found; new inputs are in $$new"
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(LOWEST) build *.egg-info
 
 # One stamp file per set of extras; each is made again when the package or its dependencies change.
-SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
 $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test

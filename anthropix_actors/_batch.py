@@ -58,7 +58,7 @@ FEWER_RESULTS = 5
 TRIES = 3
 """How often in a row the results of a batch are asked for in vain, before the others have their turn."""
 
-_CANCEL_TIMEOUT = Timeout(connect=5, read=10)
+_CANCEL_TIMEOUT = Timeout(connect=5, read=10, first_byte=10)
 
 
 class _Followed:

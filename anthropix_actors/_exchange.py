@@ -82,6 +82,8 @@ class Exchange:
         self.gate = _OPEN
         self._transport = transport
         self._mark = 0  # of the credentials that the latest attempt was sent with
+        self._sent: Mapping[str, str] = {}  # the headers of the latest attempt
+        self._in_refresh = transport.auth.refreshes_here()
 
     @property
     def request_id(self) -> str | None:
@@ -181,14 +183,17 @@ class Exchange:
         self.scope.release()
 
     def explain(self, error: AnthropixError) -> None:
-        """Add to an error what is known of the request."""
+        """Add to an error what is known of the request; take out of it what it must not hold."""
         error.attempts = error.attempts or self.attempts
         error.request_id = error.request_id or self.request_id
+        if isinstance(error, APIError) and error.url is None and self.request is not None:
+            self._transport.explain(error, self.request, self._sent)
 
     def _answer(self, request: Request) -> Answer:
         self.headers = {}
         answer = self._transport.open(request)
-        self.headers, self.status = answer.headers, answer.status
+        self.headers, self.status, self._sent = answer.headers, answer.status, answer.sent
+        self.scope.idle_since = time.monotonic() if answer.of_events else None
         self.gate.answered(answer.headers)
         return answer
 
@@ -211,14 +216,19 @@ class Exchange:
                 error = exc
             self.explain(error)
             if again is not None and not again(error):
-                raise error
-            if error.status == _UNAUTHORIZED and not refreshed and self._transport.auth.refresh(self._mark):
+                raise error.with_traceback(None)
+            if error.status == _UNAUTHORIZED and not refreshed and self._refresh(self.request):
                 refreshed, delay = 1, 0.0  # beyond the policy's number
             else:
                 delay = _delay(self.request, error, self.attempts - refreshed)
             if retrying is not None:
                 retrying(error, delay)
             self.scope.sleep(delay)
+
+    def _refresh(self, request: Request) -> bool:
+        """Have the credentials renewed that were refused; get whether to try again."""
+        auth, may = self._transport.auth, request.repeatable and not self._in_refresh
+        return may and auth.refresh(self._mark, self.scope, request.timeout.idle)
 
     def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
         """Make one attempt, when the gate lets it in."""
@@ -244,7 +254,8 @@ def _delay(request: Request, error: APIError, attempts: int) -> float:
     """
     delay = request.retry.delay(error, attempts=attempts, dice=random.random())  # noqa: S311 - not for secrets
     if delay is None or not request.repeatable:
-        raise error
+        # Without the way through the libraries: it explains nothing, and its frames hold headers and sockets.
+        raise error.with_traceback(None)
     return delay
 
 
@@ -255,7 +266,8 @@ def check(answer: Answer) -> None:
         APIStatusError: it is one.
     """
     if not answer.ok:
-        raise status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
+        error = status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
+        raise answer.named(error)
 
 
 def whole(answer: Answer) -> bytes:

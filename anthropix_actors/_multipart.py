@@ -1,6 +1,8 @@
 """Files and form fields as one body, `multipart/form-data`, read while it is sent.
 
-What a caller gives as a file is a path, bytes, or a file object; or a pair of a name and one of these.
+What a caller gives as a file is a path, bytes, or a file object; or a pair of a name and one of these. File objects are
+the caller's code: whatever they raise or return is an error of ours, or bytes. They are read in the thread of the call,
+without a lock; one that blocks holds up its own upload, and that cannot be cancelled until it returns.
 
 Source: https://www.rfc-editor.org/rfc/rfc7578 and https://html.spec.whatwg.org/multipage/form-control-infrastructure.html
 (4.10.21.8, how names are escaped), read 2026-11-23.
@@ -12,9 +14,12 @@ import io
 import mimetypes
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from anthropix_actors._log import shown
+from anthropix_actors._special import Special, is_special
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -43,11 +48,12 @@ class Multipart:
         self._parts: list[_Part] = []
         for name, value in fields.items():
             data = _field(value, f"json.{name}", problems)
-            self._add(boundary, f'name="{_escaped(name)}"', _Bytes(data))
+            self._add(boundary, f'name="{_escaped(name, "json", problems)}"', _Bytes(data))
         for name, given in files.items():
             for place, one in _several(f"files.{name}", given):
                 source = _source(one, place, problems)
-                head = f'name="{_escaped(name)}"; filename="{_escaped(source.name)}"'
+                quoted = _escaped(source.name, place, problems)
+                head = f'name="{_escaped(name, "files", problems)}"; filename="{quoted}"'
                 self._add(boundary, head, source, source.kind)
         self._parts.append(_Bytes(f"--{boundary}--\r\n".encode()))
         if problems:
@@ -117,10 +123,27 @@ class _OnDisk(_Part):
         self.name = path.name
         self._path = path
         with path.open("rb") as file:  # so that one that cannot be read is found now
-            self.size = os.fstat(file.fileno()).st_size
+            size = os.fstat(file.fileno()).st_size
+            # Files of /proc say that they are empty, and are not.
+            self.size = size if size or not file.read(1) else None
 
     def open(self) -> Any:
         return self._path.open("rb")
+
+
+class _Pipe(_Part):
+    """A pipe or a device by its path: opened when it is sent, and read to its end, once."""
+
+    repeatable = False
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+        if not os.access(path, os.R_OK):
+            raise PermissionError(f"no permission to read {path}")
+
+    def open(self) -> Any:
+        return Special(self._path)
 
 
 class _Given(_Part):
@@ -153,6 +176,7 @@ class _Joined:
         self._part: _Part | None = None
         self._file: Any = None
         self._left: int | None = None
+        self._rest = b""  # of a file that gave more than it was asked for
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes; none at the end.
@@ -164,23 +188,34 @@ class _Joined:
             if self._part is None and not self._next():
                 return b""
             part = cast("_Part", self._part)
-            try:
-                data = self._file.read(size if self._left is None else min(size, self._left))
-            except (OSError, ValueError) as exc:
-                raise AnthropixError(f"{part.name}: it cannot be read: {exc}") from exc
+            data = self._rest or self._read(part, size if self._left is None else min(size, self._left))
+            if self._left is not None:
+                data = data[: self._left]  # what was added to a file meanwhile is not sent
             if data:
+                data, self._rest = data[:size], data[size:]
                 if self._left is not None:
                     self._left -= len(data)
-                return cast("bytes", data)
+                return data
             if self._left:
                 raise AnthropixError(f"{part.name}: it has become shorter while it was sent")
             self.close()
+
+    def _read(self, part: _Part, size: int) -> bytes:
+        if not size:
+            return b""
+        try:
+            data = self._file.read(size)
+        except Exception as exc:  # an error of ours may be that of a request which the file itself made
+            raise AnthropixError(f"{part.name}: it cannot be read: {_text(exc)}") from exc
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise AnthropixError(f"{part.name}: it cannot be read: expected bytes, got {type(data).__name__}")
+        return bytes(data)
 
     def close(self) -> None:
         """Close the part that is open."""
         if self._part is not None:
             self._part.close(self._file)
-            self._part = None
+            self._part, self._rest = None, b""
 
     def _next(self) -> bool:
         part = next(self._parts, None)
@@ -188,8 +223,8 @@ class _Joined:
             return False
         try:
             self._file = part.open()
-        except (OSError, ValueError) as exc:
-            raise AnthropixError(f"{part.name}: it cannot be opened: {exc}") from exc
+        except Exception as exc:
+            raise AnthropixError(f"{part.name}: it cannot be opened: {_text(exc)}") from exc
         self._part, self._left = part, part.size
         return True
 
@@ -210,15 +245,17 @@ def _source(given: Any, place: str, problems: list[Problem]) -> _Part:
         if isinstance(value, (bytes, bytearray, memoryview)):
             part = _Bytes(bytes(value))
         elif isinstance(value, (str, os.PathLike)):
-            part = _OnDisk(Path(value))
+            path = Path(value)
+            mode = path.stat().st_mode
+            part = _Pipe(path) if is_special(mode) and not stat.S_ISDIR(mode) else _OnDisk(path)
         elif callable(getattr(value, "read", None)) and not isinstance(value, io.TextIOBase):
             part = _Given(value)
         else:
             problems.append(Problem(place, f"{_EXPECTED}, got {type(value).__name__}"))
     except FileNotFoundError:
-        problems.append(Problem(place, f"no such file: {value}"))
-    except (OSError, ValueError) as exc:
-        problems.append(Problem(place, f"it cannot be read: {exc}"))
+        problems.append(Problem(place, f"no such file: {shown(value)}"))
+    except Exception as exc:  # noqa: BLE001 - a file object is the caller's code
+        problems.append(Problem(place, f"it cannot be read: {_text(exc)}"))
     if isinstance(name, str) and name:
         part.name = name
     elif name is not None:
@@ -231,8 +268,30 @@ def _field(value: Any, place: str, problems: list[Problem]) -> bytes:
         return str(value).lower().encode()
     if not isinstance(value, (str, int, float)):
         problems.append(Problem(place, f"expected a string, a number or a bool in a form, got {type(value).__name__}"))
-    return str(value).encode()
+    try:
+        return str(value).encode()
+    except UnicodeEncodeError:
+        problems.append(Problem(place, "expected text, got half a surrogate pair in it"))
+        return b""
 
 
-def _escaped(name: str) -> str:
+def _escaped(name: Any, place: str, problems: list[Problem]) -> str:
+    """Get a name as it is written in a part's head."""
+    if not isinstance(name, str):
+        problems.append(Problem(place, f"expected names that are strings, got {shown(name)}"))
+        return ""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        problems.append(Problem(place, f"its name is no UTF-8: {name!a}; give another one, such as filename="))
+        return ""
     return name.translate(_ESCAPED)
+
+
+def _text(exc: BaseException) -> str:
+    """Get what an exception says; those of the system say it well, the caller's need their class."""
+    try:
+        said = f"{exc}"
+    except Exception:  # noqa: BLE001 - the caller's
+        said = ""
+    return said if said and isinstance(exc, OSError) else f"{type(exc).__name__}: {said}"

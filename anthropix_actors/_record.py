@@ -23,6 +23,7 @@ from anthropix_actors._delivery import DEAD, Delivery, Gone
 from anthropix_actors._exchange import Exchange
 from anthropix_actors._foreign import ASKER, in_background
 from anthropix_actors._log import LOGGER, log, shown
+from anthropix_actors._request import no_answer
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, APIError, APITimeoutError, CancelledError, StalledError
 
@@ -410,4 +411,7 @@ def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, no
         scope.cancel(APITimeoutError(f"not done within {timeout.total} s (timeout.total)"))
     since = scope.idle_since
     if timeout.idle is not None and since is not None and now - since >= timeout.idle:
-        scope.interrupt(StalledError(f"no event but pings for {timeout.idle} s (timeout.idle)", retryable=True))
+        scope.interrupt(StalledError(f"no progress but pings for {timeout.idle} s (timeout.idle)", retryable=True))
+    asked = scope.asked_since
+    if timeout.first_byte is not None and asked is not None and now - asked >= timeout.first_byte:
+        scope.interrupt(no_answer(timeout))

@@ -10,8 +10,9 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+from anthropix_actors.errors import APITimeoutError, ConfigurationError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,26 +34,30 @@ _HEADER_VALUE = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*")
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """How long a chat may take, in seconds; None is for ever.
+    """How long things may take, in seconds; None is for ever. docs/timeouts.md has a table of what each means where.
 
     Attributes:
-        connect: To reach the server: TCP, proxy and TLS.
-        read: Between two bytes of the answer.
-        idle: Without an event other than a ping. Healthy answers may be silent for minutes at high effort.
-        total: For everything: all attempts, the waits between them, the whole answer.
+        connect: To reach each of the server's addresses: TCP, proxy and TLS.
+        read: Between two bytes of the answer, once it has begun.
+        idle: Without progress: in a stream of events, without an event other than a ping; in other bodies, on their way
+            up or down, without a byte. Healthy answers may be silent for minutes at high effort.
+        total: For everything: all attempts, the waits between them, the whole answer. A client's is for chats and
+            calls; batches and sessions that are followed take only their own.
+        first_byte: From the end of the request to the head of the answer.
 
     Raises:
         ParameterError: a value is not a positive number.
 
     Example:
         >>> Timeout(total=120)
-        Timeout(connect=10, read=60, idle=300, total=120)
+        Timeout(connect=10, read=180, idle=300, total=120, first_byte=600)
     """
 
     connect: float | None = 10
-    read: float | None = 60
+    read: float | None = 180  # the API sends a ping every few seconds; some gateways send nothing while a model thinks
     idle: float | None = 300
     total: float | None = None
+    first_byte: float | None = 600  # as long as the official SDK waits: a cold prompt may take minutes
 
     def __post_init__(self) -> None:
         """Refuse what is no time."""
@@ -82,7 +87,26 @@ def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
     if not _is_positive(value):
         problem = f"expected a Timeout, or seconds above 0 in all, got {value!r}"
         raise ParameterError([Problem("timeout", problem)])
-    return Timeout(connect=default.connect, read=default.read, idle=default.idle, total=value)
+    return replace(default, total=value)
+
+
+def as_work_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
+    """Get a Timeout for work that goes on for hours and days: it has only a total of its own, not the client's.
+
+    Raises:
+        ParameterError: it is neither a Timeout nor seconds nor None.
+
+    Example:
+        >>> as_work_timeout(None, Timeout(idle=60, total=30)).total is None
+        True
+    """
+    return as_timeout(value, replace(default, total=None))
+
+
+def no_answer(timeout: Timeout) -> APITimeoutError:
+    """Get the error for an answer that did not begin in time."""
+    what = f"no answer within {timeout.first_byte} s after the request was sent (timeout.first_byte)"
+    return APITimeoutError(what, retryable=True)
 
 
 def _is_positive(value: object) -> bool:
@@ -133,8 +157,8 @@ class Request(msgspec.Struct, frozen=True):
     window: int
 
     def __repr__(self) -> str:
-        """Leave out what it carries, and the key."""
-        return f"Request({self.method!r}, {self.path!r}, {self.timeout!r}, {self.retry!r})"
+        """Leave out what it carries, its query, and the key."""
+        return f"Request({self.method!r}, {self.path.partition('?')[0]!r}, {self.timeout!r}, {self.retry!r})"
 
     @property
     def repeatable(self) -> bool:
@@ -152,10 +176,13 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
         >>> auth_headers(api_key="sk-ant-1", auth_token=None, api_version="2023-06-01")
         {'x-api-key': 'sk-ant-1'}
     """
-    secret = api_key if api_key is not None else auth_token
+    secret: Any = api_key if api_key is not None else auth_token
     name = "api_key" if api_key is not None else "auth_token"
+    if secret == "":
+        what = "it is an empty string. Set the environment variable ANTHROPIC_API_KEY, or pass Client(api_key=...)"
+        raise ConfigurationError(f"{name}: there is no API key: {what}")
     fits = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret == secret.strip()
-    if not fits or not secret:
+    if not fits:
         raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (a line end too many?)")
     if api_key is not None and api_version < BEARER_SINCE:
         return {"x-api-key": secret}

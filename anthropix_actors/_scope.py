@@ -40,7 +40,9 @@ class CancelScope:
     Attributes:
         cause: What cancelled it, or None.
         finished: The outcome is decided; a later cancel does not change it.
-        idle_since: When the chat last had an event, on the monotonic clock; None while it does not read.
+        idle_since: When there was progress last, an event or bytes of a body, on the monotonic clock; None while
+            nothing is expected.
+        asked_since: When the wait for the head of an answer began; None while there is none.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class CancelScope:
         self.cause: CancelledError | APIError | None = None
         self.finished = False
         self.idle_since: float | None = None
+        self.asked_since: float | None = None
 
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel, for good. Returns at once; True if this call did it, False if it was over before.
@@ -174,7 +177,6 @@ class CancelScope:
         """
         self.check()
         self._interruption = None
-        self.idle_since = time.monotonic()
         held = False
         try:
             with self.step():

@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+PORTS = {"https": 443, "http": 80}
+"""The port of a URL that names none."""
+
+_ENDPOINT = re.compile(r"(/v1)?/messages(/.*)?$|/v1/(models|files|complete)(/.*)?$")
+
+
 def base_url_of(text: str) -> str:
     """Check a base URL and cut a trailing `/` or `/v1`.
 
     Raises:
-        ConfigurationError: it is no http or https URL, or has parts that it should not have.
+        ConfigurationError: it is no http or https URL, or has parts that it should not have, or no host can be called
+            so.
 
     Example:
         >>> base_url_of("https://gateway.example/anthropic/v1/")
@@ -24,8 +31,9 @@ def base_url_of(text: str) -> str:
     """
     try:
         parts = urlsplit(text)
-        complete = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or True)
-    except ValueError:
+        complete = parts.scheme in PORTS and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as the look-up of the name does
+    except ValueError:  # a UnicodeError is one
         complete = False
         parts = None
     if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
@@ -33,7 +41,11 @@ def base_url_of(text: str) -> str:
         raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {got}")
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
-    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+    text = text.rstrip("/")
+    if endpoint := _ENDPOINT.search(text):
+        what = f"expected the address without an endpoint's path, {text[: endpoint.start()]}, got {text}"
+        raise ConfigurationError(f"base_url: {what}")
+    return text.removesuffix("/v1").rstrip("/")
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -47,8 +59,8 @@ def origin_of(url: str) -> tuple[str, str, int]:
         True
     """
     parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    if port is None or not parts.hostname or parts.username is not None:
+    port = PORTS.get(parts.scheme) if parts.port is None else parts.port
+    if not port or not parts.hostname or parts.username is not None:
         raise ValueError(f"no http or https URL: {url:.200}")
     return parts.scheme, parts.hostname, port
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors._call import checked_options
-from anthropix_actors._request import as_timeout, beta_names
+from anthropix_actors._request import as_work_timeout, beta_names
 
 if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
-    from anthropix_actors._request import Timeout
 
 
 def work_options(calls: Calls, options: Mapping[str, Any], *known: str, **patience: float | None) -> dict[str, Any]:
@@ -30,8 +29,7 @@ def work_options(calls: Calls, options: Mapping[str, Any], *known: str, **patien
         ParameterError: some are none, or cannot be right.
     """
     given = checked_options(options, *known)
-    default: Timeout = replace(calls.timeout, total=None, **patience)
-    given["timeout"] = as_timeout(given.get("timeout"), default)
+    given["timeout"] = as_work_timeout(given.get("timeout"), replace(calls.timeout, **patience))
     given["beta"] = beta_names(given.get("beta"))  # an iterator would be empty from the second request on
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])

@@ -96,7 +96,7 @@ class Client:
             refuses `temperature`, `top_p` and `top_k`.
         beta: The name or names of betas to use in every call.
         headers: Headers for every request, over the client's own; None removes one.
-        timeout: How patient to be: a `Timeout`, or the seconds a chat may take in all.
+        timeout: How patient to be: a `Timeout`, or the seconds a chat or a call may take in all.
         max_retries: How often to send again what failed before its first content.
         max_retry_after: The longest wait in seconds that the API may ask for; above it, a chat fails at once.
         max_concurrency: How many chats may run at once; the others wait their turn, first come, first served, without a
@@ -109,10 +109,12 @@ class Client:
         max_answer_bytes: The largest answer to keep in memory: all of a chat's, or what a call returns. What is read in
             a loop or written to a file has no limit. As that of an event, it counts bytes after decompression.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
-        verify: The CA bundle's path, or an `ssl.SSLContext`; by default `REQUESTS_CA_BUNDLE`, or certifi's.
+        verify: The CA bundle's path, or an `ssl.SSLContext`; by default (None or True) what `REQUESTS_CA_BUNDLE`,
+            `CURL_CA_BUNDLE` or `SSL_CERT_FILE` names, or certifi's. False is refused: the key would go to anybody.
         auth: What sets credentials for each attempt: an auth object of requests' world, or a callable that gets the
-            `requests.PreparedRequest` and returns headers to set. Then no key is needed. After a 401 its `refresh()` is
-            called, if it has one, and the request is sent once more.
+            `requests.PreparedRequest` and returns headers to set, in the thread of the request. Then no key is needed.
+            After a 401 its `refresh()` is called, if it has one, in a thread of its own, and the request is sent once
+            more; it may use the client.
         ledger: A `Ledger`, or anything else with `tell(message)`: it is told how every chat ended, and every result
             that a batch's subscriber is told, and counts as nobody who listens.
 
@@ -154,7 +156,7 @@ class Client:
         max_event_bytes: int = MAX_EVENT_BYTES,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         proxy: str | None = None,
-        verify: str | os.PathLike[str] | ssl.SSLContext | None = None,
+        verify: str | os.PathLike[str] | ssl.SSLContext | Literal[True] | None = None,
         auth: Callable[[Any], Any] | None = None,
         ledger: Subscriber | None = None,
     ) -> None:

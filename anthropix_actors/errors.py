@@ -6,7 +6,7 @@
     ├── CancelledError                   the chat was cancelled; `reason`
     ├── DeadlockError (RuntimeError)     a wait that would never end was not begun
     ├── OutputError                      the answer is whole, and does not fit the type asked for; `text`
-    └── APIError                         status, type, message, body, in_stream, retry_after, response_headers
+    └── APIError                         method, url, status, type, message, body, in_stream, retry_after …
         ├── APIStatusError               the API said no, by a status or by an `error` event in a stream
         │   ├── BadRequestError                400 invalid_request_error
         │   ├── AuthenticationError            401 authentication_error
@@ -30,7 +30,7 @@
         └── ProtocolError                what came is not the API's language: not SSE, not JSON, too large
 
 Names are the official SDK's where it has one, so that `except` clauses move over. The library below (requests, urllib3,
-ssl) never shows through: its exception is the `__cause__`.
+ssl) never shows through: its exception is the `__cause__`, stripped of all that holds a key or a connection.
 
 Source: https://docs.claude.com/en/api/errors, read 2026-11-23.
 """
@@ -138,7 +138,12 @@ class APIError(AnthropixError):
         retry_after: Seconds the API asked to wait, or None.
         response_headers: The answer's headers, names in lower case; empty when there was no answer.
         retryable: True when sending the same request again may help.
+        method: The HTTP method of the request.
+        url: Its address without the query, or None before it is known.
     """
+
+    method: str | None = None
+    url: str | None = None
 
     def __init__(  # noqa: PLR0913 - what is known of a failure; all of it optional
         self,
@@ -170,6 +175,8 @@ class APIError(AnthropixError):
             for name, value in (("status", self.status), ("request", self.request_id), ("attempts", self.attempts))
             if value
         ]
+        if self.url:
+            notes.append(f"{self.method} {self.url}")
         head = f"{self.type}: {self.message}" if self.type else self.message
         return f"{head} ({', '.join(notes)})" if notes else head
 
@@ -257,7 +264,7 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """One of the four timeouts ran out; the text says which."""
+    """One of the timeouts ran out; the text says which field of `Timeout` that was."""
 
 
 class StalledError(APITimeoutError):

@@ -5,25 +5,18 @@ Source: https://docs.claude.com/en/api/files-create, read 2026-11-23.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
-from anthropix_actors._exchange import check, whole
 from anthropix_actors._multipart import Multipart
 from anthropix_actors._named import item_path
-from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors._sinks import sink_for
+from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    import os
     from typing import Unpack
 
     from anthropix_actors._caller import Calls
-    from anthropix_actors._transport import Answer
-    from anthropix_actors.errors import APIError
     from anthropix_actors.pages import Pages
     from anthropix_actors.types import CallOptions, DeletedFile, FileMetadata
 
@@ -121,7 +114,8 @@ class Files:
     ) -> bytes | int:
         """Download a file, as it arrives: to the disk, to an open file, or into memory.
 
-        A file on the disk is there when it is whole, and not before; one that was there is replaced then.
+        A file on the disk is there when it is whole, and not before; one that was there is replaced then, and its
+        permissions are kept. Links are followed; pipes and devices are written to.
 
         Args:
             file: Its id, or its metadata.
@@ -141,87 +135,9 @@ class Files:
             b'Some text.'
         """
         path = item_path(_FILES, "file", file) + "/content"
-        sink = _sink(to)
+        sink = sink_for(to)
         got = self._calls.ask("GET", path, options, accept="application/binary", use=sink.take, again=sink.again)
         return cast("bytes | int", got)
-
-
-class _Memory:
-    """Keeps what is downloaded."""
-
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
-        return whole(answer)
-
-    def again(self, _: APIError) -> bool:
-        """Whether it can be given the same again."""
-        return True
-
-
-class _Opened(_Memory):
-    """Writes what is downloaded to an open file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._count = 0
-
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
-        for chunk in answer.chunks():
-            with _writing("the file"):
-                self._file.write(chunk)
-            self._count += len(chunk)
-        return self._count
-
-    def again(self, _: APIError) -> bool:
-        return self._count == 0
-
-
-class _OnDisk(_Memory):
-    """Writes what is downloaded beside its place, and moves it there when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
-        part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
-        try:
-            with _writing(str(self._path)), part.open("xb") as file:
-                count = _Opened(file).take(answer)
-            with _writing(str(self._path)):
-                part.replace(self._path)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
-        return count
-
-
-@contextlib.contextmanager
-def _writing(what: str) -> Generator[None]:
-    try:
-        yield
-    except (OSError, ValueError, TypeError) as exc:
-        raise AnthropixError(f"{what} cannot be written: {exc}") from exc
-
-
-def _sink(to: Any) -> _Memory:
-    """Get what takes a download.
-
-    Raises:
-        ParameterError: it cannot be written there.
-    """
-    if to is None:
-        return _Memory()
-    if callable(getattr(to, "write", None)) and not isinstance(to, io.TextIOBase):
-        return _Opened(to)
-    if not isinstance(to, (str, os.PathLike)):
-        what = f"expected a path, or a file that is open for writing bytes, got {type(to).__name__}"
-        raise ParameterError([Problem("to", what)])
-    path = Path(to)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ParameterError([Problem("to", f"expected the path of a file in a folder that is there, got {path}")])
-    return _OnDisk(path)
 
 
 def _expiry_problems(seconds: Any) -> list[Problem]:

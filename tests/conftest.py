@@ -56,7 +56,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -79,7 +79,7 @@ def connect() -> Iterator[Callable[..., Client]]:
 
     def make(server: Server | str, **options: Any) -> Client:
         url = server if isinstance(server, str) else server.url
-        options = {"timeout": Timeout(connect=5, read=10, idle=10), "max_retries": 0, **options}
+        options = {"timeout": Timeout(connect=5, read=10, idle=10, first_byte=10), "max_retries": 0, **options}
         client = Client("sk-test-secret", base_url=url, **options)
         clients.append(client)
         return client

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import hmac
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from anthropix_actors import AuthenticationError, ChatDone, ChatRetrying, Client, ConfigurationError
+from anthropix_actors import (
+    APITimeoutError,
+    AuthenticationError,
+    CancelledError,
+    CancelToken,
+    ChatCancelled,
+    ChatDone,
+    ChatFailed,
+    ChatRetrying,
+    Client,
+    ConfigurationError,
+    Timeout,
+)
 from anthropix_actors.emulator import Emulator, Status
 
 from actors import ASK, Inbox
-from servers import Peer, Server, answering, json_answer
+from servers import DEADLINE, Peer, Server, answer, answering, chunks, head, json_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,3 +252,231 @@ def test_it_cannot_send_the_request_elsewhere(emulator: Emulator, make: Callable
         return request
 
     assert make(emulator.url, redirect).count_tokens(**ASK)["input_tokens"] == 5
+
+
+# Code of the caller's that does what it should not
+
+
+REFUSED = json_answer("401 Unauthorized", {"type": "error", "error": {"type": "authentication_error"}})
+
+
+def refusing_stale(peer: Peer) -> None:
+    while peer.read_request():
+        fresh = peer.header("authorization") == "Bearer fresh"
+        if b"/v1/messages HTTP" in peer.head:
+            peer.send(head() + chunks(answer("x")) + b"0\r\n\r\n" if fresh else REFUSED)
+        else:
+            peer.send(json_answer("200 OK", {"id": "token", "input_tokens": 1}) if fresh else REFUSED)
+
+
+class Held(Token):
+    """Refreshes only when it may."""
+
+    def __init__(self, *values: str) -> None:
+        super().__init__(*values)
+        self.began, self.may = threading.Event(), threading.Event()
+
+    def refresh(self) -> None:
+        self.began.set()
+        wait(self.may)
+        super().refresh()
+
+
+def test_a_refresh_that_hangs_costs_those_that_wait_for_it_and_each_can_be_cancelled(
+    make: Callable[..., Client],
+) -> None:
+    token = Held("stale", "fresh")
+    with Server(refusing_stale) as server:
+        client = make(server.url, token)
+        inboxes = [Inbox() for _ in range(3)]
+        chats = [client.chat(**ASK, stream=inbox) for inbox in inboxes]
+        wait(token.began)
+        chats[0].cancel("enough")
+        chats[1].cancel("enough")
+        for inbox in inboxes[:2]:
+            assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        with pytest.raises(APITimeoutError, match=r"timeout\.total"):
+            client.count_tokens(**ASK, timeout=0.2)
+        cancel = CancelToken()
+        threading.Timer(0.1, cancel.cancel, ["enough"]).start()
+        with pytest.raises(CancelledError, match="enough"):
+            client.count_tokens(**ASK, cancel=cancel)
+        token.may.set()
+        assert isinstance(inboxes[2].until_end()[-1], ChatDone)
+    assert token.refreshed == 1
+
+
+def test_a_refresh_that_never_ends_is_waited_for_as_long_as_for_any_progress_and_then_tried_anew(
+    make: Callable[..., Client],
+) -> None:
+    token = Held("stale", "fresh")
+    with Server(refusing_stale) as server:
+        client = make(server.url, token, timeout=Timeout(idle=0.2))
+        with pytest.raises(APITimeoutError, match=r"refresh\(\) did not end within 0\.2 s \(timeout\.idle\)"):
+            client.count_tokens(**ASK)
+        hung, token.may = token.may, threading.Event()
+        token.may.set()
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+        hung.set()
+
+
+def test_a_refresh_may_use_the_client_that_asks_it(make: Callable[..., Client]) -> None:
+    """Also with a chat, whose request runs in another thread."""
+
+    class Asking(Token):
+        def refresh(self) -> None:
+            self.values = ["fresh"]
+            got.append(client.count_tokens(**ASK)["input_tokens"])
+            got.append(client.chat(**ASK)["stop_reason"])
+            super().refresh()
+
+    got: list[Any] = []
+    token = Asking("stale")
+    with Server(refusing_stale) as server:
+        client = make(server.url, token)
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+    assert got == [1, "end_turn"]
+    assert token.refreshed == 1
+
+
+def test_what_a_refresh_asks_in_vain_does_not_wait_for_the_refresh(make: Callable[..., Client]) -> None:
+    class Asking(Token):
+        def refresh(self) -> None:
+            for ask in (client.count_tokens, client.chat):
+                with pytest.raises(AuthenticationError):
+                    ask(**ASK)
+            self.values = ["fresh"]
+
+    with Server(refusing_stale) as server:
+        client = make(server.url, Asking("stale"))
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+
+
+def test_an_auth_may_use_the_client_when_it_is_asked(make: Callable[..., Client]) -> None:
+    def auth(_: object) -> dict[str, str]:
+        if not busy:
+            busy.append(True)
+            client.count_tokens(**ASK)
+        return {"authorization": "Bearer fresh"}
+
+    busy: list[bool] = []
+    with Server(refusing_stale) as server:
+        client = make(server.url, auth)
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+
+
+LEAVING = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), RuntimeError("sk-secret"), CancelledError("mine")]
+
+
+@pytest.mark.parametrize("leaving", LEAVING, ids=lambda error: type(error).__name__)
+def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
+    make: Callable[..., Client], leaving: BaseException
+) -> None:
+    together = threading.Barrier(4)
+
+    class Leaving(Token):
+        def refresh(self) -> None:
+            (running,) = client._calls.transport.auth._refreshes.values()
+            until(lambda: len(running.waiting) == 4)
+            raise leaving
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if peer.header("authorization") == "Bearer stale":
+                together.wait(DEADLINE)
+                peer.send(REFUSED)
+            else:
+                peer.send(json_answer("200 OK", {"input_tokens": 1}))
+
+    token = Leaving("stale")
+    with Server(script) as server:
+        client = make(server.url, token)
+        inboxes = [Inbox() for _ in range(4)]
+        for inbox in inboxes:
+            client.chat(**ASK, stream=inbox)
+        ends = [inbox.until_end()[-1] for inbox in inboxes]
+        token.values = ["fresh"]
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+    for end in ends:
+        if isinstance(leaving, CancelledError):
+            assert isinstance(end, ChatCancelled)
+        else:
+            assert isinstance(end, ChatFailed)
+            assert str(end.error) == f"auth failed to refresh: {type(leaving).__name__}"
+    assert len({id(end) for end in ends}) == 4
+
+
+def test_an_error_of_a_class_of_their_own_is_told_by_its_text(emulator: Emulator, make: Callable[..., Client]) -> None:
+    class LoginError(ConfigurationError):
+        def __init__(self, first: str, second: str) -> None:
+            super().__init__(f"{first} {second}")
+
+    with pytest.raises(ConfigurationError, match=r"^auth failed to refresh: log in$"):
+        make(emulator.url, Refusing(LoginError("log", "in"))).chat(**ASK)
+
+
+def test_an_auth_that_leaves_fails_its_own_chat(make: Callable[..., Client]) -> None:
+    def leaving(_: object) -> None:
+        raise SystemExit(3)
+
+    with Server(answering("x")) as server, pytest.raises(ConfigurationError, match=r"^auth failed: SystemExit$"):
+        make(server.url, leaving).chat(**ASK)
+
+
+class OddHeaders(dict[str, str]):
+    def items(self) -> Any:
+        raise RuntimeError("odd")
+
+
+def test_headers_that_cannot_be_read_are_an_error(make: Callable[..., Client]) -> None:
+    def odd(_: object) -> dict[str, str]:
+        return OddHeaders(a="b")
+
+    with Server(answering("x")) as server, pytest.raises(ConfigurationError, match=r"^auth failed: RuntimeError$"):
+        make(server.url, odd).chat(**ASK)
+
+
+def test_an_upload_that_cannot_be_sent_again_is_not_and_the_token_stays(
+    emulator: Emulator, make: Callable[..., Client]
+) -> None:
+    token = Token("stale", "fresh")
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe, pytest.raises(AuthenticationError):
+        make(emulator.url, token).files.upload(pipe)
+    assert token.refreshed == 0
+
+
+def test_without_a_thread_for_it_the_refresh_fails_and_the_next_is_tried(
+    make: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = Token("stale", "fresh")
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "anthropix-auth":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with Server(refusing_stale) as server:
+        client = make(server.url, token)
+        with monkeypatch.context() as patch:
+            patch.setattr("threading.Thread.start", start)
+            with pytest.raises(ConfigurationError, match=r"no thread for auth\.refresh"):
+                client.count_tokens(**ASK)
+        assert client.count_tokens(**ASK)["input_tokens"] == 1
+
+
+def test_a_refresh_sees_the_callers_context(emulator: Emulator, make: Callable[..., Client]) -> None:
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+    class Seeing(Token):
+        def refresh(self) -> None:
+            seen.append(tenant.get())
+            super().refresh()
+
+    seen: list[str] = []
+    tenant.set("somebody")
+    make(emulator.url, Seeing("stale", "fresh")).models.retrieve("claude-opus-5")
+    assert seen == ["somebody"]

@@ -138,7 +138,12 @@ def test_with_the_newer_version_sampling_parameters_are_refused_before_sending()
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("key", ["", " sk", "sk\n", "schlüssel", "a\x00b"])
+def test_an_empty_key_is_none() -> None:
+    with pytest.raises(ConfigurationError, match="there is no API key: it is an empty string"):
+        Client("")
+
+
+@pytest.mark.parametrize("key", [" sk", "sk\n", "schlüssel", "a\x00b"])
 def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_repeat_it(key: str) -> None:
     with pytest.raises(ConfigurationError, match="api_key: expected printable ASCII") as caught:
         Client(key)
@@ -349,8 +354,8 @@ def test_options_that_are_none_are_refused(options: dict[str, Any], problem: str
         Client("k", **options)
 
 
-def test_a_timeout_has_four_parts_and_a_number_is_the_total() -> None:
-    assert Timeout() == Timeout(connect=10, read=60, idle=300, total=None)
+def test_a_timeout_has_five_parts_and_a_number_is_the_total() -> None:
+    assert Timeout() == Timeout(connect=10, read=180, idle=300, total=None, first_byte=600)
     with Server(answering("x")) as server, Client("k", base_url=server.url, timeout=Timeout(connect=3)) as client:
         chats = [
             client.chat(**ASK, stream=Inbox()),

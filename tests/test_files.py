@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import resource
+import signal
+import stat
 import threading
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +24,15 @@ from anthropix_actors import (
     NotFoundError,
     OverloadedError,
     ParameterError,
+    Timeout,
     TruncatedError,
 )
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 
-from servers import DEADLINE, Peer, Server, acquire, json_answer
+from servers import DEADLINE, Peer, Server, acquire, head, json_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FILES = "/v1/files"
 AGAIN = {"retry-after-ms": "1"}
@@ -195,9 +200,10 @@ def test_a_place_that_cannot_be_written_is_an_error_of_ours(client: Client, tmp_
     if Path("/dev/full").exists():
         with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(AnthropixError, match="No space left"):
             client.files.download(uploaded, full)
-    locked = tmp_path / "name"
-    with pytest.raises(AnthropixError, match="cannot be written"):
-        client.files.download(uploaded, locked.with_name("x" * 250))
+    longest = tmp_path / ("x" * 250)
+    assert client.files.download(uploaded, longest) == longest.stat().st_size == 100_000
+    with pytest.raises(ParameterError, match=r"to: it cannot be written: .*too long"):
+        client.files.download(uploaded, tmp_path / ("x" * 256))
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
@@ -245,3 +251,225 @@ def test_a_token_cancels_from_another_thread_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
     for other in others:
         other.close()
+
+
+# What is written to, and whose code that is
+
+
+def serving(data: bytes) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(framing=str(len(data)), content_type="application/octet-stream"), data)
+
+    return script
+
+
+DATA = bytes(range(256)) * 1200
+"""More than a pipe holds."""
+
+
+@pytest.fixture
+def down(connect: Callable[..., Client]) -> Iterator[Callable[..., Any]]:
+    """Download DATA to somewhere."""
+    with Server(serving(DATA)) as server:
+        client = connect(server, timeout=Timeout(connect=5, read=5, idle=0.5))
+        yield partial(client.files.download, "file_1")
+
+
+class Sink(io.RawIOBase):
+    """Takes what it is told to, and says what it is told to say."""
+
+    def __init__(self, takes: Callable[[int], Any]) -> None:
+        self.takes = takes
+        self.data = b""
+
+    def write(self, data: Any) -> Any:
+        taken = self.takes(len(data))
+        if isinstance(taken, int) and taken > 0:
+            self.data += bytes(data[:taken])
+        return taken
+
+
+def test_a_file_that_takes_little_at_a_time_gets_all_of_it(down: Callable[..., Any]) -> None:
+    sink = Sink(lambda size: max(1, size // 3))
+    assert down(sink) == len(DATA)
+    assert sink.data == DATA
+
+
+class Writer:
+    """A writer of somebody's own, as many are: it says nothing."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.result = result
+        self.data = b""
+
+    def write(self, data: bytes) -> Any:
+        self.data += data
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize("result", [None, "written", 10**9, object()])
+def test_a_writer_that_does_not_say_how_much_it_took_took_all(result: Any, down: Callable[..., Any]) -> None:
+    writer = Writer(result)
+    assert down(writer) == len(DATA)
+    assert writer.data == DATA
+
+
+@pytest.mark.parametrize(
+    ("sink", "words"),
+    [
+        (Sink(lambda _: None), "it would block"),
+        (Sink(lambda _: 0), "it takes nothing"),
+        (Sink(lambda _: -5), "it takes nothing"),
+        (Writer(RuntimeError("odd")), "RuntimeError: odd"),
+        (Writer(OverloadedError("of another request")), "OverloadedError: of another request"),
+    ],
+    ids=["none", "zero", "minus", "raises", "ours"],
+)
+def test_what_does_not_take_it_is_an_error(sink: Any, words: str, down: Callable[..., Any]) -> None:
+    with pytest.raises(AnthropixError, match=f"the file cannot be written: {words}") as raised:
+        down(sink)
+    assert type(raised.value) is AnthropixError, "it is no failure of this request, so it is not tried again for it"
+
+
+def test_one_that_leaves_the_program_leaves_it_and_the_connection_is_closed(down: Callable[..., Any]) -> None:
+    with pytest.raises(SystemExit):
+        down(Writer(SystemExit(3)))
+    assert down(Writer()) == len(DATA)
+
+
+def test_what_a_buffer_holds_is_written_before_it_counts(down: Callable[..., Any]) -> None:
+    full = Path("/dev/full").open("wb", buffering=1 << 20)  # noqa: SIM115 - its close fails, too
+    with pytest.raises(AnthropixError, match="No space left"):
+        down(full)
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(down: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(AnthropixError, match="No space left"):
+        down("/dev/full")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(AnthropixError, match=r"copy cannot be written: OSError.*too large"):
+            down(tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_written_to_and_waited_for(down: Callable[..., Any], tmp_path: Path) -> None:
+    """Its reader comes late, and takes longer than the idle timeout: that is no silence of the server."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    got: list[bytes] = []
+
+    def read() -> None:
+        threading.Event().wait(0.7)
+        with fifo.open("rb") as file:
+            threading.Event().wait(0.7)
+            got.append(file.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert down(fifo) == len(DATA)
+    thread.join(DEADLINE)
+    assert got == [DATA]
+    assert fifo.is_fifo()
+    token = CancelToken()
+    threading.Timer(0.1, token.cancel, ["nobody reads"]).start()
+    with pytest.raises(CancelledError, match="nobody reads"):
+        down(fifo, cancel=token)
+
+
+def test_what_went_into_a_device_is_not_asked_for_again(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(framing="9", content_type="application/octet-stream"), b"half")
+
+    with Server(script) as server, pytest.raises(TruncatedError) as raised:
+        connect(server, max_retries=3).files.download("file_1", "/dev/null")
+    assert raised.value.attempts == 1
+
+
+def test_a_link_is_followed_and_stays_one(down: Callable[..., Any], tmp_path: Path) -> None:
+    target, link, dangling = tmp_path / "target", tmp_path / "link", tmp_path / "dangling"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "new")
+    down(link)
+    down(dangling)
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert target.read_bytes() == (tmp_path / "new").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+def test_permissions_are_kept(mode: int, down: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "private"
+    path.touch()
+    path.chmod(mode)
+    down(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    umask = os.umask(0o027)
+    try:
+        down(tmp_path / "new")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+
+def refused(*_: object) -> bool:
+    return False
+
+
+def test_a_place_that_must_not_be_written_is_refused_before_anything_is_sent(
+    client: Client, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    monkeypatch.setattr("os.access", refused)  # tests may run as root, who may do anything
+    for to in (tmp_path / "new", loop, "a\0b", tmp_path / ("x" * 256)):
+        with pytest.raises(ParameterError, match=r"^to: "):
+            client.files.download("file_1", to)
+    assert emulator.requests == []
+
+
+def test_a_name_that_is_no_utf_8_is_a_place_to_write_to(down: Callable[..., Any], tmp_path: Path) -> None:
+    place = tmp_path / "bad\udcff"
+    assert down(place) == len(DATA)
+    assert place.read_bytes() == DATA
+
+
+def test_a_file_object_may_use_the_client_that_reads_it(connect: Callable[..., Client]) -> None:
+    class Asking(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(client.models.retrieve("m")["id"])
+            return super().read(size)
+
+    asked: list[str] = []
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(json_answer("200 OK", {"id": "x"}))
+
+    with Server(script) as server:
+        client = connect(server)
+        assert client.files.upload(Asking(b"x"))["id"] == "x"
+        assert asked == ["x"]
+        assert client.models.retrieve("m")["id"] == "x"
+
+
+def test_proc_and_pipes_are_uploaded_whole(client: Client, emulator: Emulator) -> None:
+    uploaded = client.files.upload("/proc/self/status")
+    assert b"VmPeak" in client.files.download(uploaded)
+    reading, writing = os.pipe()
+    os.write(writing, b"by its number")
+    os.close(writing)
+    assert client.files.download(client.files.upload(f"/dev/fd/{reading}")) == b"by its number"
+    os.close(reading)
+    assert "content-length" not in emulator.requests[0].headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import select
 import tracemalloc
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,9 @@ from anthropix_actors import (
     Timeout,
 )
 
-from actors import ASK
+from actors import ASK, Inbox
 from servers import (
+    DEADLINE,
     STOP,
     Peer,
     Server,
@@ -37,6 +39,7 @@ from servers import (
     sse,
     start,
     text_delta,
+    until,
 )
 
 if TYPE_CHECKING:
@@ -112,11 +115,10 @@ def test_headers_without_an_end_are_refused(connect: Callable[..., Client], agai
 @pytest.mark.parametrize(
     ("pieces", "again"),
     [
-        ((), b"HTTP/1.1 100 Continue\r\n\r\n"),
         ((head(), chunks([start(), block_start()])), chunks([{"type": "ping"}])),
         ((head(), chunks([start(), block_start()])), chunk(b": a comment\n\n")),
     ],
-    ids=["continue", "pings", "comments"],
+    ids=["pings", "comments"],
 )
 def test_what_goes_on_without_getting_anywhere_stalls(
     connect: Callable[..., Client], pieces: tuple[bytes, ...], again: bytes
@@ -323,3 +325,22 @@ def test_no_parameter_of_a_call_can_be_more_than_it_is(
     for each in heads:
         assert not any(line.lower().startswith(b"evil") for line in each.split(b"\r\n"))
         assert each.count(b" HTTP/1.1") == 1
+
+
+def test_a_server_hears_at_once_that_nobody_reads_any_more(connect: Callable[..., Client]) -> None:
+    """By a reset, whatever it waits for. A mere end of the other direction is not heard by one whose window is full."""
+    heard: list[Any] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks([start(), block_start()]))
+        poll = select.poll()
+        poll.register(peer.sock, 0)  # for errors alone
+        heard.extend(poll.poll(DEADLINE * 100))
+
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        until(lambda: chat.response_headers)
+        chat.cancel("enough")
+        acquire(server.hung_up)
+    assert heard

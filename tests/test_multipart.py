@@ -5,17 +5,16 @@ import email
 import email.policy
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors import AnthropixError, ParameterError
+from anthropix_actors import AnthropixError, APITimeoutError, ParameterError
 from anthropix_actors._multipart import Multipart
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def read(body: Multipart, size: int = 1000) -> bytes:
@@ -160,3 +159,147 @@ def test_a_file_that_fails_while_it_is_read_is_an_error() -> None:
 
     with pytest.raises(AnthropixError, match="it cannot be read"):
         read(Multipart({}, {"file": Failing(b"abc")}))
+
+
+def test_what_lies_in_proc_or_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    proc = Path("/proc/self/status")
+    body = Multipart({}, {"file": proc})
+    assert body.repeatable
+    assert b"VmPeak" in parts_of(body)[0][3]
+    assert body.open()[1] is None, "it says that it is empty"
+    (tmp_path / "empty").touch()
+    assert Multipart({}, {"file": tmp_path / "empty"}).open()[1] is not None
+    reading, writing = os.pipe()
+    os.write(writing, b"from a pipe")
+    os.close(writing)
+    body = Multipart({}, {"file": ("p.txt", f"/dev/fd/{reading}")})
+    assert not body.repeatable
+    assert parts_of(body) == [("file", "p.txt", "text/plain", b"from a pipe")]
+    os.close(reading)
+
+
+def refused(*_: object) -> bool:
+    return False
+
+
+def test_a_pipe_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr("os.access", refused)  # tests may run as root, who may do anything
+    with pytest.raises(ParameterError, match=r"files\.f: it cannot be read: no permission to read .*fifo"):
+        Multipart({}, {"f": tmp_path / "fifo"})
+
+
+NO_UTF_8 = "bad\udcff.txt"
+
+
+def test_a_name_that_is_no_utf_8_is_named_unless_there_is_another(tmp_path: Path) -> None:
+    path = tmp_path / NO_UTF_8
+    path.write_bytes(b"x")
+    with pytest.raises(ParameterError, match=r"files\.f: its name is no UTF-8: 'bad\\udcff\.txt'"):
+        Multipart({}, {"f": path})
+    assert parts_of(Multipart({}, {"f": ("good.txt", path)}))[0][3] == b"x"
+    assert places_of({"a": NO_UTF_8, NO_UTF_8: "b"}, {"f": (NO_UTF_8, b""), NO_UTF_8: b""}) == [
+        *("json.a", "json", "files.f", "files")
+    ]
+    assert places_of({5: "x"}, {None: b""}) == ["json", "files"]
+
+
+class Odd(io.BytesIO):
+    """A file object whose methods do what they should not."""
+
+    def __init__(self, **does: Any) -> None:
+        super().__init__(b"0123456789")
+        self.does = does
+
+    def _odd(self, method: str, *args: Any) -> Any:
+        does = self.does.get(method, getattr(super(), method))
+        if isinstance(does, BaseException):
+            raise does
+        return does if not callable(does) else does(*args) if method not in self.does else does()
+
+    def read(self, *args: Any) -> Any:
+        return self._odd("read", *args)
+
+    def seek(self, *args: Any) -> Any:
+        return self._odd("seek", *args)
+
+    def tell(self) -> Any:
+        return self._odd("tell")
+
+    def seekable(self) -> Any:
+        return self._odd("seekable")
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        {"seekable": RuntimeError("odd")},
+        {"tell": KeyError("odd")},
+        {"tell": "3"},
+        {"seek": OSError(5, "odd")},
+        {"seek": "x"},
+        {"seekable": AnthropixError("odd")},
+    ],
+)
+def test_a_file_object_that_cannot_say_how_long_it_is_is_named(does: dict[str, Any]) -> None:
+    assert places_of({}, {"f": Odd(**does), "g": 5}) == ["files.f", "files.g"]
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def giving(result: Any) -> Any:
+    """Get what `read` does so that it raises, or returns, this."""
+    return result if isinstance(result, BaseException) else repeat(result).__next__
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (RuntimeError("odd"), "it cannot be read: RuntimeError: odd"),
+        (OSError(5, "odd"), r"it cannot be read: \[Errno 5\] odd"),
+        (APITimeoutError("of another request", retryable=True), "it cannot be read: APITimeoutError: of another"),
+        (UnspeakableError(), "it cannot be read: UnspeakableError: "),
+        ("text", "expected bytes, got str"),
+        (None, "expected bytes, got NoneType"),
+        (5, "expected bytes, got int"),
+        (b"", "it has become shorter"),
+    ],
+)
+def test_whatever_a_file_object_raises_or_returns_is_an_error_of_ours(result: Any, words: str) -> None:
+    body = Multipart({}, {"f": Odd(read=giving(result))})
+    with pytest.raises(AnthropixError, match=words) as caught:
+        read(body)
+    assert type(caught.value) is AnthropixError, "it is no failure of this request, so it is not tried again for it"
+
+
+@pytest.mark.parametrize("leaving", [SystemExit(3), KeyboardInterrupt()])
+def test_one_that_leaves_the_program_leaves_it(leaving: BaseException) -> None:
+    with pytest.raises(type(leaving)):
+        read(Multipart({}, {"f": Odd(read=leaving)}))
+
+
+@given(st.integers(1, 30), st.integers(1, 30))
+def test_one_that_gives_more_than_it_was_asked_for_spoils_nothing(size: int, more: int) -> None:
+    class Generous(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read((size or 0) + more)
+
+    body = Multipart({}, {"f": ("a.bin", Generous(b"0123456789" * 5)), "g": ("b.bin", memoryview(b"next"))})
+    assert [part[3] for part in parts_of(body, size)] == [b"0123456789" * 5, b"next"]
+
+
+def test_what_a_file_object_has_too_much_is_not_sent() -> None:
+    """It would be taken for the beginning of another request."""
+    file = Odd(read=giving(b"x" * 100))
+    assert parts_of(Multipart({}, {"f": ("a.bin", file), "g": b"1"}))[0][3] == b"x" * 10
+
+
+def test_one_that_cannot_be_opened_again_is_an_error() -> None:
+    file = Odd()
+    body = Multipart({}, {"f": file})
+    file.does["seek"] = RuntimeError("odd")
+    with pytest.raises(AnthropixError, match="file: it cannot be opened: RuntimeError: odd"):
+        read(body)

@@ -120,7 +120,7 @@ def test_what_is_no_date_is_no_version(version: Any) -> None:
         check_api_version(version)
 
 
-@pytest.mark.parametrize("part", ["connect", "read", "idle", "total"])
+@pytest.mark.parametrize("part", ["connect", "read", "idle", "total", "first_byte"])
 @pytest.mark.parametrize("odd", [0, -1, float("nan"), float("inf"), 1e10, 10**400, True, "9"])
 def test_each_part_of_a_timeout_is_seconds_that_a_socket_can_wait(part: str, odd: Any) -> None:
     with pytest.raises(ParameterError) as caught:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import queue
 import select
 import socket
 import ssl
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -32,7 +34,8 @@ from anthropix_actors import (
 )
 from anthropix_actors._request import Timeout as RequestTimeout
 from anthropix_actors._transport import Transport
-from anthropix_actors._transport._faults import LIBRARY_ERRORS, fault
+from anthropix_actors._transport._connections import _Idle
+from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
 
 from actors import ASK, Inbox
 from servers import (
@@ -49,6 +52,7 @@ from servers import (
     chunk,
     chunks,
     head,
+    json_answer,
     send_answer,
     sse,
     start,
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
 
 FIRST = [start(), block_start(), text_delta("Hi")]
 FIRST_BYTES = b"".join(map(sse, FIRST))
-SHORT = Timeout(connect=5, read=0.2, idle=10)
+SHORT = Timeout(connect=5, read=0.2, idle=10, first_byte=0.3)
 
 
 def and_stay(*pieces: bytes) -> Callable[[Peer], None]:
@@ -94,7 +98,7 @@ BROKEN_GZIP = GZIPPED[:12] + b"\xff\xff\xff\xff" + GZIPPED[16:]
 FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "closed before the answer": (after(), APIConnectionError, "reset", True),
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
-    "no headers": (and_stay(), APITimeoutError, "timeout.read 0.2 s", True),
+    "no headers": (and_stay(), APITimeoutError, "no answer within 0.3 s", True),
     "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "answer's head", True),
     "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "first event", True),
     "half a header, but the kind": (
@@ -317,7 +321,9 @@ def test_a_proxy_that_refuses_the_tunnel_is_a_connection_error(reply: bytes, *, 
     with (
         Server(after(reply)) as proxy,
         Client("k", base_url="https://api.invalid", proxy=proxy.url, max_retries=0) as client,
-        pytest.raises(APIConnectionError, match="the proxy failed") as caught,
+        pytest.raises(
+            APIConnectionError, match=r"the proxy .* \(as passed to the client\) failed: Tunnel \w+ failed: \d+"
+        ) as caught,
     ):
         client.chat(**ASK)
     assert caught.value.retryable is retryable
@@ -373,7 +379,7 @@ def test_a_connection_that_takes_too_long_is_a_timeout(connect: Callable[..., Cl
     """A TLS handshake that the server never answers counts as connecting."""
     with Server(lambda peer: peer.wait_for_hang_up()) as server:
         client = connect(f"https://localhost:{server.port}", timeout=Timeout(connect=0.2, read=60))
-        with pytest.raises(APITimeoutError, match=r"timeout\.connect 0\.2 s"):
+        with pytest.raises(APITimeoutError, match=r"no connection within 0\.2 s \(timeout\.connect\)"):
             client.chat(**ASK)
 
 
@@ -540,7 +546,7 @@ def test_what_is_no_event_does_not_keep_a_stalled_answer_alive(drip: bytes, conn
     assert caught.value.partial is not None
 
 
-def test_the_idle_timeout_bounds_headers_that_drip(connect: Callable[..., Client]) -> None:
+def test_the_first_bytes_timeout_bounds_headers_that_drip(connect: Callable[..., Client]) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         pause = threading.Event()
@@ -549,14 +555,14 @@ def test_the_idle_timeout_bounds_headers_that_drip(connect: Callable[..., Client
             peer.send(b"y")
 
     with Server(script) as server:
-        client = connect(server, timeout=Timeout(read=60, idle=0.3))
-        with pytest.raises(StalledError):
+        client = connect(server, timeout=Timeout(first_byte=0.3))
+        with pytest.raises(APITimeoutError, match=r"timeout\.first_byte"):
             client.chat(**ASK)
         client.close()
 
 
 def test_without_a_read_timeout_the_idle_timeout_still_ends_silence(connect: Callable[..., Client]) -> None:
-    with Server(and_stay()) as server:
+    with Server(and_stay(head())) as server:
         client = connect(server, timeout=Timeout(read=None, idle=0.3))
         with pytest.raises(StalledError):
             client.chat(**ASK)
@@ -640,8 +646,7 @@ def test_a_ca_bundle_comes_from_the_environment_or_the_caller(
 
 def test_a_folder_of_certificates_is_taken_too(tmp_path: Path) -> None:
     transport = Transport("https://api.invalid", verify=tmp_path)
-    assert isinstance(transport._tls(), ssl.SSLContext)
-    assert transport._tls() is transport._tls(), "loaded once"
+    assert isinstance(transport._tls, ssl.SSLContext)
 
 
 def test_a_bundle_that_is_not_there_is_an_error_when_the_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -722,7 +727,7 @@ def library_errors() -> list[type[BaseException]]:
 def test_every_error_of_the_libraries_below_is_mapped(kind: type[Exception]) -> None:
     """Made without its constructor, as it is the class that counts."""
     assert issubclass(kind, LIBRARY_ERRORS)
-    error = fault(kind.__new__(kind), RequestTimeout())
+    error = fault(kind.__new__(kind), Way(RequestTimeout()))
     assert isinstance(error, APIConnectionError | ProtocolError)
 
 
@@ -730,14 +735,14 @@ def test_a_reset_within_a_tunnel_is_a_reset_and_not_the_proxys_fault() -> None:
     reset = http.client.RemoteDisconnected("closed")
     proxy_error = urllib3.exceptions.ProxyError("Cannot connect to proxy.", reset)
     top = requests.exceptions.ProxyError(proxy_error)
-    assert "reset" in str(fault(top, RequestTimeout()))
+    assert "reset" in str(fault(top, Way(RequestTimeout())))
 
 
 def test_an_error_of_ours_inside_a_librarys_comes_out_as_it_is() -> None:
     ours = TruncatedError("cut")
     wrapped = OSError("odd")
     wrapped.__cause__ = ours
-    assert fault(wrapped, RequestTimeout()) is ours
+    assert fault(wrapped, Way(RequestTimeout())) is ours
 
 
 def test_the_body_of_an_error_is_read_up_to_a_limit(connect: Callable[..., Client]) -> None:
@@ -749,3 +754,64 @@ def test_the_body_of_an_error_is_read_up_to_a_limit(connect: Callable[..., Clien
         client.close()
     assert len(caught.value.body) == 1 << 20
     assert len(str(caught.value)) < 1000
+
+
+def test_idle_connections_are_kept_up_to_a_number_the_latest_first() -> None:
+    kept: Any = _Idle(2)
+    for connection in (None, 1, 2):  # urllib3 begins with as many None as it has room for
+        kept.put(connection)
+    with pytest.raises(queue.Full):
+        kept.put(3)
+    assert kept.qsize() == 2
+    assert [kept.get(), kept.get()] == [2, 1]
+    with pytest.raises(queue.Empty):
+        kept.get()
+
+
+FILES = ("queue.py", "connectionpool.py", "poolmanager.py", "_connections.py", "__init__.py", "_auth.py", "_scope.py")
+
+
+def test_a_signal_handler_may_use_the_client_wherever_it_interrupts_it(
+    server_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """On each line that a call runs, once: a chat, which another thread sends, is waited for."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    seen: set[tuple[str, int]] = set()
+
+    def handler(frame: Any, event: str, _: object) -> Any:
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if not place[0].endswith(FILES) or "importlib" in place[0]:
+            return None
+        if event == "line" and place not in seen:
+            seen.add(place)
+            sys.settrace(None)
+            client.chat(**ASK, stream=Inbox()).result(timeout=DEADLINE)
+            sys.settrace(handler)
+        return handler
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"count_tokens" in peer.head:
+                peer.send(json_answer("200 OK", {"input_tokens": 1}))
+            else:
+                send_answer(peer, "x")
+
+    before = sys.gettrace()
+    with Server(script, server_tls) as server, Client("k", base_url=server.url, verify=bundle) as client:
+        try:
+            for _ in range(3):
+                sys.settrace(handler)
+                assert client.count_tokens(**ASK)["input_tokens"] == 1
+                sys.settrace(before)
+        finally:
+            sys.settrace(before)
+    assert len(seen) > 100
+
+
+def test_a_connection_is_given_back_also_by_who_has_no_scope() -> None:
+    """A collector of garbage, say."""
+    pool = Transport("http://127.0.0.1:9")._adapter._pool
+    connection = pool._get_conn()
+    pool._put_conn(connection)
+    assert pool._get_conn() is connection

@@ -24,6 +24,38 @@ def test_a_base_url_is_taken_with_and_without_its_end(given: str, expected: str)
     assert base_url_of(given) == expected
 
 
+@pytest.mark.parametrize("host", ["a..b", ".x", "x" * 64 + ".example", "x:0", "\u0416" * 64, "x..", "x:0/v1"])
+def test_what_no_host_can_be_called_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^base_url: expected something like"):
+        base_url_of(f"https://{host}")
+
+
+def test_a_port_of_0_is_no_origin() -> None:
+    with pytest.raises(ValueError, match="no http or https URL"):
+        origin_of("https://x:0")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("https://x/v1/messages", "https://x"),
+        ("https://x/gate/v1/messages/", "https://x/gate"),
+        ("https://x/messages", "https://x"),
+        ("https://x/v1/messages/batches", "https://x"),
+        ("https://x/v1/models", "https://x"),
+        ("https://x/v1/files/file_1", "https://x"),
+    ],
+)
+def test_an_endpoints_path_is_refused_with_what_was_meant(given: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"without an endpoint's path, {meant}, got {given.rstrip('/')}$"):
+        base_url_of(given)
+
+
+@pytest.mark.parametrize("given", ["https://x/v1/account/gate/anthropic", "https://messages.example", "https://x/v1x"])
+def test_a_gateways_path_is_not(given: str) -> None:
+    assert base_url_of(given) == given
+
+
 @pytest.mark.parametrize("given", ["", "x", "http://", "http://[::1", "https://x:99999", "http://a\nb", "ws://x"])
 def test_what_is_no_url_is_refused(given: str) -> None:
     with pytest.raises(ConfigurationError):

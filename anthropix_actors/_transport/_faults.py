@@ -1,4 +1,9 @@
-"""What requests, urllib3, http.client, ssl and socket raise → our errors, by one table."""
+"""What requests, urllib3, http.client, ssl and socket raise → our errors, by one table.
+
+The cause of an error of ours is the one exception that explains it, and nothing else: without traceback, and without
+the request, the connection and the pool that the libraries hang on their exceptions, as these hold the key, the proxy's
+password and open sockets.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +11,58 @@ import http.client
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 import urllib3
 
+from anthropix_actors._request import no_answer
 from anthropix_actors.errors import APIConnectionError, APIError, APITimeoutError, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors._request import Timeout
+    from anthropix_actors._transport._proxy import Proxy
 
 _QUOTED = 300
-_REFUSED = re.compile(r"Tunnel connection failed: 4\d\d\b")
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d)\d\d\b")
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """What requests and all below it raise. `ssl.SSLError` and `TimeoutError` are OSErrors."""
 
 
-def fault(exc: BaseException, timeout: Timeout) -> APIError:
-    """Get our error for one of a library's. The first row of `_FAULTS` that fits anywhere in its chain decides.
+class NoAnswerError(TimeoutError):
+    """The request was sent, and the head of its answer did not come in time."""
 
-    The chain is looked at whole: its top often misleads. A reset inside a proxy's tunnel comes as a `ProxyError`.
+
+class Way(NamedTuple):
+    """How a request went, for the error's text.
+
+    Attributes:
+        timeout: How patiently.
+        proxy: Through which proxy, if any.
+        answered: Whether the head of the answer has come.
+    """
+
+    timeout: Timeout
+    proxy: Proxy | None = None
+    answered: bool = False
+
+
+def fault(exc: BaseException, way: Way) -> APIError:
+    """Get our error for one of a library's, with its cause. Raise it outside of the `except` block.
+
+    The first row of `_FAULTS` that fits anywhere in its chain decides. The chain is looked at whole: its top often
+    misleads. A reset inside a proxy's tunnel comes as a `ProxyError`.
     """
     chain = _chain(exc)
     for kinds, make in _FAULTS:
         for link in chain:
             if isinstance(link, kinds):
-                return make(link, timeout)
-    return _protocol(exc, timeout)
+                told = _told(link)
+                return _caused(make(told, way), told)
+    return _caused(_protocol(exc, way), exc)
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
@@ -51,21 +78,57 @@ def _chain(exc: BaseException) -> list[BaseException]:
     return found
 
 
-def _connect_timeout(_: BaseException, timeout: Timeout) -> APIError:
-    return _unsent(APITimeoutError(f"no connection within {timeout.connect} s (timeout.connect)", retryable=True))
+def _told(link: BaseException) -> BaseException:
+    """Get what the system said, where urllib3 says it in other words."""
+    return link.__cause__ if isinstance(link, _u.NewConnectionError) and link.__cause__ is not None else link
 
 
-def _read_timeout(_: BaseException, timeout: Timeout) -> APIError:
-    limits = f"timeout.read {timeout.read} s, while connecting timeout.connect {timeout.connect} s"
-    return APITimeoutError(f"the server was silent for too long ({limits})", retryable=True)
+def _caused(error: APIError, link: BaseException) -> APIError:
+    if error is not link:
+        error.__cause__ = _bare(link)
+    return error
 
 
-def _certificate(exc: BaseException, _: Timeout) -> APIError:
-    return _unsent(APIConnectionError(f"the server's certificate is not trusted: {exc}", retryable=False))
+def _bare(link: BaseException) -> BaseException:
+    """Strip an exception of all that leads away from it."""
+    link.__cause__ = link.__context__ = None
+    for name in ("request", "response", "pool", "conn", "reason", "original_error", "_reason"):
+        if name != "reason" or not isinstance(link, OSError):  # ssl's is a word
+            link.__dict__.pop(name, None)
+    if any(isinstance(argument, BaseException) for argument in link.args):
+        link.args = (str(link)[:_QUOTED],)
+    return link.with_traceback(None)
 
 
-def _no_connection(what: str) -> Callable[[BaseException, Timeout], APIError]:
-    return lambda exc, _: _unsent(APIConnectionError(f"{what}: {_text(exc)}", retryable=True))
+def _connect_timeout(_: BaseException, way: Way) -> APIError:
+    what = f"no connection to {way.proxy}" if way.proxy else "no connection"
+    return _unsent(APITimeoutError(f"{what} within {way.timeout.connect} s (timeout.connect)", retryable=True))
+
+
+def _no_answer(_: BaseException, way: Way) -> APIError:
+    return no_answer(way.timeout)
+
+
+def _silence(exc: BaseException, way: Way) -> APIError:
+    if not way.answered:  # TLS and a proxy's tunnel are part of connecting
+        return _connect_timeout(exc, way)
+    return APITimeoutError(f"the server was silent for {way.timeout.read} s (timeout.read)", retryable=True)
+
+
+def _certificate(exc: BaseException, way: Way) -> APIError:
+    whose = "the server's certificate"
+    if way.proxy and way.proxy.encrypted:  # there are two, and the libraries do not say which it was
+        whose = f"the certificate of {way.proxy}, or of the server behind it,"
+    advice = "Where it is signed by an authority of your own, pass its bundle: Client(verify=path)"
+    return _unsent(APIConnectionError(f"{whose} is not trusted: {exc}. {advice}", retryable=False))
+
+
+def _no_connection(what: str, what_of_proxy: str) -> Callable[[BaseException, Way], APIError]:
+    def make(exc: BaseException, way: Way) -> APIError:
+        text = what_of_proxy.format(way.proxy) if way.proxy else what
+        return _unsent(APIConnectionError(f"{text}: {_text(exc)}", retryable=True))
+
+    return make
 
 
 def _unsent(error: APIConnectionError) -> APIError:
@@ -73,25 +136,29 @@ def _unsent(error: APIConnectionError) -> APIError:
     return error
 
 
-def _connection(what: str) -> Callable[[BaseException, Timeout], APIError]:
+def _connection(what: str) -> Callable[[BaseException, Way], APIError]:
     return lambda exc, _: APIConnectionError(f"{what}: {_text(exc)}", retryable=True)
 
 
-def _proxy(exc: BaseException, _: Timeout) -> APIError:
+def _proxy(exc: BaseException, way: Way) -> APIError:
     # http.client tells of a refused tunnel in words only; what the proxy does not allow, it will not allow later
-    refused = any(_REFUSED.search(str(link)) for link in _chain(exc))
-    return APIConnectionError(f"the proxy failed: {_text(exc)}", retryable=not refused)
+    told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and _TUNNEL.match(str(link))), "")
+    final = _TUNNEL.match(told)
+    text = told[:_QUOTED] or _text(exc)
+    error = APIConnectionError(f"{way.proxy or 'the proxy'} failed: {text}", retryable=final is None or final[1] != "4")
+    error.unsent = final is not None
+    return error
 
 
-def _incomplete(exc: BaseException, timeout: Timeout) -> APIError:
+def _incomplete(exc: BaseException, way: Way) -> APIError:
     # http.client reports a chunk size that is no number as an incomplete read, too; at the stream's end it is empty
     for link in _chain(exc):
         if isinstance(link, ValueError) and not str(link).endswith("b''"):
-            return _protocol(link, timeout)
+            return _protocol(link, way)
     return TruncatedError("the connection ended inside the answer", retryable=True)
 
 
-def _protocol(exc: BaseException, _: Timeout) -> APIError:
+def _protocol(exc: BaseException, _: Way) -> APIError:
     return ProtocolError(f"the answer is not HTTP as it should be: {_text(exc)}")
 
 
@@ -101,14 +168,17 @@ def _text(exc: BaseException) -> str:
 
 _u = urllib3.exceptions
 _RESET = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+# urllib3 1.26 lacks it; the package can be imported all the same, and a client says what to install
+_NO_NAME: Any = getattr(_u, "NameResolutionError", socket.gaierror)
 
-_FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Timeout], APIError]]] = [
+_FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Way], APIError]]] = [
     ((APIError,), lambda exc, _: exc),  # type: ignore[list-item, return-value] # ours already
-    ((_u.NameResolutionError, socket.gaierror), _no_connection("the host's name was not found")),
-    ((_u.NewConnectionError,), _no_connection("no connection")),  # before its base class
+    ((NoAnswerError,), _no_answer),
+    ((_NO_NAME, socket.gaierror), _no_connection("the host's name was not found", "the name of {} was not found")),
+    ((_u.NewConnectionError,), _no_connection("no connection", "no connection to {}")),  # before its base class
     ((_u.ConnectTimeoutError,), _connect_timeout),
     ((ssl.SSLCertVerificationError, ssl.CertificateError), _certificate),
-    ((_u.ReadTimeoutError, TimeoutError), _read_timeout),
+    ((_u.ReadTimeoutError, TimeoutError), _silence),
     (_RESET, _connection("the connection was reset")),
     ((http.client.IncompleteRead,), _incomplete),
     ((ssl.SSLError, _u.SSLError), _connection("TLS failed")),

@@ -163,7 +163,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "a body shorter than its length is cut",
-        "_transport/__init__.py",
+        "_transport/_answer.py",
         "        if left := self._raw._fp.length:",
         "        if left := 0 * (self._raw._fp.length or 0):",
         "test_files.py",

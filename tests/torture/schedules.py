@@ -192,10 +192,11 @@ class Chat:
 
     def _run(self) -> None:
         kind = self.plan.subscriber
+        silence = SILENCE if self.plan.fault == "stall" else HUNG
         ask: dict[str, Any] = {
             "model": "claude-test",
             "messages": [{"role": "user", "content": str(self.plan.number)}],
-            "timeout": Timeout(connect=HUNG, read=SILENCE if self.plan.fault == "stall" else HUNG, idle=HUNG),
+            "timeout": Timeout(connect=HUNG, read=silence, idle=HUNG, first_byte=silence),
         }
         if kind == "call":
             token = CancelToken()

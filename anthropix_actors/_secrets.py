@@ -1,0 +1,70 @@
+"""Keys out of errors. Pure.
+
+A gateway may repeat a request's headers in its answer. What an error says, and what it holds of the answer, may end in
+a log; so what was sent as a credential is replaced there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from anthropix_actors.errors import APIError
+
+HIDDEN = "[redacted]"
+
+_SHORTEST = 8
+"""Characters: what is shorter may be a word, such as the "ollama" that a server without keys is given."""
+
+_SECRET = re.compile(r"key|token|secret|auth|cookie|credential|signature|password", re.IGNORECASE)
+_KEY = "sk-"
+
+
+def secrets_in(headers: Mapping[str, str]) -> set[str]:
+    """Get what of a request's headers must not be repeated: credentials, with and without their scheme.
+
+    Example:
+        >>> sorted(secrets_in({"authorization": "Bearer 0123456789", "accept": "application/json"}))
+        ['0123456789', 'Bearer 0123456789']
+    """
+    found: set[str] = set()
+    for name, value in headers.items():
+        if _SECRET.search(name):
+            found |= {value, value.partition(" ")[2]}
+    return {value for value in found if len(value) >= _SHORTEST or value.startswith(_KEY)}
+
+
+def hide(error: APIError, secrets: Iterable[str]) -> None:
+    """Replace secrets in all that an error says and holds.
+
+    Example:
+        >>> from anthropix_actors.errors import APIError
+        >>> error = APIError("no such key: sk-ant-1")
+        >>> hide(error, ["sk-ant-1"])
+        >>> error
+        APIError('no such key: [redacted]')
+    """
+    longest_first = sorted(secrets, key=len, reverse=True)
+    if not longest_first:
+        return
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    error.message = pattern.sub(HIDDEN, error.message)
+    error.args = (error.message, *error.args[1:])
+    error.response_headers = _without(error.response_headers, pattern)
+    try:
+        error.body = _without(error.body, pattern)
+    except RecursionError:  # nested as deep as no error of the API is
+        error.body = None
+
+
+def _without(value: Any, pattern: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return pattern.sub(HIDDEN, value)
+    if isinstance(value, dict):
+        return {_without(key, pattern): _without(item, pattern) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, pattern) for item in value]
+    return value

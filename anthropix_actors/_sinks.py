@@ -1,0 +1,176 @@
+"""Where a download goes: into memory, an open file, a place on the disk, a pipe or a device.
+
+An open file is the caller's code: whatever it raises is an error of ours, and it is called in the thread of the call,
+without a lock. One that blocks holds up its own download, and that cannot be cancelled until it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._exchange import check, whole
+from anthropix_actors._special import Special, is_special
+from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from anthropix_actors._transport import Answer
+    from anthropix_actors.errors import APIError
+
+
+class Sink:
+    """Takes a download, and keeps it."""
+
+    def take(self, answer: Answer) -> bytes | int:
+        """Take an answer; get its bytes, or how many there were.
+
+        Raises:
+            AnthropixError: it is an error, could not be read to its end, or cannot be written.
+        """
+        check(answer)
+        return whole(answer)
+
+    def again(self, _: APIError) -> bool:
+        """Whether it can be given the same again."""
+        return True
+
+
+class _Opened(Sink):
+    """Writes what is downloaded to an open file: perhaps the caller's, so whatever it raises is an error of ours."""
+
+    def __init__(self, file: Any, name: str = "the file") -> None:
+        self._file = file
+        self._name = name
+        self._count = 0
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        for chunk in answer.chunks():
+            self._write(chunk)
+        with _writing(self._name):  # what a buffer holds may not fit the disk
+            flush = getattr(self._file, "flush", None)
+            if callable(flush):
+                flush()
+        return self._count
+
+    def _write(self, chunk: bytes) -> None:
+        """Write all of it, however little is taken at a time."""
+        while chunk:
+            with _writing(self._name):
+                written = self._file.write(chunk)
+            if written is None and isinstance(self._file, io.RawIOBase):
+                raise AnthropixError(f"{self._name} cannot be written: it would block")
+            if not isinstance(written, int) or written > len(chunk):  # many a writer of somebody's own returns nothing
+                written = len(chunk)
+            if written <= 0:
+                raise AnthropixError(f"{self._name} cannot be written: it takes nothing")
+            self._count += written
+            chunk = chunk[written:]
+
+    def again(self, _: APIError) -> bool:
+        return self._count == 0
+
+
+class _OnDisk(Sink):
+    """Writes what is downloaded beside its place, and moves it there when it is whole.
+
+    Args:
+        path: The place.
+        mode: The permissions of the file that is there; None when there is none.
+    """
+
+    def __init__(self, path: Path, mode: int | None) -> None:
+        self._path = path
+        self._mode = mode
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        part = self._path.with_name(f".{secrets.token_hex(8)}.part")  # no longer than any name
+        mode = 0o666 if self._mode is None else self._mode
+        try:
+            with _writing(str(self._path)):
+                file = open(part, "xb", opener=partial(os.open, mode=mode))  # noqa: SIM115 - closed below
+            with contextlib.closing(file):
+                if self._mode is not None:
+                    with _writing(str(self._path)):
+                        os.fchmod(file.fileno(), mode)  # what the umask took
+                count = _Opened(file, str(self._path)).take(answer)
+            with _writing(str(self._path)):
+                part.replace(self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        return count
+
+
+class _ToSpecial(Sink):
+    """Writes what is downloaded to a pipe or a device, which stays what it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begun = False
+
+    def take(self, answer: Answer) -> bytes | int:
+        check(answer)
+        self._begun = True
+        with _writing(str(self._path)):
+            file = Special(self._path, writing=True)
+        with contextlib.closing(file):
+            return _Opened(file, str(self._path)).take(answer)
+
+    def again(self, _: APIError) -> bool:
+        return not self._begun
+
+
+@contextlib.contextmanager
+def _writing(what: str) -> Generator[None]:
+    try:
+        yield
+    except Exception as exc:  # an error of ours may be that of a request which the file itself made
+        raise AnthropixError(f"{what} cannot be written: {type(exc).__name__}: {exc}") from exc
+
+
+def sink_for(to: Any) -> Sink:
+    """Get what takes a download.
+
+    Raises:
+        ParameterError: it cannot be written there.
+    """
+    if to is None:
+        return Sink()
+    if callable(getattr(to, "write", None)) and not isinstance(to, io.TextIOBase):
+        return _Opened(to)
+    if not isinstance(to, (str, os.PathLike)):
+        what = f"expected a path, or a file that is open for writing bytes, got {type(to).__name__}"
+        raise ParameterError([Problem("to", what)])
+    try:
+        return _on_disk(Path(os.path.realpath(to)))  # through links, as open() goes
+    except (OSError, ValueError) as exc:
+        raise ParameterError([Problem("to", f"it cannot be written: {exc}")]) from None
+
+
+def _on_disk(path: Path) -> Sink:
+    """Get what writes to a path.
+
+    Raises:
+        OSError, ValueError, ParameterError: there can be no such file, or it must not be written.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if not path.parent.is_dir() or (mode is not None and stat.S_ISDIR(mode)):
+        raise ParameterError([Problem("to", f"expected the path of a file in a folder that is there, got {path}")])
+    if not os.access(path if mode is not None else path.parent, os.W_OK):
+        raise PermissionError(f"no permission to write {path}")
+    if mode is not None and is_special(mode):
+        return _ToSpecial(path)
+    return _OnDisk(path, None if mode is None else stat.S_IMODE(mode))

@@ -1,0 +1,59 @@
+"""Which certificates a client trusts, and who says so: the caller, or the environment."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from anthropix_actors.errors import ConfigurationError
+
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables of the environment that name certificates: requests' first, then OpenSSL's own."""
+
+
+def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
+    """Get the context, or the path of the certificates to trust and who named it: the caller, the environment, nobody.
+
+    Raises:
+        ConfigurationError: it is neither, or not there.
+    """
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if verify is False:
+        raise ConfigurationError(
+            "verify: False would send the key to whoever answers. Pass the path of a bundle with the server's "
+            "certificate, or of its authority. Where that is impossible, pass an ssl.SSLContext with check_hostname = "
+            "False and verify_mode = ssl.CERT_NONE"
+        )
+    given = None if verify is True else verify
+    if not isinstance(given, str | os.PathLike | None):
+        what = "the path of a CA bundle, an ssl.SSLContext, or True or None for the usual certificates"
+        raise ConfigurationError(f"verify: expected {what}, got {type(given).__name__}")
+    sources = {"verify": os.fsdecode(given) if given is not None else None}
+    sources |= {name: os.environ.get(name) for name in _BUNDLES}
+    for name, path in sources.items():
+        if path:
+            if not Path(path).exists():
+                raise ConfigurationError(f"{name}: no such file or folder: {path}")
+            return path, name
+    return requests.utils.DEFAULT_CA_BUNDLE_PATH, "certifi"
+
+
+def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
+    """Get a context that trusts these certificates.
+
+    Raises:
+        ConfigurationError: there are no certificates.
+    """
+    if isinstance(trusted, ssl.SSLContext):
+        return trusted
+    path, name = trusted
+    folder = Path(path).is_dir()
+    try:
+        return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None

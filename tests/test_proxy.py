@@ -1,0 +1,193 @@
+"""Which proxy is used, who says so, and how it is named when it fails."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import APIConnectionError, APIError, AuthenticationError, Client, ConfigurationError
+from anthropix_actors._transport._proxy import Proxy, proxy_for
+
+from actors import ASK
+from servers import Server, Tunnel, after, answering, error_body, json_answer
+
+if TYPE_CHECKING:
+    import ssl
+
+
+@pytest.fixture
+def dead() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("named", "base_url", "kept"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", True),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081", False),
+        ("127.0.0.1:443", "https://127.0.0.1", True),
+        ("127.0.0.1", "http://127.0.0.1:8080", True),
+        ("10.0.0.0/8", "http://10.1.2.3", True),
+        ("[::1]:8080", "http://[::1]:8080", True),
+        ("[::1]", "http://[::1]:8080", True),
+        ("::1", "http://[::1]:8080", True),
+        ("x.example, 127.0.0.1:8080 ", "http://127.0.0.1:8080", True),
+        ("api.example:8080", "http://api.example:8080", True),
+        ("API.example", "http://api.example", True),
+        (".example", "http://api.example", True),
+        ("", "http://api.example", False),
+    ],
+)
+def test_no_proxy_is_kept(named: str, base_url: str, *, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", named)
+    found = proxy_for(base_url, None)
+    assert (found is None) is kept
+    assert kept or str(found) == "the proxy http://proxy.example:3128 (from ALL_PROXY)"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_an_error_names_the_dead_proxy_and_the_variable(name: str, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, f"http://user:geheim99@{dead}")
+    with (
+        Client("k", base_url="http://api.invalid", max_retries=0) as client,
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        client.chat(**ASK)
+    assert str(caught.value).startswith(f"no connection to the proxy http://{dead} (from {name}): ")
+    assert "geheim99" not in str(caught.value) + repr(client)
+    assert caught.value.unsent
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.invalid:3128", "proxy.invalid"])
+def test_a_proxy_whose_name_is_unknown_is_named(proxy: str) -> None:
+    with (
+        Client("k", base_url="https://api.invalid", proxy=proxy, max_retries=0) as client,
+        pytest.raises(APIConnectionError, match=r"the name of the proxy http://proxy.invalid\S* \(as passed to the c"),
+    ):
+        client.chat(**ASK)
+
+
+MALFORMED = [
+    "http://",
+    "http://[::1",
+    "http://h:x",
+    "http://h:0",
+    "http://h:99999",
+    "http://a b",
+    "http://h/path",
+    "http://h?q",
+    "h#f",
+    ":::",
+    "//h",
+    "ht!tp://h",
+]
+
+
+@pytest.mark.parametrize("odd", MALFORMED)
+def test_what_is_no_proxy_is_found_when_the_client_is_made(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"^proxy: expected a proxy's URL"):
+        Client("k", proxy=odd)
+    monkeypatch.setenv("https_proxy", odd)
+    with pytest.raises(ConfigurationError, match=r"^https_proxy of the environment: expected a proxy's URL"):
+        Client("k")
+    Client("k", proxy="").close()
+    monkeypatch.setenv("no_proxy", "api.anthropic.com")
+    Client("k").close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:geheim/99@h:3128", "http://user:geheim#99@h", "http://us er:geheim99@h:x"]
+)
+def test_a_password_that_is_not_quoted_is_named_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="percent-encoded") as caught:
+        Client("k", proxy=url)
+    assert "geheim" not in str(caught.value)
+
+
+def test_what_is_no_text_is_no_proxy() -> None:
+    with pytest.raises(ConfigurationError, match=r"^proxy: expected a URL, .* got dict"):
+        Client("k", proxy={"http": "x"})  # type: ignore[arg-type]
+
+
+def test_a_user_that_fits_no_header_is_found_when_the_client_is_made() -> None:
+    with pytest.raises(ConfigurationError, match=r"base_url or the proxy http://h .*UnicodeEncodeError"):
+        Client("k", proxy="http://\u0416:x@h")
+
+
+def test_a_proxy_hides_its_password() -> None:
+    assert repr(proxy_for("http://x", "http://u:geheim@h:1")) == "Proxy('http://h:1', 'proxy')"
+    assert str(Proxy("x", "the system's settings", "http://h")) == "the proxy http://h (from the system's settings)"
+
+
+def test_one_that_no_variable_names_comes_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS and Windows."""
+    monkeypatch.setattr("anthropix_actors._transport._proxy.getproxies", lambda: {"http": "http://h:1"})
+    assert str(proxy_for("http://x", None)) == "the proxy http://h:1 (from the system's settings)"
+
+
+def test_a_plain_proxy_that_asks_for_credentials_says_that_it_was_the_proxy() -> None:
+    with (
+        Server(after(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")) as proxy,
+        Client("k", base_url="http://api.invalid", proxy=proxy.url, max_retries=0) as client,
+        pytest.raises(
+            APIError, match=rf"the proxy {proxy.url} \(as passed .*\) asks for a user and a password"
+        ) as caught,
+    ):
+        client.chat(**ASK)
+    assert (caught.value.status, caught.value.retryable) == (407, False)
+
+
+def test_a_plain_proxy_that_answers_itself_may_be_the_one_who_refuses() -> None:
+    """tinyproxy says 401."""
+    page = json_answer("401 Unauthorized", b"<h1>Access denied</h1>")
+    with (
+        Server(after(page)) as proxy,
+        Client("k", base_url="http://api.invalid", proxy=proxy.url, max_retries=0) as client,
+        pytest.raises(AuthenticationError, match=rf"Access denied.*perhaps by the proxy {proxy.url}"),
+    ):
+        client.chat(**ASK)
+
+
+def test_an_error_in_the_apis_words_is_the_apis() -> None:
+    refused = json_answer("401 Unauthorized", error_body("authentication_error", "no such key"))
+    with Server(after(refused)) as proxy:
+        with (
+            Client("k", base_url="http://api.invalid", proxy=proxy.url, max_retries=0) as client,
+            pytest.raises(AuthenticationError, match="no such key") as caught,
+        ):
+            client.chat(**ASK)
+    assert "proxy" not in str(caught.value)
+
+
+def test_behind_a_tunnel_the_proxy_says_nothing(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext) -> None:
+    with (
+        Server(after(json_answer("401 Unauthorized", b"x")), server_tls) as server,
+        Server(Tunnel(server.port)) as proxy,
+        Client("k", base_url=server.url, proxy=proxy.url, verify=client_tls, max_retries=0) as client,
+        pytest.raises(AuthenticationError) as caught,
+    ):
+        client.chat(**ASK)
+    assert "proxy" not in str(caught.value)
+
+
+def test_the_certificate_of_an_encrypted_proxy_may_be_the_wrong_one(server_tls: ssl.SSLContext) -> None:
+    with (
+        Server(answering("x"), server_tls) as proxy,
+        Client("k", base_url="http://api.invalid", proxy=f"https://localhost:{proxy.port}", max_retries=0) as client,
+        pytest.raises(APIConnectionError, match=r"the certificate of the proxy https://localhost:\d+ .* not trusted"),
+    ):
+        client.chat(**ASK)
+
+
+def test_an_encrypted_proxy_opens_a_tunnel_too(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    with (
+        Server(answering("through two layers"), server_tls) as server,
+        Server(Tunnel(server.port), server_tls) as proxy,
+        Client("k", base_url=server.url, proxy=f"https://localhost:{proxy.port}", verify=client_tls) as client,
+    ):
+        message: Any = client.chat(**ASK)
+    assert message["content"][0]["text"] == "through two layers"

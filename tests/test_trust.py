@@ -1,0 +1,118 @@
+"""Which certificates are trusted, and which libraries."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
+
+from anthropix_actors import Client, ConfigurationError
+
+from actors import ASK
+from servers import Server, answering
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
+
+
+class Bundle:
+    """A path of a kind that gives bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> bytes:
+        return os.fsencode(self.path)
+
+
+def test_false_is_refused_with_advice() -> None:
+    for url in ("https://x", "http://x"):
+        with pytest.raises(ConfigurationError, match=r"^verify: False would .* ssl\.SSLContext"):
+            Client("k", base_url=url, verify=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # it is said, each time
+def test_the_advice_works(server_tls: ssl.SSLContext) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with Server(answering("x"), server_tls) as server, Client("k", base_url=server.url, verify=context) as client:
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("odd", [5, [], object(), 0])
+def test_what_is_neither_is_refused(odd: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^verify: expected the path of a CA bundle, .* got "):
+        Client("k", verify=odd)
+
+
+def test_variables_are_read_in_their_order(
+    tmp_path: Path,
+    authority: trustme.CA,
+    server_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
+    authority.cert_pem.write_to_path(str(good))
+    bad.write_text("no certificate")
+    with Server(answering("x"), server_tls) as server:
+        for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.setenv(name, str(bad))
+            with pytest.raises(ConfigurationError, match=rf"^{name}: no certificates can be read from {bad}"):
+                Client("k", base_url=server.url)
+            monkeypatch.setenv(name, str(good))
+            for verify in (None, True):
+                with Client("k", base_url=server.url, verify=verify) as client:
+                    assert client.chat(**ASK)["stop_reason"] == "end_turn"
+        in_bytes: Any = Bundle(good)
+        Client("k", base_url=server.url, verify=in_bytes).close()
+        with pytest.raises(ConfigurationError, match=r"^verify: no certificates can be read"):
+            Client("k", base_url=server.url, verify=bad)
+
+
+def test_where_nothing_is_encrypted_nothing_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("no certificate")
+    with Server(answering("x")) as server, Client("k", base_url=server.url, verify=tmp_path / "bad.pem") as client:
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("hook", ["build_connection_pool_key_attributes", "get_connection_with_tls_context"])
+def test_a_requests_that_would_ignore_the_certificates_is_refused(hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(HTTPAdapter, hook)
+    with pytest.raises(ConfigurationError, match=r"^requests [\d.]+ is too old: install requests >= 2\.32\.3$"):
+        Client("k")
+
+
+def test_a_urllib3_that_cannot_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in HTTPResponse.__mro__:
+        if "read1" in vars(kind):
+            monkeypatch.delattr(kind, "read1")
+    with pytest.raises(ConfigurationError, match=r"^urllib3 [\d.]+ is too old: install urllib3 >= 2\.2$"):
+        Client("k")
+
+
+OLD = """
+import urllib3, urllib3.exceptions
+del urllib3.exceptions.NameResolutionError, urllib3.HTTPResponse.read1
+if hasattr(urllib3, "BaseHTTPResponse"):
+    del urllib3.BaseHTTPResponse.read1
+import anthropix_actors, anthropix_actors.emulator.pytest_plugin
+try:
+    anthropix_actors.Client("k")
+except anthropix_actors.ConfigurationError as exc:
+    print(exc)
+"""
+
+
+def test_with_the_urllib3_of_before_2_the_import_works_and_a_client_says_what_to_install() -> None:
+    """It lacks these two names; a test run of somebody's, who has the pytest plugin installed, goes on."""
+    done = subprocess.run([sys.executable, "-P", "-c", OLD], capture_output=True, text=True, check=True, timeout=60)
+    assert "install urllib3 >= 2.2" in done.stdout
