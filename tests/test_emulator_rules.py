@@ -12,9 +12,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors.emulator import RULES, Emulator, Reply, Thinking, ToolCall, serve
+from anthropix_actors.emulator import RULES, Emulator, Pace, Reply, Status, Thinking, ToolCall, serve
 from anthropix_actors.emulator._asked import Asked
+from anthropix_actors.emulator._events import encode, message_events
 from anthropix_actors.emulator._rules_thinking import places, sign
+from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator.rules import active, first_refusal, table
 
 if TYPE_CHECKING:
@@ -391,7 +393,10 @@ CASES = [
         said(model(text(), search()), user(text("Go on."))),
         "messages.1: `web_search` tool use with id `srvtoolu_1` was found without a corresponding "
         "`web_search_tool_result` block",
-        {**said(model(search(), found(), text()), user(text()), model(text(), search())), "model": "claude-sonnet-5"},
+        {
+            **said(model(search("a"), found("a"), search("b"), text()), user(text()), model(text(), search())),
+            "model": "claude-sonnet-5",
+        },
     ),
     Case(
         "thinking-budget-small",
@@ -646,6 +651,74 @@ def test_an_answer_can_be_sent_back_as_it_is_and_not_otherwise(emulator: Emulato
     ):
         back[-2] = model(*changed)
         assert "cannot be modified" in words(post(emulator, CHAT, {**asked, "messages": back}))
+
+
+STREAM = (
+    b"".join(
+        encode(event)
+        for event in message_events(
+            {"type": "message", "role": "assistant", "content": [{**thought(), "signature": "c2ln"}, text()]}
+        )
+    ),
+    [
+        {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": [], "usage": {}}},
+        {"type": "content_block_start", "index": 0, "content_block": {**thought(), "signature": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "c2ln"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": text()},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_stop"},
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply([Thinking("Hm.", signature="c2ln"), text(""), "Well.", ToolCall("clock")]),
+        Pace({"type": "message", "role": "assistant", "content": [{**thought(), "signature": "c2ln"}, text()]}),
+        *STREAM,
+        Path,
+    ],
+    ids=["a reply", "a message", "bytes", "events", "a file"],
+)
+def test_the_thoughts_of_a_script_are_remembered(answer: Any, tmp_path: Path) -> None:
+    if answer is Path:
+        (tmp_path / "recorded.sse").write_bytes(STREAM[0])
+        answer = tmp_path / "recorded.sse"
+    asked = chat(ADAPTIVE)
+    with Emulator() as emulator:
+        for stream in (False, True):
+            emulator.queue(answer)
+            assert post(emulator, CHAT, {**asked, "stream": stream}).status_code == 200
+        for thinking, status in (("Hm.", 200), ("Hm!", 400)):
+            back = [*asked["messages"], model({**thought(), "thinking": thinking, "signature": "c2ln"}, text())]
+            changed = post(emulator, CHAT, {**asked, "messages": [*back, user(text())]})
+            assert changed.status_code == status, changed.text
+        moved = model({**thought(), "thinking": "More."}, text(), {**thought(), "signature": "c2ln"}, text())
+        assert post(emulator, COUNT, {"model": "m", "messages": [*asked["messages"], moved]}).status_code == 400
+        never = model({**thought(), "signature": "bmV2ZXI="}, text())
+        assert post(emulator, CHAT, {**asked, "messages": [*back[:-1], never, user(text())]}).status_code == 200
+
+
+def test_an_answer_that_cannot_be_read_is_not_remembered(tmp_path: Path) -> None:
+    thoughts = Thoughts()
+    once = iter([text()])
+    odd: list[Any] = [None, "Hi", b"no events", b'"signature', tmp_path / "none", {"content": 1}, Status(529), once]
+    for answer in (*odd, {"content": once}):
+        thoughts.note(chat({}), answer)
+    assert list(once) == [text()]
+    thoughts.note(None, Reply([Thinking("Hm.", signature="c2ln")]))
+    thoughts.note(chat({}), Reply([Thinking("Hm.")]))
+    assert not thoughts.said("c2ln")
+
+
+def test_the_oldest_thoughts_are_forgotten() -> None:
+    thoughts = Thoughts()
+    for number in range(10_001):
+        thoughts.note(chat({}), Reply([Thinking("Hm.", signature=str(number))]))
+    assert not thoughts.said("0")
+    assert thoughts.said("1") == thoughts.said("10000") == {("Hm.", 0)}
 
 
 def test_omitted_thoughts_are_signed_too(emulator: Emulator) -> None:

@@ -86,7 +86,7 @@ class _Api:
         if refusal := refused_object(request):
             return compiler.other(refusal)
         compiler.request = request = self._desk.whole(request)
-        refusal = refused_chat(request, self._desk.rules)
+        refusal = refused_chat(request, self._desk.rules, self._desk.thoughts)
         if refusal:
             return compiler.other(refusal)
         model, meter = request.body["model"], self._desk.meter
@@ -100,7 +100,7 @@ class _Api:
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
     def count(self, request: Request, compiler: Compiler) -> Iterator[Step]:
-        refusal = refused_count(request, self._desk.rules)
+        refusal = refused_count(request, self._desk.rules, self._desk.thoughts)
         return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
 
     async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:

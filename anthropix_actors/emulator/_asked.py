@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anthropix_actors.emulator._json import is_array, is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 _DEEPEST = 8
@@ -78,6 +78,10 @@ class Turn(NamedTuple):
         return [block.text(key) for block in self.blocks if block.kind == kind]
 
 
+def _nothing(_: str) -> Collection[tuple[str, int]]:
+    return ()
+
+
 NOBODY = Turn("", "", ())
 """The turn before the first and after the last."""
 
@@ -91,9 +95,10 @@ class Asked:
         betas: The betas that are asked for.
         known: The keys that the endpoint knows, betas aside.
         batched: Whether it is one of a batch's.
+        said: Gets the thoughts that were sent with a signature, and their places.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all have defaults, and names
         self,
         body: dict[str, Any],
         *,
@@ -101,6 +106,7 @@ class Asked:
         betas: frozenset[str] = frozenset(),
         known: frozenset[str] = frozenset(),
         batched: bool = False,
+        said: Callable[[str], Collection[tuple[str, int]]] = _nothing,
     ) -> None:
         """Hold them."""
         self.body = body
@@ -108,6 +114,7 @@ class Asked:
         self.betas = betas
         self.known = known
         self.batched = batched
+        self.said = said
 
     def part(self, key: str) -> dict[str, Any]:
         """Get an object of the request; an empty one where there is none.

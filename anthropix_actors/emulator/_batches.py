@@ -67,7 +67,7 @@ class Batches:
 
     def _answer(self, request: Request) -> Answer:
         """Get the answer of one request; what is wrong with it is told by its result, when it is done."""
-        return refused_chat(request, self._desk.rules) or self._desk.answer(request)
+        return refused_chat(request, self._desk.rules, self._desk.thoughts) or self._desk.answer(request)
 
     def _list(self, request: Request, compiler: Compiler) -> Iterator[Step]:
         def show(batch_id: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from anthropix_actors._shapes import Shape
+    from anthropix_actors.emulator._thoughts import Thoughts
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.emulator.rules import Rule
     from anthropix_actors.errors import Problem
@@ -54,14 +55,16 @@ def too_large(limit: int) -> Status:
     return Status(413, f"Request exceeds the maximum size of {limit >> 20} MB")
 
 
-def refused_chat(request: Request, rules: Sequence[Rule]) -> Status | None:
+def refused_chat(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
     """Check the body of `POST /v1/messages`, or of a request of a batch, which has a `custom_id`."""
-    return refused_object(request) or _refused(request, CHAT, frozenset({"stream"}), rules)
+    known = frozenset({"stream", *CHAT.required, *CHAT.optional})
+    return refused_object(request) or _refused(request, CHAT, known, rules, thoughts)
 
 
-def refused_count(request: Request, rules: Sequence[Rule]) -> Status | None:
+def refused_count(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
     """Check the body of `POST /v1/messages/count_tokens`."""
-    return refused_object(request) or _refused(request, COUNT_TOKENS, frozenset(), rules)
+    known = frozenset({*COUNT_TOKENS.required, *COUNT_TOKENS.optional})
+    return refused_object(request) or _refused(request, COUNT_TOKENS, known, rules, thoughts)
 
 
 def refused_object(request: Request) -> Status | None:
@@ -85,7 +88,9 @@ def _key(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
-def _refused(request: Request, shape: Shape, more: frozenset[str], rules: Sequence[Rule]) -> Status | None:
+def _refused(
+    request: Request, shape: Shape, known: frozenset[str], rules: Sequence[Rule], thoughts: Thoughts
+) -> Status | None:
     body: dict[str, Any] = request.body
     if "stream" in body and not isinstance(body["stream"], bool):
         return Status(400, "stream: Input should be a valid boolean")
@@ -96,8 +101,9 @@ def _refused(request: Request, shape: Shape, more: frozenset[str], rules: Sequen
         body,
         version=request.headers["anthropic-version"],
         betas=_betas(request.headers),
-        known=more | shape.required.keys() | shape.optional.keys(),
+        known=known,
         batched=request.custom_id is not None,
+        said=thoughts.said,
     )
     words = first_refusal(asked, rules)
     return None if words is None else Status(400, words)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors.emulator._cache import Cache
 from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator._threads import Threads
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
@@ -56,6 +57,7 @@ class Desk:
         self.hosts = hosts
         self.speed = speed
         self.rules = rules
+        self.thoughts = Thoughts()
         self.meter = Meter(limits)
         self._cache = Cache()
         self._threads = Threads()
@@ -100,9 +102,10 @@ class Desk:
     def answer(self, request: Request) -> Answer:
         """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
         scripted = self.take(request.path)
-        if scripted:
-            return scripted[0]
-        return self._handler(request) if self._handler else None
+        handled = self._handler(request) if self._handler and not scripted else None
+        answer = scripted[0] if scripted else handled
+        self.thoughts.note(request.body, answer)
+        return answer
 
     def whole(self, request: Request) -> Request:
         """Get a chat with all of its conversation, where it is of a thread. Runs in the event loop, as all below.

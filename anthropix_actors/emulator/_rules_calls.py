@@ -105,17 +105,17 @@ def _is_server_result(block: Block) -> bool:
 
 
 def _server_results_missing(asked: Asked) -> Iterator[Found]:
-    """Find a server's call without its result where something follows: a paused turn goes on by itself.
+    """Find a turn that was paused, at a server's call without its result, and has something after it.
 
-    A turn that calls tools of the user's too may wait for those results first, and is let be.
+    A turn that calls tools of the user's too may wait for those results first, and is let be. So is one in which other
+    blocks follow the call: it went on, even where a script left the result out.
     """
     done = {block.text("tool_use_id") for turn in asked.turns for block in turn.blocks if _is_server_result(block)}
     for turn in asked.turns[:-1]:
-        if turn.role == "assistant" and not turn.ids("tool_use", "id"):
-            for block in turn.blocks:
-                if block.kind == "server_tool_use" and block.text("id") not in done:
-                    name = block.text("name")
-                    yield Found(turn.place, (name, block.text("id"), _result_kind(name)))
+        for last in turn.blocks[-1:] if turn.role == "assistant" and not turn.ids("tool_use", "id") else ():
+            if last.kind == "server_tool_use" and last.text("id") not in done:
+                name = last.text("name")
+                yield Found(turn.place, (name, last.text("id"), _result_kind(name)))
 
 
 def _result_kind(name: str) -> str:
@@ -223,7 +223,7 @@ RULES = (
     seen(
         "server-result-missing",
         _server_results_missing,
-        "anything after a paused turn: a call of a server's tool without its result that is not in the last message",
+        "anything after a paused turn: one that ends with a call of a server's tool, without its result",
         "`{}` tool use with id `{}` was found without a corresponding `{}` block",
         issue("anthropics/anthropic-sdk-python", 1339),
     ),

@@ -1,8 +1,8 @@
 """Rules on thinking: what goes with it, and how its blocks are sent back. Pure.
 
 The emulator signs as the API does: a signature stands for the thoughts and for their place in the turn, so that it can
-tell changed or moved blocks from its own without remembering any. Other signatures, from recordings or scripts, it
-cannot read; those it takes as they are.
+tell changed or moved blocks from its own without remembering any. Of other signatures, from recordings or scripts, it
+remembers what it sent with them (`_thoughts`); those that it never sent it takes as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anthropix_actors.emulator._rule import DOCS, Found, documented, issue, seen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anthropix_actors.emulator._asked import Asked, Block
+    from anthropix_actors.emulator._asked import Asked
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
@@ -143,12 +143,14 @@ def _changed(asked: Asked) -> Iterator[Found]:
     latest = next((turn.blocks for turn in reversed(asked.turns) if turn.role == "assistant"), ())
     said = [block for block in latest if block.kind != "text" or block.text("text")]
     for block, place in zip(said, places([block.kind for block in said]), strict=True):
-        if _is_own(block) and block.text("signature") != sign(block.text("thinking"), place):
+        signature, thinking = block.text("signature"), block.text("thinking")
+        if block.kind == "thinking" and signature.startswith(_MARK):
+            changed = signature != sign(thinking, place)
+        else:
+            sent = asked.said(signature) if block.kind == "thinking" else ()
+            changed = bool(sent) and (thinking, place) not in sent
+        if changed:
             yield Found(block.place)
-
-
-def _is_own(block: Block) -> bool:
-    return block.kind == "thinking" and block.text("signature").startswith(_MARK)
 
 
 RULES = (
@@ -242,7 +244,7 @@ RULES = (
     seen(
         "thinking-changed",
         _changed,
-        "thoughts of the model's latest turn that the emulator wrote, and that were changed or moved",
+        "thoughts of the model's latest turn that the emulator sent, and that were changed or moved",
         "`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified. These blocks "
         "must remain as they were in the original response.",
         issue("anthropics/claude-code", 19539),

@@ -1,0 +1,103 @@
+"""Remembers the thoughts of scripted answers, so that changed ones are known when they are sent back.
+
+What the emulator writes itself it signs, and need not remember. A recording, or a script that names signatures, has
+signatures that say nothing to it: it remembers which thoughts went with them, and at which places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from anthropix_actors.emulator import _events
+from anthropix_actors.emulator._asked import Asked
+from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._rules_thinking import places
+from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
+from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anthropix_actors.emulator.answers import Answer
+
+_MOST = 10_000
+"""So many signatures are remembered; the oldest are forgotten."""
+
+
+class _Part(NamedTuple):
+    """A block of an answer: its type, and of thoughts, what is signed by what."""
+
+    kind: str
+    signature: str = ""
+    thinking: str = ""
+
+
+class Thoughts:
+    """What was said by signature. Not thread-safe: it belongs to the event loop."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._said: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+
+    def note(self, body: Any, answer: Answer) -> None:
+        """Note the thoughts of the answer to a request. Events that are made as they are told are not looked at."""
+        with contextlib.suppress(Exception):  # what is wrong with an answer is told by whoever tells it
+            parts = [part for part in _parts(answer) if part.kind]
+            if any(part.signature for part in parts):
+                self._keep(body, parts)
+
+    def said(self, signature: str) -> frozenset[tuple[str, int]]:
+        """Get the thoughts that went with a signature, and their places; nothing where it was never sent."""
+        return frozenset(self._said.get(signature, ()))
+
+    def _keep(self, body: Any, parts: list[_Part]) -> None:
+        last = Asked(dict(body)).last
+        before = [block.kind for block in last.blocks] if last.role == "assistant" else []
+        counted = places([*before, *(part.kind for part in parts)])[len(before) :]
+        for part, place in zip(parts, counted, strict=True):
+            if part.signature:
+                self._said[part.signature].add((part.thinking, place))
+        while len(self._said) > _MOST:
+            del self._said[next(iter(self._said))]
+
+
+def _parts(answer: Answer) -> Iterator[_Part]:
+    said, _ = unwrap(answer)
+    match said:
+        case Reply() | Refusal() | PauseTurn():
+            yield from map(_part, _listed(said.content))
+        case Mapping():
+            yield from map(_part, _listed(cast("Mapping[str, Any]", said).get("content")))
+        case bytes() | Path():
+            recorded = said if isinstance(said, bytes) else said.read_bytes()
+            if b'"signature' in recorded:  # most recordings have none, and need not be read twice
+                yield from map(_part, _events.accumulate(_events.decode(recorded))["content"])
+        case _ if is_array(said):
+            yield from map(_part, _events.accumulate(cast("list[dict[str, Any]]", said))["content"])
+        case _:
+            return
+
+
+def _listed(content: Any) -> list[Any]:
+    """Get what is there to be looked at more than once."""
+    return list(content) if isinstance(content, (list, tuple)) else []
+
+
+def _part(part: Any) -> _Part:
+    match part:
+        case str():
+            return _Part("text" if part else "")
+        case Thinking():
+            return _Part("thinking", part.signature or "", part.thinking)
+        case ToolCall():
+            return _Part("tool_use")
+        case Compaction():
+            return _Part("compaction")
+        case _:
+            block: dict[str, Any] = part if is_object(part) else dict(part)
+            empty = block["type"] == "text" and not block.get("text")
+            return _Part("" if empty else block["type"], block.get("signature") or "", block.get("thinking") or "")
