@@ -12,7 +12,19 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors.emulator import RULES, Emulator, Pace, Reply, Status, Thinking, ToolCall, serve
+from anthropix_actors.emulator import (
+    RULES,
+    Compaction,
+    Emulator,
+    Pace,
+    PauseTurn,
+    Refusal,
+    Reply,
+    Status,
+    Thinking,
+    ToolCall,
+    serve,
+)
 from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._events import encode, message_events
 from anthropix_actors.emulator._rules_thinking import places, sign
@@ -699,6 +711,19 @@ def test_the_thoughts_of_a_script_are_remembered(answer: Any, tmp_path: Path) ->
         assert post(emulator, COUNT, {"model": "m", "messages": [*asked["messages"], moved]}).status_code == 400
         never = model({**thought(), "signature": "bmV2ZXI="}, text())
         assert post(emulator, CHAT, {**asked, "messages": [*back[:-1], never, user(text())]}).status_code == 200
+
+
+def test_the_thoughts_of_every_kind_of_answer_are_remembered() -> None:
+    thoughts = Thoughts()
+    hm = Thinking("Hm.", signature="c2ln")
+    answers: list[Any] = [
+        Refusal(content=[hm]),
+        PauseTurn(content=["One.", hm]),
+        Reply(["One.", Compaction("All."), hm]),
+    ]
+    for place, answer in enumerate(answers):
+        thoughts.note(chat({}), answer)
+        assert ("Hm.", place) in thoughts.said("c2ln")
 
 
 def test_an_answer_that_cannot_be_read_is_not_remembered(tmp_path: Path) -> None:
