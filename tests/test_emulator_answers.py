@@ -222,7 +222,19 @@ def test_a_conversation_above_the_trigger_is_compacted(emulator: Emulator, clien
     assert text["type"] == "text"
 
 
-@pytest.mark.parametrize("context", [None, {}, {"edits": []}, {"edits": [{"type": "compact_20260112"}]}])
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        {},
+        {"edits": []},
+        {"edits": [{"type": "compact_20260112"}]},
+        {"edits": [{"type": "compact_20260112", "trigger": "odd"}]},
+        {"edits": [{"type": "compact_20260112", "trigger": {"value": "odd"}}]},
+        {"edits": ["odd", {"type": ["odd"]}]},
+        {"edits": 5},
+    ],
+)
 def test_a_conversation_below_the_trigger_is_not(emulator: Emulator, client: Client, context: Any) -> None:
     long = [{"role": "user", "content": "word " * 500}]
     (text,) = answered(emulator, client, context_management=context, messages=long)["content"]
