@@ -31,7 +31,7 @@ jsonschema: Any = pytest.importorskip("jsonschema")
 DEADLINE = 10.0
 SPEC = Path(__file__).parents[2] / "shared" / "openapi" / "anthropic-core.json"
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01"}
-TOOL = {
+TOOL: dict[str, Any] = {
     "name": "get_weather",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
