@@ -28,6 +28,7 @@ PATIENCE = 120.0
 """Seconds for Claude Code: it starts slowly, and waits for nobody knows what."""
 
 MODEL: Literal["claude-sonnet-5"] = "claude-sonnet-5"
+THINKING = {"type": "adaptive"}
 NOWHERE = "http://127.0.0.1:1"
 RAIN = "It rains in Bergen."
 
@@ -47,8 +48,8 @@ def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
     """Get an emulator that refuses nothing in this test."""
     with caplog.at_level(logging.INFO, logger="anthropix_actors"), Emulator() as running:
         yield running
-        refused = [record.getMessage() for record in caplog.records if "the emulator answers" in record.getMessage()]
-        assert refused == []
+        told = [record.getMessage() for record in caplog.get_records("call")]
+        assert [words for words in told if "the emulator answers" in words] == []
 
 
 def chats(emulator: Emulator) -> list[Any]:
@@ -144,6 +145,19 @@ def test_the_sdks_runner_tells_the_model_of_an_error(emulator: Emulator, sdk: An
     assert "no such city" in last.content[-1].text
     (result,) = chats(emulator)[-1]["messages"][-1]["content"]
     assert result["is_error"]
+
+
+def test_the_sdks_message_threads_send_what_is_new(emulator: Emulator, sdk: Any) -> None:
+    thread = sdk.beta.messages.thread(
+        model=MODEL, max_tokens=4000, system="Be brief.", cache_control={"type": "ephemeral"}, thinking=THINKING
+    )
+    for text in ("Hello", "And then?", "Go on."):
+        assert text in thread.send({"role": "user", "content": text}).content[-1].text
+    emulator.queue(PauseTurn())
+    paused = thread.send({"role": "user", "content": "Look it up."})
+    assert paused.stop_reason == "pause_turn"
+    assert thread.send().stop_reason == "end_turn"
+    assert [len(body["messages"]) for body in chats(emulator)] == [1, 1, 1, 1, 0]
 
 
 @pytest.mark.usefixtures("emulator")
