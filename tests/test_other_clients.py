@@ -468,6 +468,37 @@ def test_claude_code_talks_over_several_turns(emulator: Emulator, claude: Callab
     assert [len(messages) for messages in used] == sorted(len(messages) for messages in used)
 
 
+@pytest.mark.parametrize(
+    "model", ["claude-haiku-4-5-20251001", "claude-sonnet-4-6", "claude-sonnet-5", "claude-opus-5"]
+)
+def test_claude_code_edits_a_file_with_each_model(
+    emulator: Emulator, claude: Callable[..., str], tmp_path: Path, model: str
+) -> None:
+    """The older the model, the more differently its thinking is asked for; not each call comes after a thought."""
+    path = tmp_path / "project" / "one.txt"
+    path.write_text("old\n")
+    listing = ToolCall("Bash", {"command": "echo hello", "description": "Say hello"})
+    editing = ToolCall("Edit", {"file_path": str(path), "old_string": "old", "new_string": "new"})
+    reading = ToolCall("Read", {"file_path": str(path)})
+    emulator.queue(Reply([Thinking("Both."), reading, listing]), Reply([editing]), "Done.")
+    allowed = ("--model", model, "--allowedTools", "Read Edit Bash(echo:*)")
+    assert claude("Make it new.", *allowed).strip() == "Done."
+    assert path.read_text() == "new\n"
+    assert claude("Thanks.", "--continue", *allowed).startswith('You said: "Thanks.".')
+
+
+def test_claude_code_sends_an_agent(emulator: Emulator, claude: Callable[..., str]) -> None:
+    agent = {"description": "look", "prompt": "Look around.", "subagent_type": "Explore"}
+    emulator.queue(Reply([Thinking("An agent."), ToolCall("Agent", agent)]), "There is nothing.", "It found nothing.")
+    assert claude("Look around.", "--allowedTools", "Agent").strip() == "It found nothing."
+    assert "There is nothing." in said_by_tools(emulator)
+
+
+def test_claude_code_goes_on_after_a_call_that_was_cut(emulator: Emulator, claude: Callable[..., str]) -> None:
+    emulator.queue(Reply([Thinking("Hm."), ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}, cut=12)]), "Well.")
+    assert claude("Read it.", "--allowedTools", "Read").strip() == "Well."
+
+
 def test_claude_code_survives_a_tool_that_fails(emulator: Emulator, claude: Callable[..., str]) -> None:
     emulator.queue(ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}), "It is not there.")
     assert claude("Read it.", "--allowedTools", "Read").strip() == "It is not there."
