@@ -130,8 +130,8 @@ def test_a_paused_turn_that_is_sent_back_goes_on_with_the_tools_result(
     assert rest["stop_reason"] == "end_turn"
     with anthropic.Anthropic(base_url=emulator.url, api_key="any", _strict_response_validation=True) as sdk:
         assert sdk.messages.create(**{**ASKED, "messages": messages}).content[0].type == kind
-    messages = [*ASKED["messages"], {"role": "assistant", "content": paused["content"] + rest["content"]}]
-    assert client.chat(**{**ASKED, "messages": [*messages, {"role": "user", "content": "Thanks."}]})["content"]
+    whole = [*ASKED["messages"], {"role": "assistant", "content": paused["content"] + rest["content"]}]
+    answered(emulator, client, messages=[*whole, {"role": "user", "content": "Thanks."}])
 
 
 def test_a_paused_turn_goes_on_with_tools(emulator: Emulator, client: Client) -> None:
