@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import http.client
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -408,6 +409,17 @@ def test_a_clock_that_fails_is_a_500() -> None:
 
     with Emulator(clock=clock) as emulator:
         assert "no clock" in post(emulator, asked()).json()["error"]["message"]
+
+
+def test_what_is_refused_is_logged_with_its_reason(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="anthropix_actors"):
+        post(emulator, {"model": "m"})
+        emulator.queue(Status(529))
+        post(emulator, asked())
+    told = [record.getMessage() for record in caplog.records if "the emulator answers" in record.getMessage()]
+    assert "POST /v1/messages: 400, messages: Field required" in told[0]
+    assert "POST /v1/messages: 529, Overloaded" in told[1]
+    assert HEADERS["x-api-key"] not in caplog.text
 
 
 def test_a_reply_has_its_blocks_in_order(emulator: Emulator) -> None:

@@ -130,8 +130,8 @@ def test_a_paused_turn_that_is_sent_back_goes_on_with_the_tools_result(
     assert rest["stop_reason"] == "end_turn"
     with anthropic.Anthropic(base_url=emulator.url, api_key="any", _strict_response_validation=True) as sdk:
         assert sdk.messages.create(**{**ASKED, "messages": messages}).content[0].type == kind
-    messages = [*ASKED["messages"], {"role": "assistant", "content": paused["content"] + rest["content"]}]
-    assert client.chat(**{**ASKED, "messages": [*messages, {"role": "user", "content": "Thanks."}]})["content"]
+    whole = [*ASKED["messages"], {"role": "assistant", "content": paused["content"] + rest["content"]}]
+    answered(emulator, client, messages=[*whole, {"role": "user", "content": "Thanks."}])
 
 
 def test_a_paused_turn_goes_on_with_tools(emulator: Emulator, client: Client) -> None:
@@ -222,7 +222,19 @@ def test_a_conversation_above_the_trigger_is_compacted(emulator: Emulator, clien
     assert text["type"] == "text"
 
 
-@pytest.mark.parametrize("context", [None, {}, {"edits": []}, {"edits": [{"type": "compact_20260112"}]}])
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        {},
+        {"edits": []},
+        {"edits": [{"type": "compact_20260112"}]},
+        {"edits": [{"type": "compact_20260112", "trigger": "odd"}]},
+        {"edits": [{"type": "compact_20260112", "trigger": {"value": "odd"}}]},
+        {"edits": ["odd", {"type": ["odd"]}]},
+        {"edits": 5},
+    ],
+)
 def test_a_conversation_below_the_trigger_is_not(emulator: Emulator, client: Client, context: Any) -> None:
     long = [{"role": "user", "content": "word " * 500}]
     (text,) = answered(emulator, client, context_management=context, messages=long)["content"]

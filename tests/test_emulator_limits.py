@@ -59,7 +59,7 @@ def test_more_requests_than_a_minute_has_are_refused_until_there_is_room() -> No
 
 
 def test_input_is_taken_when_a_request_comes_and_not_when_it_is_refused() -> None:
-    with Emulator(limits=Limits(input_tokens=100)) as emulator:
+    with Emulator(limits=Limits(requests=10, input_tokens=100)) as emulator:
         first = post(emulator, "word " * 60)
         assert first.status_code == 200
         assert left(first, "input-tokens") < 40

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from anthropix_actors.emulator import Emulator, ErrorEvent, Reply, Status, Thinking, ToolCall, recording, recordings
+from anthropix_actors.emulator import (
+    Emulator,
+    ErrorEvent,
+    PauseTurn,
+    Refusal,
+    Reply,
+    Status,
+    Thinking,
+    ToolCall,
+    recording,
+    recordings,
+)
 from anthropix_actors.emulator._events import accumulate, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from anthropix_actors.emulator import Answer
 
 jsonschema: Any = pytest.importorskip("jsonschema")
 
@@ -78,6 +91,18 @@ def test_scripted_messages_are_as_described(emulator: Emulator, spec: dict[str, 
     emulator.queue("Hi.", Reply([Thinking("Hm."), "Hi.", ToolCall("get_weather", {"city": "Bergen"})]))
     check(post(emulator, asked()).json(), "Message", spec)
     check(post(emulator, asked()).json(), "Message", spec)
+
+
+@pytest.mark.parametrize(
+    "answer", [PauseTurn(), Refusal("cyber"), Refusal(None, None, ["Well, "]), ToolCall("get_weather", {"a": 1}, cut=2)]
+)
+def test_answers_that_end_early_are_as_described(emulator: Emulator, spec: dict[str, Any], answer: Answer) -> None:
+    emulator.queue(answer, answer)
+    whole = post(emulator, asked()).json()
+    check(whole, "Message", spec)
+    streamed = accumulate(decode(post(emulator, asked(stream=True)).content))
+    check(streamed, "Message", spec)
+    assert streamed["stop_details"] == whole["stop_details"]
 
 
 @pytest.mark.parametrize("name", recordings())

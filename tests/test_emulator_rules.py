@@ -468,6 +468,19 @@ CASES = [
         {**BUDGET, **said(model({"type": "redacted_thinking", "data": "x"}, call()), user(result()))},
     ),
     Case(
+        "thinking-missing",
+        {**BUDGET, **said(model(call()), user(result()), model(call("toolu_2")), user(result("toolu_2")))},
+        "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` "
+        "is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of "
+        "`tool_use` and `tool_result` blocks). We recommend you include thinking blocks from previous turns. To avoid "
+        "this requirement, disable `thinking`. Please consult our documentation at "
+        "https://docs.claude.com/en/docs/build-with-claude/extended-thinking",
+        {
+            **BUDGET,
+            **said(model(thought(), call()), user(result()), model(call("toolu_2")), user(result("toolu_2"))),
+        },
+    ),
+    Case(
         "thinking-disabled",
         said(model(thought(), text())),
         "messages.1.content.0: When thinking is disabled, an `assistant` message in the final position cannot contain "

@@ -28,6 +28,7 @@ PATIENCE = 120.0
 """Seconds for Claude Code: it starts slowly, and waits for nobody knows what."""
 
 MODEL: Literal["claude-sonnet-5"] = "claude-sonnet-5"
+THINKING = {"type": "adaptive"}
 NOWHERE = "http://127.0.0.1:1"
 RAIN = "It rains in Bergen."
 
@@ -47,8 +48,8 @@ def emulator(caplog: pytest.LogCaptureFixture) -> Iterator[Emulator]:
     """Get an emulator that refuses nothing in this test."""
     with caplog.at_level(logging.INFO, logger="anthropix_actors"), Emulator() as running:
         yield running
-        refused = [record.getMessage() for record in caplog.records if "the emulator answers" in record.getMessage()]
-        assert refused == []
+        told = [record.getMessage() for record in caplog.get_records("call")]
+        assert [words for words in told if "the emulator answers" in words] == []
 
 
 def chats(emulator: Emulator) -> list[Any]:
@@ -144,6 +145,19 @@ def test_the_sdks_runner_tells_the_model_of_an_error(emulator: Emulator, sdk: An
     assert "no such city" in last.content[-1].text
     (result,) = chats(emulator)[-1]["messages"][-1]["content"]
     assert result["is_error"]
+
+
+def test_the_sdks_message_threads_send_what_is_new(emulator: Emulator, sdk: Any) -> None:
+    thread = sdk.beta.messages.thread(
+        model=MODEL, max_tokens=4000, system="Be brief.", cache_control={"type": "ephemeral"}, thinking=THINKING
+    )
+    for text in ("Hello", "And then?", "Go on."):
+        assert text in thread.send({"role": "user", "content": text}).content[-1].text
+    emulator.queue(PauseTurn())
+    paused = thread.send({"role": "user", "content": "Look it up."})
+    assert paused.stop_reason == "pause_turn"
+    assert thread.send().stop_reason == "end_turn"
+    assert [len(body["messages"]) for body in chats(emulator)] == [1, 1, 1, 1, 0]
 
 
 @pytest.mark.usefixtures("emulator")
@@ -452,6 +466,37 @@ def test_claude_code_talks_over_several_turns(emulator: Emulator, claude: Callab
     used = [body["messages"] for body in chats(emulator)]
     assert len(used) == 5
     assert [len(messages) for messages in used] == sorted(len(messages) for messages in used)
+
+
+@pytest.mark.parametrize(
+    "model", ["claude-haiku-4-5-20251001", "claude-sonnet-4-6", "claude-sonnet-5", "claude-opus-5"]
+)
+def test_claude_code_edits_a_file_with_each_model(
+    emulator: Emulator, claude: Callable[..., str], tmp_path: Path, model: str
+) -> None:
+    """The older the model, the more differently its thinking is asked for; not each call comes after a thought."""
+    path = tmp_path / "project" / "one.txt"
+    path.write_text("old\n")
+    listing = ToolCall("Bash", {"command": "echo hello", "description": "Say hello"})
+    editing = ToolCall("Edit", {"file_path": str(path), "old_string": "old", "new_string": "new"})
+    reading = ToolCall("Read", {"file_path": str(path)})
+    emulator.queue(Reply([Thinking("Both."), reading, listing]), Reply([editing]), "Done.")
+    allowed = ("--model", model, "--allowedTools", "Read Edit Bash(echo:*)")
+    assert claude("Make it new.", *allowed).strip() == "Done."
+    assert path.read_text() == "new\n"
+    assert claude("Thanks.", "--continue", *allowed).startswith('You said: "Thanks.".')
+
+
+def test_claude_code_sends_an_agent(emulator: Emulator, claude: Callable[..., str]) -> None:
+    agent = {"description": "look", "prompt": "Look around.", "subagent_type": "Explore"}
+    emulator.queue(Reply([Thinking("An agent."), ToolCall("Agent", agent)]), "There is nothing.", "It found nothing.")
+    assert claude("Look around.", "--allowedTools", "Agent").strip() == "It found nothing."
+    assert "There is nothing." in said_by_tools(emulator)
+
+
+def test_claude_code_goes_on_after_a_call_that_was_cut(emulator: Emulator, claude: Callable[..., str]) -> None:
+    emulator.queue(Reply([Thinking("Hm."), ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}, cut=12)]), "Well.")
+    assert claude("Read it.", "--allowedTools", "Read").strip() == "Well."
 
 
 def test_claude_code_survives_a_tool_that_fails(emulator: Emulator, claude: Callable[..., str]) -> None:

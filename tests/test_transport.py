@@ -100,7 +100,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
     "no headers": (and_stay(), APITimeoutError, "no answer within 0.3 s", True),
     "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "answer's head", True),
-    "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "first event", True),
+    "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "answer's head", True),
     "half a header, but the kind": (
         after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-y"),
         TruncatedError,

@@ -146,7 +146,7 @@ class Cache:
             now: The time, in seconds.
         """
         total = count_input(body)
-        blocks = _blocks(body)
+        blocks = _blocks(body) if any(map(_ttl, _may_be_marked(body))) else []  # most requests ask for no caching
         ends = [place for place, block in enumerate(blocks) if block.ttl]
         if not ends:
             return Priced(0, 0, 0, total)
@@ -213,8 +213,15 @@ def _inner(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _objects(block.get("content"))
 
 
+def _may_be_marked(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield body
+    yield from _objects(body.get("tools"))
+    yield from _objects(body.get("system"))
+    yield from _inner(body)
+
+
 def _blocks(body: Mapping[str, Any]) -> list[_Block]:
-    """Get the blocks of a request; none where nothing is to be cached."""
+    """Get the blocks of a request."""
     blocks = list(_all_blocks(body))
     ttl = _ttl(body)
     if ttl and (cacheable := [place for place, block in enumerate(blocks) if block.cacheable]):

@@ -78,13 +78,20 @@ def _found_nothing(name: str, call_id: Any) -> dict[str, Any]:
 
 def _compacted(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
     """Get the summary that goes first, where one is wanted, and whether nothing comes after it."""
-    edits = _mappings(_part(body, "context_management").get("edits") or [])
-    edit = next((edit for edit in edits if edit.get("type") == "compact_20260112"), None)
+    edits = _part(body, "context_management").get("edits")
+    found = [edit for edit in (edits if is_array(edits) else ()) if is_object(edit)]
+    edit = next((edit for edit in found if edit.get("type") == "compact_20260112"), None)
     asked = bool(_part(body, "compaction"))
-    if not asked and (edit is None or count_input(seen(body)) < _part(edit, "trigger").get("value", _TRIGGER)):
+    if not asked and (edit is None or count_input(seen(body)) < _trigger(edit)):
         return [], False
     summary = _SUMMARY.format(messages=len(body["messages"]), said=_clip(_prompt(body)))
     return [Compaction(summary)], asked or bool(edit and edit.get("pause_after_compaction"))
+
+
+def _trigger(edit: Mapping[str, Any]) -> float:
+    trigger = edit.get("trigger")
+    value = trigger.get("value") if is_object(trigger) else None
+    return value if isinstance(value, (int, float)) else _TRIGGER
 
 
 def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:

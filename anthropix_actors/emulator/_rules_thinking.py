@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from anthropix_actors.emulator._rule import DOCS, Found, documented, issue, seen
@@ -16,7 +17,7 @@ from anthropix_actors.emulator._rule import DOCS, Found, documented, issue, seen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anthropix_actors.emulator._asked import Asked
+    from anthropix_actors.emulator._asked import Asked, Turn
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
@@ -117,13 +118,21 @@ def _last_block(asked: Asked) -> Iterator[Found]:
 
 
 def _loop_without(asked: Asked) -> Iterator[Found]:
-    """Find a turn that is to go on, by results or by itself, and does not begin with thoughts."""
+    """Find a turn that is to go on, by results or by itself, and does not begin with thoughts.
+
+    A loop of calls and results is one turn of the model's: it need not think again before each of its calls.
+    """
     if asked.part("thinking").get("type") != "enabled":
         return
-    goes_on = asked.last.role == "assistant" or any(block.kind == "tool_result" for block in asked.last.blocks)
-    turn = next((turn for turn in reversed(asked.turns) if turn.role == "assistant"), None)
+    goes_on = asked.last.role == "assistant" or _has_results(asked.last)
+    loop = takewhile(lambda turn: turn.role != "user" or _has_results(turn), reversed(asked.turns))
+    turn = next((turn for turn in reversed(list(loop)) if turn.role == "assistant"), None)
     if goes_on and turn and turn.blocks and turn.blocks[0].kind not in _THOUGHTS:
         yield Found(f"{turn.blocks[0].place}.type", (turn.blocks[0].kind,))
+
+
+def _has_results(turn: Turn) -> bool:
+    return any(block.kind == "tool_result" for block in turn.blocks)
 
 
 def _prefill_with(asked: Asked) -> Iterator[Found]:
