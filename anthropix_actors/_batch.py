@@ -171,7 +171,9 @@ class BatchActor(TellingActor):
             self._record.scope.check()
             if not self._may_be_mended(each, exc):
                 raise
-            self._retrying(exc, max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT)))
+            wait = max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT))
+            self._record.exchange.log_retry(exc, wait)
+            self._retrying(exc, wait)
             return False
         each.seen = True
         self._saw(each.batch_id, batch)
@@ -216,7 +218,8 @@ class BatchActor(TellingActor):
                 raise error
             others_turn = each.failures % TRIES == 0
             wait = min(max(wait, delay if others_turn else 0.0), LONGEST_WAIT)
-            record.retry_comes(error, wait)
+            record.exchange.log_retry(error, wait)
+            record.retry_comes()
             record.tell(BatchRetrying(record.ref, each.failures, wait, error))
             if others_turn:
                 return False

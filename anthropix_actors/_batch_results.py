@@ -22,7 +22,7 @@ class TellingActor(TaskActor[BatchRecord]):
 
     def _retrying(self, error: APIError, delay: float) -> None:
         record = self._record
-        record.retry_comes(error, delay)
+        record.retry_comes()
         record.tell(BatchRetrying(record.ref, record.exchange.attempts, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:

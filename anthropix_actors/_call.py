@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._exchange import Exchange
-from anthropix_actors._log import shown
+from anthropix_actors._log import LOGGER, log_end, shown
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._record import sweep_scope
 from anthropix_actors._scope import CancelScope
@@ -104,7 +105,27 @@ class Call:
         """Start its time."""
         self.exchange = Exchange(transport, CancelScope())
         self._timeout = timeout
-        self._deadline = None if timeout.total is None else time.monotonic() + timeout.total
+        self._began = time.monotonic()
+        self._deadline = None if timeout.total is None else self._began + timeout.total
+        self.exchange.fields = self.fields
+
+    def fields(self) -> dict[str, Any]:
+        """Get what a record on the logger says of it."""
+        return {
+            "work": "call",
+            "tag": None,
+            "request_id": self.exchange.request_id,
+            "attempts": self.exchange.attempts,
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
+
+    def log_end(self, error: BaseException | None = None) -> None:
+        """Write the record of its end."""
+        request = self.exchange.request
+        if LOGGER.isEnabledFor(logging.INFO) and request is not None:
+            state = "done" if error is None else "cancelled" if isinstance(error, CancelledError) else "failed"
+            fields = {**self.fields(), "state": state, "status": getattr(error, "status", self.exchange.status)}
+            log_end(f"{request.method} {request.path.partition('?')[0]}", fields, error)
 
     def cancel(self, reason: str) -> bool:
         return self.exchange.scope.cancel(CancelledError(reason))

@@ -191,10 +191,14 @@ class Calls:
         call = Call(self.transport, request.timeout)
         try:
             self.begin(call, cancel)
-            return call.exchange.send(request, use, again=again)
+            found = call.exchange.send(request, use, again=again)
         except AnthropixError as exc:
             call.exchange.explain(exc)
+            call.log_end(exc)
             raise
+        else:
+            call.log_end()
+            return found
         finally:
             try:
                 self.end(call)
@@ -256,6 +260,7 @@ class Calls:
     def end(self, call: Call) -> None:
         """Look after it no longer. Doing so again does nothing."""
         SWEEPER.unwatch(call)
+        call.exchange.let_go()
         self.leave(call)
 
     def start(self, start: Callable[[], C]) -> C:

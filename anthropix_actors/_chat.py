@@ -310,7 +310,7 @@ class ChatActor(TaskActor[ChatRecord]):
         if not is_refusal(error):
             record.lost += begun(self._decoded)
         self._decoded.clear()
-        record.retry_comes(error, delay)
+        record.retry_comes()
         record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
 
     def _read(self, answer: Answer) -> None:

@@ -7,11 +7,13 @@ attempt; or it is opened within its attempt and read afterwards, step by step (`
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from anthropix_actors._json import decoded
+from anthropix_actors._log import LOGGER, log
 from anthropix_actors._retry import status_error
 from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, ProtocolError
@@ -69,6 +71,7 @@ class Exchange:
         headers: The latest answer's, names in lower case; empty before there is one.
         status: The latest answer's HTTP status; None before there is one.
         request: What is sent; between two attempts, another one may be put here.
+        fields: Gets what a record on the logger says of the work that it belongs to.
         gate: Where its attempts wait for their turn; open, unless somebody puts another one here.
     """
 
@@ -80,6 +83,8 @@ class Exchange:
         self.status: int | None = None
         self.request: Request | None = None
         self.gate = _OPEN
+        self._opened: Answer | None = None
+        self.fields: Callable[[], dict[str, Any]] = dict
         self._transport = transport
         self._mark = 0  # of the credentials that the latest attempt was sent with
         self._sent: Mapping[str, str] = {}  # the headers of the latest attempt
@@ -116,6 +121,7 @@ class Exchange:
                 return use(answer)
             finally:
                 answer.close()
+                self._opened = None
 
         return self._repeat(request, attempt, again, retrying, hold=False)
 
@@ -138,6 +144,7 @@ class Exchange:
                 check(answer)
             except BaseException:
                 answer.close()
+                self._opened = None
                 raise
             return answer
 
@@ -180,7 +187,13 @@ class Exchange:
         """Close an answer that was opened. Only by the thread that reads, or when nobody reads any more."""
         with self.scope.step():
             answer.close()
+        self._opened = None
         self.scope.release()
+
+    def let_go(self) -> None:
+        """Close an answer that was opened, and that an interrupt kept its reader from closing. Again does nothing."""
+        if (answer := self._opened) is not None:
+            self.close(answer)
 
     def explain(self, error: AnthropixError) -> None:
         """Add to an error what is known of the request; take out of it what it must not hold."""
@@ -191,11 +204,23 @@ class Exchange:
 
     def _answer(self, request: Request) -> Answer:
         self.headers = {}
-        answer = self._transport.open(request)
+        answer = self._opened = self._transport.open(request)
         self.headers, self.status, self._sent = answer.headers, answer.status, answer.sent
         self.scope.idle_since = time.monotonic() if answer.of_events else None
         self.gate.answered(answer.headers)
+        self._log("%s %s is answered with %s", request, answer.status)
         return answer
+
+    def log_retry(self, error: APIError, delay: float) -> None:
+        """Write the record of an attempt that failed, and that another follows."""
+        if LOGGER.isEnabledFor(logging.INFO):
+            fields = {**self.fields(), "status": error.status, "delay": delay}
+            what = "%s is sent again in %.1f s, after %s: %s"
+            log(logging.INFO, what, fields.get("work", "it"), delay, type(error).__name__, error, **fields)
+
+    def _log(self, text: str, request: Request, *more: object) -> None:
+        if LOGGER.isEnabledFor(logging.DEBUG):  # an attempt is a hot path, and the fields take some time
+            log(logging.DEBUG, text, request.method, request.path.partition("?")[0], *more, **self.fields())
 
     def _repeat(
         self,
@@ -221,6 +246,7 @@ class Exchange:
                 refreshed, delay = 1, 0.0  # beyond the policy's number
             else:
                 delay = _delay(self.request, error, self.attempts - refreshed)
+            self.log_retry(error, delay)
             if retrying is not None:
                 retrying(error, delay)
             self.scope.sleep(delay)
@@ -233,10 +259,11 @@ class Exchange:
     def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
         """Make one attempt, when the gate lets it in."""
         self.gate.enter()
-        self.attempts += 1
-        self._mark = self._transport.auth.mark
         error = None
         try:
+            self.attempts += 1
+            self._mark = self._transport.auth.mark
+            self._log("%s %s is sent", request)
             with self.scope.attempt(hold=hold):
                 return attempt(request)
         except APIError as exc:

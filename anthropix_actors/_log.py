@@ -35,6 +35,20 @@ def log(level: int, text: str, *args: object, exc_info: BaseException | None = N
                 raise  # Ctrl-C
 
 
+def log_end(what: str, fields: dict[str, Any], error: BaseException | None = None, why: str = "") -> None:
+    """Write the record of an end, at INFO.
+
+    Args:
+        what: What has ended, for the text.
+        fields: Attributes of the record, `state` and `seconds` among them.
+        error: What ended it, if an error did.
+        why: Why it ended, where there is no error.
+    """
+    why = why if error is None else f"{type(error).__name__}: {error}"
+    text = "%s %s after %.1f s" + (": %s" if why else "%s")
+    log(logging.INFO, text, what, fields["state"], fields["seconds"], why, **fields)
+
+
 def shown(thing: object) -> str:
     """Get the repr of a caller's object, shortened; its type where the repr raises.
 

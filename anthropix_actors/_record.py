@@ -22,10 +22,10 @@ import pykka
 from anthropix_actors._delivery import DEAD, Delivery, Gone
 from anthropix_actors._exchange import Exchange
 from anthropix_actors._foreign import ASKER, in_background
-from anthropix_actors._log import LOGGER, log, shown
+from anthropix_actors._log import LOGGER, log, log_end, shown
 from anthropix_actors._request import no_answer
 from anthropix_actors._watch import SWEEPER
-from anthropix_actors.errors import AnthropixError, APIError, APITimeoutError, CancelledError, StalledError
+from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
@@ -93,6 +93,7 @@ class Record:
         self._leave: Callable[[], object] = _nothing
         self.scope = scope
         self.exchange = Exchange(transport, scope)
+        self.exchange.fields = self.fields
         self.lock = threading.RLock()
         self.followers: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
@@ -182,11 +183,8 @@ class Record:
             logged, self._logged = self._logged, True
         if not logged and LOGGER.isEnabledFor(logging.INFO):
             error = getattr(self.terminal, "error", None)
-            status = getattr(error, "status", None) or self.exchange.status
-            fields = {**self.fields(), "state": self.state, "status": status}
-            why = getattr(self.terminal, "reason", None) or (f"{type(error).__name__}: {error}" if error else "")
-            text = "%s %s after %.1f s" + (": %s" if why else "%s")
-            log(logging.INFO, text, self.what, self.state, fields["seconds"], why, **fields)
+            fields = {**self.fields(), "state": self.state, "status": getattr(error, "status", self.exchange.status)}
+            log_end(self.what, fields, error, getattr(self.terminal, "reason", ""))
 
     def book(self, message: Any) -> None:
         """Tell the client's ledger; it is no follower, so it keeps no work going."""
@@ -196,12 +194,9 @@ class Record:
             except BaseException as exc:  # noqa: BLE001 - it is the caller's, and must not end the work
                 log(logging.ERROR, "%s failed to take a message", shown(self.ledger), exc_info=exc)
 
-    def retry_comes(self, error: APIError, delay: float) -> None:
+    def retry_comes(self) -> None:
         """Take note of an attempt that failed, and that another follows."""
         self.retried = self.exchange.attempts
-        what = "%s is sent again in %.1f s, after %s: %s"
-        fields = {**self.fields(), "status": error.status, "delay": delay}
-        log(logging.INFO, what, self.what, delay, type(error).__name__, error, **fields)
 
     def _book_end(self) -> None:
         with self.lock:

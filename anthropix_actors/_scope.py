@@ -20,6 +20,7 @@ import contextlib
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class CancelScope:
         """Start with nothing to shut down."""
         # Reentrant, as a signal handler may cancel what the thread it interrupts is just about to bind.
         self.changed = threading.Condition(threading.RLock())
-        self._socket: socket.socket | None = None
+        self._socket: socket.SocketType | None = None
         self._child: CancelScope | None = None
         self._interruption: APIError | None = None
         self.cause: CancelledError | APIError | None = None
@@ -148,7 +149,9 @@ class CancelScope:
         Raises:
             CancelledError: somebody called `cancel()` before.
         """
-        duplicate = socket.socket(sock.family, sock.type, sock.proto, fileno=socket.dup(sock.fileno()))
+        # All of it in C: an interrupt between the duplicate and the object that closes it would leave it open for good.
+        made = map(partial(socket.SocketType, sock.family, sock.type, sock.proto), map(socket.dup, (sock.fileno(),)))
+        duplicate = next(made)
         with self.changed:
             self.release()
             self._socket = duplicate

@@ -275,5 +275,6 @@ class SessionActor(TaskActor[SessionRecord]):
         record.end(SessionDone(record.ref, last))
 
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
-        self._record.retry_comes(error, delay)
+        self._record.exchange.log_retry(error, delay)
+        self._record.retry_comes()
         self._record.tell(SessionRetrying(self._record.ref, attempt, delay, error))

@@ -144,13 +144,17 @@ class Sweeper:
             except queue.Empty:
                 action = _nothing
             self._safely(action)
+            del action
             with self._lock:
                 if not self._watched:
                     self._thread = None
                     return
-            now = time.monotonic()
-            for chat in self._those_watched():
-                self._safely(partial(chat.sweep, now))
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        """Look at all once. A method of its own, as the loop's variable would keep the last of them alive."""
+        for chat in self._those_watched():
+            self._safely(partial(chat.sweep, now))
 
     def _safely(self, action: Callable[[], object]) -> None:
         try:

@@ -149,8 +149,10 @@ def _looked_after(
     try:
         calls.begin(call, cancel)
         yield from items(call)
+        call.log_end()
     except AnthropixError as exc:
         call.exchange.explain(exc)
+        call.log_end(exc)
         raise
     finally:
         try:

@@ -1066,3 +1066,41 @@ def test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that
     blocking.let.set()
     draining.join(DEADLINE)
     assert [blocking.next() for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_the_logger_says_how_calls_and_loops_went(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
+        peer.read_request()
+        peer.send(json_answer("200 OK", {"input_tokens": 3}))
+        peer.read_request()
+        peer.send(json_answer("404 Not Found", error_body("not_found_error")))
+        peer.read_request()
+        peer.send(json_answer("200 OK", b"abc"))
+
+    caplog.set_level(logging.DEBUG, "anthropix_actors")
+    with Server(script) as server:
+        client = connect(server, max_retries=1)
+        client.count_tokens(**ASK)
+        with pytest.raises(AnthropixError):
+            client.models.retrieve("m", max_retries=0)
+        assert b"".join(client.request("GET", "/models", params={"limit": 1}, stream=True)) == b"abc"
+    records: list[Any] = [record for record in caplog.records if record.name == "anthropix_actors"]
+    texts = [f"{record.levelname} {record.getMessage()}" for record in records]
+    counting = "POST /v1/messages/count_tokens"
+    assert texts[:3] == [
+        f"DEBUG {counting} is sent",
+        f"DEBUG {counting} is answered with 529",
+        texts[2],
+    ]
+    assert texts[2].startswith("INFO call is sent again in 0.0 s, after OverloadedError: ")
+    assert texts[5].startswith(f"INFO {counting} done after ")
+    assert texts[8].startswith("INFO GET /v1/models/m failed after ")
+    assert "NotFoundError" in texts[8]
+    assert texts[9:11] == ["DEBUG GET /v1/models is sent", "DEBUG GET /v1/models is answered with 200"]
+    assert texts[11].startswith("INFO GET /v1/models done after ")
+    assert [(record.work, record.attempts) for record in records[2:6:3]] == [("call", 1), ("call", 2)]
+    assert [(record.state, record.status) for record in (records[5], records[8])] == [("done", 200), ("failed", 404)]

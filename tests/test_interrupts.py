@@ -15,6 +15,9 @@ from servers import DEADLINE, Peer, Server, answer, chunk, chunks, head, json_an
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Where an interrupt falls between a socket and its name, its collection closes it: at once, and with a word.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed.*:pytest.PytestUnraisableExceptionWarning")
+
 QUESTIONS: list[Any] = [{"custom_id": "n0", "params": ASK}]
 HELD: dict[str, Any] = {**ASK, "model": "claude-held"}
 METADATA = {"id": "file_1", "type": "file", "filename": "a.txt", "mime_type": "text/plain", "size_bytes": 4}
