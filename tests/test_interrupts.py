@@ -1,0 +1,67 @@
+"""Ctrl-C at every place of the caller's thread: nothing runs on, and the client works as before."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interrupts import LINES, SIGNALS, Interrupter, exits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The tracer itself
+
+
+class Lock:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def leaving() -> int:
+    with Lock():
+        return len("x")
+
+
+def leaving_later() -> int:
+    with Lock():
+        number = len("x")
+    return -number
+
+
+@pytest.mark.parametrize(("function", "lines"), [(leaving, 2), (leaving_later, 3)])
+def test_a_block_left_in_good_order_is_no_place_of_its_own(function: Callable[[], int], lines: int) -> None:
+    assert exits(function.__code__)
+    places = []
+    for number in range(1, 10):
+        interrupter = Interrupter(number, LINES, (__file__,))
+        with contextlib.suppress(KeyboardInterrupt), interrupter.within():
+            function()
+        if interrupter.place is not None and interrupter.place.function == function.__qualname__:
+            places.append(interrupter.place.line)
+    assert len(places) == len(set(places)) == lines
+
+
+def collecting(into: list[list[int]]) -> None:
+    numbers = [1]
+    sum(numbers)
+    made = list(numbers)
+    into.append(made)
+
+
+def test_a_signal_falls_between_a_call_and_what_is_done_with_its_value() -> None:
+    places = []
+    for number in range(1, 10):
+        into: list[list[int]] = []
+        interrupter = Interrupter(number, SIGNALS, (__file__,))
+        try:
+            with interrupter.within():
+                collecting(into)
+        except KeyboardInterrupt:
+            places.append((interrupter.place.line - collecting.__code__.co_firstlineno, len(into)))  # type: ignore[union-attr]
+    assert places == [(1, 0), (2, 0), (3, 0), (4, 1)]
