@@ -2,7 +2,7 @@
 # make test     everything that has to hold: style, types, tests, coverage
 # make compat   chats with servers that others wrote (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
-# make torture  every fault, random schedules, load and limits, with a report; about 10 minutes; SEED=... replays
+# make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md

@@ -9,9 +9,10 @@ import pytest
 
 from anthropix_actors import BadRequestError, ChatDone, ChatEvent, ChatRetrying, TruncatedError
 
-from torture import matrix, mechanisms, schedules
+from torture import foreign, matrix, mechanisms, patience, schedules
 from torture.before import before
 from torture.during import during
+from torture.habits import habits
 from torture.matrix import Outcome, Run
 from torture.plans import plan
 from torture.subscribers import Notes
@@ -35,17 +36,34 @@ def test_whatever_many_chats_do_at_once_what_must_hold_holds() -> None:
     assert all(report.ended.values())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whatever_other_peoples_code_does_it_harms_nobody_else() -> None:
+    report = foreign.torture(SEED, short=True)
+    assert report.failures == []
+    assert report.cases > 80
+
+
+@pytest.mark.parametrize("name", patience.TRANSFERS)
+def test_what_flows_is_not_idle_however_long_it_takes(name: str) -> None:
+    assert patience.transferred(name) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_overtake_each_other_hold_nobody_back(seed: int) -> None:
+    assert patience.overtaken(seed) == []
+
+
 def test_a_schedule_follows_from_its_seed() -> None:
     assert [plan(7, number) for number in range(50)] == [plan(7, number) for number in range(50)]
     assert plan(7, 1) != plan(8, 1)
 
 
-CASES = {str(case): case for case in [*before(), *during()]}
+CASES = {str(case): case for case in [*before(), *during(), *habits()]}
 CUT = CASES["after text_delta: close, chunked"]
 
 
 def test_each_fault_has_a_name_of_its_own() -> None:
-    assert len(CASES) == len([*before(), *during()]) > 400
+    assert len(CASES) == len([*before(), *during(), *habits()]) > 400
 
 
 @pytest.mark.parametrize("way", matrix.WAYS)

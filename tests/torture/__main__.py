@@ -15,10 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import matrix, pool, schedules, sdk
+from torture import foreign, matrix, patience, pool, schedules, sdk
 from torture.before import before
 from torture.during import during
-from torture.report import Part, bent, faults, limited, plans, queued, report, side_by_side
+from torture.report import Part, bent, counted, faults, limited, plans, queued, report, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,14 @@ def _pool(seed: int) -> Part:
     return queued([pool.torture(seed, chats=5000, at_once=100), pool.torture(seed, chats=1000, at_once=1)])
 
 
+def _foreign(seed: int) -> Part:
+    return counted("Other people's code", "kinds of code", foreign.torture(seed))
+
+
+def _patience(seed: int) -> Part:
+    return counted("Slow transfers and changing limits", "transfers and schedules", patience.torture(seed))
+
+
 def _load(_: int) -> Part:
     import load  # noqa: PLC0415 - of the benchmarks, whose folder must be on the path
 
@@ -95,6 +103,8 @@ def _sdk(seed: int) -> Part:
 PARTS: dict[str, Callable[[int], Part]] = {
     "faults": _matrix,
     "schedules": _schedules,
+    "foreign": _foreign,
+    "patience": _patience,
     "pool": _pool,
     "load": _load,
     "limits": _limits,

@@ -47,6 +47,7 @@ class Case:
         waits: Whether it takes until a timeout runs out.
         besides: An event that is told besides those of the answer, or None.
         or_ends: Another class that it may end with, as interpreters differ, or None.
+        reworded: The answer comes in other events than usual, though it is the same.
     """
 
     phase: str
@@ -59,6 +60,7 @@ class Case:
     waits: bool = False
     besides: Any = None
     or_ends: type[APIError] | None = None
+    reworded: bool = False
 
     def __str__(self) -> str:
         """Name it."""

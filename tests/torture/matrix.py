@@ -29,6 +29,7 @@ from torture import worlds
 from torture.before import before
 from torture.during import during
 from torture.faults import LARGEST_ANSWER, LARGEST_EVENT, Case
+from torture.habits import habits
 from torture.truth import MESSAGE, SNAPSHOTS, TOLD
 from torture.watch import KEY, Leftovers, Memory, everything_logged, name_of, names_the_key
 
@@ -101,7 +102,7 @@ class Run:
 def runs(seed: int, *, short: bool) -> Iterator[Run]:
     """Get what is tried. In the short form each case gets one way, and every third a cancel or another attempt."""
     dice = random.Random(seed)
-    cases = [*before(), *during()]
+    cases = [*before(), *during(), *habits()]
     for number, case in enumerate(cases):
         longest = SILENCE if case.waits else 0.02
         if short:
@@ -310,8 +311,10 @@ def _ends_once(_: Run, outcome: Outcome) -> str:
     return "" if outcome.ends == (1, True) else f"{outcome.ends[0]} ends, the last message is one: {outcome.ends[1]}"
 
 
-def _in_order(_: Run, outcome: Outcome) -> str:
+def _in_order(run: Run, outcome: Outcome) -> str:
     """What was told is how the answer begins, without a gap."""
+    if run.case.reworded:
+        return ""
     return "" if outcome.told == TOLD[: len(outcome.told)] else f"told {outcome.told}"
 
 
@@ -339,7 +342,7 @@ def _nothing_told(outcome: Outcome) -> bool:
 def _honest(run: Run, outcome: Outcome) -> str:
     """`partial` is a state of the true answer, and none of what was told is missing from it."""
     error = outcome.error
-    if error is None:
+    if error is None or run.case.reworded:
         return ""
     if error.partial not in SNAPSHOTS[len(outcome.told) :]:
         return f"partial after {len(outcome.told)} events: {error.partial}"

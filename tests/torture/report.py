@@ -10,7 +10,7 @@ from torture.sdk import COUNTED, summed_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torture import matrix, pool, schedules
+    from torture import foreign, matrix, patience, pool, schedules
     from torture.faults import Case
 
 
@@ -97,6 +97,10 @@ def queued(found: Iterable[pool.Report]) -> Part:
             f"{max(0, each.growth) / 1024:.0f} KiB for each that waits"
         )
     return part
+
+
+def counted(title: str, what: str, found: foreign.Report | patience.Report) -> Part:
+    return Part(title, {what: found.cases}, found.cases, found.failures)
 
 
 def bent(figures: Any) -> Part:
