@@ -2,8 +2,10 @@
 # make test     everything that has to hold: style, types, tests, coverage
 # make compat   chats with servers that others wrote (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
-# make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
+# make torture  every fault, others' code, random schedules, load and limits, with a report; 12 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
+# make mutants  changes the core in some 2,000 ways; a test must notice each, or tests/mutants/survivors.toml say why not;
+#               MODULES="_pace governor" for some, SAMPLE=50 SEED=3 for a few; interrupted, it goes on where it was
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
 
@@ -11,7 +13,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint compat bench torture mechanisms endurance fuzz clean
+.PHONY: demo test lint compat bench torture mechanisms mutants endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -41,6 +43,10 @@ torture: $(VENV)/test
 
 mechanisms: $(VENV)/test
 	PYTHONPATH=tests $(BIN)/python -P -m torture.mechanisms
+
+mutants: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -P -m mutants $(if $(MODULES),--modules $(MODULES)) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 MINUTES ?= 20
 
