@@ -3,8 +3,10 @@
 # make lowest   what touches other packages, with the lowest versions of them that are allowed
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
-# make torture  every fault, other people's code, random schedules, load and limits, with a report; about 12 minutes; SEED=... replays
+# make torture  every fault, others' code, random schedules, load and limits, with a report; 12 minutes; SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
+# make mutants  changes the core in some 2,000 ways; a test must notice each, or tests/mutants/survivors.toml say why not;
+#               MODULES="_pace governor" for some, SAMPLE=50 SEED=3 for a few; interrupted, it goes on where it was
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
 # make drift    where the API moved: the endpoints here against those of the official SDK's newest release
 # make fuzz     tries to break the decoders with bytes of its own, for FUZZ_SECONDS=300; see tests/fuzz/README.md
@@ -14,7 +16,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint lowest compat bench torture mechanisms drift endurance fuzz clean
+.PHONY: demo test lint lowest compat bench torture mechanisms mutants drift endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -62,6 +64,10 @@ mechanisms: $(VENV)/test
 
 drift: $(VENV)/test
 	PYTHONPATH=tests $(BIN)/python -P -m drift $(if $(SDK),--folder $(SDK))
+
+mutants: $(VENV)/test
+	PYTHONPATH=tests $(BIN)/python -P -m mutants $(if $(MODULES),--modules $(MODULES)) \
+		$(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 
 MINUTES ?= 20
 

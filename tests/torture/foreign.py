@@ -116,7 +116,6 @@ def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
         "the sweeper's": SWEEPER._lock,
         "the client's": calls._lock,
         "the governor's": calls.governor._lock,
-        "the transport's": calls.transport._lock,
     }.items()
     for follower in (*record.followers, *record.callbacks):
         yield "a delivery's", follower._lock
@@ -246,7 +245,7 @@ class Case:
             ended = (ChatFailed,)
         elif self.habit in ("cancels", "stops it"):
             ended = (ChatCancelled, ChatDone)
-        elif self.habit == "blocks" and "subscriber" in self.place:
+        elif self.habit == "blocks" and ("subscriber" in self.place or "log" in self.place):
             ended = (ChatDone, ChatFailed)  # it made room for nothing until the time was up
         return (*ended, ChatCancelled) if self.phase == PHASES[-1] else ended
 

@@ -1,0 +1,175 @@
+"""Change the core a little, see that a test notices, and go on with the next change: `make mutants`.
+
+What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
+`MODULES="_pace governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on where it was
+(in .mutants), as long as neither the package nor the tests change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mutants import cover
+from mutants.operators import Mutant, mutants
+from mutants.run import HANGS, KILLED, SURVIVED, UNTESTED, Job, Runner, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CORE = (
+    *("_delivery", "_actor", "_record", "_pace", "_limit", "governor", "_slots", "_resume", "_batch", "_batch_record"),
+    *("_results", "_session", "usage", "_retry", "_exchange", "_scope", "_accumulate", "content", "_paths"),
+)
+TESTS = Path(__file__).parents[1]
+SURVIVORS = Path(__file__).with_name("survivors.toml")
+CACHE = TESTS.parent / ".mutants"
+
+Key = tuple[str, str, str, str, int]
+
+
+def main() -> int:
+    options = _options()
+    start = time.monotonic()
+    chosen = [each for module in options.modules or CORE for each in _numbered(module)]
+    if options.sample:
+        chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
+        chosen.sort(key=lambda each: (each[1].module, each[0]))
+    folder = CACHE / _stamp()
+    folder.mkdir(parents=True, exist_ok=True)
+    covered = _covered(folder)
+    results = _Results(folder / "results.jsonl")
+    jobs = [Job(each, number, _tests(each, covered)) for number, each in chosen]
+    for job in jobs:
+        if not job.tests:
+            results.add(job, UNTESTED, "")
+    left = [job for job in jobs if job.mutant.key not in results.known]
+    print(f"{len(chosen)} changes, {len(left)} of them to be tried", flush=True)
+    if left:
+        runner = Runner(left, covered["seconds"], results.add, TESTS)
+        pytest.main(cover.arguments(TESTS), plugins=[runner])
+    failed = _report([each for _, each in chosen], results, complete=not options.sample)
+    print(f"{time.monotonic() - start:.0f} s")
+    return failed
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
+    parser.add_argument("--modules", nargs="+", metavar="module", help=f"of {', '.join(CORE)}")
+    parser.add_argument("--sample", type=int, help="so many, by chance")
+    parser.add_argument("--seed", type=int, default=0, help="for the sample")
+    return parser.parse_args()
+
+
+def _numbered(module: str) -> list[tuple[int, Mutant]]:
+    return list(enumerate(mutants(module, source_of(module)[1])))
+
+
+def _stamp() -> str:
+    """Get what changes with the package, the tests and the interpreter."""
+    digest = hashlib.sha256(sys.version.encode())
+    package = source_of("_scope")[0].parent
+    for folder in (package, TESTS):
+        for path in sorted(folder.rglob("*.py")):
+            if "mutants" not in path.parts or path.name == "operators.py":
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _covered(folder: Path) -> Any:
+    path = folder / "covered.json"
+    if not path.exists():
+        print("which test runs which line", flush=True)
+        command = [sys.executable, "-P", "-m", "mutants.cover", str(TESTS), str(path)]
+        subprocess.run(command, cwd=TESTS.parent, env=os.environ, check=True, stdout=subprocess.DEVNULL)
+    covered = json.loads(path.read_text("utf-8"))
+    if covered["failed"]:
+        print(f"not used, as they fail or are skipped unchanged: {', '.join(covered['failed'])}")
+    return covered
+
+
+def _tests(mutant: Mutant, covered: Any) -> list[str]:
+    """Get the tests of a mutant's lines: those of its module first, and the quick ones first."""
+    lines = covered["lines"].get(mutant.module, {})
+    if mutant.function:
+        found = {name for line in range(mutant.line, mutant.last + 1) for name in lines.get(str(line), ())}
+    else:  # it runs on import
+        found = {name for names in lines.values() for name in names}
+    own = f"test_{mutant.module.strip('_')}.py"
+    return sorted(found, key=lambda name: (own not in name, covered["seconds"].get(name, 9.0), name))
+
+
+class _Results:
+    """What came of each mutant; kept in a file as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.known: dict[Key, tuple[str, str]] = {}
+        self._count = 0
+        if path.exists():
+            for line in path.read_text("utf-8").splitlines():
+                key, state, test = json.loads(line)
+                self.known[tuple(key)] = (state, test)
+
+    def add(self, job: Job, state: str, test: str) -> None:
+        self.known[job.mutant.key] = (state, test)
+        with self._path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps([job.mutant.key, state, test]) + "\n")
+        self._count += 1
+        if state == SURVIVED or self._count % 100 == 0:
+            sys.__stdout__.write(f"{self._count}: {state}: {job.mutant}\n")  # type: ignore[union-attr]
+            sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+def _explained() -> dict[Key, str]:
+    if not SURVIVORS.exists():
+        return {}
+    entries = tomllib.loads(SURVIVORS.read_text("utf-8")).get("survivor", [])
+    return {
+        (each["module"], each["function"], each["line"], each["mutation"], each.get("nth", 1)): each["reason"]
+        for each in entries
+    }
+
+
+def _report(chosen: Sequence[Mutant], results: _Results, *, complete: bool) -> int:
+    explained = _explained()
+    states = Counter(results.known[each.key][0] for each in chosen)
+    modules: dict[str, Counter[str]] = {}
+    for each in chosen:
+        modules.setdefault(each.module, Counter())[results.known[each.key][0]] += 1
+    print("\n| module | changes | killed | hangs | survived | no test |\n|---|---|---|---|---|---|")
+    for name, found in [*modules.items(), ("all", states)]:
+        figures = [found.total(), *(found[state] for state in (KILLED, HANGS, SURVIVED, UNTESTED))]
+        print(f"| {name} | {' | '.join(map(str, figures))} |")
+    survivors = [each for each in chosen if results.known[each.key][0] in (SURVIVED, UNTESTED)]
+    unexplained = [each for each in survivors if each.key not in explained]
+    known = {each.key for module in modules for _, each in _numbered(module)} if complete else set(explained)
+    stale = [key for key in explained if key[0] in modules and key not in known]
+    noticed = [key for key in explained if results.known.get(key, ("",))[0] == KILLED]
+    _list("survive, and nobody says why", [f"{each}" for each in unexplained])
+    _list("are explained, and are no more", [str(key) for key in stale])
+    _list("are explained, and noticed now", [str(key) for key in noticed])
+    return int(bool(unexplained or stale))
+
+
+def _list(what: str, things: Sequence[str]) -> None:
+    if things:
+        print(f"\n{len(things)} {what}:")
+        for each in things:
+            print(f"  {each}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
