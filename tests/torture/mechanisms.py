@@ -87,8 +87,8 @@ MECHANISMS = [
     Mechanism(
         "sweeper",
         "_watch.py",
-        "                chat.sweep(now)",
-        "                pass",
+        "            self._safely(partial(chat.sweep, now))",
+        "            pass",
         "test_transport.py::test_the_total_timeout_bounds_everything",
     ),
     Mechanism(
@@ -101,16 +101,58 @@ MECHANISMS = [
     Mechanism(
         "one terminal message",
         "_record.py",
-        "            if self.terminal is not None:\n                return\n",
+        "            if self.terminal is not None:\n                return False\n",
         "",
         "test_chat.py",
     ),
     Mechanism(
         "bytes that came before a cancel are not told after it",
         "_delivery.py",
-        "            self._scope.check()\n",
-        "",
+        "            self._scope.check()\n            if self.left:\n                return\n",
+        "            if self.left:\n                return\n",
         "test_cancel.py::test_what_arrived_before_the_cancel_is_not_told_after_it",
+    ),
+    Mechanism(
+        "an end is told without its thread, where that is held up",
+        "_record.py",
+        "            if now - self._late_since >= self.patience:",
+        "            if False:",
+        "test_ends.py::test_a_tell_that_blocks_keeps_nobody_else_from_the_end",
+    ),
+    Mechanism(
+        "one thread at a time tells a subscriber",
+        "_delivery.py",
+        "            if self._turn is None:\n                self._turn = mine\n        return",
+        "            self._turn = mine\n        return",
+        "test_ends.py::test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that_thread",
+    ),
+    Mechanism(
+        "nobody waits for himself",
+        "_waits.py",
+        "    if record.thread == thread:",
+        "    if False:",
+        "test_ends.py::test_a_tell_that_waits_for_its_own_chat_is_refused",
+    ),
+    Mechanism(
+        "no handler waits for the chat that it follows",
+        "_waits.py",
+        "    if record.is_followed_by(actors):",
+        "    if False:",
+        "test_ends.py::test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer",
+    ),
+    Mechanism(
+        "a subscriber is asked whether it lives on another thread",
+        "_foreign.py",
+        "            ASKER.ask(self._ask)",
+        "            self._ask()",
+        "test_ends.py::test_an_is_alive_that_goes_wrong_harms_no_other_chat",
+    ),
+    Mechanism(
+        "waits come in slices",
+        "_scope.py",
+        "SLICE = 0.5",
+        "SLICE = 3600.0",
+        "test_ends.py::test_an_exception_thrown_into_a_waiting_thread_arrives",
     ),
     Mechanism(
         "origin check",
@@ -150,8 +192,8 @@ MECHANISMS = [
     Mechanism(
         "resumed answers are one",
         "_resume.py",
-        'moved = {**event, "index": event["index"] + self._offset}',
-        'moved = {**event, "index": event["index"]}',
+        'moved = {**event, "index": index + self._offset}',
+        'moved = {**event, "index": index}',
         "test_resume.py",
     ),
     Mechanism(
