@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from anthropix_actors._batch_body import close_all
 from anthropix_actors._log import log, shown
 from anthropix_actors._record import PATIENCE, Record
 from anthropix_actors._results import counts_of
@@ -147,6 +148,11 @@ class BatchRecord(Record):
         super().sweep(now)
         if now >= self._parting_ends:
             self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
+
+    def break_off(self, error: AnthropixError) -> bool:
+        if ended := super().break_off(error):
+            close_all(self.bodies)
+        return ended
 
     def forget(self) -> None:
         self.parting.forget(CancelledError("the process was forked"))

@@ -452,9 +452,12 @@ class Channel(Delivery):
 
     def get(self) -> Event | Terminal:
         """Get the next event; after the last, the terminal message, again and again. Any thread."""
+        item: Event | Terminal | None
         try:
             item = self._queue.get_nowait()  # half the time of a `get` with a timeout
         except queue.Empty:
+            item = None  # and not waited for here: a Ctrl-C would come with a second traceback
+        if item is None:
             item = self._wait_for_item()
         if isinstance(item, dict):
             if self._full and self._has_room():

@@ -279,10 +279,14 @@ class Record:
                 self.callbacks = (*self.callbacks, callback)
         self.drain(callback)
 
-    def break_off(self, error: AnthropixError) -> None:
-        """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told."""
+    def break_off(self, error: AnthropixError) -> bool:
+        """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told.
+
+        Returns:
+            Whether this call ended it.
+        """
         if not self.claim.acquire(blocking=False):
-            return
+            return False
         self.settle(self.ended_by(self.scope.cause or error))
         self.over.set()
         if self.ref is not None:
@@ -296,6 +300,7 @@ class Record:
             (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
             self.announce()
+        return True
 
     def is_followed_by(self, actors: Container[str]) -> bool:
         """Whether one of these actors follows it; by their urns."""

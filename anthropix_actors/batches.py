@@ -30,7 +30,7 @@ from anthropix_actors._results import (
     surely_not_made,
 )
 from anthropix_actors._work import work_options
-from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
 
 if TYPE_CHECKING:
@@ -285,12 +285,11 @@ class Batches:
         _check(subscriber, poll)
         bodies = batch_bodies(requests, api_version=self._calls.api_version)
         try:
-            return self._start(
-                BatchActor, BatchRecord(self._calls, given, bodies=bodies, poll=poll, tag=tag), subscriber
-            )
+            record = BatchRecord(self._calls, given, bodies=bodies, poll=poll, tag=tag)
         except BaseException:
             close_all(bodies)
             raise
+        return self._start(BatchActor, record, subscriber)  # which closes the bodies, however it ends
 
     def follow(
         self,
@@ -348,8 +347,15 @@ class Batches:
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
     def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:
-        follower = delivery_to(subscriber, record.scope, window=self._calls.window, coalesce=False)
-        return cast("BatchRef", self._calls.start(lambda: start_actor(actor, record, [follower])))
+        try:
+            follower = delivery_to(subscriber, record.scope, window=self._calls.window, coalesce=False)
+            started: BatchRef = self._calls.start(lambda: start_actor(actor, record, [follower]))
+        except BaseException:  # Ctrl-C, too: nobody gets the ref
+            record.cancel("interrupted while it started")
+            record.break_off(AnthropixError("it did not start"))
+            raise
+        else:
+            return started
 
 
 def _check(subscriber: object, poll: object, seen: object = ()) -> None:

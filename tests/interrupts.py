@@ -124,7 +124,9 @@ class Interrupter:
             child = self._children.pop(id(frame), None)
             there = previous < 0 or frame.f_lasti < previous or _returned_from_c(frame.f_code, previous, child)
             # A handler that runs at the end of a block's last call raises within the block; here it would be behind it.
-            if there and frame.f_lasti not in exits(frame.f_code):
+            # And a call that raises is no place.
+            raised = operations(frame.f_code).get(frame.f_lasti) == "PUSH_EXC_INFO"
+            if there and not raised and frame.f_lasti not in exits(frame.f_code):
                 self._pass(frame)
         return functools.partial(self._at_instruction, before)
 

@@ -142,7 +142,7 @@ def test_an_error_without_an_end_is_read_as_far_as_it_helps(connect: Callable[..
 
 def test_what_a_call_returns_is_bounded_and_what_is_read_in_a_loop_is_not(connect: Callable[..., Client]) -> None:
     with Server(endless(head(content_type="application/binary"), again=chunk(b"x" * 10_000))) as server:
-        client = connect(server, max_answer_bytes=1_000_000)
+        client = connect(server, max_answer_bytes=1_000_000, timeout=Timeout(total=DEADLINE))
         for call in (lambda: client.files.download("file_1"), lambda: client.request("GET", "/x")):
             with pytest.raises(ProtocolError, match="larger than 1000000 bytes"):
                 call()

@@ -15,8 +15,11 @@ from servers import DEADLINE, Peer, Server, answer, chunk, chunks, head, json_an
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Where an interrupt falls between a socket and its name, its collection closes it: at once, and with a word.
-pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed.*:pytest.PytestUnraisableExceptionWarning")
+# Where an interrupt falls between a socket or a file and its name, its collection closes it: at once, and with a word.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:.*{what}.*:pytest.PytestUnraisableExceptionWarning")
+    for what in ("unclosed", "SpooledTemporaryFile")
+]
 
 QUESTIONS: list[Any] = [{"custom_id": "n0", "params": ASK}]
 HELD: dict[str, Any] = {**ASK, "model": "claude-held"}
