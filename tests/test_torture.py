@@ -9,7 +9,7 @@ import pytest
 
 from anthropix_actors import BadRequestError, ChatDone, ChatEvent, ChatRetrying, TruncatedError
 
-from torture import foreign, matrix, mechanisms, patience, schedules
+from torture import matrix, mechanisms, patience, schedules
 from torture.before import before
 from torture.during import during
 from torture.habits import habits
@@ -34,13 +34,6 @@ def test_whatever_many_chats_do_at_once_what_must_hold_holds() -> None:
     assert report.failures == []
     assert len(report.ended) > 5
     assert all(report.ended.values())
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_whatever_other_peoples_code_does_it_harms_nobody_else() -> None:
-    report = foreign.torture(SEED, short=True)
-    assert report.failures == []
-    assert report.cases > 80
 
 
 @pytest.mark.parametrize("name", patience.TRANSFERS)

@@ -577,7 +577,7 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
-def _logs_everything() -> contextlib.AbstractContextManager[object]:
+def logs_everything() -> contextlib.AbstractContextManager[object]:
     level = LOGGER.level
     LOGGER.setLevel(logging.DEBUG)
     stack = contextlib.ExitStack()
@@ -594,7 +594,7 @@ def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = pr
         phases = {f"{case.place} {case.habit}": case for case in sorted(chosen, key=lambda _: dice.random())}
         chosen = list(phases.values())
     leftovers = Leftovers()
-    with _logs_everything(), ThreadPoolExecutor(AT_ONCE) as pool:
+    with logs_everything(), ThreadPoolExecutor(AT_ONCE) as pool:
         for case, found in zip(chosen, pool.map(one, chosen), strict=True):
             report.cases += 1
             report.failures += [f"{case}: {text}" for text in found]
