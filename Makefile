@@ -1,5 +1,5 @@
 # make demo     see it work, with no key and nothing configured
-# make test     everything that has to hold: style, types, tests, coverage
+# make test     everything that has to hold: style, types, tests, coverage; and make lowest
 # make lowest   what touches other packages, with the lowest versions of them that are allowed
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
@@ -27,6 +27,7 @@ test: lint
 	$(BIN)/coverage run $(BIN)/pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	@$(MAKE) --no-print-directory lowest
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .

@@ -195,6 +195,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
         super().__init__()
         self._record = record
+        self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {record.tag}" if record.tag else "")
         self._ref = record.ref = self.ref_class(self, record)
         self._ref.tell(_RUN)
 
@@ -224,12 +225,16 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         record = self._record
         record.begin()
         SWEEPER.watch(record)
-        name = f"{type(self).__name__}-{next(_numbers)}" + (f" {record.tag}" if record.tag else "")
-        thread = threading.Thread(target=self._actor_loop, name=name, daemon=self.use_daemon_thread)
+        thread = threading.Thread(target=self._actor_loop, name=self._name, daemon=self.use_daemon_thread)
         try:
             thread.start()
         except RuntimeError as exc:
             raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
+
+    def name_thread(self, known_as: str | None) -> None:
+        """Let profilers and dumps of all threads say which work this thread does. Only the actor's thread."""
+        if known_as:
+            threading.current_thread().name = f"{self._name} {known_as}"
 
     def _actor_loop(self) -> None:
         if not self._record.claim.acquire(blocking=False):

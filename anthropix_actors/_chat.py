@@ -314,6 +314,8 @@ class ChatActor(TaskActor[ChatRecord]):
         record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
 
     def _read(self, answer: Answer) -> None:
+        if self._record.tag is None:
+            self.name_thread(self._record.exchange.request_id)
         check(answer)
         chunks = self._chunks(answer)
         try:

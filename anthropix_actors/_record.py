@@ -175,6 +175,7 @@ class Record:
         for delivery in (*self.followers, *self.callbacks):
             self.drain(delivery)
         self._note_told()
+        self._leave()
         self._log_end()
 
     def _log_end(self) -> None:
@@ -210,6 +211,8 @@ class Record:
             delivery.drain()
         except Gone:
             self.remove(delivery)
+        if self.over.is_set():
+            self._note_told()
 
     def ended_by(self, exc: BaseException) -> Any:
         """Get the terminal message for what ended the work."""
@@ -296,6 +299,7 @@ class Record:
             self.slots.release(self)
         self.patience, self._late_since = 0.0, self.made  # at once
         self._note_told()
+        self._leave()
         try:
             (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
@@ -331,8 +335,7 @@ class Record:
         }
 
     def _note_told(self) -> None:
-        """Let the client take note of the end; and take note here when everybody has been told of it."""
-        self._leave()
+        """Take note when everybody has been told of the end."""
         if all(delivery.is_told for delivery in (*self.followers, *self.callbacks)):
             self.followers = self.callbacks = ()
             self.told.set()
@@ -385,6 +388,7 @@ class Record:
             if delivery.is_held_up:
                 in_background(partial(self.drain, delivery), "anthropix-told")
         self._note_told()
+        self._leave()
         if self.told.is_set():
             SWEEPER.unwatch(self)
             in_background(self._log_end, "anthropix-log")

@@ -722,11 +722,15 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     assert not pykka.ActorRegistry.get_all()
 
 
-def test_a_thread_is_named_by_its_tag(connect: Callable[..., Client]) -> None:
+def test_a_thread_is_named_by_its_tag_or_by_what_the_api_calls_the_request(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
-        chat = connect(server).chat(**ASK, stream=Inbox(), tag="night")
-        assert any(thread.name.endswith(" night") for thread in threading.enumerate())
-        chat.cancel()
+        client = connect(server)
+        tagged, untagged = client.chat(**ASK, stream=Inbox(), tag="night"), client.chat(**ASK, stream=Inbox())
+        until(tagged.snapshot)
+        until(untagged.snapshot)
+        names = [thread.name.partition(" ")[2] for thread in threading.enumerate() if "ChatActor" in thread.name]
+        assert sorted(names) == ["night", "req_test"]
+        client.close()
 
 
 def test_a_subscriber_whose_repr_raises_hides_no_error(
