@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import ssl
@@ -43,7 +44,10 @@ def _no_thread_is_left() -> Iterator[None]:
     pykka.ActorRegistry.stop_all(timeout=5)
     deadline = time.monotonic() + 5
     for thread in set(threading.enumerate()) - before:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        with contextlib.suppress(RuntimeError):  # it is just about to start
+            thread.join(max(0.0, deadline - time.monotonic()))
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.001)
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
     assert not left, f"threads left behind: {left}"
 
