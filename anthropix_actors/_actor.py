@@ -17,7 +17,7 @@ import pykka
 from anthropix_actors._delivery import Delivery, is_to
 from anthropix_actors._waits import wait, waiting_for
 from anthropix_actors._watch import SWEEPER
-from anthropix_actors.errors import AnthropixError, CancelledError
+from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +51,8 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         notes = [repr(self.tag)] if self.tag is not None else []
         notes += [self._record.state, f"{self.age:.1f} s", *([self.request_id] if self.request_id else [])]
         return f"<{type(self).__name__} {', '.join(notes)}>"
+
+    __str__ = __repr__  # pykka's names the class of the actor, and an urn that nothing else shows
 
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the work, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
@@ -118,11 +120,17 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         Args:
             callback: Called once, with this ref.
 
+        Raises:
+            ParameterError: it cannot be called.
+
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
             >>> ended = []
             >>> chat.add_done_callback(ended.append)
         """
+        if not callable(callback):
+            what = f"expected a function that takes this ref, got {type(callback).__name__}"
+            raise ParameterError([Problem("callback", what)])
         self._record.tell_end_to(Delivery(_Callback(self, callback), self._record.scope))
 
     def call_when_over(self, leave: Callable[[Any], object]) -> None:

@@ -24,6 +24,7 @@ from anthropix_actors._beginning import Form, beginning, message_in, no_answer
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
 from anthropix_actors._foreign import in_background
+from anthropix_actors._hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._log import log
 from anthropix_actors._odd import DONE
 from anthropix_actors._output import decode_output
@@ -187,10 +188,12 @@ class ChatRef(TaskRef[ChatRecord]):
         A chat that somebody waits for goes on, also when its subscribers are gone.
 
         Args:
-            timeout: Seconds to wait at most; None for as long as the chat takes. When it runs out, the chat goes on.
+            timeout: Seconds to wait at most; None for as long as the chat takes. When they run out, the chat goes on if
+                anybody else listens, and is cancelled if nobody does.
 
         Raises:
-            TimeoutError: there is no result yet.
+            TimeoutError: there is no result yet; the text says what becomes of the chat.
+            DeadlockError: the chat, or its turn, would wait for this thread: in a handler of an actor that follows it.
             CancelledError: the chat was cancelled; `partial` is the Message so far.
             AnthropixError: the chat failed; which class says why (`OutputError`: `output` does not fit).
 
@@ -234,6 +237,9 @@ class ChatRef(TaskRef[ChatRecord]):
         """
         return self._record.snapshot()
 
+    if not TYPE_CHECKING:
+        __getattr__ = missing(OF_A_CHAT)
+
     def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
         """Let one more subscriber follow this chat, from its beginning.
 
@@ -254,8 +260,8 @@ class ChatRef(TaskRef[ChatRecord]):
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
             >>> chat.subscribe(another)
         """
-        if not isinstance(subscriber, Subscriber):
-            raise TypeError(f"subscriber: expected something with a tell method, got {type(subscriber).__name__}")
+        if (what := no_subscriber(subscriber)) is not None:
+            raise TypeError(f"subscriber: expected something with a tell method, got {what}")
         record = self._record
         size = record.request.window if window is None else window
         delivery = delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)

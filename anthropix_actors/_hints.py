@@ -55,6 +55,23 @@ OF_A_STREAM = {
 }
 """Attributes that a stream of the official SDK has, or that a chat has."""
 
+_RESULT = "chat.result(timeout=60), which waits for the Message; chat.snapshot() has what there is of it"
+
+OF_A_CHAT = {
+    **dict.fromkeys(("message", "get", "wait", "join", "get_final_message", "current_message_snapshot"), _RESULT),
+    "text": "text_of(chat.result(timeout=60)), with text_of from anthropix_actors",
+    "content": 'chat.result(timeout=60)["content"]',
+    "usage": 'chat.result(timeout=60)["usage"]',
+    "done": 'chat.state, which is "done", "failed" or "cancelled" when it is over',
+    "is_done": 'chat.state, which is "done", "failed" or "cancelled" when it is over',
+    "cancelled": 'chat.state == "cancelled"',
+    "exception": "chat.result(timeout=60), which raises it",
+    "close": "chat.cancel(reason)",
+    "events": "chat.subscribe(subscriber), which tells them from the beginning; or stream=True for a loop",
+    "model": 'chat.result(timeout=60)["model"]',
+}
+"""Attributes that a Future, a thread or a stream has, and that people look for at a chat."""
+
 
 def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
     """Get a `__getattr__` that says what to write instead.

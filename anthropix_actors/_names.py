@@ -23,7 +23,8 @@ def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem
 
 
 def _hint(name: str, known: list[str]) -> str:
-    if close := difflib.get_close_matches(name, known, n=1):
+    begun = [one for one in known if one.startswith(f"{name}_")]  # stop, and stop_sequences
+    if close := begun or difflib.get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"
     if "extra_body" in known:
         return '; if the API knows it, pass it as extra_body={"...": ...}'

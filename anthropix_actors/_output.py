@@ -82,7 +82,8 @@ def output_format(kind: Any) -> dict[str, Any]:
     except ParameterError:
         raise
     except Exception as exc:  # in msgspec's words; annotations are evaluated, and may raise anything
-        raise ParameterError([Problem("output", described(exc))]) from exc
+        what = described(exc).rpartition("\n\n")[2]  # before it, advice about hooks that nobody has here
+        raise ParameterError([Problem("output", what)]) from exc
     return {"type": "json_schema", "schema": schema}
 
 

@@ -181,7 +181,9 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
     if secret == "":
         what = "it is an empty string. Set the environment variable ANTHROPIC_API_KEY, or pass Client(api_key=...)"
         raise ConfigurationError(f"{name}: there is no API key: {what}")
-    fits = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret == secret.strip()
+    if not isinstance(secret, str):
+        raise ConfigurationError(f"{name}: expected a string, got {type(secret).__name__}")
+    fits = secret.isascii() and secret.isprintable() and secret == secret.strip()
     if not fits:
         raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (a line end too many?)")
     if api_key is not None and api_version < BEARER_SINCE:

@@ -153,6 +153,8 @@ def sink_for(to: Any) -> Sink:
         raise ParameterError([Problem("to", what)])
     try:
         return _on_disk(Path(os.path.realpath(to)))  # through links, as open() goes
+    except ParameterError:  # is a ValueError, and says it already
+        raise
     except (OSError, ValueError) as exc:
         raise ParameterError([Problem("to", f"it cannot be written: {exc}")]) from None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from anthropix_actors._scope import SLICE
-from anthropix_actors.errors import DeadlockError
+from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -112,6 +112,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     Raises:
         TimeoutError: some have not ended; the text says how many.
         DeadlockError: the loop would wait for its own thread.
+        ParameterError: one of them is no ref.
 
     Example:
         >>> chats = [client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber, tag=tag) for tag in "ab"]
@@ -120,6 +121,11 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     left = dict.fromkeys(works)
+    what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
+    if problems := [
+        Problem("works", f"{what} {type(work).__name__}") for work in left if not hasattr(work, "add_done_callback")
+    ]:
+        raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
     with waiting_for(*(work._record for work in left)):  # noqa: SLF001 - two rooms of one house
         for work in left:

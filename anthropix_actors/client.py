@@ -46,7 +46,7 @@ from anthropix_actors._waits import refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
-from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.files import Files
 from anthropix_actors.governor import Governor
 from anthropix_actors.models import Models
@@ -274,6 +274,9 @@ class Client:
             chat = self._start(record, cancel)
             message = chat.result()
             return message if record.output is None else Parsed(chat.output(), message)
+        except DeadlockError:
+            record.cancel("to wait for it here would never end")
+            raise
         except BaseException:  # Ctrl-C, wherever it falls: nobody gets the answer
             record.cancel("the caller was interrupted")
             raise
@@ -426,7 +429,7 @@ class Client:
 
         Raises:
             ParameterError: `grace` is no number from 0.
-            DeadlockError: with a `grace`, it was called in a handler of something that runs.
+            DeadlockError: with a `grace`, it was called in a handler of something that runs; all is cancelled at once.
         """
         _check_counts(grace=grace)
         try:

@@ -187,14 +187,28 @@ def fixed(items: Any) -> Any:
     return copy
 
 
-def text_of(message: Message | Mapping[str, Any]) -> str:
+def text_of(message: Message | Mapping[str, Any] | None) -> str:
     """Get the text of an answer: that of all its text blocks, one after the other.
+
+    Args:
+        message: The Message, or what there is of one (`snapshot()`, `error.partial`): None, before there is any, has no
+            text.
+
+    Raises:
+        ParameterError: it is no Message.
 
     Example:
         >>> text_of(client.chat(model="claude-sonnet-5", messages=hello))
         'Hello!'
     """
+    if message is None:
+        return ""
+    if not isinstance(message, Mapping) or "content" not in message:
+        what = f"expected a Message, such as chat(...), chat.result() and stream.message() return, got {shown(message)}"
+        raise ParameterError([Problem("message", what)])
     blocks: Any = message["content"]
+    if isinstance(blocks, str):  # as in a message of the user's
+        return blocks
     return "".join(block["text"] for block in blocks if block.get("type") == "text")
 
 

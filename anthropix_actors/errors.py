@@ -1,6 +1,6 @@
 """Every exception this library raises, as one tree.
 
-    AnthropixError                       partial, request_id, attempts
+    AnthropixError                       partial, request_id, attempts, retryable
     ├── ConfigurationError (ValueError)  the client cannot be made: no key, a bad base URL
     ├── ParameterError (ValueError)      a call's parameters are wrong; nothing was sent; all `problems`
     ├── CancelledError                   the chat was cancelled; `reason`
@@ -52,11 +52,13 @@ class AnthropixError(Exception):
         partial: The Message as far as it had arrived, or None when nothing had.
         request_id: What the API calls the request (its `request-id` header), or None when it never answered.
         attempts: How many times the request was sent.
+        retryable: True when sending the same request again may help; only an `APIError` can be that.
     """
 
     partial: Message | None = None
     request_id: str | None = None
     attempts: int = 0
+    retryable: bool = False
 
 
 class ConfigurationError(AnthropixError, ValueError):

@@ -312,6 +312,15 @@ def test_a_fixed_conversation_is_json_and_needs_no_file(folder: Path) -> None:
         fixed(history)
 
 
+def test_the_text_of_what_there_is_not_yet_is_empty_and_of_something_else_an_error() -> None:
+    assert text_of(None) == ""
+    assert text_of({"role": "user", "content": "Hello"}) == "Hello"
+    odd: Any
+    for odd in (5, "x", [], {"type": "ping"}):
+        with pytest.raises(ParameterError, match=r"message: expected a Message, such as chat\(\.\.\.\)"):
+            text_of(odd)
+
+
 def test_the_text_of_an_answer_is_that_of_its_texts() -> None:
     blocks: list[Any] = [{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "a"}, {}, text("b")]
     assert text_of({"content": blocks}) == "ab"

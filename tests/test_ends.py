@@ -430,7 +430,10 @@ def test_a_handler_may_ask_for_the_result_of_a_chat_that_is_over(connect: Callab
         reader.stop()
 
 
-def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(connect: Callable[..., Client]) -> None:
+def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anthropix_actors")
     with Server(stalling) as server:
         client = connect(server, max_concurrency=2)
         both = threading.Barrier(2)
@@ -446,6 +449,7 @@ def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(connect: Call
         error = refused.outcome.get(timeout=DEADLINE)
         assert isinstance(error, DeadlockError)
         assert "max_concurrency" in str(error)
+        until(lambda: "chat cancelled after 0.0 s: to wait for it here would never end" in caplog.messages)
         client.close()
         for inbox in inboxes:
             inbox.until_end()
@@ -825,6 +829,7 @@ def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
         assert 0 < first.age < DEADLINE
         assert repr(first).startswith("<ChatRef 'first', answering, 0.")
         assert repr(first).endswith(", req_test>")
+        assert f"{first} {second}".startswith("<ChatRef 'first', answering, 0.")  # print shows it, too
         assert repr(second).startswith("<ChatRef queued, 0.")
         let.release(2)
         second.result(timeout=DEADLINE)
@@ -956,6 +961,18 @@ def test_a_done_callback_is_called_once_with_the_chat_whatever_becomes_of_it(
         chat.add_done_callback(bad)
         assert ended.empty()
     until(lambda: sum("the done callback" in record.getMessage() for record in caplog.records) == 2)
+
+
+def test_what_cannot_be_called_or_waited_for_is_refused_at_once(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hi")) as server:
+        client = connect(server)
+        chat = client.chat(**ASK, stream=Inbox())
+        with pytest.raises(ParameterError, match="callback: expected a function that takes this ref, got int"):
+            chat.add_done_callback(5)  # type: ignore[arg-type]
+        with client.chat(**ASK, stream=True) as stream:
+            with pytest.raises(ParameterError, match=r"works: expected the ref of .* stream\.chat\), got Stream"):
+                list(as_completed([chat, stream]))
+            assert list(as_completed([stream.chat], timeout=DEADLINE)) == [stream.chat]
 
 
 def test_a_done_callback_that_blocks_keeps_the_next_one_from_nothing(connect: Callable[..., Client]) -> None:

@@ -14,6 +14,8 @@ from anthropix_actors.errors import (
     AnthropixError,
     APIError,
     CancelledError,
+    DeadlockError,
+    OutputError,
     ParameterError,
     Problem,
     status_error_class,
@@ -104,3 +106,9 @@ def test_the_text_of_a_parameter_error_lists_all_problems() -> None:
 
 def test_a_cancelled_error_knows_its_reason() -> None:
     assert CancelledError("enough").reason == "enough"
+
+
+def test_every_error_says_whether_the_same_again_may_help() -> None:
+    assert not CancelledError("x").retryable
+    assert APIError("x", retryable=True).retryable
+    assert all(cls.retryable is False for cls in (AnthropixError, DeadlockError, OutputError, ParameterError))

@@ -12,7 +12,7 @@ import pykka
 import pytest
 
 from anthropix_actors import ChatDone, Client, ParameterError, text_of
-from anthropix_actors._hints import OF_A_CLIENT, OF_A_STREAM, no_subscriber
+from anthropix_actors._hints import OF_A_CHAT, OF_A_CLIENT, OF_A_STREAM, no_subscriber
 
 from actors import ASK, Inbox, Reader
 from servers import DEADLINE, Server, answering
@@ -45,6 +45,30 @@ def test_what_a_stream_has_elsewhere_is_said_how_to_write_here(name: str, connec
         with pytest.raises(AttributeError, match=r"'Stream' object has no attribute .*stream\."):
             getattr(stream, name)
         assert text_of(stream.message()) == "Hello"
+
+
+@pytest.mark.parametrize("name", OF_A_CHAT)
+def test_what_a_future_has_is_said_how_to_ask_a_chat_for(name: str, connect: Callable[..., Client]) -> None:
+    with Server(answering("Hello")) as server:
+        chat: Any = connect(server).chat(**ASK, stream=Inbox())
+        with pytest.raises(AttributeError, match=r"'ChatRef' object has no attribute .*chat\."):
+            getattr(chat, name)
+        assert text_of(chat.result(DEADLINE)) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [(print, r"a function; .*tell=function"), (queue.SimpleQueue(), "a queue"), (Reader, r"Reader\.start")],
+)
+def test_who_cannot_follow_later_is_said_how_to(given: Any, what: str, connect: Callable[..., Client]) -> None:
+    with Server(answering("Hello")) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(TypeError, match=f"subscriber: expected something with a tell method, got .*{what}"):
+            chat.subscribe(given)
+        lazy: Any = Lazy(late := Inbox())
+        chat.subscribe(lazy)
+        assert isinstance(late.until_end()[-1], ChatDone)
+        inbox.until_end()
 
 
 def test_the_hints_are_for_what_the_official_sdk_has() -> None:

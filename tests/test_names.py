@@ -16,3 +16,7 @@ def test_unknown_names_are_named_with_a_hint() -> None:
 
 def test_a_name_may_be_anything() -> None:
     assert unknown_problems([5], ["5"])[0].place == "5"  # type: ignore[list-item]
+
+
+def test_a_name_that_is_the_beginning_of_another_is_taken_for_that() -> None:
+    assert str(unknown_problems(["stop"], ["top_p", "stop_sequences"])[0]).endswith("did you mean stop_sequences?")

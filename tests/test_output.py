@@ -459,3 +459,12 @@ def test_a_format_and_a_type_at_once_are_refused(anthropix_emulator: Emulator, c
     with pytest.raises(ParameterError, match="dataclass"):
         client.chat(**ASK, output=int)
     assert anthropix_emulator.requests == []
+
+
+def test_a_field_of_any_type_is_refused_without_advice_on_hooks() -> None:
+    @dataclass
+    class Loose:
+        what: object
+
+    with pytest.raises(ParameterError, match=r"^output: \w*(: )?type <class 'object'> is not supported$"):
+        output_format(Loose)

@@ -36,6 +36,8 @@ def test_credentials_become_one_header() -> None:
     assert auth_headers(api_key=None, auth_token="t", api_version=old) == {"authorization": "Bearer t"}
     with pytest.raises(ConfigurationError, match="auth_token"):
         auth_headers(api_key=None, auth_token="t\n", api_version=old)
+    with pytest.raises(ConfigurationError, match="api_key: expected a string, got int"):
+        auth_headers(api_key=5, auth_token=None, api_version=old)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="api_key"):
         auth_headers(api_key=5, auth_token=None, api_version=old)  # type: ignore[arg-type]
 
