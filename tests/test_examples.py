@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anthropix_actors.emulator import Pace, Reply, Stall, Status, recording
+from anthropix_actors.emulator import Pace, Reply, Stall, Status, ToolCall, recording
 
 from servers import DEADLINE, until
 
@@ -51,6 +51,19 @@ def test_the_script_says_what_went_wrong(anthropix_emulator: Emulator) -> None:
     anthropix_emulator.queue(Status(401))
     with pytest.raises(AssertionError, match="authentication_error"):
         run(anthropix_emulator, "script.py")
+
+
+def test_tools_are_called_until_the_answer_calls_none(anthropix_emulator: Emulator) -> None:
+    calls = [ToolCall("get_weather", {"city": "Bergen"}), ToolCall("get_weather", {"town": "Oslo"})]
+    anthropix_emulator.queue(calls[0], Reply(calls), "Take two.")
+    printed = run(anthropix_emulator, "tools.py", "Umbrella?")
+    assert printed.count("-- get_weather") == 3
+    assert printed.endswith("Take two.\n")
+    last = anthropix_emulator.requests[-1].body["messages"][-1]["content"]
+    assert [(block["type"], block.get("is_error", False)) for block in last] == [
+        ("tool_result", False),
+        ("tool_result", True),
+    ]
 
 
 def test_the_pool_of_workers_answers_every_question(anthropix_emulator: Emulator) -> None:

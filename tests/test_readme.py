@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import anthropix_actors
+from anthropix_actors import emulator
 from anthropix_actors.emulator import Status
 
 from servers import DEADLINE
@@ -99,3 +100,47 @@ def test_a_checker_finds_nothing_wrong_with_the_first_programs(tmp_path: Path) -
     command = [sys.executable, "-m", "mypy", "--strict", cache, str(tmp_path / "first.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=12 * DEADLINE, cwd=tmp_path)
     assert done.stdout.startswith("Success"), done.stdout + done.stderr
+
+
+def test_the_checkers_find_nothing_wrong_with_all_programs_in_a_row(tmp_path: Path) -> None:
+    (tmp_path / "all.py").write_text("from __future__ import annotations\n" + program(*range(len(SNIPPETS))))
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    for command in (
+        ["mypy", "--check-untyped-defs", cache, "all.py"],
+        ["pyright", "--pythonpath", sys.executable, "all.py"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=12 * DEADLINE,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_page_is_one_click_away_and_every_link_leads_somewhere() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("https:")}
+    assert pages <= links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_timeouts_that_the_readme_tells_are_the_defaults() -> None:
+    (told,) = re.findall(r"^Timeouts are in seconds.*?\n\n", README, re.MULTILINE | re.DOTALL)
+    timeout = anthropix_actors.Timeout()
+    fields = ("connect", "first_byte", "read", "idle", "total")
+    assert re.findall(r"`(\w+)`[^()]*?\(([^)]+)\)", told) == [(name, str(getattr(timeout, name))) for name in fields]
+
+
+def test_the_page_on_the_emulator_names_every_answer_and_runs() -> None:
+    page = (ROOT / "docs" / "emulator.md").read_text()
+    told = {*get_args(emulator.Answer), *get_args(emulator.Fault)}
+    answers = {kind.__name__ for kind in told if kind.__module__.startswith("anthropix_actors.")}
+    assert len(answers) > 9
+    assert [name for name in sorted(answers) if f"{name}(" not in page] == []
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    hello = [{"role": "user", "content": "Hello"}]
+    exec(compile(snippet, "emulator.md", "exec"), {"Client": anthropix_actors.Client, "hello": hello})
