@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from anthropix_actors._transport._proxy import Proxy
 
 _QUOTED = 300
+_NO_TLS = "WRONG_VERSION_NUMBER"
+"""What OpenSSL says when the answer to its hello is no TLS, such as `HTTP/1.1 400`."""
+
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d)\d\d\b")
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -140,6 +143,12 @@ def _connection(what: str) -> Callable[[BaseException, Way], APIError]:
     return lambda exc, _: APIConnectionError(f"{what}: {_text(exc)}", retryable=True)
 
 
+def _tls(exc: BaseException, way: Way) -> APIError:
+    text = _text(exc)
+    hint = ". Is it a server without TLS, at http://?" if _NO_TLS in text and not way.proxy else ""
+    return APIConnectionError(f"TLS failed: {text}{hint}", retryable=True)
+
+
 def _proxy(exc: BaseException, way: Way) -> APIError:
     # http.client tells of a refused tunnel in words only; what the proxy does not allow, it will not allow later
     told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and _TUNNEL.match(str(link))), "")
@@ -181,7 +190,7 @@ _FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Wa
     ((_u.ReadTimeoutError, TimeoutError), _silence),
     (_RESET, _connection("the connection was reset")),
     ((http.client.IncompleteRead,), _incomplete),
-    ((ssl.SSLError, _u.SSLError), _connection("TLS failed")),
+    ((ssl.SSLError, _u.SSLError), _tls),
     ((_u.ProxyError,), _proxy),
     ((_u.DecodeError, http.client.HTTPException, _u.LocationParseError, _u.InvalidHeader), _protocol),
     ((OSError,), _connection("the connection failed")),
