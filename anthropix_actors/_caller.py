@@ -278,7 +278,8 @@ class Calls:
                 self._running[started] = None
             if isinstance(started, TaskRef):
                 started.call_when_over(self.leave)
-            if self._refuses == _REFUSES_AS_CLOSED:  # by a signal handler, meanwhile
+            # by a signal handler, meanwhile
+            if self._refuses == _REFUSES_AS_CLOSED:  # pyright: ignore[reportUnnecessaryComparison]
                 started.cancel(_CLOSED)
         except BaseException:
             if started is not None:  # Ctrl-C: nobody gets it

@@ -214,7 +214,7 @@ class Exchange:
     def log_retry(self, error: APIError, delay: float) -> None:
         """Write the record of an attempt that failed, and that another follows."""
         if LOGGER.isEnabledFor(logging.INFO):
-            fields = {**self.fields(), "status": error.status, "delay": delay}
+            fields: dict[str, Any] = {**self.fields(), "status": error.status, "delay": delay}
             what = "%s is sent again in %.1f s, after %s: %s"
             log(logging.INFO, what, fields.get("work", "it"), delay, type(error).__name__, error, **fields)
 

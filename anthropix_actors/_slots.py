@@ -87,7 +87,7 @@ class Slots:
                     self._running.add(work)
                     self._unwatch()
             if waits:
-                begin()
+                begin()  # pyright: ignore[reportPossiblyUnboundVariable]
         except BaseException as exc:
             if waits:
                 work.break_off(AnthropixError("interrupted"))

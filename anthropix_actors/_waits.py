@@ -34,7 +34,8 @@ def wait(event: threading.Event, deadline: float | None) -> bool:
 def running_actors() -> set[str]:
     """Get the urns of the actors in whose handlers this thread is."""
     urns: set[str] = set()
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - pykka does not say which actor a thread runs
+    # pykka does not say which actor a thread runs
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if frame.f_code.co_name.startswith("_actor_loop") and isinstance(
             actor := frame.f_locals.get("self"), pykka.Actor

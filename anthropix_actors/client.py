@@ -417,7 +417,7 @@ class Client:
         deadline = None if timeout is None else time.monotonic() + timeout
         for work in self._calls.running():
             if isinstance(work, TaskRef):
-                refuse_deadlock(work._record)  # noqa: SLF001 - two rooms of one house
+                refuse_deadlock(work._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return self._calls.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:

@@ -72,7 +72,7 @@ class Stream:
         over, mine = False, object()
         try:
             self._loops[mine] = None
-            refuse_deadlock(self._chat._record)  # noqa: SLF001 - two rooms of one house
+            refuse_deadlock(self._chat._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             get = self._channel.get
             while isinstance(item := get(), dict):
                 yield item

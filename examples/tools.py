@@ -56,9 +56,11 @@ def main() -> None:
                     break
                 calls = [block for block in answer["content"] if block["type"] == "tool_use"]
                 history.append({"role": "user", "content": [result_of(call) for call in calls]})
+            else:
+                sys.exit(f"no answer after {TURNS} turns")
     except AnthropixError as error:
         sys.exit(str(error))
-    print(text_of(answer))
+    print(text_of(history[-1]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -383,7 +384,8 @@ def test_a_tell_that_waits_for_its_own_chat_is_refused(connect: Callable[..., Cl
 
 def test_a_tell_may_stop_its_own_chat_and_all_actors(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
-        for action in (lambda chat: chat.stop(), lambda _: pykka.ActorRegistry.stop_all()):
+        actions: list[Callable[[Any], Any]] = [lambda chat: chat.stop(), lambda _: pykka.ActorRegistry.stop_all()]
+        for action in actions:
             inbox = Asking(action)
             connect(server).chat(**ASK, stream=inbox)
             assert inbox.outcome.get(timeout=DEADLINE) in (True, [True])
@@ -500,7 +502,7 @@ def test_an_exception_thrown_into_a_waiting_thread_arrives(connect: Callable[...
                 "result": lambda: client.chat(**ASK, stream=Inbox()).result(),
                 "loop": lambda: list(client.chat(**ASK, stream=True)),
                 "as_completed": lambda: list(as_completed([client.chat(**ASK, stream=Inbox())])),
-                "blocking": lambda: client.chat(**ASK),
+                "blocking": partial(client.chat, **ASK),
                 "drain": lambda: (client.chat(**ASK, stream=Inbox()), client.drain()),
             }
             entered.set()
@@ -624,7 +626,7 @@ def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() ->
     other: Any = {**text_delta("d"), "trace": 7}
     untyped: Any = {"type": "content_block_delta", "index": 0, "delta": {"text": "e"}}
     odd: list[Any] = [{"type": "content_block_delta", "index": 0, "delta": "f"}, {"type": ["g"]}, {}]
-    events = [text_delta("0"), text_delta("a"), text_delta("b"), extra, other, untyped, *odd]
+    events: list[Any] = [text_delta("0"), text_delta("a"), text_delta("b"), extra, other, untyped, *odd]
     for event in events:
         mailbox.tell(ChatEvent(chat, event))
     gate.set()
