@@ -38,7 +38,7 @@ def secrets_in(headers: Mapping[str, str]) -> set[str]:
 
 
 def hide(error: APIError, secrets: Iterable[str]) -> None:
-    """Replace secrets in all that an error says and holds.
+    """Replace secrets in all that an error says and holds; an exception that explains it and repeats one is let go of.
 
     Example:
         >>> from anthropix_actors.errors import APIError
@@ -53,11 +53,21 @@ def hide(error: APIError, secrets: Iterable[str]) -> None:
     pattern = re.compile("|".join(map(re.escape, longest_first)))
     error.message = pattern.sub(HIDDEN, error.message)
     error.args = (error.message, *error.args[1:])
+    error.request_id = _without(error.request_id, pattern)
     error.response_headers = _without(error.response_headers, pattern)
     try:
         error.body = _without(error.body, pattern)
     except RecursionError:  # nested as deep as no error of the API is
         error.body = None
+    if error.__cause__ is not None and _tells(error.__cause__, pattern):  # what it says is in a traceback, too
+        error.__cause__ = error.__context__ = None
+
+
+def _tells(cause: BaseException, pattern: re.Pattern[str]) -> bool:
+    try:
+        return pattern.search(f"{cause} {cause!r} {vars(cause)!r}") is not None
+    except Exception:  # noqa: BLE001 - nobody knows what it would say
+        return True
 
 
 def _without(value: Any, pattern: re.Pattern[str]) -> Any:

@@ -203,3 +203,42 @@ def test_no_secret_is_left_and_the_rest_stays(body: Any, secrets: list[str], tex
         assert not any(repr(secret)[1:-1] in shown for secret in secrets if secret.isalnum())
     if not secrets:
         assert (error.message, error.body) == (text, [body, text])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"NOTHTTP " + KEY.encode() + b"\r\n\r\n",
+        head() + chunk(b"data: {" + KEY.encode() + b"\n\n") + chunk(b""),
+    ],
+    ids=["status line", "event"],
+)
+def test_a_key_stays_out_of_what_led_to_an_error(raw: bytes) -> None:
+    with (
+        Server(after(raw)) as server,
+        Client(KEY, base_url=server.url, max_retries=0) as client,
+        pytest.raises(APIError) as raised,
+    ):
+        client.chat(**ASK)
+    assert KEY not in everything(raised.value)
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+def test_what_led_to_an_error_is_let_go_of_when_it_cannot_be_looked_at() -> None:
+    class Odd(Exception):  # noqa: N818 - somebody's own
+        def __str__(self) -> str:
+            raise LookupError
+
+    error = APIError("no")
+    error.__cause__ = Odd()
+    hide(error, [KEY])
+    assert error.__cause__ is None
+
+
+def test_a_key_is_no_request_id_of_an_error() -> None:
+    raw = json_answer("500 E", error_body("api_error"), {"request-id": KEY}).replace(b"request-id: req_test\r\n", b"")
+    with Server(after(raw)) as server, Client(KEY, base_url=server.url, max_retries=0) as client:
+        with pytest.raises(APIError) as raised:
+            client.chat(**ASK)
+    assert raised.value.request_id == HIDDEN
+    assert KEY not in str(raised.value)
