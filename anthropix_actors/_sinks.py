@@ -152,14 +152,14 @@ def sink_for(to: Any) -> Sink:
         what = f"expected a path, or a file that is open for writing bytes, got {type(to).__name__}"
         raise ParameterError([Problem("to", what)])
     try:
-        return _on_disk(Path(os.path.realpath(to)))  # through links, as open() goes
+        return _at(Path(os.fsdecode(to)))
     except ParameterError:  # is a ValueError, and says it already
         raise
     except (OSError, ValueError) as exc:
         raise ParameterError([Problem("to", f"it cannot be written: {exc}")]) from None
 
 
-def _on_disk(path: Path) -> Sink:
+def _at(path: Path) -> Sink:
     """Get what writes to a path.
 
     Raises:
@@ -169,10 +169,12 @@ def _on_disk(path: Path) -> Sink:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = None
+    special = mode is not None and is_special(mode)  # by its own name: /dev/stdout may lead to a pipe that has none
+    path = path if special else Path(os.path.realpath(path))  # through links, as open() goes
     if not path.parent.is_dir() or (mode is not None and stat.S_ISDIR(mode)):
         raise ParameterError([Problem("to", f"expected the path of a file in a folder that is there, got {path}")])
     if not os.access(path if mode is not None else path.parent, os.W_OK):
         raise PermissionError(f"no permission to write {path}")
-    if mode is not None and is_special(mode):
+    if special:
         return _ToSpecial(path)
     return _OnDisk(path, None if mode is None else stat.S_IMODE(mode))

@@ -475,3 +475,36 @@ def test_proc_and_pipes_are_uploaded_whole(client: Client, emulator: Emulator) -
     assert client.files.download(client.files.upload(f"/dev/fd/{reading}")) == b"by its number"
     os.close(reading)
     assert "content-length" not in emulator.requests[0].headers
+
+
+class Named:
+    """A path whose name is bytes, as `os.scandir` of bytes gives it."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    def __fspath__(self) -> bytes:
+        return self.name
+
+
+def test_a_pipe_without_a_name_of_its_own_is_written_to(down: Callable[..., Any], tmp_path: Path) -> None:
+    """As /dev/stdout is, when a program's output goes to another one."""
+    reading, writing = os.pipe()
+    got: list[bytes] = []
+
+    def read() -> None:
+        with os.fdopen(reading, "rb") as file:
+            got.append(file.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        assert down(f"/dev/fd/{writing}") == len(DATA)
+    finally:
+        os.close(writing)
+        thread.join(DEADLINE)
+    assert got == [DATA]
+    assert down(Named(os.fsencode(tmp_path / "copy"))) == len(DATA)
+    with pytest.raises(ParameterError) as raised:
+        down(tmp_path)
+    assert str(raised.value).count("to: ") == 1
