@@ -28,6 +28,9 @@ class Slots:
 
     Args:
         size: How many.
+
+    Attributes:
+        lock: Held for moments, and never while foreign code runs.
     """
 
     parts_first = True
@@ -37,7 +40,7 @@ class Slots:
         self._size = size
         self._closed = False
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._running: set[Record] = set()
         self._waiting: collections.OrderedDict[Record, Callable[[], None]] = collections.OrderedDict()
         self._looked = 0.0
@@ -49,7 +52,7 @@ class Slots:
         Raises:
             AnthropixError: it was to begin now, and could not.
         """
-        with self._lock:
+        with self.lock:
             free = len(self._running) < self._size and not self._waiting
             if free:
                 self._running.add(work)
@@ -61,7 +64,7 @@ class Slots:
 
     def release(self, work: Record) -> None:
         """Forget work, whether it runs or waits; begin nothing. Again does nothing."""
-        with self._lock:
+        with self.lock:
             self._running.discard(work)
             self._waiting.pop(work, None)
             self._unwatch()
@@ -72,15 +75,16 @@ class Slots:
         self._begin_next()
 
     def before(self, work: Record) -> tuple[Record, ...]:
-        """Get those that have a turn while this one waits for its own; none when it does not wait."""
-        with self._lock:
-            return tuple(self._running) if work in self._waiting else ()
+        """Get those that have a turn while this one waits for its own; none when it does not wait for one of them."""
+        with self.lock:
+            full = len(self._running) >= self._size  # else whoever has made room is about to begin the next
+            return tuple(self._running) if full and work in self._waiting else ()
 
     def hurry(self, work: Record) -> None:
         """Begin work now if it waits: it was cancelled."""
         waits = False
         try:
-            with self._lock:
+            with self.lock:
                 waits = work in self._waiting
                 if waits:
                     begin = self._waiting.pop(work)
@@ -114,7 +118,7 @@ class Slots:
                 work.break_off(exc)
 
     def _next(self) -> tuple[Record, Callable[[], None]] | None:
-        with self._lock:
+        with self.lock:
             if self._closed or not self._waiting or len(self._running) >= self._size:
                 return None
             work, begin = self._waiting.popitem(last=False)
@@ -123,7 +127,7 @@ class Slots:
             return work, begin
 
     def _put_back(self, work: Record, begin: Callable[[], None]) -> bool:
-        with self._lock:
+        with self.lock:
             self._running.discard(work)
             if not self._running:
                 return False
@@ -159,12 +163,12 @@ class Slots:
 
     def forget(self) -> None:
         """Start afresh in a forked child: those who run, and those who wait, are the parent's."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         waiting, self._waiting = self._waiting, collections.OrderedDict()
         self._running = set()
         for work in waiting:
             work.forget()
 
     def _those_waiting(self) -> list[Record]:
-        with self._lock:
+        with self.lock:
             return list(self._waiting)

@@ -45,37 +45,46 @@ def running_actors() -> set[str]:
     return urns
 
 
-def refuse_deadlock(record: Record) -> list[Record]:
+def refuse_deadlock(record: Record, mine: object = None, held: list[Record] | None = None) -> None:
     """Refuse to wait for work where that would be waiting for this thread itself.
 
-    Returns:
-        Other work that goes on only when this thread does, as long as it waits here.
+    Args:
+        record: The work.
+        mine: This thread's token, if it is going to wait: for other work that goes on only when this thread does.
+        held: Gets that work.
 
     Raises:
         DeadlockError: the wait would never end.
     """
     if record.over.is_set():
-        return []
+        return
     thread, actors = threading.get_ident(), running_actors()
     if record.thread == thread:
         raise DeadlockError(
             f"this is the {record.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
             " wait for the terminal message; or wait on another thread."
         )
+    if record.terminal is not None:  # whoever was told it may ask for the result; it is over in no time
+        return
     if record.is_followed_by(actors):
         raise DeadlockError(
             f"this is a handler of an actor that follows the {record.what}: while it waits, it takes no messages, and"
             " when they fill its window, the answer stops. Return, and wait for the terminal message, which has all of"
             " it; or wait on another thread."
         )
-    before = () if record.slots is None else record.slots.before(record)
-    held = [work for work in before if work.thread == thread or work.is_followed_by(actors)]
-    if before and all(work in held or work.held for work in before):
-        raise DeadlockError(
-            f"the {record.what} waits for its turn (max_concurrency), and all that have one wait for threads that wait"
-            " here: none of them would ever end. Raise max_concurrency, or do not wait in a handler."
-        )
-    return held
+    if record.slots is not None:
+        with record.slots.lock:  # of two that look at the same time, neither would see the other one wait
+            before = record.slots.before(record)
+            ours = [work for work in before if work.thread == thread or work.is_followed_by(actors)]
+            if ours and all(work in ours or work.held for work in before):
+                raise DeadlockError(
+                    f"the {record.what} waits for its turn (max_concurrency), and all that have one wait for threads"
+                    " that wait here: none of them would ever end. Raise max_concurrency, or do not wait in a handler."
+                )
+            if held is not None:
+                held += ours
+                for work in ours:
+                    work.held.add(mine)
 
 
 @contextlib.contextmanager
@@ -85,13 +94,13 @@ def waiting_for(*records: Record) -> Generator[None]:
     Raises:
         DeadlockError: the wait would never end.
     """
-    held = [work for record in records for work in refuse_deadlock(record)]
     mine = object()
+    held: list[Record] = []
     try:  # a token in sets, not a count: wherever an interrupt falls, it is taken out again
         for record in records:
+            refuse_deadlock(record, mine, held)
+        for record in records:
             record.waiting.add(mine)
-        for work in held:
-            work.held.add(mine)
         yield
     finally:
         for record in (*records, *held):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import queue
 import subprocess
 import sys
 import textwrap
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
 import pytest
@@ -24,6 +26,9 @@ from anthropix_actors import (
     ParameterError,
     Timeout,
 )
+from anthropix_actors._record import Record
+from anthropix_actors._scope import CancelScope
+from anthropix_actors._slots import Slots
 from anthropix_actors._watch import SWEEPER
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
@@ -376,3 +381,69 @@ def test_a_forked_child_has_turns_of_its_own() -> None:
         "second",
     ]
     assert code == 0
+
+
+class Meeting(set[object]):
+    """The tokens of those who wait; whoever looks for some meets the other one who does, if that one comes."""
+
+    def __init__(self, together: threading.Barrier) -> None:
+        super().__init__()
+        self.together = together
+
+    def __len__(self) -> int:
+        found = super().__len__()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.together.wait(0.3)
+        return found
+
+
+def test_of_two_handlers_that_wait_at_the_same_time_one_is_refused(connect: Callable[..., Client]) -> None:
+    """Each has one of the two turns, so both would wait for ever."""
+    outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    go, together = threading.Event(), threading.Barrier(2)
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            go.wait(DEADLINE)
+            send_answer(peer, "a")
+
+    with Server(script) as server:
+        client = connect(server, max_concurrency=2)
+
+        class Asking:
+            asked = False
+
+            def tell(self, _: object) -> None:
+                if not self.asked:
+                    self.asked = True
+                    try:
+                        outcomes.put(client.chat(**ASK, stream=Inbox()).result(timeout=3)["stop_reason"])
+                    except (AnthropixError, TimeoutError) as exc:
+                        outcomes.put(type(exc).__name__)
+
+        for _ in range(2):
+            client.chat(**ASK, stream=Asking())._record.held = Meeting(together)
+        go.set()
+        assert sorted(outcomes.get(timeout=DEADLINE) for _ in range(2)) == ["DeadlockError", "end_turn"]
+        assert client.drain(timeout=DEADLINE)
+
+
+class Nothing:
+    """No connections."""
+
+    class auth:  # noqa: N801
+        refreshes_here = staticmethod(lambda: False)
+
+
+def test_nobody_is_waited_for_where_there_is_room() -> None:
+    """One has ended, and the next is about to begin: it does not wait for those that go on."""
+    slots = Slots(2)
+    first, second, third = works = [Record(cast("Any", Nothing()), CancelScope(), Timeout()) for _ in range(3)]
+    for work in works:
+        slots.take(work, lambda: None)
+    assert set(slots.before(third)) == {first, second}
+    assert slots.before(first) == ()
+    slots.release(second)
+    found = slots.before(third)
+    slots.release(third)
+    assert found == ()
