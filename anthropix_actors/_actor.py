@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
@@ -133,10 +132,6 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             raise ParameterError([Problem("callback", what)])
         self._record.tell_end_to(Delivery(_Callback(self, callback), self._record.scope))
 
-    def call_when_over(self, leave: Callable[[Any], object]) -> None:
-        """Have the client take note when the work is over. For the client: it must not block, and not raise."""
-        self._record.when_over(partial(leave, self))
-
     @property
     def tag(self) -> str | None:
         """The word that the caller gave it, to tell work apart, or None."""
@@ -216,6 +211,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 
     def _start_actor_loop(self) -> None:
         """Start the thread; or leave that to the slots, when it is the work's turn."""
+        self._record.enter(self._ref)
         slots = self._record.slots
         if slots is None:
             self._begin()

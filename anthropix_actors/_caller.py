@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from anthropix_actors._actor import TaskRef
 from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
 from anthropix_actors._exchange import check, whole
 from anthropix_actors._json import decoded as json_value
@@ -29,7 +28,8 @@ from anthropix_actors.pages import Pages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from anthropix_actors._call import Cancellable, CancelToken
+    from anthropix_actors._call import CancelToken
+    from anthropix_actors._record import Record
     from anthropix_actors._request import Body, Timeout
     from anthropix_actors._retry import RetryPolicy
     from anthropix_actors._slots import Slots
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anthropix_actors.pages import PageKind
 
 T = TypeVar("T")
-C = TypeVar("C", bound="Cancellable")
+C = TypeVar("C")
 
 JSON_LINES = "application/binary, application/x-jsonl"
 """What batch results are asked for as; the first name is the official SDK's."""
@@ -252,7 +252,7 @@ class Calls:
             ConfigurationError: the client is closed.
             AnthropixError: there is no thread to look after it.
         """
-        self.start(lambda: call)
+        self._enter(call)
         SWEEPER.watch(call)
         if cancel is not None:
             cancel.add(call)
@@ -263,30 +263,33 @@ class Calls:
         call.exchange.let_go()
         self.leave(call)
 
-    def start(self, start: Callable[[], C]) -> C:
-        """Start something that runs on, and cancel it when the client is closed. A call ends with `end`.
+    def start(self, record: Record, start: Callable[[], C]) -> C:
+        """Start an actor for work that runs on, and cancel it when the client is closed.
+
+        The work enters before its thread begins, and without a lock around all of it: pykka writes to its logger.
 
         Raises:
             ConfigurationError: the client is closed.
+            AnthropixError: it cannot be started.
         """
-        started: C | None = None
+        record.enter, record.leave = self._enter, self.leave
         try:
-            with self._lock:
-                if self._refuses is not None:
-                    raise ConfigurationError(self._refuses)  # noqa: TRY301 - nothing has started that would be cancelled
-                started = start()
-                self._running[started] = None
-            if isinstance(started, TaskRef):
-                started.call_when_over(self.leave)
-            # by a signal handler, meanwhile
-            if self._refuses == _REFUSES_AS_CLOSED:  # pyright: ignore[reportUnnecessaryComparison]
-                started.cancel(_CLOSED)
-        except BaseException:
-            if started is not None:  # Ctrl-C: nobody gets it
-                started.cancel("interrupted while it started")
-                self.leave(started)
+            return start()
+        except BaseException:  # Ctrl-C: nobody gets it
+            record.cancel("interrupted while it started")
             raise
-        return started
+
+    def _enter(self, started: Any) -> None:
+        """Take note of something that begins.
+
+        Raises:
+            ConfigurationError: nothing new is taken.
+        """
+        with self._lock:
+            self._running[started] = None
+        if self._refuses is not None:  # looked at last: whoever closes the client later finds what has entered
+            self.leave(started)
+            raise ConfigurationError(self._refuses)
 
     def leave(self, started: Any) -> None:
         """Take note that something has ended."""

@@ -167,7 +167,7 @@ class ChatRecord(Record):
             if self.terminal is None:
                 self.followers = (*self.followers, follower)
             else:
-                follower.close(self.terminal)
+                follower.close(*self.last)
         if not in_background(partial(self.drain, follower), "anthropix-told"):
             self.drain(follower)
 

@@ -12,6 +12,7 @@ own: so one that never returns costs nobody else anything.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from functools import partial
@@ -57,6 +58,7 @@ class Record:
         callbacks: The deliveries to those who are told the end alone.
         waiting: A token of each caller who waits for the result.
         terminal: The message that ended it, or None.
+        last: What is told at the end: the terminal message, and what comes right before it.
         over: Set when the outcome is known.
         told: Set when everyone who follows has been told of it.
         ref: The actor's ref.
@@ -71,6 +73,8 @@ class Record:
         held: A token of each thread that it waits for, and that waits for a turn itself.
         retried: The latest attempt that another is to follow.
         patience: Seconds that this thread gets to tell the end, before others do.
+        enter: Has the client take note of the ref before it begins; may refuse, with an error of our tree.
+        leave: Has the client take note of its end; must not block, and not raise.
     """
 
     what: ClassVar[str]
@@ -90,7 +94,8 @@ class Record:
         self.tag = tag
         self.ledger = ledger
         self._booked = self._logged = False
-        self._leave: Callable[[], object] = _nothing
+        self.enter: Callable[[Any], object] = _nothing
+        self.leave: Callable[[Any], object] = _nothing
         self.scope = scope
         self.exchange = Exchange(transport, scope)
         self.exchange.fields = self.fields
@@ -99,6 +104,7 @@ class Record:
         self.callbacks: tuple[Delivery, ...] = ()
         self.waiting: set[object] = set()
         self.terminal: Any = None
+        self.last: tuple[Any, ...] = ()
         self.over = threading.Event()
         self.told = threading.Event()
         self.ref: Any = None
@@ -175,7 +181,7 @@ class Record:
         for delivery in (*self.followers, *self.callbacks):
             self.drain(delivery)
         self._note_told()
-        self._leave()
+        self.leave(self.ref)
         self._log_end()
 
     def _log_end(self) -> None:
@@ -233,10 +239,10 @@ class Record:
         with self.lock:
             if self.terminal is not None:
                 return False
-            self.terminal = terminal
+            self.terminal, self.last = terminal, (*before, terminal)
             self.ended = time.monotonic()
             for follower in self.followers:
-                follower.close(*before, terminal)
+                follower.close(*self.last)
             for callback in self.callbacks:
                 callback.close(terminal)
         return True
@@ -265,14 +271,6 @@ class Record:
             self.slots.hurry(self)
         return cancelled
 
-    def when_over(self, leave: Callable[[], object]) -> None:
-        """Have the client take note of the end, at once if it has come."""
-        with self.lock:
-            self._leave = leave
-            over = self.over.is_set()
-        if over:
-            leave()
-
     def tell_end_to(self, callback: Delivery) -> None:
         """Have somebody told the end and nothing else, at once if it has come."""
         with self.lock:
@@ -299,7 +297,7 @@ class Record:
             self.slots.release(self)
         self.patience, self._late_since = 0.0, self.made  # at once
         self._note_told()
-        self._leave()
+        self.leave(self.ref)
         try:
             (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
@@ -388,7 +386,7 @@ class Record:
             if delivery.is_held_up:
                 in_background(partial(self.drain, delivery), "anthropix-told")
         self._note_told()
-        self._leave()
+        self.leave(self.ref)
         if self.told.is_set():
             SWEEPER.unwatch(self)
             in_background(self._log_end, "anthropix-log")
@@ -405,8 +403,8 @@ class Record:
         self.ref.actor_stopped.set()
 
 
-def _nothing() -> None:
-    """Leave nobody."""
+def _nothing(_: object) -> None:
+    """Have no client that takes note."""
 
 
 def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, now: float) -> None:
@@ -419,3 +417,9 @@ def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, no
     asked = scope.asked_since
     if timeout.first_byte is not None and asked is not None and now - asked >= timeout.first_byte:
         scope.interrupt(no_answer(timeout))
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    # pykka does not see to it: a child that was forked in the middle of its registry would wait for the lock for ever.
+    _registry = pykka.ActorRegistry._actor_refs_lock  # noqa: SLF001 - there is no other way to it
+    os.register_at_fork(before=_registry.acquire, after_in_parent=_registry.release, after_in_child=_registry.release)

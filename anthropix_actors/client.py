@@ -451,7 +451,7 @@ class Client:
     def _start(self, record: ChatRecord, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
         if cancel is not None:  # before it starts, as it may have been cancelled: then nothing is sent
             cancel.add(record)
-        return self._calls.start(lambda: start_chat(record, followers, waited_for=not followers))
+        return self._calls.start(record, lambda: start_chat(record, followers, waited_for=not followers))
 
     def _checked_chat(
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool

@@ -133,7 +133,7 @@ class Sessions:
         scope = CancelScope()
         delivery = delivery_to(stream, scope, window=self._calls.window, coalesce=False)
         record = SessionRecord(self._calls, scope, follower, request.timeout, tag)
-        ref: SessionRef = self._calls.start(lambda: start_actor(SessionActor, record, [delivery]))
+        ref: SessionRef = self._calls.start(record, lambda: start_actor(SessionActor, record, [delivery]))
         return ref
 
     def _follower(

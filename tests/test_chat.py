@@ -846,3 +846,15 @@ def test_a_ref_that_is_kept_keeps_no_prompt(connect: Callable[..., Client]) -> N
         finally:
             tracemalloc.stop()
     assert kept < size
+
+
+def test_whoever_joins_after_the_end_is_told_every_kind_of_event_too(connect: Callable[..., Client]) -> None:
+    """Who hands the events on needs the last of them."""
+    with Server(answering("one", " two")) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        done = inbox.until_end()[-1]
+        chat.subscribe(late := Inbox())
+        assert late.until_end()[-1] == done
+    kinds = [message.data["type"] for message in late.messages[:-1]]
+    assert kinds[-2:] == ["message_delta", "message_stop"]
+    assert kinds.count("message_stop") == 1

@@ -436,25 +436,6 @@ def test_closing_a_client_cancels_what_runs_and_takes_nothing_new() -> None:
             client.chat(**ASK)
 
 
-def test_what_starts_while_its_own_thread_closes_the_client_is_cancelled(connect: Callable[..., Client]) -> None:
-    """As when a signal handler closes it in just that moment."""
-    reasons: list[str] = []
-
-    class Started:
-        def cancel(self, reason: str) -> bool:
-            reasons.append(reason)
-            return True
-
-    client = connect("http://127.0.0.1:1")
-
-    def start() -> Started:
-        client.close()
-        return Started()
-
-    client._calls.start(start)
-    assert reasons == ["the client was closed"]
-
-
 def test_closing_a_client_leaves_the_results_of_finished_chats(connect: Callable[..., Client]) -> None:
     with Server(answering("x")) as server:
         client = connect(server)

@@ -53,7 +53,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 
 def stalling(peer: Peer) -> None:
@@ -1127,3 +1127,110 @@ def test_the_logger_says_how_calls_and_loops_went(
     assert texts[11].startswith("INFO GET /v1/models done after ")
     assert [(record.work, record.attempts) for record in records[2:6:3]] == [("call", 1), ("call", 2)]
     assert [(record.state, record.status) for record in (records[5], records[8])] == [("done", 200), ("failed", 404)]
+
+
+def test_whoever_was_told_the_end_may_ask_for_the_result_of_a_slow_ledger(connect: Callable[..., Client]) -> None:
+    """A mailbox that coalesces is emptied by the actor itself, perhaps while the ledger is being told."""
+    outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    told = threading.Event()
+
+    class Slow:
+        def tell(self, _: object, /) -> None:
+            told.set()
+            threading.Event().wait(0.15)
+
+    class Asks(pykka.ThreadingActor):
+        use_daemon_thread = True
+
+        def on_receive(self, message: Any) -> None:
+            if isinstance(message, TERMINAL):
+                try:
+                    outcomes.put(message.chat.result(timeout=DEADLINE)["stop_reason"])
+                except BaseException as exc:  # noqa: BLE001
+                    outcomes.put(exc)
+            else:
+                wait(told)  # busy until the end is being booked
+
+    with Server(answering("a", "b")) as server:
+        actor = Asks.start()
+        connect(server, ledger=Slow()).chat(**ASK, stream=actor, coalesce=True)
+        assert outcomes.get(timeout=DEADLINE) == "end_turn"
+        actor.stop()
+
+
+class Held(logging.Handler):
+    """A handler of pykka's logger that does something when the first actor starts."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.action = action
+        self.done = False
+
+    def handle(self, record: logging.LogRecord) -> bool:  # without the lock of a handler, which Python looks after
+        if not self.done and "Starting ChatActor" in record.getMessage():
+            self.done = True
+            self.action()
+        return True
+
+
+@contextlib.contextmanager
+def when_one_starts(action: Callable[[], object]) -> Generator[None]:
+    logger, handler = logging.getLogger("pykka"), Held(action)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def test_a_log_handler_that_blocks_while_a_chat_starts_holds_up_that_chat_alone(connect: Callable[..., Client]) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        inside.set()
+        wait(go_on)
+
+    with Server(stalling) as server:
+        client = connect(server, timeout=0.5)
+        first = client.chat(**ASK, stream=Inbox())
+        heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def held_up() -> None:
+            try:
+                client.chat(**ASK)
+            except AnthropixError as exc:
+                heard.put(exc)
+
+        with when_one_starts(block):
+            thread = threading.Thread(target=held_up)
+            thread.start()
+            wait(inside)
+            try:
+                with pytest.raises(APITimeoutError):
+                    first.result(timeout=DEADLINE)
+                last = Inbox()
+
+                def close() -> None:
+                    client.chat(**ASK, stream=last)
+                    client.close()
+
+                closing = threading.Thread(target=close, daemon=True)
+                closing.start()
+                closing.join(2)
+                assert not closing.is_alive()
+                last.until_end()
+            finally:
+                go_on.set()
+        thread.join(DEADLINE)
+        assert isinstance(heard.get(timeout=DEADLINE), ConfigurationError)
+
+
+def test_a_client_that_is_closed_while_a_chat_starts_does_not_take_it(connect: Callable[..., Client]) -> None:
+    client = connect("http://127.0.0.1:1")
+    with when_one_starts(client.close), pytest.raises(ConfigurationError, match="the client is closed"):
+        client.chat(**ASK, stream=Inbox())
+    assert client.chats() == ()
+    assert client.drain(timeout=1)

@@ -233,3 +233,53 @@ def test_workers_of_a_pool_chat_and_their_errors_arrive_whole(programs: Programs
     assert parameter["problems"][0][0] == "top_k"
     assert cancelled["reason"] == "enough"
     assert (output["text"], output["partial"]["stop_reason"]) == ("the answer to output", "end_turn")
+
+
+def test_a_child_goes_on_though_another_thread_was_in_pykkas_registry_when_it_was_forked(
+    begin: Callable[..., subprocess.Popen[str]],
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if b"child" in peer.body:
+                send_answer(peer, "Hi")
+                continue
+            peer.send(head(), chunks(answer("Hi")[:3]))
+            peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        running = begin(
+            server.url,
+            FORKING
+            + """
+import pykka, threading
+inbox = Inbox()
+chat = client.chat(**ask("parent's"), stream=inbox)
+inbox.get(timeout=20)
+inside = threading.Event()
+
+class Odd:
+    def __eq__(self, other):  # as a registry of thousands, which is searched for long
+        inside.set()
+        threading.Event().wait(0.5)
+        return False
+    def __hash__(self):
+        return 0
+
+def search():
+    pykka.ActorRegistry.get_by_urn(Odd())
+
+thread = threading.Thread(target=search)
+thread.start()
+inside.wait(20)
+
+def work():
+    print(text(client.chat(**ask("child"))), flush=True)
+
+pid = child(work)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+thread.join()
+chat.cancel()
+""",
+        )
+        out, err = running.communicate(timeout=2 * DEADLINE)
+    assert (out, err, running.returncode) == ("Hi\n7\n", "", 0)
