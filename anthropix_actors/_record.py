@@ -280,6 +280,11 @@ class Record:
                 self.callbacks = (*self.callbacks, callback)
         self.drain(callback)
 
+    def untell_end(self, callback: Delivery | None) -> None:
+        """Have somebody not told the end after all."""
+        with self.lock:
+            self.callbacks = tuple(each for each in self.callbacks if each is not callback)
+
     def break_off(self, error: AnthropixError) -> bool:
         """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
+from anthropix_actors._delivery import Delivery
 from anthropix_actors._scope import SLICE
 from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
@@ -130,7 +131,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         ['a', 'b']
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    left = dict.fromkeys(works)
+    left: dict[W, Delivery | None] = dict.fromkeys(works)
     what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
         Problem("works", f"{what} {type(work).__name__}") for work in left if not hasattr(work, "add_done_callback")
@@ -138,14 +139,30 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
     with waiting_for(*(work._record for work in left)):  # noqa: SLF001 - two rooms of one house
-        for work in left:
-            work.add_done_callback(ended.put)
-        while left:
-            seconds = SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
-            with contextlib.suppress(queue.Empty):
-                work = ended.get(timeout=seconds)
-                del left[work]
-                yield work
-                continue
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")
+        try:
+            for work in [*left]:
+                told = left[work] = Delivery(_Ended(work, ended), work._record.scope)  # noqa: SLF001
+                work._record.tell_end_to(told)  # noqa: SLF001
+            while left:
+                seconds = SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
+                with contextlib.suppress(queue.Empty):
+                    work = ended.get(timeout=seconds)
+                    del left[work]
+                    yield work
+                    continue
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")
+        finally:
+            for work, unheard in left.items():  # or who looks again and again would leave one each time
+                work._record.untell_end(unheard)  # noqa: SLF001
+
+
+class _Ended:
+    """Puts work into a queue when it is told its end."""
+
+    def __init__(self, work: Any, ended: queue.SimpleQueue[Any]) -> None:
+        self._work = work
+        self._ended = ended
+
+    def tell(self, _: Any, /) -> None:
+        self._ended.put(self._work)

@@ -1234,3 +1234,14 @@ def test_a_client_that_is_closed_while_a_chat_starts_does_not_take_it(connect: C
         client.chat(**ASK, stream=Inbox())
     assert client.chats() == ()
     assert client.drain(timeout=1)
+
+
+def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        for _ in range(3):
+            with pytest.raises(TimeoutError, match="1 of the works"):
+                list(as_completed([chat], timeout=0))
+        assert chat._record.callbacks == ()
+        chat.cancel()
+        assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
