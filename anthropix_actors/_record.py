@@ -426,5 +426,5 @@ def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, no
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
     # pykka does not see to it: a child that was forked in the middle of its registry would wait for the lock for ever.
-    _registry = pykka.ActorRegistry._actor_refs_lock  # noqa: SLF001 - there is no other way to it
+    _registry = pykka.ActorRegistry._actor_refs_lock  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     os.register_at_fork(before=_registry.acquire, after_in_parent=_registry.release, after_in_child=_registry.release)
