@@ -278,8 +278,7 @@ class Calls:
                 self._running[started] = None
             if isinstance(started, TaskRef):
                 started.call_when_over(self.leave)
-            # by a signal handler, meanwhile
-            if self._refuses == _REFUSES_AS_CLOSED:  # pyright: ignore[reportUnnecessaryComparison]
+            if self._is_closed:  # by a signal handler, meanwhile
                 started.cancel(_CLOSED)
         except BaseException:
             if started is not None:  # Ctrl-C: nobody gets it
@@ -287,6 +286,10 @@ class Calls:
                 self.leave(started)
             raise
         return started
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._refuses == _REFUSES_AS_CLOSED
 
     def leave(self, started: Any) -> None:
         """Take note that something has ended."""

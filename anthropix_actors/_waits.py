@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import queue
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,8 +34,7 @@ def wait(event: threading.Event, deadline: float | None) -> bool:
 def running_actors() -> set[str]:
     """Get the urns of the actors in whose handlers this thread is."""
     urns: set[str] = set()
-    # pykka does not say which actor a thread runs
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    frame: FrameType | None = inspect.currentframe()  # pykka does not say which actor a thread runs
     while frame is not None:
         if frame.f_code.co_name.startswith("_actor_loop") and isinstance(
             actor := frame.f_locals.get("self"), pykka.Actor
@@ -43,6 +42,12 @@ def running_actors() -> set[str]:
             urns.add(actor.actor_urn)
         frame = frame.f_back
     return urns
+
+
+def record_of(work: Any) -> Record:
+    """Get what a ref keeps of its work."""
+    record: Record = work._record  # noqa: SLF001 - two rooms of one house
+    return record
 
 
 def refuse_deadlock(record: Record) -> list[Record]:
@@ -128,7 +133,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     ]:
         raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
-    with waiting_for(*(work._record for work in left)):  # noqa: SLF001 - two rooms of one house
+    with waiting_for(*map(record_of, left)):
         for work in left:
             work.add_done_callback(ended.put)
         while left:

@@ -42,7 +42,7 @@ from anthropix_actors._slots import Slots
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
-from anthropix_actors._waits import refuse_deadlock
+from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
@@ -417,7 +417,7 @@ class Client:
         deadline = None if timeout is None else time.monotonic() + timeout
         for work in self._calls.running():
             if isinstance(work, TaskRef):
-                refuse_deadlock(work._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                refuse_deadlock(record_of(work))
         return self._calls.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._block import kind_of
 from anthropix_actors._chat import outcome
 from anthropix_actors._hints import OF_A_STREAM, missing
-from anthropix_actors._waits import refuse_deadlock
+from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
 
@@ -72,7 +72,7 @@ class Stream:
         over, mine = False, object()
         try:
             self._loops[mine] = None
-            refuse_deadlock(self._chat._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            refuse_deadlock(record_of(self._chat))
             get = self._channel.get
             while isinstance(item := get(), dict):
                 yield item

@@ -493,7 +493,7 @@ def test_an_exception_thrown_into_a_waiting_thread_arrives(connect: Callable[...
         pass
 
     with Server(stalling) as server:
-        client = connect(server)
+        client: Any = connect(server)
         arrived = threading.Event()
         entered = threading.Event()
 
