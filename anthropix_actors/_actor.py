@@ -301,6 +301,7 @@ def start_actor(
     record.waiting = {record} if waited_for else set()
     try:
         actor.start(record, *args)
+        return record.ref  # noqa: TRY300 - an interrupt here is one of those below
     except AnthropixError as exc:  # which says it all to the caller
         record.followers, record.ledger = (), None
         record.break_off(exc)
@@ -309,4 +310,3 @@ def start_actor(
         record.cancel("interrupted while it started")
         record.break_off(AnthropixError("interrupted while it started"))
         raise
-    return record.ref

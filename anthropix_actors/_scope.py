@@ -196,9 +196,9 @@ class CancelScope:
 
         A generator must not hold it over a `yield`: another scope may have its turn in between.
         """
-        previous = getattr(_running, "scope", None)
-        _running.scope = self
+        previous = running_scope()
         try:
+            _running.scope = self
             yield
         except Exception as exc:
             self._explain(exc)

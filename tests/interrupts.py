@@ -23,6 +23,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ import pykka
 
 import anthropix_actors
 from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout
+from anthropix_actors._scope import running_scope
 from anthropix_actors._watch import SWEEPER
 
 from actors import ASK, TERMINAL, Inbox
@@ -58,6 +60,9 @@ PURE = frozenset(
 
 OFTEN = 2
 """How often one place is interrupted: in a loop, not at each turn."""
+
+_RAISED = "PUSH_EXC_INFO"
+"""Where the handling of an exception begins."""
 
 _CALLS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW"}
 
@@ -95,11 +100,14 @@ class Interrupter:
     def within(self) -> Generator[None]:
         before = sys.gettrace()  # a coverage run's
         sys._getframe().f_trace_opcodes = True  # Python 3.12 tells of none unless one frame wants it beforehand
+        # A collection may fall into the tracer's own call; if then a finalizer raises, CPython 3.11 frees the tracer.
+        gc.disable()
         sys.settrace(self._called)
         try:
             yield
         finally:
             sys.settrace(before)
+            gc.enable()
 
     def _called(self, frame: FrameType, event: str, _: object) -> Any:
         if event != "call":
@@ -128,7 +136,7 @@ class Interrupter:
             child = self._children.pop(id(frame), None)
             there = previous < 0 or frame.f_lasti < previous or _returned_from_c(frame.f_code, previous, child)
             # Where something was raised, Python looks for no signal before the handler has begun.
-            there = there and operations(frame.f_code).get(frame.f_lasti) != "PUSH_EXC_INFO"
+            there = there and operations(frame.f_code).get(frame.f_lasti) != _RAISED
             # A handler that runs at the end of a block's last call raises within the block; here it would be behind it.
             # And a call that raises is no place.
             raised = operations(frame.f_code).get(frame.f_lasti) == "PUSH_EXC_INFO"
@@ -310,7 +318,7 @@ def _run(
     except KeyboardInterrupt:
         return None if interrupter.place else "interrupted by nobody"
     except BaseException as exc:  # noqa: BLE001
-        return f"raised {exc!r} in place of the interrupt"
+        return f"raised {exc!r} in place of the interrupt:\n{''.join(traceback.format_exception(exc))}"
     if interrupter.place is None:
         return None
     return "dropped" if any(isinstance(each, KeyboardInterrupt) for each in dropped) else "the interrupt was lost"
@@ -368,7 +376,8 @@ def _left(before: set[threading.Thread]) -> list[str]:
     def running() -> list[str]:
         actors = [f"{type(ref).__name__} is left" for ref in pykka.ActorRegistry.get_all()]
         threads = [each.name for each in set(threading.enumerate()) - before if not each.name.startswith("test-")]
-        return actors + [f"thread {name} is left" for name in threads]
+        scopes = [] if running_scope() is None else ["a scope is left"]
+        return actors + scopes + [f"thread {name} is left" for name in threads]
 
     end = time.monotonic() + PATIENCE
     collected = end - 0.9 * PATIENCE
