@@ -205,7 +205,7 @@ class Client:
         """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
         return self._calls.governor
 
-    if not TYPE_CHECKING:  # a checker says itself what is not there
+    if not TYPE_CHECKING:  # pragma: no branch # a checker says itself what is not there
         __getattr__ = missing(OF_A_CLIENT)
 
     def __repr__(self) -> str:

@@ -136,7 +136,7 @@ class Stream:
         """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""
         _close(self._chat, self._channel, _CLOSED)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_STREAM)
 
     def __enter__(self) -> Self:

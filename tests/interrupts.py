@@ -154,6 +154,28 @@ class Interrupter:
             raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def interrupted_at(function: Callable[..., object]) -> Generator[list[Place]]:
+    """Raise `KeyboardInterrupt` once, where this thread next enters a function of Python's; get where that was.
+
+    By a profile function: it leaves a coverage run its tracer, so what comes after the interrupt is seen by it.
+    """
+    places: list[Place] = []
+    code = function.__code__
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is code and not places:
+            places.append(Place(code.co_filename, code.co_qualname, frame.f_lineno))
+            raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        yield places
+    finally:
+        sys.setprofile(before)
+
+
 def _returned_from_c(code: CodeType, previous: int, child: CodeType | None) -> bool:
     """Whether a call into C was done just before: a class that is called is one, a function of Python's is none."""
     if operations(code).get(previous) not in _CALLS:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
+from anthropix_actors._caller import Calls
 from anthropix_actors._watch import SWEEPER
 
+from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until
 
 if TYPE_CHECKING:
@@ -218,3 +220,11 @@ def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
 
     left = loop()
     until(lambda: gc.collect() >= 0 and left() is None)
+
+
+def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines) -> None:
+    lines.allowed.release(100)
+    with pytest.raises(KeyboardInterrupt), interrupted_at(Calls.leave):
+        list(open_stream(client))
+    assert not client._calls.running()
+    until(lambda: SWEEPER._thread is None)
