@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 import anthropix_actors
-from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout
+from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout, _scope
 from anthropix_actors._scope import running_scope
 from anthropix_actors._watch import SWEEPER
 
@@ -138,9 +138,7 @@ class Interrupter:
             # Where something was raised, Python looks for no signal before the handler has begun.
             there = there and operations(frame.f_code).get(frame.f_lasti) != _RAISED
             # A handler that runs at the end of a block's last call raises within the block; here it would be behind it.
-            # And a call that raises is no place.
-            raised = operations(frame.f_code).get(frame.f_lasti) == "PUSH_EXC_INFO"
-            if there and not raised and frame.f_lasti not in exits(frame.f_code):
+            if there and frame.f_lasti not in exits(frame.f_code):
                 self._pass(frame)
         return functools.partial(self._at_instruction, before)
 
@@ -298,6 +296,7 @@ def interrupt_everywhere(
         if interrupter.place is None:
             break
         report.places += 1
+    _scope._running.scope = None
     if not _soon(lambda: _descriptors() <= open_before):
         report.faults.append(Fault(0, None, [f"{_descriptors() - open_before} descriptors are left open"]))
     return report
@@ -308,6 +307,7 @@ def _attempted(
 ) -> list[str]:
     prepare, action, finish = steps
     threads = set(threading.enumerate())
+    _scope._running.scope = None  # where a line is interrupted that puts it back, another scope may be left
     what = []
     try:
         prepare(attempt)
@@ -317,6 +317,8 @@ def _attempted(
                 report.unheard.append(interrupter.place)  # type: ignore[arg-type]
             elif problem:
                 what.append(problem)
+            if interrupter.kind == SIGNALS and running_scope() is not None:
+                what.append("a scope is left")
             finish(attempt)
             what += _left(threads)
         what += logged
@@ -398,8 +400,7 @@ def _left(before: set[threading.Thread]) -> list[str]:
     def running() -> list[str]:
         actors = [f"{type(ref).__name__} is left" for ref in pykka.ActorRegistry.get_all()]
         threads = [each.name for each in set(threading.enumerate()) - before if not each.name.startswith("test-")]
-        scopes = [] if running_scope() is None else ["a scope is left"]
-        return actors + scopes + [f"thread {name} is left" for name in threads]
+        return actors + [f"thread {name} is left" for name in threads]
 
     end = time.monotonic() + PATIENCE
     collected = end - 0.9 * PATIENCE
