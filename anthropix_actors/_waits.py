@@ -6,13 +6,12 @@ import contextlib
 import inspect
 import queue
 import threading
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
-from anthropix_actors._scope import SLICE
-from anthropix_actors.errors import DeadlockError, ParameterError, Problem
+from anthropix_actors._scope import deadline_of, slice_of
+from anthropix_actors.errors import DeadlockError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -25,8 +24,8 @@ W = TypeVar("W", bound=Any)
 
 def wait(event: threading.Event, deadline: float | None) -> bool:
     """Wait for an event in slices, until a time on the monotonic clock; get whether it came."""
-    while not event.wait(SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))):
-        if deadline is not None and time.monotonic() >= deadline:
+    while not event.wait(left := slice_of(deadline)):
+        if not left:
             return False
     return True
 
@@ -125,7 +124,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         >>> sorted(chat.tag for chat in as_completed(chats, timeout=60))
         ['a', 'b']
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_of(timeout)
     left = dict.fromkeys(works)
     what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
@@ -137,11 +136,11 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         for work in left:
             work.add_done_callback(ended.put)
         while left:
-            seconds = SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
+            seconds = slice_of(deadline)
             with contextlib.suppress(queue.Empty):
                 work = ended.get(timeout=seconds)
                 del left[work]
                 yield work
                 continue
-            if deadline is not None and time.monotonic() >= deadline:
+            if not seconds:
                 raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")

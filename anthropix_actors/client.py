@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -37,7 +36,7 @@ from anthropix_actors._request import (
     merge_headers,
 )
 from anthropix_actors._retry import RetryPolicy
-from anthropix_actors._scope import CancelScope
+from anthropix_actors._scope import CancelScope, deadline_of
 from anthropix_actors._slots import Slots
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
@@ -414,7 +413,7 @@ class Client:
         """
         if timeout is not None:
             _check_counts(timeout=timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         for work in self._calls.running():
             if isinstance(work, TaskRef):
                 refuse_deadlock(record_of(work))
