@@ -50,10 +50,7 @@ def requests_of(count: int) -> list[dict[str, Any]]:
 
 def told(inbox: Inbox) -> list[Any]:
     """Get all messages up to the terminal one."""
-    while not isinstance(inbox.next(), ENDS):
-        pass
-    assert inbox.queue.empty()
-    return inbox.messages
+    return inbox.until_end(ENDS)
 
 
 def ids_of(messages: list[Any]) -> list[str]:
