@@ -64,6 +64,10 @@ OFTEN = 2
 _RAISED = "PUSH_EXC_INFO"
 """Where the handling of an exception begins."""
 
+_NOWHERE = {"NOP", "FOR_ITER", "JUMP_BACKWARD"}
+"""Where a line begins, and none is interrupted. A `try:` is no more than an instruction that does nothing: no handler
+runs there. And of what a tracer raises where a comprehension goes on, CPython 3.12 tells no `with` around it."""
+
 _CALLS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW"}
 
 
@@ -121,12 +125,14 @@ class Interrupter:
             return self._at_line
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self._children.pop(id(frame), None)
+        if sys.version_info >= (3, 13):  # which tells of no first instruction
+            self._pass(frame)
+            return functools.partial(self._at_instruction, [0])
         return functools.partial(self._at_instruction, [-1])
 
     def _at_line(self, frame: FrameType, event: str, _: object) -> Any:
-        # A `try:` is no more than an instruction that does nothing: no handler runs there.
-        at_try = operations(frame.f_code).get(frame.f_lasti) == "NOP"
-        if event == "line" and not at_try and frame.f_lasti not in exits(frame.f_code):
+        nowhere = operations(frame.f_code).get(frame.f_lasti) in _NOWHERE
+        if event == "line" and not nowhere and frame.f_lasti not in exits(frame.f_code):
             self._pass(frame)
         return self._at_line
 

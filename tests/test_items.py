@@ -11,6 +11,7 @@ import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
 from anthropix_actors._caller import Calls
+from anthropix_actors._exchange import Exchange
 from anthropix_actors._watch import SWEEPER
 
 from interrupts import interrupted_at
@@ -222,9 +223,10 @@ def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
     until(lambda: gc.collect() >= 0 and left() is None)
 
 
-def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines) -> None:
+@pytest.mark.parametrize("function", [Calls.leave, Exchange.close], ids=["leave", "close"])
+def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines, function: Any) -> None:
     lines.allowed.release(100)
-    with pytest.raises(KeyboardInterrupt), interrupted_at(Calls.leave):
+    with pytest.raises(KeyboardInterrupt), interrupted_at(function):
         list(open_stream(client))
     assert not client._calls.running()
     until(lambda: SWEEPER._thread is None)
