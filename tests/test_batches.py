@@ -31,6 +31,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
+from anthropix_actors import _batch as batch_module
 from anthropix_actors._batch_record import BatchRecord
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
@@ -427,7 +428,8 @@ def test_what_was_seen_before_is_not_told_again(client: Client) -> None:
     assert messages[-1].counts["succeeded"] == 2
 
 
-def test_following_an_unknown_batch_fails(client: Client) -> None:
+def test_following_an_unknown_batch_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "NEW_FOR", 0.1)
     inbox = Inbox()
     client.batches.follow("msgbatch_none", inbox)
     assert isinstance(told(inbox)[-1].error, NotFoundError)
