@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from anthropix_actors._scope import deadline_of, slice_of
-from anthropix_actors.errors import DeadlockError
+from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
