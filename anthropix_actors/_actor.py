@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pykka
 
 from anthropix_actors._delivery import Delivery, is_to
+from anthropix_actors._scope import deadline_of
 from anthropix_actors._waits import wait, waiting_for
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
@@ -86,7 +87,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             return stopped
         if threading.get_ident() == record.thread:
             return True  # it stops when it comes back from the `tell` that called this
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         wait(record.over, deadline)
         grace = _GRACE if deadline is None else max(0.0, deadline - time.monotonic())
         try:
@@ -165,7 +166,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             DeadlockError: there never would be.
         """
         record = self._record
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         with waiting_for(record):
             done = wait(record.over, deadline)
         if not done:
@@ -297,6 +298,7 @@ def start_actor(
     record.waiting = {record} if waited_for else set()
     try:
         actor.start(record, *args)
+        return record.ref  # noqa: TRY300 - an interrupt here is one of those below
     except AnthropixError as exc:  # which says it all to the caller
         record.followers, record.ledger = (), None
         record.break_off(exc)
@@ -305,4 +307,3 @@ def start_actor(
         record.cancel("interrupted while it started")
         record.break_off(AnthropixError("interrupted while it started"))
         raise
-    return record.ref

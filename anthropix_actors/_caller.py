@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -15,7 +14,7 @@ from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
 from anthropix_actors._exchange import check, whole
 from anthropix_actors._json import decoded as json_value
 from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
-from anthropix_actors._scope import SLICE
+from anthropix_actors._scope import slice_of
 from anthropix_actors._urls import query_of
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import (
@@ -307,8 +306,7 @@ class Calls:
         with self._lock:
             self._refuses = self._refuses or "the client takes nothing new, as it is being drained; make another one"
             while self._running:
-                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-                if left <= 0:
+                if not (left := slice_of(deadline)):
                     return False
                 self._ended.wait(left)
         return True

@@ -33,6 +33,16 @@ SLICE = 0.5
 """Seconds that one wait in C may take. An exception that is thrown into a thread from outside arrives between two."""
 
 
+def deadline_of(timeout: float | None) -> float | None:
+    """Get when a wait ends, on the monotonic clock; None for never."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def slice_of(deadline: float | None) -> float:
+    """Get how long to wait at once, in seconds; 0 when the time is up."""
+    return SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
+
+
 class CancelScope:
     """What can be cancelled: one chat, or another piece of work, with all its attempts.
 
@@ -115,11 +125,10 @@ class CancelScope:
         Raises:
             CancelledError: somebody called `cancel()`, before or meanwhile.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         with self.changed:
             while not (result := ready()) and self.cause is None:
-                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-                if left <= 0:
+                if not (left := slice_of(deadline)):
                     break
                 self.changed.wait(left)
         self.check()
@@ -196,9 +205,9 @@ class CancelScope:
 
         A generator must not hold it over a `yield`: another scope may have its turn in between.
         """
-        previous = getattr(_running, "scope", None)
-        _running.scope = self
+        previous = running_scope()
         try:
+            _running.scope = self
             yield
         except Exception as exc:
             self._explain(exc)

@@ -86,12 +86,12 @@ class Slots:
         try:
             with self.lock:
                 waits = work in self._waiting
+                begin = self._waiting.pop(work) if waits else None
                 if waits:
-                    begin = self._waiting.pop(work)
                     self._running.add(work)
                     self._unwatch()
-            if waits:
-                begin()  # pyright: ignore[reportPossiblyUnboundVariable]
+            if begin is not None:
+                begin()
         except BaseException as exc:
             if waits:
                 work.break_off(AnthropixError("interrupted"))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import queue
-import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
 from anthropix_actors._delivery import Delivery
-from anthropix_actors._scope import SLICE
+from anthropix_actors._scope import deadline_of, slice_of
 from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ W = TypeVar("W", bound=Any)
 
 def wait(event: threading.Event, deadline: float | None) -> bool:
     """Wait for an event in slices, until a time on the monotonic clock; get whether it came."""
-    while not event.wait(SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))):
-        if deadline is not None and time.monotonic() >= deadline:
+    while not event.wait(left := slice_of(deadline)):
+        if not left:
             return False
     return True
 
@@ -35,8 +34,7 @@ def wait(event: threading.Event, deadline: float | None) -> bool:
 def running_actors() -> set[str]:
     """Get the urns of the actors in whose handlers this thread is."""
     urns: set[str] = set()
-    # pykka does not say which actor a thread runs
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    frame: FrameType | None = inspect.currentframe()  # pykka does not say which actor a thread runs
     while frame is not None:
         if frame.f_code.co_name.startswith("_actor_loop") and isinstance(
             actor := frame.f_locals.get("self"), pykka.Actor
@@ -44,6 +42,12 @@ def running_actors() -> set[str]:
             urns.add(actor.actor_urn)
         frame = frame.f_back
     return urns
+
+
+def record_of(work: Any) -> Record:
+    """Get what a ref keeps of its work."""
+    record: Record = work._record  # noqa: SLF001 - two rooms of one house
+    return record
 
 
 def refuse_deadlock(record: Record, mine: object = None, held: list[Record] | None = None) -> None:
@@ -130,7 +134,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         >>> sorted(chat.tag for chat in as_completed(chats, timeout=60))
         ['a', 'b']
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_of(timeout)
     left: dict[W, Delivery | None] = dict.fromkeys(works)
     what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
@@ -138,23 +142,23 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     ]:
         raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
-    with waiting_for(*(work._record for work in left)):  # noqa: SLF001 - two rooms of one house
+    with waiting_for(*map(record_of, left)):
         try:
             for work in [*left]:
-                told = left[work] = Delivery(_Ended(work, ended), work._record.scope)  # noqa: SLF001
-                work._record.tell_end_to(told)  # noqa: SLF001
+                told = left[work] = Delivery(_Ended(work, ended), record_of(work).scope)
+                record_of(work).tell_end_to(told)
             while left:
-                seconds = SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
+                seconds = slice_of(deadline)
                 with contextlib.suppress(queue.Empty):
                     work = ended.get(timeout=seconds)
                     del left[work]
                     yield work
                     continue
-                if deadline is not None and time.monotonic() >= deadline:
+                if not seconds:
                     raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")
         finally:
             for work, unheard in left.items():  # or who looks again and again would leave one each time
-                work._record.untell_end(unheard)  # noqa: SLF001
+                record_of(work).untell_end(unheard)
 
 
 class _Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -37,12 +36,12 @@ from anthropix_actors._request import (
     merge_headers,
 )
 from anthropix_actors._retry import RetryPolicy
-from anthropix_actors._scope import CancelScope
+from anthropix_actors._scope import CancelScope, deadline_of
 from anthropix_actors._slots import Slots
 from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
-from anthropix_actors._waits import refuse_deadlock
+from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
@@ -205,7 +204,7 @@ class Client:
         """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
         return self._calls.governor
 
-    if not TYPE_CHECKING:  # a checker says itself what is not there
+    if not TYPE_CHECKING:  # pragma: no branch # a checker says itself what is not there
         __getattr__ = missing(OF_A_CLIENT)
 
     def __repr__(self) -> str:
@@ -414,10 +413,10 @@ class Client:
         """
         if timeout is not None:
             _check_counts(timeout=timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         for work in self._calls.running():
             if isinstance(work, TaskRef):
-                refuse_deadlock(work._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                refuse_deadlock(record_of(work))
         return self._calls.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:

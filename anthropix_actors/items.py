@@ -55,20 +55,18 @@ class ItemStream(Generic[T]):
             CancelledError: it was cancelled.
             AnthropixError: it broke off.
         """
-        over = False
+        at_item = False
         try:
             while True:
                 try:
                     item = next(self)
                 except StopIteration:
-                    over = True
                     return
-                except AnthropixError:
-                    over = True
-                    raise
+                at_item = True
                 yield item
+                at_item = False
         finally:
-            if not over:  # a finalizer, perhaps
+            if at_item:  # a finalizer, perhaps; what `next` raised has closed it
                 SWEEPER.post(partial(_close, self._call, self._items, self._lock))
 
     def __next__(self) -> T:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._block import kind_of
 from anthropix_actors._chat import outcome
 from anthropix_actors._hints import OF_A_STREAM, missing
-from anthropix_actors._waits import refuse_deadlock
+from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.messages import ChatCancelled
 
@@ -72,7 +72,7 @@ class Stream:
         over, mine = False, object()
         try:
             self._loops[mine] = None
-            refuse_deadlock(self._chat._record)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            refuse_deadlock(record_of(self._chat))
             get = self._channel.get
             while isinstance(item := get(), dict):
                 yield item
@@ -136,7 +136,7 @@ class Stream:
         """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""
         _close(self._chat, self._channel, _CLOSED)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_STREAM)
 
     def __enter__(self) -> Self:

@@ -35,9 +35,9 @@ class Inbox:
         self.messages.append(message)
         return message
 
-    def until_end(self) -> list[Any]:
+    def until_end(self, ends: tuple[type[Any], ...] = TERMINAL) -> list[Any]:
         """Get all messages up to the terminal one, which is the last there is."""
-        while not isinstance(self.next(), TERMINAL):
+        while not isinstance(self.next(), ends):
             pass
         assert self.queue.empty()
         return self.messages

@@ -23,6 +23,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 import anthropix_actors
-from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout
+from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout, _scope
+from anthropix_actors._scope import running_scope
 from anthropix_actors._watch import SWEEPER
 
 from actors import ASK, TERMINAL, Inbox
@@ -59,6 +61,13 @@ PURE = frozenset(
 OFTEN = 2
 """How often one place is interrupted: in a loop, not at each turn."""
 
+_RAISED = "PUSH_EXC_INFO"
+"""Where the handling of an exception begins."""
+
+_NOWHERE = {"NOP", "FOR_ITER", "JUMP_BACKWARD"}
+"""Where a line begins, and none is interrupted. A `try:` is no more than an instruction that does nothing: no handler
+runs there. And of what a tracer raises where a comprehension goes on, CPython 3.12 tells no `with` around it."""
+
 _CALLS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW"}
 
 
@@ -71,8 +80,12 @@ class Place:
     line: int
 
     def __str__(self) -> str:
-        text = linecache.getline(self.file, self.line).strip()
-        return f"{Path(self.file).name}:{self.line} {self.function}: {text}"
+        return f"{Path(self.file).name}:{self.line} {self.function}: {_text(self.file, self.line)}"
+
+
+def _text(file: str, line: int | None) -> str:
+    """Get a line of code; what is in none, Python has added."""
+    return linecache.getline(file, line).strip() if line else ""
 
 
 class Interrupter:
@@ -91,11 +104,14 @@ class Interrupter:
     def within(self) -> Generator[None]:
         before = sys.gettrace()  # a coverage run's
         sys._getframe().f_trace_opcodes = True  # Python 3.12 tells of none unless one frame wants it beforehand
+        # A collection may fall into the tracer's own call; if then a finalizer raises, CPython 3.11 frees the tracer.
+        gc.disable()
         sys.settrace(self._called)
         try:
             yield
         finally:
             sys.settrace(before)
+            gc.enable()
 
     def _called(self, frame: FrameType, event: str, _: object) -> Any:
         if event != "call":
@@ -109,12 +125,14 @@ class Interrupter:
             return self._at_line
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self._children.pop(id(frame), None)
+        if sys.version_info >= (3, 13):  # which tells of no first instruction
+            self._pass(frame)
+            return functools.partial(self._at_instruction, [0])
         return functools.partial(self._at_instruction, [-1])
 
     def _at_line(self, frame: FrameType, event: str, _: object) -> Any:
-        # A `try:` is no more than an instruction that does nothing: no handler runs there.
-        at_try = operations(frame.f_code).get(frame.f_lasti) == "NOP"
-        if event == "line" and not at_try and frame.f_lasti not in exits(frame.f_code):
+        nowhere = operations(frame.f_code).get(frame.f_lasti) in _NOWHERE
+        if event == "line" and not nowhere and frame.f_lasti not in exits(frame.f_code):
             self._pass(frame)
         return self._at_line
 
@@ -123,10 +141,10 @@ class Interrupter:
             previous, before[0] = before[0], frame.f_lasti
             child = self._children.pop(id(frame), None)
             there = previous < 0 or frame.f_lasti < previous or _returned_from_c(frame.f_code, previous, child)
+            # Where something was raised, Python looks for no signal before the handler has begun.
+            there = there and operations(frame.f_code).get(frame.f_lasti) != _RAISED
             # A handler that runs at the end of a block's last call raises within the block; here it would be behind it.
-            # And a call that raises is no place.
-            raised = operations(frame.f_code).get(frame.f_lasti) == "PUSH_EXC_INFO"
-            if there and not raised and frame.f_lasti not in exits(frame.f_code):
+            if there and frame.f_lasti not in exits(frame.f_code):
                 self._pass(frame)
         return functools.partial(self._at_instruction, before)
 
@@ -138,6 +156,28 @@ class Interrupter:
         if self.passed == self.number:
             self.place = Place(frame.f_code.co_filename, frame.f_code.co_qualname, frame.f_lineno)
             raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interrupted_at(function: Callable[..., object]) -> Generator[list[Place]]:
+    """Raise `KeyboardInterrupt` once, where this thread next enters a function of Python's; get where that was.
+
+    By a profile function: it leaves a coverage run its tracer, so what comes after the interrupt is seen by it.
+    """
+    places: list[Place] = []
+    code = function.__code__
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is code and not places:
+            places.append(Place(code.co_filename, code.co_qualname, frame.f_lineno))
+            raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        yield places
+    finally:
+        sys.setprofile(before)
 
 
 def _returned_from_c(code: CodeType, previous: int, child: CodeType | None) -> bool:
@@ -229,6 +269,7 @@ def interrupt_everywhere(
     prepare: Callable[[Attempt], object] = nothing,
     finish: Callable[[Attempt], object] = nothing,
     first: int = 1,
+    every: int = 1,
 ) -> Report:
     """Run an action until no place is left where it was not interrupted, and check what has to hold after each.
 
@@ -240,9 +281,11 @@ def interrupt_everywhere(
         prepare: What is done before it, without an interrupt.
         finish: What is done after it: what somebody does who knows that it was interrupted.
         first: With which place to begin; to look into one.
+        every: How many places to go on; with 7, six of seven are left out.
     """
     report = Report()
-    for number in itertools.count(first):
+    open_before = _descriptors()
+    for number in itertools.count(first, every):
         client = Client(
             "sk-test-secret",
             base_url=url,
@@ -257,9 +300,12 @@ def interrupt_everywhere(
         if what:
             report.faults.append(Fault(number, interrupter.place, what))
         if interrupter.place is None:
-            return report
+            break
         report.places += 1
-    raise AssertionError
+    _scope._running.scope = None
+    if not _soon(lambda: _descriptors() <= open_before):
+        report.faults.append(Fault(0, None, [f"{_descriptors() - open_before} descriptors are left open"]))
+    return report
 
 
 def _attempted(
@@ -267,6 +313,7 @@ def _attempted(
 ) -> list[str]:
     prepare, action, finish = steps
     threads = set(threading.enumerate())
+    _scope._running.scope = None  # where a line is interrupted that puts it back, another scope may be left
     what = []
     try:
         prepare(attempt)
@@ -276,6 +323,8 @@ def _attempted(
                 report.unheard.append(interrupter.place)  # type: ignore[arg-type]
             elif problem:
                 what.append(problem)
+            if interrupter.kind == SIGNALS and running_scope() is not None:
+                what.append("a scope is left")
             finish(attempt)
             what += _left(threads)
         what += logged
@@ -299,7 +348,7 @@ def _run(
     except KeyboardInterrupt:
         return None if interrupter.place else "interrupted by nobody"
     except BaseException as exc:  # noqa: BLE001
-        return f"raised {exc!r} in place of the interrupt"
+        return f"raised {exc!r} in place of the interrupt:\n{''.join(traceback.format_exception(exc))}"
     if interrupter.place is None:
         return None
     return "dropped" if any(isinstance(each, KeyboardInterrupt) for each in dropped) else "the interrupt was lost"
@@ -336,6 +385,19 @@ def _logged() -> Generator[list[str]]:
         yield errors.texts
     finally:
         logger.removeHandler(errors)
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def _soon(condition: Callable[[], bool]) -> bool:
+    """Wait for something that takes milliseconds, or a collection; get whether it came."""
+    end = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.01)
+    return condition()
 
 
 def _left(before: set[threading.Thread]) -> list[str]:

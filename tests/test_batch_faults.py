@@ -66,10 +66,7 @@ Json = st.recursive(
 
 def told(inbox: Inbox) -> list[Any]:
     """Get all messages up to the terminal one."""
-    while not isinstance(inbox.next(), ENDS):
-        pass
-    assert inbox.queue.empty()
-    return inbox.messages
+    return inbox.until_end(ENDS)
 
 
 def ids_of(messages: list[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,13 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
+from anthropix_actors import _batch as batch_module
+from anthropix_actors._batch_record import BatchRecord
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
 from actors import HELLO, Inbox, Reader
-from servers import Peer, Server, acquire, chunk, head, json_answer, until
+from interrupts import interrupted_at
+from servers import Peer, Server, acquire, chunk, head, json_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,10 +54,7 @@ def requests_of(count: int) -> list[dict[str, Any]]:
 
 def told(inbox: Inbox) -> list[Any]:
     """Get all messages up to the terminal one."""
-    while not isinstance(inbox.next(), ENDS):
-        pass
-    assert inbox.queue.empty()
-    return inbox.messages
+    return inbox.until_end(ENDS)
 
 
 def ids_of(messages: list[Any]) -> list[str]:
@@ -427,7 +428,8 @@ def test_what_was_seen_before_is_not_told_again(client: Client) -> None:
     assert messages[-1].counts["succeeded"] == 2
 
 
-def test_following_an_unknown_batch_fails(client: Client) -> None:
+def test_following_an_unknown_batch_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "NEW_FOR", 0.1)
     inbox = Inbox()
     client.batches.follow("msgbatch_none", inbox)
     assert isinstance(told(inbox)[-1].error, NotFoundError)
@@ -664,3 +666,30 @@ def test_a_ledger_is_told_each_result(emulator: Emulator, connect: Callable[...,
     told(inbox)
     assert ledger.chats.done == 3
     assert ledger.by_tag()["nightly"].input_tokens == 15
+
+
+def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Callable[..., Client]) -> None:
+    client = connect("http://127.0.0.1:1")
+    with pytest.raises(KeyboardInterrupt), interrupted_at(BatchRecord.__init__):
+        client.batches.run(requests_of(1), Inbox())
+    gc.collect()  # a file that was left open would say so
+    assert not client._calls.running()
+
+
+def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:
+    asked, let = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            asked.set()
+            wait(let)
+            peer.send(json_answer("404 Not Found", {"type": "error", "error": {"type": "not_found_error"}}))
+
+    with Server(script) as server:
+        work = connect(server).batches.follow("msgbatch_1", inbox := Inbox())
+        wait(asked)
+        assert "running" in repr(work)
+        work.cancel()
+        let.set()
+        assert isinstance(told(inbox)[-1], BatchCancelled)
+        assert "cancelled" in repr(work)

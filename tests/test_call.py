@@ -23,12 +23,14 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
+from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatActor
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox
-from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until
+from interrupts import interrupted_at
+from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -377,3 +379,35 @@ def test_work_with_batches_is_as_patient_as_its_call_says(
     with pytest.raises(OverloadedError) as caught:
         work.result(timeout=DEADLINE)
     assert caught.value.attempts == 1
+
+
+def test_an_interrupt_while_a_call_ends_leaves_nothing_behind(connect: Callable[..., Client]) -> None:
+    with Server(after(json_answer("200 OK", {"input_tokens": 3}))) as server:
+        client = connect(server)
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Calls.leave):
+            client.count_tokens(**ASK)
+        assert not client._calls.running()
+        assert client.drain(timeout=0)
+        until(lambda: SWEEPER._thread is None)
+
+
+def test_draining_waits_for_calls_too(connect: Callable[..., Client]) -> None:
+    asked, let = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        asked.set()
+        wait(let)
+        peer.send(json_answer("200 OK", {"input_tokens": 3}))
+
+    with Server(script) as server:
+        client = connect(server)
+        counts: list[Any] = []
+        calling = threading.Thread(target=lambda: counts.append(client.count_tokens(**ASK)))
+        calling.start()
+        wait(asked)
+        assert not client.drain(timeout=0)
+        let.set()
+        assert client.drain(timeout=DEADLINE)
+        calling.join(DEADLINE)
+    assert counts == [{"input_tokens": 3}]

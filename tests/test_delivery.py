@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,8 +52,6 @@ from servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pykka
 
 CHAT: Any = object()
 DONE = ChatDone(CHAT, {})  # type: ignore[typeddict-item]
@@ -422,3 +422,81 @@ def test_several_messages_at_once_reach_any_subscriber() -> None:
     delivery.left = True
     delivery.tell_all("d")
     assert inbox.queue.empty()
+
+
+def test_a_delivery_that_is_closed_takes_nothing_that_comes_later() -> None:
+    inbox, gate, began = Inbox(), threading.Event(), threading.Event()
+
+    class Slow(Inbox):
+        def tell(self, message: Any, /) -> None:
+            began.set()
+            wait(gate)
+            inbox.tell(message)
+
+    delivery = Delivery(Slow(), CancelScope(), 4)
+    delivery.put("a")
+    draining = threading.Thread(target=delivery.drain)
+    draining.start()
+    wait(began)
+    delivery.close("end")
+    delivery.tell_all(["late"])
+    gate.set()
+    draining.join(DEADLINE)
+    assert [inbox.next(), inbox.next()] == ["a", "end"]
+    assert inbox.queue.empty()
+    assert delivery.is_told
+
+
+@pytest.mark.parametrize("kind", [Delivery, CoalescingMailbox])
+def test_who_has_left_is_left_nothing(kind: Any) -> None:
+    reader = Reader.start(inbox := Inbox())
+    delivery = Delivery(inbox, CancelScope()) if kind is Delivery else kind(reader, CancelScope(), 4)
+    delivery.leave()
+    delivery.put(event())
+    delivery.close(DONE)
+    delivery.drain()
+    assert delivery.is_told
+    handled(reader)
+    assert inbox.queue.empty()
+    reader.stop()
+
+
+def test_who_leaves_in_the_middle_of_what_was_kept_is_told_no_more() -> None:
+    class Leaver(pykka.ThreadingActor):
+        use_daemon_thread = True
+
+        def on_receive(self, message: Any) -> None:
+            inbox.tell(message)
+
+    class Leaving(CoalescingMailbox):
+        def _tell_now(self, message: Any) -> None:
+            super()._tell_now(message)
+            self.leave()  # by another thread, just now
+
+    inbox = Inbox()
+    leaver = Leaver.start()
+    delivery = Leaving(leaver, CancelScope(), 8)
+    delivery.close(event("a"), DONE)
+    delivery.drain()
+    handled(leaver)
+    assert inbox.next() == event("a")
+    assert inbox.queue.empty()
+    leaver.stop()
+
+
+def test_an_actor_with_a_bounded_inbox_is_told_the_rest_by_another_thread() -> None:
+    class Bounded(Reader):
+        def _create_actor_inbox(self) -> queue.Queue[Any]:  # type: ignore[override]
+            return queue.Queue(maxsize=2)
+
+    inbox = Inbox()
+    reader = Bounded.start(inbox, held=True)
+    mailbox = CoalescingMailbox(reader, CancelScope(), 8)
+    mailbox.tell(event("a"))
+    wait(reader._actor_weakref().began)  # type: ignore[union-attr]
+    for text in "bcd":
+        mailbox.tell(event(text))
+    reader._actor_weakref().gate.set()  # type: ignore[union-attr]
+    assert inbox.next() == event("a")
+    assert inbox.next() == event("bcd")
+    reader.stop()

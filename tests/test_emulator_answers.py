@@ -294,7 +294,16 @@ def test_nothing_comes_after_a_call_that_is_cut() -> None:
 
 
 @given(
-    st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)), st.data()
+    st.dictionaries(
+        st.text(max_size=8),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=5,
+        ),
+        max_size=5,
+    ),
+    st.data(),
 )
 def test_what_is_whole_is_kept_however_json_is_cut(members: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))

@@ -32,10 +32,13 @@ from anthropix_actors import (
     Timeout,
     as_completed,
 )
+from anthropix_actors._actor import TaskActor
+from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
-from anthropix_actors._scope import CancelScope
+from anthropix_actors._scope import SLICE, CancelScope
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from interrupts import interrupted_at
 from servers import (
     DEADLINE,
     Peer,
@@ -493,7 +496,7 @@ def test_an_exception_thrown_into_a_waiting_thread_arrives(connect: Callable[...
         pass
 
     with Server(stalling) as server:
-        client = connect(server)
+        client: Any = connect(server)
         arrived = threading.Event()
         entered = threading.Event()
 
@@ -1245,3 +1248,86 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         assert chat._record.callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
+
+
+# Where there is no thread, and where an interrupt falls
+
+
+def refusing(*names: str) -> Callable[[threading.Thread], None]:
+    """Get a `Thread.start` that fails for threads whose names begin so."""
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith(names):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    return start
+
+
+def test_who_subscribes_when_there_is_no_thread_is_told_by_the_one_that_subscribes(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Server(stalling) as server:
+        first, second = Inbox(), Inbox()
+        chat = connect(server).chat(**ASK, stream=first)
+        until(lambda: first.queue.qsize() == 3)
+        monkeypatch.setattr(threading.Thread, "start", refusing("anthropix-told"))
+        chat.subscribe(second)
+        assert text_of([second.next() for _ in range(3)]) == text_of([first.next() for _ in range(3)])
+        chat.cancel()
+        assert isinstance(second.until_end()[-1], ChatCancelled)
+
+
+def test_an_interrupt_in_a_done_callback_of_this_thread_comes_out(connect: Callable[..., Client]) -> None:
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        chat.result(timeout=DEADLINE)
+        with pytest.raises(KeyboardInterrupt):
+            chat.add_done_callback(interrupt)
+
+
+def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match="1 of the works"):
+            list(as_completed([chat], timeout=1.2 * SLICE))
+        assert time.monotonic() - began >= 1.2 * SLICE
+        chat.cancel()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [TaskActor.__init__, TaskActor._begin, ChatRecord.begin],
+    ids=lambda f: f.__name__,
+)
+def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Client], function: Any) -> None:
+    with Server(stalling) as server:
+        client, inbox = connect(server), Inbox()
+        with pytest.raises(KeyboardInterrupt), interrupted_at(function):
+            client.chat(**ASK, stream=inbox)
+        assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        assert client.drain(timeout=DEADLINE)
+        until(lambda: not pykka.ActorRegistry.get_all())
+
+
+def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, inbox = connect("http://127.0.0.1:1"), Inbox()
+    monkeypatch.setattr(threading.Thread, "start", refusing("anthropix"))
+    with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor._begin):
+        client.chat(**ASK, stream=inbox)
+    assert isinstance(inbox.until_end()[-1], ChatCancelled)
+
+
+def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        chat.result(timeout=DEADLINE)
+        assert not chat._record.break_off(AnthropixError("too late"))
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
+from anthropix_actors._caller import Calls
+from anthropix_actors._exchange import Exchange
 from anthropix_actors._watch import SWEEPER
 
+from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until
 
 if TYPE_CHECKING:
@@ -218,3 +221,12 @@ def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
 
     left = loop()
     until(lambda: gc.collect() >= 0 and left() is None)
+
+
+@pytest.mark.parametrize("function", [Calls.leave, Exchange.close], ids=["leave", "close"])
+def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines, function: Any) -> None:
+    lines.allowed.release(100)
+    with pytest.raises(KeyboardInterrupt), interrupted_at(function):
+        list(open_stream(client))
+    assert not client._calls.running()
+    until(lambda: SWEEPER._thread is None)

@@ -55,10 +55,7 @@ def numbers(events: list[Any]) -> list[int]:
 
 def told(inbox: Inbox) -> list[Any]:
     """Get all messages up to the terminal one."""
-    while not isinstance(inbox.next(), ENDS):
-        pass
-    assert inbox.queue.empty()
-    return inbox.messages
+    return inbox.until_end(ENDS)
 
 
 def data_of(messages: list[Any]) -> list[Any]:

@@ -26,12 +26,14 @@ from anthropix_actors import (
     ParameterError,
     Timeout,
 )
+from anthropix_actors._chat import ChatActor
 from anthropix_actors._record import Record
 from anthropix_actors._scope import CancelScope
 from anthropix_actors._slots import Slots
 from anthropix_actors._watch import SWEEPER
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until
 
 if TYPE_CHECKING:
@@ -447,3 +449,41 @@ def test_nobody_is_waited_for_where_there_is_room() -> None:
     found = slots.before(third)
     slots.release(third)
     assert found == ()
+
+
+def test_an_interrupt_while_a_waiting_chat_is_hurried_leaves_no_turn_behind(connect: Callable[..., Client]) -> None:
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        chats, inboxes = start(client, "first", "second", "third")
+        acquire(gate.arrived)
+        with pytest.raises(KeyboardInterrupt), interrupted_at(ChatActor._begin):
+            chats[1].cancel()
+        assert isinstance(inboxes[1].until_end()[-1], ChatCancelled)
+        gate.let_end.release(2)
+        for each in (inboxes[0], inboxes[2]):
+            assert isinstance(each.until_end()[-1], ChatDone)
+    assert gate.came == ["first", "third"]
+
+
+def test_a_waiting_chat_that_is_cancelled_when_there_is_no_thread_ends_all_the_same(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    gate = Turnstile()
+    with Server(gate) as server:
+        chats, inboxes = start(connect(server, max_concurrency=1), "first", "second")
+        acquire(gate.arrived)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            assert chats[1].cancel()
+            assert isinstance(inboxes[1].until_end()[-1], ChatCancelled)
+        gate.let_end.release()
+        assert isinstance(inboxes[0].until_end()[-1], ChatDone)
+    assert gate.came == ["first"]

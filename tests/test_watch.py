@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from anthropix_actors import AnthropixError
+from anthropix_actors._foreign import Asker
 from anthropix_actors._watch import SWEEPER, Sweeper
 
 from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait
@@ -291,3 +294,72 @@ def test_a_forked_child_leaves_its_parents_chats_alone_and_can_have_its_own(
 
 def test_the_process_has_one_sweeper_and_its_thread_does_not_outlive_the_chats() -> None:
     until(lambda: SWEEPER._thread is None)
+
+
+def test_nothing_is_watched_when_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeper = Sweeper()
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    with pytest.raises(AnthropixError, match="interpreter is ending"):
+        sweeper.watch(Watched())
+    assert sweeper._thread is None
+
+
+def test_what_is_posted_before_anything_has_run_starts_no_thread() -> None:
+    sweeper, done = Sweeper(), threading.Event()
+    sweeper.post(done.set)
+    chat = Watched()
+    sweeper.watch(chat)
+    wait(chat.swept)
+    sweeper.unwatch(chat)
+    assert not done.is_set()
+
+
+def test_a_sweep_that_raises_keeps_no_other_from_its_timeouts(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Watched):
+        def sweep(self, now: float) -> None:
+            raise SystemExit(now)
+
+    sweeper, faulty, other = Sweeper(), Faulty(), Watched()
+    sweeper.watch(faulty)
+    sweeper.watch(other)
+    for _ in range(2):
+        wait(other.swept)
+        other.swept.clear()
+    until(lambda: "an error in the sweeper" in caplog.text)
+    sweeper.unwatch(faulty)
+    sweeper.unwatch(other)
+
+
+# The thread that asks
+
+
+def test_what_is_asked_while_the_asking_thread_ends_is_not_forgotten() -> None:
+    class Late(queue.SimpleQueue[Any]):
+        """A queue whose first `get` misses, by a hair, what is put."""
+
+        missed = False
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as it is
+            if not self.missed:
+                self.missed = True
+                raise queue.Empty
+            return super().get(block, timeout)
+
+    asker, done = Asker(), threading.Event()
+    asker._actions = Late()
+    asker.ask(done.set)
+    wait(done)
+    until(lambda: asker._thread is None)
+
+
+def test_where_no_thread_is_to_be_had_it_is_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    asker, done = Asker(), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        asker.ask(done.set)
+        assert asker._thread is None
+    asker.look()
+    wait(done)

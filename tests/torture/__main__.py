@@ -1,6 +1,7 @@
 """Torture the package, and print a report. `make torture` runs this; see docs/reliability.md.
 
-Bounded: about ten minutes on two cores. The seed is printed; given again, the same faults, cancels and plans are tried.
+Bounded: about a quarter of an hour on two cores. The seed is printed; given again, the same faults, cancels and plans
+are tried.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import foreign, matrix, patience, pool, schedules, sdk
+from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk
 from torture.before import before
 from torture.during import during
 from torture.report import Part, bent, counted, faults, limited, plans, queued, report, side_by_side
@@ -82,6 +83,10 @@ def _patience(seed: int) -> Part:
     return counted("Slow transfers and changing limits", "transfers and schedules", patience.torture(seed))
 
 
+def _interrupts(_: int) -> Part:
+    return counted("Ctrl-C everywhere", "interrupts", everywhere.torture())
+
+
 def _load(_: int) -> Part:
     import load  # noqa: PLC0415 - of the benchmarks, whose folder must be on the path
 
@@ -105,6 +110,7 @@ PARTS: dict[str, Callable[[int], Part]] = {
     "schedules": _schedules,
     "foreign": _foreign,
     "patience": _patience,
+    "interrupts": _interrupts,
     "pool": _pool,
     "load": _load,
     "limits": _limits,

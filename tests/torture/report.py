@@ -10,7 +10,7 @@ from torture.sdk import COUNTED, summed_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torture import foreign, matrix, patience, pool, schedules
+    from torture import everywhere, foreign, matrix, patience, pool, schedules
     from torture.faults import Case
 
 
@@ -99,7 +99,7 @@ def queued(found: Iterable[pool.Report]) -> Part:
     return part
 
 
-def counted(title: str, what: str, found: foreign.Report | patience.Report) -> Part:
+def counted(title: str, what: str, found: foreign.Report | patience.Report | everywhere.Report) -> Part:
     return Part(title, {what: found.cases}, found.cases, found.failures)
 
 
