@@ -8,13 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import APITimeoutError, Client, StalledError, Timeout
+from anthropix_actors import APITimeoutError, Client, ProtocolError, StalledError, Timeout
 from anthropix_actors._request import as_work_timeout
 
 from actors import ASK, HELLO, Inbox
-from servers import PING, Peer, Server, answer, block_start, chunk, chunks, head, json_answer, sse, start, text_delta
+from servers import (
+    DEADLINE,
+    PING,
+    Peer,
+    Server,
+    answer,
+    block_start,
+    chunk,
+    chunks,
+    head,
+    json_answer,
+    sse,
+    start,
+    text_delta,
+)
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
@@ -90,6 +105,24 @@ def fails(client: Client, use: str, field: str, seconds: float) -> APITimeoutErr
 def test_connect_is_the_time_to_reach_an_address(use: str, full_backlog: int, connect: Callable[..., Client]) -> None:
     client = connect(f"http://127.0.0.1:{full_backlog}", timeout=only(connect=SHORT))
     assert fails(client, use, "connect", SHORT).unsent
+
+
+def test_idle_bounds_a_proxy_that_speaks_without_an_end(client_tls: ssl.SSLContext) -> None:
+    """http.client reads the headers of a tunnel's answer for as long as they come, before Python 3.12."""
+
+    def proxy(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            peer.send(b"x: y\r\n" * 5)
+
+    with Server(proxy) as server:
+        timeout = Timeout(connect=DEADLINE, read=DEADLINE, first_byte=DEADLINE, idle=0.3, total=DEADLINE)
+        client = Client(
+            "k", base_url="https://a.invalid", proxy=server.url, verify=client_tls, max_retries=0, timeout=timeout
+        )
+        with client, pytest.raises((StalledError, ProtocolError)):
+            client.models.retrieve("m")
 
 
 def test_connect_bounds_tls_and_a_tunnel(connect: Callable[..., Client]) -> None:

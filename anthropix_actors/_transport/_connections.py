@@ -86,6 +86,15 @@ class _Connection:
         except OSError as exc:
             raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc
 
+    def _tunnel(self) -> None:
+        """Ask a proxy for a tunnel; its answer, which http.client may read without an end, is no progress."""
+        scope = here()
+        scope.idle_since = time.monotonic()
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        finally:
+            scope.idle_since = None
+
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
         if isinstance(body, Upload):
             body.connection = self

@@ -116,7 +116,7 @@ def sending() -> Iterator[Case]:
     for fault, ends, script in (
         ("close", APIConnectionError, reads(some, close)),
         ("reset", APIConnectionError, reads(some, reset)),
-        ("stall", APITimeoutError, reads(some, wait_unread)),
+        ("stall", StalledError, reads(some, wait_unread)),
         ("a reader of small pieces", None, says(head(), chunk(WHOLE), b"0\r\n\r\n")),
         ("an answer before it is whole", RequestTooLargeError, reads(some, speaks(early))),
     ):
@@ -139,7 +139,7 @@ def heads() -> Iterator[Case]:
         ("a status that is none", ProtocolError, False, says(b"HTTP/1.1 OK fine\r\n\r\n")),
         ("endless headers", ProtocolError, False, says(b"HTTP/1.1 200 OK\r\n", then=forever(b"x: y\r\n"))),
         ("an endless line", ProtocolError, False, says(b"HTTP/1.1 200 OK\r\nx: ", then=forever(b"x" * 10_000))),
-        ("endless 100 Continue", StalledError, True, says(then=forever(b"HTTP/1.1 100 Continue\r\n\r\n"))),
+        ("endless 100 Continue", ProtocolError, False, says(then=forever(b"HTTP/1.1 100 Continue\r\n\r\n"))),
         ("nothing but a head", TruncatedError, True, says(head(framing="0", headers={"connection": "close"}))),
         ("no content", TruncatedError, True, says(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")),
         ("HTML with 200", ProtocolError, False, says(head(content_type="text/html", framing="9"), b"<p>Hi</p>")),

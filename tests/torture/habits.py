@@ -37,6 +37,9 @@ def _case(
     return Case(phase, habit, ends, retryable, says(*pieces, then=then), reworded=True)
 
 
+ENDS = {"connection": "close"}
+
+
 def heads() -> Iterator[Case]:
     """More than one head; only the last is the answer's."""
     for status in ("100 Continue", "102 Processing", "103 Early Hints", "110 Whatever"):
@@ -55,10 +58,14 @@ def bodies() -> Iterator[Case]:
         yield _case("other bodies", f"events as {kind}", head(content_type=kind), chunk(WHOLE), END)
     overloaded, limited = error_body("overloaded_error"), error_body("rate_limit_error")
     yield _case(
-        "other bodies", "an error with 200", json_answer("200 OK", overloaded), ends=OverloadedError, retryable=AGAIN
+        "other bodies",
+        "an error with 200",
+        json_answer("200 OK", overloaded, ENDS),
+        ends=OverloadedError,
+        retryable=AGAIN,
     )
     yield _case(
-        "other bodies", "a limit with 200", json_answer("200 OK", limited), ends=RateLimitError, retryable=AGAIN
+        "other bodies", "a limit with 200", json_answer("200 OK", limited, ENDS), ends=RateLimitError, retryable=AGAIN
     )
 
 

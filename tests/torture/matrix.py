@@ -219,7 +219,7 @@ def _client(world: World, run: Run) -> Client:
         base_url=world.url,
         verify=world.verify,
         proxy=world.proxy,
-        timeout=Timeout(connect=silence, read=silence, idle=2 * silence, total=SLOWEST, first_byte=silence),
+        timeout=Timeout(connect=silence, read=silence, idle=2 * silence, total=SLOWEST, first_byte=2 * silence),
         max_retries=run.retries,
         max_event_bytes=LARGEST_EVENT,
         max_answer_bytes=LARGEST_ANSWER,
