@@ -110,6 +110,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         for follower in self._record.followers:
             if follower is subscriber or is_to(follower, subscriber):
                 self._record.remove(follower, reason)
+        self._record.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Have a function called with this ref when the work is over, at once if it is. As with a Future.

@@ -125,7 +125,7 @@ class Interrupter:
             return self._at_line
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self._children.pop(id(frame), None)
-        if sys.version_info >= (3, 13):  # which tells of no first instruction
+        if sys.version_info >= (3, 13):  # which tells of no instruction before the function's first call
             self._pass(frame)
             return functools.partial(self._at_instruction, [0])
         return functools.partial(self._at_instruction, [-1])

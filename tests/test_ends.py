@@ -33,8 +33,10 @@ from anthropix_actors import (
     as_completed,
 )
 from anthropix_actors._actor import TaskActor
+from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
+from anthropix_actors._record import Record
 from anthropix_actors._scope import SLICE, CancelScope
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
@@ -1302,7 +1304,7 @@ def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Cl
 
 @pytest.mark.parametrize(
     "function",
-    [TaskActor.__init__, TaskActor._begin, ChatRecord.begin],
+    [TaskActor.__init__, TaskActor._begin, Calls._enter, ChatRecord.begin],
     ids=lambda f: f.__name__,
 )
 def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Client], function: Any) -> None:
@@ -1331,3 +1333,12 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
         chat.result(timeout=DEADLINE)
         assert not chat._record.break_off(AnthropixError("too late"))
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Record.cancel_if_abandoned):
+            chat.unsubscribe(inbox)
+        chat.unsubscribe(inbox)
+        wait(chat._record.over)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,4 +90,6 @@ def test_a_signal_falls_between_a_call_and_what_is_done_with_its_value() -> None
                 collecting(into)
         except KeyboardInterrupt:
             places.append((interrupter.place.line - collecting.__code__.co_firstlineno, len(into)))  # type: ignore[union-attr]
-    assert places == [(1, 0), (2, 0), (3, 0), (4, 1)]
+    # Python 3.13 tells of a function's instructions only behind its first call; its entry is had in another way.
+    first = [(0, 0)] if sys.version_info >= (3, 13) else [(1, 0), (2, 0)]
+    assert places == [*first, (3, 0), (4, 1)]
