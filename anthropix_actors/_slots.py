@@ -82,19 +82,16 @@ class Slots:
 
     def hurry(self, work: Record) -> None:
         """Begin work now if it waits: it was cancelled."""
-        waits = False
         try:
             with self.lock:
-                waits = work in self._waiting
-                begin = self._waiting.pop(work) if waits else None
-                if waits:
+                begin = self._waiting.pop(work, None)
+                if begin is not None:
                     self._running.add(work)
                     self._unwatch()
             if begin is not None:
                 begin()
         except BaseException as exc:
-            if waits:
-                work.break_off(AnthropixError("interrupted"))
+            work.break_off(AnthropixError("interrupted"))  # if it has a thread by now, that ends it
             if not isinstance(exc, AnthropixError):
                 raise
 
