@@ -577,12 +577,20 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
-def logs_everything() -> contextlib.AbstractContextManager[object]:
-    level = LOGGER.level
+@contextlib.contextmanager
+def logs_everything() -> Iterator[None]:
+    """Have all of it written to the logger, so that handlers are called; and nothing of it to stderr."""
+    level, nowhere = LOGGER.level, logging.NullHandler()
+    loggers = (LOGGER, logging.getLogger("pykka"))
     LOGGER.setLevel(logging.DEBUG)
-    stack = contextlib.ExitStack()
-    stack.callback(LOGGER.setLevel, level)
-    return stack
+    for logger in loggers:
+        logger.addHandler(nowhere)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(nowhere)
+        LOGGER.setLevel(level)
 
 
 def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = print) -> Report:
