@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORE = (
-    *("_delivery", "_actor", "_record", "_pace", "_limit", "governor", "_slots", "_resume", "_batch", "_batch_record"),
-    *("_results", "_session", "usage", "_retry", "_exchange", "_scope", "_accumulate", "content", "_paths"),
+    *("_delivery", "_record", "_actor", "_waits", "_slots", "_scope", "_foreign", "_pace", "_limit", "governor"),
+    *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
+    *("_block", "_resume", "usage", "content", "_paths", "_watch"),
 )
 TESTS = Path(__file__).parents[1]
 SURVIVORS = Path(__file__).with_name("survivors.toml")
@@ -60,7 +61,7 @@ def main() -> int:
     if left:
         runner = Runner(left, covered["seconds"], results.add, TESTS)
         pytest.main(cover.arguments(TESTS), plugins=[runner])
-    failed = _report([each for _, each in chosen], results, complete=not options.sample)
+    failed = _report([each for _, each in chosen], results)
     print(f"{time.monotonic() - start:.0f} s")
     return failed
 
@@ -133,34 +134,33 @@ class _Results:
             sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
-def _explained() -> dict[Key, str]:
-    if not SURVIVORS.exists():
-        return {}
-    entries = tomllib.loads(SURVIVORS.read_text("utf-8")).get("survivor", [])
-    return {
-        (each["module"], each["function"], each["line"], each["mutation"], each.get("nth", 1)): each["reason"]
-        for each in entries
-    }
+def _explained() -> set[str]:
+    kinds = tomllib.loads(SURVIVORS.read_text("utf-8"))["kind"]
+    return {name for kind in kinds for name in kind["changes"]}
 
 
-def _report(chosen: Sequence[Mutant], results: _Results, *, complete: bool) -> int:
+def _report(chosen: Sequence[Mutant], results: _Results) -> int:
     explained = _explained()
-    states = Counter(results.known[each.key][0] for each in chosen)
+    state = {each: results.known[each.key][0] for each in chosen}
+    left = [each for each in chosen if state[each] in (SURVIVED, UNTESTED)]
     modules: dict[str, Counter[str]] = {}
     for each in chosen:
-        modules.setdefault(each.module, Counter())[results.known[each.key][0]] += 1
-    print("\n| module | changes | killed | hangs | survived | no test |\n|---|---|---|---|---|---|")
-    for name, found in [*modules.items(), ("all", states)]:
-        figures = [found.total(), *(found[state] for state in (KILLED, HANGS, SURVIVED, UNTESTED))]
+        for name in (each.module, "all"):
+            found = modules.setdefault(name, Counter())
+            found[state[each]] += 1
+            found["explained"] += each.name in explained and each in left
+    print("\n| module | changes | noticed | explained | not noticed |\n|---|---|---|---|---|")
+    for name, found in sorted(modules.items(), key=lambda each: each[0] == "all"):
+        noticed, survived = found[KILLED] + found[HANGS], found[SURVIVED] + found[UNTESTED]
+        figures = (noticed + survived, noticed, found["explained"], survived - found["explained"])
         print(f"| {name} | {' | '.join(map(str, figures))} |")
-    survivors = [each for each in chosen if results.known[each.key][0] in (SURVIVED, UNTESTED)]
-    unexplained = [each for each in survivors if each.key not in explained]
-    known = {each.key for module in modules for _, each in _numbered(module)} if complete else set(explained)
-    stale = [key for key in explained if key[0] in modules and key not in known]
-    noticed = [key for key in explained if results.known.get(key, ("",))[0] == KILLED]
-    _list("survive, and nobody says why", [f"{each}" for each in unexplained])
-    _list("are explained, and are no more", [str(key) for key in stale])
-    _list("are explained, and noticed now", [str(key) for key in noticed])
+    unexplained = [each for each in left if each.name not in explained]
+    known = {each.name for module in modules if module != "all" for _, each in _numbered(module)}
+    stale = [name for name in explained - known if name.partition(":")[0] in modules]
+    noticed_now = explained & {each.name for each in chosen if state[each] == KILLED}
+    _list("survive, and nobody says why", [str(each) for each in unexplained])
+    _list("are explained, and are no more", sorted(stale))
+    _list("are explained, and noticed now", sorted(noticed_now))
     return int(bool(unexplained or stale))
 
 
