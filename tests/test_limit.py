@@ -139,6 +139,7 @@ def test_what_was_taken_ends_what_ran_over_also_when_it_is_there_again() -> None
     limit.give_back(100)
     limit.at_most(EIGHT, 30.0)
     limit.wrote(6000, 0.0, 45.0)
+    limit.at_most(EIGHT, 45.0)
     assert limit.left(45.0) == pytest.approx(EIGHT - 4000)  # only what ran over in the last 15 s was nobody's
 
 

@@ -43,6 +43,7 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
 }
 _LOGGING = ("log", "_log", "_logger", "logging", "warnings")
 _UNTESTED = ("__repr__", "__str__")
+_ANY_ORDER = ("min", "max", "suppress")
 _HELD = ("lock", "changed")
 """What a `with` that holds a lock ends in: whether one is missed, only luck would show."""
 
@@ -288,7 +289,7 @@ class _Finder(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         if _root(node.func) in _LOGGING or _name(node.func) in ("cast", "TypeVar", "isinstance", "getattr"):
             return
-        plain = not any(isinstance(each, ast.Starred) for each in node.args) and _name(node.func) not in ("min", "max")
+        plain = not any(isinstance(each, ast.Starred) for each in node.args) and _name(node.func) not in _ANY_ORDER
         if len(node.args) >= 2 and plain and ast.dump(node.args[0]) != ast.dump(node.args[1]):
             first, second, *others = node.args
             self.change(node, "arguments swapped", ast.Call(node.func, [second, first, *others], node.keywords))
