@@ -34,6 +34,26 @@ CORE = (
     *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
     *("_block", "_resume", "usage", "content", "_paths", "_watch"),
 )
+OWN = {
+    "_delivery": "delivery ends",
+    "_record": "ends log watch slots",
+    "_actor": "ends client chat cancel",
+    "_waits": "call ends client",
+    "_scope": "scope cancel",
+    "_foreign": "watch delivery ends",
+    "_limit": "limit pace",
+    "_exchange": "timeouts client retry auth log",
+    "_batch": "batches batch_faults",
+    "_batch_record": "batches batch_faults",
+    "_batch_results": "batches batch_faults",
+    "_results": "batches batch_faults",
+    "_session": "sessions",
+    "_accumulate": "accumulate resume",
+    "_block": "accumulate",
+    "usage": "usage ledger",
+}
+"""Which tests come first, as they look at what a module does: of others, the one of its name."""
+
 TESTS = Path(__file__).parents[1]
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 CACHE = TESTS.parent / ".mutants"
@@ -102,14 +122,14 @@ def _covered(folder: Path) -> Any:
 
 
 def _tests(mutant: Mutant, covered: Any) -> list[str]:
-    """Get the tests of a mutant's lines: those of its module first, and the quick ones first."""
+    """Get the tests that run a mutant's lines: those of its module first, and the quick ones first."""
     lines = covered["lines"].get(mutant.module, {})
     if mutant.function:
         found = {name for line in range(mutant.line, mutant.last + 1) for name in lines.get(str(line), ())}
     else:  # it runs on import
         found = {name for names in lines.values() for name in names}
-    own = f"test_{mutant.module.strip('_')}.py"
-    return sorted(found, key=lambda name: (own not in name, covered["seconds"].get(name, 9.0), name))
+    own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.strip("_")).split()]
+    return sorted(found, key=lambda name: (not any(each in name for each in own), covered["seconds"].get(name, 9.0), name))
 
 
 class _Results:
