@@ -28,7 +28,7 @@ from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable
 
     from anthropix_actors._request import Timeout
     from anthropix_actors._scope import CancelScope
@@ -147,14 +147,6 @@ class Record:
         for follower in self.followers if followers is None else followers:
             try:
                 follower.tell(message)
-            except Gone:
-                self.remove(follower)
-
-    def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell those who follow several messages. Raises what `tell` raises."""
-        for follower in self.followers:
-            try:
-                follower.tell_all(messages)
             except Gone:
                 self.remove(follower)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from anthropix_actors import (
     ChatRetrying,
     Client,
     TruncatedError,
+    _delivery,
 )
 from anthropix_actors._delivery import (
     COALESCED_CHARS,
@@ -219,6 +221,7 @@ def test_a_delivery_fits_its_subscriber() -> None:
     assert type(delivery_to(ref, scope, window=8, coalesce=False)) is Mailbox
     assert type(delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
     assert type(delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
+    assert type(delivery_to(ref, scope, window=1, coalesce=False)) is Mailbox
     ref.stop()
 
 
@@ -410,6 +413,44 @@ def test_the_messages_that_wait_for_a_slow_actor_are_bounded() -> None:
     held.ref.stop()
 
 
+def test_what_was_kept_reaches_an_actor_with_a_bounded_mailbox() -> None:
+    class Bounded(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return queue.Queue(maxsize=1)
+
+    inbox = Inbox()
+    ref = Bounded.start(inbox, held=True)
+    delivery = CoalescingMailbox(ref, CancelScope(), 64)
+    messages: list[Any] = [ChatEvent(CHAT, block_start(number)) for number in range(5)]  # type: ignore[arg-type]
+    for message in messages:
+        delivery.tell(message)
+    ref._actor_weakref().gate.set()  # type: ignore[union-attr] # in whose thread the others cannot be put
+    assert [inbox.next() for _ in messages] == messages
+    ref.stop()
+
+
+def test_an_actor_that_stops_before_it_has_handled_all_is_not_failed_by_what_was_kept() -> None:
+    held = Held(CoalescingMailbox, 64)
+    actor = held.ref._actor_weakref()
+    held.ref.tell("something else")
+    wait(actor.began)  # type: ignore[union-attr]
+    held.ref.stop(block=False)
+    held.delivery.tell(event("first"))
+    held.delivery.tell(event("second"))
+    held.gate.set()  # it stops, and its mailbox is emptied: so the probe is answered
+    until(lambda: held.delivery.left)
+
+
+def test_a_coalescing_chat_that_is_cancelled_tells_no_more() -> None:
+    held = Held(CoalescingMailbox, 64)
+    held.scope.cancel(CancelledError("lunch"))
+    with pytest.raises(CancelledError, match="lunch"):
+        held.delivery.tell(event())
+    held.gate.set()
+    held.ref.stop()
+
+
 def test_a_dead_actor_does_not_hold_up_a_coalescing_chat() -> None:
     held = Held(CoalescingMailbox, 64)
     held.gate.set()
@@ -496,6 +537,13 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
     channel.close(ChatFailed(CHAT, TruncatedError("later")))
     assert [channel.get() for _ in range(4)] == [first, first, DONE, DONE]
     assert not channel.is_alive()
+
+
+def test_whoever_waits_for_a_channel_waits_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_delivery, "SLICE", 0.001)
+    channel = Channel(CancelScope(), 4)
+    threading.Timer(0.1, channel.close, (DONE,)).start()
+    assert channel.get() is DONE
 
 
 def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:

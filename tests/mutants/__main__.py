@@ -129,7 +129,8 @@ def _tests(mutant: Mutant, covered: Any) -> list[str]:
     else:  # it runs on import
         found = {name for names in lines.values() for name in names}
     own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.strip("_")).split()]
-    return sorted(found, key=lambda name: (not any(each in name for each in own), covered["seconds"].get(name, 9.0), name))
+    seconds = covered["seconds"]
+    return sorted(found, key=lambda name: (not any(each in name for each in own), seconds.get(name, 9.0), name))
 
 
 class _Results:

@@ -111,7 +111,7 @@ class Runner:
         self._functions: dict[str, list[FunctionType]] = {}
 
     def pytest_collection(self) -> None:
-        """Before the tests are imported: one example that fails is enough, it need not be the smallest; so is 5 s' wait."""
+        """Before the tests are imported: one example that fails is enough, and need not be the smallest."""
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile("mutants", settings.get_profile("suite"), phases=phases, report_multiple_bugs=False)
         settings.load_profile("mutants")
