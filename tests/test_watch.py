@@ -95,7 +95,7 @@ def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
         sweeper.unwatch(chat)
 
 
-@pytest.mark.parametrize("patience", [DEADLINE, 0.0])
+@pytest.mark.parametrize("patience", [DEADLINE, 0.0], ids=["time", "no time"])
 def test_cancelling_all_reaches_what_begins_meanwhile_but_does_not_go_on_for_ever(patience: float) -> None:
     class Breeding(Watched):
         def part(self, reason: str) -> Callable[[float], object]:

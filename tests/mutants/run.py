@@ -120,6 +120,8 @@ class Runner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
+        if unknown := {name for job in self._jobs for name in job.tests} - self._items.keys():
+            raise KeyError(unknown)  # in a child, it would be taken for a test that fails
         gc.collect()
         self._functions = {module: functions(module) for module in {job.mutant.module for job in self._jobs}}
         gc.freeze()  # or each child would copy all of it by counting references
