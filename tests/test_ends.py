@@ -29,6 +29,7 @@ from anthropix_actors import (
     DeadlockError,
     ParameterError,
     Timeout,
+    _waits,
     as_completed,
 )
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
@@ -547,6 +548,53 @@ def test_a_result_that_runs_out_tells_the_truth(connect: Callable[..., Client]) 
 
 
 # Unsubscribing
+
+
+def test_to_stop_is_to_wait_for_as_long_as_asked_or_for_a_future(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        with pytest.raises(pykka.Timeout):
+            chat.stop(timeout=0.01)
+        stopped = chat.stop(block=False)
+        blocking.let.set()
+        assert stopped.get(timeout=DEADLINE)
+
+
+def test_a_wait_takes_no_longer_than_asked(connect: Callable[..., Client]) -> None:
+    start = time.monotonic()
+    assert not _waits.wait(threading.Event(), start + 0.01)
+    assert time.monotonic() - start < 0.4  # not a slice
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            list(as_completed([chat], timeout=0.01))
+        assert time.monotonic() - start < 0.4
+
+
+@pytest.mark.parametrize("timeout", [None, DEADLINE])
+def test_a_loop_over_works_waits_many_slices(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    monkeypatch.setattr(_waits, "SLICE", 0.001)
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        threading.Timer(0.1, chat.cancel).start()
+        assert list(as_completed([chat], timeout)) == [chat]
+
+
+def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
+    class Asked(Reader):
+        def ask(self) -> set[str]:
+            return _waits.running_actors()
+
+    reader = Asked.start(Inbox())
+    assert reader._actor_weakref().ask() == set()  # type: ignore[union-attr]
+    assert reader.proxy().ask().get(timeout=DEADLINE) == {reader.actor_urn}
+    reader.stop()
 
 
 def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Callable[..., Client]) -> None:
