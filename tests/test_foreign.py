@@ -126,8 +126,9 @@ def test_a_forked_child_asks_on_a_thread_of_its_own(asker: Asker) -> None:
     blocked.let.set()
 
 
+@pytest.mark.usefixtures("asker")
 def test_one_whose_is_alive_does_not_return_keeps_nobody_elses_from_being_asked(
-    asker: Asker, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Thing:
         def __init__(self, is_alive: Callable[[], object]) -> None:

@@ -521,6 +521,21 @@ def test_in_a_forked_child_nobody_waits() -> None:
     assert governor.line("m") is not before
 
 
+def test_one_that_is_woken_and_has_to_wait_on_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def delay(_: Pacer, guess: float, now: float) -> float:  # noqa: ARG001
+        looks.append(now)
+        if len(looks) == 1:
+            way.wake()
+        return 0.1 if len(looks) < 5 else 0.0
+
+    way = Pass(Governor(), ASK, CancelScope(), patience=60, usage=lambda: None)
+    monkeypatch.setattr(Pacer, "wait", delay)
+    way.enter()
+    assert looks[-1] - looks[1] >= 0.3  # it was woken for the second one alone
+
+
 @pytest.mark.parametrize("value", [None, 1, 0, "yes"])
 def test_what_is_no_governor_is_refused(value: Any) -> None:
     with pytest.raises(ParameterError, match="governor: expected a Governor, True or False, got"):

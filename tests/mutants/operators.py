@@ -41,7 +41,7 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
-_LOGGING = ("log", "_log", "_logger", "logging", "warnings")
+_LOGGING = ("log", "_log", "LOGGER", "logging", "warnings")
 _UNTESTED = ("__repr__", "__str__")
 _ANY_ORDER = ("min", "max", "suppress")
 _HELD = ("lock", "changed")
@@ -169,6 +169,8 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _condition(self, test: ast.expr) -> None:
+        if _root(test) in _LOGGING:
+            return
         simple = isinstance(test, (ast.Name, ast.Attribute, ast.Call, ast.NamedExpr, ast.Subscript))
         if simple:
             self.change(test, "negated", _not(test))
@@ -177,7 +179,7 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.value, ast.Constant):
             return
         if isinstance(node.value, ast.Call):
-            if _root(node.value.func) in _LOGGING:
+            if _logs(node.value):
                 return
             self.change(node, "dropped", ast.Pass())
         self.generic_visit(node)
@@ -287,7 +289,7 @@ class _Finder(ast.NodeVisitor):
             self.change(node, f"{node.value!r} -> {value}", ast.Constant(value))
 
     def visit_Call(self, node: ast.Call) -> None:
-        if _root(node.func) in _LOGGING or _name(node.func) in ("cast", "TypeVar", "isinstance", "getattr"):
+        if _logs(node) or _name(node.func) in ("cast", "TypeVar", "isinstance", "getattr"):
             return
         plain = not any(isinstance(each, ast.Starred) for each in node.args) and _name(node.func) not in _ANY_ORDER
         if len(node.args) >= 2 and plain and ast.dump(node.args[0]) != ast.dump(node.args[1]):
@@ -299,6 +301,10 @@ class _Finder(ast.NodeVisitor):
         """Leave what types are made of alone, as far as one can tell."""
         self.visit(node.value)
         self.visit(node.slice)
+
+
+def _logs(call: ast.Call) -> bool:
+    return _root(call.func) in _LOGGING or _name(call.func) in _LOGGING
 
 
 def _number(node: ast.AST) -> bool:
