@@ -575,7 +575,7 @@ def test_a_wait_takes_no_longer_than_asked(connect: Callable[..., Client]) -> No
         assert time.monotonic() - start < 0.4
 
 
-@pytest.mark.parametrize("timeout", [None, DEADLINE])
+@pytest.mark.parametrize("timeout", [None, DEADLINE], ids=["for ever", "for some time"])
 def test_a_loop_over_works_waits_many_slices(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, timeout: float | None
 ) -> None:

@@ -340,6 +340,8 @@ def test_when_the_last_one_has_its_turn_nobody_looks_after_the_queue(how: str) -
     getattr(slots, how)(second if how == "hurry" else first)
     assert second.log == ["began"]
     assert slots not in SWEEPER._watched
+    if how == "hurry":
+        slots.give_back(first)  # type: ignore[arg-type]
     turns(slots, third)
     assert third.log == []  # the other one has its turn, also beyond the number
     slots.release(third)  # type: ignore[arg-type]
@@ -374,6 +376,15 @@ def test_work_that_finds_no_thread_waits_on_at_the_head_and_is_looked_after() ->
     assert works[3].log == [start + 1.0, start + 2.0]
     assert slots in SWEEPER._watched
     SWEEPER.unwatch(slots)
+
+
+def test_the_only_work_that_waits_on_is_looked_after() -> None:
+    slots, first, second, third = Slots(2), Work(), Work(), Work(AnthropixError("no thread"))
+    turns(slots, first, second, third)
+    slots.give_back(first)  # type: ignore[arg-type]
+    assert third.log[-1] == "began"
+    assert slots in SWEEPER._watched
+    slots.release(third)  # type: ignore[arg-type]
 
 
 def test_the_last_work_that_finds_no_thread_is_over_and_the_next_one_tries() -> None:
