@@ -34,6 +34,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
 from anthropix_actors._scope import CancelScope
+from anthropix_actors.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from servers import (
@@ -898,6 +899,18 @@ def test_the_state_of_a_chat_says_what_it_waits_for(connect: Callable[..., Clien
         until(lambda: failed.state == "failed")
 
 
+def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., Client]) -> None:
+    governor = Governor()
+    ahead = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+    ahead.enter()
+    limits = {"anthropic-ratelimit-requests-limit": "1", "anthropic-ratelimit-requests-remaining": "0"}
+    ahead.answered(limits)
+    chat = connect("http://127.0.0.1:1", governor=governor).chat(**ASK, stream=Inbox())
+    until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+    assert chat.state == "queued"
+    chat.cancel()
+
+
 def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Callable[..., Client]) -> None:
     def script(peer: Peer) -> None:
         while peer.read_request():
@@ -995,8 +1008,9 @@ def test_a_done_callback_is_called_once_with_the_chat_whatever_becomes_of_it(
         chat.add_done_callback(ended.put)
         assert ended.get(timeout=DEADLINE) is chat
         assert chat.state == "done"
-        chat.add_done_callback(ended.put)  # at once
-        assert ended.get_nowait() is chat
+        for add in (chat.add_done_callback, chat.call_when_over):
+            add(ended.put)  # at once
+            assert ended.get_nowait() is chat
         chat.add_done_callback(bad)
         assert ended.empty()
     until(lambda: sum("the done callback" in record.getMessage() for record in caplog.records) == 2)

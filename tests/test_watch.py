@@ -346,6 +346,7 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
             with pytest.raises(CancelledError, match="the process was forked; the chat goes on in the parent"):
                 chat.result(0)
             assert chat.actor_stopped.is_set()
+            assert not chat.cancel("it is nothing of mine")
             assert chat._record.followers == ()
             assert pykka.ActorRegistry.get_by_urn(chat.actor_urn) is None
         assert not hung_up.is_set()
