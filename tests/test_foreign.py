@@ -35,7 +35,7 @@ class Blocked:
 
     def __call__(self) -> None:
         self.began.set()
-        wait(self.let)
+        self.let.wait(2 * DEADLINE)
 
 
 def no_thread(_: threading.Thread) -> None:

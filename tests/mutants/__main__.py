@@ -1,6 +1,7 @@
 """Change the core a little, see that a test notices, and go on with the next change: `make mutants`.
 
 What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
+What is explained is not tried, but with `--explained`: it takes long, as all tests are run that might notice it.
 `MODULES="_pace governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on where it was
 (in .mutants), as long as neither the package nor the tests change.
 """
@@ -72,7 +73,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     covered = _covered(folder)
     results = _Results(folder / "results.jsonl")
-    jobs = [Job(each, number, _tests(each, covered)) for number, each in chosen]
+    passed_over = set() if options.explained else _explained()
+    jobs = [Job(each, number, _tests(each, covered)) for number, each in chosen if each.name not in passed_over]
     for job in jobs:
         if not job.tests:
             results.add(job, UNTESTED, "")
@@ -90,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--modules", nargs="+", metavar="module", help=f"of {', '.join(CORE)}")
     parser.add_argument("--sample", type=int, help="so many, by chance")
+    parser.add_argument("--explained", action="store_true", help="try also those that are explained")
     parser.add_argument("--seed", type=int, default=0, help="for the sample")
     return parser.parse_args()
 
@@ -162,7 +165,7 @@ def _explained() -> set[str]:
 
 def _report(chosen: Sequence[Mutant], results: _Results) -> int:
     explained = _explained()
-    state = {each: results.known[each.key][0] for each in chosen}
+    state = {each: results.known.get(each.key, (SURVIVED, ""))[0] for each in chosen}  # or it was passed over
     left = [each for each in chosen if state[each] in (SURVIVED, UNTESTED)]
     modules: dict[str, Counter[str]] = {}
     for each in chosen:
