@@ -28,6 +28,7 @@ from anthropix_actors import (
     SessionEvent,
     SessionFailed,
     SessionRetrying,
+    StalledError,
     Timeout,
 )
 from anthropix_actors._session import REMEMBERED
@@ -97,6 +98,31 @@ def test_a_loop_gets_the_events_and_ends_with_the_session(client: Client, emulat
         session.add(message(1), {"type": "session.thread_status_terminated"}, message(2), {"type": "session.deleted"})
         assert numbers(list(events)) == [1, 2]
     assert emulator.requests[-1].headers["anthropic-beta"] == f"mine,{BETA}"
+
+
+def test_silence_between_events_is_a_stall_and_an_event_that_takes_its_time_to_be_told_is_none(
+    client: Client, emulator: Emulator
+) -> None:
+    class Slow(Inbox):
+        def tell(self, message: Any, /) -> None:
+            if isinstance(message, SessionEvent) and not self.told_late.is_set():
+                threading.Timer(0.8, self.told_late.set).start()
+                wait(self.told_late)
+            super().tell(message)
+
+        told_late = threading.Event()
+
+    session, inbox = emulator.session("sesn_1"), Slow()
+    work = client.sessions.events("sesn_1", stream=inbox, timeout=Timeout(idle=0.4))
+    session.wait_for_streams()
+    session.add(message(1))
+    wait(inbox.told_late)
+    session.add(message(2))
+    first, second, lost = (inbox.next() for _ in range(3))
+    assert numbers(data_of([first, second])) == [1, 2]
+    assert isinstance(lost, SessionRetrying)
+    assert isinstance(lost.error, StalledError)
+    work.cancel()
 
 
 @pytest.mark.parametrize("after", ["", "first", "object"])
