@@ -310,6 +310,13 @@ def test_a_relative_url_of_results_is_joined_with_the_base_url(
     assert ids_of(told(inbox)) == ["a"]
 
 
+def test_what_tells_results_knows_their_batch(client: Client, api: Api) -> None:
+    api.batch("msgbatch_1", line_of("a"), line_of("b"), line_of("c"))
+    work = client.batches.results("msgbatch_1", stream=(inbox := Inbox()), seen={"a"})
+    assert ids_of(told(inbox)) == ["b", "c"]
+    assert work.state().counts["expired"] == 3
+
+
 @pytest.mark.parametrize(
     "url", ["//evil.example/x", "http://[x", "ftp://127.0.0.1/x", "", " ", 5, ["/x"], {}, True, "http://a@127.0.0.1/"]
 )

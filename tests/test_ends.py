@@ -217,6 +217,23 @@ def test_whatever_a_replay_raises_is_the_subscribers(
         assert chat.result()["stop_reason"] == "end_turn"
 
 
+def test_one_whose_replay_failed_keeps_no_chat_going(connect: Callable[..., Client]) -> None:
+    class Bad(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            raise ValueError(message)
+
+    with Server(stalling) as server:
+        inbox, bad = Inbox(), Bad()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        inbox.until(ChatEvent)
+        chat.subscribe(bad)
+        bad.next()
+        chat.unsubscribe(inbox)
+        wait(chat.actor_stopped)
+    assert chat.state == "cancelled"
+
+
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 def test_a_ledger_that_raises_anything_keeps_nobody_from_the_end(
     connect: Callable[..., Client], error: type[BaseException], caplog: pytest.LogCaptureFixture

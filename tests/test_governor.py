@@ -536,6 +536,15 @@ def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more() -> None:
     assert not waiting.is_alive()
 
 
+def test_a_request_on_its_way_takes_what_it_is_likely_to_read() -> None:
+    governor = Governor()
+    first, second = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
+    first.enter()
+    first.answered({f"anthropic-ratelimit-input-tokens-{what}": "100000" for what in ("limit", "remaining")})
+    second.enter()
+    assert 99_900 < governor.limits()["claude-test"]["input-tokens"].left < 100_000
+
+
 def test_one_that_waits_goes_at_once_when_another_is_over() -> None:
     governor = Governor()
     ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(FIRST_REQUESTS + 1)]
