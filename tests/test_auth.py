@@ -13,6 +13,7 @@ import pytest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from anthropix_actors import (
+    APIStatusError,
     APITimeoutError,
     AuthenticationError,
     CancelledError,
@@ -23,7 +24,6 @@ from anthropix_actors import (
     ChatRetrying,
     Client,
     ConfigurationError,
-    ServiceUnavailableError,
     Timeout,
 )
 from anthropix_actors.emulator import Emulator, Status
@@ -160,7 +160,7 @@ def test_a_refresh_takes_no_retry_and_gives_none(make: Callable[..., Client]) ->
                     json_answer(status, {"type": "error", "error": {"type": "api_error"}}, {"retry-after-ms": "1"})
                 )
 
-    with Server(script) as server, pytest.raises(ServiceUnavailableError) as raised:
+    with Server(script) as server, pytest.raises(APIStatusError, match="503") as raised:
         make(server.url, Token("stale", "fresh"), max_retries=1).count_tokens(**ASK)
     assert raised.value.attempts == 3
 

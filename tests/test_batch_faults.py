@@ -312,9 +312,11 @@ def test_a_relative_url_of_results_is_joined_with_the_base_url(
 
 def test_what_tells_results_knows_their_batch(client: Client, api: Api) -> None:
     api.batch("msgbatch_1", line_of("a"), line_of("b"), line_of("c"))
-    work = client.batches.results("msgbatch_1", stream=(inbox := Inbox()), seen={"a"})
-    assert ids_of(told(inbox)) == ["b", "c"]
+    work = client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    assert ids_of(told(inbox)) == ["a", "b", "c"]
     assert work.state().counts["expired"] == 3
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen={"a"})
+    assert ids_of(told(inbox)) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
