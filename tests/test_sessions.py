@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def client(emulator: Emulator, connect: Callable[..., Client]) -> Client:
 
 def test_a_subscriber_is_told_what_happens_from_now_on_until_the_end(client: Client, emulator: Emulator) -> None:
     session, inbox = emulator.session("sesn_1"), Inbox()
-    session.add(message(0))
+    session.add(message(-1), message(0))
     work = client.sessions.events("sesn_1", stream=inbox, tag="mine")
     session.wait_for_streams()
     session.add(message(1), message(2))
@@ -122,6 +123,38 @@ def test_silence_between_events_is_a_stall_and_an_event_that_takes_its_time_to_b
     assert numbers(data_of([first, second])) == [1, 2]
     assert isinstance(lost, SessionRetrying)
     assert isinstance(lost.error, StalledError)
+    assert (lost.attempt, lost.error.request_id) == (1, work.request_id)
+    work.cancel()
+
+
+def test_between_two_attempts_there_is_the_wait_that_is_told(connect: Callable[..., Client]) -> None:
+    times: list[float] = []
+
+    class Timing(Inbox):
+        def tell(self, message: Any, /) -> None:
+            times.append(time.monotonic())
+            super().tell(message)
+
+    inbox = Timing()
+    work = connect("http://127.0.0.1:1", max_retries=2).sessions.events("sesn_1", stream=inbox)
+    first = inbox.next()
+    assert first.attempt == 1
+    assert "retrying" in repr(work)
+    assert inbox.next().attempt == 2
+    assert times[1] - times[0] >= first.delay > 0.3
+    work.cancel()
+
+
+@pytest.mark.parametrize(
+    ("told_time", "known"), [("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"), ("yesterday", None), (5, None)]
+)
+def test_what_is_no_time_is_not_asked_for(client: Client, emulator: Emulator, told_time: Any, known: Any) -> None:
+    session, inbox = emulator.session("sesn_1"), Inbox()
+    work = client.sessions.events("sesn_1", stream=inbox)
+    session.wait_for_streams()
+    session.add({**message(1), "processed_at": told_time})
+    inbox.until(SessionEvent)
+    assert work._record.follower._time == known
     work.cancel()
 
 

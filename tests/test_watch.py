@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from anthropix_actors import CancelledError, ChatCancelled, ChatEvent
+from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, ChatEvent
 from anthropix_actors._watch import SWEEPER, Sweeper
 
 from actors import ASK, Inbox, Reader
@@ -82,6 +82,40 @@ def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
     wait(posted)
     sweeper.unwatch(chat)
     assert done == ["anthropix-sweeper"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()], ids=repr)
+def test_without_a_thread_nothing_is_watched(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise error
+
+    sweeper, chat = Sweeper(), Watched()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(AnthropixError if isinstance(error, RuntimeError) else KeyboardInterrupt):
+            sweeper.watch(chat)
+    assert sweeper._watched == set()
+    sweeper.watch(chat)
+    wait(chat.swept)
+    sweeper.unwatch(chat)
+
+
+def test_one_that_fails_keeps_no_other_from_being_looked_at_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Bad(Watched):
+        def sweep(self, now: float) -> None:
+            super().sweep(now)
+            raise SystemExit
+
+    sweeper, chats = Sweeper(), [Bad(), Watched(), Bad()]
+    for chat in chats:
+        sweeper.watch(chat)
+    for _ in range(2):
+        for chat in chats:
+            wait(chat.swept)
+            chat.swept.clear()
+    until(lambda: "an error in the sweeper" in caplog.text)
+    for chat in chats:
+        sweeper.unwatch(chat)
 
 
 def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
