@@ -777,7 +777,8 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    client = connect("http://127.0.0.1:1")
+    ledger = Inbox()
+    client = connect("http://127.0.0.1:1", ledger=ledger)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(AnthropixError, match="no thread to look after timeouts"):
@@ -786,6 +787,7 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
             client.chat(**ASK)
     assert not client.chats()
     assert not pykka.ActorRegistry.get_all()
+    assert ledger.queue.empty()  # nothing began
 
 
 def test_a_thread_is_named_by_its_tag(connect: Callable[..., Client]) -> None:
