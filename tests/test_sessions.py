@@ -469,12 +469,15 @@ def test_what_comes_after_an_event_deep_in_the_history_is_found(connect: Callabl
         assert ids_told(told(inbox)) == ["sevt_4", "sevt_5", "sevt_end"]
 
 
-def test_when_nothing_that_is_known_is_listed_all_of_it_is_new(connect: Callable[..., Client]) -> None:
+@pytest.mark.parametrize("after", [None, "sevt_0"])
+def test_when_nothing_that_is_known_is_listed_all_of_it_is_new(
+    connect: Callable[..., Client], after: str | None
+) -> None:
     first = [{**events_of("sevt_1")[0], "processed_at": "2026-11-23T12:00:00Z"}]
-    sessions = Sessions(first)
+    sessions = Sessions(first, pages=[events_of("sevt_0")])
     with Server(sessions) as server:
         client = connect(server, max_retries=1)
-        client.sessions.events("sesn_1", stream=(inbox := Inbox()))
+        client.sessions.events("sesn_1", after=after, stream=(inbox := Inbox()))
         inbox.until(SessionEvent)
         sessions.pages = [events_of("sevt_2", "sevt_2"), events_of("sevt_3")]
         assert ids_told(told(inbox)) == ["sevt_1", "sevt_2", "sevt_3", "sevt_end"]
