@@ -317,6 +317,23 @@ def test_what_tells_results_knows_their_batch(client: Client, api: Api) -> None:
     assert work.state().counts["expired"] == 3
     client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen={"a"})
     assert ids_of(told(inbox)) == ["b", "c"]
+    assert api.count(f"GET {BATCHES}/msgbatch_1/results") == 2  # once for each
+
+
+def test_results_are_asked_for_again_after_the_wait_that_is_told(client: Client, api: Api) -> None:
+    times: dict[type[Any], float] = {}
+
+    class Timing(Inbox):
+        def tell(self, message: Any, /) -> None:
+            times[type(message)] = time.monotonic()
+            super().tell(message)
+
+    later = json_answer("500 x", error_body("api_error"), {"retry-after-ms": "300"})
+    api.on(f"GET {BATCHES}/msgbatch_1", batch_of("msgbatch_1", 1))
+    api.on(f"GET {BATCHES}/msgbatch_1/results", *[later] * 4, json_answer("200 OK", line_of("a")))
+    client.batches.follow("msgbatch_1", inbox := Timing(), poll=0.001)
+    assert ids_of(told(inbox)) == ["a"]
+    assert times[BatchResult] - times[BatchRetrying] >= 0.3
 
 
 @pytest.mark.parametrize(

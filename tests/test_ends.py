@@ -34,6 +34,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
 from anthropix_actors._scope import CancelScope
+from anthropix_actors._watch import SWEEPER
 from anthropix_actors.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
@@ -788,6 +789,26 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     assert not client.chats()
     assert not pykka.ActorRegistry.get_all()
     assert ledger.queue.empty()  # nothing began
+
+
+def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    inbox, ledger = Inbox(), Inbox()
+    client = connect("http://127.0.0.1:1", ledger=ledger)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(AnthropixError, match="no thread for another chat"):
+        client.chat(**ASK, stream=inbox)
+    until(lambda: not SWEEPER._watched)
+    assert inbox.queue.empty()
+    assert ledger.queue.empty()
 
 
 def test_a_thread_is_named_by_its_tag(connect: Callable[..., Client]) -> None:

@@ -387,6 +387,7 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
         assert slots.before(waits._record) == ()
         replacement = Inbox()
         again = client.chat(**ASK, stream=replacement)  # there is room for it
+        assert slots.before(again._record) == ()
         replacement.until(ChatEvent)
         again.cancel()
         assert isinstance(replacement.until_end()[-1], ChatCancelled)
