@@ -226,18 +226,17 @@ class Record:
 
     # By any thread
 
-    def settle(self, terminal: Any, *before: Any) -> bool:
-        """Decide the end, once; get whether this call did. Runs no foreign code."""
+    def settle(self, terminal: Any, *before: Any) -> None:
+        """Decide the end, once. Runs no foreign code."""
         with self.lock:
             if self.terminal is not None:
-                return False
+                return
             self.terminal, self.last = terminal, (*before, terminal)
             self.ended = time.monotonic()
             for follower in self.followers:
                 follower.close(*self.last)
             for callback in self.callbacks:
                 callback.close(terminal)
-        return True
 
     def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
         with self.lock:

@@ -262,10 +262,12 @@ def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     for name in one.keys() & other.keys():
         first: Any = one[name]
         second: Any = other[name]
-        if isinstance(first, dict) and isinstance(second, dict):
+        if second is None:  # nothing to add: the tools that the first answer used stay counted
+            total[name] = first
+        elif isinstance(first, dict) and isinstance(second, dict):
             total[name] = _sum(first, second)
         elif isinstance(first, list) and isinstance(second, list):  # the iterations
             total[name] = [*first, *second]
-        elif type(first) is int and (type(second) is int or second is None):
-            total[name] = first + (second or 0)
+        elif type(first) is int and type(second) is int:
+            total[name] = first + second
     return total

@@ -49,6 +49,20 @@ def test_nothing_makes_nothing() -> None:
     assert list(accumulator.replay()) == []
 
 
+def test_the_usage_is_known_at_the_end_alone() -> None:
+    accumulator = Accumulator()
+    assert accumulator.usage() is None
+    accumulator.add(start())
+    assert accumulator.usage() is None
+    accumulator.add(message_delta())
+    assert accumulator.usage() == {"input_tokens": 3, "output_tokens": 9}
+
+
+def test_before_the_message_starts_nothing_fits() -> None:
+    with pytest.raises(ProtocolError, match="before message_start"):
+        Accumulator().add(message_delta())
+
+
 def test_a_whole_answer_makes_its_message() -> None:
     assert accumulated(answer("Hel", "lo")) == {
         **start()["message"],
@@ -329,6 +343,10 @@ def test_an_event_may_be_nested_as_deeply_as_json_allows(event: Any) -> None:
     assert list(accumulator.replay())
 
 
+def test_what_a_block_begins_with_and_is_nested_too_deeply_is_left_out() -> None:
+    assert block(block_start(type="odd", deep=nested(DEEP), flat=[1])) == {"type": "odd", "deep": None, "flat": [1]}
+
+
 def test_an_error_about_a_deeply_nested_event_is_short() -> None:
     with pytest.raises(ProtocolError) as caught:
         accumulated([start(), block_start(), delta(type="text_delta", text=nested(DEEP))])
@@ -383,7 +401,8 @@ def test_a_million_pieces_do_not_stay_a_million_objects() -> None:
         accumulator.add(text_delta("ab"))
     (only,) = accumulator._blocks
     assert len(only.pieces) + len(only.runs) < 1200
-    assert accumulator.snapshot()["content"][0]["text"] == "ab" * 100_000  # type: ignore[index, typeddict-item]
+    for _ in range(2):
+        assert accumulator.snapshot()["content"][0]["text"] == "ab" * 100_000  # type: ignore[index, typeddict-item]
 
 
 CALLS = st.lists(
@@ -723,6 +742,18 @@ def test_a_signature_that_is_no_text_changes_nothing() -> None:
         assert block(block_start(**began), delta(type="signature_delta", **odd)) == began
 
 
+def test_a_block_that_may_still_grow_is_not_stopped_in_a_replay() -> None:
+    accumulator = Accumulator()
+    for event in [start(), block_start()]:
+        accumulator.add(event)
+    assert [event["type"] for event in accumulator.replay()] == ["message_start", "content_block_start"]
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uD800"])
+def test_half_a_character_in_a_tools_input_is_replaced_as_it_could_not_be_sent_back(half: str) -> None:
+    assert block(*tool('{"a": "' + half + '"}'), block_stop())["input"] == {"a": "\ufffd"}
+
+
 def test_a_late_follower_and_an_early_one_agree_on_what_follows() -> None:
     found = [start(), block_start(), text_delta("A"), block_start(0, **CALL), piece("{"), block_start(3)]
     rest = [piece("}"), text_delta("B", 3), text_delta("C", 0), block_stop(0), block_stop(3), message_delta(), STOP]
@@ -759,6 +790,15 @@ def test_the_events_of_a_message_make_it() -> None:
     assert (found[0]["message"]["content"], found[0]["message"]["stop_reason"]) == ([], None)
     assert [event["type"] for event in found][-2:] == ["message_delta", "message_stop"]
     assert [event["index"] for event in found if event["type"] == "content_block_start"] == [0, 1, 2, 3, 4]
+    starts = [event["content_block"] for event in found if event["type"] == "content_block_start"]
+    assert starts == [  # what grows begins with nothing, as the API tells it
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "text", "text": "", "citations": []},
+        {"type": "text", "text": ""},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+        content[-1],
+    ]
+    assert [event["index"] for event in found if event["type"] == "content_block_stop"] == [0, 1, 2, 3, 4]
     assert found[-2]["usage"] == whole["usage"]
     assert accumulated(found) == whole
 

@@ -13,6 +13,7 @@ import pytest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from anthropix_actors import (
+    APIStatusError,
     APITimeoutError,
     AuthenticationError,
     CancelledError,
@@ -149,6 +150,19 @@ def test_a_401_lets_it_refresh_once_beyond_all_retries(emulator: Emulator, make:
     assert isinstance(messages[-1], ChatDone)
     assert (token.asked, token.refreshed) == (2, 1)
     assert client.models.retrieve("claude-opus-5")
+
+
+def test_a_refresh_takes_no_retry_and_gives_none(make: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        for status in ("401 Unauthorized", *["503 Service Unavailable"] * 5):
+            if peer.read_request():
+                peer.send(
+                    json_answer(status, {"type": "error", "error": {"type": "api_error"}}, {"retry-after-ms": "1"})
+                )
+
+    with Server(script) as server, pytest.raises(APIStatusError, match="503") as raised:
+        make(server.url, Token("stale", "fresh"), max_retries=1).count_tokens(**ASK)
+    assert raised.value.attempts == 3
 
 
 def test_a_second_401_is_the_end(emulator: Emulator, make: Callable[..., Client]) -> None:

@@ -37,7 +37,7 @@ from anthropix_actors import (
 )
 from anthropix_actors import _batch as batch_module
 from anthropix_actors import _batch_ref as batch_ref_module
-from anthropix_actors._results import address_of
+from anthropix_actors._results import MAY_EXIST, address_of, saying_what_may_exist
 from anthropix_actors._urls import origin_of
 
 from actors import HELLO, Inbox, Reader
@@ -307,6 +307,32 @@ def test_a_relative_url_of_results_is_joined_with_the_base_url(
     assert ids_of(told(inbox)) == ["a"]
 
 
+def test_what_tells_results_knows_their_batch(client: Client, api: Api) -> None:
+    api.batch("msgbatch_1", line_of("a"), line_of("b"), line_of("c"))
+    work = client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    assert ids_of(told(inbox)) == ["a", "b", "c"]
+    assert work.state().counts["expired"] == 3
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen={"a"})
+    assert ids_of(told(inbox)) == ["b", "c"]
+    assert api.count(f"GET {BATCHES}/msgbatch_1/results") == 2  # once for each
+
+
+def test_results_are_asked_for_again_after_the_wait_that_is_told(client: Client, api: Api) -> None:
+    times: dict[type[Any], float] = {}
+
+    class Timing(Inbox):
+        def tell(self, message: Any, /) -> None:
+            times[type(message)] = time.monotonic()
+            super().tell(message)
+
+    later = json_answer("500 x", error_body("api_error"), {"retry-after-ms": "300"})
+    api.on(f"GET {BATCHES}/msgbatch_1", batch_of("msgbatch_1", 1))
+    api.on(f"GET {BATCHES}/msgbatch_1/results", *[later] * 4, json_answer("200 OK", line_of("a")))
+    client.batches.follow("msgbatch_1", inbox := Timing(), poll=0.001)
+    assert ids_of(told(inbox)) == ["a"]
+    assert times[BatchResult] - times[BatchRetrying] >= 0.3
+
+
 @pytest.mark.parametrize(
     "url", ["//evil.example/x", "http://[x", "ftp://127.0.0.1/x", "", " ", 5, ["/x"], {}, True, "http://a@127.0.0.1/"]
 )
@@ -501,6 +527,41 @@ def test_several_that_failed_are_all_named(connect: Callable[..., Client], serve
     assert list(failed.failures) == ids
     assert "msgbatch_0: no such batch (there is something wrong with msgbatch_1," in str(failed.error)
     assert "msgbatch_5, ..., too" in str(failed.error)
+
+
+@pytest.mark.parametrize("number", [1, 2, 6])
+def test_others_are_named_where_there_are_any(
+    connect: Callable[..., Client], server: Server, api: Api, number: int
+) -> None:
+    ids = [f"msgbatch_{place}" for place in range(number)]
+    for name in ids:
+        api.on(f"GET {BATCHES}/{name}", GONE)
+    if number == 2:
+        api.batch("msgbatch_1", line_of("a"))
+    connect(server, max_retries=0).batches.follow(ids, inbox := Inbox(), poll=0.001)
+    text = str(told(inbox)[-1].error)
+    assert ("msgbatch_0: no such batch (" in text) == (number > 1)
+    assert ("(the others were told)" in text) == (number == 2)
+    assert ("msgbatch_4, msgbatch_5, too" in text) == (number == 6)
+
+
+NOTHING = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+
+
+def test_counts_of_all_batches_are_added_up_also_those_that_are_new(client: Client, api: Api) -> None:
+    for name in ("msgbatch_1", "msgbatch_2"):
+        api.on(f"GET {BATCHES}/{name}", batch_of(name, request_counts={"processing": 1, "paused": 2}))
+    work = client.batches.follow(["msgbatch_1", "msgbatch_2"], inbox := Inbox(), poll=0.001)
+    until(lambda: work.state().counts == {**NOTHING, "processing": 2, "paused": 4})
+    work.cancel()
+    told(inbox)
+
+
+def test_what_the_api_refuses_was_not_made_and_what_fails_in_it_may_be() -> None:
+    for status, may in ((399, True), (400, False), (498, False), (500, True)):
+        with pytest.raises(APIStatusError) as caught, saying_what_may_exist():
+            raise APIStatusError("no", status=status)
+        assert (MAY_EXIST in str(caught.value)) == may
 
 
 def test_a_batch_that_always_fails_holds_up_no_other(client: Client, api: Api) -> None:

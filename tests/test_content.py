@@ -83,7 +83,7 @@ def test_what_the_api_has_or_fetches_itself_is_only_named() -> None:
     for make in (image, document):
         assert make("HTTPS://example.com/x")["source"] == {"type": "url", "url": "HTTPS://example.com/x"}
         assert make(uploaded)["source"] == {"type": "file", "file_id": "file_1"}
-        assert "metadata" in refusal_of(lambda make=make: make({"id": "file_1"}))  # type: ignore[misc]
+        assert "got a mapping that is no metadata" in refusal_of(lambda make=make: make({"id": "file_1"}))  # type: ignore[misc]
 
 
 def test_a_document_may_be_text_or_blocks(folder: Path) -> None:
@@ -131,6 +131,7 @@ def test_a_part_to_cache_is_marked_at_its_end_in_a_copy() -> None:
     assert text("a", cache="5m").get("cache_control") == {"type": "ephemeral", "ttl": "5m"}
     blocks = [text("a"), text("b")]
     assert cached(blocks, "1h") == [text("a"), text("b", cache="1h")]
+    assert cached([*blocks, text("c")]) == [*blocks, text("c", cache=True)]
     assert blocks[1] == text("b")
     assert cached("system") == [text("system", cache=True)]
     message = {"role": "user", "content": blocks}

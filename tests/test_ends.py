@@ -30,6 +30,8 @@ from anthropix_actors import (
     DeadlockError,
     ParameterError,
     Timeout,
+    _scope,
+    _waits,
     as_completed,
 )
 from anthropix_actors._actor import TaskActor
@@ -38,6 +40,8 @@ from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
 from anthropix_actors._record import Record
 from anthropix_actors._scope import SLICE, CancelScope
+from anthropix_actors._watch import SWEEPER
+from anthropix_actors.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at
@@ -219,6 +223,23 @@ def test_whatever_a_replay_raises_is_the_subscribers(
         chat.subscribe(raising)
         wait(raising.told)
         assert chat.result()["stop_reason"] == "end_turn"
+
+
+def test_one_whose_replay_failed_keeps_no_chat_going(connect: Callable[..., Client]) -> None:
+    class Bad(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            raise ValueError(message)
+
+    with Server(stalling) as server:
+        inbox, bad = Inbox(), Bad()
+        chat = connect(server).chat(**ASK, stream=inbox)
+        inbox.until(ChatEvent)
+        chat.subscribe(bad)
+        bad.next()
+        chat.unsubscribe(inbox)
+        wait(chat.actor_stopped)
+    assert chat.state == "cancelled"
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
@@ -560,6 +581,53 @@ def test_a_result_that_runs_out_tells_the_truth(connect: Callable[..., Client]) 
 # Unsubscribing
 
 
+def test_to_stop_is_to_wait_for_as_long_as_asked_or_for_a_future(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        with pytest.raises(pykka.Timeout):
+            chat.stop(timeout=0.01)
+        stopped = chat.stop(block=False)
+        blocking.let.set()
+        assert stopped.get(timeout=DEADLINE)
+
+
+def test_a_wait_takes_no_longer_than_asked(connect: Callable[..., Client]) -> None:
+    start = time.monotonic()
+    assert not _waits.wait(threading.Event(), start + 0.01)
+    assert time.monotonic() - start < 0.4  # not a slice
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            list(as_completed([chat], timeout=0.01))
+        assert time.monotonic() - start < 0.4
+
+
+@pytest.mark.parametrize("timeout", [None, DEADLINE], ids=["for ever", "for some time"])
+def test_a_loop_over_works_waits_many_slices(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, timeout: float | None
+) -> None:
+    monkeypatch.setattr(_scope, "SLICE", 0.001)
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        threading.Timer(0.1, chat.cancel).start()
+        assert list(as_completed([chat], timeout)) == [chat]
+
+
+def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
+    class Asked(Reader):
+        def ask(self) -> set[str]:
+            return _waits.running_actors()
+
+    reader = Asked.start(Inbox())
+    assert reader._actor_weakref().ask() == set()  # type: ignore[union-attr]
+    assert reader.proxy().ask().get(timeout=DEADLINE) == {reader.actor_urn}
+    reader.stop()
+
+
 def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         inbox, other = Inbox(), Inbox()
@@ -722,7 +790,8 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    client = connect("http://127.0.0.1:1")
+    ledger = Inbox()
+    client = connect("http://127.0.0.1:1", ledger=ledger)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(AnthropixError, match="no thread to look after timeouts"):
@@ -731,6 +800,27 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
             client.chat(**ASK)
     assert not client.chats()
     assert not pykka.ActorRegistry.get_all()
+    assert ledger.queue.empty()  # nothing began
+
+
+def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    inbox, ledger = Inbox(), Inbox()
+    client = connect("http://127.0.0.1:1", ledger=ledger)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(AnthropixError, match="no thread for another chat"):
+        client.chat(**ASK, stream=inbox)
+    until(lambda: not SWEEPER._watched)
+    assert inbox.queue.empty()
+    assert ledger.queue.empty()
 
 
 def test_a_thread_is_named_by_its_tag_or_by_what_the_api_calls_the_request(connect: Callable[..., Client]) -> None:
@@ -864,6 +954,18 @@ def test_the_state_of_a_chat_says_what_it_waits_for(connect: Callable[..., Clien
         until(lambda: chat.state == "cancelled")
         failed = connect("http://127.0.0.1:1").chat(**ASK, stream=Inbox())
         until(lambda: failed.state == "failed")
+
+
+def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., Client]) -> None:
+    governor = Governor()
+    ahead = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+    ahead.enter()
+    limits = {"anthropic-ratelimit-requests-limit": "1", "anthropic-ratelimit-requests-remaining": "0"}
+    ahead.answered(limits)
+    chat = connect("http://127.0.0.1:1", governor=governor).chat(**ASK, stream=Inbox())
+    until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+    assert chat.state == "queued"
+    chat.cancel()
 
 
 def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Callable[..., Client]) -> None:

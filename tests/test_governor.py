@@ -521,6 +521,58 @@ def test_in_a_forked_child_nobody_waits() -> None:
     assert governor.line("m") is not before
 
 
+def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more() -> None:
+    governor = Governor()
+    first, second, third = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3))
+    first.enter()
+    second.enter()
+    limit, left = (f"anthropic-ratelimit-requests-{what}" for what in ("limit", "remaining"))
+    first.answered({limit: "2", left: "0"})
+    waiting = threading.Thread(target=third.enter)
+    waiting.start()
+    until(lambda: third._scope.changed._waiters)  # type: ignore[attr-defined]
+    second.answered({limit: "1000", left: "900"})
+    waiting.join(DEADLINE)
+    assert not waiting.is_alive()
+
+
+def test_a_request_on_its_way_takes_what_it_is_likely_to_read() -> None:
+    governor = Governor()
+    first, second = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
+    first.enter()
+    first.answered({f"anthropic-ratelimit-input-tokens-{what}": "100000" for what in ("limit", "remaining")})
+    second.enter()
+    assert 99_900 < governor.limits()["claude-test"]["input-tokens"].left < 100_000
+
+
+def test_one_that_waits_goes_at_once_when_another_is_over() -> None:
+    governor = Governor()
+    ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(FIRST_REQUESTS + 1)]
+    for way in ways[:-1]:
+        way.enter()
+    waiting = threading.Thread(target=ways[-1].enter)
+    waiting.start()
+    until(lambda: ways[-1]._scope.changed._waiters)  # type: ignore[attr-defined]
+    ways[0].left(None)
+    waiting.join(DEADLINE)
+    assert not waiting.is_alive()
+
+
+def test_one_that_is_woken_and_has_to_wait_on_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def delay(_: Pacer, guess: float, now: float) -> float:  # noqa: ARG001
+        looks.append(now)
+        if len(looks) == 1:
+            way.wake()
+        return 0.1 if len(looks) < 5 else 0.0
+
+    way = Pass(Governor(), ASK, CancelScope(), patience=60, usage=lambda: None)
+    monkeypatch.setattr(Pacer, "wait", delay)
+    way.enter()
+    assert looks[-1] - looks[1] >= 0.3  # it was woken for the second one alone
+
+
 @pytest.mark.parametrize("value", [None, 1, 0, "yes"])
 def test_what_is_no_governor_is_refused(value: Any) -> None:
     with pytest.raises(ParameterError, match="governor: expected a Governor, True or False, got"):

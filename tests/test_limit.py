@@ -26,6 +26,36 @@ def test_a_new_limit_takes_what_it_is_told() -> None:
     assert limit.wait(4, 0.0, 10.0) == pytest.approx(1.6)
 
 
+def test_of_a_limit_that_nobody_has_seen_full_nothing_is_left() -> None:
+    assert Limit(60, least=0, most=0, now=0.0).left(1000.0) == 0
+
+
+def test_the_smaller_of_both_bounds_is_believed_from_the_start() -> None:
+    limit = Limit(60, least=50, most=5, now=0.0)
+    limit.seen(60)
+    assert limit.left(0.0) == 5
+
+
+def test_what_is_told_at_some_time_is_filled_from_then() -> None:
+    limit = Limit(60, least=0, most=60, now=0.0)
+    limit.seen(60)
+    limit.at_least(20, 10.0)
+    assert limit.left(10.0) == 20
+
+
+def test_a_debt_is_forgiven_as_far_as_it_was_not_made_up_for() -> None:
+    for debt, left in ((-10, 10), (-30, 0)):
+        limit = Limit(60, least=debt, most=60, now=0.0)
+        limit.seen(60)
+        limit.forgive(20.0)
+        assert limit.left(20.0) == left
+
+
+def test_a_request_larger_than_what_was_seen_waits_for_that_and_a_little_to_spare() -> None:
+    limit = Limit(6000, least=0, most=0, now=0.0)
+    assert limit.wait(500, 0.0, 0.0) == pytest.approx(5.05)
+
+
 def test_to_look_changes_nothing() -> None:
     limit = full()
     limit.take(EIGHT, 0.0)
@@ -101,6 +131,16 @@ def test_what_is_told_to_be_left_ends_what_ran_over() -> None:
     limit.at_most(EIGHT - 1, 60.0)
     limit.wrote(1000, 0.0, 60.0)
     assert limit.left(60.0) == EIGHT - 1001
+
+
+def test_what_was_taken_ends_what_ran_over_also_when_it_is_there_again() -> None:
+    limit = full()
+    limit.take(100, 30.0)
+    limit.give_back(100)
+    limit.at_most(EIGHT, 30.0)
+    limit.wrote(6000, 0.0, 45.0)
+    limit.at_most(EIGHT, 45.0)
+    assert limit.left(45.0) == pytest.approx(EIGHT - 4000)  # only what ran over in the last 15 s was nobody's
 
 
 def test_of_an_answer_that_takes_minutes_the_last_one_counts() -> None:

@@ -97,6 +97,19 @@ def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more(
     sent = small.send(0, 0.0)
     small.answered(sent, told("requests", 600, 9), 0.0)
     assert (pacer.left(100.0)["requests"], small.left(100.0)["requests"]) == ((600, 600), (600, 10))
+    written = Pacer()
+    written.answered(sent := written.send(0, 0.0), told("output-tokens", 600, 9), 0.0)
+    written.ended(sent, None, 0.0)
+    assert written.left(100.0) == {"output-tokens": (600, 9)}
+
+
+def test_the_smallest_limit_is_a_limit_and_there_is_never_less_than_nothing_left() -> None:
+    pacer = Pacer()
+    pacer.answered(pacer.send(0, 0.0), told("requests", 1, 1), 0.0)
+    assert pacer.left(0.0) == {"requests": (1, 1)}
+    for _ in range(2):
+        pacer.send(0, 0.0)
+        assert pacer.left(0.0) == {"requests": (1, 0)}
 
 
 def test_what_was_written_is_taken_off_and_learned_for_the_next() -> None:
@@ -175,12 +188,20 @@ def test_what_is_known_of_the_input_is_learned() -> None:
     assert before - pacer.left(0.0)["input-tokens"][1] == pytest.approx(250, rel=0.01)
 
 
-def test_one_that_was_far_off_is_not_learned_whole() -> None:
+@pytest.mark.parametrize(("guess", "read", "learned"), [(1, 50_000, 8.0), (50_000, 1, 1 / 8)])
+def test_one_that_was_far_off_is_not_learned_whole(guess: int, read: int, learned: float) -> None:
     pacer = knowing("input-tokens", 100_000, 100_000)
-    pacer.ended(pacer.send(1, 0.0), {"input_tokens": 50_000}, 0.0)
+    pacer.ended(pacer.send(guess, 0.0), {"input_tokens": read}, 0.0)
     before = pacer.left(0.0)["input-tokens"][1]
     pacer.send(100, 0.0)
-    assert before - pacer.left(0.0)["input-tokens"][1] == pytest.approx(800)
+    assert before - pacer.left(0.0)["input-tokens"][1] == pytest.approx(100 * learned)
+
+
+def test_an_answer_without_output_is_learned_too() -> None:
+    pacer = knowing("output-tokens", 10_000, 10_000)
+    pacer.ended(pacer.send(0, 0.0), {"output_tokens": 0}, 0.0)
+    pacer.send(0, 0.0)
+    assert pacer.left(0.0) == {"output-tokens": (10_000, 10_000)}
 
 
 def test_where_the_input_is_hard_to_guess_there_is_more_to_spare() -> None:

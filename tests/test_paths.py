@@ -122,6 +122,11 @@ def test_a_value_that_is_no_name_is_refused(value: Any, expected: str) -> None:
     assert problems("/models/{model_id}", {"model_id": value}) == [f"path_params.model_id: expected {expected}"]
 
 
+@pytest.mark.parametrize("value", [-(2**63), 2**64 - 1])
+def test_every_integer_of_64_bits_is_a_value(value: int) -> None:
+    assert path_of("/models/{model_id}", {"model_id": value}).endswith(f"/models/{value}")
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     assert problems("/a b/{one}/../{two}/{three}", {"two": "", "four": 4, 5: "five"}) == [
         "path: expected letters, digits and percent codes between its slashes, or a parameter in braces, got 'a b'",

@@ -218,12 +218,19 @@ def test_a_text_that_was_open_is_stopped_when_no_text_follows() -> None:
         assert told[0] == block_stop(1)
         assert told[1]["type"] == first["type"]
         assert told[1].get("index", 2) == 2
+        assert block_stop(1) not in splice.events(message_delta())  # once
 
 
 def test_a_text_that_begins_with_its_first_words_is_told_as_a_delta() -> None:
     splice = Splice(Continuation({}, kept=1, joins=True, trimmed=" "), {})
     assert list(splice.events(block_start(0, type="text", text=" two"))) == [text_delta("two")]
     assert list(splice.events(text_delta(" three"))) == [text_delta(" three")]
+
+
+def test_a_text_that_begins_with_nothing_is_told_as_nothing() -> None:
+    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
+    assert list(splice.events(block_start())) == []
+    assert list(splice.events(text_delta("two"))) == [text_delta("two")]
 
 
 def test_white_space_alone_that_was_told_before_is_not_told_again() -> None:
@@ -240,9 +247,11 @@ def test_what_is_not_known_is_told_as_it_is() -> None:
 
 def test_usage_adds_up_whatever_is_in_it() -> None:
     before = {"input_tokens": 3, "iterations": [1], "cache_creation": {"a": 1}, "service_tier": "standard", "new": None}
+    before |= {"server_tool_use": {"web_search_requests": 2}, "inference_geo": "us", "odd": 1, "list": [1], "dict": {}}
     splice = Splice(Continuation({}, kept=0, joins=False, trimmed=""), before)
     later = start()
     later["message"]["usage"] = {"input_tokens": None, "iterations": [2], "cache_creation": {"a": 2, "b": 1}}
+    later["message"]["usage"] |= {"server_tool_use": None, "inference_geo": None, "odd": "many", "list": 5, "dict": 6}
     assert list(splice.events(later)) == []
     assert splice.usage() == {
         "input_tokens": 3,
@@ -250,6 +259,11 @@ def test_usage_adds_up_whatever_is_in_it() -> None:
         "cache_creation": {"a": 3, "b": 1},
         "service_tier": "standard",
         "new": None,
+        "server_tool_use": {"web_search_requests": 2},
+        "inference_geo": "us",
+        "odd": "many",
+        "list": 5,
+        "dict": 6,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from anthropix_actors import (
     SessionEvent,
     SessionFailed,
     SessionRetrying,
+    StalledError,
     Timeout,
 )
 from anthropix_actors._session import REMEMBERED
@@ -75,7 +77,7 @@ def client(emulator: Emulator, connect: Callable[..., Client]) -> Client:
 
 def test_a_subscriber_is_told_what_happens_from_now_on_until_the_end(client: Client, emulator: Emulator) -> None:
     session, inbox = emulator.session("sesn_1"), Inbox()
-    session.add(message(0))
+    session.add(message(-1), message(0))
     work = client.sessions.events("sesn_1", stream=inbox, tag="mine")
     session.wait_for_streams()
     session.add(message(1), message(2))
@@ -94,6 +96,65 @@ def test_a_loop_gets_the_events_and_ends_with_the_session(client: Client, emulat
         session.add(message(1), {"type": "session.thread_status_terminated"}, message(2), {"type": "session.deleted"})
         assert numbers(list(events)) == [1, 2]
     assert emulator.requests[-1].headers["anthropic-beta"] == f"mine,{BETA}"
+
+
+def test_silence_between_events_is_a_stall_and_an_event_that_takes_its_time_to_be_told_is_none(
+    client: Client, emulator: Emulator
+) -> None:
+    class Slow(Inbox):
+        def tell(self, message: Any, /) -> None:
+            if isinstance(message, SessionEvent) and numbers([message.data]) == [1]:
+                threading.Timer(0.8, self.told_late.set).start()
+                wait(self.told_late)
+            super().tell(message)
+
+        told_late = threading.Event()
+
+    session, inbox = emulator.session("sesn_1"), Slow()
+    work = client.sessions.events("sesn_1", stream=inbox, timeout=Timeout(idle=0.4))
+    session.wait_for_streams()
+    session.add(message(0))
+    inbox.until(SessionEvent)  # after that, the stream is read
+    session.add(message(1))
+    wait(inbox.told_late)
+    session.add(message(2))
+    first, second, lost = (inbox.next() for _ in range(3))
+    assert numbers(data_of([first, second])) == [1, 2]
+    assert isinstance(lost, SessionRetrying)
+    assert isinstance(lost.error, StalledError)
+    assert (lost.attempt, lost.error.request_id) == (1, work.request_id)
+    work.cancel()
+
+
+def test_between_two_attempts_there_is_the_wait_that_is_told(connect: Callable[..., Client]) -> None:
+    times: list[float] = []
+
+    class Timing(Inbox):
+        def tell(self, message: Any, /) -> None:
+            times.append(time.monotonic())
+            super().tell(message)
+
+    inbox = Timing()
+    work = connect("http://127.0.0.1:1", max_retries=2).sessions.events("sesn_1", stream=inbox)
+    first = inbox.next()
+    assert first.attempt == 1
+    assert "retrying" in repr(work)
+    assert inbox.next().attempt == 2
+    assert times[1] - times[0] >= first.delay > 0.3
+    work.cancel()
+
+
+@pytest.mark.parametrize(
+    ("told_time", "known"), [("2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z"), ("yesterday", None), (5, None)]
+)
+def test_what_is_no_time_is_not_asked_for(client: Client, emulator: Emulator, told_time: Any, known: Any) -> None:
+    session, inbox = emulator.session("sesn_1"), Inbox()
+    work = client.sessions.events("sesn_1", stream=inbox)
+    session.wait_for_streams()
+    session.add({**message(1), "processed_at": told_time})
+    inbox.until(SessionEvent)
+    assert work._record.follower._time == known
+    work.cancel()
 
 
 @pytest.mark.parametrize("after", ["", "first", "object"])
@@ -407,12 +468,15 @@ def test_what_comes_after_an_event_deep_in_the_history_is_found(connect: Callabl
         assert ids_told(told(inbox)) == ["sevt_4", "sevt_5", "sevt_end"]
 
 
-def test_when_nothing_that_is_known_is_listed_all_of_it_is_new(connect: Callable[..., Client]) -> None:
+@pytest.mark.parametrize("after", [None, "sevt_0"])
+def test_when_nothing_that_is_known_is_listed_all_of_it_is_new(
+    connect: Callable[..., Client], after: str | None
+) -> None:
     first = [{**events_of("sevt_1")[0], "processed_at": "2026-11-23T12:00:00Z"}]
-    sessions = Sessions(first)
+    sessions = Sessions(first, pages=[events_of("sevt_0")])
     with Server(sessions) as server:
         client = connect(server, max_retries=1)
-        client.sessions.events("sesn_1", stream=(inbox := Inbox()))
+        client.sessions.events("sesn_1", after=after, stream=(inbox := Inbox()))
         inbox.until(SessionEvent)
         sessions.pages = [events_of("sevt_2", "sevt_2"), events_of("sevt_3")]
         assert ids_told(told(inbox)) == ["sevt_1", "sevt_2", "sevt_3", "sevt_end"]

@@ -293,6 +293,128 @@ def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Ca
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
+# The turns alone
+
+
+class Work:
+    """What waits for a turn, as the slots see it."""
+
+    parts_first = False
+
+    def __init__(self, fails: BaseException | None = None) -> None:
+        self.fails = fails
+        self.log: list[Any] = []
+
+    def begin(self) -> None:
+        self.log.append("began")
+        if self.fails is not None:
+            raise self.fails
+
+    def break_off(self, error: AnthropixError) -> None:
+        self.log.append(str(error))
+
+    def sweep(self, now: float) -> None:
+        self.log.append(now)
+
+    def part(self, reason: str) -> Callable[[float], object]:
+        self.log.append(reason)
+        return self.log.append
+
+
+def turns(slots: Slots, *works: Any) -> None:
+    for work in works:
+        slots.take(work, work.begin)
+
+
+def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_after_the_queue() -> None:
+    slots, first, second = Slots(1), Work(), Work()
+    turns(slots, first, second)
+    assert slots.before(second) == (first,)  # type: ignore[arg-type, comparison-overlap]
+    slots.release(second)  # type: ignore[arg-type]
+    assert slots.before(second) == ()  # type: ignore[arg-type]
+    assert slots not in SWEEPER._watched
+    slots.give_back(first)  # type: ignore[arg-type]
+    assert second.log == []
+
+
+@pytest.mark.parametrize("how", ["hurry", "give_back"])
+def test_when_the_last_one_has_its_turn_nobody_looks_after_the_queue(how: str) -> None:
+    slots, first, second, third = Slots(1), Work(), Work(), Work()
+    turns(slots, first, second)
+    assert slots in SWEEPER._watched
+    getattr(slots, how)(second if how == "hurry" else first)
+    assert second.log == ["began"]
+    assert slots not in SWEEPER._watched
+    if how == "hurry":
+        slots.give_back(first)  # type: ignore[arg-type]
+    turns(slots, third)
+    assert third.log == []  # the other one has its turn, also beyond the number
+    slots.release(third)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fails", [AnthropixError("no thread"), KeyboardInterrupt()], ids=repr)
+def test_work_that_is_cancelled_and_finds_no_thread_is_over(fails: BaseException) -> None:
+    slots, first, second = Slots(1), Work(), Work(fails)
+    turns(slots, first, second)
+    with pytest.raises(KeyboardInterrupt) if isinstance(fails, KeyboardInterrupt) else contextlib.nullcontext():
+        slots.hurry(second)  # type: ignore[arg-type]
+    assert second.log == ["began", "interrupted"]
+    slots.hurry(first)  # type: ignore[arg-type] # it does not wait
+    assert first.log == ["began"]
+
+
+def test_work_that_finds_no_thread_waits_on_at_the_head_and_is_looked_after() -> None:
+    slots = Slots(2)
+    start = 1e12  # the sweeper's own looks, at the true time, are all too early
+    slots.sweep(start)
+    works = [Work(), Work(), Work(AnthropixError("no thread")), Work()]
+    turns(slots, *works)
+    slots.give_back(works[0])  # type: ignore[arg-type] # another one runs, that will give its thread back
+    assert [work.log for work in works[2:]] == [["began"], []]
+    works[2].fails = None
+    slots.sweep(start + 0.5)  # they cost nothing meanwhile
+    assert [work.log for work in works[2:]] == [["began"], []]
+    slots.sweep(start + 1.0)
+    assert [work.log for work in works[2:]] == [["began", start + 1.0, "began"], [start + 1.0]]
+    slots.sweep(start + 1.5)
+    slots.sweep(start + 2.0)
+    assert works[3].log == [start + 1.0, start + 2.0]
+    assert slots in SWEEPER._watched
+    SWEEPER.unwatch(slots)
+
+
+def test_the_only_work_that_waits_on_is_looked_after() -> None:
+    slots, first, second, third = Slots(2), Work(), Work(), Work(AnthropixError("no thread"))
+    turns(slots, first, second, third)
+    slots.give_back(first)  # type: ignore[arg-type]
+    assert third.log[-1] == "began"
+    assert slots in SWEEPER._watched
+    slots.release(third)  # type: ignore[arg-type]
+
+
+def test_the_last_work_that_finds_no_thread_is_over_and_the_next_one_tries() -> None:
+    slots, first, second, third = Slots(1), Work(), Work(AnthropixError("no thread")), Work()
+    turns(slots, first, second, third)
+    slots.give_back(first)  # type: ignore[arg-type]
+    assert second.log == ["began", "no thread"]
+    assert third.log == ["began"]
+
+
+def test_those_that_wait_share_one_patience_and_get_no_turn_any_more() -> None:
+    slots, works = Slots(1), [Work(), Work(), Work()]
+    turns(slots, *works)
+    heard = slots.part("the end")
+    heard(5.0)
+    heard(0.0)
+    for work in works[1:]:
+        assert work.log[0] == "the end"
+        assert 4.0 < work.log[1] <= 5.0
+        assert work.log[2] == 0.0
+    slots.give_back(works[0])  # type: ignore[arg-type]
+    assert all(len(work.log) == 3 for work in works[1:])
+    SWEEPER.unwatch(slots)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "3"])
 def test_what_is_no_number_of_chats_is_refused(value: Any) -> None:
     with pytest.raises(ParameterError, match="max_concurrency: expected an integer from 1, got"):

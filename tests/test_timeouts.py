@@ -230,6 +230,20 @@ def test_idle_in_a_stream_is_the_time_without_an_event(connect: Callable[..., Cl
         connect(server, timeout=only(idle=SHORT)).chat(**ASK)
 
 
+def test_a_stall_before_anything_was_told_is_worth_another_attempt(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if stalls.acquire(blocking=False):
+            peer.send(head())
+            peer.wait_for_hang_up()
+        else:
+            peer.send(head(), chunks(answer("Hi")), b"0\r\n\r\n")
+
+    stalls = threading.Semaphore(1)
+    with Server(script) as server:
+        assert connect(server, timeout=only(idle=SHORT), max_retries=1).chat(**ASK)["stop_reason"] == "end_turn"
+
+
 def test_events_that_come_in_time_put_idle_off(connect: Callable[..., Client]) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()

@@ -134,6 +134,7 @@ def test_everything_that_an_answer_reports_is_read() -> None:
         (7, {}, 7, 0),
         (7, {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 0}, 7, 0),
         (7, {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 3}, 0, 7),
+        (7, {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 1}, 0, 7),
         (7, {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}, 4, 3),
         (None, {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}, 2, 3),
     ],
@@ -205,6 +206,7 @@ def test_an_advisor_of_the_same_model_adds_to_it() -> None:
         ({"type": "redacted_thinking", "data": "x" * 16}, 4, 4),
         ({"type": "tool_use", "input": {}, RAW_INPUT: '{"city": "Berge'}, 44, 0),
         ({"type": "tool_use", "input": {"city": "Bergen"}}, 45, 0),
+        ({"type": "tool_use", "input": {"city": "日本"}}, 45, 0),  # not in escapes
         ({"type": "server_tool_use", "input": {"city": "Bergen"}}, 45, 0),
         ({"type": "tool_use", "input": {}}, 40, 0),
         ({"type": "tool_use", "input": {"x": {1, 2}}}, 40, 0),

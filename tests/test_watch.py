@@ -12,16 +12,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 
-from anthropix_actors import AnthropixError
+from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, ChatEvent
 from anthropix_actors._foreign import Asker
 from anthropix_actors._watch import SWEEPER, Sweeper
 
+from actors import ASK, Inbox, Reader
 from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from anthropix_actors import Client
 
 
 class Watched:
@@ -82,6 +86,40 @@ def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
     assert done == ["anthropix-sweeper"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()], ids=repr)
+def test_without_a_thread_nothing_is_watched(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise error
+
+    sweeper, chat = Sweeper(), Watched()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(AnthropixError if isinstance(error, RuntimeError) else KeyboardInterrupt):
+            sweeper.watch(chat)
+    assert sweeper._watched == set()
+    sweeper.watch(chat)
+    wait(chat.swept)
+    sweeper.unwatch(chat)
+
+
+def test_one_that_fails_keeps_no_other_from_being_looked_at_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Bad(Watched):
+        def sweep(self, now: float) -> None:
+            super().sweep(now)
+            raise SystemExit
+
+    sweeper, chats = Sweeper(), [Bad(), Watched(), Bad()]
+    for chat in chats:
+        sweeper.watch(chat)
+    for _ in range(2):
+        for chat in chats:
+            wait(chat.swept)
+            chat.swept.clear()
+    until(lambda: "an error in the sweeper" in caplog.text)
+    for chat in chats:
+        sweeper.unwatch(chat)
+
+
 def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
     sweeper, chats = Sweeper(), [Watched(), Watched(), Watched()]
     for chat in chats:
@@ -93,7 +131,7 @@ def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
         sweeper.unwatch(chat)
 
 
-@pytest.mark.parametrize("patience", [DEADLINE, 0.0])
+@pytest.mark.parametrize("patience", [DEADLINE, 0.0], ids=["time", "no time"])
 def test_cancelling_all_reaches_what_begins_meanwhile_but_does_not_go_on_for_ever(patience: float) -> None:
     class Breeding(Watched):
         def part(self, reason: str) -> Callable[[float], object]:
@@ -290,6 +328,73 @@ def test_a_forked_child_leaves_its_parents_chats_alone_and_can_have_its_own(
         "slow end",
     ]
     assert running.returncode == 0
+
+
+def test_whoever_parts_from_a_chat_waits_until_actors_have_handled_its_end_as_long_as_there_is_time(
+    connect: Callable[..., Client],
+) -> None:
+    inbox, handle = Inbox(), threading.Event()
+
+    def hold(message: Any) -> None:
+        if isinstance(message, ChatCancelled):
+            wait(handle)
+            handled.append(message)
+
+    handled: list[ChatCancelled] = []
+    with Server(stalling) as server:
+        for patience in (0.3, DEADLINE):
+            handle.clear()
+            reader = Reader.start(inbox, hold)
+            chat = connect(server).chat(**ASK, stream=reader)
+            inbox.until(ChatEvent)
+            heard = chat._record.part("the process ends")
+            if patience == DEADLINE:
+                threading.Timer(0.3, handle.set).start()
+            start = time.monotonic()
+            heard(patience)
+            assert len(handled) == (patience == DEADLINE)
+            assert patience == DEADLINE or 0.3 <= time.monotonic() - start < 1.0
+            handle.set()
+            reader.stop()
+            assert handled.pop().reason == "the process ends"
+            wait(chat.actor_stopped)
+
+
+def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(connect: Callable[..., Client]) -> None:
+    """What happens in a forked child, but in this process, where the threads of the parent go on."""
+    hung_up = threading.Event()
+
+    def script(peer: Peer) -> None:
+        stalling(peer)
+        hung_up.set()
+
+    inbox = Inbox()
+    with Server(script) as server:
+        client = connect(server, max_concurrency=1)
+        runs, waits = (client.chat(**ASK, stream=inbox, tag=tag) for tag in ("runs", "waits"))
+        inbox.until(ChatEvent)
+        slots = runs._record.slots
+        assert slots is not None
+        with slots.lock, runs._record.lock, runs._record.scope.changed:  # as a thread may do at the fork
+            slots.forget()
+            runs._record.forget()
+        for chat in (runs, waits):
+            with pytest.raises(CancelledError, match="the process was forked; the chat goes on in the parent"):
+                chat.result(0)
+            assert chat.actor_stopped.is_set()
+            assert not chat.cancel("it is nothing of mine")
+            assert chat._record.followers == ()
+            assert pykka.ActorRegistry.get_by_urn(chat.actor_urn) is None
+        assert not hung_up.is_set()
+        assert slots.before(waits._record) == ()
+        replacement = Inbox()
+        again = client.chat(**ASK, stream=replacement)  # there is room for it
+        assert slots.before(again._record) == ()
+        replacement.until(ChatEvent)
+        again.cancel()
+        assert isinstance(replacement.until_end()[-1], ChatCancelled)
+    while not inbox.queue.empty():
+        assert isinstance(inbox.next(), ChatEvent)
 
 
 def test_the_process_has_one_sweeper_and_its_thread_does_not_outlive_the_chats() -> None:

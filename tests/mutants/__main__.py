@@ -1,6 +1,7 @@
 """Change the core a little, see that a test notices, and go on with the next change: `make mutants`.
 
 What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
+What is explained is not tried, but with `--explained`: it takes long, as all tests are run that might notice it.
 `MODULES="_pace governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on where it was
 (in .mutants), as long as neither the package nor the tests change.
 """
@@ -30,9 +31,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORE = (
-    *("_delivery", "_actor", "_record", "_pace", "_limit", "governor", "_slots", "_resume", "_batch", "_batch_record"),
-    *("_results", "_session", "usage", "_retry", "_exchange", "_scope", "_accumulate", "content", "_paths"),
+    *("_delivery", "_record", "_actor", "_waits", "_slots", "_scope", "_foreign", "_pace", "_limit", "governor"),
+    *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
+    *("_block", "_resume", "usage", "content", "_paths", "_watch"),
 )
+OWN = {
+    "_delivery": "delivery ends",
+    "_record": "ends log watch slots",
+    "_actor": "ends client chat cancel",
+    "_waits": "call ends client",
+    "_scope": "scope cancel",
+    "_foreign": "watch delivery ends",
+    "_limit": "limit pace",
+    "_exchange": "timeouts client retry auth log",
+    "_batch": "batches batch_faults",
+    "_batch_record": "batches batch_faults",
+    "_batch_results": "batches batch_faults",
+    "_results": "batches batch_faults",
+    "_session": "sessions",
+    "_accumulate": "accumulate resume",
+    "_block": "accumulate",
+    "usage": "usage ledger",
+}
+"""Which tests come first, as they look at what a module does: of others, the one of its name."""
+
 TESTS = Path(__file__).parents[1]
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 CACHE = TESTS.parent / ".mutants"
@@ -51,7 +73,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     covered = _covered(folder)
     results = _Results(folder / "results.jsonl")
-    jobs = [Job(each, number, _tests(each, covered)) for number, each in chosen]
+    passed_over = set() if options.explained else _explained()
+    jobs = [Job(each, number, _tests(each, covered)) for number, each in chosen if each.name not in passed_over]
     for job in jobs:
         if not job.tests:
             results.add(job, UNTESTED, "")
@@ -60,7 +83,7 @@ def main() -> int:
     if left:
         runner = Runner(left, covered["seconds"], results.add, TESTS)
         pytest.main(cover.arguments(TESTS), plugins=[runner])
-    failed = _report([each for _, each in chosen], results, complete=not options.sample)
+    failed = _report([each for _, each in chosen], results)
     print(f"{time.monotonic() - start:.0f} s")
     return failed
 
@@ -69,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--modules", nargs="+", metavar="module", help=f"of {', '.join(CORE)}")
     parser.add_argument("--sample", type=int, help="so many, by chance")
+    parser.add_argument("--explained", action="store_true", help="try also those that are explained")
     parser.add_argument("--seed", type=int, default=0, help="for the sample")
     return parser.parse_args()
 
@@ -101,14 +125,15 @@ def _covered(folder: Path) -> Any:
 
 
 def _tests(mutant: Mutant, covered: Any) -> list[str]:
-    """Get the tests of a mutant's lines: those of its module first, and the quick ones first."""
+    """Get the tests that run a mutant's lines: those of its module first, and the quick ones first."""
     lines = covered["lines"].get(mutant.module, {})
     if mutant.function:
         found = {name for line in range(mutant.line, mutant.last + 1) for name in lines.get(str(line), ())}
     else:  # it runs on import
         found = {name for names in lines.values() for name in names}
-    own = f"test_{mutant.module.strip('_')}.py"
-    return sorted(found, key=lambda name: (own not in name, covered["seconds"].get(name, 9.0), name))
+    own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.strip("_")).split()]
+    seconds = covered["seconds"]
+    return sorted(found, key=lambda name: (not any(each in name for each in own), seconds.get(name, 9.0), name))
 
 
 class _Results:
@@ -133,34 +158,33 @@ class _Results:
             sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
-def _explained() -> dict[Key, str]:
-    if not SURVIVORS.exists():
-        return {}
-    entries = tomllib.loads(SURVIVORS.read_text("utf-8")).get("survivor", [])
-    return {
-        (each["module"], each["function"], each["line"], each["mutation"], each.get("nth", 1)): each["reason"]
-        for each in entries
-    }
+def _explained() -> set[str]:
+    kinds = tomllib.loads(SURVIVORS.read_text("utf-8"))["kind"]
+    return {name for kind in kinds for name in kind["changes"]}
 
 
-def _report(chosen: Sequence[Mutant], results: _Results, *, complete: bool) -> int:
+def _report(chosen: Sequence[Mutant], results: _Results) -> int:
     explained = _explained()
-    states = Counter(results.known[each.key][0] for each in chosen)
+    state = {each: results.known.get(each.key, (SURVIVED, ""))[0] for each in chosen}  # or it was passed over
+    left = [each for each in chosen if state[each] in (SURVIVED, UNTESTED)]
     modules: dict[str, Counter[str]] = {}
     for each in chosen:
-        modules.setdefault(each.module, Counter())[results.known[each.key][0]] += 1
-    print("\n| module | changes | killed | hangs | survived | no test |\n|---|---|---|---|---|---|")
-    for name, found in [*modules.items(), ("all", states)]:
-        figures = [found.total(), *(found[state] for state in (KILLED, HANGS, SURVIVED, UNTESTED))]
+        for name in (each.module, "all"):
+            found = modules.setdefault(name, Counter())
+            found[state[each]] += 1
+            found["explained"] += each.name in explained and each in left
+    print("\n| module | changes | noticed | explained | not noticed |\n|---|---|---|---|---|")
+    for name, found in sorted(modules.items(), key=lambda each: each[0] == "all"):
+        noticed, survived = found[KILLED] + found[HANGS], found[SURVIVED] + found[UNTESTED]
+        figures = (noticed + survived, noticed, found["explained"], survived - found["explained"])
         print(f"| {name} | {' | '.join(map(str, figures))} |")
-    survivors = [each for each in chosen if results.known[each.key][0] in (SURVIVED, UNTESTED)]
-    unexplained = [each for each in survivors if each.key not in explained]
-    known = {each.key for module in modules for _, each in _numbered(module)} if complete else set(explained)
-    stale = [key for key in explained if key[0] in modules and key not in known]
-    noticed = [key for key in explained if results.known.get(key, ("",))[0] == KILLED]
-    _list("survive, and nobody says why", [f"{each}" for each in unexplained])
-    _list("are explained, and are no more", [str(key) for key in stale])
-    _list("are explained, and noticed now", [str(key) for key in noticed])
+    unexplained = [each for each in left if each.name not in explained]
+    known = {each.name for module in modules if module != "all" for _, each in _numbered(module)}
+    stale = [name for name in explained - known if name.partition(":")[0] in modules]
+    noticed_now = explained & {each.name for each in chosen if state[each] == KILLED}
+    _list("survive, and nobody says why", [str(each) for each in unexplained])
+    _list("are explained, and are no more", sorted(stale))
+    _list("are explained, and noticed now", sorted(noticed_now))
     return int(bool(unexplained or stale))
 
 

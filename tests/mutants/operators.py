@@ -1,6 +1,9 @@
 """What is changed: few kinds of changes, and strong ones.
 
-Not changed are texts (strings, docstrings, what is logged, `__repr__` and `__str__`), and what only types need.
+Not changed are texts (strings, docstrings, what is logged, `__repr__` and `__str__`), and what only types need. Nor are
+numbers that have a name, in capitals, outside of functions: they are chosen, and another one would do, so tests take
+them from there. A number is changed in one direction, as the other one tells the same. And nothing is made to return
+None where the type does not allow that: there mypy notices.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
-_LOGGING = ("log", "_log", "_logger", "logging", "warnings")
+_LOGGING = ("log", "_log", "log_retry", "LOGGER", "logging", "warnings")
 _UNTESTED = ("__repr__", "__str__")
+_ANY_ORDER = ("min", "max", "suppress")
 _HELD = ("lock", "changed")
 """What a `with` that holds a lock ends in: whether one is missed, only luck would show."""
 
@@ -71,10 +75,15 @@ class Mutant:
         """Get what identifies it as long as its line is not changed."""
         return self.module, self.function, self.text, self.mutation, self.nth
 
-    def __str__(self) -> str:
-        """Name it."""
+    @property
+    def name(self) -> str:
+        """Get the same in words."""
         more = f" ({self.nth})" if self.nth > 1 else ""
-        return f"{self.module}:{self.line}: {self.text}   [{self.mutation}{more}]"
+        return f"{self.module}:{self.function}: {self.text} [{self.mutation}{more}]"
+
+    def __str__(self) -> str:
+        """Name it, and say where it is."""
+        return f"{self.name} at {self.line}"
 
 
 Change = tuple[str, ast.AST]
@@ -132,6 +141,12 @@ class _Finder(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
+    @property
+    def _named(self) -> bool:
+        """Whether this is what a constant's name stands for."""
+        named = isinstance(self._statement, (ast.Assign, ast.AnnAssign))
+        return named and not self._functions and not self._classes
+
     # Statements
 
     def visit_If(self, node: ast.If) -> None:
@@ -154,6 +169,8 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _condition(self, test: ast.expr) -> None:
+        if _root(test) in _LOGGING:
+            return
         simple = isinstance(test, (ast.Name, ast.Attribute, ast.Call, ast.NamedExpr, ast.Subscript))
         if simple:
             self.change(test, "negated", _not(test))
@@ -162,7 +179,7 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.value, ast.Constant):
             return
         if isinstance(node.value, ast.Call):
-            if _root(node.value.func) in _LOGGING:
+            if _logs(node.value):
                 return
             self.change(node, "dropped", ast.Pass())
         self.generic_visit(node)
@@ -194,8 +211,9 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            self.change(node, "returns None", ast.Return(ast.Constant(None)))
             returns = self._functions[-1].returns
+            if returns is None or "None" in (text := ast.unparse(returns)) or text in ("Any", "object"):
+                self.change(node, "returns None", ast.Return(ast.Constant(None)))
             if isinstance(returns, ast.Name) and returns.id == "bool" and not isinstance(node.value, ast.Constant):
                 self.change(node, "returns the contrary", ast.Return(_not(node.value)))
         self.generic_visit(node)
@@ -249,6 +267,8 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
+        if self._named:
+            return
         text = (ast.JoinedStr, ast.Constant)
         if not any(isinstance(side, text) and not _number(side) for side in (node.left, node.right)):
             self._computed(node)
@@ -264,16 +284,14 @@ class _Finder(ast.NodeVisitor):
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, bool):
             self.change(node, f"{node.value} -> {not node.value}", ast.Constant(not node.value))
-        elif _number(node):
-            for step in (1, -1):
-                value: Any = node.value + step  # type: ignore[operator]
-                new: ast.expr = ast.Constant(value) if value >= 0 else ast.UnaryOp(ast.USub(), ast.Constant(-value))
-                self.change(node, f"{node.value!r} -> {value}", new)
+        elif _number(node) and not self._named:
+            value: Any = node.value + 1  # type: ignore[operator]
+            self.change(node, f"{node.value!r} -> {value}", ast.Constant(value))
 
     def visit_Call(self, node: ast.Call) -> None:
-        if _root(node.func) in _LOGGING or _name(node.func) in ("cast", "TypeVar", "isinstance", "getattr"):
+        if _logs(node) or _name(node.func) in ("cast", "TypeVar", "isinstance", "getattr"):
             return
-        plain = not any(isinstance(each, ast.Starred) for each in node.args)
+        plain = not any(isinstance(each, ast.Starred) for each in node.args) and _name(node.func) not in _ANY_ORDER
         if len(node.args) >= 2 and plain and ast.dump(node.args[0]) != ast.dump(node.args[1]):
             first, second, *others = node.args
             self.change(node, "arguments swapped", ast.Call(node.func, [second, first, *others], node.keywords))
@@ -283,6 +301,10 @@ class _Finder(ast.NodeVisitor):
         """Leave what types are made of alone, as far as one can tell."""
         self.visit(node.value)
         self.visit(node.slice)
+
+
+def _logs(call: ast.Call) -> bool:
+    return _root(call.func) in _LOGGING or _name(call.func) in _LOGGING
 
 
 def _number(node: ast.AST) -> bool:

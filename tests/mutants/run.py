@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import Phase, settings
 
+import servers
 from mutants.operators import changed
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ if TYPE_CHECKING:
 
     from mutants.operators import Mutant
 
-AT_ONCE = os.cpu_count() or 1
+AT_ONCE = 2 * (os.cpu_count() or 1)
+"""Mutants at a time: many of them make a test wait for what does not come."""
+
+PATIENCE = 5.0
+"""Seconds after which a test gives up such a wait."""
+
 SLOWEST = 4.0
 """Seconds that a test may take at the least before it hangs; beyond, many times as long as it took unchanged."""
 
@@ -105,14 +111,17 @@ class Runner:
         self._functions: dict[str, list[FunctionType]] = {}
 
     def pytest_collection(self) -> None:
-        """Before the tests are imported: one example that fails is enough, it need not be the smallest."""
+        """Before the tests are imported: one example that fails is enough, and need not be the smallest."""
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile("mutants", settings.get_profile("suite"), phases=phases, report_multiple_bugs=False)
         settings.load_profile("mutants")
+        servers.DEADLINE = PATIENCE
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
+        if unknown := {name for job in self._jobs for name in job.tests} - self._items.keys():
+            raise KeyError(unknown)  # in a child, it would be taken for a test that fails
         gc.collect()
         self._functions = {module: functions(module) for module in {job.mutant.module for job in self._jobs}}
         gc.freeze()  # or each child would copy all of it by counting references

@@ -1,0 +1,144 @@
+"""Foreign code on threads of its own: in order, on one thread, and past what does not return."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import _foreign
+from anthropix_actors._foreign import Asker, Pulse, in_background
+
+from servers import DEADLINE, until, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def asker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asker]:
+    monkeypatch.setattr(_foreign, "IDLE", 0.05)
+    monkeypatch.setattr(_foreign, "PATIENCE", 1000.0)
+    asker = Asker()
+    monkeypatch.setattr(_foreign, "ASKER", asker)
+    yield asker
+    until(lambda: asker._thread is None)
+
+
+class Blocked:
+    """Something that does not return before it is let."""
+
+    def __init__(self) -> None:
+        self.began, self.let = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.began.set()
+        self.let.wait(2 * DEADLINE)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_what_runs_in_the_background_keeps_no_process_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
+    assert in_background(lambda: threads.put(threading.current_thread()), "a name")
+    thread = threads.get(timeout=DEADLINE)
+    assert (thread.name, thread.daemon) == ("a name", True)
+    thread.join(DEADLINE)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert not in_background(pytest.fail, "a name")
+
+
+def test_one_thread_does_all_in_order_and_ends_when_there_is_nothing_to_do(asker: Asker) -> None:
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(2):
+        for number in range(3):
+            asker.ask(lambda number=number: done.put((number, threading.current_thread())))  # type: ignore[misc]
+        numbers, threads = zip(*[done.get(timeout=DEADLINE) for _ in range(3)], strict=True)
+        assert numbers == (0, 1, 2)
+        assert len(set(threads)) == 1
+        assert threads[0].daemon
+        until(lambda: asker._since is None)
+        threads[0].join(DEADLINE)
+        assert not threads[0].is_alive()
+
+
+def test_what_takes_its_time_is_waited_for_and_what_does_not_return_is_left_behind(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Blocked(), Blocked()
+    asker.ask(first)
+    wait(first.began)
+    thread = asker._thread
+    asker.ask(second)
+    asker.look()
+    assert asker._thread is thread
+    assert not second.began.is_set()
+    monkeypatch.setattr(_foreign, "PATIENCE", 0.0)
+    asker.look()
+    wait(second.began)
+    assert asker._thread is not thread
+    first.let.set()  # it is late, and takes nothing more
+    assert thread is not None
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert asker._since is not None  # the other one's
+    second.let.set()
+
+
+def test_without_a_thread_what_is_asked_waits_for_the_next_time(asker: Asker) -> None:
+    done = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        asker.ask(done.set)
+    assert not done.is_set()
+    asker.look()
+    wait(done)
+
+
+def test_what_is_asked_just_as_the_thread_ends_is_done(asker: Asker) -> None:
+    class Late(queue.SimpleQueue[Any]):
+        empty_once = True
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002
+            if self.empty_once:
+                self.empty_once = False
+                self.put(done.set)
+                raise queue.Empty
+            return super().get(block, timeout)
+
+    done = threading.Event()
+    asker._actions = Late()
+    asker.ask(int)
+    wait(done)
+
+
+def test_a_forked_child_asks_on_a_thread_of_its_own(asker: Asker) -> None:
+    blocked, done = Blocked(), threading.Event()
+    asker.ask(blocked)
+    wait(blocked.began)
+    asker.forget()
+    asker.ask(done.set)
+    wait(done)
+    blocked.let.set()
+
+
+@pytest.mark.usefixtures("asker")
+def test_one_whose_is_alive_does_not_return_keeps_nobody_elses_from_being_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Thing:
+        def __init__(self, is_alive: Callable[[], object]) -> None:
+            self.is_alive = is_alive
+
+    blocked = Blocked()
+    stuck, dead = Pulse(Thing(blocked)), Pulse(Thing(lambda: False))
+    assert stuck.is_alive()
+    wait(blocked.began)
+    assert dead.is_alive()  # as far as is known
+    monkeypatch.setattr(_foreign, "PATIENCE", 0.0)
+    until(lambda: not dead.is_alive())
+    blocked.let.set()
