@@ -237,7 +237,7 @@ class ChatRef(TaskRef[ChatRecord]):
         """
         return self._record.snapshot()
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_CHAT)
 
     def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:

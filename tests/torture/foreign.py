@@ -243,8 +243,8 @@ class Case:
         ended: tuple[type, ...] = (ChatDone,)
         if self.place in ("an auth", "a refresh") and self.habit not in ("is slow", "asks the client"):
             ended = (ChatFailed,)
-        elif self.habit in ("cancels", "stops it"):
-            ended = (ChatCancelled, ChatDone)
+        elif self.habit in ("cancels", "stops it") or (self.place == "a subscriber" and "raises" in self.habit):
+            ended = (ChatCancelled, ChatDone)  # it may leave before the honest one has come: nobody listens then
         elif self.habit == "blocks" and ("subscriber" in self.place or "log" in self.place):
             ended = (ChatDone, ChatFailed)  # it made room for nothing until the time was up
         return (*ended, ChatCancelled) if self.phase == PHASES[-1] else ended

@@ -18,10 +18,10 @@ from torture.watch import KEY, Leftovers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IDLE = 0.3
+IDLE = 0.8
 """The `idle` of the clients, in seconds."""
 
-STEPS, STEP = 12, 0.08
+STEPS, STEP = 12, 0.12
 """How many pieces a transfer has, and the seconds between two of them: it takes much longer than `IDLE`."""
 
 SIZE = 6 << 20
