@@ -101,8 +101,8 @@ MECHANISMS = [
     Mechanism(
         "one terminal message",
         "_record.py",
-        "            if self.terminal is not None:\n                return False\n",
-        "",
+        "            if self.terminal is not None:\n                return\n            self.terminal, self.last",
+        "            self.terminal, self.last",
         "test_chat.py",
     ),
     Mechanism(

@@ -50,7 +50,8 @@ def _transfers(peer: Peer) -> None:
     elif "batches" in path:
         counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         batch = {"id": "msgbatch_1", "type": "message_batch", "processing_status": "ended", "request_counts": counts}
-        peer.send(json_answer("200 OK", {**batch, "results_url": "/v1/messages/batches/msgbatch_1/results"}))
+        batch["results_url"] = "/v1/messages/batches/msgbatch_1/results"
+        peer.send(json_answer("200 OK", batch, {"connection": "close"}))
     elif path.endswith("/models/slow"):
         data = json.dumps({"id": "slow", "type": "model", "text": "x" * 1000}).encode()
         step = len(data) // STEPS + 1
