@@ -147,6 +147,7 @@ def test_a_tell_that_blocks_gives_its_turn_away_when_its_chat_is_cancelled(
         wait(blocking.began)
         chat.cancel()
         assert client.chat(**ASK, timeout=DEADLINE)["stop_reason"] == "end_turn"
+        until(lambda: not client.chats())
 
 
 def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client], blocking: Blocking) -> None:
@@ -181,6 +182,8 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert blocking.queue.empty()
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
+        until(chat._record.told.is_set)
+        assert chat._record.followers == ()
 
 
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
@@ -567,6 +570,20 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
         waiting.join(DEADLINE)
         until(lambda: not chat.is_alive())
         assert chat.state == "cancelled"
+
+
+def test_a_result_is_waited_for_longer_than_one_slice(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        wait(let)
+        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
+
+    let = threading.Event()
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        threading.Timer(1.5 * SLICE, let.set).start()
+        assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
 def test_a_result_that_runs_out_tells_the_truth(connect: Callable[..., Client]) -> None:

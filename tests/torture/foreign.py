@@ -42,7 +42,7 @@ from torture.truth import EVENTS, SNAPSHOTS, WHOLE, message_after, wire
 from torture.watch import KEY, Leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 TOTAL = 1.0
 """The seconds that each chat has in all."""
@@ -578,7 +578,7 @@ class Report:
 
 
 @contextlib.contextmanager
-def logs_everything() -> Iterator[None]:
+def logs_everything() -> Generator[None]:
     """Have all of it written to the logger, so that handlers are called; and nothing of it to stderr."""
     level, nowhere = LOGGER.level, logging.NullHandler()
     loggers = (LOGGER, logging.getLogger("pykka"))
