@@ -676,13 +676,14 @@ def test_many_threads_may_be_the_first_to_check_parameters() -> None:
 
 
 FORKS = """
-import os, signal, threading
+import os, signal, threading, time
 from anthropix_actors._shapes import RESOLVING
 
 def hold_again_and_again():
     while True:
         with RESOLVING:
             sum(range(1000))
+        time.sleep(0.0001)  # a lock is not fair: the fork might wait for long
 
 threading.Thread(target=hold_again_and_again, daemon=True).start()
 for _ in range(30):
