@@ -98,7 +98,8 @@ class BatchRecord(Record):
         self._parting_ends = math.inf
 
     def cancelled(self, error: CancelledError) -> BatchTerminal:
-        return BatchCancelled(self.ref, error.reason, self.cancel_error)
+        unheard = self.parting.cause if self.cancels_batches else None  # the time for it was up
+        return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
 
     def failed(self, error: AnthropixError) -> BatchTerminal:
         return BatchFailed(self.ref, error, dict(self.failures))
@@ -144,7 +145,7 @@ class BatchRecord(Record):
 
     def sweep(self, now: float) -> None:
         if self.cancels_batches:  # the end is told after that, by the actor's own thread
-            self.patience = math.inf if now < self._parting_ends + PATIENCE else PATIENCE
+            self.patience = math.inf if now < self._parting_ends + 10 * PATIENCE else PATIENCE
         super().sweep(now)
         if now >= self._parting_ends:
             self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
