@@ -1209,7 +1209,6 @@ def test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that
     draining.start()
     wait(blocking.began)
     delivery.tell_all(["b", "c"])
-    time.sleep(0)
     blocking.let.set()
     draining.join(DEADLINE)
     assert [blocking.next() for _ in range(3)] == ["a", "b", "c"]
