@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._exchange import Exchange
-from anthropix_actors._log import LOGGER, log_end, shown
+from anthropix_actors._foreign.log import LOGGER, log_end, shown
 from anthropix_actors._names import unknown_problems
 from anthropix_actors._record import sweep_scope
 from anthropix_actors._scope import CancelScope

@@ -23,9 +23,9 @@ from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._beginning import Form, beginning, message_in, no_answer
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
-from anthropix_actors._foreign import in_background
+from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._hints import OF_A_CHAT, missing, no_subscriber
-from anthropix_actors._log import log
 from anthropix_actors._odd import DONE
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record

@@ -6,7 +6,7 @@ import inspect
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from anthropix_actors._log import shown
+from anthropix_actors._foreign.log import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

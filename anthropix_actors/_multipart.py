@@ -18,7 +18,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from anthropix_actors._log import shown
+from anthropix_actors._foreign.log import shown
 from anthropix_actors._special import Special, is_special
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 

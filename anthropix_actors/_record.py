@@ -22,8 +22,8 @@ import pykka
 
 from anthropix_actors._delivery import DEAD, Delivery, Gone
 from anthropix_actors._exchange import Exchange
-from anthropix_actors._foreign import ASKER, in_background
-from anthropix_actors._log import LOGGER, log, log_end, shown
+from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
+from anthropix_actors._foreign.threads import ASKER, in_background
 from anthropix_actors._request import no_answer
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError

@@ -24,8 +24,8 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anthropix_actors._foreign import ASKER
-from anthropix_actors._log import log
+from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:

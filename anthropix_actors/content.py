@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from anthropix_actors._log import shown
+from anthropix_actors._foreign.log import shown
 from anthropix_actors._media import EXPECTED, data_of, head_of, image_type, pdf_type, read, refused
 from anthropix_actors._plain import plain
 from anthropix_actors.errors import ParameterError, Problem

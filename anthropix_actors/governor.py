@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from anthropix_actors._foreign.log import log
 from anthropix_actors._guess import input_guess
-from anthropix_actors._log import log
 from anthropix_actors._pace import Pacer
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import RateLimitError

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-from anthropix_actors._log import shown
+from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import _foreign
-from anthropix_actors._foreign import Asker, Pulse, in_background
+from anthropix_actors._foreign import threads as _foreign
+from anthropix_actors._foreign.threads import Asker, Pulse, in_background
 
 from servers import DEADLINE, until, wait
 

@@ -21,7 +21,7 @@ PACKAGE = Path(anthropix_actors.__file__).parent
 
 # From the top row down: a module imports only from rows above its own.
 ROWS = [
-    "_log",
+    "_foreign",
     "errors",
     "types",
     "usage",
@@ -59,7 +59,6 @@ ROWS = [
     "_guess",
     "_limit",
     "_pace",
-    "_foreign",
     "_transport",
     "_watch",
     "_slots",

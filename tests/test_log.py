@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anthropix_actors._log import LOGGER, log, shown
+from anthropix_actors._foreign.log import LOGGER, log, shown
 
 from servers import DEADLINE, wait
 

@@ -16,7 +16,7 @@ import pykka
 import pytest
 
 from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, ChatEvent
-from anthropix_actors._foreign import Asker
+from anthropix_actors._foreign.threads import Asker
 from anthropix_actors._watch import SWEEPER, Sweeper
 
 from actors import ASK, Inbox, Reader

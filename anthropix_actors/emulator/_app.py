@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from anthropix_actors._log import log
+from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator._batches import Batches
 from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, refused_object, too_large
 from anthropix_actors.emulator._compile import Compiler, unstreamed

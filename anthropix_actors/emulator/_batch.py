@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from anthropix_actors._log import log
+from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from anthropix_actors._log import log
+from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator import _events, _json
 from anthropix_actors.emulator._default import default_reply
 from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers

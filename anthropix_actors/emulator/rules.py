@@ -17,7 +17,7 @@ import difflib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from anthropix_actors._log import shown
+from anthropix_actors._foreign.log import shown
 from anthropix_actors.emulator import (
     _rules_calls,
     _rules_content,

@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CORE = (
-    *("_delivery", "_record", "_actor", "_waits", "_slots", "_scope", "_foreign", "_pace", "_limit", "governor"),
+    *(
+        "_delivery",
+        "_record",
+        "_actor",
+        "_waits",
+        "_slots",
+        "_scope",
+        "_foreign.threads",
+        "_pace",
+        "_limit",
+        "governor",
+    ),
     *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
     *("_block", "_resume", "usage", "content", "_paths", "_watch"),
 )
@@ -41,7 +52,7 @@ OWN = {
     "_actor": "ends client chat cancel",
     "_waits": "call ends client",
     "_scope": "scope cancel",
-    "_foreign": "watch delivery ends",
+    "_foreign.threads": "watch delivery ends",
     "_limit": "limit pace",
     "_exchange": "timeouts client retry auth log",
     "_batch": "batches batch_faults",
@@ -131,7 +142,7 @@ def _tests(mutant: Mutant, covered: Any) -> list[str]:
         found = {name for line in range(mutant.line, mutant.last + 1) for name in lines.get(str(line), ())}
     else:  # it runs on import
         found = {name for names in lines.values() for name in names}
-    own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.strip("_")).split()]
+    own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.rpartition(".")[2].strip("_")).split()]
     seconds = covered["seconds"]
     return sorted(found, key=lambda name: (not any(each in name for each in own), seconds.get(name, 9.0), name))
 

@@ -33,7 +33,7 @@ from anthropix_actors import (
     Client,
     Timeout,
 )
-from anthropix_actors._log import LOGGER
+from anthropix_actors._foreign.log import LOGGER
 from anthropix_actors._watch import SWEEPER
 
 from servers import Peer, Server, chunk, error_body, head, json_answer, send_answer

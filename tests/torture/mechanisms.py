@@ -142,7 +142,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "a subscriber is asked whether it lives on another thread",
-        "_foreign.py",
+        "_foreign/threads.py",
         "            ASKER.ask(self._ask)",
         "            self._ask()",
         "test_ends.py::test_an_is_alive_that_goes_wrong_harms_no_other_chat",

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from anthropix_actors._log import log, shown
+from anthropix_actors._foreign.log import log, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""Code that is not ours: the program's logging, and threads that call what may block."""
