@@ -9,8 +9,8 @@ import msgspec
 
 from anthropix_actors._call import checked_options
 from anthropix_actors._caller import JSON_LINES, decoded
+from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors._exchange import check, whole
-from anthropix_actors._jsonl import json_lines
 from anthropix_actors._multipart import Multipart
 from anthropix_actors._paths import path_of
 from anthropix_actors._plain import plain

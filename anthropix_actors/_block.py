@@ -11,8 +11,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._json import copied, too_deep, whole
-from anthropix_actors._odd import GROWING
+from anthropix_actors._decode.json import copied, too_deep, whole
+from anthropix_actors._decode.repair import GROWING
 from anthropix_actors._params import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
 from anthropix_actors._shapes import fits, problems_of
 

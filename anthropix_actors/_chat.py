@@ -20,18 +20,18 @@ from msgspec.structs import replace
 
 from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
-from anthropix_actors._beginning import Form, beginning, message_in, no_answer
+from anthropix_actors._decode.repair import DONE
+from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
+from anthropix_actors._decode.sse import events
 from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._hints import OF_A_CHAT, missing, no_subscriber
-from anthropix_actors._odd import DONE
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
 from anthropix_actors._retry import status_error
-from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
 from anthropix_actors.governor import let_through
 from anthropix_actors.messages import (

@@ -12,10 +12,10 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from anthropix_actors._decode.json import decoded
+from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import LOGGER, log
-from anthropix_actors._json import decoded
 from anthropix_actors._retry import status_error
-from anthropix_actors._sse import events
 from anthropix_actors.errors import APIError, ProtocolError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_a
 from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
+from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
 from anthropix_actors._hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._names import unknown_problems
@@ -38,7 +39,6 @@ from anthropix_actors._request import (
 from anthropix_actors._retry import RetryPolicy
 from anthropix_actors._scope import CancelScope, deadline_of
 from anthropix_actors._slots import Slots
-from anthropix_actors._sse import MAX_EVENT_BYTES
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
 from anthropix_actors._waits import record_of, refuse_deadlock

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from anthropix_actors import ProtocolError
 from anthropix_actors._accumulate import RAW_INPUT, Accumulator, events_of
-from anthropix_actors._json import DEEPEST
+from anthropix_actors._decode.json import DEEPEST
+from anthropix_actors._decode.sse import events
 from anthropix_actors._params import chat_body
-from anthropix_actors._sse import events
 
 from servers import STOP, answer, block_start, block_stop, message_delta, start, text_delta
 

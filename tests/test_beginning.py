@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, ProtocolError, TruncatedError
-from anthropix_actors._beginning import Form, beginning, message_in, no_answer
+from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

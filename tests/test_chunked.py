@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors._chunked import LONGEST_LINE, ChunkedBody
+from anthropix_actors._decode.chunked import LONGEST_LINE, ChunkedBody
 
 
 def decoded(pieces: list[bytes]) -> tuple[bytes, ChunkedBody]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors._json import DEEPEST, MOST_DIGITS, copied, decoded, joined, too_deep, whole, writable
+from anthropix_actors._decode.json import DEEPEST, MOST_DIGITS, copied, decoded, joined, too_deep, whole, writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, ProtocolError, TruncatedError
-from anthropix_actors._jsonl import json_lines
+from anthropix_actors._decode.jsonl import json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

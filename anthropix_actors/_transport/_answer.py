@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._chunked import ChunkedBody
+from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._transport._connections import here
 from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
 from anthropix_actors.errors import APIError, TruncatedError

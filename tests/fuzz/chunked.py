@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors._chunked import ChunkedBody
+from anthropix_actors._decode.chunked import ChunkedBody
 
 from fuzz.odd import Dice, bytewise, cut, sizes
 

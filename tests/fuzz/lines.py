@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._jsonl import json_lines
+from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors.errors import ProtocolError, TruncatedError
 
 from fuzz.odd import Dice, bytewise, cut, sizes

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from anthropix_actors._accumulate import Accumulator, events_of
-from anthropix_actors._beginning import Form, beginning, message_in
+from anthropix_actors._decode.sniff import Form, beginning, message_in
 from anthropix_actors.errors import APIError
 
 from fuzz.odd import Dice, cut, message, sizes

@@ -56,7 +56,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "guard: a cut event at the end of the file is no event",
-        "_sse.py",
+        "_decode/sse.py",
         "        if size > max_event_bytes + 1:  # the LF that ends its last line does not count\n"
         "            raise _too_large(max_event_bytes)\n",
         "        if size > max_event_bytes + 1:\n            raise _too_large(max_event_bytes)\n"
@@ -72,7 +72,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "guard: an event has a size at most",
-        "_sse.py",
+        "_decode/sse.py",
         "        if size > max_event_bytes + 1:",
         "        if False:",
         "test_hostile.py::test_an_event_without_an_end_is_too_large_at_some_point",

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sseclient
 
-from anthropix_actors._json import decoded
-from anthropix_actors._odd import DONE, Odd
+from anthropix_actors._decode.json import decoded
+from anthropix_actors._decode.repair import DONE, Odd
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anthropix_actors._json import joined, lenient, whole
+from anthropix_actors._decode.json import joined, lenient, whole
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

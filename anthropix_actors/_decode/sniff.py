@@ -10,8 +10,8 @@ import contextlib
 import enum
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._json import decoded
-from anthropix_actors._odd import as_error
+from anthropix_actors._decode.json import decoded
+from anthropix_actors._decode.repair import as_error
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:

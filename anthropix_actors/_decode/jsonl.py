@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._json import decoded
+from anthropix_actors._decode.json import decoded
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
