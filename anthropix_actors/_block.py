@@ -11,15 +11,15 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.shapes import fits, problems_of
 from anthropix_actors._decode.json import copied, too_deep, whole
 from anthropix_actors._decode.repair import GROWING
 from anthropix_actors._params import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
-from anthropix_actors._shapes import fits, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from anthropix_actors._shapes import Kind
+    from anthropix_actors._checks.shapes import Kind
 
 RAW_INPUT = "input_json"
 """The key of a tool call that holds its input as text: while it is incomplete, and for good if it is no JSON object."""

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
+from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
@@ -27,7 +28,6 @@ from anthropix_actors._delivery import Gone, delivery_to
 from anthropix_actors._exchange import bounded, check
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
+from anthropix_actors._checks.shapes import RESOLVING, described
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._shapes import RESOLVING, described
 from anthropix_actors.errors import OutputError, ParameterError, Problem
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from anthropix_actors._plain import plain
-from anthropix_actors._rules import whole_problems
-from anthropix_actors._shapes import (
+from anthropix_actors._checks.plain import plain
+from anthropix_actors._checks.shapes import (
     Kind,
     Leaf,
     ListOf,
@@ -26,6 +25,7 @@ from anthropix_actors._shapes import (
     problems_of,
     within,
 )
+from anthropix_actors._rules import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from anthropix_actors._caller import JSON_LINES, decoded
+from anthropix_actors._checks.named import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._named import item_path
 from anthropix_actors._urls import origin_of
 from anthropix_actors.errors import (
     APIConnectionError,

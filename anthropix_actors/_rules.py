@@ -24,7 +24,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._shapes import within
+from anthropix_actors._checks.shapes import within
 from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from anthropix_actors._batch_body import batch_bodies, close_all
 from anthropix_actors._batch_record import BatchRecord
 from anthropix_actors._batch_results import ResultsActor
 from anthropix_actors._call import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options
+from anthropix_actors._checks.named import item_path
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._named import item_path
 from anthropix_actors._request import LONGEST_TIMEOUT
 from anthropix_actors._results import (
     BATCHES,

@@ -14,10 +14,10 @@ from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_a
 from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
+from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
+from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
-from anthropix_actors._hints import OF_A_CLIENT, by_name, missing, shows
-from anthropix_actors._names import unknown_problems
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
     COUNT_PARAMETERS,

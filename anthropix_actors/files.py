@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
+from anthropix_actors._checks.named import item_path
 from anthropix_actors._multipart import Multipart
-from anthropix_actors._named import item_path
 from anthropix_actors._sinks import sink_for
 from anthropix_actors.errors import ParameterError, Problem
 

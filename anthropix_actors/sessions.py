@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from anthropix_actors._actor import start_actor
 from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS
+from anthropix_actors._checks.named import item_path
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._named import item_path
 from anthropix_actors._retry import RetryPolicy, patience
 from anthropix_actors._scope import CancelScope
 from anthropix_actors._session import Follower, SessionActor, SessionRecord

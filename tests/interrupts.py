@@ -52,7 +52,17 @@ PATIENCE = 1.0
 PURE = frozenset(
     f"{PACKAGE}/{name}.py"
     for name in (
-        *("_accumulate", "_decode/chunked", "_named", "_names", "_output", "_params", "_request", "_shapes", "_urls"),
+        *(
+            "_accumulate",
+            "_decode/chunked",
+            "_checks/named",
+            "_checks/suggest",
+            "_output",
+            "_params",
+            "_request",
+            "_checks/shapes",
+            "_urls",
+        ),
         *("_pace", "_retry", "content", "endpoints", "errors", "types", "usage"),
     )
 )

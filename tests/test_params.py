@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
+from anthropix_actors._checks.shapes import Kind, fits
 from anthropix_actors._params import (
     BLOCKS,
     CHAT,
@@ -39,7 +40,6 @@ from anthropix_actors._params import (
     count_tokens_body,
     count_tokens_problems,
 )
-from anthropix_actors._shapes import Kind, fits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -677,7 +677,7 @@ def test_many_threads_may_be_the_first_to_check_parameters() -> None:
 
 FORKS = """
 import os, signal, threading, time
-from anthropix_actors._shapes import RESOLVING
+from anthropix_actors._checks.shapes import RESOLVING
 
 def hold_again_and_again():
     while True:

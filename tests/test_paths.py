@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
-from anthropix_actors._paths import path_of
+from anthropix_actors._checks.paths import path_of
 from anthropix_actors.endpoints import endpoints
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors._params import CHAT, COUNT_TOKENS
-from anthropix_actors._shapes import problems_of
 from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._json import is_object
 from anthropix_actors.emulator.answers import Status
@@ -20,7 +20,7 @@ from anthropix_actors.emulator.rules import first_refusal
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from anthropix_actors._shapes import Shape
+    from anthropix_actors._checks.shapes import Shape
     from anthropix_actors.emulator._thoughts import Thoughts
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.emulator.rules import Rule

@@ -44,7 +44,7 @@ CORE = (
         "governor",
     ),
     *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
-    *("_block", "_resume", "usage", "content", "_paths", "_watch"),
+    *("_block", "_resume", "usage", "content", "_checks.paths", "_watch"),
 )
 OWN = {
     "_delivery": "delivery ends",

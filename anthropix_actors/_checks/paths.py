@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from anthropix_actors._shapes import LARGEST, SMALLEST, shown, within
+from anthropix_actors._checks.shapes import LARGEST, SMALLEST, shown, within
 from anthropix_actors.errors import ParameterError, Problem
 
 _PARAMETER = re.compile(r"\{(\w+)\}")

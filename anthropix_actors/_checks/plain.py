@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from anthropix_actors._checks.shapes import LARGEST, SMALLEST, described, shown, within
 from anthropix_actors._decode.json import MOST_DIGITS, writable
-from anthropix_actors._shapes import LARGEST, SMALLEST, described, shown, within
 from anthropix_actors.errors import Problem
 
 _DEEPEST = 200

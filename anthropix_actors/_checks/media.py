@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from anthropix_actors._shapes import described, shown
+from anthropix_actors._checks.shapes import described, shown
 from anthropix_actors.errors import ParameterError, Problem
 
 EXPECTED = "expected a URL, a path, bytes, or the metadata of an uploaded file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anthropix_actors._paths import path_of
+from anthropix_actors._checks.paths import path_of
 from anthropix_actors.errors import ParameterError, Problem
 
 
