@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
 
+from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._delivery import Delivery, is_to
-from anthropix_actors._scope import deadline_of
 from anthropix_actors._waits import wait, waiting_for
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:

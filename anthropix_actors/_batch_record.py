@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from anthropix_actors._batch_body import close_all
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._record import PATIENCE, Record
 from anthropix_actors._results import counts_of
-from anthropix_actors._scope import CancelScope
 from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 from anthropix_actors.messages import BatchCancelled, BatchFailed
 

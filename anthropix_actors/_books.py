@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from anthropix_actors._watch import SWEEPER
+from anthropix_actors._cancel.sweeper import SWEEPER
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._exchange import Exchange
 from anthropix_actors._foreign.log import LOGGER, log_end, shown
 from anthropix_actors._record import sweep_scope
-from anthropix_actors._scope import CancelScope
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:

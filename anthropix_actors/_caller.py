@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
+from anthropix_actors._cancel.scope import slice_of
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import decoded as json_value
 from anthropix_actors._exchange import check, whole
 from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
-from anthropix_actors._scope import slice_of
 from anthropix_actors._urls import query_of
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import (
     AnthropixError,
     ConfigurationError,

@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from anthropix_actors._caller import Calls
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._record import State
     from anthropix_actors._request import Request
     from anthropix_actors._resume import Continuation
-    from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.governor import Governor

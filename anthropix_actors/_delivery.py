@@ -24,18 +24,18 @@ import pykka
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._accumulate import GROWING
+from anthropix_actors._cancel.scope import SLICE
 from anthropix_actors._checks.hints import no_subscriber
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import Pulse, in_background
-from anthropix_actors._scope import SLICE
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._chat import ChatRef
-    from anthropix_actors._scope import CancelScope
     from anthropix_actors.messages import ChatMessage, Terminal
     from anthropix_actors.types import Event
 

@@ -21,8 +21,8 @@ from anthropix_actors.errors import APIError, ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._request import Request
-    from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer, Transport
     from anthropix_actors.errors import AnthropixError
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._caller import Calls
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._request import Request
     from anthropix_actors._retry import RetryPolicy
-    from anthropix_actors._scope import CancelScope
     from anthropix_actors._transport import Answer
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.messages import SessionTerminal

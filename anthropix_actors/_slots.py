@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from anthropix_actors._watch import SWEEPER
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import select
 import stat
 from typing import TYPE_CHECKING
 
-from anthropix_actors._scope import CancelScope, running_scope
+from anthropix_actors._cancel.scope import CancelScope, running_scope
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
+from anthropix_actors._cancel.scope import deadline_of, slice_of
 from anthropix_actors._delivery import Delivery
-from anthropix_actors._scope import deadline_of, slice_of
 from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
 if TYPE_CHECKING:

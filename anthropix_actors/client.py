@@ -13,6 +13,8 @@ from anthropix_actors._actor import TaskRef
 from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
 from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
+from anthropix_actors._cancel.scope import CancelScope, deadline_of
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
 from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
@@ -37,12 +39,10 @@ from anthropix_actors._request import (
     merge_headers,
 )
 from anthropix_actors._retry import RetryPolicy
-from anthropix_actors._scope import CancelScope, deadline_of
 from anthropix_actors._slots import Slots
 from anthropix_actors._transport import Transport
 from anthropix_actors._urls import base_url_of
 from anthropix_actors._waits import record_of, refuse_deadlock
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem

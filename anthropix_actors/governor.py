@@ -28,17 +28,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log
 from anthropix_actors._guess import input_guess
 from anthropix_actors._pace import Pacer
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.errors import RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._pace import Sent
-    from anthropix_actors._scope import CancelScope
     from anthropix_actors.errors import APIError
 
 FIRST_PAUSE = 1.0

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anthropix_actors._call import Call
-from anthropix_actors._watch import SWEEPER
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:

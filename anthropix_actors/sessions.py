@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from anthropix_actors._actor import start_actor
 from anthropix_actors._call import CALL_OPTIONS, WORK_OPTIONS
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._retry import RetryPolicy, patience
-from anthropix_actors._scope import CancelScope
 from anthropix_actors._session import Follower, SessionActor, SessionRecord
 from anthropix_actors._work import work_options
 from anthropix_actors.endpoints import find

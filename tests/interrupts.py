@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 import anthropix_actors
-from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout, _scope
-from anthropix_actors._scope import running_scope
-from anthropix_actors._watch import SWEEPER
+from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout
+from anthropix_actors._cancel import scope as _scope
+from anthropix_actors._cancel.scope import running_scope
+from anthropix_actors._cancel.sweeper import SWEEPER
 
 from actors import ASK, TERMINAL, Inbox
 

@@ -24,8 +24,8 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors._caller import Calls
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import ChatActor
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox

@@ -18,7 +18,7 @@ import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from anthropix_actors import ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
-from anthropix_actors._scope import running_scope
+from anthropix_actors._cancel.scope import running_scope
 
 from actors import ASK, Inbox, Reader
 from servers import (

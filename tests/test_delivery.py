@@ -23,6 +23,7 @@ from anthropix_actors import (
     TruncatedError,
     _delivery,
 )
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._delivery import (
     COALESCED_CHARS,
     Channel,
@@ -32,7 +33,6 @@ from anthropix_actors._delivery import (
     Mailbox,
     delivery_to,
 )
-from anthropix_actors._scope import CancelScope
 
 from actors import ASK, Inbox, Reader, text_of
 from servers import (

@@ -30,17 +30,17 @@ from anthropix_actors import (
     DeadlockError,
     ParameterError,
     Timeout,
-    _scope,
     _waits,
     as_completed,
 )
 from anthropix_actors._actor import TaskActor
 from anthropix_actors._caller import Calls
+from anthropix_actors._cancel import scope as _scope
+from anthropix_actors._cancel.scope import SLICE, CancelScope
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
 from anthropix_actors._record import Record
-from anthropix_actors._scope import SLICE, CancelScope
-from anthropix_actors._watch import SWEEPER
 from anthropix_actors.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of

@@ -11,8 +11,8 @@ import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
 from anthropix_actors._caller import Calls
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._exchange import Exchange
-from anthropix_actors._watch import SWEEPER
 
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until

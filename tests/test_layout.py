@@ -23,6 +23,7 @@ PACKAGE = Path(anthropix_actors.__file__).parent
 ROWS = [
     "_foreign",
     "errors",
+    "_cancel",
     "_decode",
     "_checks",
     "types",
@@ -37,7 +38,6 @@ ROWS = [
     "_request",
     "_secrets",
     "_urls",
-    "_scope",
     "_special",
     "_multipart",
     "pages",
@@ -49,7 +49,6 @@ ROWS = [
     "_limit",
     "_pace",
     "_transport",
-    "_watch",
     "_slots",
     "governor",
     "_books",

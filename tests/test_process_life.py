@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anthropix_actors import APITimeoutError
-from anthropix_actors._watch import SWEEPER
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.emulator import Emulator
 
 from actors import ASK, Inbox

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anthropix_actors import APIConnectionError, CancelledError, StalledError
-from anthropix_actors._scope import CancelScope, running_scope
+from anthropix_actors._cancel.scope import CancelScope, running_scope
 
 from servers import DEADLINE, until
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anthropix_actors import CancelledError
-from anthropix_actors._scope import CancelScope
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._special import Special, is_special
 
 from servers import DEADLINE

@@ -16,8 +16,8 @@ import pykka
 import pytest
 
 from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, ChatEvent
+from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
 from anthropix_actors._foreign.threads import Asker
-from anthropix_actors._watch import SWEEPER, Sweeper
 
 from actors import ASK, Inbox, Reader
 from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait

@@ -24,7 +24,7 @@ from anthropix_actors.errors import AnthropixError, APITimeoutError, Configurati
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors._scope import CancelScope
+    from anthropix_actors._cancel.scope import CancelScope
 
 
 class Auth:

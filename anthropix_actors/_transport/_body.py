@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._request import Body
-    from anthropix_actors._scope import CancelScope
 
 
 class Upload:

@@ -28,12 +28,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from anthropix_actors._scope import running_scope
+from anthropix_actors._cancel.scope import running_scope
 from anthropix_actors._transport._body import Upload
 from anthropix_actors._transport._faults import NoAnswerError
 
 if TYPE_CHECKING:
-    from anthropix_actors._scope import CancelScope
+    from anthropix_actors._cancel.scope import CancelScope
 
 POOL_SIZE = 1000
 """How many idle connections to keep: as many as ever ran at once, up to this."""

@@ -37,21 +37,21 @@ CORE = (
         "_actor",
         "_waits",
         "_slots",
-        "_scope",
+        "_cancel.scope",
         "_foreign.threads",
         "_pace",
         "_limit",
         "governor",
     ),
     *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
-    *("_block", "_resume", "usage", "content", "_checks.paths", "_watch"),
+    *("_block", "_resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
 )
 OWN = {
     "_delivery": "delivery ends",
     "_record": "ends log watch slots",
     "_actor": "ends client chat cancel",
     "_waits": "call ends client",
-    "_scope": "scope cancel",
+    "_cancel.scope": "scope cancel",
     "_foreign.threads": "watch delivery ends",
     "_limit": "limit pace",
     "_exchange": "timeouts client retry auth log",
@@ -115,7 +115,7 @@ def _numbered(module: str) -> list[tuple[int, Mutant]]:
 def _stamp() -> str:
     """Get what changes with the package, the tests and the interpreter."""
     digest = hashlib.sha256(sys.version.encode())
-    package = source_of("_scope")[0].parent
+    package = source_of("_cancel.scope")[0].parent
     for folder in (package, TESTS):
         for path in sorted(folder.rglob("*.py")):
             if "mutants" not in path.parts or path.name == "operators.py":

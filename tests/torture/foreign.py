@@ -33,8 +33,8 @@ from anthropix_actors import (
     Client,
     Timeout,
 )
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER
-from anthropix_actors._watch import SWEEPER
 
 from servers import Peer, Server, chunk, error_body, head, json_answer, send_answer
 from torture.subscribers import Notes

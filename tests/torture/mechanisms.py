@@ -42,7 +42,7 @@ class Mechanism(NamedTuple):
 MECHANISMS = [
     Mechanism(
         "kill switch",
-        "_scope.py",
+        "_cancel/scope.py",
         "self._socket.shutdown(socket.SHUT_RDWR)",
         "pass",
         "test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
@@ -86,7 +86,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "sweeper",
-        "_watch.py",
+        "_cancel/sweeper.py",
         "            self._safely(partial(chat.sweep, now))",
         "            pass",
         "test_transport.py::test_the_total_timeout_bounds_everything",
@@ -149,7 +149,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "waits come in slices",
-        "_scope.py",
+        "_cancel/scope.py",
         "SLICE = 0.5",
         "SLICE = 3600.0",
         "test_ends.py::test_an_exception_thrown_into_a_waiting_thread_arrives",
