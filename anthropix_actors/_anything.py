@@ -12,7 +12,7 @@ from anthropix_actors._caller import JSON_LINES, decoded
 from anthropix_actors._checks.paths import path_of
 from anthropix_actors._checks.plain import plain
 from anthropix_actors._decode.jsonl import json_lines
-from anthropix_actors._exchange import check, whole
+from anthropix_actors._http.exchange import check, whole
 from anthropix_actors._multipart import Multipart
 from anthropix_actors._results import BATCHES, saying_what_may_exist, surely_not_made
 from anthropix_actors.endpoints import find
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._call import Call
     from anthropix_actors._caller import Calls
-    from anthropix_actors._request import Body, Request
-    from anthropix_actors._transport import Answer
+    from anthropix_actors._http.request import Body, Request
+    from anthropix_actors._http.transport import Answer
 
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 

@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._batch_results import TellingActor
-from anthropix_actors._exchange import Exchange
-from anthropix_actors._request import Timeout
+from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.request import Timeout
+from anthropix_actors._http.retry import patience, retry_after
 from anthropix_actors._results import (
     BATCHES,
     MAY_EXIST,
@@ -22,7 +23,6 @@ from anthropix_actors._results import (
     saying_what_may_exist,
     surely_not_made,
 )
-from anthropix_actors._retry import patience, retry_after
 from anthropix_actors.errors import (
     AnthropixError,
     APIConnectionError,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._batch_body import BatchBody
     from anthropix_actors._caller import Calls
-    from anthropix_actors._request import Request
+    from anthropix_actors._http.request import Request
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.messages import BatchResult, BatchTerminal
     from anthropix_actors.types import MessageBatch, RequestCounts

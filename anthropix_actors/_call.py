@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.suggest import unknown_problems
-from anthropix_actors._exchange import Exchange
 from anthropix_actors._foreign.log import LOGGER, log_end, shown
+from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._record import sweep_scope
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors._request import Timeout
-    from anthropix_actors._transport import Transport
+    from anthropix_actors._http.request import Timeout
+    from anthropix_actors._http.transport import Transport
 
 WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")

@@ -14,9 +14,9 @@ from anthropix_actors._call import CALL_OPTIONS, Call, checked_options
 from anthropix_actors._cancel.scope import slice_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import decoded as json_value
-from anthropix_actors._exchange import check, whole
-from anthropix_actors._request import Request, as_timeout, beta_names, merge_headers
-from anthropix_actors._urls import query_of
+from anthropix_actors._http.exchange import check, whole
+from anthropix_actors._http.request import Request, as_timeout, beta_names, merge_headers
+from anthropix_actors._http.urls import query_of
 from anthropix_actors.errors import (
     AnthropixError,
     ConfigurationError,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from anthropix_actors._call import CancelToken
+    from anthropix_actors._http.request import Body, Timeout
+    from anthropix_actors._http.retry import RetryPolicy
+    from anthropix_actors._http.transport import Answer, Transport
     from anthropix_actors._record import Record
-    from anthropix_actors._request import Body, Timeout
-    from anthropix_actors._retry import RetryPolicy
     from anthropix_actors._slots import Slots
-    from anthropix_actors._transport import Answer, Transport
     from anthropix_actors.errors import APIError
     from anthropix_actors.governor import Governor
     from anthropix_actors.messages import Subscriber

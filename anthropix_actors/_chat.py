@@ -25,13 +25,13 @@ from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
 from anthropix_actors._delivery import Gone, delivery_to
-from anthropix_actors._exchange import bounded, check
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
+from anthropix_actors._http.exchange import bounded, check
+from anthropix_actors._http.retry import status_error
 from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
-from anthropix_actors._retry import status_error
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
 from anthropix_actors.governor import let_through
 from anthropix_actors.messages import (
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._delivery import Delivery
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.transport import Answer
     from anthropix_actors._record import State
-    from anthropix_actors._request import Request
     from anthropix_actors._resume import Continuation
-    from anthropix_actors._transport import Answer
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.governor import Governor
     from anthropix_actors.messages import Terminal

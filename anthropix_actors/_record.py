@@ -22,19 +22,19 @@ import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._delivery import DEAD, Delivery, Gone
-from anthropix_actors._exchange import Exchange
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._foreign.threads import ASKER, in_background
-from anthropix_actors._request import no_answer
+from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.request import no_answer
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._request import Timeout
+    from anthropix_actors._http.request import Timeout
+    from anthropix_actors._http.transport import Transport
     from anthropix_actors._slots import Slots
-    from anthropix_actors._transport import Transport
     from anthropix_actors.messages import Subscriber
 
 PATIENCE = 0.1

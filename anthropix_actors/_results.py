@@ -13,7 +13,7 @@ from anthropix_actors._caller import JSON_LINES, decoded
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._urls import origin_of
+from anthropix_actors._http.urls import origin_of
 from anthropix_actors.errors import (
     APIConnectionError,
     APIError,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from anthropix_actors._caller import Calls
-    from anthropix_actors._exchange import Exchange
-    from anthropix_actors._request import Request
-    from anthropix_actors._transport import Answer
+    from anthropix_actors._http.exchange import Exchange
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.transport import Answer
     from anthropix_actors.types import BatchLine, MessageBatch
 
 BATCHES = "/v1/messages/batches"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._actor import TaskActor, TaskRef
 from anthropix_actors._caller import decoded
-from anthropix_actors._exchange import Exchange
+from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._record import Record
 from anthropix_actors.errors import (
     APIError,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from anthropix_actors._caller import Calls
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._request import Request
-    from anthropix_actors._retry import RetryPolicy
-    from anthropix_actors._transport import Answer
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.retry import RetryPolicy
+    from anthropix_actors._http.transport import Answer
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.messages import SessionTerminal
 

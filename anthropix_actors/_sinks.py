@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._exchange import check, whole
+from anthropix_actors._http.exchange import check, whole
 from anthropix_actors._special import Special, is_special
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from anthropix_actors._transport import Answer
+    from anthropix_actors._http.transport import Answer
     from anthropix_actors.errors import APIError
 
 

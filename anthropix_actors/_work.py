@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors._call import checked_options
-from anthropix_actors._request import as_work_timeout, beta_names
+from anthropix_actors._http.request import as_work_timeout, beta_names
 
 if TYPE_CHECKING:
     from anthropix_actors._caller import Calls

@@ -17,7 +17,7 @@ from anthropix_actors._call import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, 
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._request import LONGEST_TIMEOUT
+from anthropix_actors._http.request import LONGEST_TIMEOUT
 from anthropix_actors._results import (
     BATCHES,
     address_of,

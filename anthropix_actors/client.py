@@ -20,6 +20,18 @@ from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
+from anthropix_actors._http.request import (
+    Timeout,
+    as_timeout,
+    auth_headers,
+    beta_names,
+    check_api_version,
+    default_headers,
+    merge_headers,
+)
+from anthropix_actors._http.retry import RetryPolicy
+from anthropix_actors._http.transport import Transport
+from anthropix_actors._http.urls import base_url_of
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
     COUNT_PARAMETERS,
@@ -29,19 +41,7 @@ from anthropix_actors._params import (
     chat_problems,
     count_tokens_body,
 )
-from anthropix_actors._request import (
-    Timeout,
-    as_timeout,
-    auth_headers,
-    beta_names,
-    check_api_version,
-    default_headers,
-    merge_headers,
-)
-from anthropix_actors._retry import RetryPolicy
 from anthropix_actors._slots import Slots
-from anthropix_actors._transport import Transport
-from anthropix_actors._urls import base_url_of
 from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints

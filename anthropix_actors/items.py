@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._call import CancelToken
     from anthropix_actors._caller import Calls
-    from anthropix_actors._request import Timeout
+    from anthropix_actors._http.request import Timeout
 
 T = TypeVar("T")
 

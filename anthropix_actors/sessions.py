@@ -18,7 +18,7 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._retry import RetryPolicy, patience
+from anthropix_actors._http.retry import RetryPolicy, patience
 from anthropix_actors._session import Follower, SessionActor, SessionRecord
 from anthropix_actors._work import work_options
 from anthropix_actors.endpoints import find
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._call import Call
     from anthropix_actors._caller import Calls
-    from anthropix_actors._request import Request
+    from anthropix_actors._http.request import Request
     from anthropix_actors._session import SessionRef
     from anthropix_actors.messages import Subscriber
     from anthropix_actors.types import CallOptions, WorkOptions

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
 
     from anthropix_actors._call import CancelToken
-    from anthropix_actors._request import Timeout
+    from anthropix_actors._http.request import Timeout
 
 # What the API answers
 

@@ -60,11 +60,11 @@ PURE = frozenset(
             "_checks/suggest",
             "_output",
             "_params",
-            "_request",
+            "_http/request",
             "_checks/shapes",
-            "_urls",
+            "_http/urls",
         ),
-        *("_pace", "_retry", "content", "endpoints", "errors", "types", "usage"),
+        *("_pace", "_http/retry", "content", "endpoints", "errors", "types", "usage"),
     )
 )
 """Modules that decide, and hold nothing: an interrupt there is one in whoever calls them, and it is a third of all."""

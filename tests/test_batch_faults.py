@@ -37,8 +37,8 @@ from anthropix_actors import (
 )
 from anthropix_actors import _batch as batch_module
 from anthropix_actors import _batch_ref as batch_ref_module
+from anthropix_actors._http.urls import origin_of
 from anthropix_actors._results import MAY_EXIST, address_of, saying_what_may_exist
-from anthropix_actors._urls import origin_of
 
 from actors import HELLO, Inbox, Reader
 from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait

@@ -24,8 +24,8 @@ from anthropix_actors import (
     RateLimitError,
 )
 from anthropix_actors._cancel.scope import CancelScope
+from anthropix_actors._http.retry import LONGEST_WAIT
 from anthropix_actors._pace import FIRST_REQUESTS, Pacer
-from anthropix_actors._retry import LONGEST_WAIT
 from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
 from anthropix_actors.governor import FIRST_PAUSE, MOST_MODELS, Pass
 

@@ -12,7 +12,7 @@ import pytest
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
 from anthropix_actors._caller import Calls
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._exchange import Exchange
+from anthropix_actors._http.exchange import Exchange
 
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until

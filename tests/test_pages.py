@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Pages, ProtocolError
-from anthropix_actors._urls import query_of
+from anthropix_actors._http.urls import query_of
 from anthropix_actors.pages import KINDS, PageKind, kind_of, next_params
 
 if TYPE_CHECKING:

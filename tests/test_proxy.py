@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import APIConnectionError, APIError, AuthenticationError, Client, ConfigurationError
-from anthropix_actors._transport._proxy import Proxy, proxy_for
+from anthropix_actors._http.proxy import Proxy, proxy_for
 
 from actors import ASK
 from servers import Server, Tunnel, after, answering, error_body, json_answer
@@ -125,7 +125,7 @@ def test_a_proxy_hides_its_password() -> None:
 
 def test_one_that_no_variable_names_comes_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS and Windows."""
-    monkeypatch.setattr("anthropix_actors._transport._proxy.getproxies", lambda: {"http": "http://h:1"})
+    monkeypatch.setattr("anthropix_actors._http.proxy.getproxies", lambda: {"http": "http://h:1"})
     assert str(proxy_for("http://x", None)) == "the proxy http://h:1 (from the system's settings)"
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ConfigurationError, ParameterError, Timeout
-from anthropix_actors._request import (
+from anthropix_actors._http.request import (
     Request,
     as_timeout,
     auth_headers,
@@ -16,7 +16,7 @@ from anthropix_actors._request import (
     default_headers,
     merge_headers,
 )
-from anthropix_actors._retry import RetryPolicy
+from anthropix_actors._http.retry import RetryPolicy
 
 
 def test_a_timeout_is_taken_in_three_forms() -> None:

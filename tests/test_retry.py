@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIError, APIStatusError, errors
-from anthropix_actors._retry import (
+from anthropix_actors._http.retry import (
     LONGEST_DELAY,
     LONGEST_WAIT,
     NEVER_AGAIN,

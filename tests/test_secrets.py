@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIError, BadRequestError, ChatFailed, Client, ProtocolError, TruncatedError
-from anthropix_actors._secrets import HIDDEN, hide, secrets_in
+from anthropix_actors._http.secrets import HIDDEN, hide, secrets_in
 
 from actors import ASK, Inbox
 from servers import Peer, Server, after, chunk, error_body, head, json_answer, sse

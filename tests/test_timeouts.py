@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import APITimeoutError, Client, ProtocolError, StalledError, Timeout
-from anthropix_actors._request import as_work_timeout
+from anthropix_actors._http.request import as_work_timeout
 
 from actors import ASK, HELLO, Inbox
 from servers import (

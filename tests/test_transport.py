@@ -32,10 +32,10 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._request import Timeout as RequestTimeout
-from anthropix_actors._transport import Transport
-from anthropix_actors._transport._connections import _Idle
-from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.connections import _Idle
+from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.request import Timeout as RequestTimeout
+from anthropix_actors._http.transport import Transport
 
 from actors import ASK, Inbox
 from servers import (

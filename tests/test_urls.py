@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ConfigurationError, ParameterError
-from anthropix_actors._urls import base_url_of, origin_of, query_of
+from anthropix_actors._http.urls import base_url_of, origin_of, query_of
 
 
 @pytest.mark.parametrize(

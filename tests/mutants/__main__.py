@@ -43,7 +43,16 @@ CORE = (
         "_limit",
         "governor",
     ),
-    *("_exchange", "_retry", "_batch", "_batch_record", "_batch_results", "_results", "_session", "_accumulate"),
+    *(
+        "_http.exchange",
+        "_http.retry",
+        "_batch",
+        "_batch_record",
+        "_batch_results",
+        "_results",
+        "_session",
+        "_accumulate",
+    ),
     *("_block", "_resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
 )
 OWN = {
@@ -54,7 +63,7 @@ OWN = {
     "_cancel.scope": "scope cancel",
     "_foreign.threads": "watch delivery ends",
     "_limit": "limit pace",
-    "_exchange": "timeouts client retry auth log",
+    "_http.exchange": "timeouts client retry auth log",
     "_batch": "batches batch_faults",
     "_batch_record": "batches batch_faults",
     "_batch_results": "batches batch_faults",

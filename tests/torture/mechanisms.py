@@ -49,7 +49,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "let go of a connection before others can have it",
-        "_transport/_connections.py",
+        "_http/connections.py",
         "            scope.release()\n        super()._put_conn",
         "            pass\n        super()._put_conn",
         "test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
@@ -156,7 +156,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "origin check",
-        "_transport/__init__.py",
+        "_http/transport.py",
         "            if origin_of(path) == origin_of(self.base_url):",
         "            if True:",
         "test_anything.py::test_nothing_is_sent_to_another_origin",
@@ -184,7 +184,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "one refusal makes all wait",
-        "_exchange.py",
+        "_http/exchange.py",
         "            self.gate.left(error)",
         "            self.gate.left(None)",
         "test_governor.py::test_when_one_is_refused_the_others_wait_and_are_not_sent",
@@ -198,14 +198,14 @@ MECHANISMS = [
     ),
     Mechanism(
         "an answer has a size at most",
-        "_exchange.py",
+        "_http/exchange.py",
         "        if size > answer.max_bytes:",
         "        if False:",
         "test_hostile.py::test_what_a_call_returns_is_bounded_and_what_is_read_in_a_loop_is_not",
     ),
     Mechanism(
         "a body shorter than its length is cut",
-        "_transport/_answer.py",
+        "_http/response.py",
         "        if left := self._raw._fp.length:",
         "        if left := 0 * (self._raw._fp.length or 0):",
         "test_files.py",

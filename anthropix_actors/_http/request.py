@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import BinaryIO
 
-    from anthropix_actors._retry import RetryPolicy
+    from anthropix_actors._http.retry import RetryPolicy
 
 __version__ = "0.4.0"
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from anthropix_actors._request import merge_headers
+from anthropix_actors._http.request import merge_headers
 from anthropix_actors.errors import AnthropixError, APITimeoutError, ConfigurationError, ParameterError
 
 if TYPE_CHECKING:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from anthropix_actors._secrets import hide, secrets_in
-from anthropix_actors._transport._answer import Answer
-from anthropix_actors._transport._auth import Auth
-from anthropix_actors._transport._body import opened
-from anthropix_actors._transport._connections import ScopedAdapter, here
-from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
-from anthropix_actors._transport._libraries import check_libraries
-from anthropix_actors._transport._proxy import proxy_for
-from anthropix_actors._transport._trust import context_of, trusted
-from anthropix_actors._urls import origin_of
+from anthropix_actors._http.auth import Auth
+from anthropix_actors._http.body import opened
+from anthropix_actors._http.connections import ScopedAdapter, here
+from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.libraries import check_libraries
+from anthropix_actors._http.proxy import proxy_for
+from anthropix_actors._http.response import Answer
+from anthropix_actors._http.secrets import hide, secrets_in
+from anthropix_actors._http.trust import context_of, trusted
+from anthropix_actors._http.urls import origin_of
 from anthropix_actors.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from anthropix_actors._request import Request
+    from anthropix_actors._http.request import Request
     from anthropix_actors.errors import APIError
 
 __all__ = ["Answer", "Transport"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._request import Body
+    from anthropix_actors._http.request import Body
 
 
 class Upload:

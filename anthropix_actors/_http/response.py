@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.chunked import ChunkedBody
-from anthropix_actors._transport._connections import here
-from anthropix_actors._transport._faults import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.connections import here
+from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
 from anthropix_actors.errors import APIError, TruncatedError
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import requests
 
-    from anthropix_actors._request import Request
-    from anthropix_actors._transport import Transport
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.transport import Transport
     from anthropix_actors.errors import APIStatusError
 
 _CHUNK = 65536

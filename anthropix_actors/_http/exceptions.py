@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import requests
 import urllib3
 
-from anthropix_actors._request import no_answer
+from anthropix_actors._http.request import no_answer
 from anthropix_actors.errors import APIConnectionError, APIError, APITimeoutError, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors._request import Timeout
-    from anthropix_actors._transport._proxy import Proxy
+    from anthropix_actors._http.proxy import Proxy
+    from anthropix_actors._http.request import Timeout
 
 _QUOTED = 300
 _NO_TLS = "WRONG_VERSION_NUMBER"

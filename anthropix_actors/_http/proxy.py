@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 from requests.utils import select_proxy, should_bypass_proxies
 
-from anthropix_actors._urls import PORTS
+from anthropix_actors._http.urls import PORTS
 from anthropix_actors.errors import ConfigurationError
 
 _PLACE = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")  # a name or an address, as urlsplit gives it

@@ -29,8 +29,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from anthropix_actors._cancel.scope import running_scope
-from anthropix_actors._transport._body import Upload
-from anthropix_actors._transport._faults import NoAnswerError
+from anthropix_actors._http.body import Upload
+from anthropix_actors._http.exceptions import NoAnswerError
 
 if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope

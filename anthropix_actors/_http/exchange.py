@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import LOGGER, log
-from anthropix_actors._retry import status_error
+from anthropix_actors._http.retry import status_error
 from anthropix_actors.errors import APIError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._request import Request
-    from anthropix_actors._transport import Answer, Transport
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.transport import Answer, Transport
     from anthropix_actors.errors import AnthropixError
 
 T = TypeVar("T")
