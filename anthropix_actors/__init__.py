@@ -49,9 +49,9 @@ from anthropix_actors.errors import (
     TruncatedError,
     UnprocessableEntityError,
 )
-from anthropix_actors.governor import Governor, RateLimit
 from anthropix_actors.items import ItemStream
 from anthropix_actors.ledger import Cost, Ledger, Price
+from anthropix_actors.limits.governor import Governor, RateLimit
 from anthropix_actors.messages import (
     BatchCancelled,
     BatchDone,

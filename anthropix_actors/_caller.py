@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anthropix_actors._record import Record
     from anthropix_actors._slots import Slots
     from anthropix_actors.errors import APIError
-    from anthropix_actors.governor import Governor
+    from anthropix_actors.limits.governor import Governor
     from anthropix_actors.messages import Subscriber
     from anthropix_actors.pages import PageKind
 

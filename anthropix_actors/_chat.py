@@ -33,7 +33,7 @@ from anthropix_actors._output import decode_output
 from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
-from anthropix_actors.governor import let_through
+from anthropix_actors.limits.governor import let_through
 from anthropix_actors.messages import (
     ChatCancelled,
     ChatDone,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from anthropix_actors._record import State
     from anthropix_actors._resume import Continuation
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.governor import Governor
+    from anthropix_actors.limits.governor import Governor
     from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Event, Message
 

@@ -47,7 +47,7 @@ from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.files import Files
-from anthropix_actors.governor import Governor
+from anthropix_actors.limits.governor import Governor
 from anthropix_actors.models import Models
 from anthropix_actors.sessions import Sessions
 from anthropix_actors.stream import Stream

@@ -41,7 +41,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
 from anthropix_actors._record import Record
-from anthropix_actors.governor import Governor, Pass
+from anthropix_actors.limits.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at

@@ -25,9 +25,9 @@ from anthropix_actors import (
 )
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.retry import LONGEST_WAIT
-from anthropix_actors._pace import FIRST_REQUESTS, Pacer
 from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
-from anthropix_actors.governor import FIRST_PAUSE, MOST_MODELS, Pass
+from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, Pass
+from anthropix_actors.limits.pace import FIRST_REQUESTS, Pacer
 
 from actors import ASK, Inbox
 from servers import (
@@ -418,7 +418,7 @@ def test_what_was_sent_before_a_governor_failed_does_not_count_afterwards() -> N
 
 
 def test_one_that_waits_asks_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors.governor._LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("anthropix_actors.limits.governor._LOOK_AGAIN", 0.05)
     governor = Governor()
     ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2)]
     ways[0].enter()

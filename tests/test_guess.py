@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors._guess import input_guess
 from anthropix_actors.emulator import Emulator
 from anthropix_actors.emulator._tokens import count, count_input
+from anthropix_actors.limits.guess import input_guess
 
 from servers import Server, answering
 

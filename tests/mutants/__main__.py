@@ -2,8 +2,8 @@
 
 What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
 What is explained is not tried, but with `--explained`: it takes long, as all tests are run that might notice it.
-`MODULES="_pace governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on where it was
-(in .mutants), as long as neither the package nor the tests change.
+`MODULES="limits.pace limits.governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on
+where it was (in .mutants), as long as neither the package nor the tests change.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ CORE = (
         "_slots",
         "_cancel.scope",
         "_foreign.threads",
-        "_pace",
-        "_limit",
-        "governor",
+        "limits.pace",
+        "limits.limit",
+        "limits.governor",
     ),
     *(
         "_http.exchange",
@@ -62,7 +62,7 @@ OWN = {
     "_waits": "call ends client",
     "_cancel.scope": "scope cancel",
     "_foreign.threads": "watch delivery ends",
-    "_limit": "limit pace",
+    "limits.limit": "limit pace",
     "_http.exchange": "timeouts client retry auth log",
     "_batch": "batches batch_faults",
     "_batch_record": "batches batch_faults",
