@@ -20,11 +20,13 @@ from msgspec.structs import replace
 
 from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
+from anthropix_actors._channel import Channel
 from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
+from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
-from anthropix_actors._delivery import Gone, delivery_to
+from anthropix_actors._delivery import Gone
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._http.exchange import bounded, check
@@ -135,9 +137,16 @@ class ChatRecord(Record):
                 except ProtocolError as exc:
                     error, events = exc, events[:index]
                     break
+        messages: list[ChatEvent] = []
         for follower in followers:
             try:
-                follower.tell_events(self.ref, events)
+                if isinstance(follower, Channel):
+                    follower.tell_events(events)
+                else:
+                    messages = messages or [
+                        ChatEvent(self.ref, event) for event in events
+                    ]  # made once, for all of them
+                    follower.tell_all(messages)
             except Gone:
                 self.remove(follower)
         if error is not None:
@@ -264,7 +273,7 @@ class ChatRef(TaskRef[ChatRecord]):
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")
         record = self._record
         size = record.request.window if window is None else window
-        delivery = delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
+        delivery = chat_delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
         record.add(delivery)
 
 

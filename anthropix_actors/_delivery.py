@@ -1,10 +1,10 @@
-"""Flow control between a chat and those who follow it.
+"""Flow control between work and those who follow it.
 
 One `Delivery` per subscriber. `tell` may wait until there is room; `put`, `close` and `drain` never do. The rules:
 
-- a subscriber has at most `window` messages told and not yet handled; then the chat waits, reads nothing, and the
+- a subscriber has at most `window` messages told and not yet handled; then the work waits, reads nothing, and the
   server waits;
-- every wait goes through the chat's scope;
+- every wait goes through the scope of the work;
 - how much an actor has handled is measured with a probe, a message that pykka itself answers, in its turn, so any actor
   can subscribe and none has to know;
 - who is gone (`Gone`) is told nothing more.
@@ -16,34 +16,25 @@ import collections
 import contextlib
 import copy
 import logging
-import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pykka
 from pykka.messages import ProxyGetAttr
 
-from anthropix_actors._accumulate import GROWING
-from anthropix_actors._cancel.scope import SLICE
 from anthropix_actors._checks.hints import no_subscriber
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._foreign.threads import Pulse, in_background
+from anthropix_actors._foreign.threads import Pulse
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.messages import ChatEvent, Subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._chat import ChatRef
-    from anthropix_actors.messages import ChatMessage, Terminal
-    from anthropix_actors.types import Event
+    from anthropix_actors.messages import Subscriber
 
 WINDOW = 256
 """How many messages a subscriber may be behind, unless told otherwise."""
-
-COALESCED_CHARS = 1 << 16
-"""How much text waits for a slow subscriber before the chat waits, too."""
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 _PROBES_PER_WINDOW = 4
@@ -84,13 +75,9 @@ class Delivery:
 
     # By the thread that works
 
-    def tell(self, message: ChatMessage) -> None:
+    def tell(self, message: Any) -> None:
         """Tell it; wait for room if need be. Raises as `tell_all`."""
         self.tell_all((message,))
-
-    def tell_events(self, chat: ChatRef, events: list[Event]) -> None:
-        """Tell it events, as long as it follows; wait for room if need be. Raises as `tell_all`."""
-        self.tell_all([ChatEvent(chat, event) for event in events])
 
     def tell_all(self, messages: Sequence[Any]) -> None:
         """Tell it messages, as long as it follows; wait for room if need be.
@@ -229,8 +216,8 @@ class Delivery:
         return self._pulse.is_alive()
 
 
-class _ToActor(Delivery):
-    """What both kinds of mailbox have in common."""
+class ActorDelivery(Delivery):
+    """What all deliveries to an actor have in common."""
 
     def __init__(
         self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int, on_answer: Callable[[], None]
@@ -246,11 +233,12 @@ class _ToActor(Delivery):
     def is_alive(self) -> bool:
         return not self._ref.actor_stopped.is_set()
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Send a probe, which is answered when the actor has handled all that it was told before."""
         self._prober.ask(_PROBE, block=False)
 
 
-class Mailbox(_ToActor):
+class Mailbox(ActorDelivery):
     """Messages to an actor, at most `window` of them not yet handled."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
@@ -285,7 +273,7 @@ class Mailbox(_ToActor):
         self._unprobed = 0
         with self._scope.changed:
             self._unanswered += 1
-        self._probe()
+        self.probe()
         if self._unanswered > self._allowed:
             self._wait_for(self._has_room)
 
@@ -297,187 +285,6 @@ class Mailbox(_ToActor):
         with self._scope.changed:
             self._unanswered -= 1
             self._scope.notify()
-
-
-class CoalescingMailbox(_ToActor):
-    """Messages to an actor that is told more only when it has handled what it was told; meanwhile, deltas merge.
-
-    For those who repaint: a slow subscriber gets few large deltas instead of many small ones, and loses nothing.
-    """
-
-    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
-        """Keep at most `window` messages, or 64 Ki characters, for later."""
-        super().__init__(ref, scope, window, self._answered)
-        self._busy = False
-        self._chars = 0
-
-    def tell_all(self, messages: Sequence[Any]) -> None:
-        for message in messages:
-            self._scope.check()
-            self.put(message)
-            self.drain()
-            if not self._has_room():
-                self._wait_for(self._has_room)
-
-    def put(self, *messages: Any) -> None:
-        with self._lock:
-            for message in () if self.left else messages:
-                kind, piece = _growth(message)
-                last = self._waiting[-1] if self._waiting else None
-                if not kind:
-                    self._waiting.append(message)
-                elif isinstance(last, _Merged) and last.kind == kind:
-                    last.pieces.append(piece)
-                else:
-                    self._waiting.append(_Merged(message, kind, piece))
-                self._chars += max(1, len(piece))  # or empty ones were kept without bound
-
-    def _is_due(self) -> bool:
-        return bool(self._waiting) and (self._closed or not self._busy)
-
-    def _tell_waiting(self) -> None:
-        with self._lock:
-            taken = [kept.message() if isinstance(kept, _Merged) else kept for kept in self._waiting]
-            self._waiting.clear()
-            self._chars = 0
-            self._busy = True
-        for message in taken:
-            if self.left:
-                return
-            self._tell_now(message)
-        if not self._closed:
-            self._probe()
-
-    def _has_room(self) -> bool:
-        room = len(self._waiting) < self._size and self._chars < COALESCED_CHARS
-        return room or not self._ref.is_alive()
-
-    def _answered(self) -> None:
-        # In the subscriber's thread, which pykka would end if anything was raised here.
-        self._busy = False
-        if not self._is_due():
-            self._scope.notify()
-        elif getattr(self._ref.actor_inbox, "maxsize", 0) > 0:
-            # A full inbox would make the actor wait for itself.
-            in_background(self._drain_safely, "anthropix-told")
-        else:
-            self._drain_safely()
-
-    def _drain_safely(self) -> None:
-        with contextlib.suppress(Gone):
-            self.drain()
-
-
-class _Merged:
-    """Neighbouring deltas of one kind, as one."""
-
-    __slots__ = ("first", "kind", "pieces")
-
-    def __init__(self, first: Any, kind: tuple[Any, ...], piece: str) -> None:
-        self.first = first
-        self.kind = kind
-        self.pieces = [piece]
-
-    def message(self) -> ChatEvent:
-        event = self.first.data
-        merged: Any = {**event, "delta": {**event["delta"], self.kind[-1]: "".join(self.pieces)}}
-        return ChatEvent(self.first.chat, merged)
-
-
-_DELTA_EVENT = {"type", "index", "delta"}
-
-
-def _growth(message: Any) -> tuple[tuple[Any, ...], str]:
-    """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages.
-
-    Only what has nothing else in it is merged: what the API adds to an event is not lost.
-    """
-    if isinstance(message, ChatEvent):
-        event: Any = message.data
-        delta = event.get("delta")
-        if event.get("type") == "content_block_delta" and isinstance(delta, dict) and event.keys() == _DELTA_EVENT:
-            kind = delta.get("type")
-            key = GROWING.get(kind) if isinstance(kind, str) else None
-            if key is not None and delta.keys() == {"type", key} and isinstance(delta[key], str):
-                return (event["index"], kind, key), delta[key]
-    return (), ""
-
-
-class _Iterator:
-    """Stands for whoever iterates: a channel that held itself would be left to the garbage collector."""
-
-    def tell(self, message: Any, /) -> None:
-        """Take nothing: it is the channel that is told."""
-
-
-_ITERATOR = _Iterator()
-
-
-class Channel(Delivery):
-    """Events to those who iterate, in other threads: a bounded queue with an end. Nobody's code runs in it."""
-
-    def __init__(self, scope: CancelScope, size: int) -> None:
-        """Hold at most `size` events."""
-        super().__init__(_ITERATOR, scope, size)
-        self._queue: queue.SimpleQueue[Event | Terminal] = queue.SimpleQueue()
-        self._end: dict[str, Terminal] = {}  # a dict, as its setdefault is atomic
-        self._full = False
-
-    def tell_all(self, messages: Sequence[Any]) -> None:
-        """Do nothing: those who iterate get events and are not told of retries."""
-
-    def tell_events(self, chat: ChatRef, events: list[Event]) -> None:  # noqa: ARG002 - they know their chat
-        """Queue events; wait while the queue is full."""
-        put, qsize, size = self._queue.put, self._queue.qsize, self._size
-        for event in events:
-            put(event)
-            if qsize() >= size:
-                self._full = True
-                self._wait_for(self._has_room)
-                self._full = False
-                if self.left:
-                    return
-
-    def put(self, *messages: Any) -> None:
-        """Queue events, however full the queue is."""
-        for message in messages:
-            self._queue.put(message.data)
-
-    def close(self, *last: Any) -> None:
-        """End the queue with the last of these, a terminal message, unless it has an end."""
-        *events, terminal = last
-        self.put(*events)
-        if self._end.setdefault("end", terminal) is terminal:
-            self._queue.put(terminal)
-
-    def get(self) -> Event | Terminal:
-        """Get the next event; after the last, the terminal message, again and again. Any thread."""
-        item: Event | Terminal | None
-        try:
-            item = self._queue.get_nowait()  # half the time of a `get` with a timeout
-        except queue.Empty:
-            item = None  # and not waited for here: a Ctrl-C would come with a second traceback
-        if item is None:
-            item = self._wait_for_item()
-        if isinstance(item, dict):
-            if self._full and self._has_room():
-                self._scope.notify()
-        else:
-            self._queue.put(item)
-        return item
-
-    def _wait_for_item(self) -> Event | Terminal:
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return self._queue.get(timeout=SLICE)
-
-    def is_alive(self) -> bool:
-        """Whether somebody may still iterate."""
-        return not self._end
-
-    def _has_room(self) -> bool:
-        # Half of it, so that the two threads do not wake each other for every single event.
-        return self._queue.qsize() <= self._size // 2 or bool(self._end)
 
 
 class _Answer(pykka.ThreadingFuture[Any]):
@@ -513,19 +320,24 @@ def _prober(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.Ac
     return prober
 
 
-def delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coalesce: bool) -> Delivery:
+def delivery_to(
+    subscriber: Subscriber, scope: CancelScope, *, window: int, to_actor: Callable[..., Delivery] = Mailbox
+) -> Delivery:
     """Get the delivery that fits a subscriber.
 
+    Args:
+        subscriber: Who is told.
+        scope: That of the work which it follows.
+        window: How many messages it may be behind.
+        to_actor: Makes the delivery to an actor.
+
     Raises:
-        ParameterError: the options do not fit it.
+        ParameterError: `window` is no integer from 1.
     """
     if isinstance(window, bool) or not isinstance(window, int) or window < 1:
         raise ParameterError([Problem("window", f"expected an integer from 1, got {window!r}")])
-    if coalesce and not isinstance(subscriber, pykka.ActorRef):
-        what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"
-        raise ParameterError([Problem("coalesce", what)])
     if isinstance(subscriber, pykka.ActorRef):
-        return (CoalescingMailbox if coalesce else Mailbox)(subscriber, scope, window)
+        return to_actor(subscriber, scope, window)
     return Delivery(subscriber, scope, window)
 
 

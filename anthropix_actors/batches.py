@@ -348,7 +348,7 @@ class Batches:
 
     def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:
         try:
-            follower = delivery_to(subscriber, record.scope, window=self._calls.window, coalesce=False)
+            follower = delivery_to(subscriber, record.scope, window=self._calls.window)
             started: BatchRef = self._calls.start(record, lambda: start_actor(actor, record, [follower]))
         except BaseException:  # Ctrl-C, too: nobody gets the ref
             record.cancel("interrupted while it started")

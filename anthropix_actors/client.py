@@ -15,11 +15,13 @@ from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS,
 from anthropix_actors._caller import Calls
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._channel import Channel
 from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
 from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
+from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
-from anthropix_actors._delivery import WINDOW, Channel, delivery_to, subscriber_problems
+from anthropix_actors._delivery import WINDOW, subscriber_problems
 from anthropix_actors._http.request import (
     Timeout,
     as_timeout,
@@ -269,7 +271,7 @@ class Client:
                 channel = Channel(scope, window)
                 return Stream(self._start(record, cancel, channel), channel)
             if stream is not False:
-                return self._start(record, cancel, delivery_to(stream, scope, window=window, coalesce=coalesce))
+                return self._start(record, cancel, chat_delivery_to(stream, scope, window=window, coalesce=coalesce))
             chat = self._start(record, cancel)
             message = chat.result()
             return message if record.output is None else Parsed(chat.output(), message)

@@ -131,7 +131,7 @@ class Sessions:
         if stream is True:
             return self._loop(follower, request, cancel)
         scope = CancelScope()
-        delivery = delivery_to(stream, scope, window=self._calls.window, coalesce=False)
+        delivery = delivery_to(stream, scope, window=self._calls.window)
         record = SessionRecord(self._calls, scope, follower, request.timeout, tag)
         ref: SessionRef = self._calls.start(record, lambda: start_actor(SessionActor, record, [delivery]))
         return ref

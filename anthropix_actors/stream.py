@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from anthropix_actors._channel import Channel
     from anthropix_actors._chat import ChatRef
-    from anthropix_actors._delivery import Channel
     from anthropix_actors.types import Event, Message
 
 _LEFT = "the loop over the stream was left"

@@ -21,18 +21,11 @@ from anthropix_actors import (
     ChatRetrying,
     Client,
     TruncatedError,
-    _delivery,
 )
 from anthropix_actors._cancel.scope import CancelScope
-from anthropix_actors._delivery import (
-    COALESCED_CHARS,
-    Channel,
-    CoalescingMailbox,
-    Delivery,
-    Gone,
-    Mailbox,
-    delivery_to,
-)
+from anthropix_actors._channel import Channel
+from anthropix_actors._coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
+from anthropix_actors._delivery import Delivery, Gone, Mailbox, delivery_to
 
 from actors import ASK, Inbox, Reader, text_of
 from servers import (
@@ -217,10 +210,12 @@ def test_a_subscriber_may_say_that_it_is_no_longer_alive(connect: Callable[..., 
 def test_a_delivery_fits_its_subscriber() -> None:
     scope = CancelScope()
     ref = Reader.start(Inbox())
-    assert type(delivery_to(ref, scope, window=8, coalesce=False)) is Mailbox
-    assert type(delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
-    assert type(delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
-    assert type(delivery_to(ref, scope, window=1, coalesce=False)) is Mailbox
+    assert type(delivery_to(ref, scope, window=8)) is Mailbox
+    assert type(delivery_to(ref, scope, window=1)) is Mailbox
+    assert type(delivery_to(Inbox(), scope, window=8)) is Delivery
+    assert type(chat_delivery_to(ref, scope, window=8, coalesce=False)) is Mailbox
+    assert type(chat_delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
+    assert type(chat_delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
     ref.stop()
 
 
@@ -530,7 +525,7 @@ def squeezed(messages: list[Any]) -> list[Any]:
 def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
     channel = Channel(CancelScope(), 4)
     first: Any = text_delta("x")
-    channel.tell_events(CHAT, [first])
+    channel.tell_events([first])
     channel.tell(ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")))
     channel.close(ChatEvent(CHAT, first), DONE)
     channel.close(ChatFailed(CHAT, TruncatedError("later")))
@@ -539,7 +534,7 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
 
 
 def test_whoever_waits_for_a_channel_waits_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_delivery, "SLICE", 0.001)
+    monkeypatch.setattr("anthropix_actors._channel.SLICE", 0.001)
     channel = Channel(CancelScope(), 4)
     threading.Timer(0.1, channel.close, (DONE,)).start()
     assert channel.get() is DONE
@@ -550,7 +545,7 @@ def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
     channel = Channel(scope, 4)
 
     def put() -> None:
-        channel.tell_events(CHAT, [event().data] * 6)
+        channel.tell_events([event().data] * 6)
 
     putting = threading.Thread(target=put)
     putting.start()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CORE = (
     *(
         "_delivery",
+        "_coalescing",
+        "_channel",
         "_record",
         "_actor",
         "_waits",
@@ -57,6 +59,8 @@ CORE = (
 )
 OWN = {
     "_delivery": "delivery ends",
+    "_coalescing": "delivery ends",
+    "_channel": "delivery stream",
     "_record": "ends log watch slots",
     "_actor": "ends client chat cancel",
     "_waits": "call ends client",

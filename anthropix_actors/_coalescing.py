@@ -1,0 +1,139 @@
+"""Delivery for those who repaint: what an actor is told while it is busy is merged into few, larger deltas."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._decode.repair import GROWING
+from anthropix_actors._delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
+from anthropix_actors._foreign.threads import in_background
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.messages import ChatEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors.messages import Subscriber
+
+COALESCED_CHARS = 1 << 16
+"""How much text waits for a slow subscriber before the chat waits, too."""
+
+
+class CoalescingMailbox(ActorDelivery):
+    """Messages to an actor that is told more only when it has handled what it was told; meanwhile, deltas merge.
+
+    For those who repaint: a slow subscriber gets few large deltas instead of many small ones, and loses nothing.
+    """
+
+    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
+        """Keep at most `window` messages, or 64 Ki characters, for later."""
+        super().__init__(ref, scope, window, self._answered)
+        self._busy = False
+        self._chars = 0
+
+    def tell_all(self, messages: Sequence[Any]) -> None:
+        for message in messages:
+            self._scope.check()
+            self.put(message)
+            self.drain()
+            if not self._has_room():
+                self._wait_for(self._has_room)
+
+    def put(self, *messages: Any) -> None:
+        with self._lock:
+            for message in () if self.left else messages:
+                kind, piece = _growth(message)
+                last = self._waiting[-1] if self._waiting else None
+                if not kind:
+                    self._waiting.append(message)
+                elif isinstance(last, _Merged) and last.kind == kind:
+                    last.pieces.append(piece)
+                else:
+                    self._waiting.append(_Merged(message, kind, piece))
+                self._chars += max(1, len(piece))  # or empty ones were kept without bound
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and (self._closed or not self._busy)
+
+    def _tell_waiting(self) -> None:
+        with self._lock:
+            taken = [kept.message() if isinstance(kept, _Merged) else kept for kept in self._waiting]
+            self._waiting.clear()
+            self._chars = 0
+            self._busy = True
+        for message in taken:
+            if self.left:
+                return
+            self._tell_now(message)
+        if not self._closed:
+            self.probe()
+
+    def _has_room(self) -> bool:
+        room = len(self._waiting) < self._size and self._chars < COALESCED_CHARS
+        return room or not self._ref.is_alive()
+
+    def _answered(self) -> None:
+        # In the subscriber's thread, which pykka would end if anything was raised here.
+        self._busy = False
+        if not self._is_due():
+            self._scope.notify()
+        elif getattr(self._ref.actor_inbox, "maxsize", 0) > 0:
+            # A full inbox would make the actor wait for itself.
+            in_background(self._drain_safely, "anthropix-told")
+        else:
+            self._drain_safely()
+
+    def _drain_safely(self) -> None:
+        with contextlib.suppress(Gone):
+            self.drain()
+
+
+class _Merged:
+    """Neighbouring deltas of one kind, as one."""
+
+    __slots__ = ("first", "kind", "pieces")
+
+    def __init__(self, first: Any, kind: tuple[Any, ...], piece: str) -> None:
+        self.first = first
+        self.kind = kind
+        self.pieces = [piece]
+
+    def message(self) -> ChatEvent:
+        event = self.first.data
+        merged: Any = {**event, "delta": {**event["delta"], self.kind[-1]: "".join(self.pieces)}}
+        return ChatEvent(self.first.chat, merged)
+
+
+_DELTA_EVENT = {"type", "index", "delta"}
+
+
+def _growth(message: Any) -> tuple[tuple[Any, ...], str]:
+    """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages.
+
+    Only what has nothing else in it is merged: what the API adds to an event is not lost.
+    """
+    if isinstance(message, ChatEvent):
+        event: Any = message.data
+        delta = event.get("delta")
+        if event.get("type") == "content_block_delta" and isinstance(delta, dict) and event.keys() == _DELTA_EVENT:
+            kind = delta.get("type")
+            key = GROWING.get(kind) if isinstance(kind, str) else None
+            if key is not None and delta.keys() == {"type", key} and isinstance(delta[key], str):
+                return (event["index"], kind, key), delta[key]
+    return (), ""
+
+
+def chat_delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coalesce: bool) -> Delivery:
+    """Get the delivery that fits a chat's subscriber.
+
+    Raises:
+        ParameterError: the options do not fit it.
+    """
+    if coalesce and not isinstance(subscriber, pykka.ActorRef):
+        what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"
+        raise ParameterError([Problem("coalesce", what)])
+    return delivery_to(subscriber, scope, window=window, to_actor=CoalescingMailbox if coalesce else Mailbox)
