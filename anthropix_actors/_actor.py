@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from anthropix_actors._record import Record
-    from anthropix_actors.messages import Subscriber
+    from anthropix_actors._subscriber import Subscriber
 
 R = TypeVar("R", bound="Record")
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._batch_messages import BatchProgress, BatchRetrying
 from anthropix_actors._batch_results import TellingActor
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._http.request import Timeout
@@ -29,10 +30,6 @@ from anthropix_actors.errors import (
     APIError,
     CancelledError,
     NotFoundError,
-)
-from anthropix_actors.messages import (
-    BatchProgress,
-    BatchRetrying,
 )
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._actor import TaskRef
+from anthropix_actors._batch_messages import BatchDone, BatchFailed
 from anthropix_actors._batch_record import CANCEL_PATIENCE, BatchRecord, BatchState
 from anthropix_actors.errors import CancelledError
-from anthropix_actors.messages import BatchDone, BatchFailed
 
 if TYPE_CHECKING:
     from anthropix_actors.types import RequestCounts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anthropix_actors._actor import TaskActor
+from anthropix_actors._batch_messages import BatchDone, BatchResult, BatchRetrying
 from anthropix_actors._batch_record import BatchRecord
 from anthropix_actors._batch_ref import BatchRef
 from anthropix_actors._results import BATCHES, check_complete, decoded_batch, result_lines, results_request
-from anthropix_actors.messages import BatchDone, BatchResult, BatchRetrying
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import APIError

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from anthropix_actors._http.transport import Answer, Transport
     from anthropix_actors._record import Record
     from anthropix_actors._slots import Slots
+    from anthropix_actors._subscriber import Subscriber
     from anthropix_actors.errors import APIError
     from anthropix_actors.limits.governor import Governor
-    from anthropix_actors.messages import Subscriber
     from anthropix_actors.pages import PageKind
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors.messages import Terminal
+    from anthropix_actors._chat_messages import Terminal
     from anthropix_actors.types import Event
 
 

@@ -21,6 +21,14 @@ from msgspec.structs import replace
 from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._actor import TaskActor, TaskRef, start_actor
 from anthropix_actors._channel import Channel
+from anthropix_actors._chat_messages import (
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatResumed,
+    ChatRetrying,
+)
 from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._decode.repair import DONE
@@ -36,15 +44,6 @@ from anthropix_actors._record import Record
 from anthropix_actors._resume import Splice, continuation
 from anthropix_actors.errors import APIError, CancelledError, OutputError, ProtocolError, TruncatedError
 from anthropix_actors.limits.governor import let_through
-from anthropix_actors.messages import (
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatResumed,
-    ChatRetrying,
-    Subscriber,
-)
 from anthropix_actors.usage import Usage, begun, is_refusal
 
 if TYPE_CHECKING:
@@ -52,14 +51,15 @@ if TYPE_CHECKING:
 
     from anthropix_actors._caller import Calls
     from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._chat_messages import Terminal
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.transport import Answer
     from anthropix_actors._record import State
     from anthropix_actors._resume import Continuation
+    from anthropix_actors._subscriber import Subscriber
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.limits.governor import Governor
-    from anthropix_actors.messages import Terminal
     from anthropix_actors.types import Event, Message
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Timeout
     from anthropix_actors._http.transport import Transport
     from anthropix_actors._slots import Slots
-    from anthropix_actors.messages import Subscriber
+    from anthropix_actors._subscriber import Subscriber
 
 PATIENCE = 0.1
 """Seconds that the working thread gets to tell the end of its work, before others do."""

@@ -20,6 +20,13 @@ from anthropix_actors._actor import TaskActor, TaskRef
 from anthropix_actors._caller import decoded
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._record import Record
+from anthropix_actors._session_messages import (
+    SessionCancelled,
+    SessionDone,
+    SessionEvent,
+    SessionFailed,
+    SessionRetrying,
+)
 from anthropix_actors.errors import (
     APIError,
     CancelledError,
@@ -28,7 +35,6 @@ from anthropix_actors.errors import (
     ProtocolError,
     TruncatedError,
 )
-from anthropix_actors.messages import SessionCancelled, SessionDone, SessionEvent, SessionFailed, SessionRetrying
 from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:
@@ -39,8 +45,8 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Answer
+    from anthropix_actors._session_messages import SessionTerminal
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.messages import SessionTerminal
 
 REMEMBERED = 10_000
 """How many events back a repetition is recognised."""

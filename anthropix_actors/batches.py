@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anthropix_actors._batch_ref import BatchRef
     from anthropix_actors._call import Call
     from anthropix_actors._caller import Calls
-    from anthropix_actors.messages import Subscriber
+    from anthropix_actors._subscriber import Subscriber
     from anthropix_actors.pages import Pages
     from anthropix_actors.types import (
         BatchLine,

@@ -62,9 +62,9 @@ if TYPE_CHECKING:
 
     from anthropix_actors._call import CancelToken
     from anthropix_actors._delivery import Delivery
+    from anthropix_actors._subscriber import Subscriber
     from anthropix_actors.endpoints import Endpoint
     from anthropix_actors.items import ItemStream
-    from anthropix_actors.messages import Subscriber
     from anthropix_actors.pages import PageKind, Pages
     from anthropix_actors.types import ChatParams, Message, RequestParams, TokenCount
 

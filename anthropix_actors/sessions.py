@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
     from anthropix_actors._http.request import Request
     from anthropix_actors._session import SessionRef
-    from anthropix_actors.messages import Subscriber
+    from anthropix_actors._subscriber import Subscriber
     from anthropix_actors.types import CallOptions, WorkOptions
 
 _SESSIONS = "/v1/sessions"

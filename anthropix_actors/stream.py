@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._block import kind_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import outcome
+from anthropix_actors._chat_messages import ChatCancelled
 from anthropix_actors._checks.hints import OF_A_STREAM, missing
 from anthropix_actors._waits import record_of, refuse_deadlock
-from anthropix_actors.messages import ChatCancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

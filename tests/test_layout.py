@@ -30,6 +30,10 @@ ROWS = [
     "_checks",
     "types",
     "usage",
+    "_subscriber",
+    "_chat_messages",
+    "_batch_messages",
+    "_session_messages",
     "messages",
     "_rules",
     "_params",
@@ -79,7 +83,9 @@ ROWS = [
 
 THIRD_PARTIES = {
     "msgspec": {
-        "messages",
+        "_chat_messages",
+        "_batch_messages",
+        "_session_messages",
         "usage",
         "ledger",
         "endpoints",
@@ -123,7 +129,6 @@ LONGER = {
     "_caller": "a client's settings, each with its word",
     "_record": "one lock, and all that changes under it",
     "types": "a list",
-    "messages": "a list",
     "errors": "a list",
     "endpoints": "a table",
     "_params": "a table",

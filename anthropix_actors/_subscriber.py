@@ -1,0 +1,17 @@
+"""Who can be told."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Subscriber(Protocol):
+    """Anything with a `tell` method that takes one message. A `pykka.ActorRef` is one.
+
+    `tell` is called from the chat's thread, one message at a time. It should return soon: while it runs, its chat reads
+    nothing. If it raises, the subscriber counts as dead and is told nothing more.
+    """
+
+    def tell(self, message: Any, /) -> None:
+        """Take one message."""
