@@ -33,7 +33,8 @@ from anthropix_actors.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from anthropix_actors.types import Event, Message
+    from anthropix_actors._wire.events import Event
+    from anthropix_actors._wire.message import Message
 
 __all__ = ["GROWING", "RAW_INPUT", "Accumulator", "events_of"]
 

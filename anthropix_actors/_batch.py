@@ -24,20 +24,14 @@ from anthropix_actors._results import (
     saying_what_may_exist,
     surely_not_made,
 )
-from anthropix_actors.errors import (
-    AnthropixError,
-    APIConnectionError,
-    APIError,
-    CancelledError,
-    NotFoundError,
-)
+from anthropix_actors.errors import AnthropixError, APIConnectionError, APIError, CancelledError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anthropix_actors._batch_body import BatchBody
     from anthropix_actors._batch_record import BatchRecord
-    from anthropix_actors.types import MessageBatch
+    from anthropix_actors._wire.resources import MessageBatch
 
 FIRST_POLL = 1.0
 GROWTH = 1.5

@@ -8,8 +8,8 @@ import msgspec
 
 if TYPE_CHECKING:
     from anthropix_actors._batch_ref import BatchRef
+    from anthropix_actors._wire.resources import BatchOutcome, RequestCounts
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.types import BatchOutcome, RequestCounts
 
 
 class BatchProgress(msgspec.Struct, frozen=True):

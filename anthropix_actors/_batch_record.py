@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from anthropix_actors._batch_messages import BatchResult, BatchTerminal
     from anthropix_actors._caller import Calls
     from anthropix_actors._http.request import Request
+    from anthropix_actors._wire.resources import MessageBatch, RequestCounts
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.types import MessageBatch, RequestCounts
 
 _NAMED = 5
 """How many failed batches an error's text names."""

@@ -11,7 +11,7 @@ from anthropix_actors._batch_record import CANCEL_PATIENCE, BatchRecord, BatchSt
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
-    from anthropix_actors.types import RequestCounts
+    from anthropix_actors._wire.resources import RequestCounts
 
 STOP_PATIENCE = 1.0
 """Seconds that `stop()` leaves to the cancelling at the API, as the interpreter's exit does: what goes on is paid."""

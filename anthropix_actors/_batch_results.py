@@ -11,8 +11,8 @@ from anthropix_actors._batch_ref import BatchRef
 from anthropix_actors._results import BATCHES, check_complete, decoded_batch, result_lines, results_request
 
 if TYPE_CHECKING:
+    from anthropix_actors._wire.resources import BatchLine, MessageBatch
     from anthropix_actors.errors import APIError
-    from anthropix_actors.types import BatchLine, MessageBatch
 
 
 class TellingActor(TaskActor[BatchRecord]):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._chat_messages import Terminal
-    from anthropix_actors.types import Event
+    from anthropix_actors._wire.events import Event
 
 
 class _Iterator:

@@ -58,9 +58,10 @@ if TYPE_CHECKING:
     from anthropix_actors._record import State
     from anthropix_actors._resume import Continuation
     from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._wire.events import Event
+    from anthropix_actors._wire.message import Message
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.limits.governor import Governor
-    from anthropix_actors.types import Event, Message
 
 
 _CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})

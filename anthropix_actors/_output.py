@@ -21,7 +21,7 @@ from anthropix_actors.errors import OutputError, ParameterError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from anthropix_actors.types import Message
+    from anthropix_actors._wire.message import Message
 
 T = TypeVar("T")
 

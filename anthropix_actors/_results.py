@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from anthropix_actors._http.exchange import Exchange
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.transport import Answer
-    from anthropix_actors.types import BatchLine, MessageBatch
+    from anthropix_actors._wire.resources import BatchLine, MessageBatch
 
 BATCHES = "/v1/messages/batches"
 

@@ -27,14 +27,7 @@ from anthropix_actors._session_messages import (
     SessionFailed,
     SessionRetrying,
 )
-from anthropix_actors.errors import (
-    APIError,
-    CancelledError,
-    ParameterError,
-    Problem,
-    ProtocolError,
-    TruncatedError,
-)
+from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem, ProtocolError, TruncatedError
 from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:

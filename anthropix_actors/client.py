@@ -11,7 +11,6 @@ import pykka
 
 from anthropix_actors._actor import TaskRef
 from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
-from anthropix_actors._call import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._caller import Calls
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
@@ -34,6 +33,7 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import base_url_of
+from anthropix_actors._options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
     COUNT_PARAMETERS,
@@ -60,13 +60,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Never, Self, Unpack
 
-    from anthropix_actors._call import CancelToken
     from anthropix_actors._delivery import Delivery
+    from anthropix_actors._options import ChatParams, RequestParams
     from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._token import CancelToken
+    from anthropix_actors._wire.message import Message
+    from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.endpoints import Endpoint
     from anthropix_actors.items import ItemStream
     from anthropix_actors.pages import PageKind, Pages
-    from anthropix_actors.types import ChatParams, Message, RequestParams, TokenCount
 
 T = TypeVar("T")
 

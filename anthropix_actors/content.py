@@ -26,14 +26,14 @@ from anthropix_actors.errors import ParameterError, Problem
 if TYPE_CHECKING:
     import os
 
-    from anthropix_actors.types import (
+    from anthropix_actors._wire.message import Message
+    from anthropix_actors._wire.params import (
         CacheControlParam,
         DocumentBlockParam,
-        FileMetadata,
         ImageBlockParam,
-        Message,
         TextBlockParam,
     )
+    from anthropix_actors._wire.resources import FileMetadata
 
 MAX_IMAGE_BYTES = 5 << 20
 """How large an image may be."""

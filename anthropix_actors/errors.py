@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anthropix_actors.types import Message
+    from anthropix_actors._wire.message import Message
 
 
 class AnthropixError(Exception):

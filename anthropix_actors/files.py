@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._caller import Calls
+    from anthropix_actors._options import CallOptions
+    from anthropix_actors._wire.resources import DeletedFile, FileMetadata
     from anthropix_actors.pages import Pages
-    from anthropix_actors.types import CallOptions, DeletedFile, FileMetadata
 
 _FILES = "/v1/files"
 _SHORTEST, _LONGEST = 3_600, 7_776_000

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from anthropix_actors._call import CancelToken
     from anthropix_actors._caller import Calls
     from anthropix_actors._http.request import Timeout
+    from anthropix_actors._token import CancelToken
 
 T = TypeVar("T")
 

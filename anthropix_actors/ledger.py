@@ -35,7 +35,7 @@ from anthropix_actors.usage import UNKNOWN_MODEL, Usage, is_refusal, lost, per_m
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anthropix_actors.types import Message
+    from anthropix_actors._wire.message import Message
 
 PriceKey: TypeAlias = "str | tuple[str, str]"
 """A model; or a model and the tier its answers were given on, when that is not the standard one.

@@ -47,9 +47,7 @@ from anthropix_actors._session_messages import (
     SessionRetrying,
     SessionTerminal,
 )
-from anthropix_actors._subscriber import (
-    Subscriber,
-)
+from anthropix_actors._subscriber import Subscriber
 
 __all__ = [
     "BatchCancelled",
@@ -78,9 +76,6 @@ __all__ = [
     "Terminal",
 ]
 
-for _each in (
-    *(ChatEvent, ChatRetrying, ChatResumed, ChatDone, ChatFailed, ChatCancelled),
-    *(BatchProgress, BatchResult, BatchRetrying, BatchDone, BatchFailed, BatchCancelled),
-    *(SessionEvent, SessionRetrying, SessionDone, SessionFailed, SessionCancelled, Subscriber),
-):
-    _each.__module__ = __name__
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._caller import Calls
+    from anthropix_actors._options import CallOptions
+    from anthropix_actors._wire.resources import Model
     from anthropix_actors.pages import Pages
-    from anthropix_actors.types import CallOptions, Model
 
 _MODELS = "/v1/models"
 

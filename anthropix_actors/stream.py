@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._channel import Channel
     from anthropix_actors._chat import ChatRef
-    from anthropix_actors.types import Event, Message
+    from anthropix_actors._wire.events import Event
+    from anthropix_actors._wire.message import Message
 
 _LEFT = "the loop over the stream was left"
 _CLOSED = "the stream was closed"

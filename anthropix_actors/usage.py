@@ -34,8 +34,8 @@ from anthropix_actors.errors import APIStatusError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from anthropix_actors._wire.message import Message
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.types import Message
 
 BYTES_PER_TOKEN = 4
 """What an estimate takes for a token: four bytes of UTF-8, which is four letters of English."""

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import (
-    CancelledError,
-    ChatDone,
-    Client,
-    OverloadedError,
-    Stream,
-    TruncatedError,
-)
+from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, Stream, TruncatedError
 
 from actors import ASK, Inbox
 from servers import (

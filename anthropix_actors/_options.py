@@ -1,0 +1,185 @@
+"""What may be said to a call, by name: as types, and as it is checked."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Required, TypedDict
+
+from msgspec.structs import replace
+
+from anthropix_actors._checks.suggest import unknown_problems
+from anthropix_actors._foreign.log import shown
+from anthropix_actors._http.request import Timeout, as_work_timeout, beta_names
+from anthropix_actors._token import CancelToken
+from anthropix_actors._wire.params import (
+    CacheControlParam,
+    MessageParam,
+    MetadataParam,
+    OutputConfigParam,
+    SystemParam,
+    ThinkingParam,
+    ToolChoiceParam,
+    ToolParam,
+)
+from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from anthropix_actors._caller import Calls
+
+WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
+CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
+PROFILE_OPTIONS = (*CALL_OPTIONS, "user_profile_id")
+"""Those of calls that may be made on behalf of a customer's customer."""
+
+COUNT_OPTIONS = ("extra_body", *PROFILE_OPTIONS)
+CHAT_OPTIONS = (*COUNT_OPTIONS, "tag", "output", "resume")
+
+_HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthropic-user-profile-id"}
+"""Options that the API takes as headers. The caller's own `extra_headers` are over them."""
+
+_ID = re.compile(r"[\w.:/-]{1,256}", re.ASCII)
+
+
+class BatchRequestParam(TypedDict):
+    """One request of a batch: a name of your own choice, and the parameters of a chat."""
+
+    custom_id: str
+    params: "ChatParams | Mapping[str, Any]"
+
+
+class WorkOptions(TypedDict, total=False):
+    """What may be said to every call, by name.
+
+    `beta` is added to the client's; a None among `extra_headers` removes one; `timeout` is a `Timeout`, or seconds in
+    all; `max_retries` is in place of the client's; `workspace_id` is for credentials that may act in several.
+    """
+
+    beta: str | Iterable[str] | None
+    extra_headers: Mapping[str, str | None] | None
+    timeout: Timeout | float | None
+    max_retries: int | None
+    workspace_id: str | None
+
+
+class CallOptions(WorkOptions, total=False):
+    """What may be said to every call that waits, by name. `cancel` lets another thread end it."""
+
+    cancel: CancelToken | None
+
+
+class ProfileOptions(CallOptions, total=False):
+    """The same for calls that may be made on behalf of somebody else: `user_profile_id` says of whom."""
+
+    user_profile_id: str | None
+
+
+class ChatParams(TypedDict, total=False):
+    """The parameters of `Client.chat`, but for `stream`. `model` and `messages` are required."""
+
+    model: Required[str]
+    messages: Required[Sequence[MessageParam | Mapping[str, Any]]]
+    max_tokens: int
+    system: SystemParam | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop_sequences: Sequence[str] | None
+    tools: Sequence[ToolParam | Mapping[str, Any]] | None
+    tool_choice: ToolChoiceParam | None
+    thinking: ThinkingParam | Mapping[str, Any] | None
+    output_config: OutputConfigParam | Mapping[str, Any] | None
+    output_format: Mapping[str, Any] | None
+    cache_control: CacheControlParam | Mapping[str, Any] | None
+    container: str | Mapping[str, Any] | None
+    context_management: Mapping[str, Any] | None
+    diagnostics: Mapping[str, Any] | None
+    inference_geo: str | None
+    mcp_servers: Sequence[Mapping[str, Any]] | None
+    metadata: MetadataParam | Mapping[str, Any] | None
+    service_tier: str | None
+    speed: str | None
+    billing_policy: Mapping[str, Any] | None
+    compaction: Mapping[str, Any] | None
+    fallback_credit_token: str | Mapping[str, Any] | None
+    fallbacks: str | Sequence[Mapping[str, Any]] | None
+    thread: Mapping[str, Any] | None
+    extra_headers: Mapping[str, str | None] | None
+    extra_body: Mapping[str, Any] | None
+    timeout: Timeout | float | None
+    max_retries: int | None
+    user_profile_id: str | None
+    workspace_id: str | None
+    beta: str | Iterable[str] | None
+    cancel: CancelToken | None
+    tag: str | None
+    resume: bool | None
+
+
+class RequestParams(TypedDict, total=False):
+    """What may be said to `Client.request`, by name."""
+
+    path_params: Mapping[str, str | int] | None
+    params: Mapping[str, Any] | None
+    json: Any
+    files: Mapping[str, Any] | None
+    headers: Mapping[str, str | None] | None
+    beta: str | Iterable[str] | None
+    timeout: Timeout | float | None
+    max_retries: int | None
+    cancel: CancelToken | None
+
+
+def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """Get a copy of a call's options; those that are headers are among `extra_headers`.
+
+    Raises:
+        ParameterError: some are none, or cannot be right.
+
+    Example:
+        >>> checked_options({"workspace_id": "wrkspc_1", "extra_headers": {"x-a": "b"}}, *CALL_OPTIONS)
+        {'extra_headers': {'anthropic-workspace-id': 'wrkspc_1', 'x-a': 'b'}}
+    """
+    problems = unknown_problems(options.keys() - set(known), known)
+    if not isinstance(options.get("cancel"), (CancelToken, NoneType)):
+        problems.append(Problem("cancel", f"expected a CancelToken, got {type(options['cancel']).__name__}"))
+    retries = options.get("max_retries")
+    if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or retries < 0):
+        problems.append(Problem("max_retries", f"expected an integer from 0, got {shown(retries)}"))
+    checked = dict(options)
+    headers: dict[str, str] = {}
+    for name, header in _HEADERS.items():
+        value = checked.pop(name, None)
+        if isinstance(value, str) and _ID.fullmatch(value):
+            headers[header] = value
+        elif value is not None:
+            problems.append(Problem(name, f"expected an id, letters, digits, _ and -, got {shown(value)}"))
+    if problems:
+        raise ParameterError(problems)
+    more = checked.get("extra_headers") or {}
+    if headers and isinstance(more, Mapping):  # what is none is refused where all headers are put together
+        checked["extra_headers"] = {**headers, **more}
+    return checked
+
+
+def work_options(calls: "Calls", options: Mapping[str, Any], *known: str, **patience: float | None) -> dict[str, Any]:
+    """Get a copy of the options of work, which each of its requests can be given, in whatever thread.
+
+    The client's total timeout is one for an answer; work takes as long as it takes, unless it is given its own.
+
+    Args:
+        calls: The client's calls.
+        options: What the caller gave.
+        known: The names that there are.
+        patience: Fields of the client's timeout that are others for this work.
+
+    Raises:
+        ParameterError: some are none, or cannot be right.
+    """
+    given = checked_options(options, *known)
+    given["timeout"] = as_work_timeout(given.get("timeout"), replace(calls.timeout, **patience))
+    given["beta"] = beta_names(given.get("beta"))  # an iterator would be empty from the second request on
+    if isinstance(given.get("extra_headers"), Mapping):
+        given["extra_headers"] = dict(given["extra_headers"])
+    sent = {name: value for name, value in given.items() if name != "cancel"}
+    calls.request("GET", "/", **sent)  # raises now what every request would raise
+    return given
