@@ -10,7 +10,8 @@
 
 from anthropix_actors._batch_record import BatchState
 from anthropix_actors._batch_ref import BatchRef
-from anthropix_actors._chat import ChatActor, ChatRef
+from anthropix_actors._chat import ChatActor
+from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._output import Parsed
 from anthropix_actors._session import SessionRef

@@ -15,7 +15,9 @@ from anthropix_actors._caller import Calls
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._channel import Channel
-from anthropix_actors._chat import ChatRecord, ChatRef, start_chat
+from anthropix_actors._chat import start_chat
+from anthropix_actors._chat_record import ChatRecord
+from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._coalescing import chat_delivery_to

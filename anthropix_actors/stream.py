@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._block import kind_of
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat import outcome
 from anthropix_actors._chat_messages import ChatCancelled
+from anthropix_actors._chat_ref import outcome
 from anthropix_actors._checks.hints import OF_A_STREAM, missing
 from anthropix_actors._waits import record_of, refuse_deadlock
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from anthropix_actors._channel import Channel
-    from anthropix_actors._chat import ChatRef
+    from anthropix_actors._chat_ref import ChatRef
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
 

@@ -38,7 +38,7 @@ from anthropix_actors._caller import Calls
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat import ChatRecord
+from anthropix_actors._chat_record import ChatRecord
 from anthropix_actors._coalescing import CoalescingMailbox
 from anthropix_actors._delivery import Delivery
 from anthropix_actors._record import Record

@@ -56,6 +56,8 @@ ROWS = [
     "_record",
     "_waits",
     "_actor",
+    "_chat_record",
+    "_chat_ref",
     "_chat",
     "stream",
     "_token",
@@ -122,7 +124,6 @@ THIRD_PARTIES = {
 }
 
 LONGER = {
-    "_chat": "half of it is what a ref's methods promise",
     "client": "half of it is what its methods promise",
     "batches": "half of it is what its methods promise",
     "_delivery": "the deliveries are variations of one",

@@ -1,0 +1,150 @@
+"""The state of one chat, shared by its actor, its refs and the sweeper.
+
+One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
+misses nothing and gets nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._accumulate import Accumulator
+from anthropix_actors._channel import Channel
+from anthropix_actors._chat_messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
+from anthropix_actors._delivery import Gone
+from anthropix_actors._foreign.threads import in_background
+from anthropix_actors._output import decode_output
+from anthropix_actors._record import Record
+from anthropix_actors.errors import CancelledError, OutputError, ProtocolError
+from anthropix_actors.limits.governor import let_through
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._chat_messages import Terminal
+    from anthropix_actors._delivery import Delivery
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._record import State
+    from anthropix_actors._resume import Continuation
+    from anthropix_actors._wire.events import Event
+    from anthropix_actors._wire.message import Message
+    from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.limits.governor import Governor
+
+
+class ChatRecord(Record):
+    """The state of one chat.
+
+    Attributes:
+        request: What is sent.
+        output: The type that the answer is to be decoded into, or None.
+        resume: Whether a cut answer is gone on with.
+        resumed: Whether one was.
+        answer: The Message so far.
+        lost: The beginnings of answers that were cut before their content, in attempts that another followed.
+    """
+
+    what = "chat"
+
+    def __init__(
+        self, calls: Calls, request: Request, scope: CancelScope, *, tag: str | None = None, output: Any = None
+    ) -> None:
+        """Start without an answer."""
+        super().__init__(calls.transport, scope, request.timeout, tag=tag, ledger=calls.ledger)
+        self.slots = calls.slots
+        self.request = request
+        self.output = output
+        self.resume = self.resumed = False
+        self.answer = Accumulator()
+        self.lost: tuple[Mapping[str, Any], ...] = ()
+
+    def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
+        """Let a governor say when each attempt may go."""
+        patience = self.request.retry.max_retry_after
+        way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
+        self.exchange.gate = way or self.exchange.gate
+
+    def cancelled(self, error: CancelledError) -> Terminal:
+        return ChatCancelled(self.ref, error.reason, error.partial)
+
+    def failed(self, error: AnthropixError) -> Terminal:
+        return ChatFailed(self.ref, error)
+
+    def done(self, message: Message) -> Terminal:
+        """Get the terminal message of a whole answer."""
+        try:
+            output = None if self.output is None else decode_output(self.output, message)
+        except OutputError as exc:
+            return ChatFailed(self.ref, self.explained(exc))
+        return ChatDone(self.ref, message, output, self.resumed)
+
+    def explained(self, error: AnthropixError) -> AnthropixError:
+        super().explained(error)
+        with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
+            error.partial = error.partial or self.snapshot()
+        return error
+
+    def events(self, events: list[Event]) -> None:
+        """Take events into the answer, and tell them; may wait for a slow follower. Only the chat's thread.
+
+        Raises:
+            ProtocolError: one of them does not fit; those before it have been told.
+        """
+        error: ProtocolError | None = None
+        with self.lock:
+            followers = self.followers
+            for index, event in enumerate(events):
+                try:
+                    self.answer.add(event)
+                except ProtocolError as exc:
+                    error, events = exc, events[:index]
+                    break
+        messages: list[ChatEvent] = []
+        for follower in followers:
+            try:
+                if isinstance(follower, Channel):
+                    follower.tell_events(events)
+                else:
+                    messages = messages or [
+                        ChatEvent(self.ref, event) for event in events
+                    ]  # made once, for all of them
+                    follower.tell_all(messages)
+            except Gone:
+                self.remove(follower)
+        if error is not None:
+            raise error
+
+    def go_on(self, more: Continuation, usage: Mapping[str, Any]) -> None:
+        """Let another answer's events follow, and say so. Only the chat's thread."""
+        with self.lock:
+            self.answer.go_on(more.kept, usage)
+            self.resumed = True
+            followers = self.followers
+        self.tell(ChatResumed(self.ref, self.exchange.attempts, more.kept), followers)
+
+    def snapshot(self) -> Message | None:
+        with self.lock:
+            return self.answer.snapshot()
+
+    def add(self, follower: Delivery) -> None:
+        """Tell a follower what has been said so far, and from now on all that is said.
+
+        What was said is put before it under the lock, so that nothing comes between, and is told without it: by the
+        chat's thread if that has something more to tell, else by one made for it. Not by the caller's: a `tell` that
+        blocks would block it, and an interrupt would leave its story without an end.
+        """
+        with self.lock:
+            follower.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
+            if self.terminal is None:
+                self.followers = (*self.followers, follower)
+            else:
+                follower.close(*self.last)
+        if not in_background(partial(self.drain, follower), "anthropix-told"):
+            self.drain(follower)
+
+    def _doing(self) -> State:
+        return "answering" if self.exchange.headers else "sent"

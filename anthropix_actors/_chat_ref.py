@@ -1,0 +1,128 @@
+"""The ref of a chat, and how its end is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._actor import TaskRef
+from anthropix_actors._chat_messages import ChatDone, ChatFailed
+from anthropix_actors._chat_record import ChatRecord
+from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
+from anthropix_actors._coalescing import chat_delivery_to
+from anthropix_actors.errors import CancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anthropix_actors._chat_messages import Terminal
+    from anthropix_actors._record import State
+    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._wire.message import Message
+
+
+class ChatRef(TaskRef[ChatRecord]):
+    """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
+
+    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never
+    waits for the network. The ref stays useful after the actor has stopped.
+    """
+
+    def result(self, timeout: float | None = None) -> Message:
+        """Wait for the answer and get the whole Message.
+
+        A chat that somebody waits for goes on, also when its subscribers are gone.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as the chat takes. When they run out, the chat goes on if
+                anybody else listens, and is cancelled if nobody does.
+
+        Raises:
+            TimeoutError: there is no result yet; the text says what becomes of the chat.
+            DeadlockError: the chat, or its turn, would wait for this thread: in a handler of an actor that follows it.
+            CancelledError: the chat was cancelled; `partial` is the Message so far.
+            AnthropixError: the chat failed; which class says why (`OutputError`: `output` does not fit).
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> chat.result(timeout=60)["stop_reason"]
+            'end_turn'
+        """
+        return outcome(self._wait(timeout))
+
+    def output(self, timeout: float | None = None) -> Any:
+        """Wait for the answer, and get the value that it says, of the type that the chat's `output` named.
+
+        Raises what `result` raises; and None is what a chat without `output` gets.
+        """
+        terminal = self._wait(timeout)
+        outcome(terminal)
+        return terminal.output
+
+    @property
+    def state(self) -> State:
+        """What it is doing.
+
+        "queued" as long as it waits for its turn; then "sent", "answering", "retrying" before another attempt; and in
+        the end "done", "failed" or "cancelled".
+        """
+        return self._record.state
+
+    @property
+    def lost(self) -> tuple[Mapping[str, Any], ...]:
+        """The beginnings of answers that attempts got, and lost before any content, so that another one followed.
+
+        Nobody was told of them, but they cost something: `ChatDone.usage` and a `Ledger` count them, as an estimate.
+        """
+        return self._record.lost
+
+    def snapshot(self) -> Message | None:
+        """Get the Message so far: a copy of your own, or None before there is any.
+
+        An unfinished tool call has the text of its input under `input_json`.
+        """
+        return self._record.snapshot()
+
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(OF_A_CHAT)
+
+    def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
+        """Let one more subscriber follow this chat, from its beginning.
+
+        The subscriber is first told events that rebuild the answer so far, then follows live; it misses none and gets
+        none twice. Returns at once. Safe from any thread, also from the subscriber's own handler.
+
+        Args:
+            subscriber: Anything with `tell(message)`, such as an `ActorRef`. Gets events, then exactly one of
+                `ChatDone`, `ChatFailed`, `ChatCancelled` - at once if the chat is over.
+            window: How many messages an actor may be behind before the chat waits for it; None for the client's.
+            coalesce: Merge neighbouring deltas while the actor is busy; for those who repaint.
+
+        Raises:
+            TypeError: `subscriber` has no `tell`.
+            ParameterError: `window` is no integer from 1, or `coalesce` is asked for something that is no actor.
+
+        Example:
+            >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
+            >>> chat.subscribe(another)
+        """
+        if (what := no_subscriber(subscriber)) is not None:
+            raise TypeError(f"subscriber: expected something with a tell method, got {what}")
+        record = self._record
+        size = record.request.window if window is None else window
+        delivery = chat_delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
+        record.add(delivery)
+
+
+def outcome(terminal: Terminal) -> Message:
+    """Get what a chat ended with.
+
+    Raises:
+        AnthropixError: why there is no whole Message.
+    """
+    if isinstance(terminal, ChatDone):
+        return terminal.message
+    if isinstance(terminal, ChatFailed):
+        raise terminal.error.with_traceback(None)  # or it would grow each time that somebody asks
+    cancelled, chat = CancelledError(terminal.reason), terminal.chat
+    cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
+    raise cancelled
