@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._actor import TaskRef
 from anthropix_actors._chat_messages import ChatDone, ChatFailed
 from anthropix_actors._chat_record import ChatRecord
 from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._coalescing import chat_delivery_to
+from anthropix_actors._ref import TaskRef
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:

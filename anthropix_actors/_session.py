@@ -16,10 +16,11 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._actor import TaskActor, TaskRef
+from anthropix_actors._actor import TaskActor
 from anthropix_actors._caller import decoded
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._record import Record
+from anthropix_actors._ref import TaskRef
 from anthropix_actors._session_messages import (
     SessionCancelled,
     SessionDone,

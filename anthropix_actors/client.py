@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._actor import TaskRef
 from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
 from anthropix_actors._caller import Calls
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
@@ -45,6 +44,7 @@ from anthropix_actors._params import (
     chat_problems,
     count_tokens_body,
 )
+from anthropix_actors._ref import TaskRef
 from anthropix_actors._slots import Slots
 from anthropix_actors._waits import record_of, refuse_deadlock
 from anthropix_actors.batches import Batches
