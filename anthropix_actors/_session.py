@@ -16,31 +16,18 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._actor import TaskActor
 from anthropix_actors._caller import decoded
 from anthropix_actors._http.exchange import Exchange
-from anthropix_actors._record import Record
-from anthropix_actors._ref import TaskRef
-from anthropix_actors._session_messages import (
-    SessionCancelled,
-    SessionDone,
-    SessionEvent,
-    SessionFailed,
-    SessionRetrying,
-)
-from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem, ProtocolError, TruncatedError
+from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
 from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._caller import Calls
-    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Answer
-    from anthropix_actors._session_messages import SessionTerminal
-    from anthropix_actors.errors import AnthropixError
 
 REMEMBERED = 10_000
 """How many events back a repetition is recognised."""
@@ -211,70 +198,3 @@ def _time(event: dict[str, Any]) -> str | None:
             datetime.fromisoformat(when)
             return when
     return None
-
-
-class SessionRecord(Record):
-    """The state of the following of one session."""
-
-    what = "session"
-
-    def __init__(self, calls: Calls, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
-        """Start with nothing followed."""
-        super().__init__(calls.transport, scope, timeout, tag=tag)
-        self.follower = follower
-
-    def cancelled(self, error: CancelledError) -> SessionTerminal:
-        return SessionCancelled(self.ref, error.reason)
-
-    def failed(self, error: AnthropixError) -> SessionTerminal:
-        return SessionFailed(self.ref, error)
-
-
-class SessionRef(TaskRef[SessionRecord]):
-    """The ref of an actor that follows a session. All of it may be used from any thread.
-
-    It is a `pykka.ActorRef`; `cancel()` and `stop()` end the following; the session goes on at the API.
-    """
-
-    @property
-    def last_event_id(self) -> str | None:
-        """The id of the latest event that was told: where to go on after a crash. None or "" before there is one."""
-        return self._record.follower.last_id
-
-    def result(self, timeout: float | None = None) -> dict[str, Any]:
-        """Wait until the session has ended, and get the event that ended it.
-
-        Args:
-            timeout: Seconds to wait at most; None for as long as it takes.
-
-        Raises:
-            TimeoutError: it has not ended.
-            CancelledError: it is followed no longer.
-            AnthropixError: it could be followed no longer; which class says why.
-        """
-        terminal = self._wait(timeout)
-        if isinstance(terminal, SessionDone):
-            return terminal.event
-        raise terminal.error if isinstance(terminal, SessionFailed) else CancelledError(terminal.reason)
-
-
-class SessionActor(TaskActor[SessionRecord]):
-    """Tells the events of a session."""
-
-    ref_class = SessionRef
-
-    def run(self) -> None:
-        """Follow until the session ends."""
-        record = self._record
-        last: dict[str, Any] = {}
-        for event in record.follower.events(record.exchange, self._retrying):
-            if event is not None:
-                record.tell(SessionEvent(record.ref, event))
-                last = event
-        record.scope.finish()
-        record.end(SessionDone(record.ref, last))
-
-    def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
-        self._record.exchange.log_retry(error, delay)
-        self._record.retry_comes()
-        self._record.tell(SessionRetrying(self._record.ref, attempt, delay, error))

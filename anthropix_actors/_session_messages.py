@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from anthropix_actors._session import SessionRef
+    from anthropix_actors._session_ref import SessionRef
     from anthropix_actors.errors import AnthropixError
 
 

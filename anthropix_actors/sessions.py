@@ -19,7 +19,9 @@ from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, patience
 from anthropix_actors._options import CALL_OPTIONS, WORK_OPTIONS, work_options
-from anthropix_actors._session import Follower, SessionActor, SessionRecord
+from anthropix_actors._session import Follower
+from anthropix_actors._session_actor import SessionActor
+from anthropix_actors._session_task import SessionRecord
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from anthropix_actors._caller import Calls
     from anthropix_actors._http.request import Request
     from anthropix_actors._options import CallOptions, WorkOptions
-    from anthropix_actors._session import SessionRef
+    from anthropix_actors._session_ref import SessionRef
     from anthropix_actors._subscriber import Subscriber
 
 _SESSIONS = "/v1/sessions"

@@ -1,0 +1,38 @@
+"""The ref of an actor that follows a session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anthropix_actors._ref import TaskRef
+from anthropix_actors._session_messages import SessionDone, SessionFailed
+from anthropix_actors._session_task import SessionRecord
+from anthropix_actors.errors import CancelledError
+
+
+class SessionRef(TaskRef[SessionRecord]):
+    """The ref of an actor that follows a session. All of it may be used from any thread.
+
+    It is a `pykka.ActorRef`; `cancel()` and `stop()` end the following; the session goes on at the API.
+    """
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the latest event that was told: where to go on after a crash. None or "" before there is one."""
+        return self._record.follower.last_id
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        """Wait until the session has ended, and get the event that ended it.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as it takes.
+
+        Raises:
+            TimeoutError: it has not ended.
+            CancelledError: it is followed no longer.
+            AnthropixError: it could be followed no longer; which class says why.
+        """
+        terminal = self._wait(timeout)
+        if isinstance(terminal, SessionDone):
+            return terminal.event
+        raise terminal.error if isinstance(terminal, SessionFailed) else CancelledError(terminal.reason)

@@ -1,0 +1,32 @@
+"""The state of following a session, shared by its actor, its refs and the sweeper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._record import Record
+from anthropix_actors._session_messages import SessionCancelled, SessionFailed
+
+if TYPE_CHECKING:
+    from anthropix_actors._caller import Calls
+    from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._session import Follower
+    from anthropix_actors._session_messages import SessionTerminal
+    from anthropix_actors.errors import AnthropixError, CancelledError
+
+
+class SessionRecord(Record):
+    """The state of the following of one session."""
+
+    what = "session"
+
+    def __init__(self, calls: Calls, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
+        """Start with nothing followed."""
+        super().__init__(calls.transport, scope, timeout, tag=tag)
+        self.follower = follower
+
+    def cancelled(self, error: CancelledError) -> SessionTerminal:
+        return SessionCancelled(self.ref, error.reason)
+
+    def failed(self, error: AnthropixError) -> SessionTerminal:
+        return SessionFailed(self.ref, error)
