@@ -10,12 +10,12 @@
 
 from anthropix_actors._batch_record import BatchState
 from anthropix_actors._batch_ref import BatchRef
+from anthropix_actors._cancel.token import CancelToken
 from anthropix_actors._chat import ChatActor
 from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._output import Parsed
 from anthropix_actors._session_ref import SessionRef
-from anthropix_actors._token import CancelToken
 from anthropix_actors._waits import as_completed
 from anthropix_actors.client import Client
 from anthropix_actors.content import text_of

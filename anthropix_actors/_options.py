@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 from msgspec.structs import replace
 
+from anthropix_actors._cancel.token import CancelToken
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import Timeout, as_work_timeout, beta_names
-from anthropix_actors._token import CancelToken
 from anthropix_actors._wire.params import (
     CacheControlParam,
     MessageParam,

@@ -62,10 +62,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Never, Self, Unpack
 
+    from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._delivery import Delivery
     from anthropix_actors._options import ChatParams, RequestParams
     from anthropix_actors._subscriber import Subscriber
-    from anthropix_actors._token import CancelToken
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.endpoints import Endpoint

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from anthropix_actors._caller import Calls
+    from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Timeout
-    from anthropix_actors._token import CancelToken
 
 T = TypeVar("T")
 
