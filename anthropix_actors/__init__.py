@@ -16,7 +16,7 @@ from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._output import Parsed
 from anthropix_actors._session_ref import SessionRef
-from anthropix_actors._waits import as_completed
+from anthropix_actors._tasks.waits import as_completed
 from anthropix_actors.client import Client
 from anthropix_actors.content import text_of
 from anthropix_actors.errors import (

@@ -13,8 +13,8 @@ from anthropix_actors._batch_body import close_all
 from anthropix_actors._batch_messages import BatchCancelled, BatchFailed
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._record import PATIENCE, Record
 from anthropix_actors._results import counts_of
+from anthropix_actors._tasks.task import PATIENCE, Record
 from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:

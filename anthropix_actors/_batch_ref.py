@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._batch_messages import BatchDone, BatchFailed
 from anthropix_actors._batch_record import CANCEL_PATIENCE, BatchRecord, BatchState
-from anthropix_actors._ref import TaskRef
+from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Body, Timeout
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Answer, Transport
-    from anthropix_actors._record import Record
-    from anthropix_actors._slots import Slots
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.slots import Slots
+    from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors._tasks.task import Record
     from anthropix_actors.errors import APIError
     from anthropix_actors.limits.governor import Governor
     from anthropix_actors.pages import PageKind

@@ -7,7 +7,7 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.scope import SLICE
-from anthropix_actors._delivery import Delivery
+from anthropix_actors._tasks.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,15 +9,15 @@ import pykka
 
 from anthropix_actors._chat_messages import ChatEvent
 from anthropix_actors._decode.repair import GROWING
-from anthropix_actors._delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
 from anthropix_actors._foreign.threads import in_background
+from anthropix_actors._tasks.delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.subscriber import Subscriber
 
 COALESCED_CHARS = 1 << 16
 """How much text waits for a slow subscriber before the chat waits, too."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anthropix_actors._ref import TaskRef
 from anthropix_actors._session_messages import SessionDone, SessionFailed
 from anthropix_actors._session_task import SessionRecord
+from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import CancelledError
 
 

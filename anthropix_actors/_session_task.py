@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._record import Record
 from anthropix_actors._session_messages import SessionCancelled, SessionFailed
+from anthropix_actors._tasks.task import Record
 
 if TYPE_CHECKING:
     from anthropix_actors._caller import Calls

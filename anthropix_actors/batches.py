@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
-from anthropix_actors._actor import start_actor
 from anthropix_actors._batch import BatchActor
 from anthropix_actors._batch_body import batch_bodies, close_all
 from anthropix_actors._batch_record import BatchRecord
 from anthropix_actors._batch_results import ResultsActor
 from anthropix_actors._checks.named import item_path
-from anthropix_actors._delivery import delivery_to, subscriber_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
 from anthropix_actors._options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options, work_options
@@ -29,6 +27,8 @@ from anthropix_actors._results import (
     strange_url,
     surely_not_made,
 )
+from anthropix_actors._tasks.actor import start_actor
+from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.items import ItemStream, stream_items
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anthropix_actors._call import Call
     from anthropix_actors._caller import Calls
     from anthropix_actors._options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.resources import BatchLine, DeletedBatch, MessageBatch
     from anthropix_actors.pages import Pages
 

@@ -21,7 +21,6 @@ from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
-from anthropix_actors._delivery import WINDOW, subscriber_problems
 from anthropix_actors._http.request import (
     Timeout,
     as_timeout,
@@ -44,9 +43,10 @@ from anthropix_actors._params import (
     chat_problems,
     count_tokens_body,
 )
-from anthropix_actors._ref import TaskRef
-from anthropix_actors._slots import Slots
-from anthropix_actors._waits import record_of, refuse_deadlock
+from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
+from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.slots import Slots
+from anthropix_actors._tasks.waits import record_of, refuse_deadlock
 from anthropix_actors.batches import Batches
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from typing import Never, Self, Unpack
 
     from anthropix_actors._cancel.token import CancelToken
-    from anthropix_actors._delivery import Delivery
     from anthropix_actors._options import ChatParams, RequestParams
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.endpoints import Endpoint

@@ -47,7 +47,7 @@ from anthropix_actors._session_messages import (
     SessionRetrying,
     SessionTerminal,
 )
-from anthropix_actors._subscriber import Subscriber
+from anthropix_actors._tasks.subscriber import Subscriber
 
 __all__ = [
     "BatchCancelled",

@@ -11,7 +11,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat_messages import ChatCancelled
 from anthropix_actors._chat_ref import outcome
 from anthropix_actors._checks.hints import OF_A_STREAM, missing
-from anthropix_actors._waits import record_of, refuse_deadlock
+from anthropix_actors._tasks.waits import record_of, refuse_deadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

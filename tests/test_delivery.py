@@ -25,7 +25,7 @@ from anthropix_actors import (
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._channel import Channel
 from anthropix_actors._coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
-from anthropix_actors._delivery import Delivery, Gone, Mailbox, delivery_to
+from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
 
 from actors import ASK, Inbox, Reader, text_of
 from servers import (

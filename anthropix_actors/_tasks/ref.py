@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pykka
 
 from anthropix_actors._cancel.scope import deadline_of
-from anthropix_actors._delivery import Delivery, is_to
-from anthropix_actors._waits import wait, waiting_for
+from anthropix_actors._tasks.delivery import Delivery, is_to
+from anthropix_actors._tasks.waits import wait, waiting_for
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
-    from anthropix_actors._actor import TaskActor
-    from anthropix_actors._record import Record
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.actor import TaskActor
+    from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors._tasks.task import Record
 
 
 R = TypeVar("R", bound="Record")

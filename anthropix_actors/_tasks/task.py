@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._delivery import DEAD, Delivery, Gone
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._foreign.threads import ASKER, in_background
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._http.request import no_answer
+from anthropix_actors._tasks.delivery import DEAD, Delivery, Gone
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Timeout
     from anthropix_actors._http.transport import Transport
-    from anthropix_actors._slots import Slots
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.slots import Slots
+    from anthropix_actors._tasks.subscriber import Subscriber
 
 PATIENCE = 0.1
 """Seconds that the working thread gets to tell the end of its work, before others do."""

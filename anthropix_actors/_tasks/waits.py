@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from anthropix_actors._cancel.scope import deadline_of, slice_of
-from anthropix_actors._delivery import Delivery
+from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from types import FrameType
 
-    from anthropix_actors._record import Record
+    from anthropix_actors._tasks.task import Record
 
 W = TypeVar("W", bound=Any)
 

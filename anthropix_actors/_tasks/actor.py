@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._ref import TaskRef
+from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import AnthropixError, CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anthropix_actors._delivery import Delivery
-    from anthropix_actors._record import Record
+    from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.task import Record
 
 
 R = TypeVar("R", bound="Record")

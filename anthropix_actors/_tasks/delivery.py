@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._subscriber import Subscriber
+    from anthropix_actors._tasks.subscriber import Subscriber
 
 WINDOW = 256
 """How many messages a subscriber may be behind, unless told otherwise."""

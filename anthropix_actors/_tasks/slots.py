@@ -17,7 +17,7 @@ from anthropix_actors.errors import AnthropixError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors._record import Record
+    from anthropix_actors._tasks.task import Record
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at those who wait, for whether anybody still listens: they cost nothing meanwhile."""
