@@ -10,6 +10,8 @@
 
 from anthropix_actors._batch_record import BatchState
 from anthropix_actors._batch_ref import BatchRef
+from anthropix_actors._calls.items import ItemStream
+from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.token import CancelToken
 from anthropix_actors._chat import ChatActor
 from anthropix_actors._chat_ref import ChatRef
@@ -50,7 +52,6 @@ from anthropix_actors.errors import (
     TruncatedError,
     UnprocessableEntityError,
 )
-from anthropix_actors.items import ItemStream
 from anthropix_actors.ledger import Cost, Ledger, Price
 from anthropix_actors.limits.governor import Governor, RateLimit
 from anthropix_actors.messages import (
@@ -79,7 +80,6 @@ from anthropix_actors.messages import (
     Subscriber,
     Terminal,
 )
-from anthropix_actors.pages import Pages
 from anthropix_actors.stream import Stream
 from anthropix_actors.usage import Usage
 

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._caller import JSON_LINES, decoded
+from anthropix_actors._calls.core import JSON_LINES, decoded
+from anthropix_actors._calls.items import ItemStream, stream_items
+from anthropix_actors._calls.options import checked_options
+from anthropix_actors._calls.pages import KINDS, Pages
 from anthropix_actors._checks.paths import path_of
 from anthropix_actors._checks.plain import plain
 from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors._http.exchange import check, whole
 from anthropix_actors._multipart import Multipart
-from anthropix_actors._options import checked_options
 from anthropix_actors._results import BATCHES, saying_what_may_exist, surely_not_made
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.items import ItemStream, stream_items
-from anthropix_actors.pages import KINDS, Pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors._call import Call
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.call import Call
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Answer
 

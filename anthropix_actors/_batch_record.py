@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._batch_body import BatchBody
     from anthropix_actors._batch_messages import BatchResult, BatchTerminal
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._http.request import Request
     from anthropix_actors._wire.resources import MessageBatch, RequestCounts
     from anthropix_actors.errors import AnthropixError

@@ -23,7 +23,7 @@ from anthropix_actors.limits.governor import let_through
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._chat_messages import Terminal
     from anthropix_actors._http.request import Request

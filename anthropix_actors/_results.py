@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from anthropix_actors._caller import JSON_LINES, decoded
+from anthropix_actors._calls.core import JSON_LINES, decoded
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
@@ -27,7 +27,7 @@ from anthropix_actors.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._http.exchange import Exchange
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.transport import Answer

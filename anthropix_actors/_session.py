@@ -16,15 +16,15 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._caller import decoded
+from anthropix_actors._calls.core import decoded
+from anthropix_actors._calls.pages import Pages
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
-from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Answer

@@ -8,7 +8,7 @@ from anthropix_actors._session_messages import SessionCancelled, SessionFailed
 from anthropix_actors._tasks.task import Record
 
 if TYPE_CHECKING:
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._session import Follower
     from anthropix_actors._session_messages import SessionTerminal

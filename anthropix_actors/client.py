@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
-from anthropix_actors._caller import Calls
+from anthropix_actors._calls.core import Calls
+from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._channel import Channel
@@ -33,7 +34,6 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import base_url_of
-from anthropix_actors._options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._output import Parsed, output_format
 from anthropix_actors._params import (
     COUNT_PARAMETERS,
@@ -62,15 +62,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Never, Self, Unpack
 
+    from anthropix_actors._calls.items import ItemStream
+    from anthropix_actors._calls.options import ChatParams, RequestParams
+    from anthropix_actors._calls.pages import PageKind, Pages
     from anthropix_actors._cancel.token import CancelToken
-    from anthropix_actors._options import ChatParams, RequestParams
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.endpoints import Endpoint
-    from anthropix_actors.items import ItemStream
-    from anthropix_actors.pages import PageKind, Pages
 
 T = TypeVar("T")
 

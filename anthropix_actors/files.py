@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import os
     from typing import Unpack
 
-    from anthropix_actors._caller import Calls
-    from anthropix_actors._options import CallOptions
+    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.options import CallOptions
+    from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import DeletedFile, FileMetadata
-    from anthropix_actors.pages import Pages
 
 _FILES = "/v1/files"
 _SHORTEST, _LONGEST = 3_600, 7_776_000

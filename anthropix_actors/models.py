@@ -12,10 +12,10 @@ from anthropix_actors._checks.named import item_path
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from anthropix_actors._caller import Calls
-    from anthropix_actors._options import CallOptions
+    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.options import CallOptions
+    from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import Model
-    from anthropix_actors.pages import Pages
 
 _MODELS = "/v1/models"
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from msgspec.structs import replace
 
+from anthropix_actors._calls.items import ItemStream, stream_items
+from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_options
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, patience
-from anthropix_actors._options import CALL_OPTIONS, WORK_OPTIONS, work_options
 from anthropix_actors._session import Follower
 from anthropix_actors._session_actor import SessionActor
 from anthropix_actors._session_task import SessionRecord
@@ -24,16 +25,15 @@ from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.items import ItemStream, stream_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
-    from anthropix_actors._call import Call
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.call import Call
+    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.options import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request
-    from anthropix_actors._options import CallOptions, WorkOptions
     from anthropix_actors._session_ref import SessionRef
     from anthropix_actors._tasks.subscriber import Subscriber
 

@@ -10,7 +10,7 @@ names are open lists.
 Source: https://docs.claude.com/en/api/messages and /streaming, read 2026-11-23.
 """
 
-from anthropix_actors._options import (
+from anthropix_actors._calls.options import (
     BatchRequestParam,
     CallOptions,
     ChatParams,

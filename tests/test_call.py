@@ -23,7 +23,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._caller import Calls
+from anthropix_actors._calls.core import Calls
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._chat import ChatActor
 from anthropix_actors.emulator import Status

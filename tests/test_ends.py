@@ -32,7 +32,7 @@ from anthropix_actors import (
     Timeout,
     as_completed,
 )
-from anthropix_actors._caller import Calls
+from anthropix_actors._calls.core import Calls
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
-from anthropix_actors._caller import Calls
+from anthropix_actors._calls.core import Calls
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http.exchange import Exchange
 

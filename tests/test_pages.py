@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Pages, ProtocolError
+from anthropix_actors._calls.pages import KINDS, PageKind, kind_of, next_params
 from anthropix_actors._http.urls import query_of
-from anthropix_actors.pages import KINDS, PageKind, kind_of, next_params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

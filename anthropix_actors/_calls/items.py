@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from anthropix_actors._call import Call
+from anthropix_actors._calls.call import Call
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.errors import AnthropixError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
     from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Timeout
 

@@ -24,7 +24,7 @@ from anthropix_actors._wire.params import (
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from anthropix_actors._caller import Calls
+    from anthropix_actors._calls.core import Calls
 
 WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from anthropix_actors._call import Call
+from anthropix_actors._calls.call import Call
+from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
+from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.scope import slice_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import decoded as json_value
 from anthropix_actors._http.exchange import check, whole
 from anthropix_actors._http.request import Request, as_timeout, beta_names, merge_headers
 from anthropix_actors._http.urls import query_of
-from anthropix_actors._options import CALL_OPTIONS, checked_options
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ProtocolError
-from anthropix_actors.pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from anthropix_actors._calls.pages import PageKind
     from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Body, Timeout
     from anthropix_actors._http.retry import RetryPolicy
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.task import Record
     from anthropix_actors.errors import APIError
     from anthropix_actors.limits.governor import Governor
-    from anthropix_actors.pages import PageKind
 
 T = TypeVar("T")
 C = TypeVar("C")
