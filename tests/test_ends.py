@@ -45,6 +45,7 @@ from anthropix_actors.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at
+from programs import BEGUN, Halt
 from servers import (
     DEADLINE,
     Peer,
@@ -799,6 +800,40 @@ def test_when_there_are_no_threads_left_those_who_wait_wait_on_or_hear_an_end(
         assert all("no thread for another chat" in str(end.error) for end in failed)
         refuse.clear()
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("ending", [True, False], ids=["while the interpreter ends", "for a while"])
+def test_without_threads_the_end_of_a_chat_that_waits_is_told_all_the_same(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, *, ending: bool
+) -> None:
+    """From Python 3.12 on, a program that ends can start no threads; and a system may have none for a while."""
+    refused, begin = threading.Semaphore(0), threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        if threading.current_thread().name.startswith("anthropix-sweeper"):
+            refused.release()
+        raise RuntimeError("can't start new thread")
+
+    halt, inbox, ledger = Halt(*BEGUN), Inbox(), Inbox()
+    with Server(halt) as server:
+        client = connect(server, max_concurrency=1, ledger=ledger)
+        first = client.chat(**ASK, stream=Inbox())
+        acquire(halt.reached)
+        waits = client.chat(**ASK, stream=inbox)
+        with monkeypatch.context() as patch:
+            patch.setattr(SWEEPER, "ending", ending)
+            patch.setattr(threading.Thread, "start", refuse)
+            waits.cancel("enough")
+            acquire(refused)
+            if ending:
+                assert inbox.until_end()[-1].reason == "enough"
+            else:
+                acquire(refused)  # it looks again and again
+                assert inbox.queue.empty()
+        assert threading.Thread.start is begin
+        assert ending or inbox.until_end()[-1].reason == "enough"
+        assert ledger.queue.get(timeout=DEADLINE).reason == "enough"
+        first.cancel()
 
 
 def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
