@@ -295,7 +295,7 @@ class Record:
         self._note_told()
         self.leave(self.ref)
         try:
-            (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
+            (SWEEPER.unwatch if self.told.is_set() and self.ledger is None else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
             self.announce()
         return True

@@ -38,7 +38,7 @@ from anthropix_actors._actor import TaskActor
 from anthropix_actors._caller import Calls
 from anthropix_actors._chat import ChatRecord
 from anthropix_actors._delivery import CoalescingMailbox, Delivery
-from anthropix_actors._record import Record
+from anthropix_actors._record import PATIENCE, Record
 from anthropix_actors._scope import SLICE, CancelScope
 from anthropix_actors._watch import SWEEPER
 from anthropix_actors.governor import Governor, Pass
@@ -64,6 +64,7 @@ from servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from types import FrameType
 
 
 def stalling(peer: Peer) -> None:
@@ -83,7 +84,7 @@ class Blocking(Inbox):
 
     def tell(self, message: Any, /) -> None:
         self.began.set()
-        wait(self.let)
+        assert self.let.wait(2 * DEADLINE), "the test did not let it return"  # later than any wait of the test's
         super().tell(message)
 
 
@@ -149,6 +150,7 @@ def test_a_tell_that_blocks_gives_its_turn_away_when_its_chat_is_cancelled(
         chat.cancel()
         assert client.chat(**ASK, timeout=DEADLINE)["stop_reason"] == "end_turn"
         until(lambda: not client.chats())
+        assert chat.is_alive()  # its `tell` has not returned
 
 
 def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client], blocking: Blocking) -> None:
@@ -156,8 +158,8 @@ def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client],
         chat = connect(server).chat(**ASK, stream=blocking, timeout=Timeout(total=0.2))
         with pytest.raises(APITimeoutError, match=r"timeout\.total"):
             chat.result(timeout=DEADLINE)
-        with contextlib.suppress(pykka.Timeout):
-            chat.stop(timeout=0.1)
+        with pytest.raises(pykka.Timeout, match=r"^0\.0 seconds$"):  # of its time, nothing is left
+            chat.stop(timeout=0)
         assert chat.stop()  # does not wait for what never returns
 
 
@@ -181,6 +183,7 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
+        until(lambda: chat._record.thread is None)  # it looks no more who has been told
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
         until(chat._record.told.is_set)
@@ -287,6 +290,41 @@ def test_what_blocks_before_the_ledger_does_not_keep_the_end_from_it(
         blocking.let.set()
         until(lambda: not chat.is_alive())
         assert ledger.queue.empty()
+
+
+def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit_from_the_end(
+    connect: Callable[..., Client], blocking: Blocking, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anthropix_actors")
+    with Server(answering("Hi")) as server:
+        client = connect(server, ledger=blocking)
+        calling = threading.Thread(target=partial(client.chat, **ASK))
+        calling.start()
+        wait(blocking.began)
+        (chat,) = client.chats()
+        assert chat._record.followers == ()
+        calling.join(DEADLINE)
+        assert not calling.is_alive()
+        wait(chat._record.told)
+        until(lambda: any(text.startswith("chat done after ") for text in caplog.messages))
+        assert chat.is_alive()
+        blocking.let.set()
+
+
+def test_others_tell_the_end_when_the_chats_own_thread_has_had_its_time(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        SWEEPER.unwatch(chat._record)
+        until(lambda: SWEEPER._thread is None)  # from now on, the test does what the sweeper did
+        chat.cancel()
+        for seconds, over in ((0, False), (PATIENCE / 2, False), (PATIENCE, True)):
+            chat._record.sweep(1000.0 + seconds)
+            assert chat._record.over.is_set() == over
+        blocking.let.set()
+        assert isinstance(blocking.until_end()[-1], ChatCancelled)
 
 
 # Whether a subscriber is alive
@@ -870,7 +908,7 @@ def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(AnthropixError, match="no thread for another chat"):
         client.chat(**ASK, stream=inbox)
-    until(lambda: not SWEEPER._watched)
+    assert not SWEEPER._watched  # there is nothing to tell
     assert inbox.queue.empty()
     assert ledger.queue.empty()
 
@@ -1195,6 +1233,8 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
+    chat._record.began, chat._record.ended = 1.0, 3.14159
+    assert chat._record.fields()["seconds"] == 2.142
     assert "test-secret" not in caplog.text
 
 
@@ -1495,3 +1535,41 @@ def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Call
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
         wait(chat._record.over)
+
+
+def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_behind(
+    connect: Callable[..., Client],
+) -> None:
+    with Server(stalling) as server:
+        chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Record.cancel_if_abandoned):
+            chat.unsubscribe(inbox)
+        wait(chat._record.over)
+        assert chat.state == "cancelled"
+
+
+def test_an_exception_thrown_into_the_chats_thread_at_its_end_leaves_nobody_without_one(
+    connect: Callable[..., Client],
+) -> None:
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is Record.ended_by.__code__:
+            sys.setprofile(None)
+            thrown.set()
+            raise Stop
+
+    class Told(Inbox):
+        def tell(self, message: Any, /) -> None:  # by the chat's own thread
+            if not thrown.is_set():
+                sys.setprofile(stop)
+            super().tell(message)
+
+    thrown = threading.Event()
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Told()))
+        inbox.until(ChatEvent)
+        chat.cancel()
+        assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        wait(thrown)

@@ -22,6 +22,7 @@ from anthropix_actors import (
     ParameterError,
     RateLimit,
     RateLimitError,
+    _scope,
 )
 from anthropix_actors._pace import FIRST_REQUESTS, Pacer
 from anthropix_actors._retry import LONGEST_WAIT
@@ -521,7 +522,29 @@ def test_in_a_forked_child_nobody_waits() -> None:
     assert governor.line("m") is not before
 
 
-def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more() -> None:
+def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
+    governor, held, let = Governor(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with governor._lock:
+            held.set()
+            wait(let)
+
+    holding = threading.Thread(target=hold)  # as another thread of the parent does at the fork
+    holding.start()
+    wait(held)
+    governor.forget()
+    entering = threading.Thread(target=Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None).enter)
+    entering.start()
+    entering.join(DEADLINE / 2)
+    entered = not entering.is_alive()
+    let.set()
+    holding.join(DEADLINE)
+    assert entered
+
+
+def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scope, "SLICE", 10 * DEADLINE)  # it does not look by itself
     governor = Governor()
     first, second, third = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3))
     first.enter()
