@@ -68,6 +68,7 @@ class Exchange:
     Attributes:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
+        sent: A token of the latest attempt of any request; None before there is one.
         headers: The latest answer's, names in lower case; empty before there is one.
         status: The latest answer's HTTP status; None before there is one.
         request: What is sent; between two attempts, another one may be put here.
@@ -79,6 +80,7 @@ class Exchange:
         """Hold the connections and the scope; send nothing yet."""
         self.scope = scope
         self.attempts = 0
+        self.sent: object = None
         self.headers: Mapping[str, str] = {}
         self.status: int | None = None
         self.request: Request | None = None
@@ -262,6 +264,7 @@ class Exchange:
         error = None
         try:
             self.attempts += 1
+            self.sent = object()
             self._mark = self._transport.auth.mark
             self._log("%s %s is sent", request)
             with self.scope.attempt(hold=hold):

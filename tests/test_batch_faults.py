@@ -288,6 +288,30 @@ def test_what_runs_out_of_time_while_it_is_made_may_exist(client: Client, api: A
     assert "may have been made" in str(failed.error)
 
 
+@pytest.mark.parametrize("place", [MAKE, RESULTS])
+def test_work_that_waits_for_another_attempt_says_so(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("anthropix_actors._retry.FIRST_DELAY", 0.001)
+    shown = []
+
+    class Looking(Inbox):
+        def tell(self, message: Any, /) -> None:
+            shown.append((type(message), repr(message.batch).split(",")[0]))
+            super().tell(message)
+
+    api.on(MAKE, batch_of("msgbatch_1"))
+    api.batch("msgbatch_1", line_of("a"))
+    if place == MAKE:
+        api.on(MAKE, json_answer("529 x", error_body("overloaded_error"), SOON), batch_of("msgbatch_1"))
+    else:  # what has been read is found to be too little
+        api.on(RESULTS, json_answer("200 OK", b""), json_answer("200 OK", line_of("a")))
+    client.batches.run(REQUESTS, inbox := Looking(), poll=0.001)
+    assert isinstance(told(inbox)[-1], BatchDone)
+    assert [state for kind, state in shown if kind is BatchRetrying] == ["<BatchRef retrying"]
+    assert {state for kind, state in shown if kind in {BatchProgress, BatchResult}} == {"<BatchRef running"}
+
+
 # Where the results are
 
 
