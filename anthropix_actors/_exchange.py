@@ -199,8 +199,9 @@ class Exchange:
 
     def explain(self, error: AnthropixError) -> None:
         """Add to an error what is known of the request; take out of it what it must not hold."""
-        error.attempts = error.attempts or self.attempts
-        error.request_id = error.request_id or self.request_id
+        if not error.attempts:  # else it is of an earlier request: what is known now is of another one
+            error.attempts = self.attempts
+            error.request_id = error.request_id or self.request_id
         if isinstance(error, APIError) and error.url is None and self.request is not None:
             self._transport.explain(error, self.request, self._sent)
 

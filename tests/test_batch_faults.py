@@ -569,6 +569,23 @@ def test_others_are_named_where_there_are_any(
     assert ("msgbatch_4, msgbatch_5, too" in text) == (number == 6)
 
 
+def test_what_got_no_answer_is_not_named_by_the_answer_to_another(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if peer.head.startswith(f"{LOOK} ".encode()):
+                return
+            lines = b"/results" in peer.head.split(b"\r\n")[0]
+            peer.send(json_answer("200 OK", line_of("b") if lines else batch_of("msgbatch_2", 1)))
+
+    with Server(script) as server:
+        client = connect(server, max_retries=0)
+        client.batches.follow(["msgbatch_1", "msgbatch_2"], inbox := Inbox(), poll=0.001)
+        failed = told(inbox)[-1]
+    assert isinstance(failed.error, APIConnectionError)
+    assert list(failed.failures) == ["msgbatch_1"]
+    assert (failed.error.attempts, failed.error.request_id) == (1, None)
+
+
 NOTHING = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
