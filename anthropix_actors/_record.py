@@ -71,7 +71,7 @@ class Record:
         slots: Where it waits for its turn; None where nothing waits.
         thread: The ident of the thread that does it; None before.
         held: A token of each thread that it waits for, and that waits for a turn itself.
-        retried: The latest attempt that another is to follow.
+        retried: A token of the latest attempt that another is to follow; None before.
         patience: Seconds that this thread gets to tell the end, before others do.
         enter: Has the client take note of the ref before it begins; may refuse, with an error of our tree.
         leave: Has the client take note of its end; must not block, and not raise.
@@ -117,7 +117,7 @@ class Record:
         self.began: float | None = None
         self.ended: float | None = None
         self.deadline: float | None = None
-        self.retried = 0
+        self.retried: object = None
         self.patience = PATIENCE
         self._late_since: float | None = None
 
@@ -195,7 +195,7 @@ class Record:
 
     def retry_comes(self) -> None:
         """Take note of an attempt that failed, and that another follows."""
-        self.retried = self.exchange.attempts
+        self.retried = self.exchange.sent
 
     def _book_end(self) -> None:
         with self.lock:
@@ -310,9 +310,9 @@ class Record:
         """What it is doing."""
         if self.terminal is not None:
             return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
-        if self.began is None or not self.exchange.attempts:
+        if self.began is None or self.exchange.sent is None:
             return "queued"
-        return "retrying" if self.retried == self.exchange.attempts else self._doing()
+        return "retrying" if self.retried is self.exchange.sent else self._doing()
 
     def _doing(self) -> State:
         return "running"
