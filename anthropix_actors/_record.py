@@ -286,9 +286,7 @@ class Record:
             return False
         self.settle(self.ended_by(self.scope.cause or error))
         self.over.set()
-        if self.ref is not None:
-            pykka.ActorRegistry.unregister(self.ref)
-            self.ref.actor_stopped.set()
+        self._stop_actor()
         if self.slots is not None:
             self.slots.release(self)
         self.patience, self._late_since = 0.0, self.made  # at once
@@ -346,7 +344,8 @@ class Record:
             self.told.wait(timeout)
             for follower in followers:
                 follower.settle(max(0.0, deadline - time.monotonic()))
-            self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
+            if self.ref is not None:  # else an interrupt came before there was an actor
+                self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
         return heard
 
@@ -395,8 +394,13 @@ class Record:
         self.scope.forget(cause)
         self.terminal = self.terminal or self.ended_by(cause)
         self.over.set()
-        pykka.ActorRegistry.unregister(self.ref)
-        self.ref.actor_stopped.set()
+        self._stop_actor()
+
+    def _stop_actor(self) -> None:
+        """Have the actor count as stopped, where no thread runs its loop; an interrupt may have left none."""
+        if self.ref is not None:
+            pykka.ActorRegistry.unregister(self.ref)
+            self.ref.actor_stopped.set()
 
 
 def _nothing(_: object) -> None:

@@ -1510,6 +1510,32 @@ def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Cli
         until(lambda: not pykka.ActorRegistry.get_all())
 
 
+@pytest.mark.parametrize("how", ["the exit", "a fork"])
+def test_a_chat_that_an_interrupt_left_without_an_actor_keeps_nobody_from_their_end(
+    connect: Callable[..., Client], how: str
+) -> None:
+    let, told = threading.Event(), threading.Event()
+
+    class Holding(Inbox):
+        def tell(self, message: Any, /) -> None:
+            told.set()
+            wait(let)
+            super().tell(message)
+
+    inbox = Holding()
+    with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor.__init__):
+        connect("http://127.0.0.1:1").chat(**ASK, stream=inbox)
+    wait(told)
+    (watched,) = SWEEPER._those_watched()
+    if how == "the exit":
+        watched.part("the interpreter exits")(0.0)
+    else:
+        watched.forget()
+    let.set()
+    assert isinstance(inbox.until_end()[-1], ChatCancelled)
+    until(lambda: not SWEEPER._watched)
+
+
 def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
