@@ -159,7 +159,6 @@ class BatchActor(TellingActor):
         try:
             batch = self._look(each.batch_id)
         except APIError as exc:
-            self._record.scope.check()
             if not self._may_be_mended(each, exc):
                 raise
             wait = max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT))
@@ -195,7 +194,6 @@ class BatchActor(TellingActor):
                 whole = True
                 check_complete(batch, len(each.found))
             except APIError as exc:
-                record.scope.check()
                 error = exc
             else:
                 return True

@@ -120,7 +120,6 @@ class BatchRecord(Record):
 
     def fail(self, what: str, error: APIError) -> None:
         """Note what went wrong with one batch; the others go on."""
-        self.exchange.explain(error)
         self.failures[what] = error
         if self._several:
             log(logging.WARNING, "%s: %s; the other batches go on", what, error, tag=self.tag)

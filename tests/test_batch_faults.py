@@ -37,8 +37,10 @@ from anthropix_actors import (
 )
 from anthropix_actors import _batch as batch_module
 from anthropix_actors import _batch_ref as batch_ref_module
+from anthropix_actors._batch_record import CANCEL_PATIENCE
 from anthropix_actors._http.urls import origin_of
 from anthropix_actors._results import MAY_EXIST, address_of, saying_what_may_exist
+from anthropix_actors._tasks.task import PATIENCE
 
 from actors import HELLO, Inbox, Reader
 from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait
@@ -185,6 +187,7 @@ def test_a_batch_is_not_made_twice_and_the_error_says_how_to_look_for_it(client:
     (failed,) = told(inbox)
     assert "client.batches.list()" in str(failed.error)
     assert list(failed.failures) == ["requests[0:1]"]
+    assert "the others" not in str(failed.error), "there are none"
     assert api.count(MAKE) == 2
 
 
@@ -286,6 +289,44 @@ def test_what_runs_out_of_time_while_it_is_made_may_exist(client: Client, api: A
     (failed,) = told(inbox)
     assert isinstance(failed.error, APITimeoutError)
     assert "may have been made" in str(failed.error)
+    assert failed.failures == {}, "it is the end of the work"
+
+
+@pytest.mark.parametrize("silent", [LOOK, RESULTS])
+def test_what_runs_out_of_time_while_it_is_followed_is_the_end_of_the_work_and_no_failure_of_a_batch(
+    client: Client, api: Api, silent: str
+) -> None:
+    api.batch("msgbatch_1", line_of("a"))
+    api.on(silent, b"")
+    client.batches.follow("msgbatch_1", inbox := Inbox(), timeout=Timeout(total=0.2))
+    *before, failed = told(inbox)
+    assert isinstance(failed.error, APITimeoutError)
+    assert failed.failures == {}
+    assert not [message for message in before if isinstance(message, BatchRetrying)]
+
+
+@pytest.mark.parametrize("place", [MAKE, RESULTS])
+def test_work_that_waits_for_another_attempt_says_so(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("anthropix_actors._http.retry.FIRST_DELAY", 0.001)
+    shown = []
+
+    class Looking(Inbox):
+        def tell(self, message: Any, /) -> None:
+            shown.append((type(message), repr(message.batch).split(",")[0]))
+            super().tell(message)
+
+    api.on(MAKE, batch_of("msgbatch_1"))
+    api.batch("msgbatch_1", line_of("a"))
+    if place == MAKE:
+        api.on(MAKE, json_answer("529 x", error_body("overloaded_error"), SOON), batch_of("msgbatch_1"))
+    else:  # what has been read is found to be too little
+        api.on(RESULTS, json_answer("200 OK", b""), json_answer("200 OK", line_of("a")))
+    client.batches.run(REQUESTS, inbox := Looking(), poll=0.001)
+    assert isinstance(told(inbox)[-1], BatchDone)
+    assert [state for kind, state in shown if kind is BatchRetrying] == ["<BatchRef retrying"]
+    assert {state for kind, state in shown if kind in {BatchProgress, BatchResult}} == {"<BatchRef running"}
 
 
 # Where the results are
@@ -462,6 +503,58 @@ def test_a_stop_after_a_cancel_at_the_api_lets_it_be_cancelled(
     assert b"x-mine" in api.heads[-1].lower()
 
 
+def test_a_cancel_at_the_api_has_its_time(connect: Callable[..., Client]) -> None:
+    asked, let = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if peer.head.startswith(f"POST {BATCHES}/msgbatch_1/cancel ".encode()):
+                asked.set()
+                wait(let)
+            peer.send(json_answer("200 OK", batch_of("msgbatch_1")))
+
+    with Server(script) as server:
+        work = connect(server).batches.follow("msgbatch_1", inbox := Inbox())
+        inbox.until(BatchProgress)
+        work.cancel("enough", at_api=True)
+        wait(asked)
+        work._record.sweep(time.monotonic())  # as the sweeper does, sooner or later
+        let.set()
+        assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
+
+
+def test_after_a_cancel_at_the_api_a_thread_that_is_held_up_has_a_second_more_before_others_tell_the_end(
+    client: Client, api: Api
+) -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    class Blocking:
+        def __contains__(self, name: object) -> bool:
+            entered.set()
+            wait(gate)
+            return False
+
+    api.batch("msgbatch_1", line_of("a"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), seen=Blocking())
+    wait(entered)
+    record, second = work._record, 10 * PATIENCE
+    before = time.monotonic()
+    work.cancel("enough", at_api=True)
+    after = time.monotonic()
+    record.sweep(before)  # as the sweeper does: here, at times that are still to come
+    record.sweep(after + CANCEL_PATIENCE)
+    record.sweep(before + CANCEL_PATIENCE + second - 0.01)
+    assert not record.over.is_set()
+
+    def is_over() -> bool:
+        record.sweep(after + CANCEL_PATIENCE + second)
+        return record.over.is_set()
+
+    until(is_over)
+    assert "no time to hear" in str(told(inbox)[-1].error)
+    gate.set()
+
+
 def test_a_look_waits_as_long_as_the_api_asks(client: Client, api: Api) -> None:
     running = json_answer("200 OK", batch_of("msgbatch_1"), {"retry-after": "0.4"})
     api.on(LOOK, running, batch_of("msgbatch_1", 1))
@@ -545,6 +638,23 @@ def test_others_are_named_where_there_are_any(
     assert ("msgbatch_4, msgbatch_5, too" in text) == (number == 6)
 
 
+def test_what_got_no_answer_is_not_named_by_the_answer_to_another(connect: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            if peer.head.startswith(f"{LOOK} ".encode()):
+                return
+            lines = b"/results" in peer.head.split(b"\r\n")[0]
+            peer.send(json_answer("200 OK", line_of("b") if lines else batch_of("msgbatch_2", 1)))
+
+    with Server(script) as server:
+        client = connect(server, max_retries=0)
+        client.batches.follow(["msgbatch_1", "msgbatch_2"], inbox := Inbox(), poll=0.001)
+        failed = told(inbox)[-1]
+    assert isinstance(failed.error, APIConnectionError)
+    assert list(failed.failures) == ["msgbatch_1"]
+    assert (failed.error.attempts, failed.error.request_id) == (1, None)
+
+
 NOTHING = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
@@ -555,6 +665,14 @@ def test_counts_of_all_batches_are_added_up_also_those_that_are_new(client: Clie
     until(lambda: work.state().counts == {**NOTHING, "processing": 2, "paused": 4})
     work.cancel()
     told(inbox)
+
+
+def test_progress_is_told_of_a_batch_that_is_new_and_then_only_of_counts_that_change(client: Client, api: Api) -> None:
+    running = batch_of("msgbatch_1", request_counts=None)
+    api.on(LOOK, running, running, batch_of("msgbatch_1", 0))
+    api.on(RESULTS, json_answer("200 OK", b""))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    assert told(inbox) == [BatchProgress(work, NOTHING), BatchDone(work, NOTHING)]  # type: ignore[arg-type]
 
 
 def test_what_the_api_refuses_was_not_made_and_what_fails_in_it_may_be() -> None:
@@ -576,6 +694,22 @@ def test_a_batch_that_always_fails_holds_up_no_other(client: Client, api: Api) -
     assert isinstance(told(inbox)[-1], BatchCancelled)
 
 
+def test_results_that_fail_three_times_wait_for_the_next_look_and_no_longer(
+    server: Server, api: Api, connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "FIRST_POLL", 0.05)
+    api.batch("msgbatch_1", line_of("a"))
+    down = json_answer("500 x", error_body("api_error"), SOON)
+    api.on(RESULTS, *[down] * 6, json_answer("200 OK", line_of("a")))
+    connect(server, max_retries=1).batches.follow("msgbatch_1", inbox := Inbox())
+    messages = told(inbox)
+    assert ids_of(messages) == ["a"]
+    retries = [(each.attempt, each.delay) for each in messages if isinstance(each, BatchRetrying)]
+    one, two, three = retries[1::2]  # the others are of the single request
+    assert (one, two, three) == ((1, 0.001), (2, 0.001), (3, 0.05))
+    assert api.count(LOOK) == 2
+
+
 def line(count: int) -> bytes:
     return json_answer("200 OK", b"".join(line_of(f"n{number}") for number in range(count)))
 
@@ -595,6 +729,19 @@ def test_a_batch_that_could_not_be_made_is_named_and_the_others_are_told(
     assert list(failed.failures) == ["requests[2:4]"]
     assert work.ids == ("msgbatch_1", "msgbatch_3")
     assert api.count(MAKE) == 3
+
+
+def test_while_the_first_of_two_batches_cannot_be_made_the_other_goes_on_and_the_log_says_so(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 1)
+    api.on(MAKE, json_answer("502 x", b"<html>"), batch_of("msgbatch_2"))
+    api.batch("msgbatch_2", line_of("b"))
+    client.batches.run([{"custom_id": name, "params": QUESTION} for name in "ab"], inbox := Inbox(), poll=0.001)
+    messages = told(inbox)
+    assert ids_of(messages) == ["b"]
+    assert list(messages[-1].failures) == ["requests[0:1]"]
+    assert any(text.startswith("requests[0:1]: ") and "the other batches go on" in text for text in caplog.messages)
 
 
 # Odd results
@@ -657,6 +804,7 @@ def test_a_file_that_ends_early_at_the_end_of_a_line_is_read_again(client: Clien
     retries = [message for message in messages if isinstance(message, BatchRetrying)]
     assert "the results end after 1 of 3" in str(retries[0].error)
     assert [retry.attempt for retry in retries] == [1, 2, 1]
+    assert [(retry.error.attempts, retry.error.request_id) for retry in retries] == [(1, "req_test")] * 3
     for stream in (False, True):
         api.on(RESULTS, json_answer("200 OK", lines[0]))
         with pytest.raises(TruncatedError, match="1 of 3"):
@@ -665,17 +813,32 @@ def test_a_file_that_ends_early_at_the_end_of_a_line_is_read_again(client: Clien
     assert isinstance(told(inbox)[-1].error, TruncatedError)
 
 
+@pytest.mark.parametrize(("names", "readings"), [("a", 3), ("", 2)])
 def test_counts_that_are_wrong_for_ever_are_not_believed_for_ever(
-    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch, names: str, readings: int
 ) -> None:
     monkeypatch.setattr(batch_module, "FEWER_RESULTS", 2)
-    api.batch("msgbatch_1", line_of("a"))
+    api.batch("msgbatch_1", *map(line_of, names))
     api.on(LOOK, batch_of("msgbatch_1", 2))
     client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
     *before, failed = told(inbox)
-    assert ids_of(before) == ["a"]
+    assert ids_of(before) == list(names)
     assert isinstance(failed.error, TruncatedError)
-    assert api.count(RESULTS) == 3
+    assert api.count(RESULTS) == readings
+
+
+def test_a_file_that_is_cut_says_nothing_of_the_counts(
+    client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "FEWER_RESULTS", 1)
+    monkeypatch.setattr("anthropix_actors._http.retry.FIRST_DELAY", 0.001)
+    api.batch("msgbatch_1", line_of("a"))
+    whole = json_answer("200 OK", line_of("a"))
+    api.on(RESULTS, *[Cut(whole[: -len(line_of("a"))])] * 2, whole)
+    client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    messages = told(inbox)
+    assert [message.attempt for message in messages if isinstance(message, BatchRetrying)] == [1, 2]
+    assert ids_of(messages) == ["a"]
 
 
 @pytest.mark.parametrize("missing", ["msgbatch_1", "msgbatch_2"])
@@ -691,7 +854,8 @@ def test_a_batch_that_was_just_made_may_take_a_moment_to_appear(client: Client, 
     messages = told(inbox)
     assert isinstance(messages[-1], BatchDone)
     assert missing in ids_of(messages)
-    assert [type(each.error) for each in messages if isinstance(each, BatchRetrying)] == [NotFoundError] * 2
+    retries = [each for each in messages if isinstance(each, BatchRetrying)]
+    assert [(type(each.error), each.delay) for each in retries] == [(NotFoundError, 0.001)] * 2
 
 
 def test_a_batch_that_never_appears_is_an_error(client: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

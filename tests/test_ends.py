@@ -41,11 +41,12 @@ from anthropix_actors._coalescing import CoalescingMailbox
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors._tasks.delivery import Delivery
-from anthropix_actors._tasks.task import Record
+from anthropix_actors._tasks.task import PATIENCE, Record
 from anthropix_actors.limits.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at
+from programs import BEGUN, Halt
 from servers import (
     DEADLINE,
     Peer,
@@ -64,6 +65,7 @@ from servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from types import FrameType
 
 
 def stalling(peer: Peer) -> None:
@@ -83,7 +85,7 @@ class Blocking(Inbox):
 
     def tell(self, message: Any, /) -> None:
         self.began.set()
-        wait(self.let)
+        assert self.let.wait(2 * DEADLINE), "the test did not let it return"  # later than any wait of the test's
         super().tell(message)
 
 
@@ -149,6 +151,7 @@ def test_a_tell_that_blocks_gives_its_turn_away_when_its_chat_is_cancelled(
         chat.cancel()
         assert client.chat(**ASK, timeout=DEADLINE)["stop_reason"] == "end_turn"
         until(lambda: not client.chats())
+        assert chat.is_alive()  # its `tell` has not returned
 
 
 def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client], blocking: Blocking) -> None:
@@ -156,8 +159,8 @@ def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client],
         chat = connect(server).chat(**ASK, stream=blocking, timeout=Timeout(total=0.2))
         with pytest.raises(APITimeoutError, match=r"timeout\.total"):
             chat.result(timeout=DEADLINE)
-        with contextlib.suppress(pykka.Timeout):
-            chat.stop(timeout=0.1)
+        with pytest.raises(pykka.Timeout, match=r"^0\.0 seconds$"):  # of its time, nothing is left
+            chat.stop(timeout=0)
         assert chat.stop()  # does not wait for what never returns
 
 
@@ -181,6 +184,7 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
+        until(lambda: chat._record.thread is None)  # it looks no more who has been told
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
         until(chat._record.told.is_set)
@@ -287,6 +291,41 @@ def test_what_blocks_before_the_ledger_does_not_keep_the_end_from_it(
         blocking.let.set()
         until(lambda: not chat.is_alive())
         assert ledger.queue.empty()
+
+
+def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit_from_the_end(
+    connect: Callable[..., Client], blocking: Blocking, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anthropix_actors")
+    with Server(answering("Hi")) as server:
+        client = connect(server, ledger=blocking)
+        calling = threading.Thread(target=partial(client.chat, **ASK))
+        calling.start()
+        wait(blocking.began)
+        (chat,) = client.chats()
+        assert chat._record.followers == ()
+        calling.join(DEADLINE)
+        assert not calling.is_alive()
+        wait(chat._record.told)
+        until(lambda: any(text.startswith("chat done after ") for text in caplog.messages))
+        assert chat.is_alive()
+        blocking.let.set()
+
+
+def test_others_tell_the_end_when_the_chats_own_thread_has_had_its_time(
+    connect: Callable[..., Client], blocking: Blocking
+) -> None:
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=blocking)
+        wait(blocking.began)
+        SWEEPER.unwatch(chat._record)
+        until(lambda: SWEEPER._thread is None)  # from now on, the test does what the sweeper did
+        chat.cancel()
+        for seconds, over in ((0, False), (PATIENCE / 2, False), (PATIENCE, True)):
+            chat._record.sweep(1000.0 + seconds)
+            assert chat._record.over.is_set() == over
+        blocking.let.set()
+        assert isinstance(blocking.until_end()[-1], ChatCancelled)
 
 
 # Whether a subscriber is alive
@@ -802,6 +841,40 @@ def test_when_there_are_no_threads_left_those_who_wait_wait_on_or_hear_an_end(
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
+@pytest.mark.parametrize("ending", [True, False], ids=["while the interpreter ends", "for a while"])
+def test_without_threads_the_end_of_a_chat_that_waits_is_told_all_the_same(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, *, ending: bool
+) -> None:
+    """From Python 3.12 on, a program that ends can start no threads; and a system may have none for a while."""
+    refused, begin = threading.Semaphore(0), threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        if threading.current_thread().name.startswith("anthropix-sweeper"):
+            refused.release()
+        raise RuntimeError("can't start new thread")
+
+    halt, inbox, ledger = Halt(*BEGUN), Inbox(), Inbox()
+    with Server(halt) as server:
+        client = connect(server, max_concurrency=1, ledger=ledger)
+        first = client.chat(**ASK, stream=Inbox())
+        acquire(halt.reached)
+        waits = client.chat(**ASK, stream=inbox)
+        with monkeypatch.context() as patch:
+            patch.setattr(SWEEPER, "ending", ending)
+            patch.setattr(threading.Thread, "start", refuse)
+            waits.cancel("enough")
+            acquire(refused)
+            if ending:
+                assert inbox.until_end()[-1].reason == "enough"
+            else:
+                acquire(refused)  # it looks again and again
+                assert inbox.queue.empty()
+        assert threading.Thread.start is begin
+        assert ending or inbox.until_end()[-1].reason == "enough"
+        assert ledger.queue.get(timeout=DEADLINE).reason == "enough"
+        first.cancel()
+
+
 def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -836,7 +909,7 @@ def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(AnthropixError, match="no thread for another chat"):
         client.chat(**ASK, stream=inbox)
-    until(lambda: not SWEEPER._watched)
+    assert not SWEEPER._watched  # there is nothing to tell
     assert inbox.queue.empty()
     assert ledger.queue.empty()
 
@@ -1161,6 +1234,8 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
+    chat._record.began, chat._record.ended = 1.0, 3.14159
+    assert chat._record.fields()["seconds"] == 2.142
     assert "test-secret" not in caplog.text
 
 
@@ -1436,6 +1511,32 @@ def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Cli
         until(lambda: not pykka.ActorRegistry.get_all())
 
 
+@pytest.mark.parametrize("how", ["the exit", "a fork"])
+def test_a_chat_that_an_interrupt_left_without_an_actor_keeps_nobody_from_their_end(
+    connect: Callable[..., Client], how: str
+) -> None:
+    let, told = threading.Event(), threading.Event()
+
+    class Holding(Inbox):
+        def tell(self, message: Any, /) -> None:
+            told.set()
+            wait(let)
+            super().tell(message)
+
+    inbox = Holding()
+    with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor.__init__):
+        connect("http://127.0.0.1:1").chat(**ASK, stream=inbox)
+    wait(told)
+    (watched,) = SWEEPER._those_watched()
+    if how == "the exit":
+        watched.part("the interpreter exits")(0.0)
+    else:
+        watched.forget()
+    let.set()
+    assert isinstance(inbox.until_end()[-1], ChatCancelled)
+    until(lambda: not SWEEPER._watched)
+
+
 def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1461,3 +1562,41 @@ def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Call
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
         wait(chat._record.over)
+
+
+def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_behind(
+    connect: Callable[..., Client],
+) -> None:
+    with Server(stalling) as server:
+        chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Record.cancel_if_abandoned):
+            chat.unsubscribe(inbox)
+        wait(chat._record.over)
+        assert chat.state == "cancelled"
+
+
+def test_an_exception_thrown_into_the_chats_thread_at_its_end_leaves_nobody_without_one(
+    connect: Callable[..., Client],
+) -> None:
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is Record.ended_by.__code__:
+            sys.setprofile(None)
+            thrown.set()
+            raise Stop
+
+    class Told(Inbox):
+        def tell(self, message: Any, /) -> None:  # by the chat's own thread
+            if not thrown.is_set():
+                sys.setprofile(stop)
+            super().tell(message)
+
+    thrown = threading.Event()
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Told()))
+        inbox.until(ChatEvent)
+        chat.cancel()
+        assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        wait(thrown)

@@ -210,6 +210,19 @@ def test_wherever_an_answer_is_cut_what_was_kept_and_what_follows_are_one(
     }
 
 
+@pytest.mark.parametrize("indexes", [(1, 0), (5, 7)])
+def test_what_is_kept_is_called_by_its_place_from_then_on_also_by_who_comes_later(indexes: tuple[int, int]) -> None:
+    one, two = indexes
+    answer = accumulated([start(), block_start(one), text_delta("A", one), block_start(two), text_delta("B", two)])
+    answer.go_on(2, {})
+    late = accumulated(answer.replay())
+    for each in (answer, late):
+        each.add(text_delta("b", 1))
+        each.add(text_delta("a", 0))
+    assert answer.snapshot()["content"] == [text("Aa"), text("Bb")]  # type: ignore[index]
+    assert late.snapshot() == answer.snapshot()
+
+
 def test_a_text_that_was_open_is_stopped_when_no_text_follows() -> None:
     more = Continuation({}, kept=2, joins=True, trimmed="")
     for first in (block_start(0, type="thinking", thinking=""), message_delta()):

@@ -258,6 +258,43 @@ def test_a_turn_that_finds_no_thread_fails_its_chat_and_goes_to_the_next(
     assert gate.came == ["first", "third"]
 
 
+@pytest.mark.parametrize("booked", [False, True])
+def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_the_ledger(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, *, booked: bool
+) -> None:
+    begin, refuse = threading.Thread.start, threading.Event()
+
+    def sometimes(thread: threading.Thread) -> None:
+        if refuse.is_set() and thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    def call() -> None:
+        try:
+            client.chat(**ask("second"))
+        except AnthropixError as exc:
+            errors.put(exc)
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    errors: queue.SimpleQueue[AnthropixError] = queue.SimpleQueue()
+    gate, ledger = Turnstile(), Inbox()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1, ledger=ledger if booked else None)
+        (chat,), _ = start(client, "first")
+        acquire(gate.arrived)
+        caller = threading.Thread(target=call, daemon=True)
+        caller.start()
+        slots = chat._record.slots
+        assert slots is not None
+        until(lambda: slots._waiting)
+        refuse.set()
+        gate.let_end.release()
+        assert "no thread for another chat" in str(errors.get(timeout=DEADLINE))
+        caller.join(DEADLINE)
+        if booked:
+            assert [type(ledger.next()) for _ in range(2)] == [ChatDone, ChatFailed]
+
+
 def test_a_bounded_pool_works_through_many_chats(connect: Callable[..., Client]) -> None:
     def script(peer: Peer) -> None:
         while peer.read_request():
@@ -322,6 +359,7 @@ class Work:
 
 
 def turns(slots: Slots, *works: Any) -> None:
+    slots.sweep(1e12)  # the sweeper's own looks, at the true time, are all too early after that
     for work in works:
         slots.take(work, work.begin)
 
@@ -365,8 +403,7 @@ def test_work_that_is_cancelled_and_finds_no_thread_is_over(fails: BaseException
 
 def test_work_that_finds_no_thread_waits_on_at_the_head_and_is_looked_after() -> None:
     slots = Slots(2)
-    start = 1e12  # the sweeper's own looks, at the true time, are all too early
-    slots.sweep(start)
+    start = 1e12
     works = [Work(), Work(), Work(AnthropixError("no thread")), Work()]
     turns(slots, *works)
     slots.give_back(works[0])  # type: ignore[arg-type] # another one runs, that will give its thread back

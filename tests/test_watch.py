@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import queue
 import signal
@@ -358,6 +360,64 @@ def test_whoever_parts_from_a_chat_waits_until_actors_have_handled_its_end_as_lo
             reader.stop()
             assert handled.pop().reason == "the process ends"
             wait(chat.actor_stopped)
+
+
+def call(client: Client) -> None:
+    with contextlib.suppress(CancelledError):
+        client.chat(**ASK)
+
+
+def test_when_a_call_that_nobody_follows_is_over_everybody_has_been_told(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        client = connect(server)
+        calling = threading.Thread(target=call, args=(client,))
+        calling.start()
+        until(lambda: any(chat.snapshot() for chat in client.chats()))
+        (chat,) = client.chats()
+        SWEEPER.unwatch(chat._record)  # it would see to it, too
+        until(lambda: SWEEPER._thread is None)
+        chat.cancel()
+        wait(chat._record.told)
+        calling.join(DEADLINE)
+
+
+def test_whoever_parts_from_a_call_that_nobody_follows_waits_for_its_thread_alone(
+    connect: Callable[..., Client],
+) -> None:
+    class Held(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            if record.getMessage().startswith("chat cancelled"):  # the last thing that its thread does
+                wait(go_on)
+            return True
+
+    go_on, held = threading.Event(), Held()
+    logger = logging.getLogger("anthropix_actors")
+    level = logger.level
+    logger.addHandler(held)
+    logger.setLevel(logging.INFO)
+    try:
+        with Server(stalling) as server:
+            client = connect(server)
+            calling = threading.Thread(target=call, args=(client,))
+            calling.start()
+            until(lambda: any(chat.snapshot() for chat in client.chats()))
+            (chat,) = client.chats()
+            heard = chat._record.part("the process ends")
+            wait(chat._record.told)
+            for patience in (0.2, DEADLINE):
+                start = time.monotonic()
+                parting = threading.Thread(target=heard, args=(patience,))
+                parting.start()
+                parting.join(DEADLINE / 2)
+                assert not parting.is_alive()
+                assert chat.actor_stopped.is_set() or time.monotonic() - start >= patience
+                go_on.set()
+            assert chat.actor_stopped.is_set()
+            calling.join(DEADLINE)
+    finally:
+        go_on.set()
+        logger.removeHandler(held)
+        logger.setLevel(level)
 
 
 def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(connect: Callable[..., Client]) -> None:

@@ -73,6 +73,7 @@ class Sweeper:
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
+        self.ending = False  # the interpreter is: from Python 3.12 on, no more threads can be had
         self.forgetful: weakref.WeakSet[Forgetful] = weakref.WeakSet()
 
     def watch(self, chat: Watched) -> None:
@@ -125,6 +126,7 @@ class Sweeper:
 
     def end(self) -> None:
         """Cancel all, as the interpreter exits; another Ctrl-C, or `sys.exit()`, cuts the wait short."""
+        self.ending = True
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             self.cancel_all("the interpreter exits", patience=EXIT_PATIENCE)
 

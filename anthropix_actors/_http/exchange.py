@@ -68,6 +68,7 @@ class Exchange:
     Attributes:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
+        sent: A token of the latest attempt of any request; None before there is one.
         headers: The latest answer's, names in lower case; empty before there is one.
         status: The latest answer's HTTP status; None before there is one.
         request: What is sent; between two attempts, another one may be put here.
@@ -79,6 +80,7 @@ class Exchange:
         """Hold the connections and the scope; send nothing yet."""
         self.scope = scope
         self.attempts = 0
+        self.sent: object = None
         self.headers: Mapping[str, str] = {}
         self.status: int | None = None
         self.request: Request | None = None
@@ -197,8 +199,9 @@ class Exchange:
 
     def explain(self, error: AnthropixError) -> None:
         """Add to an error what is known of the request; take out of it what it must not hold."""
-        error.attempts = error.attempts or self.attempts
-        error.request_id = error.request_id or self.request_id
+        if not error.attempts:  # else it is of an earlier request: what is known now is of another one
+            error.attempts = self.attempts
+            error.request_id = error.request_id or self.request_id
         if isinstance(error, APIError) and error.url is None and self.request is not None:
             self._transport.explain(error, self.request, self._sent)
 
@@ -262,6 +265,7 @@ class Exchange:
         error = None
         try:
             self.attempts += 1
+            self.sent = object()
             self._mark = self._transport.auth.mark
             self._log("%s %s is sent", request)
             with self.scope.attempt(hold=hold):

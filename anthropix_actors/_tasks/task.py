@@ -71,7 +71,7 @@ class Record:
         slots: Where it waits for its turn; None where nothing waits.
         thread: The ident of the thread that does it; None before.
         held: A token of each thread that it waits for, and that waits for a turn itself.
-        retried: The latest attempt that another is to follow.
+        retried: A token of the latest attempt that another is to follow; None before.
         patience: Seconds that this thread gets to tell the end, before others do.
         enter: Has the client take note of the ref before it begins; may refuse, with an error of our tree.
         leave: Has the client take note of its end; must not block, and not raise.
@@ -117,7 +117,7 @@ class Record:
         self.began: float | None = None
         self.ended: float | None = None
         self.deadline: float | None = None
-        self.retried = 0
+        self.retried: object = None
         self.patience = PATIENCE
         self._late_since: float | None = None
 
@@ -195,7 +195,7 @@ class Record:
 
     def retry_comes(self) -> None:
         """Take note of an attempt that failed, and that another follows."""
-        self.retried = self.exchange.attempts
+        self.retried = self.exchange.sent
 
     def _book_end(self) -> None:
         with self.lock:
@@ -286,16 +286,14 @@ class Record:
             return False
         self.settle(self.ended_by(self.scope.cause or error))
         self.over.set()
-        if self.ref is not None:
-            pykka.ActorRegistry.unregister(self.ref)
-            self.ref.actor_stopped.set()
+        self._stop_actor()
         if self.slots is not None:
             self.slots.release(self)
         self.patience, self._late_since = 0.0, self.made  # at once
         self._note_told()
         self.leave(self.ref)
         try:
-            (SWEEPER.unwatch if self.told.is_set() else SWEEPER.watch)(self)
+            (SWEEPER.unwatch if self.told.is_set() and self.ledger is None else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
             self.announce()
         return True
@@ -310,9 +308,9 @@ class Record:
         """What it is doing."""
         if self.terminal is not None:
             return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
-        if self.began is None or not self.exchange.attempts:
+        if self.began is None or self.exchange.sent is None:
             return "queued"
-        return "retrying" if self.retried == self.exchange.attempts else self._doing()
+        return "retrying" if self.retried is self.exchange.sent else self._doing()
 
     def _doing(self) -> State:
         return "running"
@@ -346,7 +344,8 @@ class Record:
             self.told.wait(timeout)
             for follower in followers:
                 follower.settle(max(0.0, deadline - time.monotonic()))
-            self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
+            if self.ref is not None:  # else an interrupt came before there was an actor
+                self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
         return heard
 
@@ -377,15 +376,15 @@ class Record:
         if self.slots is not None:
             self.slots.give_back(self)
         if not self._booked:
-            in_background(self._book_end, "anthropix-ledger")
+            _elsewhere(self._book_end, "anthropix-ledger")
         for delivery in (*self.followers, *self.callbacks):
             if delivery.is_held_up:
-                in_background(partial(self.drain, delivery), "anthropix-told")
+                _elsewhere(partial(self.drain, delivery), "anthropix-told")
         self._note_told()
         self.leave(self.ref)
         if self.told.is_set():
             SWEEPER.unwatch(self)
-            in_background(self._log_end, "anthropix-log")
+            _elsewhere(self._log_end, "anthropix-log")
 
     def forget(self) -> None:
         """Be over, in a forked child."""
@@ -395,12 +394,27 @@ class Record:
         self.scope.forget(cause)
         self.terminal = self.terminal or self.ended_by(cause)
         self.over.set()
-        pykka.ActorRegistry.unregister(self.ref)
-        self.ref.actor_stopped.set()
+        self._stop_actor()
+
+    def _stop_actor(self) -> None:
+        """Have the actor count as stopped, where no thread runs its loop; an interrupt may have left none."""
+        if self.ref is not None:
+            pykka.ActorRegistry.unregister(self.ref)
+            self.ref.actor_stopped.set()
 
 
 def _nothing(_: object) -> None:
     """Have no client that takes note."""
+
+
+def _elsewhere(action: Callable[[], object], name: str) -> None:
+    """Run something on a thread of its own; where there is none, the next look comes back to it.
+
+    While the interpreter ends there never is one, from Python 3.12 on. So it runs here, or nobody would be told: what
+    blocks then keeps the sweeper from the ends of others, and the exit waits for none of them longer than it says.
+    """
+    if not in_background(action, name) and SWEEPER.ending:
+        action()
 
 
 def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, now: float) -> None:
