@@ -98,13 +98,16 @@ class BatchRecord(Record):
         self._parting_ends = math.inf
 
     def cancelled(self, error: CancelledError) -> BatchTerminal:
+        """Return the message that ends work which was cancelled."""
         unheard = self.parting.cause if self.cancels_batches else None  # the time for it was up
         return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
 
     def failed(self, error: AnthropixError) -> BatchTerminal:
+        """Return the message that ends work which failed."""
         return BatchFailed(self.ref, error, dict(self.failures))
 
     def request(self, method: str, path: str, **more: Any) -> Request:
+        """Return a request with the options of this work."""
         return self.calls.request(method, path, **self.options, **more)
 
     def is_seen(self, custom_id: str) -> bool:
@@ -143,6 +146,7 @@ class BatchRecord(Record):
             self._parting_ends = min(self._parting_ends, time.monotonic() + patience)
 
     def sweep(self, now: float) -> None:
+        """Cancel what has run out of time; the cancelling at the API, too."""
         if self.cancels_batches:  # the end is told after that, by the actor's own thread
             self.patience = math.inf if now < self._parting_ends + 10 * PATIENCE else PATIENCE
         super().sweep(now)
@@ -150,11 +154,13 @@ class BatchRecord(Record):
             self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
 
     def break_off(self, error: AnthropixError) -> bool:
+        """End it without a thread, and close the bodies that nobody is going to read."""
         if ended := super().break_off(error):
             close_all(self.bodies)
         return ended
 
     def forget(self) -> None:
+        """End it in a forked child."""
         self.parting.forget(CancelledError("the process was forked"))
         super().forget()
 

@@ -69,9 +69,11 @@ class ChatRecord(Record):
         self.exchange.gate = way or self.exchange.gate
 
     def cancelled(self, error: CancelledError) -> Terminal:
+        """Return the message that ends a chat which was cancelled."""
         return ChatCancelled(self.ref, error.reason, error.partial)
 
     def failed(self, error: AnthropixError) -> Terminal:
+        """Return the message that ends a chat which failed."""
         return ChatFailed(self.ref, error)
 
     def done(self, message: Message) -> Terminal:
@@ -83,6 +85,7 @@ class ChatRecord(Record):
         return ChatDone(self.ref, message, output, self.resumed)
 
     def explained(self, error: AnthropixError) -> AnthropixError:
+        """Add the Message so far to an error, and what is known of the request."""
         super().explained(error)
         with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
             error.partial = error.partial or self.snapshot()
@@ -127,6 +130,7 @@ class ChatRecord(Record):
         self.tell(ChatResumed(self.ref, self.exchange.attempts, more.kept), followers)
 
     def snapshot(self) -> Message | None:
+        """Return a copy of the Message so far; None before there is any."""
         with self.lock:
             return self.answer.snapshot()
 

@@ -36,6 +36,7 @@ class CoalescingMailbox(ActorDelivery):
         self._chars = 0
 
     def tell_all(self, messages: Sequence[Any]) -> None:
+        """Tell it messages, or keep them while it is busy; wait for room if need be. Raises as `Delivery.tell_all`."""
         for message in messages:
             self._scope.check()
             self.put(message)
@@ -44,6 +45,7 @@ class CoalescingMailbox(ActorDelivery):
                 self._wait_for(self._has_room)
 
     def put(self, *messages: Any) -> None:
+        """Leave messages for `drain`; deltas merge with the one before."""
         with self._lock:
             for message in () if self.left else messages:
                 kind, piece = _growth(message)

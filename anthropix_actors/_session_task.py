@@ -26,7 +26,9 @@ class SessionRecord(Record):
         self.follower = follower
 
     def cancelled(self, error: CancelledError) -> SessionTerminal:
+        """Return the message that ends a following which was cancelled."""
         return SessionCancelled(self.ref, error.reason)
 
     def failed(self, error: AnthropixError) -> SessionTerminal:
+        """Return the message that ends a following which failed."""
         return SessionFailed(self.ref, error)
