@@ -13,12 +13,13 @@ from anthropix_actors._batch_ref import BatchRef
 from anthropix_actors._calls.items import ItemStream
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.token import CancelToken
-from anthropix_actors._chat import ChatActor
-from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._http.request import Timeout, __version__
-from anthropix_actors._output import Parsed
 from anthropix_actors._session_ref import SessionRef
 from anthropix_actors._tasks.waits import as_completed
+from anthropix_actors.chat.actor import ChatActor
+from anthropix_actors.chat.output import Parsed
+from anthropix_actors.chat.ref import ChatRef
+from anthropix_actors.chat.stream import Stream
 from anthropix_actors.client import Client
 from anthropix_actors.content import text_of
 from anthropix_actors.errors import (
@@ -80,7 +81,6 @@ from anthropix_actors.messages import (
     Subscriber,
     Terminal,
 )
-from anthropix_actors.stream import Stream
 from anthropix_actors.usage import Usage
 
 __all__ = [

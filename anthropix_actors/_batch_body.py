@@ -16,7 +16,7 @@ import msgspec
 
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._params import BATCH_PARAMETERS, MAX_TOKENS, batch_body
+from anthropix_actors.chat.parameters import BATCH_PARAMETERS, MAX_TOKENS, batch_body
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

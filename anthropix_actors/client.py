@@ -14,13 +14,8 @@ from anthropix_actors._calls.core import Calls
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._channel import Channel
-from anthropix_actors._chat import start_chat
-from anthropix_actors._chat_record import ChatRecord
-from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
-from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._http.request import (
     Timeout,
@@ -34,8 +29,16 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import base_url_of
-from anthropix_actors._output import Parsed, output_format
-from anthropix_actors._params import (
+from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
+from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.slots import Slots
+from anthropix_actors._tasks.waits import record_of, refuse_deadlock
+from anthropix_actors.batches import Batches
+from anthropix_actors.chat.actor import start_chat
+from anthropix_actors.chat.channel import Channel
+from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.output import Parsed, output_format
+from anthropix_actors.chat.parameters import (
     COUNT_PARAMETERS,
     MAX_TOKENS,
     PARAMETERS,
@@ -43,18 +46,15 @@ from anthropix_actors._params import (
     chat_problems,
     count_tokens_body,
 )
-from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
-from anthropix_actors._tasks.ref import TaskRef
-from anthropix_actors._tasks.slots import Slots
-from anthropix_actors._tasks.waits import record_of, refuse_deadlock
-from anthropix_actors.batches import Batches
+from anthropix_actors.chat.ref import ChatRef
+from anthropix_actors.chat.stream import Stream
+from anthropix_actors.chat.task import ChatRecord
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.files import Files
 from anthropix_actors.limits.governor import Governor
 from anthropix_actors.models import Models
 from anthropix_actors.sessions import Sessions
-from anthropix_actors.stream import Stream
 
 if TYPE_CHECKING:
     import ssl

@@ -28,16 +28,6 @@ from anthropix_actors._batch_messages import (
     BatchRetrying,
     BatchTerminal,
 )
-from anthropix_actors._chat_messages import (
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatMessage,
-    ChatResumed,
-    ChatRetrying,
-    Terminal,
-)
 from anthropix_actors._session_messages import (
     SessionCancelled,
     SessionDone,
@@ -48,6 +38,16 @@ from anthropix_actors._session_messages import (
     SessionTerminal,
 )
 from anthropix_actors._tasks.subscriber import Subscriber
+from anthropix_actors.chat.messages import (
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatMessage,
+    ChatResumed,
+    ChatRetrying,
+    Terminal,
+)
 
 __all__ = [
     "BatchCancelled",

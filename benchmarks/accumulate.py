@@ -9,7 +9,7 @@ from _measure import HAS_SDK, Verdict, Worker, cpu_of, interleaved, median_and_r
 from _pipelines import BLOCKING, SDK_STREAM, pipeline
 from _server import TOOL_PIECE, running_server
 
-from anthropix_actors._accumulate import Accumulator
+from anthropix_actors.chat.accumulate import Accumulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS
-from anthropix_actors._params import COUNT_PARAMETERS, PARAMETERS
+from anthropix_actors.chat.parameters import COUNT_PARAMETERS, PARAMETERS
 from anthropix_actors.endpoints import Endpoint, endpoints
 
 if TYPE_CHECKING:

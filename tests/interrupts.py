@@ -54,12 +54,12 @@ PURE = frozenset(
     f"{PACKAGE}/{name}.py"
     for name in (
         *(
-            "_accumulate",
+            "chat/accumulate",
             "_decode/chunked",
             "_checks/named",
             "_checks/suggest",
-            "_output",
-            "_params",
+            "chat/output",
+            "chat/parameters",
             "_http/request",
             "_checks/shapes",
             "_http/urls",

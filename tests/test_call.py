@@ -25,7 +25,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._calls.core import Calls
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat import ChatActor
+from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox

@@ -29,7 +29,7 @@ from anthropix_actors import (
     RateLimitError,
     TruncatedError,
 )
-from anthropix_actors._accumulate import Accumulator
+from anthropix_actors.chat.accumulate import Accumulator
 
 from actors import ASK, HELLO, TERMINAL, Inbox, Reader, text_of
 from servers import (

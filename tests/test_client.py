@@ -28,7 +28,7 @@ from anthropix_actors import (
     Usage,
 )
 from anthropix_actors._calls.options import CHAT_OPTIONS
-from anthropix_actors._params import MAX_TOKENS, PARAMETERS
+from anthropix_actors.chat.parameters import MAX_TOKENS, PARAMETERS
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 from anthropix_actors.ledger import Ended
 from anthropix_actors.types import ChatParams

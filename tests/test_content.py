@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from anthropix_actors import Client, ParameterError
 from anthropix_actors._checks.plain import plain
-from anthropix_actors._params import chat_body, chat_problems
+from anthropix_actors.chat.parameters import chat_body, chat_problems
 from anthropix_actors.content import (
     MAX_DOCUMENT_BYTES,
     MAX_IMAGE_BYTES,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Client
-from anthropix_actors._accumulate import RAW_INPUT
+from anthropix_actors.chat.accumulate import RAW_INPUT
 from anthropix_actors.emulator import Compaction, Emulator, PauseTurn, Refusal, Reply, Thinking, ToolCall
 from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._json import encode

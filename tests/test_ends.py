@@ -36,12 +36,12 @@ from anthropix_actors._calls.core import Calls
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat_record import ChatRecord
-from anthropix_actors._coalescing import CoalescingMailbox
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.task import PATIENCE, Record
+from anthropix_actors.chat.coalescing import CoalescingMailbox
+from anthropix_actors.chat.task import ChatRecord
 from anthropix_actors.limits.governor import Governor, Pass
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of

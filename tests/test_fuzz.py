@@ -12,8 +12,8 @@ import sseclient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
+from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.errors import ParameterError, ProtocolError
 
 from fuzz import stream

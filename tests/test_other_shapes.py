@@ -23,7 +23,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._accumulate import Accumulator
+from anthropix_actors.chat.accumulate import Accumulator
 
 from actors import ASK, HELLO, Inbox, Reader, going_on, text_of
 from servers import (

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from anthropix_actors import ChatDone, ChatFailed, Client, OutputError, ParameterError, Parsed
-from anthropix_actors._output import decode_output, output_format
+from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.emulator import Emulator, Reply
 from anthropix_actors.emulator._schema import fitting
 

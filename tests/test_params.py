@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
 from anthropix_actors._checks.shapes import Kind, fits
-from anthropix_actors._params import (
+from anthropix_actors.chat.parameters import (
     BLOCKS,
     CHAT,
     CONTENT,
@@ -651,7 +651,7 @@ def test_a_mapping_of_a_class_of_the_caller_s_may_raise_anything() -> None:
 
 FIRST_USE = """
 import sys, threading
-from anthropix_actors._params import chat_problems
+from anthropix_actors.chat.parameters import chat_problems
 
 sys.setswitchinterval(1e-6)
 params = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}

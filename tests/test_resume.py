@@ -22,8 +22,8 @@ from anthropix_actors import (
     ProtocolError,
     TruncatedError,
 )
-from anthropix_actors._accumulate import Accumulator
-from anthropix_actors._resume import PLEASE_GO_ON, Continuation, Part, Splice, continuation
+from anthropix_actors.chat.accumulate import Accumulator
+from anthropix_actors.chat.resume import PLEASE_GO_ON, Continuation, Part, Splice, continuation
 from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Status, Thinking, ToolCall
 from anthropix_actors.emulator._events import message_events
 

@@ -28,9 +28,9 @@ from anthropix_actors import (
 )
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat import ChatActor
 from anthropix_actors._tasks.slots import Slots
 from anthropix_actors._tasks.task import Record
+from anthropix_actors.chat.actor import ChatActor
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at

@@ -7,7 +7,7 @@ import queue
 from typing import TYPE_CHECKING, Any, Literal, assert_type, get_args
 
 from anthropix_actors import ChatEvent, ChatRef, Client, Stream, Subscriber, types
-from anthropix_actors._params import PARAMETERS, chat_problems
+from anthropix_actors.chat.parameters import PARAMETERS, chat_problems
 from anthropix_actors.types import (
     ChatParams,
     ContentBlock,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors._accumulate import RAW_INPUT, Accumulator
+from anthropix_actors.chat.accumulate import RAW_INPUT, Accumulator
 from anthropix_actors.errors import OverloadedError
 from anthropix_actors.usage import (
     UNKNOWN_MODEL,

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.shapes import problems_of
-from anthropix_actors._params import CHAT, COUNT_TOKENS
+from anthropix_actors.chat.parameters import CHAT, COUNT_TOKENS
 from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._json import is_object
 from anthropix_actors.emulator.answers import Status

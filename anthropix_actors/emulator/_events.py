@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._accumulate import Accumulator
 from anthropix_actors._decode.sse import events
+from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._messages import CutInput
 from anthropix_actors.emulator._tokens import tokens

@@ -6,8 +6,8 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._accumulate import Accumulator
-from anthropix_actors._resume import Splice, continuation
+from anthropix_actors.chat.accumulate import Accumulator
+from anthropix_actors.chat.resume import Splice, continuation
 from anthropix_actors.errors import ProtocolError
 from anthropix_actors.usage import Usage
 
@@ -17,7 +17,7 @@ from fuzz.stream import as_decoded, check_replay, check_sendable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anthropix_actors._resume import Continuation
+    from anthropix_actors.chat.resume import Continuation
 
 _MODELS = ["claude-haiku-4-5", "claude-sonnet-5", "somebody-elses"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from anthropix_actors._accumulate import GROWING, RAW_INPUT, Accumulator
-from anthropix_actors._block import kind_of
 from anthropix_actors._checks.shapes import Tagged, fits
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES, MAX_EVENT_LINES, events
-from anthropix_actors._params import BLOCKS, chat_body
+from anthropix_actors.chat.accumulate import GROWING, RAW_INPUT, Accumulator
+from anthropix_actors.chat.block import kind_of
+from anthropix_actors.chat.parameters import BLOCKS, chat_body
 from anthropix_actors.errors import ProtocolError
 
 from actors import going_on

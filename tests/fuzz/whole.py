@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from anthropix_actors._accumulate import Accumulator, events_of
 from anthropix_actors._decode.sniff import Form, beginning, message_in
+from anthropix_actors.chat.accumulate import Accumulator, events_of
 from anthropix_actors.errors import APIError
 
 from fuzz.odd import Dice, cut, message, sizes

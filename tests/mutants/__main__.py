@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 CORE = (
     *(
         "_tasks.delivery",
-        "_coalescing",
-        "_channel",
+        "chat.coalescing",
+        "chat.channel",
         "_tasks.task",
         "_tasks.actor",
         "_tasks.ref",
@@ -57,14 +57,14 @@ CORE = (
         "_session_actor",
         "_session_ref",
         "_session_task",
-        "_accumulate",
+        "chat.accumulate",
     ),
-    *("_block", "_resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
+    *("chat.block", "chat.resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
 )
 OWN = {
     "_tasks.delivery": "delivery ends",
-    "_coalescing": "delivery ends",
-    "_channel": "delivery stream",
+    "chat.coalescing": "delivery ends",
+    "chat.channel": "delivery stream",
     "_tasks.task": "ends log watch slots",
     "_tasks.actor": "ends client chat cancel",
     "_tasks.ref": "ends client chat cancel",
@@ -81,8 +81,8 @@ OWN = {
     "_session_actor": "sessions",
     "_session_ref": "sessions",
     "_session_task": "sessions",
-    "_accumulate": "accumulate resume",
-    "_block": "accumulate",
+    "chat.accumulate": "accumulate resume",
+    "chat.block": "accumulate",
     "usage": "usage ledger",
 }
 """Which tests come first, as they look at what a module does: of others, the one of its name."""

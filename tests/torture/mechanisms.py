@@ -65,7 +65,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "no message_stop, no whole answer",
-        "_chat.py",
+        "chat/actor.py",
         '        raise TruncatedError("the answer ended without message_stop", retryable=True)',
         "        self._is_last({'type': 'message_stop'}, answer)",
         "test_transport.py::test_a_fault_becomes_one_of_our_errors",
@@ -191,7 +191,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "resumed answers are one",
-        "_resume.py",
+        "chat/resume.py",
         'moved = {**event, "index": index + self._offset}',
         'moved = {**event, "index": index}',
         "test_resume.py",

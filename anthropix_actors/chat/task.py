@@ -10,13 +10,13 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._accumulate import Accumulator
-from anthropix_actors._channel import Channel
-from anthropix_actors._chat_messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._output import decode_output
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.task import Record
+from anthropix_actors.chat.accumulate import Accumulator
+from anthropix_actors.chat.channel import Channel
+from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
+from anthropix_actors.chat.output import decode_output
 from anthropix_actors.errors import CancelledError, OutputError, ProtocolError
 from anthropix_actors.limits.governor import let_through
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.core import Calls
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._chat_messages import Terminal
     from anthropix_actors._http.request import Request
-    from anthropix_actors._resume import Continuation
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import State
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
+    from anthropix_actors.chat.messages import Terminal
+    from anthropix_actors.chat.resume import Continuation
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.limits.governor import Governor
 

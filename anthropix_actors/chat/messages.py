@@ -9,9 +9,9 @@ import msgspec
 from anthropix_actors.usage import Usage, spent, spent_before, spent_on_failure
 
 if TYPE_CHECKING:
-    from anthropix_actors._chat_ref import ChatRef
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
+    from anthropix_actors.chat.ref import ChatRef
     from anthropix_actors.errors import AnthropixError
 
 

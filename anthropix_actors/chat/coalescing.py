@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from anthropix_actors._chat_messages import ChatEvent
 from anthropix_actors._decode.repair import GROWING
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
+from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

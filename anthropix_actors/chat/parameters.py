@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from anthropix_actors._checks.plain import plain
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
-from anthropix_actors._rules import whole_problems
+from anthropix_actors.chat.rules import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

@@ -6,22 +6,22 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._block import kind_of
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._chat_messages import ChatCancelled
-from anthropix_actors._chat_ref import outcome
 from anthropix_actors._checks.hints import OF_A_STREAM, missing
 from anthropix_actors._tasks.waits import record_of, refuse_deadlock
+from anthropix_actors.chat.block import kind_of
+from anthropix_actors.chat.messages import ChatCancelled
+from anthropix_actors.chat.ref import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
-    from anthropix_actors._channel import Channel
-    from anthropix_actors._chat_ref import ChatRef
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
+    from anthropix_actors.chat.channel import Channel
+    from anthropix_actors.chat.ref import ChatRef
 
 _LEFT = "the loop over the stream was left"
 _CLOSED = "the stream was closed"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._chat_messages import Terminal
     from anthropix_actors._wire.events import Event
+    from anthropix_actors.chat.messages import Terminal
 
 
 class _Iterator:

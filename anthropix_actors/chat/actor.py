@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors._accumulate import events_of
-from anthropix_actors._chat_messages import ChatEvent, ChatRetrying
-from anthropix_actors._chat_record import ChatRecord
-from anthropix_actors._chat_ref import ChatRef
 from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import log
 from anthropix_actors._http.exchange import bounded, check
 from anthropix_actors._http.retry import status_error
-from anthropix_actors._resume import Splice, continuation
 from anthropix_actors._tasks.actor import TaskActor, start_actor
+from anthropix_actors.chat.accumulate import events_of
+from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
+from anthropix_actors.chat.ref import ChatRef
+from anthropix_actors.chat.resume import Splice, continuation
+from anthropix_actors.chat.task import ChatRecord
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 from anthropix_actors.usage import Usage, begun, is_refusal
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from anthropix_actors._http.transport import Answer
-    from anthropix_actors._resume import Continuation
     from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors.chat.resume import Continuation
 
 
 _CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anthropix_actors._block import RAW_INPUT, Block, kind_of
 from anthropix_actors._decode.json import copied
 from anthropix_actors._decode.repair import GROWING
-from anthropix_actors._resume import MISSHAPEN, Part, misshapen
+from anthropix_actors.chat.block import RAW_INPUT, Block, kind_of
+from anthropix_actors.chat.resume import MISSHAPEN, Part, misshapen
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._checks.shapes import fits, problems_of
 from anthropix_actors._decode.json import copied, too_deep, whole
 from anthropix_actors._decode.repair import GROWING
-from anthropix_actors._params import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
+from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

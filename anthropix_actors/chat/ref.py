@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._chat_messages import ChatDone, ChatFailed
-from anthropix_actors._chat_record import ChatRecord
 from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
-from anthropix_actors._coalescing import chat_delivery_to
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.messages import ChatDone, ChatFailed
+from anthropix_actors.chat.task import ChatRecord
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors._chat_messages import Terminal
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import State
     from anthropix_actors._wire.message import Message
+    from anthropix_actors.chat.messages import Terminal
 
 
 class ChatRef(TaskRef[ChatRecord]):
