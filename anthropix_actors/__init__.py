@@ -8,14 +8,14 @@
 `Client.chat` has three ways to give an answer: it returns the Message, a `Stream` to loop over, or tells a subscriber.
 """
 
-from anthropix_actors._batch_record import BatchState
-from anthropix_actors._batch_ref import BatchRef
 from anthropix_actors._calls.items import ItemStream
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.token import CancelToken
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._session_ref import SessionRef
 from anthropix_actors._tasks.waits import as_completed
+from anthropix_actors.batches.ref import BatchRef
+from anthropix_actors.batches.task import BatchState
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.output import Parsed
 from anthropix_actors.chat.ref import ChatRef

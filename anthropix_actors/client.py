@@ -33,7 +33,7 @@ from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.slots import Slots
 from anthropix_actors._tasks.waits import record_of, refuse_deadlock
-from anthropix_actors.batches import Batches
+from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.actor import start_chat
 from anthropix_actors.chat.channel import Channel
 from anthropix_actors.chat.coalescing import chat_delivery_to

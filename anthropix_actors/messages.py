@@ -18,16 +18,6 @@ Example:
 
 from __future__ import annotations
 
-from anthropix_actors._batch_messages import (
-    BatchCancelled,
-    BatchDone,
-    BatchFailed,
-    BatchMessage,
-    BatchProgress,
-    BatchResult,
-    BatchRetrying,
-    BatchTerminal,
-)
 from anthropix_actors._session_messages import (
     SessionCancelled,
     SessionDone,
@@ -38,6 +28,16 @@ from anthropix_actors._session_messages import (
     SessionTerminal,
 )
 from anthropix_actors._tasks.subscriber import Subscriber
+from anthropix_actors.batches.messages import (
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    BatchMessage,
+    BatchProgress,
+    BatchResult,
+    BatchRetrying,
+    BatchTerminal,
+)
 from anthropix_actors.chat.messages import (
     ChatCancelled,
     ChatDone,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
-from anthropix_actors._batch_body import batch_bodies, close_all
+from anthropix_actors.batches.body import batch_bodies, close_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,8 @@ def test_a_body_says_what_chats_would_with_their_defaults() -> None:
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 600))
 def test_requests_are_split_over_as_many_bodies_as_they_need(count: int, most: int, slack: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", most)
-        patch.setattr("anthropix_actors._batch_body.MAX_BYTES", 120 + slack)
+        patch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", most)
+        patch.setattr("anthropix_actors.batches.body.MAX_BYTES", 120 + slack)
         said = read(requests_of(count))
     assert [request for body in said for request in body["requests"]] == [
         {**request, "params": {**request["params"], "max_tokens": 4096}} for request in requests_of(count)
@@ -76,7 +76,7 @@ def test_requests_are_split_over_as_many_bodies_as_they_need(count: int, most: i
 
 
 def test_a_large_body_goes_to_the_disk_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body._IN_MEMORY", 100)
+    monkeypatch.setattr("anthropix_actors.batches.body._IN_MEMORY", 100)
     ((body,),) = [read(requests_of(50))]
     assert len(body["requests"]) == 50
 
@@ -119,7 +119,7 @@ def test_a_duplicate_says_whose_name_it_has() -> None:
 
 
 def test_a_request_larger_than_a_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_BYTES", 100)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_BYTES", 100)
     assert problems_of(requests_of(1)) == ["requests[0]"]
 
 
@@ -227,7 +227,7 @@ def test_what_a_request_raises_is_the_callers_and_leaves_no_file_open(kind: Any)
 
 
 def test_bodies_know_which_requests_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", 2)
     bodies = batch_bodies(requests_of(5), api_version="2023-06-01")
     assert [body.place for body in bodies] == ["requests[0:2]", "requests[2:4]", "requests[4:5]"]
     close_all(bodies)

@@ -35,12 +35,12 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors import _batch as batch_module
-from anthropix_actors import _batch_ref as batch_ref_module
-from anthropix_actors._batch_record import CANCEL_PATIENCE
 from anthropix_actors._http.urls import origin_of
-from anthropix_actors._results import MAY_EXIST, address_of, saying_what_may_exist
 from anthropix_actors._tasks.task import PATIENCE
+from anthropix_actors.batches import actor as batch_module
+from anthropix_actors.batches import ref as batch_ref_module
+from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_may_exist
+from anthropix_actors.batches.task import CANCEL_PATIENCE
 
 from actors import HELLO, Inbox, Reader
 from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait
@@ -717,7 +717,7 @@ def line(count: int) -> bytes:
 def test_a_batch_that_could_not_be_made_is_named_and_the_others_are_told(
     client: Client, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", 2)
     api.on(MAKE, batch_of("msgbatch_1"), json_answer("502 x", b"<html>", SOON), batch_of("msgbatch_3"))
     for name, ids in {"msgbatch_1": "ab", "msgbatch_3": "e"}.items():
         api.batch(name, *map(line_of, ids))
@@ -734,7 +734,7 @@ def test_a_batch_that_could_not_be_made_is_named_and_the_others_are_told(
 def test_while_the_first_of_two_batches_cannot_be_made_the_other_goes_on_and_the_log_says_so(
     client: Client, api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 1)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", 1)
     api.on(MAKE, json_answer("502 x", b"<html>"), batch_of("msgbatch_2"))
     api.batch("msgbatch_2", line_of("b"))
     client.batches.run([{"custom_id": name, "params": QUESTION} for name in "ab"], inbox := Inbox(), poll=0.001)

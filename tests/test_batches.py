@@ -31,8 +31,8 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors import _batch as batch_module
-from anthropix_actors._batch_record import BatchRecord
+from anthropix_actors.batches import actor as batch_module
+from anthropix_actors.batches.task import BatchRecord
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
 from actors import HELLO, Inbox, Reader
@@ -135,7 +135,7 @@ def test_wrong_requests_are_refused_with_all_their_places(client: Client, emulat
 
 
 def test_more_than_one_batch_admits_is_refused_by_create(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", 2)
     with pytest.raises(ParameterError, match=r"run\(\)"):
         client.batches.create(requests_of(3))
 
@@ -335,7 +335,7 @@ def test_a_run_tells_progress_results_and_one_end(client: Client) -> None:
 
 
 def test_many_requests_are_split_over_batches_under_one_ref(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors._batch_body.MAX_REQUESTS", 2)
+    monkeypatch.setattr("anthropix_actors.batches.body.MAX_REQUESTS", 2)
     inbox = Inbox()
     work = client.batches.run(iter(requests_of(5)), inbox, poll=0.001)
     messages = told(inbox)

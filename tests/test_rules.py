@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
-from anthropix_actors._batch_body import batch_bodies, close_all
+from anthropix_actors.batches.body import batch_bodies, close_all
 from anthropix_actors.chat.parameters import chat_body, count_tokens_body
 from anthropix_actors.chat.rules import WAY_AROUND, whole_problems
 

@@ -163,7 +163,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "origin check of a batch's results",
-        "_results.py",
+        "batches/results.py",
         "    if origin_of(whole) != origin_of(base_url):",
         "    if False:",
         "test_batches.py::test_results_on_another_origin_are_refused_and_the_key_stays_here",
@@ -212,7 +212,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "results are told once",
-        "_batch_results.py",
+        "batches/deliver.py",
         "            if custom_id in found:",
         "            if False:",
         "test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors._batch_messages import BatchDone, BatchResult, BatchRetrying
-from anthropix_actors._batch_record import BatchRecord
-from anthropix_actors._batch_ref import BatchRef
-from anthropix_actors._results import BATCHES, check_complete, decoded_batch, result_lines, results_request
 from anthropix_actors._tasks.actor import TaskActor
+from anthropix_actors.batches.messages import BatchDone, BatchResult, BatchRetrying
+from anthropix_actors.batches.ref import BatchRef
+from anthropix_actors.batches.results import BATCHES, check_complete, decoded_batch, result_lines, results_request
+from anthropix_actors.batches.task import BatchRecord
 
 if TYPE_CHECKING:
     from anthropix_actors._wire.resources import BatchLine, MessageBatch

@@ -11,12 +11,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._batch_messages import BatchProgress, BatchRetrying
-from anthropix_actors._batch_results import TellingActor
 from anthropix_actors._http.exchange import Exchange
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._http.retry import patience, retry_after
-from anthropix_actors._results import (
+from anthropix_actors.batches.deliver import TellingActor
+from anthropix_actors.batches.messages import BatchProgress, BatchRetrying
+from anthropix_actors.batches.results import (
     BATCHES,
     MAY_EXIST,
     check_complete,
@@ -29,9 +29,9 @@ from anthropix_actors.errors import AnthropixError, APIConnectionError, APIError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors._batch_body import BatchBody
-    from anthropix_actors._batch_record import BatchRecord
     from anthropix_actors._wire.resources import MessageBatch
+    from anthropix_actors.batches.body import BatchBody
+    from anthropix_actors.batches.task import BatchRecord
 
 FIRST_POLL = 1.0
 GROWTH = 1.5

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from anthropix_actors._batch_ref import BatchRef
     from anthropix_actors._wire.resources import BatchOutcome, RequestCounts
+    from anthropix_actors.batches.ref import BatchRef
     from anthropix_actors.errors import AnthropixError
 
 

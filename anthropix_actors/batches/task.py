@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from anthropix_actors._batch_body import close_all
-from anthropix_actors._batch_messages import BatchCancelled, BatchFailed
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._results import counts_of
 from anthropix_actors._tasks.task import PATIENCE, Record
+from anthropix_actors.batches.body import close_all
+from anthropix_actors.batches.messages import BatchCancelled, BatchFailed
+from anthropix_actors.batches.results import counts_of
 from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from anthropix_actors._batch_body import BatchBody
-    from anthropix_actors._batch_messages import BatchResult, BatchTerminal
     from anthropix_actors._calls.core import Calls
     from anthropix_actors._http.request import Request
     from anthropix_actors._wire.resources import MessageBatch, RequestCounts
+    from anthropix_actors.batches.body import BatchBody
+    from anthropix_actors.batches.messages import BatchResult, BatchTerminal
     from anthropix_actors.errors import AnthropixError
 
 _NAMED = 5

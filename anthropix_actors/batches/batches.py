@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
-from anthropix_actors._batch import BatchActor
-from anthropix_actors._batch_body import batch_bodies, close_all
-from anthropix_actors._batch_record import BatchRecord
-from anthropix_actors._batch_results import ResultsActor
 from anthropix_actors._calls.items import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options, work_options
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
-from anthropix_actors._results import (
+from anthropix_actors._tasks.actor import start_actor
+from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
+from anthropix_actors.batches.actor import BatchActor
+from anthropix_actors.batches.body import batch_bodies, close_all
+from anthropix_actors.batches.deliver import ResultsActor
+from anthropix_actors.batches.results import (
     BATCHES,
     address_of,
     check_complete,
@@ -28,21 +29,20 @@ from anthropix_actors._results import (
     strange_url,
     surely_not_made,
 )
-from anthropix_actors._tasks.actor import start_actor
-from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
+from anthropix_actors.batches.task import BatchRecord
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Unpack
 
-    from anthropix_actors._batch_ref import BatchRef
     from anthropix_actors._calls.call import Call
     from anthropix_actors._calls.core import Calls
     from anthropix_actors._calls.options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.resources import BatchLine, DeletedBatch, MessageBatch
+    from anthropix_actors.batches.ref import BatchRef
 
 Lines: TypeAlias = "list[BatchLine]"
 """Results, all at once."""

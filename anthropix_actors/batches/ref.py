@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
-from anthropix_actors._batch_messages import BatchDone, BatchFailed
-from anthropix_actors._batch_record import CANCEL_PATIENCE, BatchRecord, BatchState
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors.batches.messages import BatchDone, BatchFailed
+from anthropix_actors.batches.task import CANCEL_PATIENCE, BatchRecord, BatchState
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:

@@ -1,0 +1,5 @@
+"""Batches: many requests at half the price, answered within a day."""
+
+from anthropix_actors.batches.batches import LONGEST_POLL, Batch, Batches, Lines, Requests
+
+__all__ = ["LONGEST_POLL", "Batch", "Batches", "Lines", "Requests"]
