@@ -15,10 +15,10 @@ from anthropix_actors._checks.paths import path_of
 from anthropix_actors._checks.plain import plain
 from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors._http.exchange import check, whole
-from anthropix_actors._multipart import Multipart
 from anthropix_actors.batches.results import BATCHES, saying_what_may_exist, surely_not_made
 from anthropix_actors.endpoints import find
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.files.multipart import Multipart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -51,7 +51,7 @@ from anthropix_actors.chat.stream import Stream
 from anthropix_actors.chat.task import ChatRecord
 from anthropix_actors.endpoints import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
-from anthropix_actors.files import Files
+from anthropix_actors.files.files import Files
 from anthropix_actors.limits.governor import Governor
 from anthropix_actors.models import Models
 from anthropix_actors.sessions import Sessions

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import AnthropixError, APITimeoutError, ParameterError
-from anthropix_actors._multipart import Multipart
+from anthropix_actors.files.multipart import Multipart
 
 
 def read(body: Multipart, size: int = 1000) -> bytes:

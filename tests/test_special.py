@@ -11,7 +11,7 @@ import pytest
 
 from anthropix_actors import CancelledError
 from anthropix_actors._cancel.scope import CancelScope
-from anthropix_actors._special import Special, is_special
+from anthropix_actors.files.special import Special, is_special
 
 from servers import DEADLINE
 

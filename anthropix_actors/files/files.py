@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
 from anthropix_actors._checks.named import item_path
-from anthropix_actors._multipart import Multipart
-from anthropix_actors._sinks import sink_for
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.files.multipart import Multipart
+from anthropix_actors.files.sinks import sink_for
 
 if TYPE_CHECKING:
     import os

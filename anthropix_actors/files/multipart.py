@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._special import Special, is_special
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.files.special import Special, is_special
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

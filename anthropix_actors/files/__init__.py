@@ -1,0 +1,5 @@
+"""Files: uploaded once, named in many requests; or made by tools, and downloaded."""
+
+from anthropix_actors.files.files import File, Files
+
+__all__ = ["File", "Files"]
