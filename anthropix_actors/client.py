@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._anything import REQUEST_OPTIONS, ask_anything, pages_of_anything
 from anthropix_actors._calls.core import Calls
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
@@ -49,7 +48,8 @@ from anthropix_actors.chat.parameters import (
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
 from anthropix_actors.chat.task import ChatRecord
-from anthropix_actors.endpoints import endpoints
+from anthropix_actors.endpoints.request import REQUEST_OPTIONS, ask_anything, pages_of_anything
+from anthropix_actors.endpoints.table import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.files.files import Files
 from anthropix_actors.limits.governor import Governor
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
-    from anthropix_actors.endpoints import Endpoint
+    from anthropix_actors.endpoints.table import Endpoint
 
 T = TypeVar("T")
 

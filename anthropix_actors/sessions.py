@@ -23,7 +23,7 @@ from anthropix_actors._session_actor import SessionActor
 from anthropix_actors._session_task import SessionRecord
 from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
-from anthropix_actors.endpoints import find
+from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

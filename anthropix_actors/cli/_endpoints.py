@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from anthropix_actors.endpoints import endpoints as all_endpoints
+from anthropix_actors.endpoints.table import endpoints as all_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from anthropix_actors.endpoints import Endpoint
+    from anthropix_actors.endpoints.table import Endpoint
 
 _GAP = "  "
 

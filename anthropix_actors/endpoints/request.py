@@ -16,7 +16,7 @@ from anthropix_actors._checks.plain import plain
 from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors._http.exchange import check, whole
 from anthropix_actors.batches.results import BATCHES, saying_what_may_exist, surely_not_made
-from anthropix_actors.endpoints import find
+from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
 

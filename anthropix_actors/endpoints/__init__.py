@@ -1,0 +1,11 @@
+"""Every endpoint of the API: what it answers with, how its pages follow each other, which betas it needs.
+
+Example:
+    >>> found = find("GET", "/v1/sessions/sesn_1/events")
+    >>> found.path, found.page, found.betas
+    ('/v1/sessions/{session_id}/events', 'cursor', ('managed-agents-2026-04-01',))
+"""
+
+from anthropix_actors.endpoints.table import Answer, Endpoint, Page, endpoints, find
+
+__all__ = ["Answer", "Endpoint", "Page", "endpoints", "find"]
