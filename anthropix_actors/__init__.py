@@ -12,7 +12,6 @@ from anthropix_actors._calls.items import ItemStream
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.token import CancelToken
 from anthropix_actors._http.request import Timeout, __version__
-from anthropix_actors._session_ref import SessionRef
 from anthropix_actors._tasks.waits import as_completed
 from anthropix_actors.batches.ref import BatchRef
 from anthropix_actors.batches.task import BatchState
@@ -81,6 +80,7 @@ from anthropix_actors.messages import (
     Subscriber,
     Terminal,
 )
+from anthropix_actors.sessions.ref import SessionRef
 from anthropix_actors.usage import Usage
 
 __all__ = [

@@ -54,7 +54,7 @@ from anthropix_actors.errors import ConfigurationError, DeadlockError, Parameter
 from anthropix_actors.files.files import Files
 from anthropix_actors.limits.governor import Governor
 from anthropix_actors.models import Models
-from anthropix_actors.sessions import Sessions
+from anthropix_actors.sessions.sessions import Sessions
 
 if TYPE_CHECKING:
     import ssl

@@ -18,15 +18,6 @@ Example:
 
 from __future__ import annotations
 
-from anthropix_actors._session_messages import (
-    SessionCancelled,
-    SessionDone,
-    SessionEvent,
-    SessionFailed,
-    SessionMessage,
-    SessionRetrying,
-    SessionTerminal,
-)
 from anthropix_actors._tasks.subscriber import Subscriber
 from anthropix_actors.batches.messages import (
     BatchCancelled,
@@ -47,6 +38,15 @@ from anthropix_actors.chat.messages import (
     ChatResumed,
     ChatRetrying,
     Terminal,
+)
+from anthropix_actors.sessions.messages import (
+    SessionCancelled,
+    SessionDone,
+    SessionEvent,
+    SessionFailed,
+    SessionMessage,
+    SessionRetrying,
+    SessionTerminal,
 )
 
 __all__ = [

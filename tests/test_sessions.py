@@ -32,8 +32,8 @@ from anthropix_actors import (
     StalledError,
     Timeout,
 )
-from anthropix_actors._session import REMEMBERED
 from anthropix_actors.emulator import Emulator, Raw, Status
+from anthropix_actors.sessions.follower import REMEMBERED
 
 from actors import Inbox, Reader
 from servers import Peer, Server, chunk, chunks, head, json_answer, until, wait

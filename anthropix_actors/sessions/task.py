@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._session_messages import SessionCancelled, SessionFailed
 from anthropix_actors._tasks.task import Record
+from anthropix_actors.sessions.messages import SessionCancelled, SessionFailed
 
 if TYPE_CHECKING:
     from anthropix_actors._calls.core import Calls
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._session import Follower
-    from anthropix_actors._session_messages import SessionTerminal
     from anthropix_actors.errors import AnthropixError, CancelledError
+    from anthropix_actors.sessions.follower import Follower
+    from anthropix_actors.sessions.messages import SessionTerminal
 
 
 class SessionRecord(Record):

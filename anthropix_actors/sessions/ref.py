@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from anthropix_actors._session_messages import SessionDone, SessionFailed
-from anthropix_actors._session_task import SessionRecord
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import CancelledError
+from anthropix_actors.sessions.messages import SessionDone, SessionFailed
+from anthropix_actors.sessions.task import SessionRecord
 
 
 class SessionRef(TaskRef[SessionRecord]):

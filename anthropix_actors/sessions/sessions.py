@@ -18,13 +18,13 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, patience
-from anthropix_actors._session import Follower
-from anthropix_actors._session_actor import SessionActor
-from anthropix_actors._session_task import SessionRecord
 from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.sessions.actor import SessionActor
+from anthropix_actors.sessions.follower import Follower
+from anthropix_actors.sessions.task import SessionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.core import Calls
     from anthropix_actors._calls.options import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request
-    from anthropix_actors._session_ref import SessionRef
     from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors.sessions.ref import SessionRef
 
 _SESSIONS = "/v1/sessions"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
-    from anthropix_actors._session_ref import SessionRef
     from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.sessions.ref import SessionRef
 
 
 class SessionEvent(msgspec.Struct, frozen=True):

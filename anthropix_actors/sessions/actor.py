@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._session_messages import SessionDone, SessionEvent, SessionRetrying
-from anthropix_actors._session_ref import SessionRef
-from anthropix_actors._session_task import SessionRecord
 from anthropix_actors._tasks.actor import TaskActor
+from anthropix_actors.sessions.messages import SessionDone, SessionEvent, SessionRetrying
+from anthropix_actors.sessions.ref import SessionRef
+from anthropix_actors.sessions.task import SessionRecord
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import APIError
