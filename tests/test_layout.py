@@ -1,4 +1,4 @@
-"""The house: which module may import which, and who may touch what is below."""
+"""The house: which room may import from which, and who may touch what is below."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,58 +20,26 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(anthropix_actors.__file__).parent
 
-# From the top row down: a module imports only from rows above its own.
-ROWS = [
-    "_foreign",
-    "errors",
-    "_cancel",
-    "_cancel",
-    "limits",
-    "_decode",
-    "_http",
-    "_checks",
-    "files",
-    "_tasks",
-    "_wire",
-    "_calls",
-    "usage",
-    "chat",
-    "batches",
-    "endpoints",
-    "sessions",
-    "messages",
-    "content",
-    "ledger",
-    "types",
-    "models",
-    "client",
-    "__init__",
-    "emulator",
-    "cli",
-    "_pyinstaller",
+# The house, from the cellar up: a room imports only from the rooms before it, imports for types included.
+ROOMS = [
+    *("_wire", "errors", "usage"),  # words: what travels, what is raised, what it costs
+    *("_foreign", "_decode", "_checks", "content"),  # code, bytes and values of others
+    *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
+    *("_tasks", "_calls"),  # what all work has in common: in actors, and in the caller's own thread
+    *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
+    *("messages", "types", "ledger", "client", "__init__"),  # what a program meets
+    *("emulator", "cli", "_pyinstaller"),
 ]
 
 THIRD_PARTIES = {
     "msgspec": {
-        "usage",
-        "ledger",
-        "content",
-        "emulator",
-        "cli",
-        "_decode",
-        "sessions",
-        "endpoints",
-        "_checks",
-        "_http",
-        "limits",
-        "_calls",
-        "chat",
-        "batches",
+        *("usage", "_decode", "_checks", "content", "_http", "limits", "_calls"),
+        *("chat", "batches", "endpoints", "sessions", "ledger", "emulator", "cli"),
     },
     "sseclient": {"_decode"},
     "requests": {"_http"},
     "urllib3": {"_http"},
-    "pykka": {"client", "cli", "_tasks", "chat"},
+    "pykka": {"_tasks", "chat", "client", "cli"},
     "starlette": {"emulator"},
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
@@ -79,6 +48,8 @@ THIRD_PARTIES = {
     "click": {"cli"},
     "PyInstaller": {"_pyinstaller"},
 }
+
+HEAPS = {"emulator"}
 
 LONGER = {
     "client": "half of it is what its methods promise",
@@ -95,52 +66,73 @@ LONGER = {
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    """Get row and file of every module."""
+    """Get room and file of every module."""
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).parts
         yield (parts[0] if len(parts) > 1 else path.stem), path
 
 
-def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """Get the modules that are imported at run time, and whether at the top of the file."""
-    checked = {
+def imports(path: Path, *, types: bool = True) -> Iterator[tuple[str, bool]]:
+    """Get the modules that a file imports, for types alone or not, and whether at its top."""
+    tree = ast.parse(path.read_text())
+    for_types = {
         id(node)
         for test in ast.walk(tree)
         if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
         for node in ast.walk(test)
     }
     for node in ast.walk(tree):
-        if id(node) in checked:
-            continue
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "anthropix_actors":
-            names = [f"anthropix_actors.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        for name in names:
-            yield name, node in tree.body
+            known = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module or "" for name in known]
+        for name in names if types or id(node) not in for_types else ():
+            yield name, node in tree.body or id(node) in for_types
 
 
-@pytest.mark.parametrize(
-    ("row", "path"), list(files()), ids=lambda value: value if isinstance(value, str) else value.stem
+def module_of(path: Path) -> str:
+    return ".".join(("anthropix_actors", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {module_of(path) for _, path in files()}
+EACH_FILE = pytest.mark.parametrize(
+    ("room", "path"), list(files()), ids=lambda value: value if isinstance(value, str) else value.stem
 )
-def test_a_module_imports_only_from_the_rows_above_its_own(row: str, path: Path) -> None:
-    assert row in ROWS, "a new module needs a row"
-    for name, at_the_top in imports(ast.parse(path.read_text())):
+
+
+@EACH_FILE
+def test_a_room_imports_only_from_the_rooms_below_it(room: str, path: Path) -> None:
+    assert room in ROOMS, "a new room needs its place"
+    for name, at_the_top in imports(path):
         top, _, rest = name.partition(".")
         if top == "anthropix_actors":
-            target = rest.partition(".")[0]
-            target = target if target in ROWS else "__init__"
-            assert ROWS.index(target) < ROWS.index(row) or target == row
+            target = rest.partition(".")[0] or "__init__"
+            assert target == room or ROOMS.index(target) < ROOMS.index(room), f"{room} imports {name}"
         elif top not in sys.stdlib_module_names:
-            assert row in THIRD_PARTIES[top], f"{path.stem} imports {top}"
-        assert at_the_top or row in {"emulator", "cli"}, f"{path.stem} imports {name} late"
+            assert room in THIRD_PARTIES[top], f"{path.stem} imports {top}"
+        assert at_the_top or room in {"emulator", "cli"}, f"{path.stem} imports {name} late"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {module_of(path): {name for name, _ in imports(path, types=False)} & MODULES for _, path in files()}
+    TopologicalSorter(graph).prepare()  # or it raises, and names the cycle
+
+
+def test_the_rooms_are_those_that_there_are() -> None:
+    assert sorted({room for room, _ in files()}) == sorted(ROOMS)
+
+
+def test_no_folder_is_a_heap() -> None:
+    folders = {path.parent for _, path in files()} - {PACKAGE}
+    for folder in folders:
+        assert len([*folder.glob("*.py")]) <= 20 or folder.name in HEAPS, folder
+        assert len(folder.relative_to(PACKAGE).parts) <= 2
 
 
 def test_all_four_dependencies_are_used() -> None:
-    used = {name.partition(".")[0] for _, path in files() for name, _ in imports(ast.parse(path.read_text()))}
+    used = {name.partition(".")[0] for _, path in files() for name, _ in imports(path, types=False)}
     assert {"pykka", "requests", "sseclient", "msgspec"} <= used
 
 
