@@ -18,10 +18,10 @@ import requests
 import anthropix_actors.emulator
 from anthropix_actors.emulator import Emulator, Headers, Reply, Request, Status, Thinking, ToolCall, recording, serve
 from anthropix_actors.emulator import recordings as names_of_recordings
-from anthropix_actors.emulator._errors import as_status
-from anthropix_actors.emulator._events import accumulate, message_events
-from anthropix_actors.emulator._schema import fitting
-from anthropix_actors.emulator._tokens import count_input
+from anthropix_actors.emulator._model.errors import as_status
+from anthropix_actors.emulator._model.events import accumulate, message_events
+from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

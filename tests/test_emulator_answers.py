@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from anthropix_actors import Client
 from anthropix_actors.chat.accumulate import RAW_INPUT
 from anthropix_actors.emulator import Compaction, Emulator, PauseTurn, Refusal, Reply, Thinking, ToolCall
-from anthropix_actors.emulator._context import seen
-from anthropix_actors.emulator._json import encode
-from anthropix_actors.emulator._partial import whole_part
+from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.json import encode
+from anthropix_actors.emulator._model.partial import whole_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

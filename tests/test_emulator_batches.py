@@ -25,8 +25,8 @@ from anthropix_actors.emulator import (
     recording,
 )
 from anthropix_actors.emulator._batch import Speed
-from anthropix_actors.emulator._errors import RefusedError
-from anthropix_actors.emulator._events import message_events
+from anthropix_actors.emulator._model.errors import RefusedError
+from anthropix_actors.emulator._model.events import message_events
 from anthropix_actors.emulator._pages import by_cursor, by_id, values
 
 from servers import until

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from anthropix_actors import Client
 from anthropix_actors.emulator import Emulator, Limits, Status
-from anthropix_actors.emulator._cache import HOUR, LOOK_BACK, MINUTES_5, Cache, Priced, least
-from anthropix_actors.emulator._tokens import count_input
+from anthropix_actors.emulator._model.cache import HOUR, LOOK_BACK, MINUTES_5, Cache, Priced, least
+from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable

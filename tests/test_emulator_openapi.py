@@ -19,7 +19,7 @@ from anthropix_actors.emulator import (
     recording,
     recordings,
 )
-from anthropix_actors.emulator._events import accumulate, decode
+from anthropix_actors.emulator._model.events import accumulate, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from anthropix_actors.emulator import (
     serve,
 )
 from anthropix_actors.emulator._asked import Asked
-from anthropix_actors.emulator._events import encode, message_events
+from anthropix_actors.emulator._model.events import encode, message_events
 from anthropix_actors.emulator._rules_thinking import places, sign
 from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator.rules import active, first_refusal, table

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from anthropix_actors.emulator import Emulator, PauseTurn, Refusal, Reply, Request, Status, recording
-from anthropix_actors.emulator._threads import LIFETIME
+from anthropix_actors.emulator._model.message_threads import LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

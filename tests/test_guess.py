@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors.emulator import Emulator
-from anthropix_actors.emulator._tokens import count, count_input
+from anthropix_actors.emulator._model.tokens import count, count_input
 from anthropix_actors.limits.guess import input_guess
 
 from servers import Server, answering

@@ -25,7 +25,7 @@ from anthropix_actors import (
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.resume import PLEASE_GO_ON, Continuation, Part, Splice, continuation
 from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Status, Thinking, ToolCall
-from anthropix_actors.emulator._events import message_events
+from anthropix_actors.emulator._model.events import message_events
 
 from actors import Inbox, text_of
 from servers import block_start, block_stop, message_delta, start, text_delta

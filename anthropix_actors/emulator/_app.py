@@ -16,18 +16,18 @@ from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator._batches import Batches
 from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, refused_object, too_large
 from anthropix_actors.emulator._compile import Compiler, unstreamed
-from anthropix_actors.emulator._context import seen
 from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
-from anthropix_actors.emulator._errors import RefusedError
 from anthropix_actors.emulator._files import Files
 from anthropix_actors.emulator._hosts import refused_host
-from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.errors import RefusedError
+from anthropix_actors.emulator._model.ids import Ids
+from anthropix_actors.emulator._model.tokens import count_input
 from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._play import Playback
 from anthropix_actors.emulator._sessions import Sessions
 from anthropix_actors.emulator._steps import metered
-from anthropix_actors.emulator._tokens import count_input
 from anthropix_actors.emulator.answers import Status, unwrap
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.json import is_array, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

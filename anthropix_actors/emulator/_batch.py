@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT
-from anthropix_actors.emulator._ids import Ids
-from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.ids import Ids
+from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator._steps import Head
 from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.records import Request
@@ -29,8 +29,8 @@ from anthropix_actors.emulator.records import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anthropix_actors.emulator._cache import Priced
     from anthropix_actors.emulator._desk import Desk
+    from anthropix_actors.emulator._model.cache import Priced
     from anthropix_actors.emulator.answers import Answer
 
 _LIFETIME = dt.timedelta(hours=24)

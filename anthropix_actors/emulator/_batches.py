@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors.emulator._batch import Batch
 from anthropix_actors.emulator._checks import refused_chat, refused_keys, refused_object
 from anthropix_actors.emulator._endpoint import Endpoint
-from anthropix_actors.emulator._errors import RefusedError
-from anthropix_actors.emulator._ids import Ids
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.errors import RefusedError
+from anthropix_actors.emulator._model.ids import Ids
+from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator._pages import by_id
 from anthropix_actors.emulator.answers import Status
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors.chat.parameters import CHAT, COUNT_TOKENS
 from anthropix_actors.emulator._asked import Asked
-from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator.answers import Status
 from anthropix_actors.emulator.rules import first_refusal
 

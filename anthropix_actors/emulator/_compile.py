@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator import _events, _json
-from anthropix_actors.emulator._default import default_reply
-from anthropix_actors.emulator._errors import as_status, error_body, status_body, status_headers
-from anthropix_actors.emulator._messages import Written, write
+from anthropix_actors.emulator._model import events as _events
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.default import default_reply
+from anthropix_actors.emulator._model.errors import as_status, error_body, status_body, status_headers
+from anthropix_actors.emulator._model.messages import Written, write
 from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
 from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
@@ -20,8 +21,8 @@ from anthropix_actors.emulator.faults import Cut, ErrorEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors.emulator._cache import Priced
-    from anthropix_actors.emulator._ids import Ids
+    from anthropix_actors.emulator._model.cache import Priced
+    from anthropix_actors.emulator._model.ids import Ids
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.faults import Fault
     from anthropix_actors.emulator.records import Request

@@ -7,11 +7,11 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._cache import Cache
-from anthropix_actors.emulator._context import seen
-from anthropix_actors.emulator._ids import Ids
+from anthropix_actors.emulator._model.cache import Cache
+from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.ids import Ids
+from anthropix_actors.emulator._model.message_threads import Threads
 from anthropix_actors.emulator._thoughts import Thoughts
-from anthropix_actors.emulator._threads import Threads
 from anthropix_actors.emulator.limits import Meter
 from anthropix_actors.emulator.sessions import Session
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from anthropix_actors.emulator._batch import Speed
-    from anthropix_actors.emulator._cache import Priced
+    from anthropix_actors.emulator._model.cache import Priced
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request

@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._events import PING, encode
+from anthropix_actors.emulator._model.events import PING, encode
 from anthropix_actors.emulator._steps import Hangup, Head, Hold, Pause, Until
 
 if TYPE_CHECKING:

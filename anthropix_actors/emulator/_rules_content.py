@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator._rule import OPENAPI, Found, documented, issue, seen
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator._rule import AEGIS, FIBER, Found, issue, seen
 
 if TYPE_CHECKING:

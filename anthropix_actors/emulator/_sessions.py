@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._checks import refused_keys, refused_object
 from anthropix_actors.emulator._endpoint import Endpoint
-from anthropix_actors.emulator._errors import RefusedError
-from anthropix_actors.emulator._json import is_array, is_object
 from anthropix_actors.emulator._live import LiveStream
+from anthropix_actors.emulator._model.errors import RefusedError
+from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator._pages import by_cursor, values
 
 if TYPE_CHECKING:

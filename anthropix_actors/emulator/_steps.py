@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from anthropix_actors.emulator._tokens import tokens
+from anthropix_actors.emulator._model.tokens import tokens
 from anthropix_actors.emulator.faults import Cut, Drop, Pace, Reset, Stall
 
 if TYPE_CHECKING:

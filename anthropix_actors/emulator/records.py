@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from anthropix_actors.emulator._json import is_object
+from anthropix_actors.emulator._model.json import is_object
 
 _SECRET = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 

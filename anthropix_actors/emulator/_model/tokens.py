@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.json import is_array, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

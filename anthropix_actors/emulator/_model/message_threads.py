@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._errors import RefusedError
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.errors import RefusedError
+from anthropix_actors.emulator._model.json import is_array, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator import _json
-from anthropix_actors.emulator._context import seen
-from anthropix_actors.emulator._json import is_array, is_object
-from anthropix_actors.emulator._messages import cost
-from anthropix_actors.emulator._schema import fitting
-from anthropix_actors.emulator._tokens import count_input, tokens
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.json import is_array, is_object
+from anthropix_actors.emulator._model.messages import cost
+from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.tokens import count_input, tokens
 from anthropix_actors.emulator.answers import Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator import _json
-from anthropix_actors.emulator._json import is_array, is_object
-from anthropix_actors.emulator._tokens import count_input
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.json import is_array, is_object
+from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

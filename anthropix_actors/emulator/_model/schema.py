@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from anthropix_actors.emulator._json import is_array, is_object
+from anthropix_actors.emulator._model.json import is_array, is_object
 
 _DEEPEST = 12
 """Where a schema that contains itself ends."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from anthropix_actors.emulator import _json
 from anthropix_actors.emulator._asked import Asked
-from anthropix_actors.emulator._partial import whole_part
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.partial import whole_part
+from anthropix_actors.emulator._model.tokens import count
 from anthropix_actors.emulator._rules_thinking import places, sign
-from anthropix_actors.emulator._tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors.emulator._ids import Ids
+    from anthropix_actors.emulator._model.ids import Ids
 
 Written: TypeAlias = str | ToolCall | Reply | Refusal | PauseTurn | Compaction
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.sse import events
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.emulator import _json
-from anthropix_actors.emulator._messages import CutInput
-from anthropix_actors.emulator._tokens import tokens
+from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._model.messages import CutInput
+from anthropix_actors.emulator._model.tokens import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
