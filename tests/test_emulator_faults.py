@@ -26,7 +26,7 @@ from anthropix_actors.emulator import (
     Status,
     recording,
 )
-from anthropix_actors.emulator._steps import Head, Step, Until, apply, recut
+from anthropix_actors.emulator._script.steps import Head, Step, Until, apply, recut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anthropix_actors.emulator._recordings import recording, recordings
+    from anthropix_actors.emulator._script.recordings import recording, recordings
     from anthropix_actors.emulator.answers import Answer, PauseTurn, Raw, Refusal, Reply, Status
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
@@ -65,7 +65,7 @@ _HOMES = {
     "rules": ("RULES", "Rule"),
     "server": ("Emulator", "serve"),
     "sessions": ("Session",),
-    "_recordings": ("recording", "recordings"),
+    "_script.recordings": ("recording", "recordings"),
 }
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

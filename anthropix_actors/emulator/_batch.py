@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator._compile import Compiler, unstreamed
 from anthropix_actors.emulator._desk import CHAT
 from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.json import is_object
-from anthropix_actors.emulator._steps import Head
+from anthropix_actors.emulator._script.compile import Compiler, unstreamed
+from anthropix_actors.emulator._script.steps import Head
 from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.records import Request
 

@@ -20,9 +20,9 @@ from anthropix_actors.emulator.answers import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._compile import Compiler
     from anthropix_actors.emulator._desk import Desk
-    from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator._script.compile import Compiler
+    from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request
 

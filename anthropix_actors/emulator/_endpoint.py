@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from starlette.requests import Request as HTTPRequest
 
 from anthropix_actors.emulator._checks import MAX_BODY_BYTES
-from anthropix_actors.emulator._compile import Compiler
 from anthropix_actors.emulator._model import json as _json
+from anthropix_actors.emulator._script.compile import Compiler
 from anthropix_actors.emulator.records import Headers, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator._script.steps import Step
 
 Maker: TypeAlias = Callable[[Request, Compiler], "Iterator[Step]"]
 """Does what a request asks for, at once, and gets the steps that tell of it."""

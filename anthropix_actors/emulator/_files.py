@@ -26,8 +26,8 @@ from anthropix_actors.emulator.records import Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._compile import Compiler
-    from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator._script.compile import Compiler
+    from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
 
 PATH = "/v1/files"

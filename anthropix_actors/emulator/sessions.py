@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model.json import is_object
-from anthropix_actors.emulator._steps import Hangup
+from anthropix_actors.emulator._script.steps import Hangup
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping
 
-    from anthropix_actors.emulator._live import LiveStream
     from anthropix_actors.emulator._model.ids import Ids
+    from anthropix_actors.emulator._script.live import LiveStream
 
 _PREVIEWS = frozenset({"event_start", "event_delta"})
 

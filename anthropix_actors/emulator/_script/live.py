@@ -7,12 +7,12 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._steps import Pause
+from anthropix_actors.emulator._script.steps import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator._script.steps import Step
 
 
 class LiveStream:

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from anthropix_actors.emulator._model.events import PING, encode
-from anthropix_actors.emulator._steps import Hangup, Head, Hold, Pause, Until
+from anthropix_actors.emulator._script.steps import Hangup, Head, Hold, Pause, Until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from anthropix_actors.emulator._steps import Step
+    from anthropix_actors.emulator._script.steps import Step
 
 _TURN = 16
 """Pieces sent before other connections get their turn, and before a hang-up is looked for."""

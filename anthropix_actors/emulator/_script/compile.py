@@ -14,7 +14,7 @@ from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.default import default_reply
 from anthropix_actors.emulator._model.errors import as_status, error_body, status_body, status_headers
 from anthropix_actors.emulator._model.messages import Written, write
-from anthropix_actors.emulator._steps import Finish, Head, Step, apply, interrupt
+from anthropix_actors.emulator._script.steps import Finish, Head, Step, apply, interrupt
 from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
 

@@ -1,0 +1,1 @@
+"""An answer as steps: what is sent, when, and how it ends."""
