@@ -881,7 +881,7 @@ def test_importing_the_package_imports_no_emulator_and_the_plugin_no_server() ->
 
 @pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for module in ("server", "_app", "_thread"):
+    for module in ("server", "_api.app", "_api.serving"):
         monkeypatch.delitem(sys.modules, f"anthropix_actors.emulator.{module}")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"needs (starlette|uvicorn): pip install python-multipart "):

@@ -24,10 +24,10 @@ from anthropix_actors.emulator import (
     ToolCall,
     recording,
 )
-from anthropix_actors.emulator._batch import Speed
+from anthropix_actors.emulator._api.batch import Speed
+from anthropix_actors.emulator._api.pages import by_cursor, by_id, values
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.events import message_events
-from anthropix_actors.emulator._pages import by_cursor, by_id, values
 
 from servers import until
 

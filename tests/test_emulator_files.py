@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request as HTTPRequest
 
 from anthropix_actors.emulator import Cut, Drop, Emulator, Upload
-from anthropix_actors.emulator._forms import form_body
+from anthropix_actors.emulator._api.forms import form_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

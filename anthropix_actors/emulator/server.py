@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from anthropix_actors.emulator._app import application
-from anthropix_actors.emulator._batch import Speed
-from anthropix_actors.emulator._desk import CHAT, Desk
-from anthropix_actors.emulator._thread import ServerThread
+from anthropix_actors.emulator._api.app import application
+from anthropix_actors.emulator._api.batch import Speed
+from anthropix_actors.emulator._api.desk import CHAT, Desk
+from anthropix_actors.emulator._api.serving import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
 from anthropix_actors.emulator.rules import active
 

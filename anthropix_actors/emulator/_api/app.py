@@ -13,21 +13,27 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator._batches import Batches
-from anthropix_actors.emulator._checks import refused_chat, refused_count, refused_headers, refused_object, too_large
-from anthropix_actors.emulator._desk import CHAT
-from anthropix_actors.emulator._endpoint import Endpoint, TooLargeError, note
-from anthropix_actors.emulator._files import Files
-from anthropix_actors.emulator._hosts import refused_host
+from anthropix_actors.emulator._api.batches import Batches
+from anthropix_actors.emulator._api.checks import (
+    refused_chat,
+    refused_count,
+    refused_headers,
+    refused_object,
+    too_large,
+)
+from anthropix_actors.emulator._api.desk import CHAT
+from anthropix_actors.emulator._api.endpoint import Endpoint, TooLargeError, note
+from anthropix_actors.emulator._api.files import Files
+from anthropix_actors.emulator._api.hosts import refused_host
+from anthropix_actors.emulator._api.models import MODELS, page
+from anthropix_actors.emulator._api.sessions import Sessions
 from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.tokens import count_input
-from anthropix_actors.emulator._models import MODELS, page
 from anthropix_actors.emulator._script.compile import Compiler, unstreamed
 from anthropix_actors.emulator._script.play import Playback
 from anthropix_actors.emulator._script.steps import metered
-from anthropix_actors.emulator._sessions import Sessions
 from anthropix_actors.emulator.answers import Status, unwrap
 
 if TYPE_CHECKING:
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
 
-    from anthropix_actors.emulator._desk import Desk
+    from anthropix_actors.emulator._api.desk import Desk
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
 

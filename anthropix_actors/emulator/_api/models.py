@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._pages import by_id
+from anthropix_actors.emulator._api.pages import by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from python_multipart.multipart import parse_options_header
 
-from anthropix_actors.emulator._checks import refused_keys
-from anthropix_actors.emulator._endpoint import Endpoint
-from anthropix_actors.emulator._forms import FORM, form_body
+from anthropix_actors.emulator._api.checks import refused_keys
+from anthropix_actors.emulator._api.endpoint import Endpoint
+from anthropix_actors.emulator._api.forms import FORM, form_body
+from anthropix_actors.emulator._api.pages import by_cursor, values
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
-from anthropix_actors.emulator._pages import by_cursor, values
 from anthropix_actors.emulator.answers import Status
 from anthropix_actors.emulator.records import Upload
 

@@ -18,7 +18,7 @@ from anthropix_actors.emulator.sessions import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from anthropix_actors.emulator._batch import Speed
+    from anthropix_actors.emulator._api.batch import Speed
     from anthropix_actors.emulator._model.cache import Priced
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits

@@ -8,19 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._batch import Batch
-from anthropix_actors.emulator._checks import refused_chat, refused_keys, refused_object
-from anthropix_actors.emulator._endpoint import Endpoint
+from anthropix_actors.emulator._api.batch import Batch
+from anthropix_actors.emulator._api.checks import refused_chat, refused_keys, refused_object
+from anthropix_actors.emulator._api.endpoint import Endpoint
+from anthropix_actors.emulator._api.pages import by_id
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._pages import by_id
 from anthropix_actors.emulator.answers import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._desk import Desk
+    from anthropix_actors.emulator._api.desk import Desk
     from anthropix_actors.emulator._script.compile import Compiler
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.answers import Answer

@@ -9,17 +9,17 @@ import datetime as dt
 import operator
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._checks import refused_keys, refused_object
-from anthropix_actors.emulator._endpoint import Endpoint
+from anthropix_actors.emulator._api.checks import refused_keys, refused_object
+from anthropix_actors.emulator._api.endpoint import Endpoint
+from anthropix_actors.emulator._api.pages import by_cursor, values
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._pages import by_cursor, values
 from anthropix_actors.emulator._script.live import LiveStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from anthropix_actors.emulator._desk import Desk
+    from anthropix_actors.emulator._api.desk import Desk
     from anthropix_actors.emulator._script.compile import Compiler
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request

@@ -1,0 +1,1 @@
+"""The API's endpoints, as an ASGI application, and what they share."""
