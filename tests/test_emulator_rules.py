@@ -25,11 +25,11 @@ from anthropix_actors.emulator import (
     ToolCall,
     serve,
 )
-from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._model.events import encode, message_events
-from anthropix_actors.emulator._rules_thinking import places, sign
-from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator.rules import active, first_refusal, table
+from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.thinking import places, sign
+from anthropix_actors.emulator.rules.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.records import Headers, Request, Upload
-    from anthropix_actors.emulator.rules import RULES, Rule
+    from anthropix_actors.emulator.rules.table import RULES, Rule
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
 

@@ -14,7 +14,7 @@ from anthropix_actors.emulator._api.batch import Speed
 from anthropix_actors.emulator._api.desk import CHAT, Desk
 from anthropix_actors.emulator._api.serving import ServerThread
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
-from anthropix_actors.emulator.rules import active
+from anthropix_actors.emulator.rules.table import active
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

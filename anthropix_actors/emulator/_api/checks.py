@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors.chat.parameters import CHAT, COUNT_TOKENS
-from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator.answers import Status
-from anthropix_actors.emulator.rules import first_refusal
+from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.table import first_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from anthropix_actors._checks.shapes import Shape
-    from anthropix_actors.emulator._thoughts import Thoughts
     from anthropix_actors.emulator.records import Request
-    from anthropix_actors.emulator.rules import Rule
+    from anthropix_actors.emulator.rules.table import Rule
+    from anthropix_actors.emulator.rules.thoughts import Thoughts
     from anthropix_actors.errors import Problem
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})

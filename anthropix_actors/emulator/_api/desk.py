@@ -11,8 +11,8 @@ from anthropix_actors.emulator._model.cache import Cache
 from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.message_threads import Threads
-from anthropix_actors.emulator._thoughts import Thoughts
 from anthropix_actors.emulator.limits import Meter
+from anthropix_actors.emulator.rules.thoughts import Thoughts
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
-    from anthropix_actors.emulator.rules import Rule
+    from anthropix_actors.emulator.rules.table import Rule
 
 CHAT = "/v1/messages"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._asked import NOBODY, Asked, Turn
-from anthropix_actors.emulator._rule import AEGIS, Found, issue, seen
+from anthropix_actors.emulator.rules.asked import NOBODY, Asked, Turn
+from anthropix_actors.emulator.rules.rule import AEGIS, Found, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

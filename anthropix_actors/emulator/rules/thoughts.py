@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from anthropix_actors.emulator._asked import Asked
 from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._rules_thinking import places
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.thinking import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,20 +18,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import shown
-from anthropix_actors.emulator import (
-    _rules_calls,
-    _rules_content,
-    _rules_params,
-    _rules_talk,
-    _rules_thinking,
-    _rules_tools,
-)
-from anthropix_actors.emulator._rule import Rule
+from anthropix_actors.emulator.rules import calls as _rules_calls
+from anthropix_actors.emulator.rules import content as _rules_content
+from anthropix_actors.emulator.rules import params as _rules_params
+from anthropix_actors.emulator.rules import talk as _rules_talk
+from anthropix_actors.emulator.rules import thinking as _rules_thinking
+from anthropix_actors.emulator.rules import tools as _rules_tools
+from anthropix_actors.emulator.rules.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anthropix_actors.emulator._asked import Asked
+    from anthropix_actors.emulator.rules.asked import Asked
 
 __all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._rule import DOCS, OPENAPI, Found, documented, issue, seen
+from anthropix_actors.emulator.rules.rule import DOCS, OPENAPI, Found, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._asked import Asked
+    from anthropix_actors.emulator.rules.asked import Asked
 
 NEWER_VERSION = "2026-10-21"
 

@@ -12,12 +12,12 @@ import hashlib
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._rule import DOCS, Found, documented, issue, seen
+from anthropix_actors.emulator.rules.rule import DOCS, Found, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anthropix_actors.emulator._asked import Asked, Turn
+    from anthropix_actors.emulator.rules.asked import Asked, Turn
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 

@@ -7,12 +7,12 @@ import binascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anthropix_actors.emulator._model.json import is_object
-from anthropix_actors.emulator._rule import OPENAPI, Found, documented, issue, seen
+from anthropix_actors.emulator.rules.rule import OPENAPI, Found, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._asked import Asked, Block
+    from anthropix_actors.emulator.rules.asked import Asked, Block
 
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 

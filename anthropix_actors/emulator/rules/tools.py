@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._rule import AEGIS, FIBER, Found, issue, seen
+from anthropix_actors.emulator.rules.rule import AEGIS, FIBER, Found, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._asked import Asked
+    from anthropix_actors.emulator.rules.asked import Asked
 
 _DEEPEST = 100
 

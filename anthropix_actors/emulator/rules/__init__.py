@@ -1,0 +1,6 @@
+"""What the API refuses in a chat's parameters: a table of rules, each with its source."""
+
+from anthropix_actors.emulator.rules.rule import Rule
+from anthropix_actors.emulator.rules.table import RULES, active, first_refusal, table
+
+__all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
