@@ -49,8 +49,6 @@ THIRD_PARTIES = {
     "PyInstaller": {"_pyinstaller"},
 }
 
-HEAPS = {"emulator"}
-
 LONGER = {
     "client": "half of it is what its methods promise",
     "batches/batches": "half of it is what its methods promise",
@@ -127,7 +125,7 @@ def test_the_rooms_are_those_that_there_are() -> None:
 def test_no_folder_is_a_heap() -> None:
     folders = {path.parent for _, path in files()} - {PACKAGE}
     for folder in folders:
-        assert len([*folder.glob("*.py")]) <= 20 or folder.name in HEAPS, folder
+        assert len([*folder.glob("*.py")]) <= 20, folder
         assert len(folder.relative_to(PACKAGE).parts) <= 2
 
 
