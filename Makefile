@@ -38,10 +38,12 @@ lint: $(VENV)/test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 LOWEST := $(VENV)-lowest
-LOWEST_TESTS := transport trust proxy interim secrets auth files multipart special chat client cancel sse jsonl scope
+LOWEST_TESTS := $(addprefix _http/test_, transport.py trust.py proxy.py interim.py secrets.py auth.py) \
+	files chat/test_actor.py test_client.py _cancel/test_cancel.py _cancel/test_scope.py _decode/test_sse.py \
+	_decode/test_jsonl.py
 
 lowest: $(LOWEST)/test
-	$(LOWEST)/bin/pytest -q $(LOWEST_TESTS:%=tests/test_%.py)
+	$(LOWEST)/bin/pytest -q $(LOWEST_TESTS:%=tests/%)
 
 $(LOWEST)/test: $(SOURCES) tests/lowest.py
 	@test -x $(LOWEST)/bin/pip || $(PYTHON) -m venv $(LOWEST)
@@ -52,8 +54,8 @@ $(LOWEST)/test: $(SOURCES) tests/lowest.py
 	@touch $@
 
 compat: $(VENV)/compat
-	$(BIN)/pytest tests/test_other_servers.py tests/test_official_sdk.py tests/test_other_clients.py \
-		tests/test_pyinstaller.py
+	$(BIN)/pytest tests/others/test_other_servers.py tests/others/test_official_sdk.py tests/others/test_other_clients.py \
+		tests/others/test_pyinstaller.py
 
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks

@@ -44,7 +44,7 @@ def test_every_kind_of_code_that_is_tortured_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", shown("test"))
 def test_what_is_named_is_a_test(name: str) -> None:
-    file, function = re.fullmatch(r"(test_\w+\.py)::(test_\w+)", name).groups()  # type: ignore[union-attr]
+    file, function = re.fullmatch(r"([\w/]+\.py)::(test_\w+)", name).groups()  # type: ignore[union-attr]
     tree = ast.parse((TESTS / file).read_text("utf-8"))
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 

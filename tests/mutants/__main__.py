@@ -62,28 +62,28 @@ CORE = (
     *("chat.block", "chat.resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
 )
 OWN = {
-    "_tasks.delivery": "delivery ends",
-    "chat.coalescing": "delivery ends",
-    "chat.channel": "delivery stream",
-    "_tasks.task": "ends log watch slots",
-    "_tasks.actor": "ends client chat cancel",
-    "_tasks.ref": "ends client chat cancel",
-    "_tasks.waits": "call ends client",
-    "_cancel.scope": "scope cancel",
-    "_foreign.threads": "watch delivery ends",
-    "limits.limit": "limit pace",
-    "_http.exchange": "timeouts client retry auth log",
-    "batches.actor": "batches batch_faults",
-    "batches.task": "batches batch_faults",
-    "batches.deliver": "batches batch_faults",
-    "batches.results": "batches batch_faults",
-    "sessions.follower": "sessions",
-    "sessions.actor": "sessions",
-    "sessions.ref": "sessions",
-    "sessions.task": "sessions",
-    "chat.accumulate": "accumulate resume",
-    "chat.block": "accumulate",
-    "usage": "usage ledger",
+    "_tasks.delivery": "_tasks/test_delivery _tasks/test_ends",
+    "chat.coalescing": "_tasks/test_delivery _tasks/test_ends",
+    "chat.channel": "_tasks/test_delivery chat/test_stream",
+    "_tasks.task": "_tasks/test_ends _foreign/test_log _cancel/test_sweeper _tasks/test_slots",
+    "_tasks.actor": "_tasks/test_ends test_client chat/test_actor _cancel/test_cancel",
+    "_tasks.ref": "_tasks/test_ends test_client chat/test_actor _cancel/test_cancel",
+    "_tasks.waits": "_calls/test_call _tasks/test_ends test_client",
+    "_cancel.scope": "_cancel/test_scope _cancel/test_cancel",
+    "_foreign.threads": "_cancel/test_sweeper _tasks/test_delivery _tasks/test_ends",
+    "limits.limit": "limits/test_limit limits/test_pace",
+    "_http.exchange": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
+    "batches.actor": "batches/test_batches batches/test_faults",
+    "batches.task": "batches/test_batches batches/test_faults",
+    "batches.deliver": "batches/test_batches batches/test_faults",
+    "batches.results": "batches/test_batches batches/test_faults",
+    "sessions.follower": "sessions/test_sessions",
+    "sessions.actor": "sessions/test_sessions",
+    "sessions.ref": "sessions/test_sessions",
+    "sessions.task": "sessions/test_sessions",
+    "chat.accumulate": "chat/test_accumulate chat/test_resume",
+    "chat.block": "chat/test_accumulate",
+    "usage": "test_usage test_ledger",
 }
 """Which tests come first, as they look at what a module does: of others, the one of its name."""
 
@@ -163,7 +163,8 @@ def _tests(mutant: Mutant, covered: Any) -> list[str]:
         found = {name for line in range(mutant.line, mutant.last + 1) for name in lines.get(str(line), ())}
     else:  # it runs on import
         found = {name for names in lines.values() for name in names}
-    own = [f"test_{name}.py" for name in OWN.get(mutant.module, mutant.module.rpartition(".")[2].strip("_")).split()]
+    folder, _, name = mutant.module.rpartition(".")
+    own = [f"{name}.py" for name in OWN.get(mutant.module, f"{folder}/test_{name}".lstrip("/")).split()]
     seconds = covered["seconds"]
     return sorted(found, key=lambda name: (not any(each in name for each in own), seconds.get(name, 9.0), name))
 

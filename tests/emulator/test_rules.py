@@ -39,7 +39,7 @@ HEADERS = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
 CHAT = "/v1/messages"
 COUNT = CHAT + "/count_tokens"
 BATCHES = CHAT + "/batches"
-DOCS = Path(__file__).parents[1] / "docs" / "emulator-rules.md"
+DOCS = Path(__file__).parents[2] / "docs" / "emulator-rules.md"
 
 JSON = dict[str, Any]
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DEADLINE = 10.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01", "content-type": "application/json"}
-STREAMS = Path(__file__).parents[2] / "shared" / "corpus" / "streams"
+STREAMS = Path(__file__).parents[3] / "shared" / "corpus" / "streams"
 
 
 @pytest.fixture
