@@ -11,6 +11,7 @@
 from anthropix_actors._calls.items import ItemStream
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.token import CancelToken
+from anthropix_actors._foreign.public import alias, publish
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._tasks.waits import as_completed
 from anthropix_actors.batches.ref import BatchRef
@@ -159,3 +160,22 @@ __all__ = [
     "as_completed",
     "text_of",
 ]
+
+publish(__name__, map(globals().get, __all__))
+alias(
+    __name__,
+    {  # in 0.4.0
+        "_batch_record": ("BatchState",),
+        "_batch_ref": ("BatchRef",),
+        "_call": ("CancelToken",),
+        "_chat": ("ChatActor", "ChatRef"),
+        "_output": ("Parsed",),
+        "_request": ("Timeout",),
+        "_session": ("SessionRef",),
+        "_waits": ("as_completed",),
+        "governor": ("Governor", "RateLimit"),
+        "items": ("ItemStream",),
+        "pages": ("Pages",),
+        "stream": ("Stream",),
+    },
+)

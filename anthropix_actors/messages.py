@@ -18,6 +18,7 @@ Example:
 
 from __future__ import annotations
 
+from anthropix_actors._foreign.public import publish
 from anthropix_actors._tasks.subscriber import Subscriber
 from anthropix_actors.batches.messages import (
     BatchCancelled,
@@ -76,6 +77,4 @@ __all__ = [
     "Terminal",
 ]
 
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        globals()[_name].__module__ = __name__
+publish(__name__, map(globals().get, __all__))

@@ -18,6 +18,7 @@ from anthropix_actors._calls.options import (
     RequestParams,
     WorkOptions,
 )
+from anthropix_actors._foreign.public import publish
 from anthropix_actors._wire.events import (
     CitationsDelta,
     ContentBlockDelta,
@@ -152,6 +153,4 @@ __all__ = [
     "WorkOptions",
 ]
 
-for _name in __all__:
-    if isinstance(globals()[_name], type):
-        globals()[_name].__module__ = __name__
+publish(__name__, map(globals().get, __all__))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._http.retry import RetryPolicy
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""

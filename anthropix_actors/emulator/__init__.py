@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.public import publish
+
 if TYPE_CHECKING:
     from anthropix_actors.emulator._script.recordings import recording, recordings
     from anthropix_actors.emulator.answers import Answer, PauseTurn, Raw, Refusal, Reply, Status
@@ -81,9 +83,11 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        thing = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     except ModuleNotFoundError as exc:
         package = (exc.name or "").partition(".")[0]
         if package not in _EXTRA:
             raise
         raise ImportError(f"the emulator needs {package}: {ADVICE}") from exc
+    publish(__name__, (thing,))
+    return thing

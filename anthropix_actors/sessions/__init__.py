@@ -1,5 +1,8 @@
 """Sessions of managed agents: what happens in them, as it happens."""
 
+from anthropix_actors._foreign.public import publish
 from anthropix_actors.sessions.sessions import Sessions
 
 __all__ = ["Sessions"]
+
+publish(__name__, map(globals().get, __all__))

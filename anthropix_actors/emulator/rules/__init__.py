@@ -1,6 +1,9 @@
 """What the API refuses in a chat's parameters: a table of rules, each with its source."""
 
+from anthropix_actors._foreign.public import publish
 from anthropix_actors.emulator.rules.rule import Rule
 from anthropix_actors.emulator.rules.table import RULES, active, first_refusal, table
 
 __all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
+
+publish(__name__, map(globals().get, __all__))
