@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._calls.core import Calls
+from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
@@ -27,14 +27,14 @@ from anthropix_actors._http.request import (
 )
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
-from anthropix_actors._http.urls import base_url_of
+from anthropix_actors._http.urls import normalize_base_url
 from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.slots import Slots
-from anthropix_actors._tasks.waits import record_of, refuse_deadlock
+from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.actor import start_chat
-from anthropix_actors.chat.channel import Channel
+from anthropix_actors.chat.channel import EventQueue
 from anthropix_actors.chat.coalescing import chat_delivery_to
 from anthropix_actors.chat.output import Parsed, output_format
 from anthropix_actors.chat.parameters import (
@@ -47,8 +47,8 @@ from anthropix_actors.chat.parameters import (
 )
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
-from anthropix_actors.chat.task import ChatRecord
-from anthropix_actors.endpoints.request import REQUEST_OPTIONS, ask_anything, pages_of_anything
+from anthropix_actors.chat.task import ChatTask
+from anthropix_actors.endpoints.request import REQUEST_OPTIONS, paginate, request
 from anthropix_actors.endpoints.table import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.files.files import Files
@@ -168,7 +168,7 @@ class Client:
         """Take the options, and what is missing from the environment."""
         if auth is None or api_key is not None or auth_token is not None:
             api_key, auth_token = _credentials(api_key, auth_token)
-        self.base_url = base_url_of(base_url or os.environ.get("ANTHROPIC_BASE_URL") or BASE_URL)
+        self.base_url = normalize_base_url(base_url or os.environ.get("ANTHROPIC_BASE_URL") or BASE_URL)
         self.api_version = check_api_version(api_version)
         known: dict[str, str] = {}
         if api_key is not None or auth_token is not None:
@@ -184,7 +184,7 @@ class Client:
             max_concurrency=1 if max_concurrency is None else max_concurrency,
         )
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
-        self._calls = Calls(
+        self._core = ClientCore(
             transport,
             api_version=self.api_version,
             system=system,
@@ -199,16 +199,16 @@ class Client:
             slots=None if max_concurrency is None else Slots(max_concurrency),
             governor=_as_governor(governor),
         )
-        SWEEPER.forgetful.add(transport)
-        self.batches = Batches(self._calls)
-        self.files = Files(self._calls)
-        self.models = Models(self._calls)
-        self.sessions = Sessions(self._calls)
+        SWEEPER.fork_listeners.add(transport)
+        self.batches = Batches(self._core)
+        self.files = Files(self._core)
+        self.models = Models(self._core)
+        self.sessions = Sessions(self._core)
 
     @property
     def governor(self) -> Governor | None:
         """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
-        return self._calls.governor
+        return self._core.governor
 
     if not TYPE_CHECKING:  # pragma: no branch # a checker says itself what is not there
         __getattr__ = missing(OF_A_CLIENT)
@@ -268,22 +268,22 @@ class Client:
         """
         by_name("chat", _given)
         scope = CancelScope()
-        record, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
-        window = self._calls.window
+        task, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
+        window = self._core.window
         try:
             if stream is True:
-                channel = Channel(scope, window)
-                return Stream(self._start(record, cancel, channel), channel)
+                channel = EventQueue(scope, window)
+                return Stream(self._start(task, cancel, channel), channel)
             if stream is not False:
-                return self._start(record, cancel, chat_delivery_to(stream, scope, window=window, coalesce=coalesce))
-            chat = self._start(record, cancel)
+                return self._start(task, cancel, chat_delivery_to(stream, scope, window=window, coalesce=coalesce))
+            chat = self._start(task, cancel)
             message = chat.result()
-            return message if record.output is None else Parsed(chat.output(), message)
+            return message if task.output is None else Parsed(chat.output(), message)
         except DeadlockError:
-            record.cancel("to wait for it here would never end")
+            task.cancel("to wait for it here would never end")
             raise
         except BaseException:  # Ctrl-C, wherever it falls: nobody gets the answer
-            record.cancel("the caller was interrupted")
+            task.cancel("the caller was interrupted")
             raise
 
     @shows(_REQUIRED, _COUNT_OPTIONAL)
@@ -320,7 +320,7 @@ class Client:
             raise ParameterError(problems)
         counted = {name: value for name, value in known.items() if name in COUNT_PARAMETERS}
         body = count_tokens_body(counted, api_version=self.api_version, extra_body=extra_body)
-        count: TokenCount = self._calls.ask(
+        count: TokenCount = self._core.ask(
             "POST", "/v1/messages/count_tokens", options, json=body, known=PROFILE_OPTIONS
         )
         return count
@@ -357,7 +357,7 @@ class Client:
             >>> client.request("GET", "/models/{model_id}", path_params={"model_id": "claude-sonnet-5"})["type"]
             'model'
         """
-        return ask_anything(self._calls, method, path, given, stream=stream)
+        return request(self._core, method, path, given, stream=stream)
 
     @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
@@ -376,7 +376,7 @@ class Client:
             >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
             ['claude-fable-5-2']
         """
-        return pages_of_anything(self._calls, path, given, kind)
+        return paginate(self._core, path, given, kind)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Get all endpoints that are known: what can be given to `request` and `paginate`.
@@ -394,7 +394,7 @@ class Client:
             >>> for chat in client.chats():
             ...     print(chat.tag, chat.state, round(chat.age, 1))
         """
-        return tuple(work for work in self._calls.running() if isinstance(work, ChatRef))
+        return tuple(work for work in self._core.running() if isinstance(work, ChatRef))
 
     def drain(self, timeout: float | None = None) -> bool:
         """Take nothing new, and wait until all that runs has ended, those that wait for their turn included.
@@ -420,10 +420,10 @@ class Client:
         if timeout is not None:
             _check_counts(timeout=timeout)
         deadline = deadline_of(timeout)
-        for work in self._calls.running():
+        for work in self._core.running():
             if isinstance(work, TaskRef):
-                refuse_deadlock(record_of(work))
-        return self._calls.drain(deadline)
+                refuse_deadlock(task_of(work))
+        return self._core.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:
         """Cancel all that runs, and close the idle connections. A second call does nothing.
@@ -440,9 +440,9 @@ class Client:
         try:
             if grace:
                 self.drain(grace)
-            self._calls.close()
+            self._core.close()
         except BaseException:  # Ctrl-C means: now
-            self._calls.close()
+            self._core.close()
             raise
 
     def __enter__(self) -> Self:
@@ -453,14 +453,14 @@ class Client:
         """Close the client."""
         self.close()
 
-    def _start(self, record: ChatRecord, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
+    def _start(self, task: ChatTask, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
         if cancel is not None:  # before it starts, as it may have been cancelled: then nothing is sent
-            cancel.add(record)
-        return self._calls.start(record, lambda: start_chat(record, followers, waited_for=not followers))
+            cancel.add(task)
+        return self._core.start(task, lambda: start_chat(task, followers, waited_for=not followers))
 
     def _checked_chat(
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
-    ) -> tuple[ChatRecord, CancelToken | None]:
+    ) -> tuple[ChatTask, CancelToken | None]:
         """Check everything about a chat, and put it in the form that is sent."""
         options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
         tag, extra_body, output, resume = (
@@ -480,15 +480,15 @@ class Client:
         options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
         theirs = options.get("extra_headers")  # betas may be among them
-        betas = None if theirs else self._calls.betas(options.get("beta"))
+        betas = None if theirs else self._core.betas(options.get("beta"))
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
         body["stream"] = True
-        request = self._calls.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
-        record = ChatRecord(self._calls, request, scope, tag=tag, output=output)
-        record.resume = bool(resume)
+        request = self._core.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
+        task = ChatTask(self._core, request, scope, tag=tag, output=output)
+        task.resume = bool(resume)
         if self.governor is not None:
-            record.govern(self.governor, body)
-        return record, cancel
+            task.throttle_with(self.governor, body)
+        return task, cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:

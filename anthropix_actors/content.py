@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from anthropix_actors._checks.media import EXPECTED, data_of, head_of, image_type, pdf_type, read, refused
-from anthropix_actors._checks.plain import plain
+from anthropix_actors._checks.plain import copy_json
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -181,7 +181,7 @@ def fixed(items: Any) -> Any:
         'iVBORw0KGgo='
     """
     problems: list[Problem] = []
-    copy = plain(items, "items", problems)
+    copy = copy_json(items, "items", problems)
     if problems:
         raise ParameterError(problems)
     return copy

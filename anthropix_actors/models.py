@@ -12,7 +12,7 @@ from anthropix_actors._checks.named import item_path
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import CallOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import Model
@@ -27,9 +27,9 @@ class Models:
     `workspace_id`, and `cancel`, a `CancelToken`.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, core: ClientCore) -> None:
         """It comes with a client."""
-        self._calls = calls
+        self._core = core
 
     def list(
         self,
@@ -52,7 +52,7 @@ class Models:
             'Claude Fable 5.2'
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return self._calls.pages(_MODELS, options, params, "id")
+        return self._core.pages(_MODELS, options, params, "id")
 
     def retrieve(self, model: str | Model, **options: Unpack[CallOptions]) -> Model:
         """Get one model: its limits, its capabilities, when it retires.
@@ -64,4 +64,4 @@ class Models:
             >>> client.models.retrieve("claude-sonnet-5")["lifecycle"]
             'active'
         """
-        return cast("Model", self._calls.ask("GET", item_path(_MODELS, "model", model), options))
+        return cast("Model", self._core.ask("GET", item_path(_MODELS, "model", model), options))

@@ -468,4 +468,4 @@ def _clear_up(client: Client) -> None:
         time.sleep(0.001)
     for ref in pykka.ActorRegistry.get_all():
         pykka.ActorRegistry.unregister(ref)
-    SWEEPER.forget()
+    SWEEPER.after_fork()

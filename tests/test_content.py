@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Client, ParameterError
-from anthropix_actors._checks.plain import plain
+from anthropix_actors._checks.plain import copy_json
 from anthropix_actors.chat.parameters import chat_body, chat_problems
 from anthropix_actors.content import (
     MAX_DOCUMENT_BYTES,
@@ -152,18 +152,18 @@ def test_the_text_of_an_answer_is_that_of_its_text_blocks() -> None:
 def test_data_become_base64_in_the_copy_that_is_sent(data: bytes) -> None:
     for given_data in (data, bytearray(data), memoryview(data), base64.b64encode(data).decode()):
         source = {"type": "base64", "media_type": "image/png", "data": given_data}
-        copy = plain({"source": source}, "", [])
+        copy = copy_json({"source": source}, "", [])
         assert base64.b64decode(copy["source"]["data"]) == data
         assert source["data"] is given_data
 
 
 def test_bytes_anywhere_else_are_no_json() -> None:
     problems: list[Any] = []
-    plain(
+    copy_json(
         {"data": b"x", "source": {"type": "url", "data": b"x"}, "deep": [{"type": "base64", "x": b"x"}]}, "", problems
     )
     assert [problem.place for problem in problems] == ["data", "source.data", "deep[0].x"]
-    plain({"type": "base64", "data": 5.0}, "", problems)
+    copy_json({"type": "base64", "data": 5.0}, "", problems)
     assert len(problems) == 3
 
 

@@ -1,6 +1,6 @@
 """What all calls of one client share: where to, with which headers, how patiently; and what of it runs.
 
-`Calls` makes requests out of what callers say, and runs those that a caller waits for in the caller's own thread.
+`ClientCore` makes requests out of what callers say, and runs those that a caller waits for in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from anthropix_actors._calls.call import Call
+from anthropix_actors._calls.call import BlockingCall
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.scope import slice_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import decoded as json_value
-from anthropix_actors._http.exchange import check, whole
+from anthropix_actors._http.exchange import raise_for_status, read_body
 from anthropix_actors._http.request import Request, as_timeout, beta_names, merge_headers
-from anthropix_actors._http.urls import query_of
+from anthropix_actors._http.urls import encode_query
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ProtocolError
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Body, Timeout
     from anthropix_actors._http.retry import RetryPolicy
-    from anthropix_actors._http.transport import Answer, Transport
+    from anthropix_actors._http.transport import Response, Transport
     from anthropix_actors._tasks.slots import Slots
     from anthropix_actors._tasks.subscriber import Subscriber
-    from anthropix_actors._tasks.task import Record
+    from anthropix_actors._tasks.task import Task
     from anthropix_actors.errors import APIError
     from anthropix_actors.limits.governor import Governor
 
@@ -46,7 +46,7 @@ _CLOSED = "the client was closed"
 _REFUSES_AS_CLOSED = "the client is closed; make another one"
 
 
-class Calls:
+class ClientCore:
     """A client's calls. Safe to share between threads.
 
     Attributes:
@@ -103,7 +103,7 @@ class Calls:
         self._ended = threading.Condition(self._lock)
         self._running: dict[Any, None] = {}  # in the order in which they were started
         self._refuses: str | None = None  # why nothing new is taken
-        SWEEPER.forgetful.add(self)
+        SWEEPER.fork_listeners.add(self)
 
     def request(  # noqa: PLR0913 - what there is to say of a request
         self,
@@ -149,7 +149,7 @@ class Calls:
         betas = {"anthropic-beta": names} if names else None
         return Request(
             method=method,
-            path=path + query_of(params),
+            path=path + encode_query(params),
             body=body,
             headers=merge_headers(self._system, own, self._headers, betas, extra_headers, place="extra_headers"),
             timeout=as_timeout(timeout, self.timeout),
@@ -174,7 +174,7 @@ class Calls:
     def wait_for(
         self,
         request: Request,
-        use: Callable[[Answer], T],
+        use: Callable[[Response], T],
         *,
         cancel: CancelToken | None = None,
         again: Callable[[APIError], bool] | None = None,
@@ -184,12 +184,12 @@ class Calls:
         Raises:
             AnthropixError: it failed, or was cancelled.
         """
-        call = Call(self.transport, request.timeout)
+        call = BlockingCall(self.transport, request.timeout)
         try:
             self.begin(call, cancel)
-            found = call.exchange.send(request, use, again=again)
+            found = call.requester.send(request, use, again=again)
         except AnthropixError as exc:
-            call.exchange.explain(exc)
+            call.requester.annotate(exc)
             call.log_end(exc)
             raise
         else:
@@ -208,7 +208,7 @@ class Calls:
         path: str,
         options: Mapping[str, Any],
         *,
-        use: Callable[[Answer], Any] | None = None,
+        use: Callable[[Response], Any] | None = None,
         again: Callable[[APIError], bool] | None = None,
         known: Sequence[str] = CALL_OPTIONS,
         **more: Any,
@@ -222,7 +222,7 @@ class Calls:
         given = checked_options(options, *known)
         cancel = given.pop("cancel", None)
         request = self.request(method, path, **given, **more)
-        return self.wait_for(request, use or decoded, cancel=cancel, again=again)
+        return self.wait_for(request, use or decode_json, cancel=cancel, again=again)
 
     def pages(
         self,
@@ -238,10 +238,10 @@ class Calls:
             ParameterError: there is an option that is none, or something that fits no query.
         """
         checked_options(options, *CALL_OPTIONS)
-        query_of(params)
+        encode_query(params)
         return Pages(lambda query: self.ask("GET", path, options, params=query, **more), params, kind)
 
-    def begin(self, call: Call, cancel: CancelToken | None = None) -> None:
+    def begin(self, call: BlockingCall, cancel: CancelToken | None = None) -> None:
         """Have a call looked after until `end`.
 
         Raises:
@@ -253,13 +253,13 @@ class Calls:
         if cancel is not None:
             cancel.add(call)
 
-    def end(self, call: Call) -> None:
+    def end(self, call: BlockingCall) -> None:
         """Look after it no longer. Doing so again does nothing."""
         SWEEPER.unwatch(call)
-        call.exchange.let_go()
+        call.requester.let_go()
         self.leave(call)
 
-    def start(self, record: Record, start: Callable[[], C]) -> C:
+    def start(self, task: Task, start: Callable[[], C]) -> C:
         """Start an actor for work that runs on, and cancel it when the client is closed.
 
         The work enters before its thread begins, and without a lock around all of it: pykka writes to its logger.
@@ -268,11 +268,11 @@ class Calls:
             ConfigurationError: the client is closed.
             AnthropixError: it cannot be started.
         """
-        record.enter, record.leave = self._enter, self.leave
+        task.enter, task.leave = self._enter, self.leave
         try:
             return start()
         except BaseException:  # Ctrl-C: nobody gets it
-            record.cancel("interrupted while it started")
+            task.cancel("interrupted while it started")
             raise
 
     def _enter(self, started: Any) -> None:
@@ -318,21 +318,21 @@ class Calls:
             each.cancel(_CLOSED)
         self.transport.close()
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start with another lock in a forked child: a thread of the parent's may have been starting a chat."""
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._running = {}
 
 
-def decoded(answer: Answer) -> Any:
+def decode_json(answer: Response) -> Any:
     """Get the JSON of an answer that is no error; None for an empty body.
 
     Raises:
         APIError: it is an error, or no JSON.
     """
-    check(answer)
-    body = whole(answer)
+    raise_for_status(answer)
+    body = read_body(answer)
     try:
         return json_value(body) if body else None
     except (ValueError, RecursionError) as exc:

@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from anthropix_actors._calls.call import Call
+from anthropix_actors._calls.call import BlockingCall
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.errors import AnthropixError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Timeout
 
@@ -37,7 +37,7 @@ class ItemStream(Generic[T]):
         ...     body = b"".join(chunks)
     """
 
-    def __init__(self, call: Call, items: Iterator[T | None]) -> None:
+    def __init__(self, call: BlockingCall, items: Iterator[T | None]) -> None:
         """Streams come from a client's methods; there is no need to make one."""
         self._call = call
         self._items = items
@@ -94,12 +94,12 @@ class ItemStream(Generic[T]):
     @property
     def request_id(self) -> str | None:
         """What the API calls the latest request."""
-        return self._call.exchange.request_id
+        return self._call.requester.request_id
 
     @property
     def response_headers(self) -> Mapping[str, str]:
         """The headers of the latest answer, names in lower case."""
-        return self._call.exchange.headers
+        return self._call.requester.headers
 
     def __enter__(self) -> Self:
         """Get the stream itself."""
@@ -110,7 +110,7 @@ class ItemStream(Generic[T]):
         self.close()
 
 
-def _close(call: Call, items: Iterator[object], lock: threading.RLock) -> None:
+def _close(call: BlockingCall, items: Iterator[object], lock: threading.RLock) -> None:
     call.cancel(_CLOSED)
     if lock.acquire(blocking=False):  # else somebody reads, is woken by the cancel, and what that raises closes it
         try:
@@ -120,16 +120,16 @@ def _close(call: Call, items: Iterator[object], lock: threading.RLock) -> None:
 
 
 def stream_items(
-    calls: Calls,
+    core: ClientCore,
     timeout: Timeout,
-    items: Callable[[Call], Iterator[T]],
+    items: Callable[[BlockingCall], Iterator[T]],
     *,
     cancel: CancelToken | None = None,
 ) -> ItemStream[T]:
     """Get a stream of what a generator reads in the caller's thread.
 
     Args:
-        calls: The client's calls.
+        core: What the calls of the client share.
         timeout: How patiently.
         items: Opens what is read, and gives it item by item; None first, when it is open. Closes it in the end.
         cancel: The caller's token.
@@ -137,24 +137,24 @@ def stream_items(
     Raises:
         AnthropixError: it could not be opened.
     """
-    call = Call(calls.transport, timeout)
-    return ItemStream(call, _looked_after(calls, call, items, cancel))
+    call = BlockingCall(core.transport, timeout)
+    return ItemStream(call, _looked_after(core, call, items, cancel))
 
 
 def _looked_after(
-    calls: Calls, call: Call, items: Callable[[Call], Iterator[T]], cancel: CancelToken | None
+    core: ClientCore, call: BlockingCall, items: Callable[[BlockingCall], Iterator[T]], cancel: CancelToken | None
 ) -> Iterator[T]:
     try:
-        calls.begin(call, cancel)
+        core.begin(call, cancel)
         yield from items(call)
         call.log_end()
     except AnthropixError as exc:
-        call.exchange.explain(exc)
+        call.requester.annotate(exc)
         call.log_end(exc)
         raise
     finally:
         try:
-            calls.end(call)
+            core.end(call)
         except BaseException:  # Ctrl-C in the middle of it
-            calls.end(call)
+            core.end(call)
             raise

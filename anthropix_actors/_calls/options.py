@@ -24,7 +24,7 @@ from anthropix_actors._wire.params import (
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
 
 WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
@@ -161,13 +161,15 @@ def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
     return checked
 
 
-def work_options(calls: "Calls", options: Mapping[str, Any], *known: str, **patience: float | None) -> dict[str, Any]:
+def work_options(
+    core: "ClientCore", options: Mapping[str, Any], *known: str, **patience: float | None
+) -> dict[str, Any]:
     """Get a copy of the options of work, which each of its requests can be given, in whatever thread.
 
     The client's total timeout is one for an answer; work takes as long as it takes, unless it is given its own.
 
     Args:
-        calls: The client's calls.
+        core: What the calls of the client share.
         options: What the caller gave.
         known: The names that there are.
         patience: Fields of the client's timeout that are others for this work.
@@ -176,10 +178,10 @@ def work_options(calls: "Calls", options: Mapping[str, Any], *known: str, **pati
         ParameterError: some are none, or cannot be right.
     """
     given = checked_options(options, *known)
-    given["timeout"] = as_work_timeout(given.get("timeout"), replace(calls.timeout, **patience))
+    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.timeout, **patience))
     given["beta"] = beta_names(given.get("beta"))  # an iterator would be empty from the second request on
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])
     sent = {name: value for name, value in given.items() if name != "cancel"}
-    calls.request("GET", "/", **sent)  # raises now what every request would raise
+    core.request("GET", "/", **sent)  # raises now what every request would raise
     return given

@@ -46,7 +46,7 @@ def slice_of(deadline: float | None) -> float:
 class CancelScope:
     """What can be cancelled: one chat, or another piece of work, with all its attempts.
 
-    `cancel`, `interrupt`, `notify` and the attributes may be used from any thread, the rest by the one that works.
+    `cancel`, `fail_attempt`, `notify` and the attributes may be used from any thread, the rest by the one that works.
 
     Attributes:
         cause: What cancelled it, or None.
@@ -59,12 +59,12 @@ class CancelScope:
     def __init__(self) -> None:
         """Start with nothing to shut down."""
         # Reentrant, as a signal handler may cancel what the thread it interrupts is just about to bind.
-        self.changed = threading.Condition(threading.RLock())
+        self.condition = threading.Condition(threading.RLock())
         self._socket: socket.SocketType | None = None
         self._child: CancelScope | None = None
         self._interruption: APIError | None = None
         self.cause: CancelledError | APIError | None = None
-        self.finished = False
+        self.committed = False
         self.idle_since: float | None = None
         self.asked_since: float | None = None
 
@@ -73,20 +73,20 @@ class CancelScope:
 
         What is left to read after the outcome is decided is abandoned, too.
         """
-        with self.changed:
-            first = not self.finished and self.cause is None
+        with self.condition:
+            first = not self.committed and self.cause is None
             if first:
                 self.cause = cause  # before the shutdown: the reader that it wakes asks for the cause without the lock
-                self.changed.notify_all()
+                self.condition.notify_all()
             self._shut_down()
             if self._child is not None:
                 self._child.cancel(cause)
         return first
 
-    def interrupt(self, error: APIError) -> None:
+    def fail_attempt(self, error: APIError) -> None:
         """End the running attempt with `error`; another may follow. Without an attempt, do nothing."""
-        with self.changed:
-            if self._socket is not None and self._interruption is None and not self.finished:
+        with self.condition:
+            if self._socket is not None and self._interruption is None and not self.committed:
                 self._interruption = error
                 self._shut_down()
 
@@ -97,7 +97,7 @@ class CancelScope:
         Raises:
             CancelledError: somebody called `cancel()` before.
         """
-        with self.changed:
+        with self.condition:
             self.check()
             child = self._child = CancelScope()
         try:
@@ -107,8 +107,8 @@ class CancelScope:
 
     def notify(self) -> None:
         """Make a waiting chat look again at what it waits for."""
-        with self.changed:
-            self.changed.notify_all()
+        with self.condition:
+            self.condition.notify_all()
 
     def check(self) -> None:
         """Raise what cancelled the scope, if anything did.
@@ -126,11 +126,11 @@ class CancelScope:
             CancelledError: somebody called `cancel()`, before or meanwhile.
         """
         deadline = deadline_of(timeout)
-        with self.changed:
+        with self.condition:
             while not (result := ready()) and self.cause is None:
                 if not (left := slice_of(deadline)):
                     break
-                self.changed.wait(left)
+                self.condition.wait(left)
         self.check()
         return result
 
@@ -142,14 +142,14 @@ class CancelScope:
         """
         self.wait(lambda: False, seconds)
 
-    def finish(self) -> None:
+    def commit(self) -> None:
         """Decide the outcome: from now on `cancel()` changes nothing.
 
         Raises:
             CancelledError: somebody called `cancel()` before.
         """
-        with self.changed:
-            self.finished = self.cause is None
+        with self.condition:
+            self.committed = self.cause is None
         self.check()
 
     def bind(self, sock: socket.socket) -> None:
@@ -161,7 +161,7 @@ class CancelScope:
         # All of it in C: an interrupt between the duplicate and the object that closes it would leave it open for good.
         made = map(partial(socket.SocketType, sock.family, sock.type, sock.proto), map(socket.dup, (sock.fileno(),)))
         duplicate = next(made)
-        with self.changed:
+        with self.condition:
             self.release()
             self._socket = duplicate
             if self.cause is not None:
@@ -170,7 +170,7 @@ class CancelScope:
 
     def release(self) -> None:
         """Let go of the socket: what happens to it is no longer this scope's business."""
-        with self.changed:
+        with self.condition:
             held, self._socket = self._socket, None
             if held is not None:
                 held.close()
@@ -185,7 +185,7 @@ class CancelScope:
 
         Raises:
             CancelledError: somebody called `cancel()`.
-            APIError: what `interrupt()` was given, or what the attempt itself raised.
+            APIError: what `fail_attempt()` was given, or what the attempt itself raised.
         """
         self.check()
         self._interruption = None
@@ -210,24 +210,24 @@ class CancelScope:
             _running.scope = self
             yield
         except Exception as exc:
-            self._explain(exc)
+            self._raise_cause(exc)
             raise
         finally:
             _running.scope = previous
 
-    def _explain(self, exc: Exception) -> None:
+    def _raise_cause(self, exc: Exception) -> None:
         """Raise the real cause, where a shutdown of ours made `exc` happen."""
         cause = self.cause or self._interruption
         if cause is not None and exc is not cause:
             raise cause from exc
 
-    def forget(self, cause: CancelledError) -> None:
+    def after_fork(self, cause: CancelledError) -> None:
         """Be cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
-        self.changed = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
+        self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
         self.cause = self.cause or cause
         self.release()
         if self._child is not None:
-            self._child.forget(cause)
+            self._child.after_fork(cause)
 
     def _shut_down(self) -> None:
         if self._socket is not None:

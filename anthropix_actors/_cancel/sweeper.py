@@ -41,24 +41,24 @@ EXIT_PATIENCE = 1.0
 class Watched(Protocol):
     """A chat, or the queue of those that wait for their turn, seen by the sweeper."""
 
-    parts_first: bool
+    cancel_first: bool
     """Whether it is cancelled before the others: else each that is cancelled would let another one begin."""
 
     def sweep(self, now: float) -> None:
         """Cancel what took too long, or what nobody listens to."""
 
-    def part(self, reason: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         """Cancel it; get a function that waits, for some seconds at most, until its subscribers have heard."""
         ...
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Be over, in a forked child: the thread and the connection belong to the parent."""
 
 
-class Forgetful(Protocol):
+class ForkAware(Protocol):
     """What has to start afresh in a forked child."""
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Leave to the parent what is the parent's."""
 
 
@@ -74,7 +74,7 @@ class Sweeper:
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
         self.ending = False  # the interpreter is: from Python 3.12 on, no more threads can be had
-        self.forgetful: weakref.WeakSet[Forgetful] = weakref.WeakSet()
+        self.fork_listeners: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
     def watch(self, chat: Watched) -> None:
         """Look after a chat until `unwatch`. Any thread.
@@ -118,7 +118,7 @@ class Sweeper:
         parted: set[Watched] = set()
         while new := self._those_watched() - parted:
             parted |= new
-            partings = [each.part(reason) for each in sorted(new, key=lambda each: not each.parts_first)]
+            partings = [each.cancel_and_join(reason) for each in sorted(new, key=lambda each: not each.cancel_first)]
             for wait in partings:
                 wait(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline:
@@ -130,13 +130,13 @@ class Sweeper:
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             self.cancel_all("the interpreter exits", patience=EXIT_PATIENCE)
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""
-        watched, forgetful = self._watched, list(self.forgetful)
+        watched, fork_listeners = self._watched, list(self.fork_listeners)
         self.__init__()  # type: ignore[misc] # every part of it may be held by a thread that is no more
-        for thing in [*watched, *forgetful]:
-            thing.forget()
-        self.forgetful.update(forgetful)
+        for thing in [*watched, *fork_listeners]:
+            thing.after_fork()
+        self.fork_listeners.update(fork_listeners)
 
     def _run(self) -> None:
         posted: Any = self._posted
@@ -174,10 +174,10 @@ def _nothing() -> None:
 
 
 SWEEPER = Sweeper()
-SWEEPER.forgetful.add(ASKER)
+SWEEPER.fork_listeners.add(ASKER)
 
 # Finalizers, too, run at exit, and urllib3's close the idle connections. They come after this, if one was made before.
 weakref.finalize(SWEEPER, _nothing)
 atexit.register(SWEEPER.end)
 if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=SWEEPER.forget)
+    os.register_at_fork(after_in_child=SWEEPER.after_fork)

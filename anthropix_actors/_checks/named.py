@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anthropix_actors._checks.paths import path_of
+from anthropix_actors._checks.paths import fill_path
 from anthropix_actors.errors import ParameterError, Problem
 
 
@@ -28,6 +28,6 @@ def item_path(folder: str, what: str, item: Any) -> str:
     if not isinstance(item_id, str):
         raise ParameterError([Problem(what, f"expected its id, or its object, got {type(item).__name__}")])
     try:
-        return path_of(folder + "/{id}", {"id": item_id})
+        return fill_path(folder + "/{id}", {"id": item_id})
     except ParameterError as exc:
         raise ParameterError([Problem(what, problem.text) for problem in exc.problems]) from None

@@ -19,7 +19,7 @@ _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")  # R
 _EXAMPLE = "expected a path such as /v1/models/{model_id}"
 
 
-def path_of(path: str, path_params: Mapping[str, Any] | None) -> str:
+def fill_path(path: str, path_params: Mapping[str, Any] | None) -> str:
     """Fill a template's `{name}`s, and add `/v1` where it is missing.
 
     Args:
@@ -30,7 +30,7 @@ def path_of(path: str, path_params: Mapping[str, Any] | None) -> str:
         ParameterError: something is missing, unknown, or would not stay where it is put; all such things at once.
 
     Example:
-        >>> path_of("/sessions/{session_id}/events", {"session_id": "a/b"})
+        >>> fill_path("/sessions/{session_id}/events", {"session_id": "a/b"})
         '/v1/sessions/a%2Fb/events'
     """
     problems = list(_problems(path, path_params))

@@ -19,7 +19,7 @@ _Path: TypeAlias = "str | tuple[_Path, str | int]"
 """Where a value is. Its text is made only when something is wrong there."""
 
 
-def plain(value: Any, place: str, problems: list[Problem]) -> Any:
+def copy_json(value: Any, place: str, problems: list[Problem]) -> Any:
     """Copy JSON to dicts, lists, strings and numbers that are exactly that, and nobody else's to change.
 
     The `data` of a source of type `base64` may be bytes or a path; they are encoded here.
@@ -31,7 +31,7 @@ def plain(value: Any, place: str, problems: list[Problem]) -> Any:
 
     Example:
         >>> found = []
-        >>> plain({"a": (1, {2})}, "extra", found)
+        >>> copy_json({"a": (1, {2})}, "extra", found)
         {'a': [1, {2}]}
         >>> [str(problem) for problem in found]
         ['extra.a[1]: expected JSON, got set']

@@ -5,7 +5,7 @@ conversation in one go: that is the common case, and fast. What msgspec stops at
 then `problems` walks the value, names each place, and decides. So the rule between the two: `type` may refuse what
 `problems` finds nothing wrong with (a type of block that is not known), never the other way round.
 
-The shapes themselves are in `_params`.
+The shapes themselves are in `chat.parameters`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Bytes of JSON lines → objects, each with the number of its line. Pure.
 
-A byte order mark before the first line is left out. JSON is read as `_json` says: one odd character never costs the
+A byte order mark before the first line is left out. JSON is read as `json` says: one odd character never costs the
 rest of the lines.
 """
 

@@ -8,7 +8,7 @@ Gateways, proxies and servers of other models write events of other shapes. The 
 - data that are no JSON object are told as text, `{"type": name, "data": text}`, where the name is of no consequence:
   there they can change nothing. Anywhere else they are an error, as a piece of the answer may be missing;
 - `[DONE]`, which ends the streams of another API, is always told like that;
-- JSON is read as `_json` says. Where a delta ends with the first half of a surrogate pair, that half is held back: the
+- JSON is read as `json` says. Where a delta ends with the first half of a surrogate pair, that half is held back: the
   next delta of the same block may have the other one. Else it becomes U+FFFD, in a delta of its own.
 """
 

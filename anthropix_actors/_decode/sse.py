@@ -59,7 +59,7 @@ def events(
 ) -> Iterator[dict[str, Any]]:
     r"""Get the events of a stream, pings left out, each as soon as its last byte is there.
 
-    Each has a `type` that is a string. What is not written as the API writes it is mended, as `_odd` says.
+    Each has a `type` that is a string. What is not written as the API writes it is mended, as `repair` says.
 
     Args:
         chunks: The stream, cut anywhere.

@@ -78,7 +78,7 @@ class Asker:
             if self._thread is me:
                 self._since = None
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh in a forked child."""
         self.__init__()  # type: ignore[misc] # every part of it belongs to a thread that is no more
 

@@ -108,7 +108,7 @@ class Auth:
         self.mark = mark + 1
         self._refreshes.pop(mark - 1, None)
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh in a forked child: a thread that refreshes is the parent's."""
         self._refreshes = {}
 

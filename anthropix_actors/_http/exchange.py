@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import LOGGER, log
-from anthropix_actors._http.retry import status_error
+from anthropix_actors._http.retry import error_from_response
 from anthropix_actors.errors import APIError, ProtocolError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Request
-    from anthropix_actors._http.transport import Answer, Transport
+    from anthropix_actors._http.transport import Response, Transport
     from anthropix_actors.errors import AnthropixError
 
 T = TypeVar("T")
@@ -31,38 +31,38 @@ T = TypeVar("T")
 _UNAUTHORIZED = 401
 
 
-class Gate(Protocol):
+class Throttle(Protocol):
     """Where each attempt waits for its turn. For one thread."""
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         """Wait until the request may be sent.
 
         Raises:
             AnthropixError: the scope was cancelled while it waited.
         """
 
-    def answered(self, headers: Mapping[str, str]) -> None:
+    def on_response(self, headers: Mapping[str, str]) -> None:
         """Take note of an answer's headers."""
 
-    def left(self, error: APIError | None) -> None:
-        """Take note that the attempt is over, and why. Called after each `enter` that let it in."""
+    def release(self, error: APIError | None) -> None:
+        """Take note that the attempt is over, and why. Called after each `acquire` that let it in."""
 
 
-class _OpenGate:
-    def enter(self) -> None:
+class _NullThrottle:
+    def acquire(self) -> None:
         pass
 
-    def answered(self, headers: Mapping[str, str]) -> None:
+    def on_response(self, headers: Mapping[str, str]) -> None:
         pass
 
-    def left(self, error: APIError | None) -> None:
+    def release(self, error: APIError | None) -> None:
         pass
 
 
-_OPEN: Gate = _OpenGate()
+_UNTHROTTLED: Throttle = _NullThrottle()
 
 
-class Exchange:
+class Requester:
     """What one piece of work says to the API and hears from it.
 
     Attributes:
@@ -84,8 +84,8 @@ class Exchange:
         self.headers: Mapping[str, str] = {}
         self.status: int | None = None
         self.request: Request | None = None
-        self.gate = _OPEN
-        self._opened: Answer | None = None
+        self.throttle = _UNTHROTTLED
+        self._opened: Response | None = None
         self.fields: Callable[[], dict[str, Any]] = dict
         self._transport = transport
         self._mark = 0  # of the credentials that the latest attempt was sent with
@@ -100,7 +100,7 @@ class Exchange:
     def send(
         self,
         request: Request,
-        use: Callable[[Answer], T],
+        use: Callable[[Response], T],
         *,
         again: Callable[[APIError], bool] | None = None,
         retrying: Callable[[APIError, float], object] | None = None,
@@ -133,17 +133,17 @@ class Exchange:
         *,
         again: Callable[[APIError], bool] | None = None,
         retrying: Callable[[APIError, float], object] | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send a request as `send` does, and get its answer open, its body unread. Close it with `close`.
 
         Raises:
             AnthropixError: there is no answer, or it is an error.
         """
 
-        def attempt(request: Request) -> Answer:
+        def attempt(request: Request) -> Response:
             answer = self._answer(request)
             try:
-                check(answer)
+                raise_for_status(answer)
             except BaseException:
                 answer.close()
                 self._opened = None
@@ -152,7 +152,7 @@ class Exchange:
 
         return self._repeat(request, attempt, again, retrying, hold=True)
 
-    def chunks(self, answer: Answer) -> Iterator[bytes]:
+    def chunks(self, answer: Response) -> Iterator[bytes]:
         """Get the body of an open answer as it arrives, each chunk in a step of its own.
 
         Raises:
@@ -167,7 +167,7 @@ class Exchange:
                 return
             yield chunk
 
-    def events(self, answer: Answer, *, max_event_bytes: int) -> Iterator[dict[str, Any]]:
+    def events(self, answer: Response, *, max_event_bytes: int) -> Iterator[dict[str, Any]]:
         """Get the events of an open answer that is an event stream, pings left out.
 
         Raises:
@@ -178,14 +178,14 @@ class Exchange:
         try:
             for event in events(self.chunks(answer), max_event_bytes=max_event_bytes):
                 if event.get("type") == "error":
-                    raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+                    raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
                 scope.idle_since = None
                 yield event
                 scope.idle_since = time.monotonic()
         finally:
             scope.idle_since = None
 
-    def close(self, answer: Answer) -> None:
+    def close(self, answer: Response) -> None:
         """Close an answer that was opened. Only by the thread that reads, or when nobody reads any more."""
         with self.scope.step():
             answer.close()
@@ -197,20 +197,20 @@ class Exchange:
         if (answer := self._opened) is not None:
             self.close(answer)
 
-    def explain(self, error: AnthropixError) -> None:
+    def annotate(self, error: AnthropixError) -> None:
         """Add to an error what is known of the request; take out of it what it must not hold."""
         if not error.attempts:  # else it is of an earlier request: what is known now is of another one
             error.attempts = self.attempts
             error.request_id = error.request_id or self.request_id
         if isinstance(error, APIError) and error.url is None and self.request is not None:
-            self._transport.explain(error, self.request, self._sent)
+            self._transport.annotate(error, self.request, self._sent)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Response:
         self.headers = {}
         answer = self._opened = self._transport.open(request)
         self.headers, self.status, self._sent = answer.headers, answer.status, answer.sent
         self.scope.idle_since = time.monotonic() if answer.of_events else None
-        self.gate.answered(answer.headers)
+        self.throttle.on_response(answer.headers)
         self._log("%s %s is answered with %s", request, answer.status)
         return answer
 
@@ -242,7 +242,7 @@ class Exchange:
                 return self._once(self.request, attempt, hold=hold)
             except APIError as exc:
                 error = exc
-            self.explain(error)
+            self.annotate(error)
             if again is not None and not again(error):
                 raise error.with_traceback(None)
             if error.status == _UNAUTHORIZED and not refreshed and self._refresh(self.request):
@@ -261,7 +261,7 @@ class Exchange:
 
     def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
         """Make one attempt, when the gate lets it in."""
-        self.gate.enter()
+        self.throttle.acquire()
         error = None
         try:
             self.attempts += 1
@@ -274,7 +274,7 @@ class Exchange:
             error = exc
             raise
         finally:
-            self.gate.left(error)
+            self.throttle.release(error)
 
 
 def _delay(request: Request, error: APIError, attempts: int) -> float:
@@ -290,30 +290,30 @@ def _delay(request: Request, error: APIError, attempts: int) -> float:
     return delay
 
 
-def check(answer: Answer) -> None:
+def raise_for_status(answer: Response) -> None:
     """Go on only with an answer that is no error.
 
     Raises:
         APIStatusError: it is one.
     """
     if not answer.ok:
-        error = status_error(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
+        error = error_from_response(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
         raise answer.named(error)
 
 
-def whole(answer: Answer) -> bytes:
+def read_body(answer: Response) -> bytes:
     """Get the whole body.
 
     Raises:
         APIError: it could not be read to its end, or is larger than `answer.max_bytes`.
     """
     body = bytearray()
-    for chunk in bounded(answer):
+    for chunk in iter_limited(answer):
         body += chunk
     return bytes(body)
 
 
-def bounded(answer: Answer) -> Iterator[bytes]:
+def iter_limited(answer: Response) -> Iterator[bytes]:
     """Get the body as it arrives, of an answer that is kept in memory.
 
     Raises:

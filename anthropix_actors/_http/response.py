@@ -34,7 +34,7 @@ _FINAL = 200
 _PROXY_AUTH = 407
 
 
-class Answer:
+class Response:
     """The API's answer to one request: status, headers, and a body that is read as it arrives.
 
     Attributes:

@@ -95,11 +95,11 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         return asked if asked <= self.max_retry_after else None
 
 
-def patience(policy: RetryPolicy) -> RetryPolicy:
+def without_limit(policy: RetryPolicy) -> RetryPolicy:
     """Get the policy for what is followed for hours and days: it outlives an outage, if there is any patience.
 
     Example:
-        >>> patience(RetryPolicy(max_retries=0))
+        >>> without_limit(RetryPolicy(max_retries=0))
         RetryPolicy(max_retries=0, max_retry_after=60.0)
     """
     return RetryPolicy(_FOREVER, math.inf) if policy.max_retries else policy
@@ -138,7 +138,7 @@ def _sane(seconds: float | None) -> float | None:
     return min(seconds, LONGEST_WAIT) if seconds is not None and 0 < seconds < math.inf else None
 
 
-def status_error(
+def error_from_response(
     status: int, body: object, headers: Mapping[str, str], *, now: float, in_stream: bool = False
 ) -> APIStatusError:
     """Make the error for what the API answered.
@@ -152,7 +152,7 @@ def status_error(
 
     Example:
         >>> body = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-        >>> status_error(529, body, {}, now=0.0)
+        >>> error_from_response(529, body, {}, now=0.0)
         OverloadedError('Overloaded')
     """
     kind = _kind(body)

@@ -17,7 +17,7 @@ from anthropix_actors._http.connections import ScopedAdapter, here
 from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.libraries import check_libraries
 from anthropix_actors._http.proxy import proxy_for
-from anthropix_actors._http.response import Answer
+from anthropix_actors._http.response import Response
 from anthropix_actors._http.secrets import hide, secrets_in
 from anthropix_actors._http.trust import context_of, trusted
 from anthropix_actors._http.urls import origin_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Request
     from anthropix_actors.errors import APIError
 
-__all__ = ["Answer", "Transport"]
+__all__ = ["Response", "Transport"]
 
 
 class Transport:
@@ -77,7 +77,7 @@ class Transport:
             what = f"base_url or {self.proxy}" if self.proxy else "base_url"
             raise ConfigurationError(f"{what}: it cannot be used ({type(exc).__name__})") from None
 
-    def open(self, request: Request) -> Answer:
+    def open(self, request: Request) -> Response:
         """Send a request and wait for the answer's status and headers. Only within an attempt of a scope.
 
         Raises:
@@ -97,7 +97,7 @@ class Transport:
         # The wait for the head is over; from here on the wait between two bytes counts.
         raw: Any = response.raw
         raw._fp.peer.settimeout(request.timeout.read)  # noqa: SLF001 - our own response's
-        return Answer(response, request, self, prepared.headers)
+        return Response(response, request, self, prepared.headers)
 
     def _sent(self, prepared: requests.PreparedRequest, request: Request) -> requests.Response:
         timeout: Any = (request.timeout.connect, request.timeout.first_byte)
@@ -124,7 +124,7 @@ class Transport:
                 return path
         raise ConfigurationError(f"nothing is sent to another origin than that of {self.base_url}: {path:.200}")
 
-    def explain(self, error: APIError, request: Request, sent: Mapping[str, str]) -> None:
+    def annotate(self, error: APIError, request: Request, sent: Mapping[str, str]) -> None:
         """Say in an error what was asked, without what must not be repeated: the query, and credentials.
 
         Args:
@@ -138,10 +138,10 @@ class Transport:
         known = {} if self.proxy is None else self._adapter.proxy_headers(self.proxy.url)
         hide(error, secrets_in(request.headers) | secrets_in(sent) | secrets_in(known))
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Leave all connections to the parent process: in a forked child they would mix two conversations."""
         self._adapter = ScopedAdapter(self._tls)
-        self.auth.forget()
+        self.auth.after_fork()
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:

@@ -18,7 +18,7 @@ PORTS = {"https": 443, "http": 80}
 _ENDPOINT = re.compile(r"(/v1)?/messages(/.*)?$|/v1/(models|files|complete)(/.*)?$")
 
 
-def base_url_of(text: str) -> str:
+def normalize_base_url(text: str) -> str:
     """Check a base URL and cut a trailing `/` or `/v1`.
 
     Raises:
@@ -26,7 +26,7 @@ def base_url_of(text: str) -> str:
             so.
 
     Example:
-        >>> base_url_of("https://gateway.example/anthropic/v1/")
+        >>> normalize_base_url("https://gateway.example/anthropic/v1/")
         'https://gateway.example/anthropic'
     """
     try:
@@ -65,14 +65,14 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, port
 
 
-def query_of(params: Mapping[str, Any] | None) -> str:
+def encode_query(params: Mapping[str, Any] | None) -> str:
     """Get a query with its question mark; "" when there is nothing in it. None is left out, a list is repeated.
 
     Raises:
         ParameterError: a value is no string, number, bool, or list of them.
 
     Example:
-        >>> query_of({"limit": 20, "after_id": None, "types": ["a", "b c"]})
+        >>> encode_query({"limit": 20, "after_id": None, "types": ["a", "b c"]})
         '?limit=20&types%5B%5D=a&types%5B%5D=b+c'
 
     Source: the official SDK 2.12.0 sends lists as `name[]`.

@@ -1,7 +1,7 @@
 """The actor that does a piece of work: what actors of chats, batches and session streams have in common.
 
 The actor does all of it in one blocking `on_receive`. So nothing reaches it through its mailbox while it works; what
-must reach it goes out of band, through the scope and the record that it shares with its ref.
+must reach it goes out of band, through the scope and the task that it shares with its ref.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anthropix_actors._tasks.delivery import Delivery
-    from anthropix_actors._tasks.task import Record
+    from anthropix_actors._tasks.task import Task
 
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="Task")
 
 _RUN = object()
 _numbers = itertools.count()
@@ -35,31 +35,31 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
     use_daemon_thread = True  # or work without an end would keep the process from exiting
     ref_class: type[TaskRef[Any]] = TaskRef
 
-    def __init__(self, record: R) -> None:
+    def __init__(self, task: R) -> None:
         """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
         super().__init__()
-        self._record = record
-        self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {record.tag}" if record.tag else "")
-        self._ref = record.ref = self.ref_class(self, record)
+        self._task = task
+        self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {task.tag}" if task.tag else "")
+        self._ref = task.ref = self.ref_class(self, task)
         self._ref.tell(_RUN)
 
     def run(self) -> None:
-        """Do the work, and end the record. What it raises ends the record, too."""
+        """Do the work, and end the task. What it raises ends the task, too."""
         raise NotImplementedError
 
-    def give_up(self) -> None:
+    def on_error(self) -> None:
         """Do what is left to do before an exception of `run` becomes the end; must not raise."""
 
     def _start_actor_loop(self) -> None:
         """Start the thread; or leave that to the slots, when it is the work's turn."""
-        self._record.enter(self._ref)
-        slots = self._record.slots
+        self._task.enter(self._ref)
+        slots = self._task.slots
         if slots is None:
             self._begin()
         else:
-            slots.take(self._record, self._begin)
-            if self._record.scope.cause is not None:  # before it waited
-                slots.hurry(self._record)
+            slots.take(self._task, self._begin)
+            if self._task.scope.cause is not None:  # before it waited
+                slots.start_cancelled(self._task)
 
     def _begin(self) -> None:
         """Start the thread.
@@ -67,14 +67,14 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         Raises:
             AnthropixError: there is none to be had, or the interpreter is ending.
         """
-        record = self._record
-        record.begin()
-        SWEEPER.watch(record)
+        task = self._task
+        task.begin()
+        SWEEPER.watch(task)
         thread = threading.Thread(target=self._actor_loop, name=self._name, daemon=self.use_daemon_thread)
         try:
             thread.start()
         except RuntimeError as exc:
-            raise AnthropixError(f"no thread for another {record.what}: {exc}") from exc
+            raise AnthropixError(f"no thread for another {task.what}: {exc}") from exc
 
     def name_thread(self, known_as: str | None) -> None:
         """Let profilers and dumps of all threads say which work this thread does. Only the actor's thread."""
@@ -82,14 +82,14 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
             threading.current_thread().name = f"{self._name} {known_as}"
 
     def _actor_loop(self) -> None:
-        if not self._record.claim.acquire(blocking=False):
+        if not self._task.claim.acquire(blocking=False):
             return
         try:
             super()._actor_loop()
         finally:
-            self._record.thread = None  # its ident is going to be another thread's
-            if self._record.slots is not None:
-                self._record.slots.give_back(self._record)
+            self._task.thread = None  # its ident is going to be another thread's
+            if self._task.slots is not None:
+                self._task.slots.give_back(self._task)
 
     @property
     def actor_ref(self) -> Any:
@@ -100,19 +100,19 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         """Do the work; nothing else is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
         if message is not _RUN:
             return super().on_receive(message)
-        self._record.thread = threading.get_ident()
+        self._task.thread = threading.get_ident()
         try:
             self.run()
         except BaseException as exc:  # noqa: BLE001
-            self.give_up()
-            self._record.end(self._record.ended_by(exc))
+            self.on_error()
+            self._task.finish(self._task.terminal_for(exc))
         self.stop()
         return None
 
     def on_stop(self) -> None:
         """Say the end if it was not said: `stop()` came first."""
-        self._record.end(self._record.ended_by(CancelledError("stopped")))
-        SWEEPER.unwatch(self._record)
+        self._task.finish(self._task.terminal_for(CancelledError("stopped")))
+        SWEEPER.unwatch(self._task)
 
     def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002
         """Do the same when a message of somebody else's raised in the actor's thread: a call through a proxy."""
@@ -120,13 +120,13 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 
 
 def start_actor(
-    actor: type[TaskActor[R]], record: R, followers: Iterable[Delivery], *args: Any, waited_for: bool = False
+    actor: type[TaskActor[R]], task: R, followers: Iterable[Delivery], *args: Any, waited_for: bool = False
 ) -> Any:
     """Start the actor for a piece of work, and get its ref.
 
     Args:
         actor: The actor's class.
-        record: What it shares with its ref.
+        task: What it shares with its ref.
         followers: Who follows it from the start.
         args: What else the class takes.
         waited_for: Whether the caller is going to wait for the result.
@@ -134,16 +134,16 @@ def start_actor(
     Raises:
         AnthropixError: the system gives no more threads.
     """
-    record.followers = tuple(followers)
-    record.waiting = {record} if waited_for else set()
+    task.followers = tuple(followers)
+    task.waiting = {task} if waited_for else set()
     try:
-        actor.start(record, *args)
-        return record.ref  # noqa: TRY300 - an interrupt here is one of those below
+        actor.start(task, *args)
+        return task.ref  # noqa: TRY300 - an interrupt here is one of those below
     except AnthropixError as exc:  # which says it all to the caller
-        record.followers, record.ledger = (), None
-        record.break_off(exc)
+        task.followers, task.ledger = (), None
+        task.abort(exc)
         raise
     except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
-        record.cancel("interrupted while it started")
-        record.break_off(AnthropixError("interrupted while it started"))
+        task.cancel("interrupted while it started")
+        task.abort(AnthropixError("interrupted while it started"))
         raise

@@ -64,7 +64,7 @@ class Delivery:
     def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int = WINDOW) -> None:
         """Hold the subscriber, the scope of the work that it follows, and how many messages may wait for a turn."""
         self.subscriber = subscriber
-        self.left = False
+        self.detached = False
         self._scope = scope
         self._size = size
         self._pulse = Pulse(subscriber)
@@ -102,7 +102,7 @@ class Delivery:
         """Tell messages; this thread has the turn."""
         for message in messages:
             self._scope.check()
-            if self.left:
+            if self.detached:
                 return
             self._tell_now(message)
 
@@ -117,13 +117,13 @@ class Delivery:
 
     def _wait_for(self, has_room: Callable[[], bool]) -> None:
         """Wait for room, or until it follows no more: then nobody may ever make room."""
-        self._scope.wait(lambda: self.left or has_room())
+        self._scope.wait(lambda: self.detached or has_room())
 
     # By any thread
 
     def put(self, *messages: Any) -> None:
         """Leave messages for `drain`. Runs none of the subscriber's code, and waits for nothing."""
-        if not self.left:
+        if not self.detached:
             self._waiting.extend(messages)
 
     def close(self, *last: Any) -> None:
@@ -147,16 +147,16 @@ class Delivery:
             if self._turn is mine:
                 self._turn = None
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """Tell it nothing more. What another thread is about to tell at this moment may still come."""
-        self.left = True
+        self.detached = True
         self._waiting.clear()
         self._scope.notify()  # somebody may wait for it
 
     @property
     def is_told(self) -> bool:
         """Whether it has been told all that there was to tell it."""
-        return self.left or (self._turn is None and not self._waiting)
+        return self.detached or (self._turn is None and not self._waiting)
 
     @property
     def is_held_up(self) -> bool:
@@ -191,7 +191,7 @@ class Delivery:
             raise self._gone(exc) from exc
 
     def _gone(self, exc: BaseException) -> BaseException:
-        self.leave()
+        self.detach()
         if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             return exc  # Ctrl-C, and no answer of the subscriber's
         if isinstance(exc, pykka.ActorDeadError):
@@ -205,7 +205,7 @@ class Delivery:
             )
         return Gone()
 
-    def settle(self, timeout: float) -> None:
+    def flush(self, timeout: float) -> None:
         """Wait until it has handled what it was told, for `timeout` seconds at most."""
 
     def is_alive(self) -> bool:
@@ -224,9 +224,9 @@ class ActorDelivery(Delivery):
     ) -> None:
         super().__init__(ref, scope, window)
         self._ref = ref
-        self._prober = _prober(ref, on_answer)
+        self._probe_ref = _probe_ref(ref, on_answer)
 
-    def settle(self, timeout: float) -> None:
+    def flush(self, timeout: float) -> None:
         with contextlib.suppress(pykka.Timeout, pykka.ActorDeadError):
             self._ref.ask(_PROBE, timeout=timeout)
 
@@ -235,7 +235,7 @@ class ActorDelivery(Delivery):
 
     def probe(self) -> None:
         """Send a probe, which is answered when the actor has handled all that it was told before."""
-        self._prober.ask(_PROBE, block=False)
+        self._probe_ref.ask(_PROBE, block=False)
 
 
 class Mailbox(ActorDelivery):
@@ -258,7 +258,7 @@ class Mailbox(ActorDelivery):
         for message in messages:
             if scope.cause is not None:
                 scope.check()
-            if self.left:
+            if self.detached:
                 return
             try:
                 tell(message)
@@ -271,7 +271,7 @@ class Mailbox(ActorDelivery):
     def _measure(self) -> None:
         """Ask for a sign of life, and wait while too many of them are missing."""
         self._unprobed = 0
-        with self._scope.changed:
+        with self._scope.condition:
             self._unanswered += 1
         self.probe()
         if self._unanswered > self._allowed:
@@ -282,12 +282,12 @@ class Mailbox(ActorDelivery):
 
     def _answered(self) -> None:
         # In the subscriber's thread, or in the working one when the subscriber is dead.
-        with self._scope.changed:
+        with self._scope.condition:
             self._unanswered -= 1
             self._scope.notify()
 
 
-class _Answer(pykka.ThreadingFuture[Any]):
+class _ProbeFuture(pykka.ThreadingFuture[Any]):
     """What a probe is answered to. Nobody gets it; the answer itself is the news."""
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
@@ -301,7 +301,7 @@ class _Answer(pykka.ThreadingFuture[Any]):
         self._on_answer()
 
 
-class _Asker:
+class _ProbeFutureFactory:
     """Stands for an actor class where pykka asks it to make a future."""
 
     __name__ = "Subscriber"
@@ -309,14 +309,14 @@ class _Asker:
     def __init__(self, on_answer: Callable[[], None]) -> None:
         self._on_answer = on_answer
 
-    def _create_future(self) -> _Answer:
-        return _Answer(self._on_answer)
+    def _create_future(self) -> _ProbeFuture:
+        return _ProbeFuture(self._on_answer)
 
 
-def _prober(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.ActorRef[Any]:
+def _probe_ref(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.ActorRef[Any]:
     """Get a ref to the same actor whose `ask` calls `on_answer` once, in the answerer's thread, instead of waiting."""
     prober = copy.copy(ref)
-    prober.actor_class = _Asker(on_answer)  # type: ignore[assignment]
+    prober.actor_class = _ProbeFutureFactory(on_answer)  # type: ignore[assignment]
     return prober
 
 

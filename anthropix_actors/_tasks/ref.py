@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from anthropix_actors._tasks.actor import TaskActor
     from anthropix_actors._tasks.subscriber import Subscriber
-    from anthropix_actors._tasks.task import Record
+    from anthropix_actors._tasks.task import Task
 
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", bound="Task")
 
 _GRACE = 1.0
 """Seconds that `stop` waits for a thread that a subscriber's `tell` holds up, when all else is over."""
@@ -35,15 +35,15 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
     waits for the network. The ref stays useful after the actor has stopped.
     """
 
-    def __init__(self, actor: TaskActor[R], record: R) -> None:
+    def __init__(self, actor: TaskActor[R], task: R) -> None:
         """Refs come from a client's methods; there is no need to make one."""
         super().__init__(actor)
-        self._record = record
+        self._task = task
 
     def __repr__(self) -> str:
         """Say what it is: kind, tag, state, age, request."""
         notes = [repr(self.tag)] if self.tag is not None else []
-        notes += [self._record.state, f"{self.age:.1f} s", *([self.request_id] if self.request_id else [])]
+        notes += [self._task.state, f"{self.age:.1f} s", *([self.request_id] if self.request_id else [])]
         return f"<{type(self).__name__} {', '.join(notes)}>"
 
     __str__ = __repr__  # pykka's names the class of the actor, and an urn that nothing else shows
@@ -66,7 +66,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             >>> chat.cancel("the user pressed Esc")
             True
         """
-        return self._record.cancel(reason)
+        return self._task.cancel(reason)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
         """Cancel the work and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.
@@ -74,15 +74,15 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         Nor does it wait for itself, in a `tell` on the work's own thread, nor for a `tell` that does not return: then
         the work is over, and its thread ends when it can.
         """
-        record = self._record
-        record.cancel("stopped")
+        task = self._task
+        task.cancel("stopped")
         stopped = super().stop(block=False)
         if not block:
             return stopped
-        if threading.get_ident() == record.thread:
+        if threading.get_ident() == task.thread:
             return True  # it stops when it comes back from the `tell` that called this
         deadline = deadline_of(timeout)
-        wait(record.over, deadline)
+        wait(task.finished, deadline)
         grace = _GRACE if deadline is None else max(0.0, deadline - time.monotonic())
         try:
             return stopped.get(timeout=grace)
@@ -101,10 +101,10 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             subscriber: What was subscribed.
             reason: Why, should the work be cancelled.
         """
-        for follower in self._record.followers:
+        for follower in self._task.followers:
             if follower is subscriber or is_to(follower, subscriber):
-                self._record.remove(follower, reason)
-        self._record.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
+                self._task.detach(follower, reason)
+        self._task.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Have a function called with this ref when the work is over, at once if it is. As with a Future.
@@ -126,32 +126,32 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         if not callable(callback):
             what = f"expected a function that takes this ref, got {type(callback).__name__}"
             raise ParameterError([Problem("callback", what)])
-        self._record.tell_end_to(Delivery(_Callback(self, callback), self._record.scope))
+        self._task.tell_end_to(Delivery(_Callback(self, callback), self._task.scope))
 
     @property
     def tag(self) -> str | None:
         """The word that the caller gave it, to tell work apart, or None."""
-        return self._record.tag
+        return self._task.tag
 
     @property
     def age(self) -> float:
         """Seconds since it was made; once it is over, how long it took."""
-        return (self._record.ended or time.monotonic()) - self._record.made
+        return (self._task.ended or time.monotonic()) - self._task.made
 
     @property
     def request_id(self) -> str | None:
         """What the API calls the latest request, or None before it has answered. Name it when you ask for support."""
-        return self._record.exchange.request_id
+        return self._task.requester.request_id
 
     @property
     def attempts(self) -> int:
         """How many times the latest request has been sent so far."""
-        return self._record.exchange.attempts
+        return self._task.requester.attempts
 
     @property
     def response_headers(self) -> Mapping[str, str]:
         """The headers of the latest answer, names in lower case; empty before there is one."""
-        return self._record.exchange.headers
+        return self._task.requester.headers
 
     def _wait(self, timeout: float | None) -> Any:
         """Wait for the terminal message. Work that somebody waits for goes on, also without subscribers.
@@ -160,14 +160,14 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             TimeoutError: there is none yet.
             DeadlockError: there never would be.
         """
-        record = self._record
+        task = self._task
         deadline = deadline_of(timeout)
-        with waiting_for(record):
-            done = wait(record.over, deadline)
+        with waiting_for(task):
+            done = wait(task.finished, deadline)
         if not done:
-            what = "it goes on" if record.is_wanted else "it is cancelled, as nobody listens any more"
-            raise TimeoutError(f"the {record.what} has no result after {timeout} s; {what}")
-        return record.terminal
+            what = "it goes on" if task.is_wanted else "it is cancelled, as nobody listens any more"
+            raise TimeoutError(f"the {task.what} has no result after {timeout} s; {what}")
+        return task.terminal
 
 
 class _Callback:

@@ -17,7 +17,7 @@ from anthropix_actors.errors import AnthropixError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors._tasks.task import Record
+    from anthropix_actors._tasks.task import Task
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at those who wait, for whether anybody still listens: they cost nothing meanwhile."""
@@ -33,7 +33,7 @@ class Slots:
         lock: Held for moments, and never while foreign code runs.
     """
 
-    parts_first = True
+    cancel_first = True
 
     def __init__(self, size: int) -> None:
         """Start with nobody."""
@@ -41,12 +41,12 @@ class Slots:
         self._closed = False
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
         self.lock = threading.RLock()
-        self._running: set[Record] = set()
-        self._waiting: collections.OrderedDict[Record, Callable[[], None]] = collections.OrderedDict()
+        self._running: set[Task] = set()
+        self._waiting: collections.OrderedDict[Task, Callable[[], None]] = collections.OrderedDict()
         self._looked = 0.0
-        SWEEPER.forgetful.add(self)
+        SWEEPER.fork_listeners.add(self)
 
-    def take(self, work: Record, begin: Callable[[], None]) -> None:
+    def take(self, work: Task, begin: Callable[[], None]) -> None:
         """Begin work now, if there is room, or else when it is its turn. It ends with `give_back`, however it ends.
 
         Raises:
@@ -62,25 +62,25 @@ class Slots:
         if free:
             begin()
 
-    def release(self, work: Record) -> None:
+    def release(self, work: Task) -> None:
         """Forget work, whether it runs or waits; begin nothing. Again does nothing."""
         with self.lock:
             self._running.discard(work)
             self._waiting.pop(work, None)
             self._unwatch()
 
-    def give_back(self, work: Record) -> None:
+    def give_back(self, work: Task) -> None:
         """Say that work has ended. Begins those whose turn it is, in this thread."""
         self.release(work)
         self._begin_next()
 
-    def before(self, work: Record) -> tuple[Record, ...]:
+    def before(self, work: Task) -> tuple[Task, ...]:
         """Get those that have a turn while this one waits for its own; none when it does not wait for one of them."""
         with self.lock:
             full = len(self._running) >= self._size  # else whoever has made room is about to begin the next
             return tuple(self._running) if full and work in self._waiting else ()
 
-    def hurry(self, work: Record) -> None:
+    def start_cancelled(self, work: Task) -> None:
         """Begin work now if it waits: it was cancelled."""
         try:
             with self.lock:
@@ -91,7 +91,7 @@ class Slots:
             if begin is not None:
                 begin()
         except BaseException as exc:
-            work.break_off(AnthropixError("interrupted"))  # if it has a thread by now, that ends it
+            work.abort(AnthropixError("interrupted"))  # if it has a thread by now, that ends it
             if not isinstance(exc, AnthropixError):
                 raise
 
@@ -112,9 +112,9 @@ class Slots:
             except AnthropixError as exc:
                 if self._put_back(work, begin):
                     return
-                work.break_off(exc)
+                work.abort(exc)
 
-    def _next(self) -> tuple[Record, Callable[[], None]] | None:
+    def _next(self) -> tuple[Task, Callable[[], None]] | None:
         with self.lock:
             if self._closed or not self._waiting or len(self._running) >= self._size:
                 return None
@@ -123,7 +123,7 @@ class Slots:
             self._unwatch()
             return work, begin
 
-    def _put_back(self, work: Record, begin: Callable[[], None]) -> bool:
+    def _put_back(self, work: Task, begin: Callable[[], None]) -> bool:
         with self.lock:
             self._running.discard(work)
             if not self._running:
@@ -146,10 +146,10 @@ class Slots:
                 work.sweep(now)
             self._begin_next()  # what found no thread
 
-    def part(self, reason: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         """Cancel all that wait, and begin no more; get a function that waits until their subscribers have heard."""
         self.close()
-        partings = [work.part(reason) for work in self._those_waiting()]
+        partings = [work.cancel_and_join(reason) for work in self._those_waiting()]
 
         def heard(timeout: float) -> None:
             deadline = time.monotonic() + timeout
@@ -158,14 +158,14 @@ class Slots:
 
         return heard
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh in a forked child: those who run, and those who wait, are the parent's."""
         self.lock = threading.RLock()
         waiting, self._waiting = self._waiting, collections.OrderedDict()
         self._running = set()
         for work in waiting:
-            work.forget()
+            work.after_fork()
 
-    def _those_waiting(self) -> list[Record]:
+    def _those_waiting(self) -> list[Task]:
         with self.lock:
             return list(self._waiting)

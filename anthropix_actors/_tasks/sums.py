@@ -39,7 +39,7 @@ class Books:
         self._sums: dict[Any, Any] = {}
         self._told: deque[Item] = deque()  # and not added yet
         self._adding = False
-        SWEEPER.forgetful.add(self)
+        SWEEPER.fork_listeners.add(self)
 
     def add(self, item: Item) -> None:
         """Add to some of the sums, to all of them at once."""
@@ -72,7 +72,7 @@ class Books:
         sums.pop(_LATEST, None)
         return sums
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Be usable in a forked child, where nobody lets go of the lock; it starts with the sums of the parent."""
         self._lock, self._adding = threading.RLock(), False
 

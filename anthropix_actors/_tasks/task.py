@@ -23,7 +23,7 @@ import pykka
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._foreign.threads import ASKER, in_background
-from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.exchange import Requester
 from anthropix_actors._http.request import no_answer
 from anthropix_actors._tasks.delivery import DEAD, Delivery, Gone
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
@@ -47,13 +47,13 @@ _STATES: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "c
 _NOBODY = "nobody listens any more"
 
 
-class Record:
+class Task:
     """The state of one piece of work that an actor does: a chat, a batch, a session's events.
 
     Attributes:
         tag: The caller's own word for it, or None.
         scope: What cancels it.
-        exchange: What it says to the API.
+        requester: Sends its requests.
         followers: The deliveries to those who are told; none after they have been told the end.
         callbacks: The deliveries to those who are told the end alone.
         waiting: A token of each caller who waits for the result.
@@ -79,7 +79,7 @@ class Record:
 
     what: ClassVar[str]
     """The kind of work, in a word, for texts."""
-    parts_first = False
+    cancel_first = False
 
     def __init__(
         self,
@@ -97,16 +97,16 @@ class Record:
         self.enter: Callable[[Any], object] = _nothing
         self.leave: Callable[[Any], object] = _nothing
         self.scope = scope
-        self.exchange = Exchange(transport, scope)
-        self.exchange.fields = self.fields
+        self.requester = Requester(transport, scope)
+        self.requester.fields = self.fields
         self.lock = threading.RLock()
         self.followers: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
         self.waiting: set[object] = set()
         self.terminal: Any = None
         self.last: tuple[Any, ...] = ()
-        self.over = threading.Event()
-        self.told = threading.Event()
+        self.finished = threading.Event()
+        self.delivered = threading.Event()
         self.ref: Any = None
         self.slots: Slots | None = None
         self.claim = threading.Lock()
@@ -139,7 +139,7 @@ class Record:
 
     def explained(self, error: AnthropixError) -> AnthropixError:
         """Add to an error what is known of the work."""
-        self.exchange.explain(error)
+        self.requester.annotate(error)
         return error
 
     # By the actor's thread
@@ -154,9 +154,9 @@ class Record:
             try:
                 follower.tell(message)
             except Gone:
-                self.remove(follower)
+                self.detach(follower)
 
-    def end(self, terminal: Any, *before: Any) -> None:
+    def finish(self, terminal: Any, *before: Any) -> None:
         """Settle the end, unless it was settled, and announce it. Waits for nobody's room; never raises.
 
         Args:
@@ -169,7 +169,7 @@ class Record:
     def announce(self) -> None:
         """Let everybody know of the end that was settled. Runs foreign code, one after the other."""
         self._book_end()  # before anybody can see that it is over
-        self.over.set()
+        self.finished.set()
         for delivery in (*self.followers, *self.callbacks):
             self.drain(delivery)
         self._note_told()
@@ -182,10 +182,10 @@ class Record:
             logged, self._logged = self._logged, True
         if not logged and LOGGER.isEnabledFor(logging.INFO):
             error = getattr(self.terminal, "error", None)
-            fields = {**self.fields(), "state": self.state, "status": getattr(error, "status", self.exchange.status)}
+            fields = {**self.fields(), "state": self.state, "status": getattr(error, "status", self.requester.status)}
             log_end(self.what, fields, error, getattr(self.terminal, "reason", ""))
 
-    def book(self, message: Any) -> None:
+    def tell_ledger(self, message: Any) -> None:
         """Tell the client's ledger; it is no follower, so it keeps no work going."""
         if self.ledger is not None:
             try:
@@ -193,26 +193,26 @@ class Record:
             except BaseException as exc:  # noqa: BLE001 - it is the caller's, and must not end the work
                 log(logging.ERROR, "%s failed to take a message", shown(self.ledger), exc_info=exc)
 
-    def retry_comes(self) -> None:
+    def note_retry(self) -> None:
         """Take note of an attempt that failed, and that another follows."""
-        self.retried = self.exchange.sent
+        self.retried = self.requester.sent
 
     def _book_end(self) -> None:
         with self.lock:
             booked, self._booked = self._booked, True
         if not booked:
-            self.book(self.terminal)
+            self.tell_ledger(self.terminal)
 
     def drain(self, delivery: Delivery) -> None:
         """Have somebody told what waits for them."""
         try:
             delivery.drain()
         except Gone:
-            self.remove(delivery)
-        if self.over.is_set():
+            self.detach(delivery)
+        if self.finished.is_set():
             self._note_told()
 
-    def ended_by(self, exc: BaseException) -> Any:
+    def terminal_for(self, exc: BaseException) -> Any:
         """Get the terminal message for what ended the work."""
         if isinstance(exc, CancelledError):
             self.explained(exc)
@@ -238,9 +238,9 @@ class Record:
             for callback in self.callbacks:
                 callback.close(terminal)
 
-    def remove(self, follower: Delivery, reason: str = _NOBODY) -> None:
+    def detach(self, follower: Delivery, reason: str = _NOBODY) -> None:
         with self.lock:
-            follower.leave()
+            follower.detach()
             self.followers = tuple(each for each in self.followers if each is not follower)
         self.cancel_if_abandoned(reason)
 
@@ -259,7 +259,7 @@ class Record:
     def cancel(self, reason: str) -> bool:
         cancelled = self.scope.cancel(CancelledError(reason))
         if self.slots is not None:
-            self.slots.hurry(self)
+            self.slots.start_cancelled(self)
         return cancelled
 
     def tell_end_to(self, callback: Delivery) -> None:
@@ -276,7 +276,7 @@ class Record:
         with self.lock:
             self.callbacks = tuple(each for each in self.callbacks if each is not callback)
 
-    def break_off(self, error: AnthropixError) -> bool:
+    def abort(self, error: AnthropixError) -> bool:
         """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told.
 
         Returns:
@@ -284,8 +284,8 @@ class Record:
         """
         if not self.claim.acquire(blocking=False):
             return False
-        self.settle(self.ended_by(self.scope.cause or error))
-        self.over.set()
+        self.settle(self.terminal_for(self.scope.cause or error))
+        self.finished.set()
         self._stop_actor()
         if self.slots is not None:
             self.slots.release(self)
@@ -293,7 +293,7 @@ class Record:
         self._note_told()
         self.leave(self.ref)
         try:
-            (SWEEPER.unwatch if self.told.is_set() and self.ledger is None else SWEEPER.watch)(self)
+            (SWEEPER.unwatch if self.delivered.is_set() and self.ledger is None else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
             self.announce()
         return True
@@ -308,9 +308,9 @@ class Record:
         """What it is doing."""
         if self.terminal is not None:
             return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
-        if self.began is None or self.exchange.sent is None:
+        if self.began is None or self.requester.sent is None:
             return "queued"
-        return "retrying" if self.retried is self.exchange.sent else self._doing()
+        return "retrying" if self.retried is self.requester.sent else self._doing()
 
     def _doing(self) -> State:
         return "running"
@@ -321,8 +321,8 @@ class Record:
         return {
             "work": self.what,
             "tag": self.tag,
-            "request_id": self.exchange.request_id,
-            "attempts": self.exchange.attempts,
+            "request_id": self.requester.request_id,
+            "attempts": self.requester.attempts,
             "seconds": round(ended - began, 3),
         }
 
@@ -330,20 +330,20 @@ class Record:
         """Take note when everybody has been told of the end."""
         if all(delivery.is_told for delivery in (*self.followers, *self.callbacks)):
             self.followers = self.callbacks = ()
-            self.told.set()
+            self.delivered.set()
 
     # By the sweeper
 
-    def part(self, reason: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         """Cancel; get a function that waits until the followers have heard and the actor has stopped, or time is up."""
         followers = self.followers
         self.cancel(reason)
 
         def heard(timeout: float) -> None:
             deadline = time.monotonic() + timeout
-            self.told.wait(timeout)
+            self.delivered.wait(timeout)
             for follower in followers:
-                follower.settle(max(0.0, deadline - time.monotonic()))
+                follower.flush(max(0.0, deadline - time.monotonic()))
             if self.ref is not None:  # else an interrupt came before there was an actor
                 self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
@@ -355,7 +355,7 @@ class Record:
             for follower in self.followers:
                 if not follower.is_alive():
                     ASKER.ask(partial(self._log_death, follower.subscriber))
-                    self.remove(follower)
+                    self.detach(follower)
             self.cancel_if_abandoned()  # again, where an interrupt kept somebody who left from doing so
         cause = self.scope.cause
         if cause is not None:
@@ -364,7 +364,7 @@ class Record:
             self._late_since = self._late_since or now
             if now - self._late_since >= self.patience:
                 if cause is not None:
-                    self.settle(self.ended_by(cause))
+                    self.settle(self.terminal_for(cause))
                 self._tell_end_without_its_thread()
 
     def _log_death(self, subscriber: object) -> None:
@@ -372,7 +372,7 @@ class Record:
 
     def _tell_end_without_its_thread(self) -> None:
         """Have the end told by others, where the thread that should has not done so by now."""
-        self.over.set()
+        self.finished.set()
         if self.slots is not None:
             self.slots.give_back(self)
         if not self._booked:
@@ -382,18 +382,18 @@ class Record:
                 _elsewhere(partial(self.drain, delivery), "anthropix-told")
         self._note_told()
         self.leave(self.ref)
-        if self.told.is_set():
+        if self.delivered.is_set():
             SWEEPER.unwatch(self)
             _elsewhere(self._log_end, "anthropix-log")
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Be over, in a forked child."""
-        self.lock, self.over, self.told = threading.RLock(), threading.Event(), threading.Event()
+        self.lock, self.finished, self.delivered = threading.RLock(), threading.Event(), threading.Event()
         self.followers = self.callbacks = ()
         cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
-        self.scope.forget(cause)
-        self.terminal = self.terminal or self.ended_by(cause)
-        self.over.set()
+        self.scope.after_fork(cause)
+        self.terminal = self.terminal or self.terminal_for(cause)
+        self.finished.set()
         self._stop_actor()
 
     def _stop_actor(self) -> None:
@@ -423,10 +423,10 @@ def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, no
         scope.cancel(APITimeoutError(f"not done within {timeout.total} s (timeout.total)"))
     since = scope.idle_since
     if timeout.idle is not None and since is not None and now - since >= timeout.idle:
-        scope.interrupt(StalledError(f"no progress but pings for {timeout.idle} s (timeout.idle)", retryable=True))
+        scope.fail_attempt(StalledError(f"no progress but pings for {timeout.idle} s (timeout.idle)", retryable=True))
     asked = scope.asked_since
     if timeout.first_byte is not None and asked is not None and now - asked >= timeout.first_byte:
-        scope.interrupt(no_answer(timeout))
+        scope.fail_attempt(no_answer(timeout))
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch

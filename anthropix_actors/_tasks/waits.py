@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from types import FrameType
 
-    from anthropix_actors._tasks.task import Record
+    from anthropix_actors._tasks.task import Task
 
 W = TypeVar("W", bound=Any)
 
@@ -44,46 +44,46 @@ def running_actors() -> set[str]:
     return urns
 
 
-def record_of(work: Any) -> Record:
+def task_of(work: Any) -> Task:
     """Get what a ref keeps of its work."""
-    record: Record = work._record  # noqa: SLF001 - two rooms of one house
-    return record
+    task: Task = work._task  # noqa: SLF001 - two rooms of one house
+    return task
 
 
-def refuse_deadlock(record: Record, mine: object = None, held: list[Record] | None = None) -> None:
+def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = None) -> None:
     """Refuse to wait for work where that would be waiting for this thread itself.
 
     Args:
-        record: The work.
+        task: The work.
         mine: This thread's token, if it is going to wait: for other work that goes on only when this thread does.
         held: Gets that work.
 
     Raises:
         DeadlockError: the wait would never end.
     """
-    if record.over.is_set():
+    if task.finished.is_set():
         return
     thread, actors = threading.get_ident(), running_actors()
-    if record.thread == thread:
+    if task.thread == thread:
         raise DeadlockError(
-            f"this is the {record.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
+            f"this is the {task.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
             " wait for the terminal message; or wait on another thread."
         )
-    if record.terminal is not None:  # whoever was told it may ask for the result; it is over in no time
+    if task.terminal is not None:  # whoever was told it may ask for the result; it is over in no time
         return
-    if record.is_followed_by(actors):
+    if task.is_followed_by(actors):
         raise DeadlockError(
-            f"this is a handler of an actor that follows the {record.what}: while it waits, it takes no messages, and"
+            f"this is a handler of an actor that follows the {task.what}: while it waits, it takes no messages, and"
             " when they fill its window, the answer stops. Return, and wait for the terminal message, which has all of"
             " it; or wait on another thread."
         )
-    if record.slots is not None:
-        with record.slots.lock:  # of two that look at the same time, neither would see the other one wait
-            before = record.slots.before(record)
+    if task.slots is not None:
+        with task.slots.lock:  # of two that look at the same time, neither would see the other one wait
+            before = task.slots.before(task)
             ours = [work for work in before if work.thread == thread or work.is_followed_by(actors)]
             if ours and all(work in ours or work.held for work in before):
                 raise DeadlockError(
-                    f"the {record.what} waits for its turn (max_concurrency), and all that have one wait for threads"
+                    f"the {task.what} waits for its turn (max_concurrency), and all that have one wait for threads"
                     " that wait here: none of them would ever end. Raise max_concurrency, or do not wait in a handler."
                 )
             if held is not None:
@@ -93,26 +93,26 @@ def refuse_deadlock(record: Record, mine: object = None, held: list[Record] | No
 
 
 @contextlib.contextmanager
-def waiting_for(*records: Record) -> Generator[None]:
+def waiting_for(*tasks: Task) -> Generator[None]:
     """Keep work going while this thread waits for it.
 
     Raises:
         DeadlockError: the wait would never end.
     """
     mine = object()
-    held: list[Record] = []
+    held: list[Task] = []
     try:  # a token in sets, not a count: wherever an interrupt falls, it is taken out again
-        for record in records:
-            refuse_deadlock(record, mine, held)
-        for record in records:
-            record.waiting.add(mine)
+        for task in tasks:
+            refuse_deadlock(task, mine, held)
+        for task in tasks:
+            task.waiting.add(mine)
         yield
     finally:
-        for record in (*records, *held):
-            record.waiting.discard(mine)
-            record.held.discard(mine)
-        for record in records:
-            record.cancel_if_abandoned()
+        for task in (*tasks, *held):
+            task.waiting.discard(mine)
+            task.held.discard(mine)
+        for task in tasks:
+            task.cancel_if_abandoned()
 
 
 def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W]:
@@ -142,11 +142,11 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     ]:
         raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
-    with waiting_for(*map(record_of, left)):
+    with waiting_for(*map(task_of, left)):
         try:
             for work in [*left]:
-                told = left[work] = Delivery(_Ended(work, ended), record_of(work).scope)
-                record_of(work).tell_end_to(told)
+                told = left[work] = Delivery(_Ended(work, ended), task_of(work).scope)
+                task_of(work).tell_end_to(told)
             while left:
                 seconds = slice_of(deadline)
                 with contextlib.suppress(queue.Empty):
@@ -158,7 +158,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                     raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")
         finally:
             for work, unheard in left.items():  # or who looks again and again would leave one each time
-                record_of(work).untell_end(unheard)
+                task_of(work).untell_end(unheard)
 
 
 class _Ended:

@@ -11,18 +11,18 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.exchange import Requester
 from anthropix_actors._http.request import Timeout
-from anthropix_actors._http.retry import patience, retry_after
+from anthropix_actors._http.retry import retry_after, without_limit
 from anthropix_actors.batches.deliver import TellingActor
 from anthropix_actors.batches.messages import BatchProgress, BatchRetrying
 from anthropix_actors.batches.results import (
     BATCHES,
     MAY_EXIST,
+    certainly_not_created,
     check_complete,
-    decoded_batch,
+    decode_batch,
     saying_what_may_exist,
-    surely_not_made,
 )
 from anthropix_actors.errors import AnthropixError, APIConnectionError, APIError, CancelledError, NotFoundError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._wire.resources import MessageBatch
     from anthropix_actors.batches.body import BatchBody
-    from anthropix_actors.batches.task import BatchRecord
+    from anthropix_actors.batches.task import BatchTask
 
 FIRST_POLL = 1.0
 GROWTH = 1.5
@@ -66,14 +66,14 @@ class _Followed:
 class BatchActor(TellingActor):
     """Makes batches, follows them, and tells their results. What goes wrong with one of them is no other's end."""
 
-    def __init__(self, record: BatchRecord) -> None:
+    def __init__(self, task: BatchTask) -> None:
         """Start before anything is followed."""
-        super().__init__(record)
+        super().__init__(task)
         self._began = 0.0  # to follow, on the monotonic clock
 
     def run(self) -> None:
         """Make, follow, tell."""
-        for body in self._record.bodies:
+        for body in self._task.bodies:
             self._make(body)
             body.close()
         self._follow()
@@ -82,71 +82,71 @@ class BatchActor(TellingActor):
     def on_stop(self) -> None:
         """Let go of what was not made, too."""
         super().on_stop()
-        for body in self._record.bodies:
+        for body in self._task.bodies:
             body.close()
 
-    def give_up(self) -> None:
+    def on_error(self) -> None:
         """Cancel the batches at the API, where that was asked for."""
-        record = self._record
-        if record.cancels_batches:
-            exchange = Exchange(record.calls.transport, record.parting)  # the work's own scope was cancelled
-            for batch_id, batch in list(record.batches.items()):
+        task = self._task
+        if task.cancels_batches:
+            requester = Requester(task.core.transport, task.parting)  # the work's own scope was cancelled
+            for batch_id, batch in list(task.batches.items()):
                 if batch is None or batch["processing_status"] == "in_progress":
-                    self._cancel_at_api(exchange, batch_id)
+                    self._cancel_at_api(requester, batch_id)
 
-    def _cancel_at_api(self, exchange: Exchange, batch_id: str) -> None:
-        record, path = self._record, f"{BATCHES}/{batch_id}"
-        options: dict[str, Any] = {**record.options, "timeout": _CANCEL_TIMEOUT}
-        cancel = record.calls.request("POST", path + "/cancel", **options)
-        look = record.calls.request("GET", path, **options)
+    def _cancel_at_api(self, requester: Requester, batch_id: str) -> None:
+        task, path = self._task, f"{BATCHES}/{batch_id}"
+        options: dict[str, Any] = {**task.options, "timeout": _CANCEL_TIMEOUT}
+        cancel = task.core.request("POST", path + "/cancel", **options)
+        look = task.core.request("GET", path, **options)
         try:
-            record.batches[batch_id] = exchange.send(cancel, decoded_batch)
+            task.batches[batch_id] = requester.send(cancel, decode_batch)
         except AnthropixError as exc:
             with contextlib.suppress(AnthropixError):
-                record.batches[batch_id] = batch = exchange.send(look, decoded_batch)
+                task.batches[batch_id] = batch = requester.send(look, decode_batch)
                 if batch["processing_status"] != "in_progress":
                     return  # the API refuses to cancel what has ended meanwhile
-            record.cancel_error = record.cancel_error or exc
+            task.cancel_error = task.cancel_error or exc
 
     def _make(self, body: BatchBody) -> None:
-        record, exchange = self._record, self._record.exchange
-        request = record.request("POST", BATCHES, body=body)
+        task, requester = self._task, self._task.requester
+        request = task.request("POST", BATCHES, body=body)
         refused = 0
 
         def retrying(error: APIError, delay: float) -> None:
             nonlocal refused
-            refused = exchange.attempts
+            refused = requester.attempts
             self._retrying(error, delay)
 
         try:
             with saying_what_may_exist():
-                batch = exchange.send(request, decoded_batch, again=surely_not_made, retrying=retrying)
+                batch = requester.send(request, decode_batch, again=certainly_not_created, retrying=retrying)
         except APIError as exc:
-            record.scope.check()
-            record.fail(body.place, exc)
+            task.scope.check()
+            task.fail(body.place, exc)
         except CancelledError:
-            if exchange.attempts > refused:  # cancelled while it was being made
-                record.cancel_error = APIConnectionError(f"{body.place}: {MAY_EXIST}")
+            if requester.attempts > refused:  # cancelled while it was being made
+                task.cancel_error = APIConnectionError(f"{body.place}: {MAY_EXIST}")
             raise
         else:
             self._saw(batch["id"], batch)
 
     def _follow(self) -> None:
-        record = self._record
+        task = self._task
         self._began = time.monotonic()
-        to_do, delays = [_Followed(batch_id) for batch_id in record.batches], poll_delays(record.poll)
-        wait = next(delays) if record.bodies else 0.0  # what was made a moment ago
+        to_do, delays = [_Followed(batch_id) for batch_id in task.batches], poll_delays(task.poll)
+        wait = next(delays) if task.bodies else 0.0  # what was made a moment ago
         while to_do:
-            record.scope.sleep(wait)
+            task.scope.sleep(wait)
             delay, asked = next(delays), 0.0
             for each in to_do.copy():
                 try:
                     over = self._go_on_with(each, delay)
                 except APIError as exc:
-                    record.scope.check()  # else it is no batch's error, but the end of the work
-                    record.fail(each.batch_id, exc)
+                    task.scope.check()  # else it is no batch's error, but the end of the work
+                    task.fail(each.batch_id, exc)
                     over = True
-                asked = max(asked, retry_after(record.exchange.headers, now=time.time()) or 0.0)
+                asked = max(asked, retry_after(task.requester.headers, now=time.time()) or 0.0)
                 if over:
                     to_do.remove(each)
             wait = max(delay, min(asked, LONGEST_WAIT))
@@ -162,7 +162,7 @@ class BatchActor(TellingActor):
             if not self._may_be_mended(each, exc):
                 raise
             wait = max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT))
-            self._record.exchange.log_retry(exc, wait)
+            self._task.requester.log_retry(exc, wait)
             self._retrying(exc, wait)
             return False
         each.seen = True
@@ -170,23 +170,23 @@ class BatchActor(TellingActor):
         return batch["processing_status"] == "ended" and self._deliver(each, batch, delay)
 
     def _may_be_mended(self, each: _Followed, error: APIError) -> bool:
-        if not self._record.retry.max_retries:
+        if not self._task.retry.max_retries:
             return False
         if isinstance(error, NotFoundError):  # the API has been seen not to know a batch that it has just made
             return not each.seen and time.monotonic() - self._began < NEW_FOR
         return error.retryable
 
     def _saw(self, batch_id: str, batch: MessageBatch) -> None:
-        record = self._record
-        before, known = record.counts(), record.batches.get(batch_id) is not None
-        record.batches[batch_id] = batch
-        counts = record.counts()
+        task = self._task
+        before, known = task.counts(), task.batches.get(batch_id) is not None
+        task.batches[batch_id] = batch
+        counts = task.counts()
         if counts != before or not known:
-            record.tell(BatchProgress(record.ref, counts))
+            task.tell(BatchProgress(task.ref, counts))
 
     def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
         """Tell a batch's results, each once, however often their file is cut; get whether that is done."""
-        record = self._record
+        task = self._task
         while True:
             before, whole = len(each.found), False
             try:
@@ -201,18 +201,18 @@ class BatchActor(TellingActor):
             each.failures = 1 if progress else each.failures + 1
             # A whole file with too few results may still be written; or the counts are wrong, and stay so.
             each.fewer = each.fewer + 1 if whole and not progress else 0
-            record.exchange.explain(error)
-            wait = patience(record.retry).delay(error, attempts=each.failures, dice=0.0)
+            task.requester.annotate(error)
+            wait = without_limit(task.retry).delay(error, attempts=each.failures, dice=0.0)
             if wait is None or each.fewer >= FEWER_RESULTS:
                 raise error
             others_turn = each.failures % TRIES == 0
             wait = min(max(wait, delay if others_turn else 0.0), LONGEST_WAIT)
-            record.exchange.log_retry(error, wait)
-            record.retry_comes()
-            record.tell(BatchRetrying(record.ref, each.failures, wait, error))
+            task.requester.log_retry(error, wait)
+            task.note_retry()
+            task.tell(BatchRetrying(task.ref, each.failures, wait, error))
             if others_turn:
                 return False
-            record.scope.sleep(wait)
+            task.scope.sleep(wait)
 
 
 def poll_delays(longest: float) -> Iterator[float]:

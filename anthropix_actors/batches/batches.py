@@ -21,23 +21,23 @@ from anthropix_actors.batches.deliver import ResultsActor
 from anthropix_actors.batches.results import (
     BATCHES,
     address_of,
+    certainly_not_created,
     check_complete,
-    decoded_batch,
+    decode_batch,
     result_lines,
     results_request,
     saying_what_may_exist,
     strange_url,
-    surely_not_made,
 )
-from anthropix_actors.batches.task import BatchRecord
+from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Unpack
 
-    from anthropix_actors._calls.call import Call
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -71,9 +71,9 @@ class Batches:
         True
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, core: ClientCore) -> None:
         """It comes with a client."""
-        self._calls = calls
+        self._core = core
 
     def create(self, requests: Requests, **options: Unpack[ProfileOptions]) -> MessageBatch:
         """Make a batch, and get its object.
@@ -96,18 +96,18 @@ class Batches:
             >>> batch["request_counts"]["processing"]
             3
         """
-        bodies = batch_bodies(requests, api_version=self._calls.api_version)
+        bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
             if len(bodies) > 1:
                 what = "expected at most 100,000, and 256 MB; run() makes as many batches as it takes"
                 raise ParameterError([Problem("requests", what)])
             with saying_what_may_exist():
-                made = self._calls.ask(
+                made = self._core.ask(
                     "POST",
                     BATCHES,
                     options,
-                    use=decoded_batch,
-                    again=surely_not_made,
+                    use=decode_batch,
+                    again=certainly_not_created,
                     body=bodies[0],
                     known=PROFILE_OPTIONS,
                 )
@@ -136,7 +136,7 @@ class Batches:
             []
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return self._calls.pages(BATCHES, options, params, "id")
+        return self._core.pages(BATCHES, options, params, "id")
 
     def retrieve(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
         """Get a batch as it is now.
@@ -144,7 +144,7 @@ class Batches:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such batch.
         """
-        return cast("MessageBatch", self._calls.ask("GET", _path(batch), options, use=decoded_batch))
+        return cast("MessageBatch", self._core.ask("GET", _path(batch), options, use=decode_batch))
 
     def cancel(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
         """Cancel a batch at the API, and get it as it is now: `canceling` at first, `ended` a little later.
@@ -154,7 +154,7 @@ class Batches:
         Raises:
             AnthropixError: the call failed; the API refuses to cancel a batch that has ended.
         """
-        return cast("MessageBatch", self._calls.ask("POST", _path(batch) + "/cancel", options, use=decoded_batch))
+        return cast("MessageBatch", self._core.ask("POST", _path(batch) + "/cancel", options, use=decode_batch))
 
     def delete(self, batch: Batch, **options: Unpack[CallOptions]) -> DeletedBatch:
         """Delete a batch that has ended, with its results. One that runs must be cancelled first.
@@ -162,7 +162,7 @@ class Batches:
         Raises:
             AnthropixError: the call failed; the API refuses to delete a batch that runs.
         """
-        return cast("DeletedBatch", self._calls.ask("DELETE", _path(batch), options))
+        return cast("DeletedBatch", self._core.ask("DELETE", _path(batch), options))
 
     @overload
     def results(self, batch: Batch, *, stream: Literal[False] = False, **options: Unpack[CallOptions]) -> Lines: ...
@@ -207,27 +207,27 @@ class Batches:
         if not isinstance(stream, bool):
             if problems := subscriber_problems(stream, "stream"):
                 raise ParameterError(problems)
-            given = work_options(self._calls, options, *WORK_OPTIONS)
-            record = BatchRecord(self._calls, given, batches=self._named(batch), tag=tag)
-            return self._start(ResultsActor, record, stream)
+            given = work_options(self._core, options, *WORK_OPTIONS)
+            task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
+            return self._start(ResultsActor, task, stream)
         request_options = checked_options(options, *CALL_OPTIONS)
         cancel = request_options.pop("cancel", None)
         found = next(iter(self._named(batch).values())) or self.retrieve(batch, **options)
-        request = results_request(self._calls, found, request_options)
+        request = results_request(self._core, found, request_options)
 
-        def lines(call: Call) -> Iterator[BatchLine]:
-            answer = call.exchange.open(request)
+        def lines(call: BlockingCall) -> Iterator[BatchLine]:
+            answer = call.requester.open(request)
             count = 0
             try:
                 yield cast("BatchLine", None)  # it is open
-                for lines in result_lines(call.exchange, answer, max_bytes=None if stream else answer.max_bytes):
+                for lines in result_lines(call.requester, answer, max_bytes=None if stream else answer.max_bytes):
                     yield from lines
                     count += len(lines)
             finally:
-                call.exchange.close(answer)
+                call.requester.close(answer)
             check_complete(found, count)
 
-        items = stream_items(self._calls, request.timeout, lines, cancel=cancel)
+        items = stream_items(self._core, request.timeout, lines, cancel=cancel)
         return items if stream else [*items]
 
     def run(
@@ -273,15 +273,15 @@ class Batches:
             >>> work.result(timeout=60)["succeeded"]
             1
         """
-        given = work_options(self._calls, options, *WORK_OPTIONS)
+        given = work_options(self._core, options, *WORK_OPTIONS)
         _check(subscriber, poll)
-        bodies = batch_bodies(requests, api_version=self._calls.api_version)
+        bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
-            record = BatchRecord(self._calls, given, bodies=bodies, poll=poll, tag=tag)
+            task = BatchTask(self._core, given, bodies=bodies, poll=poll, tag=tag)
         except BaseException:
             close_all(bodies)
             raise
-        return self._start(BatchActor, record, subscriber)  # which closes the bodies, however it ends
+        return self._start(BatchActor, task, subscriber)  # which closes the bodies, however it ends
 
     def follow(
         self,
@@ -315,7 +315,7 @@ class Batches:
             >>> client.batches.follow(batch["id"], subscriber, poll=0.01).result(timeout=60)["succeeded"]
             1
         """
-        given = work_options(self._calls, options, *WORK_OPTIONS)
+        given = work_options(self._core, options, *WORK_OPTIONS)
         _check(subscriber, poll, seen)
         alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
         several = [batches] if alone else list(batches)
@@ -323,28 +323,28 @@ class Batches:
         if not ids:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
         nothing = type(seen) is tuple and not seen
-        record = BatchRecord(self._calls, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
-        return self._start(BatchActor, record, subscriber)
+        task = BatchTask(self._core, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
+        return self._start(BatchActor, task, subscriber)
 
     def _named(self, batch: Any) -> dict[str, MessageBatch | None]:
         """Get a batch by its id; with its object where that is given and has results, as a URL does."""
         if _is_url(batch):
             try:
-                address_of(batch, self._calls.base_url)
+                address_of(batch, self._core.base_url)
             except ValueError:
-                raise ParameterError([Problem("batch", strange_url(batch, self._calls.base_url))]) from None
+                raise ParameterError([Problem("batch", strange_url(batch, self._core.base_url))]) from None
             return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
         # A copy, as the caller's mapping may change, or do anything, when it is asked in another thread.
         known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
-    def _start(self, actor: type[BatchActor | ResultsActor], record: BatchRecord, subscriber: Subscriber) -> BatchRef:
+    def _start(self, actor: type[BatchActor | ResultsActor], task: BatchTask, subscriber: Subscriber) -> BatchRef:
         try:
-            follower = delivery_to(subscriber, record.scope, window=self._calls.window)
-            started: BatchRef = self._calls.start(record, lambda: start_actor(actor, record, [follower]))
+            follower = delivery_to(subscriber, task.scope, window=self._core.window)
+            started: BatchRef = self._core.start(task, lambda: start_actor(actor, task, [follower]))
         except BaseException:  # Ctrl-C, too: nobody gets the ref
-            record.cancel("interrupted while it started")
-            record.break_off(AnthropixError("it did not start"))
+            task.cancel("interrupted while it started")
+            task.abort(AnthropixError("it did not start"))
             raise
         else:
             return started

@@ -7,51 +7,51 @@ from typing import TYPE_CHECKING
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors.batches.messages import BatchDone, BatchResult, BatchRetrying
 from anthropix_actors.batches.ref import BatchRef
-from anthropix_actors.batches.results import BATCHES, check_complete, decoded_batch, result_lines, results_request
-from anthropix_actors.batches.task import BatchRecord
+from anthropix_actors.batches.results import BATCHES, check_complete, decode_batch, result_lines, results_request
+from anthropix_actors.batches.task import BatchTask
 
 if TYPE_CHECKING:
     from anthropix_actors._wire.resources import BatchLine, MessageBatch
     from anthropix_actors.errors import APIError
 
 
-class TellingActor(TaskActor[BatchRecord]):
+class TellingActor(TaskActor[BatchTask]):
     """What both actors have in common."""
 
     ref_class = BatchRef
 
     def _retrying(self, error: APIError, delay: float) -> None:
-        record = self._record
-        record.retry_comes()
-        record.tell(BatchRetrying(record.ref, record.exchange.attempts, delay, error))
+        task = self._task
+        task.note_retry()
+        task.tell(BatchRetrying(task.ref, task.requester.attempts, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:
-        record = self._record
-        request = record.request("GET", f"{BATCHES}/{batch_id}")
-        return record.exchange.send(request, decoded_batch, retrying=self._retrying)
+        task = self._task
+        request = task.request("GET", f"{BATCHES}/{batch_id}")
+        return task.requester.send(request, decode_batch, retrying=self._retrying)
 
     def _tell_results(self, batch: MessageBatch, found: set[str]) -> None:
         """Tell the results that were not found before, and add their `custom_id`s to those."""
-        record, exchange = self._record, self._record.exchange
-        request = results_request(record.calls, batch, record.options)
-        answer = exchange.open(request, retrying=self._retrying)
+        task, requester = self._task, self._task.requester
+        request = results_request(task.core, batch, task.options)
+        answer = requester.open(request, retrying=self._retrying)
         try:
-            for lines in result_lines(exchange, answer):
+            for lines in result_lines(requester, answer):
                 self._tell_lines(lines, found)
         finally:
-            exchange.close(answer)
+            requester.close(answer)
 
     def _tell_lines(self, lines: list[BatchLine], found: set[str]) -> None:
         # In one loop, as this is where the time goes. But told one by one, and counted first: `tell` may raise after it
         # has told, when the work is cancelled while it waits for a slow subscriber; before, nothing keeps it from it.
-        record, ref, scope = self._record, self._record.ref, self._record.scope
-        note, tell, asks = record.note, record.tell, record.seen is not None
+        task, ref, scope = self._task, self._task.ref, self._task.scope
+        note, tell, asks = task.note, task.tell, task.seen is not None
         for line in lines:
             custom_id = line["custom_id"]
             if custom_id in found:
                 continue
             found.add(custom_id)
-            if asks and record.is_seen(custom_id):
+            if asks and task.is_seen(custom_id):
                 continue
             if scope.cause is not None:
                 scope.check()
@@ -60,11 +60,11 @@ class TellingActor(TaskActor[BatchRecord]):
             tell(message)
 
     def _done(self) -> None:
-        record = self._record
-        record.scope.finish()
-        if record.failures:
-            raise record.whole_failure()
-        record.end(BatchDone(record.ref, record.results.copy()))
+        task = self._task
+        task.scope.commit()
+        if task.failures:
+            raise task.whole_failure()
+        task.finish(BatchDone(task.ref, task.results.copy()))
 
 
 class ResultsActor(TellingActor):
@@ -72,10 +72,10 @@ class ResultsActor(TellingActor):
 
     def run(self) -> None:
         """Look whether it has ended, and tell its results."""
-        record = self._record
-        for batch_id, known in list(record.batches.items()):
+        task = self._task
+        for batch_id, known in list(task.batches.items()):
             batch = known or self._look(batch_id)
-            record.batches[batch_id] = batch
+            task.batches[batch_id] = batch
             found: set[str] = set()
             self._tell_results(batch, found)
             check_complete(batch, len(found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.batches.messages import BatchDone, BatchFailed
-from anthropix_actors.batches.task import CANCEL_PATIENCE, BatchRecord, BatchState
+from anthropix_actors.batches.task import CANCEL_PATIENCE, BatchState, BatchTask
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ STOP_PATIENCE = 1.0
 """Seconds that `stop()` leaves to the cancelling at the API, as the interpreter's exit does: what goes on is paid."""
 
 
-class BatchRef(TaskRef[BatchRecord]):
+class BatchRef(TaskRef[BatchTask]):
     """Work with batches: the ref of the actor that makes and follows them. All of it may be used from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) ends the work here; the batches go on at
@@ -27,14 +27,14 @@ class BatchRef(TaskRef[BatchRecord]):
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of the batches, as far as they have been made. Keep them to follow the batches after a crash."""
-        return tuple(self._record.batches)
+        return tuple(self._task.batches)
 
     def state(self) -> BatchState:
         """Get how far it has come: a copy of your own."""
-        record = self._record
-        batches = tuple(copy.deepcopy(batch) for batch in list(record.batches.values()) if batch is not None)
-        told = sum(list(cast("dict[str, int]", record.results).values()))
-        return BatchState(batches, record.counts(), told, dict(record.failures))
+        task = self._task
+        batches = tuple(copy.deepcopy(batch) for batch in list(task.batches.values()) if batch is not None)
+        told = sum(list(cast("dict[str, int]", task.results).values()))
+        return BatchState(batches, task.counts(), told, dict(task.failures))
 
     def result(self, timeout: float | None = None) -> RequestCounts:
         """Wait until all results have been told, and get how many there were of each type.
@@ -63,11 +63,11 @@ class BatchRef(TaskRef[BatchRecord]):
         Returns:
             Whether this call did it; False when the work was over or cancelled before.
         """
-        record = self._record
-        with record.lock:
-            if at_api and record.scope.cause is None and not record.scope.finished:
-                record.cancels_batches = True
-                record.hurry_parting(CANCEL_PATIENCE)
+        task = self._task
+        with task.lock:
+            if at_api and task.scope.cause is None and not task.scope.committed:
+                task.cancels_batches = True
+                task.hurry_parting(CANCEL_PATIENCE)
         return super().cancel(reason)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
@@ -76,5 +76,5 @@ class BatchRef(TaskRef[BatchRecord]):
         When `cancel(at_api=True)` came before, what it does at the API gets one second more, and `BatchCancelled` says
         whether that was enough.
         """
-        self._record.hurry_parting(STOP_PATIENCE)
+        self._task.hurry_parting(STOP_PATIENCE)
         return super().stop(block=block, timeout=timeout)

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from anthropix_actors._calls.core import JSON_LINES, decoded
+from anthropix_actors._calls.core import JSON_LINES, decode_json
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
@@ -27,10 +27,10 @@ from anthropix_actors.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from anthropix_actors._calls.core import Calls
-    from anthropix_actors._http.exchange import Exchange
+    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._http.exchange import Requester
     from anthropix_actors._http.request import Request
-    from anthropix_actors._http.transport import Answer
+    from anthropix_actors._http.transport import Response
     from anthropix_actors._wire.resources import BatchLine, MessageBatch
 
 BATCHES = "/v1/messages/batches"
@@ -72,7 +72,7 @@ _URL = ":/?#[]@!$&'()*+,;=%-._~"
 """What may stand in a URL as it is."""
 
 
-def surely_not_made(error: APIError) -> bool:
+def certainly_not_created(error: APIError) -> bool:
     """Whether a failed creation made no batch, so that another attempt cannot make a second one, to be paid, too.
 
     A status alone says little: a gateway answers 500, 502, 503, 504 or 524 for what the API goes on with. So it has to
@@ -80,7 +80,7 @@ def surely_not_made(error: APIError) -> bool:
     API has no way to recognise a repetition.
 
     Example:
-        >>> surely_not_made(APIError("bad gateway", status=502, body="<html>"))
+        >>> certainly_not_created(APIError("bad gateway", status=502, body="<html>"))
         False
     """
     if isinstance(error, APIConnectionError):
@@ -101,7 +101,7 @@ def saying_what_may_exist() -> Generator[None]:
     except APIError as exc:
         status = exc.status or 0
         refused = _BAD_REQUEST <= status < _SERVER_ERROR and status not in _UNCLEAR
-        if not refused and not surely_not_made(exc):
+        if not refused and not certainly_not_created(exc):
             exc.message = f"{exc.message}; {MAY_EXIST}"
         raise
     except CancelledError as exc:
@@ -110,7 +110,7 @@ def saying_what_may_exist() -> Generator[None]:
         raise
 
 
-def results_request(calls: Calls, batch: MessageBatch, options: Mapping[str, Any]) -> Request:
+def results_request(core: ClientCore, batch: MessageBatch, options: Mapping[str, Any]) -> Request:
     """Get the request for a batch's results.
 
     Raises:
@@ -123,10 +123,10 @@ def results_request(calls: Calls, batch: MessageBatch, options: Mapping[str, Any
         why = "they are kept no longer" if state == "ended" else "wait until it has ended"
         raise ConflictError(f"the batch {batch['id']} has no results: it is {state}; {why}", type="conflict_error")
     try:
-        address = address_of(url, calls.base_url)
+        address = address_of(url, core.base_url)
     except ValueError:
-        raise ProtocolError(f"results_url: {strange_url(url, calls.base_url)}", body=dict(batch)) from None
-    return calls.request("GET", address, accept=JSON_LINES, **options)
+        raise ProtocolError(f"results_url: {strange_url(url, core.base_url)}", body=dict(batch)) from None
+    return core.request("GET", address, accept=JSON_LINES, **options)
 
 
 def address_of(url: object, base_url: str) -> str:
@@ -161,13 +161,13 @@ def strange_url(url: object, base_url: str) -> str:
     )
 
 
-def result_lines(exchange: Exchange, answer: Answer, *, max_bytes: int | None = None) -> Iterator[list[BatchLine]]:
+def result_lines(requester: Requester, answer: Response, *, max_bytes: int | None = None) -> Iterator[list[BatchLine]]:
     """Get the results of an open answer, in lists of those that have arrived.
 
     A line that is JSON and no result costs itself: what comes after it is given, and then the error raised.
 
     Args:
-        exchange: Reads the answer.
+        requester: Reads the answer.
         answer: The open answer.
         max_bytes: How much there may be in all, where all of it is kept.
 
@@ -177,7 +177,7 @@ def result_lines(exchange: Exchange, answer: Answer, *, max_bytes: int | None = 
     longest = min(MAX_LINE_BYTES, answer.max_bytes)
     wrong: list[tuple[int, Any]] = []
     others = 0
-    for run in json_lines(_bounded(exchange.chunks(answer), max_bytes), max_line_bytes=longest):
+    for run in json_lines(_bounded(requester.chunks(answer), max_bytes), max_line_bytes=longest):
         lines: list[Any] = []
         for number, line in run:
             if _is_result(line):
@@ -236,13 +236,13 @@ def check_complete(batch: Mapping[str, Any], found: int) -> None:
         raise TruncatedError(what, retryable=True)
 
 
-def decoded_batch(answer: Answer) -> MessageBatch:
+def decode_batch(answer: Response) -> MessageBatch:
     """Get the batch that an answer is: what has an id that a path can name, and a state.
 
     Raises:
         APIError: it is an error, or no batch.
     """
-    batch = decoded(answer)
+    batch = decode_json(answer)
     if isinstance(batch, dict) and isinstance(batch.get("processing_status"), str):
         with contextlib.suppress(ParameterError):
             item_path(BATCHES, "batch", batch)

@@ -11,7 +11,7 @@ import msgspec
 
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._tasks.task import PATIENCE, Record
+from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.batches.body import close_all
 from anthropix_actors.batches.messages import BatchCancelled, BatchFailed
 from anthropix_actors.batches.results import counts_of
@@ -20,7 +20,7 @@ from anthropix_actors.errors import APIError, CancelledError, ParameterError, Pr
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._wire.resources import MessageBatch, RequestCounts
     from anthropix_actors.batches.body import BatchBody
@@ -52,11 +52,11 @@ class BatchState(msgspec.Struct, frozen=True):
     failures: dict[str, AnthropixError] = {}  # msgspec makes each its own
 
 
-class BatchRecord(Record):
+class BatchTask(Task):
     """The state of one piece of work with batches.
 
     Attributes:
-        calls: The client's calls.
+        core: What the calls of the client share.
         retry: How often they are sent again.
         options: What its requests have in common, from `work_options`.
         bodies: What is still to be made into batches.
@@ -72,7 +72,7 @@ class BatchRecord(Record):
 
     def __init__(  # noqa: PLR0913 - what there is to know at the start
         self,
-        calls: Calls,
+        core: ClientCore,
         options: dict[str, Any],
         *,
         bodies: list[BatchBody] | None = None,
@@ -82,10 +82,10 @@ class BatchRecord(Record):
         tag: str | None = None,
     ) -> None:
         """Start with what is to be made, or with what was made before."""
-        super().__init__(calls.transport, CancelScope(), options["timeout"], tag=tag, ledger=calls.ledger)
-        self.calls = calls
+        super().__init__(core.transport, CancelScope(), options["timeout"], tag=tag, ledger=core.ledger)
+        self.core = core
         self.options = options
-        self.retry = calls.retry_of(options.get("max_retries"))
+        self.retry = core.retry_of(options.get("max_retries"))
         self.bodies = bodies or []
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
         self.poll = poll
@@ -108,7 +108,7 @@ class BatchRecord(Record):
 
     def request(self, method: str, path: str, **more: Any) -> Request:
         """Return a request with the options of this work."""
-        return self.calls.request(method, path, **self.options, **more)
+        return self.core.request(method, path, **self.options, **more)
 
     def is_seen(self, custom_id: str) -> bool:
         """Whether the caller has dealt with a result before.
@@ -153,23 +153,23 @@ class BatchRecord(Record):
         if now >= self._parting_ends:
             self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
 
-    def break_off(self, error: AnthropixError) -> bool:
+    def abort(self, error: AnthropixError) -> bool:
         """End it without a thread, and close the bodies that nobody is going to read."""
-        if ended := super().break_off(error):
+        if ended := super().abort(error):
             close_all(self.bodies)
         return ended
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """End it in a forked child."""
-        self.parting.forget(CancelledError("the process was forked"))
-        super().forget()
+        self.parting.after_fork(CancelledError("the process was forked"))
+        super().after_fork()
 
     def note(self, result: BatchResult) -> None:
         """Count a result that is told."""
         results: dict[str, int] = self.results  # type: ignore[assignment] # a type that is new to us is counted, too
         kind = result.result["type"]
         results[kind] = results.get(kind, 0) + 1
-        self.book(result)
+        self.tell_ledger(result)
 
     def counts(self) -> RequestCounts:
         """Add up the counts of all batches."""

@@ -5,7 +5,7 @@ The rules:
 - `message_start` gives the Message; `content_block_start` appends a block; a delta changes the block of its `index`;
 - text, thinking and tool input grow; signatures and compactions are replaced; citations are appended;
 - tool input is parsed once, when its block stops; what is no JSON object stays as text under `RAW_INPUT`;
-- what the blocks come to can be sent back (see `_block`);
+- what the blocks come to can be sent back (see `block`);
 - `message_delta` overwrites: its totals are cumulative, so nothing is ever added up. Null never overwrites anything;
 - an event or a delta of an unknown type changes nothing;
 - a block is found by its `index`: of several that started with the same one, the last that the delta fits; where none
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anthropix_actors._decode.json import copied
 from anthropix_actors._decode.repair import GROWING
 from anthropix_actors.chat.block import RAW_INPUT, Block, kind_of
-from anthropix_actors.chat.resume import MISSHAPEN, Part, misshapen
+from anthropix_actors.chat.resume import MISSHAPEN, PartialBlock, misshapen
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class Accumulator:
         """Get the usage as the API told it at the end, not a copy; None before."""
         return self._message.get("usage") if self._message is not None and self._stopping else None
 
-    def parts(self) -> list[Part]:
+    def partial_blocks(self) -> list[PartialBlock]:
         """Get the blocks so far, to go on from; not copies."""
         for block in self._blocks:
             block.join()
-        return [Part(block.data, block.open) for block in self._blocks]
+        return [PartialBlock(block.data, block.open) for block in self._blocks]
 
-    def go_on(self, kept: int, usage: Mapping[str, Any]) -> None:
+    def resume_from(self, kept: int, usage: Mapping[str, Any]) -> None:
         """Take another answer's events from now on: for those blocks to keep, and with what was used until now."""
         message = self._started()
         del self._blocks[kept:], message["content"][kept:]

@@ -18,23 +18,23 @@ from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import log
-from anthropix_actors._http.exchange import bounded, check
-from anthropix_actors._http.retry import status_error
+from anthropix_actors._http.exchange import iter_limited, raise_for_status
+from anthropix_actors._http.retry import error_from_response
 from anthropix_actors._tasks.actor import TaskActor, start_actor
 from anthropix_actors.chat.accumulate import events_of
 from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
 from anthropix_actors.chat.ref import ChatRef
-from anthropix_actors.chat.resume import Splice, continuation
-from anthropix_actors.chat.task import ChatRecord
+from anthropix_actors.chat.resume import EventSplicer, plan_resume
+from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 from anthropix_actors.usage import Usage, begun, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from anthropix_actors._http.transport import Answer
+    from anthropix_actors._http.transport import Response
     from anthropix_actors._tasks.delivery import Delivery
-    from anthropix_actors.chat.resume import Continuation
+    from anthropix_actors.chat.resume import ResumePlan
 
 
 _CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})
@@ -44,61 +44,61 @@ _MOST_HELD = 64
 """How many events of other kinds are held back before that."""
 
 
-class ChatActor(TaskActor[ChatRecord]):
+class ChatActor(TaskActor[ChatTask]):
     """The actor that runs one request. Started by `start_chat`; everyone else has its `ChatRef`."""
 
     ref_class = ChatRef
 
-    def __init__(self, record: ChatRecord) -> None:
+    def __init__(self, task: ChatTask) -> None:
         """Start with nothing told."""
         self._has_content = False  # more than a message_start has come: after that, no more attempts
         self._decoded: list[Any] = []  # events not told yet
-        self._more: Continuation | None = None  # of a cut answer, until the next one has content
-        self._splice: Splice | None = None
-        super().__init__(record)
+        self._more: ResumePlan | None = None  # of a cut answer, until the next one has content
+        self._splice: EventSplicer | None = None
+        super().__init__(task)
 
     def run(self) -> None:
         """Send the request, as often as need be, and tell its answer."""
-        record = self._record
+        task = self._task
         try:
-            record.exchange.send(record.request, self._read, again=self._may_try_again, retrying=self._retrying)
+            task.requester.send(task.request, self._read, again=self._may_try_again, retrying=self._retrying)
         finally:  # whoever keeps the ref does not keep a prompt of megabytes
-            record.request = record.exchange.request = replace(record.request, body=None)
+            task.request = task.requester.request = replace(task.request, body=None)
 
     def _may_try_again(self, error: APIError) -> bool:
         """Get whether another attempt can follow: with the same request, or with one for the rest of the answer."""
-        record = self._record
+        task = self._task
         if not self._has_content:
             return True
-        message = record.snapshot()
-        if not (record.resume and error.retryable and message):
+        message = task.snapshot()
+        if not (task.resume and error.retryable and message):
             return False
-        body: Any = record.request.body
-        more = continuation(json.loads(body), message, record.answer.parts())
+        body: Any = task.request.body
+        more = plan_resume(json.loads(body), message, task.answer.partial_blocks())
         if more is None:
             return False
-        record.exchange.request = replace(record.request, body=json.dumps(more.body).encode())
+        task.requester.request = replace(task.request, body=json.dumps(more.body).encode())
         self._more, self._splice, self._has_content = more, None, False
         return True
 
-    def give_up(self) -> None:
+    def on_error(self) -> None:
         """Let a failed chat's `partial` have what was decoded and not told, too."""
-        with contextlib.suppress(Exception), self._record.lock:  # the error that is about to be told matters more
+        with contextlib.suppress(Exception), self._task.lock:  # the error that is about to be told matters more
             for event in self._spliced(self._decoded):
-                self._record.answer.add(event)
+                self._task.answer.add(event)
 
     def _retrying(self, error: APIError, delay: float) -> None:
-        record = self._record
+        task = self._task
         if not is_refusal(error):
-            record.lost += begun(self._decoded)
+            task.lost += begun(self._decoded)
         self._decoded.clear()
-        record.retry_comes()
-        record.tell(ChatRetrying(record.ref, record.exchange.attempts, delay, record.explained(error)))
+        task.note_retry()
+        task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.explained(error)))
 
-    def _read(self, answer: Answer) -> None:
-        if self._record.tag is None:
-            self.name_thread(self._record.exchange.request_id)
-        check(answer)
+    def _read(self, answer: Response) -> None:
+        if self._task.tag is None:
+            self.name_thread(self._task.requester.request_id)
+        raise_for_status(answer)
         chunks = self._chunks(answer)
         try:
             head, form = beginning(chunks, answer.headers.get("content-type", ""))
@@ -112,31 +112,31 @@ class ChatActor(TaskActor[ChatRecord]):
             self._tell()  # what came before the failure is good
             raise
 
-    def _read_events(self, chunks: Iterator[bytes], answer: Answer) -> None:
-        request = self._record.request
+    def _read_events(self, chunks: Iterator[bytes], answer: Response) -> None:
+        request = self._task.request
         for event in events(chunks, max_event_bytes=request.max_event_bytes, lenient=True):
             if self._is_last(event, answer):
                 answer.drain()
                 return
         raise TruncatedError("the answer ended without message_stop", retryable=True)
 
-    def _read_message(self, body: bytes, answer: Answer) -> None:
+    def _read_message(self, body: bytes, answer: Response) -> None:
         """Take a whole Message, or an error, from a server that does not stream."""
         told = message_in(body, answer.headers.get("content-type", ""))
         if told.get("type") != "message":
-            raise status_error(answer.status, told, answer.headers, now=time.time())
+            raise error_from_response(answer.status, told, answer.headers, now=time.time())
         log(logging.INFO, "a chat was answered with JSON in place of an event stream")
         for event in events_of(told):
             self._is_last(event, answer)
         answer.drain()
 
-    def _chunks(self, answer: Answer) -> Iterator[bytes]:
+    def _chunks(self, answer: Response) -> Iterator[bytes]:
         """Get the body's bytes; what was decoded from them is told before more are read."""
-        for chunk in bounded(answer):
+        for chunk in iter_limited(answer):
             yield chunk
             self._tell()
 
-    def _is_last(self, event: Any, answer: Answer) -> bool:
+    def _is_last(self, event: Any, answer: Response) -> bool:
         """Deal with one event; get whether it ended the answer."""
         kind = event["type"]
         if kind in _CONTENT:
@@ -144,7 +144,7 @@ class ChatActor(TaskActor[ChatRecord]):
             self._decoded.append(event)
             return False
         if kind == "error":
-            raise status_error(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+            raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
         if event.get("data") == DONE and self._has_stop_reason():
             log(logging.INFO, "an answer ended with [DONE] in place of message_stop")
             event, kind = {"type": "message_stop"}, "message_stop"
@@ -161,20 +161,20 @@ class ChatActor(TaskActor[ChatRecord]):
     def _has_stop_reason(self) -> bool:
         """Whether the model has said why it stopped: then nothing is missing but the end."""
         self._tell()
-        message = self._record.snapshot()
+        message = self._task.snapshot()
         return message is not None and message.get("stop_reason") is not None
 
     def _end(self, stop: Any) -> None:
         """End the chat with its whole answer."""
-        record = self._record
-        with record.lock:
-            record.answer.add(stop)
-        message = record.snapshot()
+        task = self._task
+        with task.lock:
+            task.answer.add(stop)
+        message = task.snapshot()
         if message is None:
             raise ProtocolError("message_stop came before message_start")
-        terminal = record.done(message)
-        record.scope.finish()
-        record.end(terminal, ChatEvent(record.ref, stop))
+        terminal = task.done(message)
+        task.scope.commit()
+        task.finish(terminal, ChatEvent(task.ref, stop))
 
     def _tell(self) -> None:
         """Tell what has been decoded.
@@ -183,21 +183,21 @@ class ChatActor(TaskActor[ChatRecord]):
         retried, without anybody having seen an answer that began twice.
         """
         if self._has_content and self._decoded:
-            scope = self._record.scope
+            scope = self._task.scope
             scope.idle_since = None
             decoded, self._decoded = self._decoded, []
-            self._record.events(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
+            self._task.publish(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
             scope.idle_since = time.monotonic()
 
-    def _go_on(self, more: Continuation, decoded: list[Any]) -> list[Any]:
+    def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
         """Begin to tell the rest of an answer; get its first events as they are to be told."""
-        record = self._record
-        cut: Any = record.snapshot()
+        task = self._task
+        cut: Any = task.snapshot()
         # What the cut answer wrote is not reported; an estimate of it is nearer to the truth than nothing.
         used = {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens}
-        self._more, self._splice = None, Splice(more, used)
+        self._more, self._splice = None, EventSplicer(more, used)
         first = self._spliced(decoded)
-        record.go_on(more, self._splice.usage())
+        task.resume_from(more, self._splice.usage())
         return first
 
     def _spliced(self, events: list[Any]) -> list[Any]:
@@ -205,16 +205,16 @@ class ChatActor(TaskActor[ChatRecord]):
         return events if splice is None else [told for event in events for told in splice.events(event)]
 
 
-def start_chat(record: ChatRecord, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:
+def start_chat(task: ChatTask, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:
     """Start the actor for one request, and get its ref.
 
     Args:
-        record: What is to be done.
+        task: What is to be done.
         followers: Who follows it from the start.
         waited_for: Whether the caller is going to wait for the result.
 
     Raises:
         AnthropixError: the system gives no more threads.
     """
-    ref: ChatRef = start_actor(ChatActor, record, followers, waited_for=waited_for)
+    ref: ChatRef = start_actor(ChatActor, task, followers, waited_for=waited_for)
     return ref

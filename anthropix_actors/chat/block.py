@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._checks.shapes import fits, problems_of
 from anthropix_actors._decode.json import copied, too_deep, whole
 from anthropix_actors._decode.repair import GROWING
-from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, NAME, STRING, TOOL_USE
+from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, NON_EMPTY, STRING, TOOL_USE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -243,7 +243,7 @@ def _stand_in(key: str, wanted: Kind, index: int) -> Any:
     """
     if wanted is STRING or key == "text":
         return ""
-    if wanted is NAME:
+    if wanted is NON_EMPTY:
         return f"unknown_{index}"
     if wanted is ANYTHING:
         return None

@@ -27,7 +27,7 @@ class _Iterator:
 _ITERATOR = _Iterator()
 
 
-class Channel(Delivery):
+class EventQueue(Delivery):
     """Events to those who iterate, in other threads: a bounded queue with an end. Nobody's code runs in it."""
 
     def __init__(self, scope: CancelScope, size: int) -> None:
@@ -49,7 +49,7 @@ class Channel(Delivery):
                 self._full = True
                 self._wait_for(self._has_room)
                 self._full = False
-                if self.left:
+                if self.detached:
                     return
 
     def put(self, *messages: Any) -> None:

@@ -47,15 +47,15 @@ class CoalescingMailbox(ActorDelivery):
     def put(self, *messages: Any) -> None:
         """Leave messages for `drain`; deltas merge with the one before."""
         with self._lock:
-            for message in () if self.left else messages:
-                kind, piece = _growth(message)
+            for message in () if self.detached else messages:
+                kind, piece = _merge_key(message)
                 last = self._waiting[-1] if self._waiting else None
                 if not kind:
                     self._waiting.append(message)
-                elif isinstance(last, _Merged) and last.kind == kind:
+                elif isinstance(last, _MergedDelta) and last.kind == kind:
                     last.pieces.append(piece)
                 else:
-                    self._waiting.append(_Merged(message, kind, piece))
+                    self._waiting.append(_MergedDelta(message, kind, piece))
                 self._chars += max(1, len(piece))  # or empty ones were kept without bound
 
     def _is_due(self) -> bool:
@@ -63,12 +63,12 @@ class CoalescingMailbox(ActorDelivery):
 
     def _tell_waiting(self) -> None:
         with self._lock:
-            taken = [kept.message() if isinstance(kept, _Merged) else kept for kept in self._waiting]
+            taken = [kept.message() if isinstance(kept, _MergedDelta) else kept for kept in self._waiting]
             self._waiting.clear()
             self._chars = 0
             self._busy = True
         for message in taken:
-            if self.left:
+            if self.detached:
                 return
             self._tell_now(message)
         if not self._closed:
@@ -94,7 +94,7 @@ class CoalescingMailbox(ActorDelivery):
             self.drain()
 
 
-class _Merged:
+class _MergedDelta:
     """Neighbouring deltas of one kind, as one."""
 
     __slots__ = ("first", "kind", "pieces")
@@ -113,7 +113,7 @@ class _Merged:
 _DELTA_EVENT = {"type", "index", "delta"}
 
 
-def _growth(message: Any) -> tuple[tuple[Any, ...], str]:
+def _merge_key(message: Any) -> tuple[tuple[Any, ...], str]:
     """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages.
 
     Only what has nothing else in it is merged: what the API adds to an event is not lost.

@@ -1,7 +1,7 @@
 """The declared shape of each call's parameters, and their validation. Pure.
 
 What the API fixes is checked: required keys, types, ranges, the shapes of known blocks; what does not go together, in
-`_rules`. What it keeps open is not:
+`rules`. What it keeps open is not:
 model names, block types and tool types are never held against a list, and keys that are not known pass.
 
 Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from anthropix_actors._checks.plain import plain
+from anthropix_actors._checks.plain import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
 from anthropix_actors.chat.rules import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
@@ -30,12 +30,12 @@ NEWER_VERSION = "2026-10-21"
 """From this version of the API on, it refuses what it took before."""
 
 STRING = Leaf("a string", str)
-NAME = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
+NON_EMPTY = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
 BOOL = Leaf("True or False", bool)
 ANYTHING = Leaf("anything", Any)
 MAPPING = Shape()
-COUNT = Leaf("an integer from 0", Annotated[int, Meta(ge=0)])
-SHARE = Leaf("a number from 0 to 1", Annotated[float, Meta(ge=0, le=1)])
+NON_NEGATIVE = Leaf("an integer from 0", Annotated[int, Meta(ge=0)])
+FRACTION = Leaf("a number from 0 to 1", Annotated[float, Meta(ge=0, le=1)])
 ROLE = Leaf('"user", "assistant" or "system"', Literal["user", "assistant", "system"])
 STRINGS = ListOf(STRING, "a list of strings")
 MAPPINGS = ListOf(MAPPING, "a list of mappings")
@@ -43,10 +43,10 @@ MAPPINGS = ListOf(MAPPING, "a list of mappings")
 CACHE_CONTROL = Shape({"type": STRING}, {"ttl": STRING}, 'a mapping like {"type": "ephemeral"}')
 _CACHED = {"cache_control": CACHE_CONTROL}
 
-TEXT = Shape({"text": NAME}, {**_CACHED, "citations": MAPPINGS}, "a text block")
+TEXT = Shape({"text": NON_EMPTY}, {**_CACHED, "citations": MAPPINGS}, "a text block")
 _ENCODED = Shape({"media_type": STRING, "data": STRING})
-_FROM_URL = Shape({"url": NAME})
-_FROM_FILE = Shape({"file_id": NAME})
+_FROM_URL = Shape({"url": NON_EMPTY})
+_FROM_FILE = Shape({"file_id": NON_EMPTY})
 IMAGE_SOURCE = Tagged({"base64": _ENCODED, "url": _FROM_URL, "file": _FROM_FILE}, "a source")
 IMAGE = Shape({"source": IMAGE_SOURCE}, _CACHED)
 _INNER_BLOCKS = ListOf(Tagged({"text": TEXT, "image": IMAGE}, "a block"), "a list of blocks")
@@ -67,13 +67,13 @@ SEARCH_RESULT = Shape(
     },
     {**_CACHED, "citations": MAPPING},
 )
-TOOL_USE = Shape({"id": NAME, "name": NAME, "input": MAPPING}, _CACHED)
-_SERVER_RESULT = Shape({"tool_use_id": NAME, "content": ANYTHING}, _CACHED)
+TOOL_USE = Shape({"id": NON_EMPTY, "name": NON_EMPTY, "input": MAPPING}, _CACHED)
+_SERVER_RESULT = Shape({"tool_use_id": NON_EMPTY, "content": ANYTHING}, _CACHED)
 TOOL_RESULT_CONTENT = Tagged(
     {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": SEARCH_RESULT}, "a block"
 )
 TOOL_RESULT = Shape(
-    {"tool_use_id": NAME},
+    {"tool_use_id": NON_EMPTY},
     {**_CACHED, "content": StringOr(ListOf(TOOL_RESULT_CONTENT, "a list of blocks")), "is_error": BOOL},
 )
 
@@ -93,7 +93,7 @@ BLOCKS: dict[str, Shape] = {
     "bash_code_execution_tool_result": _SERVER_RESULT,
     "text_editor_code_execution_tool_result": _SERVER_RESULT,
     "tool_search_tool_result": _SERVER_RESULT,
-    "container_upload": Shape({"file_id": NAME}, _CACHED),
+    "container_upload": Shape({"file_id": NON_EMPTY}, _CACHED),
 }
 
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
@@ -125,7 +125,7 @@ TOOL = Tagged(
 )
 _CHOICE = Shape(optional={"disable_parallel_tool_use": BOOL})
 TOOL_CHOICE = Tagged(
-    {"auto": _CHOICE, "any": _CHOICE, "tool": Shape({"name": NAME}, _CHOICE.optional), "none": MAPPING},
+    {"auto": _CHOICE, "any": _CHOICE, "tool": Shape({"name": NON_EMPTY}, _CHOICE.optional), "none": MAPPING},
     'a mapping like {"type": "auto"}',
     otherwise=None,
 )
@@ -159,12 +159,12 @@ _SHARED: dict[str, Kind] = {
 }
 
 CHAT = Shape(
-    {"model": NAME, "messages": MESSAGES, "max_tokens": COUNT},
+    {"model": NON_EMPTY, "messages": MESSAGES, "max_tokens": NON_NEGATIVE},
     {
         **_SHARED,
-        "temperature": SHARE,
-        "top_p": SHARE,
-        "top_k": COUNT,
+        "temperature": FRACTION,
+        "top_p": FRACTION,
+        "top_k": NON_NEGATIVE,
         "stop_sequences": STRINGS,
         "metadata": Shape(
             optional={"user_id": Leaf("a string of at most 512 characters", Annotated[str, Meta(max_length=512)])}
@@ -178,10 +178,10 @@ CHAT = Shape(
         "thread": MAPPING,
     },
 )
-BATCHED = Shape(CHAT.required, {**CHAT.optional, "user_profile_id": NAME})
+BATCHED = Shape(CHAT.required, {**CHAT.optional, "user_profile_id": NON_EMPTY})
 """A request of a batch: what is a header of a chat's is in its body, as each may have its own."""
 
-COUNT_TOKENS = Shape({"model": NAME, "messages": MESSAGES}, _SHARED)
+COUNT_TOKENS = Shape({"model": NON_EMPTY, "messages": MESSAGES}, _SHARED)
 
 PARAMETERS = (*CHAT.required, *CHAT.optional)
 """The names of a chat's parameters."""
@@ -222,7 +222,7 @@ def chat_body(
     """Get the body of a chat's request: the parameters that were given, and over them `extra_body`.
 
     It is a copy all through, so that nobody can change the request while it waits to be sent again. Where each
-    parameter is right on its own, they are held against each other (`_rules`).
+    parameter is right on its own, they are held against each other (`rules`).
 
     Args:
         params: The parameters by name, as for `chat_problems`.
@@ -272,7 +272,7 @@ def _body(
     body, problems = _checked(shape, params, api_version)
     extra: dict[str, Any] = {}
     if isinstance(extra_body, Mapping):
-        extra = plain(extra_body, "extra_body", problems)
+        extra = copy_json(extra_body, "extra_body", problems)
     elif extra_body is not None:
         problems += MAPPING.problems(extra_body, "extra_body")
     if problems:
@@ -294,7 +294,7 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     """Copy the parameters that were given, and find everything wrong with them."""
     given = {name: value for name, value in params.items() if value is not None or name in shape.required}
     not_json: list[Problem] = []
-    body: dict[str, Any] = plain(given, "", not_json)
+    body: dict[str, Any] = copy_json(given, "", not_json)
     found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]
     blanks = {within(place, "text") for place, role, block in _blocks(body) if _is_blank(role, block)}
     found = [problem for problem in found if problem.place not in blanks]

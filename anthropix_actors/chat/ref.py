@@ -8,7 +8,7 @@ from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.chat.coalescing import chat_delivery_to
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
-from anthropix_actors.chat.task import ChatRecord
+from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anthropix_actors.chat.messages import Terminal
 
 
-class ChatRef(TaskRef[ChatRecord]):
+class ChatRef(TaskRef[ChatTask]):
     """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never
@@ -65,7 +65,7 @@ class ChatRef(TaskRef[ChatRecord]):
         "queued" as long as it waits for its turn; then "sent", "answering", "retrying" before another attempt; and in
         the end "done", "failed" or "cancelled".
         """
-        return self._record.state
+        return self._task.state
 
     @property
     def lost(self) -> tuple[Mapping[str, Any], ...]:
@@ -73,14 +73,14 @@ class ChatRef(TaskRef[ChatRecord]):
 
         Nobody was told of them, but they cost something: `ChatDone.usage` and a `Ledger` count them, as an estimate.
         """
-        return self._record.lost
+        return self._task.lost
 
     def snapshot(self) -> Message | None:
         """Get the Message so far: a copy of your own, or None before there is any.
 
         An unfinished tool call has the text of its input under `input_json`.
         """
-        return self._record.snapshot()
+        return self._task.snapshot()
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_CHAT)
@@ -107,10 +107,10 @@ class ChatRef(TaskRef[ChatRecord]):
         """
         if (what := no_subscriber(subscriber)) is not None:
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")
-        record = self._record
-        size = record.request.window if window is None else window
-        delivery = chat_delivery_to(subscriber, record.scope, window=size, coalesce=coalesce)
-        record.add(delivery)
+        task = self._task
+        size = task.request.window if window is None else window
+        delivery = chat_delivery_to(subscriber, task.scope, window=size, coalesce=coalesce)
+        task.attach(delivery)
 
 
 def outcome(terminal: Terminal) -> Message:

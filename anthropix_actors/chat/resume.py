@@ -51,7 +51,7 @@ def misshapen(event: object, exc: Exception) -> ProtocolError:
     return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
 
 
-class Part(NamedTuple):
+class PartialBlock(NamedTuple):
     """A block of an answer that was cut.
 
     Attributes:
@@ -63,7 +63,7 @@ class Part(NamedTuple):
     open: bool
 
 
-class Continuation(NamedTuple):
+class ResumePlan(NamedTuple):
     """How to go on.
 
     Attributes:
@@ -79,7 +79,9 @@ class Continuation(NamedTuple):
     trimmed: str
 
 
-def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Sequence[Part]) -> Continuation | None:
+def plan_resume(
+    body: Mapping[str, Any], message: Mapping[str, Any], parts: Sequence[PartialBlock]
+) -> ResumePlan | None:
     """Get how to go on with an answer; None when that cannot be.
 
     Args:
@@ -89,8 +91,8 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
 
     Example:
         >>> body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Count."}]}
-        >>> cut = [Part({"type": "text", "text": "One, two, "}, open=True)]
-        >>> more = continuation(body, {"stop_reason": None}, cut)
+        >>> cut = [PartialBlock({"type": "text", "text": "One, two, "}, open=True)]
+        >>> more = plan_resume(body, {"stop_reason": None}, cut)
         >>> more.body["messages"][-1]
         {'role': 'assistant', 'content': [{'type': 'text', 'text': 'One, two,'}]}
         >>> more.kept, more.joins, more.trimmed
@@ -107,7 +109,7 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
         if str(part.data.get("type")) not in _THINKING
     ]
     if not said:
-        return Continuation(dict(body), 0, joins=False, trimmed="")
+        return ResumePlan(dict(body), 0, joins=False, trimmed="")
     last, trimmed = kept[-1], ""
     turns: list[dict[str, Any]] = [{"role": "assistant", "content": said}]
     if _takes_prefill(body) and last.data.get("type") == "text":
@@ -117,10 +119,10 @@ def continuation(body: Mapping[str, Any], message: Mapping[str, Any], parts: Seq
     else:
         turns.append({"role": "user", "content": PLEASE_GO_ON})
     longer = {**body, "messages": [*body["messages"], *turns]}
-    return Continuation(longer, len(kept), last.open and last.data.get("type") == "text", trimmed)
+    return ResumePlan(longer, len(kept), last.open and last.data.get("type") == "text", trimmed)
 
 
-def _usable(parts: Sequence[Part]) -> int:
+def _usable(parts: Sequence[PartialBlock]) -> int:
     """Get how many of the first blocks are complete, or a text."""
     answered = [part.data.get("tool_use_id") for part in parts]  # no set: from elsewhere, they may be anything
     for index, (data, is_open) in enumerate(parts):
@@ -150,7 +152,7 @@ def _takes_prefill(body: Mapping[str, Any]) -> bool:
     return plain and takes_prefill(str(body.get("model")))
 
 
-class Splice:
+class EventSplicer:
     """Makes the events of a second answer go on where the first was cut.
 
     Args:
@@ -158,8 +160,8 @@ class Splice:
         usage: What the first answer cost, in the API's words.
 
     Example:
-        >>> more = Continuation({}, kept=1, joins=True, trimmed=" ")
-        >>> splice = Splice(more, {"input_tokens": 10, "output_tokens": 4})
+        >>> more = ResumePlan({}, kept=1, joins=True, trimmed=" ")
+        >>> splice = EventSplicer(more, {"input_tokens": 10, "output_tokens": 4})
         >>> start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         >>> list(splice.events(start))
         []
@@ -168,7 +170,7 @@ class Splice:
         [{'type': 'content_block_delta', 'index': 0, 'delta': {'type': 'text_delta', 'text': 'three.'}}]
     """
 
-    def __init__(self, more: Continuation, usage: Mapping[str, Any]) -> None:
+    def __init__(self, more: ResumePlan, usage: Mapping[str, Any]) -> None:
         """Start before the second answer's first event."""
         self._offset = more.kept
         self._open = more.joins  # the first answer's last text has not been stopped

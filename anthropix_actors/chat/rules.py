@@ -65,16 +65,16 @@ def whole_problems(
 
 def _pairing(messages: Sequence[dict[str, Any]]) -> list[Problem]:
     problems: list[Problem] = []
-    calls = _Calls()
+    core = _Calls()
     said = ((index, message) for index, message in enumerate(messages) if message["role"] != "system")
     for role, turn in groupby(said, key=lambda pair: pair[1]["role"]):
         if role == "assistant":
-            calls = _Calls()
+            core = _Calls()
             for index, message in turn:
                 if type(message["content"]) is list:
-                    calls.note(message["content"], f"messages[{index}].content", problems)
+                    core.note(message["content"], f"messages[{index}].content", problems)
         else:
-            calls.match(turn, problems)
+            core.match(turn, problems)
     return problems
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.hints import OF_A_STREAM, missing
-from anthropix_actors._tasks.waits import record_of, refuse_deadlock
+from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.block import kind_of
 from anthropix_actors.chat.messages import ChatCancelled
 from anthropix_actors.chat.ref import outcome
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
-    from anthropix_actors.chat.channel import Channel
+    from anthropix_actors.chat.channel import EventQueue
     from anthropix_actors.chat.ref import ChatRef
 
 _LEFT = "the loop over the stream was left"
@@ -43,7 +43,7 @@ class Stream:
         Hello!
     """
 
-    def __init__(self, chat: ChatRef, channel: Channel) -> None:
+    def __init__(self, chat: ChatRef, channel: EventQueue) -> None:
         """Streams come from `Client.chat`; there is no need to make one."""
         self._chat = chat
         self._channel = channel
@@ -73,7 +73,7 @@ class Stream:
         over, mine = False, object()
         try:
             self._loops[mine] = None
-            refuse_deadlock(record_of(self._chat))
+            refuse_deadlock(task_of(self._chat))
             get = self._channel.get
             while isinstance(item := get(), dict):
                 yield item
@@ -149,12 +149,12 @@ class Stream:
         self.close()
 
 
-def _close_collected(chat: weakref.ref[ChatRef], channel: weakref.ref[Channel]) -> None:
+def _close_collected(chat: weakref.ref[ChatRef], channel: weakref.ref[EventQueue]) -> None:
     running, followed = chat(), channel()
     if running is not None and followed is not None:
         _close(running, followed, _COLLECTED)
 
 
-def _close(chat: ChatRef, channel: Channel, reason: str) -> None:
+def _close(chat: ChatRef, channel: EventQueue, reason: str) -> None:
     channel.close(ChatCancelled(chat, reason, chat.snapshot()))
     chat.unsubscribe(channel, reason)

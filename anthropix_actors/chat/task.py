@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Gone
-from anthropix_actors._tasks.task import Record
+from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.channel import Channel
+from anthropix_actors.chat.channel import EventQueue
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
 from anthropix_actors.chat.output import decode_output
 from anthropix_actors.errors import CancelledError, OutputError, ProtocolError
@@ -23,7 +23,7 @@ from anthropix_actors.limits.governor import let_through
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.delivery import Delivery
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
     from anthropix_actors.chat.messages import Terminal
-    from anthropix_actors.chat.resume import Continuation
+    from anthropix_actors.chat.resume import ResumePlan
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.limits.governor import Governor
 
 
-class ChatRecord(Record):
+class ChatTask(Task):
     """The state of one chat.
 
     Attributes:
@@ -51,22 +51,22 @@ class ChatRecord(Record):
     what = "chat"
 
     def __init__(
-        self, calls: Calls, request: Request, scope: CancelScope, *, tag: str | None = None, output: Any = None
+        self, core: ClientCore, request: Request, scope: CancelScope, *, tag: str | None = None, output: Any = None
     ) -> None:
         """Start without an answer."""
-        super().__init__(calls.transport, scope, request.timeout, tag=tag, ledger=calls.ledger)
-        self.slots = calls.slots
+        super().__init__(core.transport, scope, request.timeout, tag=tag, ledger=core.ledger)
+        self.slots = core.slots
         self.request = request
         self.output = output
         self.resume = self.resumed = False
         self.answer = Accumulator()
         self.lost: tuple[Mapping[str, Any], ...] = ()
 
-    def govern(self, governor: Governor, body: Mapping[str, Any]) -> None:
+    def throttle_with(self, governor: Governor, body: Mapping[str, Any]) -> None:
         """Let a governor say when each attempt may go."""
         patience = self.request.retry.max_retry_after
         way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
-        self.exchange.gate = way or self.exchange.gate
+        self.requester.throttle = way or self.requester.throttle
 
     def cancelled(self, error: CancelledError) -> Terminal:
         """Return the message that ends a chat which was cancelled."""
@@ -91,7 +91,7 @@ class ChatRecord(Record):
             error.partial = error.partial or self.snapshot()
         return error
 
-    def events(self, events: list[Event]) -> None:
+    def publish(self, events: list[Event]) -> None:
         """Take events into the answer, and tell them; may wait for a slow follower. Only the chat's thread.
 
         Raises:
@@ -109,7 +109,7 @@ class ChatRecord(Record):
         messages: list[ChatEvent] = []
         for follower in followers:
             try:
-                if isinstance(follower, Channel):
+                if isinstance(follower, EventQueue):
                     follower.tell_events(events)
                 else:
                     messages = messages or [
@@ -117,24 +117,24 @@ class ChatRecord(Record):
                     ]  # made once, for all of them
                     follower.tell_all(messages)
             except Gone:
-                self.remove(follower)
+                self.detach(follower)
         if error is not None:
             raise error
 
-    def go_on(self, more: Continuation, usage: Mapping[str, Any]) -> None:
+    def resume_from(self, more: ResumePlan, usage: Mapping[str, Any]) -> None:
         """Let another answer's events follow, and say so. Only the chat's thread."""
         with self.lock:
-            self.answer.go_on(more.kept, usage)
+            self.answer.resume_from(more.kept, usage)
             self.resumed = True
             followers = self.followers
-        self.tell(ChatResumed(self.ref, self.exchange.attempts, more.kept), followers)
+        self.tell(ChatResumed(self.ref, self.requester.attempts, more.kept), followers)
 
     def snapshot(self) -> Message | None:
         """Return a copy of the Message so far; None before there is any."""
         with self.lock:
             return self.answer.snapshot()
 
-    def add(self, follower: Delivery) -> None:
+    def attach(self, follower: Delivery) -> None:
         """Tell a follower what has been said so far, and from now on all that is said.
 
         What was said is put before it under the lock, so that nothing comes between, and is told without it: by the
@@ -151,4 +151,4 @@ class ChatRecord(Record):
             self.drain(follower)
 
     def _doing(self) -> State:
-        return "answering" if self.exchange.headers else "sent"
+        return "answering" if self.requester.headers else "sent"

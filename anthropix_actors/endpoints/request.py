@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._calls.core import JSON_LINES, decoded
+from anthropix_actors._calls.core import JSON_LINES, decode_json
 from anthropix_actors._calls.items import ItemStream, stream_items
 from anthropix_actors._calls.options import checked_options
 from anthropix_actors._calls.pages import KINDS, Pages
-from anthropix_actors._checks.paths import path_of
-from anthropix_actors._checks.plain import plain
+from anthropix_actors._checks.paths import fill_path
+from anthropix_actors._checks.plain import copy_json
 from anthropix_actors._decode.jsonl import json_lines
-from anthropix_actors._http.exchange import check, whole
-from anthropix_actors.batches.results import BATCHES, saying_what_may_exist, surely_not_made
+from anthropix_actors._http.exchange import raise_for_status, read_body
+from anthropix_actors.batches.results import BATCHES, certainly_not_created, saying_what_may_exist
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
@@ -23,10 +23,10 @@ from anthropix_actors.files.multipart import Multipart
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors._calls.call import Call
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._http.request import Body, Request
-    from anthropix_actors._http.transport import Answer
+    from anthropix_actors._http.transport import Response
 
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 
@@ -40,33 +40,35 @@ _OPTIONS = ("beta", "headers", "timeout", "max_retries", "cancel")
 REQUEST_OPTIONS = ("path_params", "params", "json", "files", *_OPTIONS)
 
 
-def ask_anything(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
+def request(core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
     """Send any request; get its JSON, its bytes, or a stream of what it is made of.
 
     Raises:
         ParameterError: something is wrong; it names every place, and nothing was sent.
         AnthropixError: the call failed, or was cancelled.
     """
-    request, cancel = _request(calls, method, path, given, stream=stream)
+    request, cancel = _request(core, method, path, given, stream=stream)
     if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
         with saying_what_may_exist():  # a second batch would be paid, too
-            return calls.wait_for(request, _json_or_bytes, cancel=cancel, again=surely_not_made)
+            return core.wait_for(request, _json_or_bytes, cancel=cancel, again=certainly_not_created)
     if not stream:
-        return calls.wait_for(request, _json_or_bytes, cancel=cancel)
+        return core.wait_for(request, _json_or_bytes, cancel=cancel)
 
-    def items(call: Call) -> Iterator[Any]:
-        answer = call.exchange.open(request)
+    def items(call: BlockingCall) -> Iterator[Any]:
+        answer = call.requester.open(request)
         try:
             yield None  # it is open
             yield from _items(call, request, answer)
         finally:
-            call.exchange.close(answer)
+            call.requester.close(answer)
 
-    streamed: ItemStream[Any] = stream_items(calls, request.timeout, items, cancel=cancel)
+    streamed: ItemStream[Any] = stream_items(core, request.timeout, items, cancel=cancel)
     return streamed
 
 
-def _request(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
+def _request(
+    core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object
+) -> tuple[Request, Any]:
     problems: list[Problem] = []
     if not isinstance(method, str) or method.upper() not in METHODS:
         problems.append(Problem("method", f"expected one of {', '.join(METHODS)}, got {method!r}"))
@@ -77,7 +79,7 @@ def _request(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, 
     filled = ""
     body: bytes | Body | None = None
     try:
-        filled = path_of(path, said["path_params"])
+        filled = fill_path(path, said["path_params"])
     except ParameterError as exc:
         problems += exc.problems
     try:
@@ -92,7 +94,7 @@ def _request(calls: Calls, method: Any, path: Any, given: Mapping[str, Any], *, 
     endpoint = find(method, path)
     accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
     betas = endpoint.betas if endpoint else ()
-    request = calls.request(
+    request = core.request(
         method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
     )
     return request, cancel
@@ -112,31 +114,31 @@ def _body(json: Any, files: Any) -> bytes | Body | None:
     if json is None:
         return None
     found: list[Problem] = []
-    copy = plain(json, "json", found)
+    copy = copy_json(json, "json", found)
     if found:
         raise ParameterError(found)
     return msgspec.json.encode(copy)
 
 
-def _json_or_bytes(answer: Answer) -> Any:
+def _json_or_bytes(answer: Response) -> Any:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not answer.ok or kind == "application/json" or kind.endswith("+json"):
-        return decoded(answer)
-    check(answer)
-    return whole(answer) or None
+        return decode_json(answer)
+    raise_for_status(answer)
+    return read_body(answer) or None
 
 
-def _items(call: Call, request: Request, answer: Answer) -> Iterator[Any]:
+def _items(call: BlockingCall, request: Request, answer: Response) -> Iterator[Any]:
     """Get events of an event stream, objects of JSON lines, else bytes as they arrive."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/event-stream":
-        return call.exchange.events(answer, max_event_bytes=request.max_event_bytes)
+        return call.requester.events(answer, max_event_bytes=request.max_event_bytes)
     if kind in {"application/x-jsonl", "application/jsonl", "application/x-ndjson"}:
-        return (item for run in json_lines(call.exchange.chunks(answer)) for _, item in run)
-    return call.exchange.chunks(answer)
+        return (item for run in json_lines(call.requester.chunks(answer)) for _, item in run)
+    return call.requester.chunks(answer)
 
 
-def pages_of_anything(calls: Calls, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
+def paginate(core: ClientCore, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
     """Get a list that comes in pages, from any path.
 
     Raises:
@@ -146,9 +148,9 @@ def pages_of_anything(calls: Calls, path: Any, given: Mapping[str, Any], kind: A
     params = given.get("params") or {}
     if not isinstance(params, Mapping):
         raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-    _request(calls, "GET", path, {**rest, "params": params}, stream=False)  # for its errors
+    _request(core, "GET", path, {**rest, "params": params}, stream=False)  # for its errors
     endpoint = find("GET", path)
     if kind is not None and kind not in KINDS:
         raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
     known = kind or (endpoint.page if endpoint else None)
-    return Pages(lambda query: ask_anything(calls, "GET", path, {**rest, "params": query}, stream=False), params, known)
+    return Pages(lambda query: request(core, "GET", path, {**rest, "params": query}, stream=False), params, known)

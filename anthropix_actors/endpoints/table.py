@@ -117,11 +117,11 @@ def _parsed() -> Iterator[Endpoint]:
     stage = ""
     betas: tuple[str, ...] = ()
     for line in _TABLE.strip().splitlines():
-        path, *calls = line.replace(",", "").split()
+        path, *core = line.replace(",", "").split()
         if path[0] != "/":
-            stage, betas = path, tuple(calls)
+            stage, betas = path, tuple(core)
             continue
-        for method, call in zip(calls[::2], calls[1::2], strict=True):
+        for method, call in zip(core[::2], core[1::2], strict=True):
             name, _, kind = call.partition(":")
             page = kind if kind in pages else None
             answer = kind if kind in answers else "json"

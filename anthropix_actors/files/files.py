@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from typing import Unpack
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import CallOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import DeletedFile, FileMetadata
@@ -35,9 +35,9 @@ class Files:
     `workspace_id`, and `cancel`, a `CancelToken`, with which another thread ends it.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, core: ClientCore) -> None:
         """It comes with a client."""
-        self._calls = calls
+        self._core = core
 
     def upload(
         self,
@@ -74,7 +74,7 @@ class Files:
             raise ParameterError([Problem("file", problem.text) for problem in exc.problems] + problems) from None
         if problems:
             raise ParameterError(problems)
-        return cast("FileMetadata", self._calls.ask("POST", _FILES, options, body=body))
+        return cast("FileMetadata", self._core.ask("POST", _FILES, options, body=body))
 
     def list(self, *, limit: int | None = None, **options: Unpack[CallOptions]) -> Pages[FileMetadata]:
         """Get the metadata of all files, page by page as you loop.
@@ -88,7 +88,7 @@ class Files:
             >>> uploaded["id"] in [file["id"] for file in client.files.list()]
             True
         """
-        return self._calls.pages(_FILES, options, {"limit": limit}, "cursor")
+        return self._core.pages(_FILES, options, {"limit": limit}, "cursor")
 
     def retrieve(self, file: File, **options: Unpack[CallOptions]) -> FileMetadata:
         """Get a file's metadata.
@@ -96,7 +96,7 @@ class Files:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
         """
-        return cast("FileMetadata", self._calls.ask("GET", item_path(_FILES, "file", file), options))
+        return cast("FileMetadata", self._core.ask("GET", item_path(_FILES, "file", file), options))
 
     def delete(self, file: File, **options: Unpack[CallOptions]) -> DeletedFile:
         """Delete a file. Requests can name it no more.
@@ -104,7 +104,7 @@ class Files:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
         """
-        return cast("DeletedFile", self._calls.ask("DELETE", item_path(_FILES, "file", file), options))
+        return cast("DeletedFile", self._core.ask("DELETE", item_path(_FILES, "file", file), options))
 
     @overload
     def download(self, file: File, to: None = None, **options: Unpack[CallOptions]) -> bytes: ...
@@ -137,7 +137,7 @@ class Files:
         """
         path = item_path(_FILES, "file", file) + "/content"
         sink = sink_for(to)
-        got = self._calls.ask("GET", path, options, accept="application/binary", use=sink.take, again=sink.again)
+        got = self._core.ask("GET", path, options, accept="application/binary", use=sink.take, again=sink.again)
         return cast("bytes | int", got)
 
 

@@ -15,28 +15,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._http.exchange import check, whole
+from anthropix_actors._http.exchange import raise_for_status, read_body
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.files.special import Special, is_special
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from anthropix_actors._http.transport import Answer
+    from anthropix_actors._http.transport import Response
     from anthropix_actors.errors import APIError
 
 
 class Sink:
     """Takes a download, and keeps it."""
 
-    def take(self, answer: Answer) -> bytes | int:
+    def take(self, answer: Response) -> bytes | int:
         """Take an answer; get its bytes, or how many there were.
 
         Raises:
             AnthropixError: it is an error, could not be read to its end, or cannot be written.
         """
-        check(answer)
-        return whole(answer)
+        raise_for_status(answer)
+        return read_body(answer)
 
     def again(self, _: APIError) -> bool:
         """Whether it can be given the same again."""
@@ -51,8 +51,8 @@ class _Opened(Sink):
         self._name = name
         self._count = 0
 
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
+    def take(self, answer: Response) -> bytes | int:
+        raise_for_status(answer)
         for chunk in answer.chunks():
             self._write(chunk)
         with _writing(self._name):  # what a buffer holds may not fit the disk
@@ -91,8 +91,8 @@ class _OnDisk(Sink):
         self._path = path
         self._mode = mode
 
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
+    def take(self, answer: Response) -> bytes | int:
+        raise_for_status(answer)
         part = self._path.with_name(f".{secrets.token_hex(8)}.part")  # no longer than any name
         mode = 0o666 if self._mode is None else self._mode
         try:
@@ -118,8 +118,8 @@ class _ToSpecial(Sink):
         self._path = path
         self._begun = False
 
-    def take(self, answer: Answer) -> bytes | int:
-        check(answer)
+    def take(self, answer: Response) -> bytes | int:
+        raise_for_status(answer)
         self._begun = True
         with _writing(str(self._path)):
             file = Special(self._path, writing=True)

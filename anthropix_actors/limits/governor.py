@@ -86,7 +86,7 @@ class Governor:
         self._lines: weakref.WeakValueDictionary[str, _Line] = weakref.WeakValueDictionary()  # of chats that are known
         self._last: dict[str, _Line] = {}  # the oldest first
         self._faulty = False
-        SWEEPER.forgetful.add(self)
+        SWEEPER.fork_listeners.add(self)
 
     def limits(self) -> dict[str, dict[str, RateLimit]]:
         """Get the limits that the API has told of: by model, then by kind.
@@ -96,7 +96,7 @@ class Governor:
         now = time.monotonic()
         with self._lock:
             return {
-                model: {kind: RateLimit(*known) for kind, known in line.pacer.left(now).items()}
+                model: {kind: RateLimit(*known) for kind, known in line.pacer.remaining(now).items()}
                 for model, line in list(self._lines.items())
             }
 
@@ -118,7 +118,7 @@ class Governor:
         if first:
             log(logging.ERROR, "the governor failed; chats go on without it", exc_info=error)
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start afresh in a forked child: those who wait are the parent's."""
         self._lock = threading.RLock()
         self._lines, self._last = weakref.WeakValueDictionary(), {}
@@ -130,7 +130,7 @@ class _Line:
     def __init__(self, lock: Any) -> None:
         self.lock = lock
         self.pacer = Pacer()
-        self.waiting: list[Pass] = []  # in the order in which they came, refused ones, too
+        self.waiting: list[GovernorThrottle] = []  # in the order in which they came, refused ones, too
         self.numbers = itertools.count(1)
 
     def wake_first(self) -> None:
@@ -152,16 +152,16 @@ def let_through(
     *,
     patience: float,
     usage: Callable[[], Mapping[str, Any] | None],
-) -> Pass | None:
-    """Get a chat's way through a governor, or None when that fails: then the chat goes without. Args as for `Pass`."""
+) -> GovernorThrottle | None:
+    """Return the throttle of a chat; None when that fails, so the chat goes without. Args: see `GovernorThrottle`."""
     try:
-        return Pass(governor, body, scope, patience=patience, usage=usage)
+        return GovernorThrottle(governor, body, scope, patience=patience, usage=usage)
     except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
         governor.failed(exc)
         return None
 
 
-class Pass:
+class GovernorThrottle:
     """One chat's way through a governor: a turn for each attempt. For the chat's own thread, but for `wake`.
 
     Args:
@@ -192,7 +192,7 @@ class Pass:
         self.number = 0  # its place among all that came to this line, from 1
         self._awake = False
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         """Wait until the request may go.
 
         Raises:
@@ -230,7 +230,7 @@ class Pass:
         self._awake = True
         self._scope.notify()
 
-    def answered(self, headers: Mapping[str, str]) -> None:
+    def on_response(self, headers: Mapping[str, str]) -> None:
         """Note what the answer says of the limits."""
         with self._sound(), self._line.lock:
             if self._sent is not None:
@@ -238,7 +238,7 @@ class Pass:
                 pacer.answered(sent, headers, time.monotonic())
                 self._line.wake_first()
 
-    def left(self, error: APIError | None) -> None:
+    def release(self, error: APIError | None) -> None:
         """Note that the attempt is over, and why."""
         usage = None
         with self._sound():

@@ -78,7 +78,7 @@ class Limit:
     Example:
         >>> limit = Limit(60, least=4, most=5, now=0.0)
         >>> limit.seen(10.0)
-        >>> limit.left(now=2.0), limit.left(now=60.0)
+        >>> limit.remaining(now=2.0), limit.remaining(now=60.0)
         (6.0, 10.0)
     """
 
@@ -97,7 +97,7 @@ class Limit:
             level.fill(self.full, self._rate, self._at, now)
         self._at = now
 
-    def left(self, now: float) -> float:
+    def remaining(self, now: float) -> float:
         """Get what is left now, as far as is known. Changes nothing."""
         filled = max(0.0, now - self._at) * self._rate
         return min(self.full, min(self._least.amount, self._most.amount) + filled)
@@ -147,5 +147,5 @@ class Limit:
         """
         self.seen(amount * (1 + _SPARE))
         spare = self.full * _SPARE
-        missing = min(amount, self.full - spare) + held + spare - self.left(now)
+        missing = min(amount, self.full - spare) + held + spare - self.remaining(now)
         return max(0.0, missing / self._rate)

@@ -233,10 +233,10 @@ class Pacer:
         if kind in self._limits:
             self._limits[kind].give_back(amount)
 
-    def left(self, now: float) -> dict[str, tuple[float, float]]:
+    def remaining(self, now: float) -> dict[str, tuple[float, float]]:
         """Get, for each limit that is known, how much there is by the minute, and how much is left."""
         return {
-            kind: (limit.per_minute, max(0.0, limit.left(now) - self._held_of(kind)))
+            kind: (limit.per_minute, max(0.0, limit.remaining(now) - self._held_of(kind)))
             for kind, limit in self._limits.items()
         }
 

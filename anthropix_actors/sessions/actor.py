@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors.sessions.messages import SessionDone, SessionEvent, SessionRetrying
 from anthropix_actors.sessions.ref import SessionRef
-from anthropix_actors.sessions.task import SessionRecord
+from anthropix_actors.sessions.task import SessionTask
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import APIError
 
 
-class SessionActor(TaskActor[SessionRecord]):
+class SessionActor(TaskActor[SessionTask]):
     """Tells the events of a session."""
 
     ref_class = SessionRef
 
     def run(self) -> None:
         """Follow until the session ends."""
-        record = self._record
+        task = self._task
         last: dict[str, Any] = {}
-        for event in record.follower.events(record.exchange, self._retrying):
+        for event in task.follower.events(task.requester, self._retrying):
             if event is not None:
-                record.tell(SessionEvent(record.ref, event))
+                task.tell(SessionEvent(task.ref, event))
                 last = event
-        record.scope.finish()
-        record.end(SessionDone(record.ref, last))
+        task.scope.commit()
+        task.finish(SessionDone(task.ref, last))
 
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
-        self._record.exchange.log_retry(error, delay)
-        self._record.retry_comes()
-        self._record.tell(SessionRetrying(self._record.ref, attempt, delay, error))
+        self._task.requester.log_retry(error, delay)
+        self._task.note_retry()
+        self._task.tell(SessionRetrying(self._task.ref, attempt, delay, error))

@@ -16,18 +16,18 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._calls.core import decoded
+from anthropix_actors._calls.core import decode_json
 from anthropix_actors._calls.pages import Pages
-from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.exchange import Requester
 from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
-    from anthropix_actors._http.transport import Answer
+    from anthropix_actors._http.transport import Response
 
 REMEMBERED = 10_000
 """How many events back a repetition is recognised."""
@@ -41,7 +41,7 @@ class Follower:
     """Follows one session, or one thread of it.
 
     Args:
-        calls: The client's calls.
+        core: What the calls of the client share.
         stream: The request for its stream.
         listing: Makes the request for a page of its events, given the query.
         retry: How patiently a lost connection is made again.
@@ -51,7 +51,7 @@ class Follower:
 
     def __init__(  # noqa: PLR0913 - what there is to know about it
         self,
-        calls: Calls,
+        core: ClientCore,
         stream: Request,
         listing: Callable[[Mapping[str, Any]], Request],
         *,
@@ -60,7 +60,7 @@ class Follower:
         thread: bool,
     ) -> None:
         """Hold what is followed; ask nothing yet."""
-        self._calls = calls
+        self._core = core
         self._stream = stream
         self._listing = listing
         self._retry = retry
@@ -71,12 +71,12 @@ class Follower:
         self.last_id = after
 
     def events(
-        self, exchange: Exchange, retrying: Callable[[APIError, int, float], object]
+        self, requester: Requester, retrying: Callable[[APIError, int, float], object]
     ) -> Iterator[dict[str, Any] | None]:
         """Get the events, up to the one that ends the session; None first, when it is being followed.
 
         Args:
-            exchange: What it says to the API.
+            requester: Sends its requests.
             retrying: Told of each lost connection, how many were lost in a row, and the seconds until the next.
 
         Raises:
@@ -87,9 +87,9 @@ class Follower:
         while True:
             try:
                 if not known:
-                    self._begin(exchange)
+                    self._begin(requester)
                     known = True
-                for event in self._connection(exchange):
+                for event in self._connection(requester):
                     if event is not None:  # a connection alone is no progress: it may be closed at once, each time
                         failures = 0
                     yield event
@@ -97,56 +97,56 @@ class Follower:
                         return
                 raise TruncatedError("the session's stream ended, and the session did not", retryable=True)
             except APIError as exc:
-                exchange.scope.check()
+                requester.scope.check()
                 failures += 1
-                exchange.explain(exc)
+                requester.annotate(exc)
                 delay = self._retry.delay(exc, attempts=failures, dice=random.random())  # noqa: S311 - no secret
                 if delay is None:
                     raise
                 retrying(exc, failures, delay)
-                exchange.scope.sleep(delay)
+                requester.scope.sleep(delay)
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin(self, requester: Requester) -> None:
         """Note the newest event that there is: what comes after it is followed."""
         self.last_id = ""
         if self._thread:  # its list knows no order but one
-            for event in self._listed(exchange, {}):
+            for event in self._listed(requester, {}):
                 self._note(event)
         else:
-            for event in self._listed(exchange, {"order": "desc", "limit": 1}):
+            for event in self._listed(requester, {"order": "desc", "limit": 1}):
                 self._note(event)
                 break
 
-    def _connection(self, exchange: Exchange) -> Iterator[dict[str, Any] | None]:
-        answer = exchange.open(self._stream)
+    def _connection(self, requester: Requester) -> Iterator[dict[str, Any] | None]:
+        answer = requester.open(self._stream)
         try:
             kind = answer.headers.get("content-type", "")
             if not kind.lower().startswith("text/event-stream"):
                 raise ProtocolError(f"expected an event stream, got {kind}")
-            with exchange.scope.child() as scope:
-                missed = self._missed(Exchange(self._calls.transport, scope))
+            with requester.scope.child() as scope:
+                missed = self._missed(Requester(self._core.transport, scope))
                 first = next(missed, None)  # so that it is known by now whether there is the event to begin after
                 yield None
                 for event in itertools.chain([] if first is None else [first], missed):
                     self._note(event)
                     yield event
-            yield from self._read(exchange, answer)
+            yield from self._read(requester, answer)
         finally:
-            exchange.close(answer)
+            requester.close(answer)
 
-    def _read(self, exchange: Exchange, answer: Answer) -> Iterator[dict[str, Any]]:
-        for event in exchange.events(answer, max_event_bytes=self._stream.max_event_bytes):
+    def _read(self, requester: Requester, answer: Response) -> Iterator[dict[str, Any]]:
+        for event in requester.events(answer, max_event_bytes=self._stream.max_event_bytes):
             if _kind(event) in _PREVIEWS:
                 yield event
             elif _id(event) not in self._recent:
                 self._note(event)
                 yield event
 
-    def _missed(self, exchange: Exchange) -> Iterator[dict[str, Any]]:
+    def _missed(self, requester: Requester) -> Iterator[dict[str, Any]]:
         """Get the events after the last one, page by page: a whole history may be large."""
         query = {} if self._time is None or self._thread else {"created_at[gte]": self._time}
         found, some = not self.last_id, False
-        for event in self._listed(exchange, query):
+        for event in self._listed(requester, query):
             some = True
             if not found:
                 found = event["id"] == self.last_id or event["id"] in self._recent
@@ -156,15 +156,15 @@ class Follower:
             return
         if self._asked and self.last_id == self._asked:
             raise ParameterError([Problem("after", f"the session has no event {self._asked!r}")])
-        for event in self._listed(exchange, query) if some else ():  # none is known, so all of them are new
+        for event in self._listed(requester, query) if some else ():  # none is known, so all of them are new
             if event["id"] not in self._recent:
                 yield event
 
-    def _listed(self, exchange: Exchange, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _listed(self, requester: Requester, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Get the listed events that have an id: the others cannot be told from each other."""
 
         def fetch(params: Mapping[str, Any]) -> Any:
-            return exchange.send(self._listing(params), decoded)
+            return requester.send(self._listing(params), decode_json)
 
         for event in Pages[Any](fetch, query, "cursor"):
             if isinstance(event, dict) and _id(event) is not None:

@@ -7,10 +7,10 @@ from typing import Any
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.sessions.messages import SessionDone, SessionFailed
-from anthropix_actors.sessions.task import SessionRecord
+from anthropix_actors.sessions.task import SessionTask
 
 
-class SessionRef(TaskRef[SessionRecord]):
+class SessionRef(TaskRef[SessionTask]):
     """The ref of an actor that follows a session. All of it may be used from any thread.
 
     It is a `pykka.ActorRef`; `cancel()` and `stop()` end the following; the session goes on at the API.
@@ -19,7 +19,7 @@ class SessionRef(TaskRef[SessionRecord]):
     @property
     def last_event_id(self) -> str | None:
         """The id of the latest event that was told: where to go on after a crash. None or "" before there is one."""
-        return self._record.follower.last_id
+        return self._task.follower.last_id
 
     def result(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait until the session has ended, and get the event that ended it.

@@ -17,21 +17,21 @@ from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_opt
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._http.retry import RetryPolicy, patience
+from anthropix_actors._http.retry import RetryPolicy, without_limit
 from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.sessions.actor import SessionActor
 from anthropix_actors.sessions.follower import Follower
-from anthropix_actors.sessions.task import SessionRecord
+from anthropix_actors.sessions.task import SessionTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
-    from anthropix_actors._calls.call import Call
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -48,9 +48,9 @@ class Sessions:
     waits `cancel`, a `CancelToken`.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, core: ClientCore) -> None:
         """It comes with a client."""
-        self._calls = calls
+        self._core = core
 
     @overload
     def events(
@@ -126,15 +126,15 @@ class Sessions:
         if problems:
             raise ParameterError(problems)
         # Nothing happens for as long as nobody does anything: silence is no fault, unless the caller says so.
-        given = work_options(self._calls, options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS), idle=None)
+        given = work_options(self._core, options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS), idle=None)
         cancel = given.pop("cancel", None)
         follower, request = self._follower(session, thread, event_id, deltas, given)
         if stream is True:
             return self._loop(follower, request, cancel)
         scope = CancelScope()
-        delivery = delivery_to(stream, scope, window=self._calls.window)
-        record = SessionRecord(self._calls, scope, follower, request.timeout, tag)
-        ref: SessionRef = self._calls.start(record, lambda: start_actor(SessionActor, record, [delivery]))
+        delivery = delivery_to(stream, scope, window=self._core.window)
+        task = SessionTask(self._core, scope, follower, request.timeout, tag)
+        ref: SessionRef = self._core.start(task, lambda: start_actor(SessionActor, task, [delivery]))
         return ref
 
     def _follower(
@@ -148,13 +148,13 @@ class Sessions:
         betas = found.betas if found else ()
 
         def request(path: str, **more: Any) -> Request:
-            return self._calls.request("GET", path, default_betas=betas, **options, **more)
+            return self._core.request("GET", path, default_betas=betas, **options, **more)
 
         stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
-        retry = patience(stream.retry)
+        retry = without_limit(stream.retry)
         stream = replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
         follower = Follower(
-            self._calls,
+            self._core,
             stream,
             lambda query: request(places[1], params=query),
             retry=retry,
@@ -164,14 +164,14 @@ class Sessions:
         return follower, stream
 
     def _loop(self, follower: Follower, request: Request, cancel: Any) -> ItemStream[dict[str, Any]]:
-        def events(call: Call) -> Iterator[dict[str, Any]]:
+        def events(call: BlockingCall) -> Iterator[dict[str, Any]]:
             first = True
-            for event in follower.events(call.exchange, _silently):
+            for event in follower.events(call.requester, _silently):
                 if event is not None or first:
                     yield cast("dict[str, Any]", event)
                 first = False
 
-        return stream_items(self._calls, request.timeout, events, cancel=cancel)
+        return stream_items(self._core, request.timeout, events, cancel=cancel)
 
 
 def _strings(values: Any, place: str, problems: list[Problem]) -> list[str]:

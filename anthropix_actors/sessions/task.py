@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._tasks.task import Record
+from anthropix_actors._tasks.task import Task
 from anthropix_actors.sessions.messages import SessionCancelled, SessionFailed
 
 if TYPE_CHECKING:
-    from anthropix_actors._calls.core import Calls
+    from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors.errors import AnthropixError, CancelledError
     from anthropix_actors.sessions.follower import Follower
     from anthropix_actors.sessions.messages import SessionTerminal
 
 
-class SessionRecord(Record):
+class SessionTask(Task):
     """The state of the following of one session."""
 
     what = "session"
 
-    def __init__(self, calls: Calls, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
+    def __init__(self, core: ClientCore, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
         """Start with nothing followed."""
-        super().__init__(calls.transport, scope, timeout, tag=tag)
+        super().__init__(core.transport, scope, timeout, tag=tag)
         self.follower = follower
 
     def cancelled(self, error: CancelledError) -> SessionTerminal:

@@ -23,7 +23,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._calls.core import Calls
+from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
@@ -122,7 +122,7 @@ def test_a_call_ends_in_every_phase(connect: Callable[..., Client], phase: str, 
     assert error.attempts == 1
     if phase in {"body", "retry"}:
         assert error.request_id == "req_test"
-    assert not list(client._calls._running)
+    assert not list(client._core._running)
     until(lambda: not SWEEPER._watched)
     while ended.acquire(blocking=False):
         pass
@@ -240,10 +240,10 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
         client, token = connect(server), CancelToken()
         call = Blocked(client, cancel=token)
         acquire(began)
-        (running,) = client._calls._running
-        running.forget()  # what a fork does to it, in the child
-        assert "forked" in str(running.exchange.scope.cause)
-        assert running.part("the interpreter exits")(1) is None
+        (running,) = client._core._running
+        running.after_fork()  # what a fork does to it, in the child
+        assert "forked" in str(running.requester.scope.cause)
+        assert running.cancel_and_join("the interpreter exits")(1) is None
         for sock in server._sockets:
             sock.shutdown(socket.SHUT_RDWR)
         assert "forked" in str(call.end())
@@ -384,9 +384,9 @@ def test_work_with_batches_is_as_patient_as_its_call_says(
 def test_an_interrupt_while_a_call_ends_leaves_nothing_behind(connect: Callable[..., Client]) -> None:
     with Server(after(json_answer("200 OK", {"input_tokens": 3}))) as server:
         client = connect(server)
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Calls.leave):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(ClientCore.leave):
             client.count_tokens(**ASK)
-        assert not client._calls.running()
+        assert not client._core.running()
         assert client.drain(timeout=0)
         until(lambda: SWEEPER._thread is None)
 

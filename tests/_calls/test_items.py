@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
-from anthropix_actors._calls.core import Calls
+from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._http.exchange import Exchange
+from anthropix_actors._http.exchange import Requester
 
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until
@@ -67,7 +67,7 @@ def closed(server: Server, client: Client, lines: Lines) -> None:
     """Wait until the connection is closed, and nothing looks after the stream any more."""
     lines.allowed.release(1000)
     acquire(server.hung_up)
-    until(lambda: not list(client._calls._running) and not SWEEPER._watched)
+    until(lambda: not list(client._core._running) and not SWEEPER._watched)
 
 
 def test_a_loop_gets_all_items_and_the_connection_is_kept(server: Server, client: Client, lines: Lines) -> None:
@@ -223,10 +223,10 @@ def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
     until(lambda: gc.collect() >= 0 and left() is None)
 
 
-@pytest.mark.parametrize("function", [Calls.leave, Exchange.close], ids=["leave", "close"])
+@pytest.mark.parametrize("function", [ClientCore.leave, Requester.close], ids=["leave", "close"])
 def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines, function: Any) -> None:
     lines.allowed.release(100)
     with pytest.raises(KeyboardInterrupt), interrupted_at(function):
         list(open_stream(client))
-    assert not client._calls.running()
+    assert not client._core.running()
     until(lambda: SWEEPER._thread is None)

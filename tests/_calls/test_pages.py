@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anthropix_actors import Pages, ProtocolError
 from anthropix_actors._calls.pages import KINDS, PageKind, kind_of, next_params
-from anthropix_actors._http.urls import query_of
+from anthropix_actors._http.urls import encode_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,7 +167,7 @@ def test_any_json_in_place_of_a_field_of_a_page_is_a_list_or_an_error_of_ours(
     asked = []
 
     def fetch(query: Mapping[str, Any]) -> Any:
-        query_of(query)  # as a request does
+        encode_query(query)  # as a request does
         asked.append(query)
         page = {"data": [1], "has_more": len(asked) < 3, "next_page": "x", "last_id": "y"}
         return {**page, field: value} if field != "page" else value

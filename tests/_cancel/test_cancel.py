@@ -126,7 +126,7 @@ def assert_cancelled(client: Client, stalled: threading.Event, inbox: Inbox, **o
     assert isinstance(messages[-1], ChatCancelled)
     assert messages[-1].reason == "enough"
     wait(chat.actor_stopped)
-    assert chat._record.scope._socket is None, "the duplicate of the socket is closed"
+    assert chat._task.scope._socket is None, "the duplicate of the socket is closed"
     return messages
 
 
@@ -290,7 +290,7 @@ def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
         reader = Reader.start(inbox, held=True)
         gate = reader._actor_weakref().gate  # type: ignore[union-attr]
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         assert chat.cancel() is True
         wait(chat.actor_stopped)
         gate.set()
@@ -303,10 +303,10 @@ def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
 def test_cancel_ends_the_wait_for_a_slow_iterator() -> None:
     with Server(answering(*["x"] * 200)) as server, Client("k", base_url=server.url, window=8) as client:
         stream = client.chat(**ASK, stream=True)
-        until(lambda: stream.chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         stream.chat.cancel()
         wait(stream.chat.actor_stopped)
-        assert stream.chat._record.terminal.reason == "cancelled"
+        assert stream.chat._task.terminal.reason == "cancelled"
 
 
 def test_stop_cancels_and_waits_for_the_actor_but_not_for_the_network() -> None:

@@ -38,7 +38,7 @@ def test_the_first_cancel_wins_and_says_so() -> None:
 
 def test_after_the_finish_a_cancel_changes_nothing() -> None:
     scope = CancelScope()
-    scope.finish()
+    scope.commit()
     assert scope.cancel(STOP) is False
     scope.check()
 
@@ -47,8 +47,8 @@ def test_a_finish_after_a_cancel_raises() -> None:
     scope = CancelScope()
     scope.cancel(STOP)
     with pytest.raises(CancelledError):
-        scope.finish()
-    assert not scope.finished
+        scope.commit()
+    assert not scope.committed
 
 
 def test_a_cancel_wakes_a_blocked_read(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -96,7 +96,7 @@ def test_what_is_left_to_read_after_the_finish_is_abandoned_by_a_cancel(
     ours, _ = pair
     scope = CancelScope()
     scope.bind(ours)
-    scope.finish()
+    scope.commit()
     assert scope.cancel(STOP) is False
     assert ours.recv(1) == b""
     scope.release()
@@ -107,7 +107,7 @@ def test_a_wait_ends_when_it_is_ready_or_its_time_is_up() -> None:
     ready = threading.Event()
 
     def make_ready() -> None:
-        until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
         ready.set()
         scope.notify()
 
@@ -120,7 +120,7 @@ def test_a_cancel_ends_a_wait_and_a_sleep() -> None:
     scope = CancelScope()
 
     def cancel() -> None:
-        until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
         scope.cancel(STOP)
 
     threading.Thread(target=cancel).start()
@@ -171,8 +171,8 @@ def test_an_interruption_ends_one_attempt_and_allows_the_next(pair: tuple[socket
     stalled = StalledError("nothing came")
     with pytest.raises(StalledError) as caught, scope.attempt():
         scope.bind(ours)
-        scope.interrupt(stalled)
-        scope.interrupt(StalledError("again"))
+        scope.fail_attempt(stalled)
+        scope.fail_attempt(StalledError("again"))
         assert ours.recv(1) == b""
         raise APIConnectionError("the end")
     assert caught.value is stalled
@@ -184,7 +184,7 @@ def test_an_interruption_ends_one_attempt_and_allows_the_next(pair: tuple[socket
 
 def test_an_interruption_without_a_connection_does_nothing() -> None:
     scope = CancelScope()
-    scope.interrupt(StalledError("nothing came"))
+    scope.fail_attempt(StalledError("nothing came"))
     with scope.attempt():
         pass
 
@@ -198,14 +198,14 @@ def test_forgetting_cancels_without_a_shutdown_even_while_the_lock_is_held(
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with scope.changed:
+        with scope.condition:
             held.set()
             done.wait(DEADLINE)
 
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait(DEADLINE)
-    scope.forget(STOP)
+    scope.after_fork(STOP)
     done.set()
     holder.join(DEADLINE)
     theirs.sendall(b"x")
@@ -216,7 +216,7 @@ def test_forgetting_cancels_without_a_shutdown_even_while_the_lock_is_held(
 def test_a_cancel_from_within_a_cancel_of_the_same_thread_does_not_hang() -> None:
     """As when a signal handler cancels what the thread is just about to bind."""
     scope = CancelScope()
-    with scope.changed:
+    with scope.condition:
         assert scope.cancel(STOP)
 
 
@@ -237,7 +237,7 @@ def test_a_child_is_cancelled_with_its_parent_and_not_after_it() -> None:
 def test_a_child_is_forgotten_with_its_parent() -> None:
     parent = CancelScope()
     with parent.child() as child:
-        parent.forget(CancelledError("forked"))
+        parent.after_fork(CancelledError("forked"))
         assert child.cause is parent.cause
 
 

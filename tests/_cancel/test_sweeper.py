@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Watched:
     """A chat, as the sweeper sees one."""
 
-    parts_first = False
+    cancel_first = False
 
     def __init__(self) -> None:
         self.swept = threading.Event()
@@ -45,11 +45,11 @@ class Watched:
         assert now <= time.monotonic()
         self.swept.set()
 
-    def part(self, reason: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         self.reasons.append(reason)
         return self.patience.append
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         self.forgotten += 1
 
 
@@ -136,11 +136,11 @@ def test_cancelling_all_waits_for_all_of_them_within_one_deadline() -> None:
 @pytest.mark.parametrize("patience", [DEADLINE, 0.0], ids=["time", "no time"])
 def test_cancelling_all_reaches_what_begins_meanwhile_but_does_not_go_on_for_ever(patience: float) -> None:
     class Breeding(Watched):
-        def part(self, reason: str) -> Callable[[float], object]:
+        def cancel_and_join(self, reason: str) -> Callable[[float], object]:
             if len(chats) < 5:
                 chats.append(Breeding())
                 sweeper.watch(chats[-1])
-            return super().part(reason)
+            return super().cancel_and_join(reason)
 
     sweeper = Sweeper()
     chats: list[Watched] = [Breeding()]
@@ -155,12 +155,12 @@ def test_the_queue_is_cancelled_before_the_chats() -> None:
     order: list[bool] = []
 
     class Noting(Watched):
-        def part(self, reason: str) -> Callable[[float], object]:
-            order.append(self.parts_first)
-            return super().part(reason)
+        def cancel_and_join(self, reason: str) -> Callable[[float], object]:
+            order.append(self.cancel_first)
+            return super().cancel_and_join(reason)
 
     class Queue(Noting):
-        parts_first = True
+        cancel_first = True
 
     sweeper = Sweeper()
     watched = [Noting(), Noting(), Queue(), Noting(), Noting()]
@@ -175,8 +175,8 @@ def test_the_queue_is_cancelled_before_the_chats() -> None:
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_at_the_end_another_interrupt_ends_the_wait(interrupt: type[BaseException]) -> None:
     class Slow(Watched):
-        def part(self, reason: str) -> Callable[[float], object]:
-            super().part(reason)
+        def cancel_and_join(self, reason: str) -> Callable[[float], object]:
+            super().cancel_and_join(reason)
 
             def heard(_: float) -> None:
                 raise interrupt
@@ -194,14 +194,14 @@ def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
     sweeper, chat = Sweeper(), Watched()
     sweeper.watch(chat)
     keeper = Watched()
-    sweeper.forgetful.add(keeper)
+    sweeper.fork_listeners.add(keeper)
     thread = sweeper._thread
     with sweeper._lock:
-        sweeper.forget()
+        sweeper.after_fork()
     assert chat.forgotten == keeper.forgotten == 1
     assert sweeper._thread is None
     assert sweeper._watched == set()
-    assert list(sweeper.forgetful) == [keeper]
+    assert list(sweeper.fork_listeners) == [keeper]
     assert thread is not None
     thread.join(DEADLINE)  # it sees that there is nothing to watch
 
@@ -349,7 +349,7 @@ def test_whoever_parts_from_a_chat_waits_until_actors_have_handled_its_end_as_lo
             reader = Reader.start(inbox, hold)
             chat = connect(server).chat(**ASK, stream=reader)
             inbox.until(ChatEvent)
-            heard = chat._record.part("the process ends")
+            heard = chat._task.cancel_and_join("the process ends")
             if patience == DEADLINE:
                 threading.Timer(0.3, handle.set).start()
             start = time.monotonic()
@@ -374,10 +374,10 @@ def test_when_a_call_that_nobody_follows_is_over_everybody_has_been_told(connect
         calling.start()
         until(lambda: any(chat.snapshot() for chat in client.chats()))
         (chat,) = client.chats()
-        SWEEPER.unwatch(chat._record)  # it would see to it, too
+        SWEEPER.unwatch(chat._task)  # it would see to it, too
         until(lambda: SWEEPER._thread is None)
         chat.cancel()
-        wait(chat._record.told)
+        wait(chat._task.delivered)
         calling.join(DEADLINE)
 
 
@@ -402,8 +402,8 @@ def test_whoever_parts_from_a_call_that_nobody_follows_waits_for_its_thread_alon
             calling.start()
             until(lambda: any(chat.snapshot() for chat in client.chats()))
             (chat,) = client.chats()
-            heard = chat._record.part("the process ends")
-            wait(chat._record.told)
+            heard = chat._task.cancel_and_join("the process ends")
+            wait(chat._task.delivered)
             for patience in (0.2, DEADLINE):
                 start = time.monotonic()
                 parting = threading.Thread(target=heard, args=(patience,))
@@ -433,23 +433,23 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
         client = connect(server, max_concurrency=1)
         runs, waits = (client.chat(**ASK, stream=inbox, tag=tag) for tag in ("runs", "waits"))
         inbox.until(ChatEvent)
-        slots = runs._record.slots
+        slots = runs._task.slots
         assert slots is not None
-        with slots.lock, runs._record.lock, runs._record.scope.changed:  # as a thread may do at the fork
-            slots.forget()
-            runs._record.forget()
+        with slots.lock, runs._task.lock, runs._task.scope.condition:  # as a thread may do at the fork
+            slots.after_fork()
+            runs._task.after_fork()
         for chat in (runs, waits):
             with pytest.raises(CancelledError, match="the process was forked; the chat goes on in the parent"):
                 chat.result(0)
             assert chat.actor_stopped.is_set()
             assert not chat.cancel("it is nothing of mine")
-            assert chat._record.followers == ()
+            assert chat._task.followers == ()
             assert pykka.ActorRegistry.get_by_urn(chat.actor_urn) is None
         assert not hung_up.is_set()
-        assert slots.before(waits._record) == ()
+        assert slots.before(waits._task) == ()
         replacement = Inbox()
         again = client.chat(**ASK, stream=replacement)  # there is room for it
-        assert slots.before(again._record) == ()
+        assert slots.before(again._task) == ()
         replacement.until(ChatEvent)
         again.cancel()
         assert isinstance(replacement.until_end()[-1], ChatCancelled)

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
-from anthropix_actors._checks.paths import path_of
+from anthropix_actors._checks.paths import fill_path
 from anthropix_actors.endpoints import endpoints
 
 
@@ -31,7 +31,7 @@ class Number(enum.IntEnum):
 
 def problems(path: Any, path_params: Any = None) -> list[str]:
     with pytest.raises(ParameterError) as caught:
-        path_of(path, path_params)
+        fill_path(path, path_params)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -54,13 +54,13 @@ def problems(path: Any, path_params: Any = None) -> list[str]:
     ],
 )
 def test_a_template_is_filled(path: str, values: dict[str, Any] | None, filled: str) -> None:
-    assert path_of(path, values) == filled
+    assert fill_path(path, values) == filled
 
 
 @pytest.mark.parametrize("endpoint", endpoints(), ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_path_of_the_api_is_a_template(endpoint: Any) -> None:
     names = [segment[1:-1] for segment in endpoint.path.split("/") if segment.startswith("{")]
-    filled = path_of(endpoint.path, dict.fromkeys(names, "x"))
+    filled = fill_path(endpoint.path, dict.fromkeys(names, "x"))
     assert filled.count("/") == endpoint.path.count("/")
 
 
@@ -124,7 +124,7 @@ def test_a_value_that_is_no_name_is_refused(value: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("value", [-(2**63), 2**64 - 1])
 def test_every_integer_of_64_bits_is_a_value(value: int) -> None:
-    assert path_of("/models/{model_id}", {"model_id": value}).endswith(f"/models/{value}")
+    assert fill_path("/models/{model_id}", {"model_id": value}).endswith(f"/models/{value}")
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -155,7 +155,7 @@ def test_values_that_are_no_mapping_are_refused_with_the_path() -> None:
 def test_a_value_is_one_segment_and_decodes_back(values: list[str | int]) -> None:
     template = "/sessions/" + "/events/".join(f"{{p{number}}}" for number in range(len(values)))
     try:
-        filled = path_of(template, {f"p{number}": value for number, value in enumerate(values)})
+        filled = fill_path(template, {f"p{number}": value for number, value in enumerate(values)})
     except ParameterError as refused:
         named = {problem.place for problem in refused.problems}
         for number, value in enumerate(values):
@@ -173,7 +173,7 @@ def test_a_value_is_one_segment_and_decodes_back(values: list[str | int]) -> Non
 @given(st.text())
 def test_what_is_taken_as_a_path_leads_nowhere_else(path: str) -> None:
     try:
-        taken = path_of(path, None)
+        taken = fill_path(path, None)
     except ParameterError:
         return
     assert taken.startswith("/v1/")

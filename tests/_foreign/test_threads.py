@@ -120,7 +120,7 @@ def test_a_forked_child_asks_on_a_thread_of_its_own(asker: Asker) -> None:
     blocked, done = Blocked(), threading.Event()
     asker.ask(blocked)
     wait(blocked.began)
-    asker.forget()
+    asker.after_fork()
     asker.ask(done.set)
     wait(done)
     blocked.let.set()

@@ -390,7 +390,7 @@ def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
 
     class Leaving(Token):
         def refresh(self) -> None:
-            (running,) = client._calls.transport.auth._refreshes.values()
+            (running,) = client._core.transport.auth._refreshes.values()
             until(lambda: len(running.waiting) == 4)
             raise leaving
 

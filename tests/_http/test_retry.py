@@ -14,9 +14,9 @@ from anthropix_actors._http.retry import (
     LONGEST_WAIT,
     NEVER_AGAIN,
     RetryPolicy,
-    patience,
+    error_from_response,
     retry_after,
-    status_error,
+    without_limit,
 )
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_some_errors_are_never_tried_again_whatever_else_is_said(
     code: str, headers: dict[str, str], *, in_stream: bool
 ) -> None:
     for status, kind in ((429, "rate_limit_error"), (503, "api_error")):
-        error = status_error(status, coded(kind, code), headers, now=NOON, in_stream=in_stream)
+        error = error_from_response(status, coded(kind, code), headers, now=NOON, in_stream=in_stream)
         assert (error.error_code, error.retryable) == (code, False)
         assert RetryPolicy().delay(error, attempts=1, dice=0.0) is None
 
@@ -159,14 +159,14 @@ def test_those_are_among_them(code: str) -> None:
 
 
 def test_a_change_of_which_nobody_knows_whether_it_was_made_is_asked_for_again() -> None:
-    error = status_error(503, coded("api_error", "change_outcome_unknown"), {}, now=NOON)
+    error = error_from_response(503, coded("api_error", "change_outcome_unknown"), {}, now=NOON)
     assert (error.error_code, error.retryable) == ("change_outcome_unknown", True)
 
 
 def test_who_has_any_patience_has_it_for_days() -> None:
     error = failed(retry_after=7200.0)
-    assert patience(RetryPolicy(max_retries=1)).delay(error, attempts=10**6, dice=0.0) == 7200.0
-    assert patience(RetryPolicy(max_retries=0)).delay(error, attempts=1, dice=0.0) is None
+    assert without_limit(RetryPolicy(max_retries=1)).delay(error, attempts=10**6, dice=0.0) == 7200.0
+    assert without_limit(RetryPolicy(max_retries=0)).delay(error, attempts=1, dice=0.0) is None
 
 
 def body(kind: str, message: str = "because") -> dict[str, Any]:
@@ -184,7 +184,7 @@ def body(kind: str, message: str = "because") -> dict[str, Any]:
     ],
 )
 def test_which_statuses_are_worth_another_try(status: int, headers: dict[str, str], *, expected: bool) -> None:
-    assert status_error(status, {}, headers, now=NOON).retryable is expected
+    assert error_from_response(status, {}, headers, now=NOON).retryable is expected
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_which_statuses_are_worth_another_try(status: int, headers: dict[str, st
 )
 def test_which_errors_in_a_stream_are_worth_another_try(kind: str, *, expected: bool) -> None:
     headers = {"x-should-retry": "false"}  # of the answer that had begun well
-    assert status_error(200, body(kind), headers, now=NOON, in_stream=True).retryable is expected
+    assert error_from_response(200, body(kind), headers, now=NOON, in_stream=True).retryable is expected
 
 
 def test_an_error_has_all_that_is_known() -> None:
     headers = {"retry-after": "7", "request-id": "req_1"}
-    error = status_error(429, body("rate_limit_error"), headers, now=NOON)
+    error = error_from_response(429, body("rate_limit_error"), headers, now=NOON)
     assert isinstance(error, errors.RateLimitError)
     assert (error.message, error.status, error.type, error.body) == (
         "because",
@@ -256,7 +256,7 @@ def test_an_error_has_all_that_is_known() -> None:
     ],
 )
 def test_a_body_of_any_kind_makes_an_error(status: int, said: Any, cls: type[APIError], message: str) -> None:
-    error = status_error(status, said, {}, now=NOON)
+    error = error_from_response(status, said, {}, now=NOON)
     assert type(error) is cls
     assert error.message.startswith(message)
     assert error.body == said
@@ -274,7 +274,7 @@ def test_a_body_of_any_kind_makes_an_error(status: int, said: Any, cls: type[API
 )
 def test_a_redirect_says_where_it_leads(location: str, shown: str) -> None:
     for status in (301, 302, 307, 308):
-        error = status_error(status, "", {"location": location}, now=NOON)
+        error = error_from_response(status, "", {"location": location}, now=NOON)
         assert error.message.startswith(f"it redirects to {shown}")
         assert "base_url" in error.message
         assert "secret" not in error.message
@@ -283,8 +283,8 @@ def test_a_redirect_says_where_it_leads(location: str, shown: str) -> None:
 
 
 def test_an_error_under_a_status_that_says_nothing_is_retried_by_its_type() -> None:
-    assert status_error(200, body("overloaded_error"), {}, now=NOON).retryable
-    assert not status_error(200, body("invalid_request_error"), {"x-should-retry": "true"}, now=NOON).retryable
+    assert error_from_response(200, body("overloaded_error"), {}, now=NOON).retryable
+    assert not error_from_response(200, body("invalid_request_error"), {"x-should-retry": "true"}, now=NOON).retryable
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -299,7 +299,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.sampled_from([200, 302, 308, 400, 418, 500, 599]), JSON)
 def test_an_error_has_a_text_whatever_its_body_is(status: int, said: Any) -> None:
-    error = status_error(status, said, {}, now=NOON)
+    error = error_from_response(status, said, {}, now=NOON)
     assert 0 < len(error.message) <= 500
     assert error.body == said
 
@@ -310,4 +310,4 @@ def test_recorded_errors_have_their_classes(corpus: Path) -> None:
         status = int(path.name.partition("-")[0])
         recorded = json.loads(path.read_text())
         recorded = recorded.get("body", recorded)
-        assert type(status_error(status, recorded, {}, now=NOON)) is expected[status]
+        assert type(error_from_response(status, recorded, {}, now=NOON)) is expected[status]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ConfigurationError, ParameterError
-from anthropix_actors._http.urls import base_url_of, origin_of, query_of
+from anthropix_actors._http.urls import encode_query, normalize_base_url, origin_of
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ from anthropix_actors._http.urls import base_url_of, origin_of, query_of
     ],
 )
 def test_a_base_url_is_taken_with_and_without_its_end(given: str, expected: str) -> None:
-    assert base_url_of(given) == expected
+    assert normalize_base_url(given) == expected
 
 
 @pytest.mark.parametrize("host", ["a..b", ".x", "x" * 64 + ".example", "x:0", "\u0416" * 64, "x..", "x:0/v1"])
 def test_what_no_host_can_be_called_is_refused(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^base_url: expected something like"):
-        base_url_of(f"https://{host}")
+        normalize_base_url(f"https://{host}")
 
 
 def test_a_port_of_0_is_no_origin() -> None:
@@ -48,25 +48,25 @@ def test_a_port_of_0_is_no_origin() -> None:
 )
 def test_an_endpoints_path_is_refused_with_what_was_meant(given: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"without an endpoint's path, {meant}, got {given.rstrip('/')}$"):
-        base_url_of(given)
+        normalize_base_url(given)
 
 
 @pytest.mark.parametrize("given", ["https://x/v1/account/gate/anthropic", "https://messages.example", "https://x/v1x"])
 def test_a_gateways_path_is_not(given: str) -> None:
-    assert base_url_of(given) == given
+    assert normalize_base_url(given) == given
 
 
 @pytest.mark.parametrize("given", ["", "x", "http://", "http://[::1", "https://x:99999", "http://a\nb", "ws://x"])
 def test_what_is_no_url_is_refused(given: str) -> None:
     with pytest.raises(ConfigurationError):
-        base_url_of(given)
+        normalize_base_url(given)
 
 
 @pytest.mark.parametrize("url", ["https://x?", "https://x#", "https://x/v1?", "https://x/?a=b", "https://x/#a"])
 def test_a_base_url_ends_with_its_path(url: str) -> None:
     """Else the path of a request would become part of the query."""
     with pytest.raises(ConfigurationError, match="query or fragment"):
-        base_url_of(url)
+        normalize_base_url(url)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_base_url_ends_with_its_path(url: str) -> None:
 )
 def test_a_password_in_a_base_url_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        base_url_of(url)
+        normalize_base_url(url)
     assert "secret" not in str(caught.value)
 
 
@@ -101,8 +101,8 @@ def test_what_has_no_origin_is_refused(url: str) -> None:
 
 
 def test_a_query_leaves_out_none_and_repeats_lists() -> None:
-    assert query_of(None) == query_of({"a": None, "b": [], "c": [None]}) == ""
-    found = query_of({"a": True, "b": 1.5, "c": ("x", False, 2), "d": "ä&="})
+    assert encode_query(None) == encode_query({"a": None, "b": [], "c": [None]}) == ""
+    found = encode_query({"a": True, "b": 1.5, "c": ("x", False, 2), "d": "ä&="})
     assert parse_qsl(found.removeprefix("?")) == [
         ("a", "true"),
         ("b", "1.5"),
@@ -115,10 +115,10 @@ def test_a_query_leaves_out_none_and_repeats_lists() -> None:
 
 def test_all_that_fits_no_query_is_named_at_once() -> None:
     with pytest.raises(ParameterError) as raised:
-        query_of({"a": {}, "b": 1, "c": [b"x"]})
+        encode_query({"a": {}, "b": 1, "c": [b"x"]})
     assert [problem.place for problem in raised.value.problems] == ["params.a", "params.c"]
 
 
 @given(st.dictionaries(st.text(min_size=1).filter(str.isidentifier), st.text(min_size=1)))
 def test_a_query_says_what_it_was_made_of(params: dict[str, str]) -> None:
-    assert dict(parse_qsl(query_of(params).removeprefix("?"))) == params
+    assert dict(parse_qsl(encode_query(params).removeprefix("?"))) == params

@@ -24,7 +24,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
-from anthropix_actors.chat.channel import Channel
+from anthropix_actors.chat.channel import EventQueue
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
 
 from actors import ASK, Inbox, Reader, text_of
@@ -91,7 +91,7 @@ class Held:
         return thread
 
     def wait_until_full(self) -> None:
-        until(lambda: self.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: self.scope.condition._waiters)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 8, 100, 256])
@@ -154,7 +154,7 @@ def test_the_wait_for_an_actor_ends_when_it_dies(kind: type[Mailbox | Coalescing
     telling.join(DEADLINE)
     assert not telling.is_alive()
     assert isinstance(held.stopped_by, Gone)
-    assert held.delivery.left
+    assert held.delivery.detached
     assert not held.delivery.is_alive()
 
 
@@ -204,7 +204,7 @@ def test_a_subscriber_may_say_that_it_is_no_longer_alive(connect: Callable[..., 
         inbox.until(ChatEvent)
         inbox.alive = False
         wait(chat.actor_stopped)
-        assert isinstance(chat._record.terminal, ChatCancelled)
+        assert isinstance(chat._task.terminal, ChatCancelled)
 
 
 def test_a_delivery_fits_its_subscriber() -> None:
@@ -279,7 +279,7 @@ def test_what_waits_for_a_turn_is_bounded() -> None:
     first = telling(delivery, 0)
     wait(inbox.began)
     second = telling(delivery, *range(1, 6))
-    until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
     assert len(delivery._waiting) == 3
     assert not delivery.is_told
     assert not delivery.is_held_up  # a thread is about it
@@ -305,10 +305,10 @@ def test_after_the_last_messages_nothing_is_told() -> None:
 def test_to_settle_is_to_wait_until_an_actor_has_handled_all_or_time_is_up() -> None:
     held = Held(Mailbox, 4)
     held.tell_all([event()]).join(DEADLINE)
-    held.delivery.settle(0.01)
+    held.delivery.flush(0.01)
     assert held.inbox.queue.empty()
     threading.Timer(0.05, held.gate.set).start()
-    held.delivery.settle(DEADLINE)
+    held.delivery.flush(DEADLINE)
     assert held.inbox.queue.qsize() == 1
     held.ref.stop()
 
@@ -433,7 +433,7 @@ def test_an_actor_that_stops_before_it_has_handled_all_is_not_failed_by_what_was
     held.delivery.tell(event("first"))
     held.delivery.tell(event("second"))
     held.gate.set()  # it stops, and its mailbox is emptied: so the probe is answered
-    until(lambda: held.delivery.left)
+    until(lambda: held.delivery.detached)
 
 
 def test_a_coalescing_chat_that_is_cancelled_tells_no_more() -> None:
@@ -460,7 +460,7 @@ def test_coalescing_works_from_end_to_end(connect: Callable[..., Client]) -> Non
         reader = Reader.start(inbox, held=True)
         gate = reader._actor_weakref().gate  # type: ignore[union-attr]
         chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
-        wait(chat._record.over)
+        wait(chat._task.finished)
         gate.set()
         messages = inbox.until_end()
         reader.stop()
@@ -523,7 +523,7 @@ def squeezed(messages: list[Any]) -> list[Any]:
 
 
 def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
-    channel = Channel(CancelScope(), 4)
+    channel = EventQueue(CancelScope(), 4)
     first: Any = text_delta("x")
     channel.tell_events([first])
     channel.tell(ChatRetrying(CHAT, 1, 0.5, TruncatedError("odd")))
@@ -535,21 +535,21 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
 
 def test_whoever_waits_for_a_channel_waits_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anthropix_actors.chat.channel.SLICE", 0.001)
-    channel = Channel(CancelScope(), 4)
+    channel = EventQueue(CancelScope(), 4)
     threading.Timer(0.1, channel.close, (DONE,)).start()
     assert channel.get() is DONE
 
 
 def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
     scope = CancelScope()
-    channel = Channel(scope, 4)
+    channel = EventQueue(scope, 4)
 
     def put() -> None:
         channel.tell_events([event().data] * 6)
 
     putting = threading.Thread(target=put)
     putting.start()
-    until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
     assert channel._queue.qsize() == 4
     for _ in range(6):
         channel.get()
@@ -563,16 +563,16 @@ def test_several_messages_at_once_are_told_in_order_until_the_actor_leaves_or_di
     delivery = Mailbox(reader, scope, 8)
     delivery.tell_all(range(20))
     assert [inbox.next() for _ in range(20)] == list(range(20))
-    delivery.left = True
+    delivery.detached = True
     delivery.tell_all(["never"])
-    delivery.left = False
-    delivery.settle(5)
+    delivery.detached = False
+    delivery.flush(5)
     assert inbox.queue.empty()
     scope.cancel(CancelledError("lunch"))
     with pytest.raises(CancelledError):
         delivery.tell_all(["never"])
     reader.stop()
-    delivery.settle(5)
+    delivery.flush(5)
     with pytest.raises(Gone):
         Mailbox(reader, CancelScope(), 8).tell_all(["nobody"])
 
@@ -582,7 +582,7 @@ def test_several_messages_at_once_reach_any_subscriber() -> None:
     delivery = Delivery(inbox, scope)
     delivery.tell_all("abc")
     assert [inbox.next() for _ in range(3)] == ["a", "b", "c"]
-    delivery.left = True
+    delivery.detached = True
     delivery.tell_all("d")
     assert inbox.queue.empty()
 
@@ -614,7 +614,7 @@ def test_a_delivery_that_is_closed_takes_nothing_that_comes_later() -> None:
 def test_who_has_left_is_left_nothing(kind: Any) -> None:
     reader = Reader.start(inbox := Inbox())
     delivery = Delivery(inbox, CancelScope()) if kind is Delivery else kind(reader, CancelScope(), 4)
-    delivery.leave()
+    delivery.detach()
     delivery.put(event())
     delivery.close(DONE)
     delivery.drain()
@@ -634,7 +634,7 @@ def test_who_leaves_in_the_middle_of_what_was_kept_is_told_no_more() -> None:
     class Leaving(CoalescingMailbox):
         def _tell_now(self, message: Any) -> None:
             super()._tell_now(message)
-            self.leave()  # by another thread, just now
+            self.detach()  # by another thread, just now
 
     inbox = Inbox()
     leaver = Leaver.start()

@@ -32,17 +32,17 @@ from anthropix_actors import (
     Timeout,
     as_completed,
 )
-from anthropix_actors._calls.core import Calls
+from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors._tasks.delivery import Delivery
-from anthropix_actors._tasks.task import PATIENCE, Record
+from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.chat.coalescing import CoalescingMailbox
-from anthropix_actors.chat.task import ChatRecord
-from anthropix_actors.limits.governor import Governor, Pass
+from anthropix_actors.chat.task import ChatTask
+from anthropix_actors.limits.governor import Governor, GovernorThrottle
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
 from interrupts import interrupted_at
@@ -184,11 +184,11 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
-        until(lambda: chat._record.thread is None)  # it looks no more who has been told
+        until(lambda: chat._task.thread is None)  # it looks no more who has been told
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
-        until(chat._record.told.is_set)
-        assert chat._record.followers == ()
+        until(chat._task.delivered.is_set)
+        assert chat._task.followers == ()
 
 
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
@@ -207,7 +207,7 @@ def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
         for _ in range(3):
             inbox.next()
         chat.subscribe(blocking)
-        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         blocking.let.set()
         assert text_of(blocking.until_end()) == "abcdefghijklmnop"
         assert text_of(inbox.until_end()) == "abcdefghijklmnop"
@@ -303,10 +303,10 @@ def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit
         calling.start()
         wait(blocking.began)
         (chat,) = client.chats()
-        assert chat._record.followers == ()
+        assert chat._task.followers == ()
         calling.join(DEADLINE)
         assert not calling.is_alive()
-        wait(chat._record.told)
+        wait(chat._task.delivered)
         until(lambda: any(text.startswith("chat done after ") for text in caplog.messages))
         assert chat.is_alive()
         blocking.let.set()
@@ -318,12 +318,12 @@ def test_others_tell_the_end_when_the_chats_own_thread_has_had_its_time(
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=blocking)
         wait(blocking.began)
-        SWEEPER.unwatch(chat._record)
+        SWEEPER.unwatch(chat._task)
         until(lambda: SWEEPER._thread is None)  # from now on, the test does what the sweeper did
         chat.cancel()
         for seconds, over in ((0, False), (PATIENCE / 2, False), (PATIENCE, True)):
-            chat._record.sweep(1000.0 + seconds)
-            assert chat._record.over.is_set() == over
+            chat._task.sweep(1000.0 + seconds)
+            assert chat._task.finished.is_set() == over
         blocking.let.set()
         assert isinstance(blocking.until_end()[-1], ChatCancelled)
 
@@ -383,7 +383,7 @@ def test_a_thread_that_has_not_started_is_not_dead(connect: Callable[..., Client
     with Server(stalling) as server:
         worker = Worker()
         chat = connect(server).chat(**ASK, stream=worker)
-        follower = chat._record.followers[0]
+        follower = chat._task.followers[0]
         until(lambda: follower._pulse._asked)
         until(lambda: not follower._pulse._asked)
         assert chat.is_alive()
@@ -524,7 +524,7 @@ def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(
         client.close()
         for inbox in inboxes:
             inbox.until_end()
-        assert all(not chat._record.held for chat in chats)
+        assert all(not chat._task.held for chat in chats)
 
 
 def test_a_loop_over_a_stream_in_a_tell_of_the_same_chat_is_refused(connect: Callable[..., Client]) -> None:
@@ -603,9 +603,9 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
         waiting = threading.Thread(target=give_up)
         waiting.start()
-        until(lambda: chat._record.waiting)
+        until(lambda: chat._task.waiting)
         reader.stop()
-        until(lambda: not chat._record.followers)
+        until(lambda: not chat._task.followers)
         assert chat.is_alive()
         waiting.join(DEADLINE)
         until(lambda: not chat.is_alive())
@@ -694,7 +694,7 @@ def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Calla
         chat.subscribe(other)
         for _ in range(3):
             other.next()
-        assert [follower for follower in chat._record.followers if follower._waiting]
+        assert [follower for follower in chat._task.followers if follower._waiting]
         chat.unsubscribe(reader)
         gate.set()
         reader.ask({"command": "probe"}, timeout=DEADLINE)
@@ -732,12 +732,12 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
         chat.unsubscribe(first)
-        assert [follower.subscriber is second for follower in chat._record.followers] == [True]
+        assert [follower.subscriber is second for follower in chat._task.followers] == [True]
         reader = Reader.start(inbox)
         chat.subscribe(reader)
         actor: Any = reader._actor_weakref()
         chat.unsubscribe(pykka.ActorRef(actor))
-        assert len(chat._record.followers) == 1
+        assert len(chat._task.followers) == 1
         chat.cancel()
         reader.stop()
 
@@ -778,7 +778,7 @@ def test_empty_deltas_that_wait_are_bounded_too() -> None:
 
     telling = threading.Thread(target=tell)
     telling.start()
-    until(lambda: scope.changed._waiters)  # type: ignore[attr-defined]
+    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
     gate.set()
     telling.join(DEADLINE)
     assert not telling.is_alive()
@@ -1049,12 +1049,12 @@ def test_the_state_of_a_chat_says_what_it_waits_for(connect: Callable[..., Clien
 
 def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., Client]) -> None:
     governor = Governor()
-    ahead = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
-    ahead.enter()
+    ahead = GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+    ahead.acquire()
     limits = {"anthropic-ratelimit-requests-limit": "1", "anthropic-ratelimit-requests-remaining": "0"}
-    ahead.answered(limits)
+    ahead.on_response(limits)
     chat = connect("http://127.0.0.1:1", governor=governor).chat(**ASK, stream=Inbox())
-    until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+    until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
     assert chat.state == "queued"
     chat.cancel()
 
@@ -1135,7 +1135,7 @@ def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[...,
             callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
             for caller in callers:
                 caller.start()
-            until(client._calls.running)
+            until(client._core.running)
             client.close()
             for caller in callers:
                 caller.join(DEADLINE)
@@ -1204,7 +1204,7 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
         assert first.state == "done"
         let.release(2)
         assert {first, *coming} == set(chats)
-        assert not any(chat._record.waiting for chat in chats)
+        assert not any(chat._task.waiting for chat in chats)
         assert list(as_completed([])) == []
 
 
@@ -1234,8 +1234,8 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
-    chat._record.began, chat._record.ended = 1.0, 3.14159
-    assert chat._record.fields()["seconds"] == 2.142
+    chat._task.began, chat._task.ended = 1.0, 3.14159
+    assert chat._task.fields()["seconds"] == 2.142
     assert "test-secret" not in caplog.text
 
 
@@ -1441,7 +1441,7 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         for _ in range(3):
             with pytest.raises(TimeoutError, match="1 of the works"):
                 list(as_completed([chat], timeout=0))
-        assert chat._record.callbacks == ()
+        assert chat._task.callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
 
@@ -1498,7 +1498,7 @@ def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Cl
 
 @pytest.mark.parametrize(
     "function",
-    [TaskActor.__init__, TaskActor._begin, Calls._enter, ChatRecord.begin],
+    [TaskActor.__init__, TaskActor._begin, ClientCore._enter, ChatTask.begin],
     ids=lambda f: f.__name__,
 )
 def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Client], function: Any) -> None:
@@ -1529,9 +1529,9 @@ def test_a_chat_that_an_interrupt_left_without_an_actor_keeps_nobody_from_their_
     wait(told)
     (watched,) = SWEEPER._those_watched()
     if how == "the exit":
-        watched.part("the interpreter exits")(0.0)
+        watched.cancel_and_join("the interpreter exits")(0.0)
     else:
-        watched.forget()
+        watched.after_fork()
     let.set()
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
     until(lambda: not SWEEPER._watched)
@@ -1551,17 +1551,17 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         chat.result(timeout=DEADLINE)
-        assert not chat._record.break_off(AnthropixError("too late"))
+        assert not chat._task.abort(AnthropixError("too late"))
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
 def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Record.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
-        wait(chat._record.over)
+        wait(chat._task.finished)
 
 
 def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_behind(
@@ -1569,9 +1569,9 @@ def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_b
 ) -> None:
     with Server(stalling) as server:
         chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Record.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
-        wait(chat._record.over)
+        wait(chat._task.finished)
         assert chat.state == "cancelled"
 
 
@@ -1582,7 +1582,7 @@ def test_an_exception_thrown_into_the_chats_thread_at_its_end_leaves_nobody_with
         pass
 
     def stop(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is Record.ended_by.__code__:
+        if event == "call" and frame.f_code is Task.terminal_for.__code__:
             sys.setprofile(None)
             thrown.set()
             raise Stop

@@ -29,7 +29,7 @@ from anthropix_actors import (
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.slots import Slots
-from anthropix_actors._tasks.task import Record
+from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.actor import ChatActor
 
 from actors import ASK, TERMINAL, Inbox, Reader, text_of
@@ -284,7 +284,7 @@ def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_th
         acquire(gate.arrived)
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
-        slots = chat._record.slots
+        slots = chat._task.slots
         assert slots is not None
         until(lambda: slots._waiting)
         refuse.set()
@@ -322,7 +322,7 @@ def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Ca
             chat.cancel()
         for inbox in inboxes:
             assert isinstance(inbox.until_end()[-1], TERMINAL)
-        slots = client._calls.slots
+        slots = client._core.slots
         assert slots is not None
         until(lambda: not slots._running)
         assert not slots._waiting
@@ -336,7 +336,7 @@ def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Ca
 class Work:
     """What waits for a turn, as the slots see it."""
 
-    parts_first = False
+    cancel_first = False
 
     def __init__(self, fails: BaseException | None = None) -> None:
         self.fails = fails
@@ -347,13 +347,13 @@ class Work:
         if self.fails is not None:
             raise self.fails
 
-    def break_off(self, error: AnthropixError) -> None:
+    def abort(self, error: AnthropixError) -> None:
         self.log.append(str(error))
 
     def sweep(self, now: float) -> None:
         self.log.append(now)
 
-    def part(self, reason: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         self.log.append(reason)
         return self.log.append
 
@@ -375,15 +375,15 @@ def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_af
     assert second.log == []
 
 
-@pytest.mark.parametrize("how", ["hurry", "give_back"])
+@pytest.mark.parametrize("how", ["start_cancelled", "give_back"])
 def test_when_the_last_one_has_its_turn_nobody_looks_after_the_queue(how: str) -> None:
     slots, first, second, third = Slots(1), Work(), Work(), Work()
     turns(slots, first, second)
     assert slots in SWEEPER._watched
-    getattr(slots, how)(second if how == "hurry" else first)
+    getattr(slots, how)(second if how == "start_cancelled" else first)
     assert second.log == ["began"]
     assert slots not in SWEEPER._watched
-    if how == "hurry":
+    if how == "start_cancelled":
         slots.give_back(first)  # type: ignore[arg-type]
     turns(slots, third)
     assert third.log == []  # the other one has its turn, also beyond the number
@@ -395,9 +395,9 @@ def test_work_that_is_cancelled_and_finds_no_thread_is_over(fails: BaseException
     slots, first, second = Slots(1), Work(), Work(fails)
     turns(slots, first, second)
     with pytest.raises(KeyboardInterrupt) if isinstance(fails, KeyboardInterrupt) else contextlib.nullcontext():
-        slots.hurry(second)  # type: ignore[arg-type]
+        slots.start_cancelled(second)  # type: ignore[arg-type]
     assert second.log == ["began", "interrupted"]
-    slots.hurry(first)  # type: ignore[arg-type] # it does not wait
+    slots.start_cancelled(first)  # type: ignore[arg-type] # it does not wait
     assert first.log == ["began"]
 
 
@@ -440,7 +440,7 @@ def test_the_last_work_that_finds_no_thread_is_over_and_the_next_one_tries() -> 
 def test_those_that_wait_share_one_patience_and_get_no_turn_any_more() -> None:
     slots, works = Slots(1), [Work(), Work(), Work()]
     turns(slots, *works)
-    heard = slots.part("the end")
+    heard = slots.cancel_and_join("the end")
     heard(5.0)
     heard(0.0)
     for work in works[1:]:
@@ -583,7 +583,7 @@ def test_of_two_handlers_that_wait_at_the_same_time_one_is_refused(connect: Call
                         outcomes.put(type(exc).__name__)
 
         for _ in range(2):
-            client.chat(**ASK, stream=Asking())._record.held = Meeting(together)
+            client.chat(**ASK, stream=Asking())._task.held = Meeting(together)
         go.set()
         assert sorted(outcomes.get(timeout=DEADLINE) for _ in range(2)) == ["DeadlockError", "end_turn"]
         assert client.drain(timeout=DEADLINE)
@@ -599,7 +599,7 @@ class Nothing:
 def test_nobody_is_waited_for_where_there_is_room() -> None:
     """One has ended, and the next is about to begin: it does not wait for those that go on."""
     slots = Slots(2)
-    first, second, third = works = [Record(cast("Any", Nothing()), CancelScope(), Timeout()) for _ in range(3)]
+    first, second, third = works = [Task(cast("Any", Nothing()), CancelScope(), Timeout()) for _ in range(3)]
     for work in works:
         slots.take(work, lambda: None)
     assert set(slots.before(third)) == {first, second}

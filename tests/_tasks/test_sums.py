@@ -180,7 +180,7 @@ def test_a_child_that_is_forked_while_another_thread_adds_can_add() -> None:
         finally:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
-    books.forget()  # as the child did
+    books.after_fork()  # as the child did
     assert others_can_add(books)
     done.set()
     holder.join(DEADLINE)

@@ -32,7 +32,7 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors.batches import actor as batch_module
-from anthropix_actors.batches.task import BatchRecord
+from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
 from actors import HELLO, Inbox, Reader
@@ -381,7 +381,7 @@ def test_a_poll_waits_as_long_as_the_api_asks(client: Client, emulator: Emulator
     body = json.dumps(batch_body(batch["id"])).encode()
     emulator.queue(Raw(body, headers={"retry-after": "3600"}), path=f"{BATCHES}/{batch['id']}")
     work = client.batches.follow(batch["id"], inbox, poll=0.001)
-    until(lambda: work._record.scope.changed._waiters)  # type: ignore[attr-defined] # it waits an hour, not a millisecond
+    until(lambda: work._task.scope.condition._waiters)  # type: ignore[attr-defined] # it waits an hour, not a millisecond
     assert work.cancel()
     assert isinstance(told(inbox)[-1], BatchCancelled)
     assert len(emulator.requests) == 2
@@ -464,7 +464,7 @@ def test_a_dead_actor_is_refused_as_a_subscriber(client: Client) -> None:
 
 
 def waiting(work: Any) -> None:
-    until(lambda: work._record.scope.changed._waiters)
+    until(lambda: work._task.scope.condition._waiters)
 
 
 def test_a_cancel_ends_the_work_here_and_the_batch_goes_on(client: Client, emulator: Emulator) -> None:
@@ -562,8 +562,8 @@ def test_a_subscriber_that_goes_in_the_middle_of_the_results_ends_the_work(clien
         work.unsubscribe(reader, "seen enough")
     gate.set()
     reader.stop()
-    until(work._record.over.is_set)
-    assert isinstance(work._record.terminal, BatchCancelled)
+    until(work._task.finished.is_set)
+    assert isinstance(work._task.terminal, BatchCancelled)
 
 
 def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
@@ -577,8 +577,8 @@ def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
 
     inbox = Failing()
     work = client.batches.results(ended(client, 10), stream=inbox)
-    until(work._record.over.is_set)
-    assert isinstance(work._record.terminal, BatchCancelled)
+    until(work._task.finished.is_set)
+    assert isinstance(work._task.terminal, BatchCancelled)
     assert [inbox.next().custom_id for _ in range(2)] == ["n0", "n1"]
     assert inbox.queue.empty()
     assert "two are enough" in caplog.text
@@ -593,8 +593,8 @@ def test_work_that_nobody_listens_to_ends(client: Client) -> None:
 
 
 def _terminal_error(work: Any) -> CancelledError:
-    until(work._record.over.is_set)
-    return CancelledError(work._record.terminal.reason)
+    until(work._task.finished.is_set)
+    return CancelledError(work._task.terminal.reason)
 
 
 @pytest.mark.parametrize("how", ["stop", "stop_all", "close", "unsubscribe", "total"])
@@ -670,10 +670,10 @@ def test_a_ledger_is_told_each_result(emulator: Emulator, connect: Callable[...,
 
 def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Callable[..., Client]) -> None:
     client = connect("http://127.0.0.1:1")
-    with pytest.raises(KeyboardInterrupt), interrupted_at(BatchRecord.__init__):
+    with pytest.raises(KeyboardInterrupt), interrupted_at(BatchTask.__init__):
         client.batches.run(requests_of(1), Inbox())
     gc.collect()  # a file that was left open would say so
-    assert not client._calls.running()
+    assert not client._core.running()
 
 
 def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:

@@ -492,7 +492,7 @@ def test_every_recorded_stream_can_be_replayed_from_every_point(corpus: Path) ->
 
 
 def state(accumulator: Accumulator) -> Any:
-    return accumulator.snapshot(), [part.open for part in accumulator.parts()], accumulator.usage()
+    return accumulator.snapshot(), [part.open for part in accumulator.partial_blocks()], accumulator.usage()
 
 
 def replayed(accumulator: Accumulator) -> Any:
@@ -567,10 +567,10 @@ def test_a_delta_that_comes_after_the_stop_opens_its_block_again() -> None:
     accumulator = Accumulator()
     for event in [start(), *tool('{"a": 1}'), block_stop(), delta(type="input_json_delta", partial_json='{"b": 2}')]:
         accumulator.add(event)
-    assert [part.open for part in accumulator.parts()] == [True]
+    assert [part.open for part in accumulator.partial_blocks()] == [True]
     assert replayed(accumulator) == state(accumulator)
     accumulator.add(block_stop())
-    assert accumulator.parts()[0].data["input"] == {"b": 2}
+    assert accumulator.partial_blocks()[0].data["input"] == {"b": 2}
     assert replayed(accumulator) == state(accumulator)
 
 
@@ -694,7 +694,7 @@ def test_of_blocks_with_one_index_the_last_that_a_delta_fits_grows(*, stopped: b
     assert text == {"type": "text", "text": "AB"}
     assert call["input"] == {"a": 1}
     assert RAW_INPUT not in call
-    assert not any(part.open for part in accumulator.parts())
+    assert not any(part.open for part in accumulator.partial_blocks())
 
 
 @pytest.mark.parametrize("indexes", [(1, 2), (5, 7), (1, 0), (None, 3), ("x", "y"), (-1, 0)])

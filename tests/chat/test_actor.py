@@ -198,8 +198,8 @@ def test_a_bug_in_the_chat_is_a_failure_and_not_silence(
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until(ChatEvent)
-        chat._record.answer = None  # type: ignore[assignment]
-        chat._record.snapshot = lambda: None  # type: ignore[method-assign]
+        chat._task.answer = None  # type: ignore[assignment]
+        chat._task.snapshot = lambda: None  # type: ignore[method-assign]
         script.go_on.set()
         failed = inbox.until_end()[-1]
     assert isinstance(failed, ChatFailed)
@@ -445,7 +445,7 @@ def test_when_a_subscriber_dies_with_its_mailbox_full_the_request_is_cancelled(c
         gate = reader._actor_weakref().gate  # type: ignore[union-attr]
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         gate.set()
         wait(chat.actor_stopped)
         with pytest.raises(CancelledError, match="nobody listens"):
@@ -462,9 +462,9 @@ def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(conn
         results: list[Any] = []
         waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
         waiter.start()
-        until(lambda: chat._record.waiting)
+        until(lambda: chat._task.waiting)
         reader.stop()
-        until(lambda: not chat._record.followers)
+        until(lambda: not chat._task.followers)
         script.go_on.set()
         waiter.join(DEADLINE)
     assert results[0]["stop_reason"] == "end_turn"
@@ -600,7 +600,7 @@ def test_joining_at_any_moment_misses_nothing_and_repeats_nothing(connect: Calla
         first = Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         others = []
-        while not chat._record.over.is_set():
+        while not chat._task.finished.is_set():
             chat.subscribe(inbox := Inbox())
             others.append(inbox)
             first.queue.get(timeout=DEADLINE)
@@ -756,7 +756,7 @@ def test_an_actor_may_stop_its_chat_from_its_handler_while_the_chat_waits_for_it
         gate = reader._actor_weakref().gate  # type: ignore[union-attr]
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         gate.set()
         inbox.until_end()
         reader.stop()
@@ -771,7 +771,7 @@ def test_a_finished_chat_holds_on_to_nobody(connect: Callable[..., Client]) -> N
         inbox.until_end()
         wait(chat.actor_stopped)
         until(lambda: gc.collect() >= 0 and chat._actor_weakref() is None)
-        assert chat._record.followers == ()
+        assert chat._task.followers == ()
 
 
 def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:
@@ -813,7 +813,7 @@ def test_a_slow_actor_that_is_unsubscribed_no_longer_holds_up_the_others(connect
         reader = Reader.start(Inbox(), held=True)
         gate = reader._actor_weakref().gate  # type: ignore[union-attr]
         chat = connect(server, window=8).chat(**ASK, stream=reader)
-        until(lambda: chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         chat.subscribe(inbox := Inbox())
         chat.unsubscribe(reader)
         assert isinstance(inbox.until_end()[-1], ChatDone)

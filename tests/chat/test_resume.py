@@ -23,7 +23,7 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.resume import PLEASE_GO_ON, Continuation, Part, Splice, continuation
+from anthropix_actors.chat.resume import PLEASE_GO_ON, EventSplicer, PartialBlock, ResumePlan, plan_resume
 from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Status, Thinking, ToolCall
 from anthropix_actors.emulator._model.events import message_events
 
@@ -88,7 +88,7 @@ def test_what_is_incomplete_is_dropped_and_thinking_is_not_sent(
     parts: list[tuple[dict[str, Any], bool]], kept: int, sent: list[dict[str, Any]] | None
 ) -> None:
     body = ask(NEW)
-    more = continuation(body, {"stop_reason": None}, [Part(*part) for part in parts])
+    more = plan_resume(body, {"stop_reason": None}, [PartialBlock(*part) for part in parts])
     assert more is not None
     assert more.kept == kept
     if sent is None:
@@ -102,13 +102,13 @@ def test_what_is_incomplete_is_dropped_and_thinking_is_not_sent(
 @pytest.mark.parametrize(
     ("answer", "parts"),
     [
-        ({"stop_reason": None}, [Part(CALL, open=False)]),
-        ({"stop_reason": None}, [Part(CALL, open=False), Part(text("Then"), open=True)]),
-        ({"stop_reason": "end_turn"}, [Part(text("Whole."), open=False)]),
+        ({"stop_reason": None}, [PartialBlock(CALL, open=False)]),
+        ({"stop_reason": None}, [PartialBlock(CALL, open=False), PartialBlock(text("Then"), open=True)]),
+        ({"stop_reason": "end_turn"}, [PartialBlock(text("Whole."), open=False)]),
     ],
 )
-def test_what_nobody_can_go_on_with(answer: dict[str, Any], parts: list[Part]) -> None:
-    assert continuation(ask(), answer, parts) is None
+def test_what_nobody_can_go_on_with(answer: dict[str, Any], parts: list[PartialBlock]) -> None:
+    assert plan_resume(ask(), answer, parts) is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_nobody_can_go_on_with(answer: dict[str, Any], parts: list[Part]) -
     ],
 )
 def test_a_prefill_is_for_models_that_take_it_and_without_thinking(more: dict[str, Any], *, prefill: bool) -> None:
-    found = continuation({**ask(), **more}, {}, [Part(text("One, \n"), open=True)])
+    found = plan_resume({**ask(), **more}, {}, [PartialBlock(text("One, \n"), open=True)])
     assert found is not None
     last = found.body["messages"][-1]
     if prefill:
@@ -138,14 +138,14 @@ def test_a_prefill_is_for_models_that_take_it_and_without_thinking(more: dict[st
 
 def test_a_call_whose_input_stayed_as_text_is_sent_without_that_note() -> None:
     odd = {**SEARCH, "input": {}, "input_json": "[1]"}
-    parts = [Part(odd, open=False), Part(FOUND, open=False), Part(text("Two"), open=True)]
-    found = continuation(ask(NEW), {}, parts)
+    parts = [PartialBlock(odd, open=False), PartialBlock(FOUND, open=False), PartialBlock(text("Two"), open=True)]
+    found = plan_resume(ask(NEW), {}, parts)
     assert found is not None
     assert found.body["messages"][1]["content"] == [{**SEARCH, "input": {}}, FOUND, text("Two")]
 
 
 def test_a_prefill_ends_with_text() -> None:
-    found = continuation(ask(), {}, [Part(SEARCH, open=False), Part(FOUND, open=False)])
+    found = plan_resume(ask(), {}, [PartialBlock(SEARCH, open=False), PartialBlock(FOUND, open=False)])
     assert found is not None
     assert found.body["messages"][-1]["role"] == "user"
     assert not found.joins
@@ -184,20 +184,20 @@ def test_wherever_an_answer_is_cut_what_was_kept_and_what_follows_are_one(
     events = events_of(first)
     cut = events[: data.draw(st.integers(1, len(events) - 2))]  # before the message_delta
     answer = accumulated(cut)
-    more = continuation(ask(data.draw(st.sampled_from([OLD, NEW]))), answer.snapshot() or {}, answer.parts())
+    more = plan_resume(ask(data.draw(st.sampled_from([OLD, NEW]))), answer.snapshot() or {}, answer.partial_blocks())
     assert more is not None
-    kept_text = said(part.data for part in answer.parts()[: more.kept])
-    splice = Splice(more, {"input_tokens": 10, "output_tokens": 7})
+    kept_text = said(part.data for part in answer.partial_blocks()[: more.kept])
+    splice = EventSplicer(more, {"input_tokens": 10, "output_tokens": 7})
     told = [each for event in events_of(second) for each in splice.events(event)]
     subscriber = accumulated(cut)
-    answer.go_on(more.kept, splice.usage())
-    subscriber.go_on(more.kept, {})  # as a subscriber does who hears of a ChatResumed
+    answer.resume_from(more.kept, splice.usage())
+    subscriber.resume_from(more.kept, {})  # as a subscriber does who hears of a ChatResumed
     for event in told:
         answer.add(event)
         subscriber.add(event)
     whole: Any = answer.snapshot()
     assert whole == subscriber.snapshot()
-    assert all(not part.open for part in answer.parts())
+    assert all(not part.open for part in answer.partial_blocks())
     expected = said(second)
     while more.trimmed and expected and more.trimmed.startswith(expected[0]):
         more, expected = more._replace(trimmed=more.trimmed[1:]), expected[1:]
@@ -214,7 +214,7 @@ def test_wherever_an_answer_is_cut_what_was_kept_and_what_follows_are_one(
 def test_what_is_kept_is_called_by_its_place_from_then_on_also_by_who_comes_later(indexes: tuple[int, int]) -> None:
     one, two = indexes
     answer = accumulated([start(), block_start(one), text_delta("A", one), block_start(two), text_delta("B", two)])
-    answer.go_on(2, {})
+    answer.resume_from(2, {})
     late = accumulated(answer.replay())
     for each in (answer, late):
         each.add(text_delta("b", 1))
@@ -224,9 +224,9 @@ def test_what_is_kept_is_called_by_its_place_from_then_on_also_by_who_comes_late
 
 
 def test_a_text_that_was_open_is_stopped_when_no_text_follows() -> None:
-    more = Continuation({}, kept=2, joins=True, trimmed="")
+    more = ResumePlan({}, kept=2, joins=True, trimmed="")
     for first in (block_start(0, type="thinking", thinking=""), message_delta()):
-        splice = Splice(more, {})
+        splice = EventSplicer(more, {})
         told = list(splice.events(first))
         assert told[0] == block_stop(1)
         assert told[1]["type"] == first["type"]
@@ -235,33 +235,33 @@ def test_a_text_that_was_open_is_stopped_when_no_text_follows() -> None:
 
 
 def test_a_text_that_begins_with_its_first_words_is_told_as_a_delta() -> None:
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=" "), {})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=" "), {})
     assert list(splice.events(block_start(0, type="text", text=" two"))) == [text_delta("two")]
     assert list(splice.events(text_delta(" three"))) == [text_delta(" three")]
 
 
 def test_a_text_that_begins_with_nothing_is_told_as_nothing() -> None:
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=""), {})
     assert list(splice.events(block_start())) == []
     assert list(splice.events(text_delta("two"))) == [text_delta("two")]
 
 
 def test_white_space_alone_that_was_told_before_is_not_told_again() -> None:
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=" \n"), {})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=" \n"), {})
     assert list(splice.events(block_start())) == []
     assert list(splice.events(text_delta(" "))) == []
     assert list(splice.events(text_delta("\n\nTwo"))) == [text_delta("\nTwo")]
 
 
 def test_what_is_not_known_is_told_as_it_is() -> None:
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=""), {})
     assert list(splice.events({"type": "news", "of": "the world"})) == [{"type": "news", "of": "the world"}]
 
 
 def test_usage_adds_up_whatever_is_in_it() -> None:
     before = {"input_tokens": 3, "iterations": [1], "cache_creation": {"a": 1}, "service_tier": "standard", "new": None}
     before |= {"server_tool_use": {"web_search_requests": 2}, "inference_geo": "us", "odd": 1, "list": [1], "dict": {}}
-    splice = Splice(Continuation({}, kept=0, joins=False, trimmed=""), before)
+    splice = EventSplicer(ResumePlan({}, kept=0, joins=False, trimmed=""), before)
     later = start()
     later["message"]["usage"] = {"input_tokens": None, "iterations": [2], "cache_creation": {"a": 2, "b": 1}}
     later["message"]["usage"] |= {"server_tool_use": None, "inference_geo": None, "odd": "many", "list": 5, "dict": 6}
@@ -479,7 +479,7 @@ def test_only_true_and_false_say_whether_to_go_on(connect: Callable[..., Client]
 
 
 def test_a_second_message_start_changes_nothing_in_a_second_answer_either() -> None:
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {"input_tokens": 10})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=""), {"input_tokens": 10})
     for usage in ({"input_tokens": 3}, {"input_tokens": 99}, "odd"):
         assert list(splice.events({"type": "message_start", "message": {"usage": usage}})) == []
     assert splice.usage() == {"input_tokens": 13}
@@ -499,7 +499,7 @@ def test_a_second_message_start_changes_nothing_in_a_second_answer_either() -> N
     ],
 )
 def test_a_block_of_an_odd_shape_is_kept_or_dropped_without_an_error(odd: dict[str, Any], kept: int) -> None:
-    found = continuation(ask(), {}, [Part(text("One"), open=False), Part(odd, open=False)])
+    found = plan_resume(ask(), {}, [PartialBlock(text("One"), open=False), PartialBlock(odd, open=False)])
     assert found is not None
     assert found.kept == kept
 
@@ -517,7 +517,7 @@ def test_a_block_of_an_odd_shape_is_kept_or_dropped_without_an_error(odd: dict[s
 )
 def test_an_event_of_an_odd_shape_is_a_protocol_error_also_in_a_second_answer(odd: dict[str, Any]) -> None:
     """A negative index, moved behind the first answer's blocks, would be one of those."""
-    splice = Splice(Continuation({}, kept=1, joins=True, trimmed=""), {})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=True, trimmed=""), {})
     with pytest.raises(ProtocolError, match="not of the API's shape"):
         list(splice.events(odd))
 
@@ -532,7 +532,7 @@ def test_an_event_of_an_odd_shape_is_a_protocol_error_also_in_a_second_answer(od
     ],
 )
 def test_an_odd_value_in_a_second_answer_costs_itself(odd: dict[str, Any]) -> None:
-    splice = Splice(Continuation({}, kept=1, joins=False, trimmed=""), {"output_tokens": 4})
+    splice = EventSplicer(ResumePlan({}, kept=1, joins=False, trimmed=""), {"output_tokens": 4})
     told = list(splice.events(odd))
     assert [event.get("usage", {"output_tokens": 4}) for event in told] == [{"output_tokens": 4}] * len(told)
     assert splice.usage() == {"output_tokens": 4}
@@ -545,10 +545,10 @@ def test_a_second_answer_goes_on_whatever_it_calls_its_first_block(first: Any, *
     index = first or 0
     second = [start(), begun, text_delta("three.", index), block_stop(index), message_delta()]
     answer = accumulated([start(), block_start(), text_delta("One, two, "), *([] if joins else [block_stop()])])
-    more = continuation(ask(), {}, answer.parts())
+    more = plan_resume(ask(), {}, answer.partial_blocks())
     assert more is not None
-    splice = Splice(more, {})
-    answer.go_on(more.kept, {})
+    splice = EventSplicer(more, {})
+    answer.resume_from(more.kept, {})
     told = [event for each in second for event in splice.events(each)]
     for event in told:
         answer.add(event)
@@ -568,10 +568,10 @@ def test_a_second_answer_may_use_an_index_twice() -> None:
     again = {"type": "content_block_start", "index": 0, "content_block": call}
     second = [start(), begun, text_delta("three."), again, piece, block_stop(0), message_delta()]
     answer = accumulated([start(), block_start(), text_delta("One, two, ")])
-    more = continuation(ask(), {}, answer.parts())
+    more = plan_resume(ask(), {}, answer.partial_blocks())
     assert more is not None
-    splice = Splice(more, {})
-    answer.go_on(more.kept, {})
+    splice = EventSplicer(more, {})
+    answer.resume_from(more.kept, {})
     for each in second:
         for event in splice.events(each):
             answer.add(event)

@@ -174,7 +174,7 @@ def interrupt_when_in(function: str) -> None:
 
 
 def interrupt_in_the_answer(client: Client) -> None:
-    until(lambda: any(chat.snapshot() for chat in list(client._calls._running)))
+    until(lambda: any(chat.snapshot() for chat in list(client._core._running)))
     interrupt_when_in("wait")
 
 
@@ -319,7 +319,7 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
     with Server(script) as server:
         stream = connect(server, window=4).chat(**ASK, stream=True)
         next(stream)
-        until(lambda: stream.chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         assert stream._channel._queue.qsize() <= 4
         stream.close()
         wait(stream.chat.actor_stopped)
@@ -329,7 +329,7 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
 def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
     with Server(answering(*["x"] * 200)) as server:
         stream = connect(server, window=8).chat(**ASK, stream=True)
-        until(lambda: stream.chat._record.scope.changed._waiters)  # type: ignore[attr-defined]
+        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
         stream.chat.subscribe(inbox := Inbox())
         stream.close()
         assert isinstance(inbox.until_end()[-1], ChatDone)

@@ -22,7 +22,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._calls.core import decoded
+from anthropix_actors._calls.core import decode_json
 from anthropix_actors.emulator import Emulator, Raw, Status
 from anthropix_actors.endpoints import endpoints
 
@@ -156,7 +156,7 @@ def test_nothing_is_sent_to_another_origin(connect: Callable[..., Client]) -> No
         with pytest.raises(ParameterError, match="URL"):
             client.request("GET", other.url + "/v1/models")
         with pytest.raises(ConfigurationError, match="another origin"):
-            client._calls.wait_for(client._calls.request("GET", other.url + "/v1/models"), decoded)
+            client._core.wait_for(client._core.request("GET", other.url + "/v1/models"), decode_json)
         assert other.connections == 0
 
 

@@ -118,7 +118,7 @@ def test_a_large_file_goes_up_and_down_without_being_in_memory(connect: Callable
 
     with Server(script) as server:
         client = connect(server)
-        client.models._calls.request("GET", "/v1/models")  # all code has run
+        client.models._core.request("GET", "/v1/models")  # all code has run
         tracemalloc.start()
         try:
             client.files.upload(path)

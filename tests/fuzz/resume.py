@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.resume import Splice, continuation
+from anthropix_actors.chat.resume import EventSplicer, plan_resume
 from anthropix_actors.errors import ProtocolError
 from anthropix_actors.usage import Usage
 
@@ -17,7 +17,7 @@ from fuzz.stream import as_decoded, check_replay, check_sendable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anthropix_actors.chat.resume import Continuation
+    from anthropix_actors.chat.resume import ResumePlan
 
 _MODELS = ["claude-haiku-4-5", "claude-sonnet-5", "somebody-elses"]
 
@@ -37,7 +37,7 @@ def resume(data: bytes) -> None:
     if cut is None:
         return
     asked = json.dumps(body)
-    more = continuation(body, cut, answer.parts())
+    more = plan_resume(body, cut, answer.partial_blocks())
     assert answer.snapshot() == cut, "asking how to go on changed the answer"
     assert json.dumps(body) == asked
     if more is not None:
@@ -45,7 +45,7 @@ def resume(data: bytes) -> None:
         _check_rest(more, cut, (answer, follower), second)
 
 
-def _check_request(body: dict[str, Any], more: Continuation, blocks: int) -> None:
+def _check_request(body: dict[str, Any], more: ResumePlan, blocks: int) -> None:
     json.dumps(more.body, allow_nan=False, ensure_ascii=False).encode()
     assert 0 <= more.kept <= blocks
     turns = more.body["messages"]
@@ -57,14 +57,14 @@ def _check_request(body: dict[str, Any], more: Continuation, blocks: int) -> Non
 
 
 def _check_rest(
-    more: Continuation, cut: Any, accumulators: tuple[Accumulator, Accumulator], second: list[dict[str, Any]]
+    more: ResumePlan, cut: Any, accumulators: tuple[Accumulator, Accumulator], second: list[dict[str, Any]]
 ) -> None:
     """The second answer's events, as they are told, fit to what was kept; whoever follows has the same answer."""
     answer, follower = accumulators
-    splice = Splice(more, {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens})
+    splice = EventSplicer(more, {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens})
     kept = cut["content"][: more.kept]
-    answer.go_on(more.kept, splice.usage())
-    follower.go_on(more.kept, {})
+    answer.resume_from(more.kept, splice.usage())
+    follower.resume_from(more.kept, {})
     told: list[Any] = []
     try:
         for event in second:
@@ -79,7 +79,7 @@ def _check_rest(
         assert not _whole(second), "an answer that is in order was refused"
     else:
         if _whole(second):
-            assert not any(part.open for part in answer.parts()[more.kept - more.joins :])
+            assert not any(part.open for part in answer.partial_blocks()[more.kept - more.joins :])
     _add(follower, told)
     ours: Any = answer.snapshot()
     theirs: Any = follower.snapshot()
@@ -114,15 +114,15 @@ def _whole(found: list[dict[str, Any]]) -> bool:
     try:
         for event in found:
             if event["type"] in ("content_block_delta", "content_block_stop"):
-                states = [part.open for part in answer.parts()]
+                states = [part.open for part in answer.partial_blocks()]
                 if not states or event["index"] != len(states) - 1 or not states[-1]:
                     return False
-            elif event["type"] == "message_delta" and any(part.open for part in answer.parts()):
+            elif event["type"] == "message_delta" and any(part.open for part in answer.partial_blocks()):
                 return False
             answer.add(event)
     except (ProtocolError, KeyError):
         return False
-    return all(not part.open and isinstance(part.data.get("text") or "", str) for part in answer.parts())
+    return all(not part.open and isinstance(part.data.get("text") or "", str) for part in answer.partial_blocks())
 
 
 def _until_stop(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

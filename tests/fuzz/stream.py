@@ -300,7 +300,7 @@ def check_replay(answer: Accumulator) -> None:
         json.dumps(event, allow_nan=False)
         other.add(event)
     assert other.snapshot() == answer.snapshot(), "a replay makes another answer"
-    assert [part.open for part in other.parts()] == [part.open for part in answer.parts()]
+    assert [part.open for part in other.partial_blocks()] == [part.open for part in answer.partial_blocks()]
     assert other.usage() == answer.usage()
 
 

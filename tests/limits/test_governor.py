@@ -27,7 +27,7 @@ from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.retry import LONGEST_WAIT
 from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
-from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, Pass
+from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, GovernorThrottle
 from anthropix_actors.limits.pace import FIRST_REQUESTS, Pacer
 
 from actors import ASK, Inbox
@@ -267,14 +267,14 @@ def test_a_chat_that_waits_for_a_limit_is_cancelled_at_once_and_the_next_moves_u
 
 def test_one_that_was_refused_goes_before_those_that_came_later() -> None:
     governor, order = Governor(), []
-    first, second = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
-    first.enter()
-    first.left(RateLimitError("slow", retry_after=0.2, retryable=True))
+    first, second = (GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
+    first.acquire()
+    first.release(RateLimitError("slow", retry_after=0.2, retryable=True))
 
-    def go(way: Pass) -> None:
-        way.enter()
+    def go(way: GovernorThrottle) -> None:
+        way.acquire()
         order.append(way)
-        way.left(None)
+        way.release(None)
 
     threads = []
     for count, way in enumerate((second, first), start=1):
@@ -288,16 +288,16 @@ def test_one_that_was_refused_goes_before_those_that_came_later() -> None:
 
 def test_those_that_were_refused_together_go_again_in_the_order_in_which_they_came() -> None:
     governor, order = Governor(), list[int]()
-    ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(4)]
+    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(4)]
     for way in ways[:3]:
-        way.enter()
+        way.acquire()
     for index in (1, 0, 2):  # refusals overtake each other
-        ways[index].left(RateLimitError("slow", retry_after=0.3, retryable=True))
+        ways[index].release(RateLimitError("slow", retry_after=0.3, retryable=True))
 
     def go(index: int) -> None:
-        ways[index].enter()
+        ways[index].acquire()
         order.append(index)
-        ways[index].left(None)
+        ways[index].release(None)
 
     threads = []
     for count, index in enumerate((3, 2, 0, 1), start=1):
@@ -311,10 +311,10 @@ def test_those_that_were_refused_together_go_again_in_the_order_in_which_they_ca
 
 def test_the_others_are_stopped_until_those_that_were_refused_are_back_in_line() -> None:
     governor = Governor()
-    way = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
-    way.enter()
+    way = GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+    way.acquire()
     begun = time.monotonic()
-    way.left(RateLimitError("slow", retry_after=60.0, retryable=True))
+    way.release(RateLimitError("slow", retry_after=60.0, retryable=True))
     assert governor.line("claude-test").pacer.wait(1, begun) >= 60.05
 
 
@@ -393,15 +393,15 @@ def test_a_governor_that_fails_at_once_fails_no_chat(
 def test_when_a_governor_fails_those_who_wait_go(caplog: pytest.LogCaptureFixture) -> None:
     governor = Governor()
     line = governor.line("claude-test")
-    ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)]
-    ways[0].enter()
-    ways[0].left(RateLimitError("slow", retry_after=60, retryable=True))
-    threads = [threading.Thread(target=way.enter) for way in ways]
+    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)]
+    ways[0].acquire()
+    ways[0].release(RateLimitError("slow", retry_after=60, retryable=True))
+    threads = [threading.Thread(target=way.acquire) for way in ways]
     for thread in threads:
         thread.start()
     until(lambda: len(line.waiting) == 3)
     ways[0]._usage = lambda: 1 / 0  # type: ignore[assignment, return-value]
-    ways[0].left(None)
+    ways[0].release(None)
     for thread in threads:
         thread.join(DEADLINE)
         assert not thread.is_alive()
@@ -410,21 +410,21 @@ def test_when_a_governor_fails_those_who_wait_go(caplog: pytest.LogCaptureFixtur
 
 def test_what_was_sent_before_a_governor_failed_does_not_count_afterwards() -> None:
     governor = Governor()
-    way = Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: {"output_tokens": 10**6})
-    way.enter()
+    way = GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: {"output_tokens": 10**6})
+    way.acquire()
     governor.line("claude-test").start_anew()
-    way.answered({LIMIT: "10", LEFT: "4"})
-    way.left(None)
+    way.on_response({LIMIT: "10", LEFT: "4"})
+    way.release(None)
     assert governor.limits() == {"claude-test": {}}
 
 
 def test_one_that_waits_asks_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anthropix_actors.limits.governor._LOOK_AGAIN", 0.05)
     governor = Governor()
-    ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2)]
-    ways[0].enter()
-    ways[0].left(RateLimitError("slow", retry_after=60, retryable=True))
-    waiting = threading.Thread(target=ways[1].enter)
+    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2)]
+    ways[0].acquire()
+    ways[0].release(RateLimitError("slow", retry_after=60, retryable=True))
+    waiting = threading.Thread(target=ways[1].acquire)
     waiting.start()
     until(lambda: governor.line("claude-test").waiting)
     governor.line("claude-test").pacer = Pacer()  # and nobody is told
@@ -470,11 +470,13 @@ def test_no_retry_after_poisons_a_governor(connect: Callable[..., Client], asked
 
 def test_however_many_models_there_are_so_many_are_remembered() -> None:
     governor = Governor()
-    in_use, used = (Pass(governor, model(name), CancelScope(), patience=60, usage=lambda: None) for name in "ab")
+    in_use, used = (
+        GovernorThrottle(governor, model(name), CancelScope(), patience=60, usage=lambda: None) for name in "ab"
+    )
     for way in (in_use, used):
-        way.enter()
-        way.answered({LIMIT: "10", LEFT: "4"})
-    used.left(None)
+        way.acquire()
+        way.on_response({LIMIT: "10", LEFT: "4"})
+    used.release(None)
     del used, way
     for number in range(1000):
         governor.line(str(number))
@@ -497,14 +499,14 @@ def test_models_that_are_used_again_are_remembered_longest() -> None:
 
 def test_a_pass_counts_once_whatever_is_said_of_it_afterwards() -> None:
     governor, scope = Governor(), CancelScope()
-    way = Pass(governor, ASK, scope, patience=60, usage=lambda: None)
-    way.left(None)
-    way.answered({})
-    way.enter()
-    way.answered({LIMIT: "10", LEFT: "4"})
-    way.answered({LIMIT: "10", LEFT: "9"})
-    way.left(None)
-    way.left(None)
+    way = GovernorThrottle(governor, ASK, scope, patience=60, usage=lambda: None)
+    way.release(None)
+    way.on_response({})
+    way.acquire()
+    way.on_response({LIMIT: "10", LEFT: "4"})
+    way.on_response({LIMIT: "10", LEFT: "9"})
+    way.release(None)
+    way.release(None)
     (limit,) = governor.limits()["claude-test"].values()
     assert limit.per_minute == 10.0
     assert limit.left == pytest.approx(4.0, abs=0.1)
@@ -517,7 +519,7 @@ def test_in_a_forked_child_nobody_waits() -> None:
     assert governor.line("m") is governor.line("m")
     with governor._lock:
         before = governor.line("m")
-        governor.forget()
+        governor.after_fork()
     assert governor.limits() == {}
     assert governor.line("m") is not before
 
@@ -533,8 +535,10 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
     holding = threading.Thread(target=hold)  # as another thread of the parent does at the fork
     holding.start()
     wait(held)
-    governor.forget()
-    entering = threading.Thread(target=Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None).enter)
+    governor.after_fork()
+    entering = threading.Thread(
+        target=GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None).acquire
+    )
     entering.start()
     entering.join(DEADLINE / 2)
     entered = not entering.is_alive()
@@ -546,37 +550,42 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
 def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_scope, "SLICE", 10 * DEADLINE)  # it does not look by itself
     governor = Governor()
-    first, second, third = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3))
-    first.enter()
-    second.enter()
+    first, second, third = (
+        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)
+    )
+    first.acquire()
+    second.acquire()
     limit, left = (f"anthropic-ratelimit-requests-{what}" for what in ("limit", "remaining"))
-    first.answered({limit: "2", left: "0"})
-    waiting = threading.Thread(target=third.enter)
+    first.on_response({limit: "2", left: "0"})
+    waiting = threading.Thread(target=third.acquire)
     waiting.start()
-    until(lambda: third._scope.changed._waiters)  # type: ignore[attr-defined]
-    second.answered({limit: "1000", left: "900"})
+    until(lambda: third._scope.condition._waiters)  # type: ignore[attr-defined]
+    second.on_response({limit: "1000", left: "900"})
     waiting.join(DEADLINE)
     assert not waiting.is_alive()
 
 
 def test_a_request_on_its_way_takes_what_it_is_likely_to_read() -> None:
     governor = Governor()
-    first, second = (Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
-    first.enter()
-    first.answered({f"anthropic-ratelimit-input-tokens-{what}": "100000" for what in ("limit", "remaining")})
-    second.enter()
+    first, second = (GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(2))
+    first.acquire()
+    first.on_response({f"anthropic-ratelimit-input-tokens-{what}": "100000" for what in ("limit", "remaining")})
+    second.acquire()
     assert 99_900 < governor.limits()["claude-test"]["input-tokens"].left < 100_000
 
 
 def test_one_that_waits_goes_at_once_when_another_is_over() -> None:
     governor = Governor()
-    ways = [Pass(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(FIRST_REQUESTS + 1)]
+    ways = [
+        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
+        for _ in range(FIRST_REQUESTS + 1)
+    ]
     for way in ways[:-1]:
-        way.enter()
-    waiting = threading.Thread(target=ways[-1].enter)
+        way.acquire()
+    waiting = threading.Thread(target=ways[-1].acquire)
     waiting.start()
-    until(lambda: ways[-1]._scope.changed._waiters)  # type: ignore[attr-defined]
-    ways[0].left(None)
+    until(lambda: ways[-1]._scope.condition._waiters)  # type: ignore[attr-defined]
+    ways[0].release(None)
     waiting.join(DEADLINE)
     assert not waiting.is_alive()
 
@@ -590,9 +599,9 @@ def test_one_that_is_woken_and_has_to_wait_on_waits(monkeypatch: pytest.MonkeyPa
             way.wake()
         return 0.1 if len(looks) < 5 else 0.0
 
-    way = Pass(Governor(), ASK, CancelScope(), patience=60, usage=lambda: None)
+    way = GovernorThrottle(Governor(), ASK, CancelScope(), patience=60, usage=lambda: None)
     monkeypatch.setattr(Pacer, "wait", delay)
-    way.enter()
+    way.acquire()
     assert looks[-1] - looks[1] >= 0.3  # it was woken for the second one alone
 
 

@@ -36,7 +36,7 @@ def test_before_anything_is_known_so_many_go_and_each_answer_lets_two_more_go() 
         assert pacer.wait(10, 0.0) == 0.0
         pacer.send(10, 0.0)
     assert pacer.wait(10, 0.0) == FOREVER
-    assert pacer.left(0.0) == {}
+    assert pacer.remaining(0.0) == {}
 
 
 def test_a_refusal_stops_everything_and_then_one_goes_first() -> None:
@@ -70,7 +70,7 @@ def test_what_requests_on_their_way_will_take_is_not_there_for_others(kind: str,
     limit = 100_000.0
     pacer = knowing(kind, limit, 0.01 * limit + 2 * taken)
     for expected in (2, 1):
-        (left,) = pacer.left(0.0).values()
+        (left,) = pacer.remaining(0.0).values()
         assert left[0] == limit
         assert left[1] == pytest.approx(0.01 * limit + expected * taken)
         assert pacer.wait(100, 0.0) == 0.0
@@ -83,12 +83,12 @@ def test_an_answer_tells_the_most_and_the_least_that_may_be_left() -> None:
     pacer = Pacer()
     sent = [pacer.send(100, 0.0) for _ in range(4)]
     pacer.answered(sent[1], told("input-tokens", 10_000, 5_000), 0.0)
-    assert pacer.left(0.0) == {"input-tokens": (10_000, 4_700)}  # if it came first, the three others were after it
+    assert pacer.remaining(0.0) == {"input-tokens": (10_000, 4_700)}  # if it came first, the three others were after it
     pacer.answered(sent[0], told("input-tokens", 10_000, 5_100), 0.0)
-    assert pacer.left(0.0) == {"input-tokens": (10_000, 4_800)}  # at least: it was the first, in truth
+    assert pacer.remaining(0.0) == {"input-tokens": (10_000, 4_800)}  # at least: it was the first, in truth
     pacer.answered(sent[2], told("input-tokens", 10_000, 2_000), 0.0)  # at most: somebody else uses the limit
-    assert pacer.left(0.0) == {"input-tokens": (10_000, 1_900)}
-    assert pacer.left(6.0) == {"input-tokens": (10_000, 2_900)}
+    assert pacer.remaining(0.0) == {"input-tokens": (10_000, 1_900)}
+    assert pacer.remaining(6.0) == {"input-tokens": (10_000, 2_900)}
 
 
 def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more() -> None:
@@ -96,20 +96,20 @@ def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more(
     small = Pacer()
     sent = small.send(0, 0.0)
     small.answered(sent, told("requests", 600, 9), 0.0)
-    assert (pacer.left(100.0)["requests"], small.left(100.0)["requests"]) == ((600, 600), (600, 10))
+    assert (pacer.remaining(100.0)["requests"], small.remaining(100.0)["requests"]) == ((600, 600), (600, 10))
     written = Pacer()
     written.answered(sent := written.send(0, 0.0), told("output-tokens", 600, 9), 0.0)
     written.ended(sent, None, 0.0)
-    assert written.left(100.0) == {"output-tokens": (600, 9)}
+    assert written.remaining(100.0) == {"output-tokens": (600, 9)}
 
 
 def test_the_smallest_limit_is_a_limit_and_there_is_never_less_than_nothing_left() -> None:
     pacer = Pacer()
     pacer.answered(pacer.send(0, 0.0), told("requests", 1, 1), 0.0)
-    assert pacer.left(0.0) == {"requests": (1, 1)}
+    assert pacer.remaining(0.0) == {"requests": (1, 1)}
     for _ in range(2):
         pacer.send(0, 0.0)
-        assert pacer.left(0.0) == {"requests": (1, 0)}
+        assert pacer.remaining(0.0) == {"requests": (1, 0)}
 
 
 def test_what_was_written_is_taken_off_and_learned_for_the_next() -> None:
@@ -119,13 +119,13 @@ def test_what_was_written_is_taken_off_and_learned_for_the_next() -> None:
         sent = pacer.send(100, 0.0)
         pacer.answered(sent, told("output-tokens", 100_000, 100_000), 0.0)
         pacer.ended(sent, usage | {"cache_read_input_tokens": 5000}, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (100_000, 99_000)}
+    assert pacer.remaining(0.0) == {"output-tokens": (100_000, 99_000)}
     pacer.answered(pacer.send(100, 0.0), told("tokens", 100_000, 100_000), 0.0)
-    (_, left), (_, both) = pacer.left(0.0).values()
+    (_, left), (_, both) = pacer.remaining(0.0).values()
     assert left == pytest.approx(98_000, rel=0.001)
     assert both == pytest.approx(99_000, rel=0.001)
     pacer.send(100, 0.0)
-    assert both - pacer.left(0.0)["tokens"][1] == pytest.approx(1050, rel=0.01)
+    assert both - pacer.remaining(0.0)["tokens"][1] == pytest.approx(1050, rel=0.01)
 
 
 def test_what_was_written_while_an_answer_was_on_its_way_is_taken_off_too() -> None:
@@ -134,7 +134,7 @@ def test_what_was_written_while_an_answer_was_on_its_way_is_taken_off_too() -> N
     pacer.ended(first, {"output_tokens": 700}, 0.0)
     pacer.answered(second, told("output-tokens", 10_000, 9_000), 0.0)
     pacer.ended(second, {"output_tokens": 300}, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (10_000, 8_000)}
+    assert pacer.remaining(0.0) == {"output-tokens": (10_000, 8_000)}
 
 
 def test_what_a_request_that_failed_took_is_not_learned() -> None:
@@ -142,9 +142,9 @@ def test_what_a_request_that_failed_took_is_not_learned() -> None:
     pacer.ended(pacer.send(100, 0.0), None, 0.0)
     pacer.ended(pacer.send(100, 0.0), {}, 0.0)
     pacer.answered(pacer.send(100, 0.0), told("tokens", 10_000, 10_000), 0.0)
-    before = pacer.left(0.0)["tokens"][1]
+    before = pacer.remaining(0.0)["tokens"][1]
     pacer.send(100, 0.0)
-    assert before - pacer.left(0.0)["tokens"][1] == 1100
+    assert before - pacer.remaining(0.0)["tokens"][1] == 1100
 
 
 @pytest.mark.parametrize("odd", [None, "many", True, -5, float("nan"), float("inf"), 10**12, 10**400, [], {}])
@@ -154,13 +154,13 @@ def test_a_usage_that_makes_no_sense_changes_nothing(odd: Any) -> None:
         pacer.ended(pacer.send(100, 0.0), usage, 0.0)
     for guess in (100, 10_000):
         assert pacers[0].wait(guess, 0.0) == pacers[1].wait(guess, 0.0)
-    assert pacers[0].left(0.0) == pacers[1].left(0.0)
+    assert pacers[0].remaining(0.0) == pacers[1].remaining(0.0)
 
 
 def test_one_odd_count_costs_the_others_nothing() -> None:
     pacer = knowing("output-tokens", 10_000, 10_000)
     pacer.ended(pacer.send(100, 0.0), {"output_tokens": 3000, "input_tokens": "many"}, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (10_000, 7_000)}
+    assert pacer.remaining(0.0) == {"output-tokens": (10_000, 7_000)}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,9 @@ def test_what_a_request_read_takes_the_place_of_what_was_booked_for_it(read: int
     pacer.answered(later, {}, 0.0)
     usage = {"input_tokens": read, "cache_creation_input_tokens": cached, "cache_read_input_tokens": 10**6}
     pacer.ended(later, usage, 0.0)
-    assert pacer.left(0.0) == {"input-tokens": (20_000, min(left, 9900))}  # at most what was told, less what was sent
+    assert pacer.remaining(0.0) == {
+        "input-tokens": (20_000, min(left, 9900))
+    }  # at most what was told, less what was sent
 
 
 def test_what_is_known_of_the_input_is_learned() -> None:
@@ -183,25 +185,25 @@ def test_what_is_known_of_the_input_is_learned() -> None:
         sent = pacer.send(100, 0.0)
         pacer.answered(sent, {}, 0.0)
         pacer.ended(sent, {"input_tokens": 250}, 0.0)
-    before = pacer.left(0.0)["input-tokens"][1]
+    before = pacer.remaining(0.0)["input-tokens"][1]
     pacer.send(100, 0.0)
-    assert before - pacer.left(0.0)["input-tokens"][1] == pytest.approx(250, rel=0.01)
+    assert before - pacer.remaining(0.0)["input-tokens"][1] == pytest.approx(250, rel=0.01)
 
 
 @pytest.mark.parametrize(("guess", "read", "learned"), [(1, 50_000, 8.0), (50_000, 1, 1 / 8)])
 def test_one_that_was_far_off_is_not_learned_whole(guess: int, read: int, learned: float) -> None:
     pacer = knowing("input-tokens", 100_000, 100_000)
     pacer.ended(pacer.send(guess, 0.0), {"input_tokens": read}, 0.0)
-    before = pacer.left(0.0)["input-tokens"][1]
+    before = pacer.remaining(0.0)["input-tokens"][1]
     pacer.send(100, 0.0)
-    assert before - pacer.left(0.0)["input-tokens"][1] == pytest.approx(100 * learned)
+    assert before - pacer.remaining(0.0)["input-tokens"][1] == pytest.approx(100 * learned)
 
 
 def test_an_answer_without_output_is_learned_too() -> None:
     pacer = knowing("output-tokens", 10_000, 10_000)
     pacer.ended(pacer.send(0, 0.0), {"output_tokens": 0}, 0.0)
     pacer.send(0, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (10_000, 10_000)}
+    assert pacer.remaining(0.0) == {"output-tokens": (10_000, 10_000)}
 
 
 def test_where_the_input_is_hard_to_guess_there_is_more_to_spare() -> None:
@@ -219,9 +221,9 @@ def test_output_that_is_written_in_minutes_is_held_back_for_a_minute() -> None:
     sent = pacer.send(0, 0.0)
     pacer.answered(sent, told("output-tokens", 8_000, 8_000), 0.0)
     pacer.ended(sent, {"output_tokens": 16_000}, 240.0)
-    assert pacer.left(240.0) == {"output-tokens": (8_000, 8_000)}
+    assert pacer.remaining(240.0) == {"output-tokens": (8_000, 8_000)}
     pacer.send(0, 240.0)
-    assert pacer.left(240.0) == {"output-tokens": (8_000, 4_000)}  # not all 16,000 at once
+    assert pacer.remaining(240.0) == {"output-tokens": (8_000, 4_000)}  # not all 16,000 at once
     assert pacer.wait(0, 240.0) == pytest.approx(80 * 60 / 8000)  # two of them have room, but for a little to spare
 
 
@@ -248,7 +250,7 @@ def test_an_answer_that_was_overtaken_may_tell_of_another_kind() -> None:
     pacer.answered(first, told("tokens", 6000, 3000), 0.0)
     for sent in (first, second):
         pacer.ended(sent, None, 0.0)
-    assert pacer.left(0.0) == {"requests": (60, 29), "tokens": (6000, 3000)}  # the other was on its way
+    assert pacer.remaining(0.0) == {"requests": (60, 29), "tokens": (6000, 3000)}  # the other was on its way
     assert pacer.wait(0, 0.0) == 0.0
 
 
@@ -261,7 +263,7 @@ def test_another_value_of_a_limit_is_taken_from_the_latest_request(order: tuple[
         pacer.answered(both[index], answers[index], 0.0)
     for sent in both:
         pacer.ended(sent, None, 0.0)
-    assert pacer.left(0.0) == {"requests": (30, 9)}  # the other was on its way
+    assert pacer.remaining(0.0) == {"requests": (30, 9)}  # the other was on its way
     assert pacer.wait(0, 0.0) == 0.0
 
 
@@ -269,19 +271,19 @@ def test_an_older_answer_does_not_lower_what_is_left() -> None:
     pacer = knowing("requests", 60, 60)
     older, newer = pacer.send(0, 0.0), pacer.send(0, 0.0)
     pacer.answered(newer, told("requests", 60, 50), 0.0)
-    before = pacer.left(0.0)
+    before = pacer.remaining(0.0)
     pacer.answered(older, told("requests", 60, 3), 0.0)
-    assert pacer.left(0.0) == before == {"requests": (60, 50)}
+    assert pacer.remaining(0.0) == before == {"requests": (60, 50)}
 
 
 def test_a_refused_request_took_nothing() -> None:
     pacer = Pacer()
     refused, other = pacer.send(100, 0.0), pacer.send(100, 0.0)
     pacer.answered(other, told("input-tokens", 10_000, 5_000), 0.0)
-    assert pacer.left(0.0) == {"input-tokens": (10_000, 4_900)}  # what is refused later was on its way
+    assert pacer.remaining(0.0) == {"input-tokens": (10_000, 4_900)}  # what is refused later was on its way
     pacer.ended(refused, None, 0.0)
     pacer.refused(refused, 1.0, 0.0)
-    assert pacer.left(0.0) == {"input-tokens": (10_000, 5_000)}
+    assert pacer.remaining(0.0) == {"input-tokens": (10_000, 5_000)}
 
 
 @pytest.mark.parametrize(
@@ -300,9 +302,9 @@ def test_an_end_counts_once() -> None:
     sent, other = pacer.send(0, 0.0), pacer.send(0, 0.0)
     pacer.ended(sent, {"output_tokens": 100}, 0.0)
     pacer.ended(sent, {"output_tokens": 100}, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (10_000, 8_900)}  # less what is held back for the other
+    assert pacer.remaining(0.0) == {"output-tokens": (10_000, 8_900)}  # less what is held back for the other
     pacer.ended(other, None, 0.0)
-    assert pacer.left(0.0) == {"output-tokens": (10_000, 9_900)}
+    assert pacer.remaining(0.0) == {"output-tokens": (10_000, 9_900)}
 
 
 def test_a_request_larger_than_what_was_seen_waits_until_there_may_be_as_much() -> None:
@@ -339,7 +341,7 @@ def test_a_request_larger_than_the_limit_waits_until_the_limit_is_full_and_goes(
 def test_headers_that_make_no_sense_are_no_limits(headers: dict[str, str]) -> None:
     pacer = Pacer()
     pacer.answered(pacer.send(1, 0.0), headers, 0.0)
-    assert pacer.left(0.0) == {}
+    assert pacer.remaining(0.0) == {}
 
 
 TAKES = {"requests": (1.0, 1.0), "input-tokens": (200.0, 400.0), "output-tokens": (100.0, 900.0)}

@@ -109,10 +109,10 @@ class Foreign:
 
 
 def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
-    record, calls = chat._record, client._calls
+    record, calls = chat._task, client._core
     yield from {
         "the record's lock": record.lock,
-        "the scope's": record.scope.changed,
+        "the scope's": record.scope.condition,
         "the sweeper's": SWEEPER._lock,
         "the client's": calls._lock,
         "the governor's": calls.governor._lock,

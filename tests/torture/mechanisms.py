@@ -108,8 +108,8 @@ MECHANISMS = [
     Mechanism(
         "bytes that came before a cancel are not told after it",
         "_tasks/delivery.py",
-        "            self._scope.check()\n            if self.left:\n                return\n",
-        "            if self.left:\n                return\n",
+        "            self._scope.check()\n            if self.detached:\n                return\n",
+        "            if self.detached:\n                return\n",
         "_cancel/test_cancel.py::test_what_arrived_before_the_cancel_is_not_told_after_it",
     ),
     Mechanism(
@@ -129,14 +129,14 @@ MECHANISMS = [
     Mechanism(
         "nobody waits for himself",
         "_tasks/waits.py",
-        "    if record.thread == thread:",
+        "    if task.thread == thread:",
         "    if False:",
         "_tasks/test_ends.py::test_a_tell_that_waits_for_its_own_chat_is_refused",
     ),
     Mechanism(
         "no handler waits for the chat that it follows",
         "_tasks/waits.py",
-        "    if record.is_followed_by(actors):",
+        "    if task.is_followed_by(actors):",
         "    if False:",
         "_tasks/test_ends.py::test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer",
     ),
@@ -171,7 +171,7 @@ MECHANISMS = [
     Mechanism(
         "a chat that waits its turn is cancelled at once",
         "_tasks/task.py",
-        "            self.slots.hurry(self)",
+        "            self.slots.start_cancelled(self)",
         "            pass",
         "_tasks/test_slots.py::test_a_chat_that_waits_is_cancelled_at_once_and_never_sent",
     ),
@@ -185,8 +185,8 @@ MECHANISMS = [
     Mechanism(
         "one refusal makes all wait",
         "_http/exchange.py",
-        "            self.gate.left(error)",
-        "            self.gate.left(None)",
+        "            self.throttle.release(error)",
+        "            self.throttle.release(None)",
         "limits/test_governor.py::test_when_one_is_refused_the_others_wait_and_are_not_sent",
     ),
     Mechanism(
