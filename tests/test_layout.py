@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -120,6 +121,15 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 def test_the_rooms_are_those_that_there_are() -> None:
     assert sorted({room for room, _ in files()}) == sorted(ROOMS)
+
+
+def test_the_map_shows_the_rooms_in_their_order() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    floors = [rooms.split(" · ") for rooms in re.findall(r"<br>(.*)\"]$", picture, re.MULTILINE)]
+    assert [room for rooms in reversed(floors) for room in rooms] == ROOMS
+    table = page.partition("| room |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROOMS
 
 
 def test_no_folder_is_a_heap() -> None:

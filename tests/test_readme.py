@@ -1,4 +1,4 @@
-"""Every snippet of the README runs, in its order, in one program."""
+"""The README and the pages in docs/: every program in them runs, every link leads somewhere, every name exists."""
 
 from __future__ import annotations
 
@@ -9,48 +9,102 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import pytest
+
 import anthropix_actors
-from anthropix_actors import emulator
-from anthropix_actors.emulator import Status
+from anthropix_actors import BatchRef, ChatRef, Client, SessionRef, emulator
+from anthropix_actors.emulator import RULES, Status
+from anthropix_actors.endpoints import endpoints
 
 from servers import DEADLINE
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
     from anthropix_actors.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text("utf-8")
+DOCS = {page.stem: page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}
+EVERY_PAGE = {
+    "README.md": README,
+    **{f"docs/{name}.md": text for name, text in DOCS.items()},
+    **{
+        name: (ROOT / name).read_text("utf-8")
+        for name in (
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "examples/README.md",
+            "benchmarks/README.md",
+            "tests/fuzz/README.md",
+        )
+    },
+}
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LONGEST_README = 200
 
 
-def test_the_snippets_run(
-    request: pytest.FixtureRequest,
+def snippets_of(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+SNIPPETS = snippets_of(README)
+PROGRAMS = {"README": SNIPPETS, **{name: found for name, text in DOCS.items() if (found := snippets_of(text))}}
+"""By page, what runs in its order as one program; it takes nothing from other pages."""
+
+
+@pytest.fixture
+def _sigterm() -> Iterator[None]:
+    """What a program has SIGTERM do is undone after it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_sigterm")
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_snippets_of_a_page_run(
+    page: str,
     anthropix_emulator: Emulator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "README.md").write_text(README)
     monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
-    at_sigterm = signal.getsignal(signal.SIGTERM)
-    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, at_sigterm))
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for snippet in SNIPPETS:
-        exec(compile(snippet, "README.md", "exec"), names)
+    for snippet in PROGRAMS[page]:
+        exec(compile(snippet, f"{page}.md", "exec"), names)
         for name, value in list(names.items()):
             if name.startswith("test_"):
                 names.pop(name)(anthropix_emulator)
-            if name in {"chat", "work"}:
-                value.actor_stopped.wait(10)
-    names["client"].close()
+            if isinstance(value, (ChatRef, BatchRef, SessionRef)):
+                value.actor_stopped.wait(DEADLINE)
+    for value in names.values():
+        if isinstance(value, Client):
+            value.close()
     printed = capsys.readouterr().out
-    assert "messages[0].content[0].text -> required, and missing" in printed
-    assert "top_k -> expected an integer from 0, got -1" in printed
-    assert len(SNIPPETS) >= 9
+    assert [line for line in PRINTED.get(page, ()) if line not in printed] == []
+
+
+PRINTED = {
+    "README": ["\n-- {'input_tokens'", "ChatEvent\n"],
+    "errors": [
+        "messages[0].content[0].text -> required, and missing",
+        "top_k -> expected an integer from 0, got -1",
+        "messages[1].content[0]: expected a tool_result for 'toolu_1' in ",
+    ],
+    "batches": ["poem-0 ", "poem-19 succeeded\n"],
+    "cancelling": ["the window was closed\n"],
+    "daemons": ["<ChatRef 'job-1', done, "],
+    "limits": ["RateLimit(per_minute="],
+}
+"""Of what the programs print, what their pages say that they do."""
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < LONGEST_README
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -58,9 +112,17 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert console is not None
     targets = re.findall(r"^\$ make (\w+)", console[1], re.MULTILINE)
     assert targets == ["demo", "test"]
-    makefile = (ROOT / "Makefile").read_text()
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_whatever_a_page_says_to_make_is_a_target_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    told = {
+        target for text in EVERY_PAGE.values() for target in re.findall(r"(?:^\$ |`)make (\w+)", text, re.MULTILINE)
+    }
+    assert {"demo", "test", "torture"} <= told
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert [target for target in targets.split() if f"| `make {target}` |" not in EVERY_PAGE["CONTRIBUTING.md"]] == []
+    assert [target for target in sorted(told) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
 def test_the_changelog_begins_with_the_packages_version() -> None:
@@ -69,10 +131,12 @@ def test_the_changelog_begins_with_the_packages_version() -> None:
     assert newest[1] == anthropix_actors.__version__
 
 
-def test_every_error_and_message_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Batch[A-Z]\w+|Session[A-Z]\w+|Stream|Timeout|Client)`", README))
-    assert named
-    assert [name for name in sorted(named) if not hasattr(anthropix_actors, name)] == ["ValueError"]
+def test_every_error_and_message_that_a_page_names_exists() -> None:
+    text = "\n".join((README, *DOCS.values()))
+    named = set(re.findall(r"`(\w+Error|Chat[A-Z]\w+|Batch[A-Z]\w+|Session[A-Z]\w+|Stream|Timeout|Client)`", text))
+    assert len(named) > 20
+    of_others = {"HTTPError", "TimeoutError", "ValueError"}
+    assert {name for name in named if not hasattr(anthropix_actors, name)} == of_others
 
 
 def program(*numbers: int) -> str:
@@ -102,13 +166,15 @@ def test_a_checker_finds_nothing_wrong_with_the_first_programs(tmp_path: Path) -
     assert done.stdout.startswith("Success"), done.stdout + done.stderr
 
 
-def test_the_checkers_find_nothing_wrong_with_all_programs_in_a_row(tmp_path: Path) -> None:
-    (tmp_path / "all.py").write_text("from __future__ import annotations\n" + program(*range(len(SNIPPETS))))
+def test_the_checkers_find_nothing_wrong_with_any_program(tmp_path: Path) -> None:
+    for page, snippets in PROGRAMS.items():
+        text = "from __future__ import annotations\n" + "\n".join(snippets)
+        (tmp_path / f"{page.replace('-', '_').lower()}_page.py").write_text(text, "utf-8")
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
     cache = f"--cache-dir={tmp_path / 'cache'}"
     for command in (
-        ["mypy", "--check-untyped-defs", cache, "all.py"],
-        ["pyright", "--pythonpath", sys.executable, "all.py"],
+        ["mypy", "--check-untyped-defs", cache, "."],
+        ["pyright", "--pythonpath", sys.executable, "."],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *command],
@@ -121,26 +187,69 @@ def test_the_checkers_find_nothing_wrong_with_all_programs_in_a_row(tmp_path: Pa
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_page_is_one_click_away_and_every_link_leads_somewhere() -> None:
-    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
-    links = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if not link.startswith("https:")}
-    assert pages <= links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def anchors_of(text: str) -> set[str]:
+    """Get what a link to a heading of a page may say, as GitHub makes it of the heading."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_timeouts_that_the_readme_tells_are_the_defaults() -> None:
-    (told,) = re.findall(r"^Timeouts are in seconds.*?\n\n", README, re.MULTILINE | re.DOTALL)
+def links() -> Iterator[tuple[str, str, str]]:
+    """Get page, file and anchor of every link that stays in here."""
+    for page, text in EVERY_PAGE.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", text)):
+            if not re.match(r"https?:", link):
+                file, _, anchor = link.partition("#")
+                yield page, file and (ROOT / page).parent.joinpath(file).resolve().relative_to(ROOT).as_posix(), anchor
+
+
+def test_every_page_is_one_click_away() -> None:
+    here = {file for page, file, _ in links() if page == "README.md"}
+    assert {*EVERY_PAGE} - {"README.md", "tests/fuzz/README.md"} <= here
+
+
+def test_every_link_leads_somewhere() -> None:
+    found = list(links())
+    assert len(found) > 100
+    assert [(page, file) for page, file, _ in found if not (ROOT / file).exists()] == []
+    anchored = [(page, file or page, anchor) for page, file, anchor in found if anchor]
+    assert len(anchored) > 10
+    assert [each for each in anchored if each[2] not in anchors_of(EVERY_PAGE[each[1]])] == []
+
+
+PLACES = (ROOT, Path(anthropix_actors.__file__).parent, ROOT / "tests", ROOT / "docs", ROOT / "examples")
+"""What files are named by: of the project, the package, the tests, the pages, the examples."""
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    named = {
+        (page, name)
+        for page, text in EVERY_PAGE.items()
+        if page != "CHANGELOG.md"
+        for name in re.findall(r"`([\w./-]+\.(?:py|md|toml|cfg|json)|[a-z\d_./-]+/)`", text)
+    }
+    assert len(named) > 50
+    missing = [
+        (page, name)
+        for page, name in sorted(named)
+        if not any((place / name).exists() for place in (*PLACES, (ROOT / page).parent))
+    ]
+    assert missing == []
+
+
+def test_the_numbers_that_the_pages_tell_are_right() -> None:
+    assert f"All {len(endpoints())} endpoints" in DOCS["endpoints"]
+    assert f"{len(RULES)} rules" in DOCS["reliability"]
+
+
+def test_the_timeouts_that_their_page_tells_are_the_defaults() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (?:(\d+) s|None) \|", DOCS["timeouts"], re.MULTILINE)
     timeout = anthropix_actors.Timeout()
     fields = ("connect", "first_byte", "read", "idle", "total")
-    assert re.findall(r"`(\w+)`[^()]*?\(([^)]+)\)", told) == [(name, str(getattr(timeout, name))) for name in fields]
+    assert told == [(name, str(getattr(timeout, name) or "")) for name in fields]
 
 
-def test_the_page_on_the_emulator_names_every_answer_and_runs() -> None:
-    page = (ROOT / "docs" / "emulator.md").read_text()
+def test_the_page_on_the_emulator_names_every_answer() -> None:
     told = {*get_args(emulator.Answer), *get_args(emulator.Fault)}
     answers = {kind.__name__ for kind in told if kind.__module__.startswith("anthropix_actors.")}
     assert len(answers) > 9
-    assert [name for name in sorted(answers) if f"{name}(" not in page] == []
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    hello = [{"role": "user", "content": "Hello"}]
-    exec(compile(snippet, "emulator.md", "exec"), {"Client": anthropix_actors.Client, "hello": hello})
+    assert [name for name in sorted(answers) if f"{name}(" not in DOCS["emulator"]] == []
