@@ -185,7 +185,9 @@ def test_at_the_end_another_interrupt_ends_the_wait(interrupt: type[BaseExceptio
 
     sweeper, chat = Sweeper(), Slow()
     sweeper.watch(chat)
+    assert not sweeper.ending
     sweeper.end()
+    assert sweeper.ending, "from now on, there may be no more threads"
     assert chat.reasons == ["the interpreter exits"]
     sweeper.unwatch(chat)
 

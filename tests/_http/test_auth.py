@@ -165,6 +165,20 @@ def test_a_refresh_takes_no_retry_and_gives_none(make: Callable[..., Client]) ->
     assert raised.value.attempts == 3
 
 
+def test_a_token_that_expires_again_is_refreshed_again(make: Callable[..., Client]) -> None:
+    def script(peer: Peer) -> None:
+        for status in ("401 Unauthorized", "200 OK") * 2:
+            if peer.read_request():
+                peer.send(json_answer(status, {"input_tokens": 3}))
+
+    token = Token("first", "second", "third")
+    with Server(script) as server:
+        client = make(server.url, token)
+        for _ in range(2):
+            assert client.count_tokens(**ASK) == {"input_tokens": 3}
+    assert token.refreshed == 2
+
+
 def test_a_second_401_is_the_end(emulator: Emulator, make: Callable[..., Client]) -> None:
     token = Token("stale", "stale too", "fresh")
     with pytest.raises(AuthenticationError) as raised:

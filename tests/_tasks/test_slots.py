@@ -18,6 +18,8 @@ import pytest
 
 from anthropix_actors import (
     AnthropixError,
+    CancelledError,
+    CancelToken,
     ChatCancelled,
     ChatDone,
     ChatFailed,
@@ -293,6 +295,44 @@ def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_th
         caller.join(DEADLINE)
         if booked:
             assert [type(ledger.next()) for _ in range(2)] == [ChatDone, ChatFailed]
+
+
+def test_a_call_that_is_cancelled_and_finds_no_thread_takes_no_turn_from_those_who_come_later(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, refuse, token = threading.Thread.start, threading.Event(), CancelToken()
+
+    def sometimes(thread: threading.Thread) -> None:
+        if refuse.is_set() and thread.name.startswith("ChatActor"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    def call() -> None:
+        with pytest.raises(CancelledError):
+            client.chat(**ask("second"), cancel=token)
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    gate = Turnstile()
+    with Server(gate) as server:
+        client = connect(server, max_concurrency=1)
+        (chat,), (inbox,) = start(client, "first")
+        acquire(gate.arrived)
+        caller = threading.Thread(target=call, daemon=True)
+        caller.start()
+        slots = chat._task.slots
+        assert slots is not None
+        until(lambda: slots._waiting)
+        refuse.set()
+        token.cancel()
+        caller.join(DEADLINE)
+        assert not caller.is_alive()
+        refuse.clear()
+        gate.let_end.release()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+        _, (later,) = start(client, "third")
+        acquire(gate.arrived)
+        gate.let_end.release()
+        assert isinstance(later.until_end()[-1], ChatDone)
 
 
 def test_a_bounded_pool_works_through_many_chats(connect: Callable[..., Client]) -> None:
