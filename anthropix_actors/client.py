@@ -28,14 +28,14 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
+from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
-from anthropix_actors._tasks.slots import Slots
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.actor import start_chat
-from anthropix_actors.chat.channel import EventQueue
 from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.event_queue import EventQueue
 from anthropix_actors.chat.output import Parsed, output_format
 from anthropix_actors.chat.parameters import (
     COUNT_PARAMETERS,

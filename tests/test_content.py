@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import Client, ParameterError
-from anthropix_actors._checks.plain import copy_json
+from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors.chat.parameters import chat_body, chat_problems
 from anthropix_actors.content import (
     MAX_DOCUMENT_BYTES,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from anthropix_actors._calls.call import BlockingCall
+from anthropix_actors._calls.blocking import BlockingCall
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._cancel.scope import slice_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import decoded as json_value
-from anthropix_actors._http.exchange import raise_for_status, read_body
 from anthropix_actors._http.request import Request, as_timeout, beta_names, merge_headers
+from anthropix_actors._http.requester import raise_for_status, read_body
 from anthropix_actors._http.urls import encode_query
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ProtocolError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Body, Timeout
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Response, Transport
-    from anthropix_actors._tasks.slots import Slots
+    from anthropix_actors._tasks.concurrency import Slots
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import Task
     from anthropix_actors.errors import APIError

@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from anthropix_actors._calls.call import BlockingCall
+from anthropix_actors._calls.blocking import BlockingCall
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.errors import AnthropixError
 

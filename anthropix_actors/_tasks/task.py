@@ -23,8 +23,8 @@ import pykka
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._foreign.threads import ASKER, in_background
-from anthropix_actors._http.exchange import Requester
 from anthropix_actors._http.request import no_answer
+from anthropix_actors._http.requester import Requester
 from anthropix_actors._tasks.delivery import DEAD, Delivery, Gone
 from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Timeout
     from anthropix_actors._http.transport import Transport
-    from anthropix_actors._tasks.slots import Slots
+    from anthropix_actors._tasks.concurrency import Slots
     from anthropix_actors._tasks.subscriber import Subscriber
 
 PATIENCE = 0.1

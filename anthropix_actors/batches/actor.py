@@ -11,8 +11,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._http.exchange import Requester
 from anthropix_actors._http.request import Timeout
+from anthropix_actors._http.requester import Requester
 from anthropix_actors._http.retry import retry_after, without_limit
 from anthropix_actors.batches.deliver import TellingActor
 from anthropix_actors.batches.messages import BatchProgress, BatchRetrying

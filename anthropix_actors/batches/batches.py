@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Unpack
 
-    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from anthropix_actors._calls.core import ClientCore
-    from anthropix_actors._http.exchange import Requester
     from anthropix_actors._http.request import Request
+    from anthropix_actors._http.requester import Requester
     from anthropix_actors._http.transport import Response
     from anthropix_actors._wire.resources import BatchLine, MessageBatch
 

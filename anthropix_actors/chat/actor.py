@@ -18,7 +18,7 @@ from anthropix_actors._decode.repair import DONE
 from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
 from anthropix_actors._decode.sse import events
 from anthropix_actors._foreign.log import log
-from anthropix_actors._http.exchange import iter_limited, raise_for_status
+from anthropix_actors._http.requester import iter_limited, raise_for_status
 from anthropix_actors._http.retry import error_from_response
 from anthropix_actors._tasks.actor import TaskActor, start_actor
 from anthropix_actors.chat.accumulate import events_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from anthropix_actors._checks.plain import copy_json
+from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
 from anthropix_actors.chat.rules import whole_problems
 from anthropix_actors.errors import ParameterError, Problem

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
-    from anthropix_actors.chat.channel import EventQueue
+    from anthropix_actors.chat.event_queue import EventQueue
     from anthropix_actors.chat.ref import ChatRef
 
 _LEFT = "the loop over the stream was left"

@@ -14,7 +14,7 @@ from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.channel import EventQueue
+from anthropix_actors.chat.event_queue import EventQueue
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
 from anthropix_actors.chat.output import decode_output
 from anthropix_actors.errors import CancelledError, OutputError, ProtocolError

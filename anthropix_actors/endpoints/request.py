@@ -12,9 +12,9 @@ from anthropix_actors._calls.items import ItemStream, stream_items
 from anthropix_actors._calls.options import checked_options
 from anthropix_actors._calls.pages import KINDS, Pages
 from anthropix_actors._checks.paths import fill_path
-from anthropix_actors._checks.plain import copy_json
+from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._decode.jsonl import json_lines
-from anthropix_actors._http.exchange import raise_for_status, read_body
+from anthropix_actors._http.requester import raise_for_status, read_body
 from anthropix_actors.batches.results import BATCHES, certainly_not_created, saying_what_may_exist
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
@@ -23,7 +23,7 @@ from anthropix_actors.files.multipart import Multipart
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Response

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._http.exchange import raise_for_status, read_body
+from anthropix_actors._http.requester import raise_for_status, read_body
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.files.special import Special, is_special
 

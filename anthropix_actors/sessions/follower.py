@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._calls.core import decode_json
 from anthropix_actors._calls.pages import Pages
-from anthropix_actors._http.exchange import Requester
+from anthropix_actors._http.requester import Requester
 from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
-    from anthropix_actors._calls.call import BlockingCall
+    from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.core import ClientCore
     from anthropix_actors._calls.options import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request

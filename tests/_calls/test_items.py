@@ -12,7 +12,7 @@ import pytest
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
 from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._http.exchange import Requester
+from anthropix_actors._http.requester import Requester
 
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, chunk, head, until

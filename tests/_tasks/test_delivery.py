@@ -24,8 +24,8 @@ from anthropix_actors import (
 )
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
-from anthropix_actors.chat.channel import EventQueue
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
+from anthropix_actors.chat.event_queue import EventQueue
 
 from actors import ASK, Inbox, Reader, text_of
 from servers import (
@@ -534,7 +534,7 @@ def test_a_channel_gives_its_end_to_everyone_for_ever() -> None:
 
 
 def test_whoever_waits_for_a_channel_waits_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anthropix_actors.chat.channel.SLICE", 0.001)
+    monkeypatch.setattr("anthropix_actors.chat.event_queue.SLICE", 0.001)
     channel = EventQueue(CancelScope(), 4)
     threading.Timer(0.1, channel.close, (DONE,)).start()
     assert channel.get() is DONE

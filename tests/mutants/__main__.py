@@ -2,7 +2,7 @@
 
 What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
 What is explained is not tried, but with `--explained`: it takes long, as all tests are run that might notice it.
-`MODULES="limits.pace limits.governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on
+`MODULES="limits.pacer limits.governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on
 where it was (in .mutants), as long as neither the package nor the tests change.
 """
 
@@ -34,20 +34,20 @@ CORE = (
     *(
         "_tasks.delivery",
         "chat.coalescing",
-        "chat.channel",
+        "chat.event_queue",
         "_tasks.task",
         "_tasks.actor",
         "_tasks.ref",
         "_tasks.waits",
-        "_tasks.slots",
+        "_tasks.concurrency",
         "_cancel.scope",
         "_foreign.threads",
-        "limits.pace",
+        "limits.pacer",
         "limits.limit",
         "limits.governor",
     ),
     *(
-        "_http.exchange",
+        "_http.requester",
         "_http.retry",
         "batches.actor",
         "batches.task",
@@ -64,15 +64,15 @@ CORE = (
 OWN = {
     "_tasks.delivery": "_tasks/test_delivery _tasks/test_ends",
     "chat.coalescing": "_tasks/test_delivery _tasks/test_ends",
-    "chat.channel": "_tasks/test_delivery chat/test_stream",
-    "_tasks.task": "_tasks/test_ends _foreign/test_log _cancel/test_sweeper _tasks/test_slots",
+    "chat.event_queue": "_tasks/test_delivery chat/test_stream",
+    "_tasks.task": "_tasks/test_ends _foreign/test_log _cancel/test_sweeper _tasks/test_concurrency",
     "_tasks.actor": "_tasks/test_ends test_client chat/test_actor _cancel/test_cancel",
     "_tasks.ref": "_tasks/test_ends test_client chat/test_actor _cancel/test_cancel",
-    "_tasks.waits": "_calls/test_call _tasks/test_ends test_client",
+    "_tasks.waits": "_calls/test_blocking _tasks/test_ends test_client",
     "_cancel.scope": "_cancel/test_scope _cancel/test_cancel",
     "_foreign.threads": "_cancel/test_sweeper _tasks/test_delivery _tasks/test_ends",
-    "limits.limit": "limits/test_limit limits/test_pace",
-    "_http.exchange": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
+    "limits.limit": "limits/test_limit limits/test_pacer",
+    "_http.requester": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
     "batches.actor": "batches/test_batches batches/test_faults",
     "batches.task": "batches/test_batches batches/test_faults",
     "batches.deliver": "batches/test_batches batches/test_faults",

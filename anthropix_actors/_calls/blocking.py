@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import LOGGER, log_end
-from anthropix_actors._http.exchange import Requester
+from anthropix_actors._http.requester import Requester
 from anthropix_actors._tasks.task import sweep_scope
 from anthropix_actors.errors import CancelledError
 

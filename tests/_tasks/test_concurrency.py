@@ -30,7 +30,7 @@ from anthropix_actors import (
 )
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._tasks.slots import Slots
+from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.actor import ChatActor
 
