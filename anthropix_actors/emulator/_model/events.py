@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._decode.sse import events
+from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.messages import CutInput
@@ -131,7 +131,9 @@ def decode(recorded: bytes) -> Iterator[dict[str, Any]]:
     Raises:
         ProtocolError: it is no event stream of the API.
     """
-    return events([recorded])
+    decoder = SSEDecoder()
+    yield from decoder.feed(recorded)
+    yield from decoder.close()
 
 
 def split(recorded: bytes) -> Iterator[bytes]:
