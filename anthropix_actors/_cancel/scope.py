@@ -68,6 +68,11 @@ class CancelScope:
         self.idle_since: float | None = None
         self.asked_since: float | None = None
 
+    def __repr__(self) -> str:
+        """Show whether it was cancelled, and whether there is a socket to shut down."""
+        state = f"cancelled by {self.cause!r}" if self.cause is not None else "committed" if self.committed else "open"
+        return f"<CancelScope {state}, {'no' if self._socket is None else 'a'} socket>"
+
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel, for good. Returns at once; True if this call did it, False if it was over before.
 

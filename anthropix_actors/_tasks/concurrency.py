@@ -62,6 +62,10 @@ class Slots:
         if free:
             begin()
 
+    def __repr__(self) -> str:
+        """Show how many tasks run, and how many wait."""
+        return f"<Slots {len(self._running)} of {self._size} taken, {len(self._waiting)} waiting>"
+
     def release(self, work: Task) -> None:
         """Forget work, whether it runs or waits; begin nothing. Again does nothing."""
         with self.lock:

@@ -73,6 +73,11 @@ class Delivery:
         self._waiting: collections.deque[Any] = collections.deque()
         self._closed = False  # the last messages are among those that wait, or were told
 
+    def __repr__(self) -> str:
+        """Show whom it is to, and what waits."""
+        state = "detached" if self.detached else "closed" if self._closed else "open"
+        return f"<{type(self).__name__} to {shown(self.subscriber)}, {state}, {len(self._waiting)} waiting>"
+
     # By the thread that works
 
     def tell(self, message: Any) -> None:

@@ -88,6 +88,12 @@ class Governor:
         self._faulty = False
         SWEEPER.fork_listeners.add(self)
 
+    def __repr__(self) -> str:
+        """Show which models it knows, and how many requests wait."""
+        with self._lock:
+            lines = [f"{model}: {len(line.waiting)} waiting" for model, line in list(self._lines.items())]
+        return f"<Governor {', '.join(lines) or 'no requests yet'}>"
+
     def limits(self) -> dict[str, dict[str, RateLimit]]:
         """Get the limits that the API has told of: by model, then by kind.
 
