@@ -58,7 +58,7 @@ class ClientCore:
         window: How many messages a subscriber may be behind.
         max_event_bytes: The largest event to accept.
         max_answer_bytes: The largest answer to keep in memory.
-        ledger: Is told how every chat and every result ended, or None.
+        ledger: Is told how every chat and every batch result ended, or None.
         slots: The concurrency limit of its chats, or None.
         governor: The rate limiter of its chats, or None.
     """

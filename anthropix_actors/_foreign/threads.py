@@ -109,6 +109,7 @@ class Pulse:
         return self._alive
 
     def _ask(self) -> None:
+        """Call `is_alive()`. In the asker's thread."""
         thing = self._thing
         try:
             unstarted = getattr(thing, "ident", thing) is None

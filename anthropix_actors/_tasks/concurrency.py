@@ -140,6 +140,7 @@ class Slots:
     # Called by the sweeper
 
     def sweep(self, now: float) -> None:
+        """Sweep the waiting tasks every `LOOK_EVERY` seconds, and begin tasks. In the sweeper's thread."""
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
             for work in self._those_waiting():
@@ -147,7 +148,10 @@ class Slots:
             self._begin_next()  # tasks that got no thread before
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
-        """Cancel all waiting tasks, and begin no more; return a function that waits until their subscribers know."""
+        """Cancel all waiting tasks, and begin no more; return a function that waits until their subscribers know.
+
+        In the thread that runs `Sweeper.cancel_all`.
+        """
         self.close()
         partings = [work.cancel_and_join(reason) for work in self._those_waiting()]
 

@@ -67,7 +67,7 @@ class Accumulator:
         """Apply the next event.
 
         Raises:
-            ProtocolError: the event belongs to a message or a block that never started, or lacks what its type has.
+            ProtocolError: the event belongs to a message or a block that never started, or lacks a key of its type.
         """
         try:
             handler = self._HANDLERS.get(event["type"])

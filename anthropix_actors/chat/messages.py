@@ -75,7 +75,7 @@ class ChatDone(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """The tokens that it used; an estimate if earlier attempts had begun an answer, and lost it."""
+        """The tokens used; an estimate if earlier attempts had begun an answer, and lost it."""
         return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed) + spent_before(self.chat)
 
 
@@ -92,7 +92,7 @@ class ChatFailed(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        """The tokens used until then; mostly an estimate, and marked as one."""
         return spent_on_failure(self.error) + spent_before(self.chat)
 
 
@@ -111,7 +111,7 @@ class ChatCancelled(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        """The tokens used until then; mostly an estimate, and marked as one."""
         return spent(self.partial, sent=self.chat.attempts > 0) + spent_before(self.chat)
 
 
