@@ -223,7 +223,7 @@ class CancelScope:
 
     def after_fork(self, cause: CancelledError) -> None:
         """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
-        self.condition = threading.Condition(threading.RLock())  # a thread that no longer exists may hold the old one
+        self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
         self.cause = self.cause or cause
         self.release()
         if self._child is not None:

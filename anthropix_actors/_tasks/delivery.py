@@ -151,7 +151,7 @@ class Delivery:
         """Send it no more messages. One that another thread is sending at this moment may still arrive. Any thread."""
         self.detached = True
         self._waiting.clear()
-        self._scope.notify()  # a thread may wait for its capacity
+        self._scope.notify()  # somebody may wait for it
 
     @property
     def is_told(self) -> bool:

@@ -104,7 +104,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         for follower in self._task.followers:
             if follower is subscriber or is_to(follower, subscriber):
                 self._task.detach(follower, reason)
-        self._task.cancel_if_abandoned(reason)  # an earlier call may have been interrupted between these two lines
+        self._task.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call a function with this ref when the task has finished; at once if it has. As with a Future.

@@ -55,7 +55,7 @@ _KIND_BY_KEY = {
 class Block:
     """One content block, and the pieces that are not joined to it yet.
 
-    Every `_PIECES_PER_RUN` pieces are joined to a run: a million separate pieces would need more memory than their text.
+    Every `_PIECES_PER_RUN` pieces are joined to a run: a million separate pieces would take more memory than a text.
 
     Attributes:
         data: The block so far; without the pieces, until they are joined.
