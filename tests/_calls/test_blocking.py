@@ -347,9 +347,9 @@ def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client])
         ({"max_retries": -1}, "max_retries: expected an integer from 0, got -1"),
         ({"max_retries": True}, "max_retries: expected an integer from 0, got True"),
         ({"max_retries": 1.5}, "max_retries: expected an integer from 0, got 1.5"),
-        ({"workspace_id": "a\r\nb"}, "workspace_id: expected an id, letters, digits, _ and -, got 'a"),
+        ({"workspace_id": "a\r\nb"}, "workspace_id: expected an id of letters, digits and . : / _ -, got 'a"),
         ({"user_profile_id": ""}, "user_profile_id: expected an id"),
-        ({"user_profile_id": 5}, "user_profile_id: expected an id, letters, digits, _ and -, got 5"),
+        ({"user_profile_id": 5}, "user_profile_id: expected an id of letters, digits and . : / _ -, got 5"),
         ({"workspace_id": "w", "extra_headers": 5}, "extra_headers: expected a mapping of names to values, got int"),
     ],
 )
