@@ -215,9 +215,9 @@ def test_an_error_has_all_that_is_known() -> None:
 @pytest.mark.parametrize(
     ("status", "said", "cls", "message"),
     [
-        (529, "", errors.OverloadedError, "the API has more work than it can take."),
+        (529, "", errors.OverloadedError, "the API has more requests than it can take."),
         (529, "<html>busy</html>", errors.OverloadedError, "<html>busy</html>"),
-        (400, {}, errors.BadRequestError, "the API does not take this request as it is."),
+        (400, {}, errors.BadRequestError, "the API does not accept this request as it is."),
         (400, {"detail": "Invalid user agent"}, errors.BadRequestError, "Invalid user agent"),
         (502, {"message": "no upstream"}, errors.InternalServerError, "no upstream"),
         (400, {"error": "text"}, errors.BadRequestError, "text"),
@@ -237,8 +237,8 @@ def test_an_error_has_all_that_is_known() -> None:
         (400, {"title": "Bad", "detail": {"title": "Worse"}}, errors.BadRequestError, "Worse"),
         (400, {"detail": [{"loc": []}]}, errors.BadRequestError, '{"detail": [{"loc": []}]}'),
         (400, {"error": {"message": 5, "type": 5}}, errors.BadRequestError, '{"error": {"message": 5, "type": 5}}'),
-        (400, {"type": "error", "request_id": "r"}, errors.BadRequestError, "the API does not take"),
-        (400, {"what": object}, errors.BadRequestError, "the API does not take"),
+        (400, {"type": "error", "request_id": "r"}, errors.BadRequestError, "the API does not accept"),
+        (400, {"what": object}, errors.BadRequestError, "the API does not accept"),
         (400, ["é"], errors.BadRequestError, '["é"]'),
         (503, {"object": "error", "message": "no", "type": "BadThing"}, errors.ServiceUnavailableError, "no"),
         (418, "", APIStatusError, "I'm a Teapot"),
