@@ -244,7 +244,7 @@ def test_an_error_has_all_that_is_known() -> None:
         (418, "", APIStatusError, "I'm a Teapot"),
         (500, "", errors.InternalServerError, "Internal Server Error"),
         (777, "", errors.InternalServerError, "status 777"),
-        (200, {}, APIStatusError, "an error, without any word about it"),
+        (200, {}, APIStatusError, "an error without any text"),
         (200, {"type": "overloaded_error", "message": "busy"}, errors.OverloadedError, "busy"),
         (404, [], errors.NotFoundError, "no such model, batch or path."),
         (418, "teapot", APIStatusError, "teapot"),
