@@ -146,8 +146,8 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
         True,
     ),
     "a reset in the body": (and_reset(head(), chunks(FIRST)), APIConnectionError, "", True),
-    "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "no number", False),
-    "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "no number", False),
+    "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "not a number", False),
+    "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "not a number", False),
     "a chunk larger than any memory": (
         and_stay(head(), chunks(FIRST), b"7fffffffffff\r\nx"),
         APITimeoutError,
