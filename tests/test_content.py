@@ -251,8 +251,8 @@ def test_what_was_taken_for_data_is_said_how_to_give() -> None:
     assert "base64.b64decode" in refusal_of(lambda: image(encoded))
     assert len(refusal_of(lambda: image(encoded))) < 250
     assert "base64.b64decode" in refusal_of(lambda: image("/9j/4AAQSkZJRg"))
-    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green."))
-    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green. " * 500))
+    assert "pass data as bytes" in refusal_of(lambda: document("Grass is green."))
+    assert "pass data as bytes" in refusal_of(lambda: document("Grass is green. " * 500))
 
 
 class Unreadable:

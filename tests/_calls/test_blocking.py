@@ -251,7 +251,7 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
 
 def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Callable[..., Client]) -> None:
     with Server(after(b"HTTP/1.1 200 OK\r\ncontent-type: application/js")) as server:
-        with pytest.raises(TruncatedError, match="answer's head"):
+        with pytest.raises(TruncatedError, match="response's head"):
             connect(server).models.retrieve("claude-test")
     with Server(after(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as server:
         assert connect(server).request("GET", "/x") is None

@@ -122,7 +122,7 @@ def test_there_is_an_end_to_them(connect: Callable[..., Client]) -> None:
         peer.send(PROCESSING * (MOST_INTERIM + 1))
         peer.wait_for_hang_up()
 
-    with Server(script) as server, pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} answers of status"):
+    with Server(script) as server, pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} responses of status"):
         connect(server).chat(**ASK)
 
 
