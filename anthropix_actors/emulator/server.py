@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from anthropix_actors.emulator._api.app import application
 from anthropix_actors.emulator._api.batch import Speed
-from anthropix_actors.emulator._api.desk import CHAT, Desk
-from anthropix_actors.emulator._api.serving import ServerThread
+from anthropix_actors.emulator._api.server_thread import ServerThread
+from anthropix_actors.emulator._api.state import CHAT, Desk
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
 from anthropix_actors.emulator.rules.table import active
 

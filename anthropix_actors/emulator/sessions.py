@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors.emulator._model.ids import Ids
-    from anthropix_actors.emulator._script.live import LiveStream
+    from anthropix_actors.emulator._script.live_stream import LiveStream
 
 _PREVIEWS = frozenset({"event_start", "event_delta"})
 

@@ -31,7 +31,7 @@ from msgspec import Meta
 from anthropix_actors import ChatDone, ChatFailed, Client, OutputError, ParameterError, Parsed
 from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.emulator import Emulator, Reply
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.schema_example import fitting
 
 from actors import ASK, HELLO, Inbox
 

@@ -15,7 +15,7 @@ from anthropix_actors.chat.accumulate import RAW_INPUT
 from anthropix_actors.emulator import Compaction, Emulator, PauseTurn, Refusal, Reply, Thinking, ToolCall
 from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.json import encode
-from anthropix_actors.emulator._model.partial import whole_part
+from anthropix_actors.emulator._model.partial_json import whole_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from anthropix_actors.emulator import Emulator, Headers, Reply, Request, Status,
 from anthropix_actors.emulator import recordings as names_of_recordings
 from anthropix_actors.emulator._model.errors import as_status
 from anthropix_actors.emulator._model.events import accumulate, message_events
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.schema_example import fitting
 from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:

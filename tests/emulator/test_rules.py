@@ -27,9 +27,9 @@ from anthropix_actors.emulator import (
 )
 from anthropix_actors.emulator._model.events import encode, message_events
 from anthropix_actors.emulator.rules import active, first_refusal, table
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import Asked
+from anthropix_actors.emulator.rules.sent_thoughts import Thoughts
 from anthropix_actors.emulator.rules.thinking import places, sign
-from anthropix_actors.emulator.rules.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,18 +21,18 @@ from anthropix_actors.emulator._api.checks import (
     refused_object,
     too_large,
 )
-from anthropix_actors.emulator._api.desk import CHAT
-from anthropix_actors.emulator._api.endpoint import Endpoint, TooLargeError, note
 from anthropix_actors.emulator._api.files import Files
 from anthropix_actors.emulator._api.hosts import refused_host
 from anthropix_actors.emulator._api.models import MODELS, page
+from anthropix_actors.emulator._api.route import Endpoint, TooLargeError, note
 from anthropix_actors.emulator._api.sessions import Sessions
+from anthropix_actors.emulator._api.state import CHAT
 from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.tokens import count_input
-from anthropix_actors.emulator._script.compile import Compiler, unstreamed
-from anthropix_actors.emulator._script.play import Playback
+from anthropix_actors.emulator._script.responder import Compiler, unstreamed
+from anthropix_actors.emulator._script.step_response import Playback
 from anthropix_actors.emulator._script.steps import metered
 from anthropix_actors.emulator.answers import Status, unwrap
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
 
-    from anthropix_actors.emulator._api.desk import Desk
+    from anthropix_actors.emulator._api.state import Desk
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator._api.desk import CHAT
+from anthropix_actors.emulator._api.state import CHAT
 from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.json import is_object
-from anthropix_actors.emulator._script.compile import Compiler, unstreamed
+from anthropix_actors.emulator._script.responder import Compiler, unstreamed
 from anthropix_actors.emulator._script.steps import Head
 from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
 from anthropix_actors.emulator.records import Request
@@ -29,7 +29,7 @@ from anthropix_actors.emulator.records import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anthropix_actors.emulator._api.desk import Desk
+    from anthropix_actors.emulator._api.state import Desk
     from anthropix_actors.emulator._model.cache import Priced
     from anthropix_actors.emulator.answers import Answer
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._api.batch import Batch
 from anthropix_actors.emulator._api.checks import refused_chat, refused_keys, refused_object
-from anthropix_actors.emulator._api.endpoint import Endpoint
 from anthropix_actors.emulator._api.pages import by_id
+from anthropix_actors.emulator._api.route import Endpoint
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.json import is_array, is_object
@@ -20,8 +20,8 @@ from anthropix_actors.emulator.answers import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._api.desk import Desk
-    from anthropix_actors.emulator._script.compile import Compiler
+    from anthropix_actors.emulator._api.state import Desk
+    from anthropix_actors.emulator._script.responder import Compiler
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request

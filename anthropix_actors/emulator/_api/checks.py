@@ -14,7 +14,7 @@ from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors.chat.parameters import CHAT, COUNT_TOKENS
 from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator.answers import Status
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import Asked
 from anthropix_actors.emulator.rules.table import first_refusal
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._checks.shapes import Shape
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules.sent_thoughts import Thoughts
     from anthropix_actors.emulator.rules.table import Rule
-    from anthropix_actors.emulator.rules.thoughts import Thoughts
     from anthropix_actors.errors import Problem
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from python_multipart.multipart import parse_options_header
 
 from anthropix_actors.emulator._api.checks import refused_keys
-from anthropix_actors.emulator._api.endpoint import Endpoint
 from anthropix_actors.emulator._api.forms import FORM, form_body
 from anthropix_actors.emulator._api.pages import by_cursor, values
+from anthropix_actors.emulator._api.route import Endpoint
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator.answers import Status
@@ -26,7 +26,7 @@ from anthropix_actors.emulator.records import Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator._script.compile import Compiler
+    from anthropix_actors.emulator._script.responder import Compiler
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
 

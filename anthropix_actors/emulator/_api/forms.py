@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from anthropix_actors.emulator._api.endpoint import chunks, json_body
+from anthropix_actors.emulator._api.route import chunks, json_body
 from anthropix_actors.emulator.records import Upload
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._api.checks import refused_keys, refused_object
-from anthropix_actors.emulator._api.endpoint import Endpoint
 from anthropix_actors.emulator._api.pages import by_cursor, values
+from anthropix_actors.emulator._api.route import Endpoint
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._script.live import LiveStream
+from anthropix_actors.emulator._script.live_stream import LiveStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from anthropix_actors.emulator._api.desk import Desk
-    from anthropix_actors.emulator._script.compile import Compiler
+    from anthropix_actors.emulator._api.state import Desk
+    from anthropix_actors.emulator._script.responder import Compiler
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.emulator.sessions import Session

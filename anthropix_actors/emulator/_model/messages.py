@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._model.partial import whole_part
+from anthropix_actors.emulator._model.partial_json import whole_part
 from anthropix_actors.emulator._model.tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import Asked
 from anthropix_actors.emulator.rules.thinking import places, sign
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from anthropix_actors.emulator.rules.rule import OPENAPI, Found, documented, iss
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked, Block
+    from anthropix_actors.emulator.rules.chat_request import Asked, Block
 
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 

@@ -9,7 +9,7 @@ from anthropix_actors.emulator.rules.rule import DOCS, OPENAPI, Found, documente
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import Asked
 
 NEWER_VERSION = "2026-10-21"
 

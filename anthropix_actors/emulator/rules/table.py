@@ -18,18 +18,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import shown
-from anthropix_actors.emulator.rules import calls as _rules_calls
 from anthropix_actors.emulator.rules import content as _rules_content
+from anthropix_actors.emulator.rules import conversation as _rules_conversation
 from anthropix_actors.emulator.rules import params as _rules_params
-from anthropix_actors.emulator.rules import talk as _rules_talk
 from anthropix_actors.emulator.rules import thinking as _rules_thinking
+from anthropix_actors.emulator.rules import tool_calls as _rules_tool_calls
 from anthropix_actors.emulator.rules import tools as _rules_tools
 from anthropix_actors.emulator.rules.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import Asked
 
 __all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
 
@@ -40,8 +40,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             _rules_params.RULES,
             _rules_content.RULES,
             _rules_tools.RULES,
-            _rules_talk.RULES,
-            _rules_calls.RULES,
+            _rules_conversation.RULES,
+            _rules_tool_calls.RULES,
             _rules_thinking.RULES,
         )
         for rule in rules

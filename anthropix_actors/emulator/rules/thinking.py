@@ -17,7 +17,7 @@ from anthropix_actors.emulator.rules.rule import DOCS, Found, documented, issue,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anthropix_actors.emulator.rules.asked import Asked, Turn
+    from anthropix_actors.emulator.rules.chat_request import Asked, Turn
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 

@@ -10,7 +10,7 @@ from anthropix_actors.emulator.rules.rule import AEGIS, FIBER, Found, issue, see
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import Asked
 
 _DEEPEST = 100
 

@@ -16,7 +16,7 @@ from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import Asked
 from anthropix_actors.emulator.rules.thinking import places
 
 if TYPE_CHECKING:

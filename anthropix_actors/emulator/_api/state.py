@@ -12,7 +12,7 @@ from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.message_threads import Threads
 from anthropix_actors.emulator.limits import Meter
-from anthropix_actors.emulator.rules.thoughts import Thoughts
+from anthropix_actors.emulator.rules.sent_thoughts import Thoughts
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:

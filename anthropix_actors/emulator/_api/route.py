@@ -11,7 +11,7 @@ from starlette.requests import Request as HTTPRequest
 
 from anthropix_actors.emulator._api.checks import MAX_BODY_BYTES
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._script.compile import Compiler
+from anthropix_actors.emulator._script.responder import Compiler
 from anthropix_actors.emulator.records import Headers, Request
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.context import seen
 from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator._model.messages import cost
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.schema_example import fitting
 from anthropix_actors.emulator._model.tokens import count_input, tokens
 from anthropix_actors.emulator.answers import Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall

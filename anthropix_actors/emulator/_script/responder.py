@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._model.default import default_reply
+from anthropix_actors.emulator._model.default_reply import default_reply
 from anthropix_actors.emulator._model.errors import as_status, error_body, status_body, status_headers
 from anthropix_actors.emulator._model.messages import Written, write
 from anthropix_actors.emulator._script.steps import Finish, Head, Step, apply, interrupt

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator.rules.asked import NOBODY
+from anthropix_actors.emulator.rules.chat_request import NOBODY
 from anthropix_actors.emulator.rules.rule import AEGIS, DOCS, Found, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked, Block, Turn
+    from anthropix_actors.emulator.rules.chat_request import Asked, Block, Turn
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator.rules.asked import NOBODY, Asked, Turn
+from anthropix_actors.emulator.rules.chat_request import NOBODY, Asked, Turn
 from anthropix_actors.emulator.rules.rule import AEGIS, Found, issue, seen
 
 if TYPE_CHECKING:
