@@ -213,7 +213,7 @@ Answer: TypeAlias = (
 """Whatever the emulator can be told to answer."""
 
 
-WRITTEN = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
+MESSAGE_ANSWERS = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
 """Answers that a Message is written for."""
 
 
@@ -241,7 +241,7 @@ def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (*WRITTEN, str, bytes, Path, Status, Raw, Mapping, Iterable))
+    return value is None or isinstance(value, (*MESSAGE_ANSWERS, str, bytes, Path, Status, Raw, Mapping, Iterable))
 
 
 def _check_status(status: int) -> None:

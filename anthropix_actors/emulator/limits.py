@@ -105,7 +105,7 @@ class Meter:
         self._limits = limits or Limits()
         self._models: dict[str, dict[str, Bucket]] = {}
 
-    def let_in(self, model: str, input_tokens: int) -> Status | None:
+    def admit(self, model: str, input_tokens: int) -> Status | None:
         """Take a request out of its model's buckets; or, with nothing taken, get what refuses it."""
         if not self.enforced:
             return None
@@ -127,7 +127,7 @@ class Meter:
 
     def headers(self, model: str) -> Mapping[str, str]:
         """Get what is told of a model's limits."""
-        told = {}
+        found = {}
         buckets = self._buckets(model)
         now, wall = time.monotonic(), dt.datetime.now(dt.UTC)
         both = [buckets["input-tokens"], buckets["output-tokens"]]
@@ -135,10 +135,10 @@ class Meter:
             reset = wall + dt.timedelta(seconds=max(part.full_in(now) for part in parts))
             limit = sum(part.per_minute for part in parts)
             remaining = sum(max(0, math.floor(part.level(now))) for part in parts)
-            told[f"anthropic-ratelimit-{kind}-limit"] = f"{limit:.0f}"
-            told[f"anthropic-ratelimit-{kind}-remaining"] = f"{remaining}"
-            told[f"anthropic-ratelimit-{kind}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return told
+            found[f"anthropic-ratelimit-{kind}-limit"] = f"{limit:.0f}"
+            found[f"anthropic-ratelimit-{kind}-remaining"] = f"{remaining}"
+            found[f"anthropic-ratelimit-{kind}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return found
 
     def _buckets(self, model: str) -> dict[str, Bucket]:
         if model not in self._models:

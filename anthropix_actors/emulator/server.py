@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from anthropix_actors.emulator._api.app import application
-from anthropix_actors.emulator._api.batch import Speed
+from anthropix_actors.emulator._api.batch import BatchSchedule
 from anthropix_actors.emulator._api.server_thread import ServerThread
-from anthropix_actors.emulator._api.state import CHAT, Desk
+from anthropix_actors.emulator._api.state import CHAT, ServerState
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
 from anthropix_actors.emulator.rules.table import active
 
@@ -106,9 +106,9 @@ class Emulator:
         if isinstance(hosts, str):
             raise TypeError(f"hosts is a list of names: give [{hosts!r}]")
         self._address = (host, port)
-        speed = Speed(batch_seconds, batch_polls)
-        self._desk = Desk(
-            api_key, handler, speed, limits, rules=active(without), hosts=(host, tuple(hosts)), clock=clock
+        schedule = BatchSchedule(batch_seconds, batch_polls)
+        self._state = ServerState(
+            api_key, handler, schedule, limits, rules=active(without), hosts=(host, tuple(hosts)), clock=clock
         )
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
@@ -127,7 +127,7 @@ class Emulator:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self._address = (host, listener.getsockname()[1])
-        self._server = ServerThread(application(self._desk, self._released), listener)
+        self._server = ServerThread(application(self._state, self._released), listener)
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -136,7 +136,7 @@ class Emulator:
         Raises:
             TimeoutError: a handler, or an iterable of events, has not returned within `timeout` seconds.
         """
-        self._desk.close()
+        self._state.close()
         self._stopped.set()
         if self._server is not None:
             self._server.stop(timeout)
@@ -164,12 +164,12 @@ class Emulator:
     @property
     def requests(self) -> list[Request]:
         """The requests so far, in order, refused ones too."""
-        return self._desk.requests
+        return self._state.requests
 
     @property
     def hangups(self) -> int:
         """How many clients closed their connection before the end of their answer."""
-        return self._desk.hangups
+        return self._state.hangups
 
     def queue(self, *answers: Answer, path: str = CHAT) -> None:
         """Put answers at the end of the queue; each good request takes one.
@@ -193,10 +193,10 @@ class Emulator:
             TypeError: only a chat is answered with 'First.'
         """
         for answer in answers:
-            said, _ = unwrap(answer)
-            if path != CHAT and said is not None and not isinstance(said, Mapping | bytes | Raw | Status):
-                raise TypeError(f"only a chat is answered with {said!r}")
-        self._desk.script(path, answers)
+            plain, _ = unwrap(answer)
+            if path != CHAT and plain is not None and not isinstance(plain, Mapping | bytes | Raw | Status):
+                raise TypeError(f"only a chat is answered with {plain!r}")
+        self._state.enqueue(path, answers)
 
     def session(self, session_id: str, thread_id: str | None = None) -> Session:
         """Get a session, or a thread of it, to let events happen there and to cut the streams on it.
@@ -208,7 +208,7 @@ class Emulator:
         Example:
             >>> added = Emulator().session("sesn_1").add({"type": "session.status_running"})
         """
-        return self._desk.session(session_id, thread_id)
+        return self._state.session(session_id, thread_id)
 
     def release(self, count: int = 1) -> None:
         """Let stalled answers go on: those that stall now, else the next ones to stall.
@@ -230,8 +230,8 @@ class Emulator:
         Raises:
             TimeoutError: there are fewer after `timeout` seconds.
         """
-        self._desk.wait(lambda: len(self._desk.requests), count, timeout, "requests")
-        return self._desk.requests
+        self._state.wait_for(lambda: len(self._state.requests), count, timeout, "requests")
+        return self._state.requests
 
     def wait_for_hangups(self, count: int = 1, timeout: float = 10.0) -> None:
         """Wait until so many clients have closed their connection before the end of their answer, in all.
@@ -239,7 +239,7 @@ class Emulator:
         Raises:
             TimeoutError: there are fewer after `timeout` seconds.
         """
-        self._desk.wait(lambda: self._desk.hangups, count, timeout, "hang-ups")
+        self._state.wait_for(lambda: self._state.hangups, count, timeout, "hang-ups")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until somebody calls `stop`.

@@ -84,9 +84,9 @@ class Session:
                 raise ValueError(f"an event has a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
             _events.encode(event)
         with self._changed:
-            added = [self._whole(event) for event in events]
+            added = [self._completed(event) for event in events]
             for event in added:
-                self._tell(event)
+                self._publish(event)
             self._changed.notify_all()
         return added
 
@@ -127,23 +127,23 @@ class Session:
                 self._streams.remove(stream)
                 self._changed.notify_all()
 
-    def _whole(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _completed(self, event: Mapping[str, Any]) -> dict[str, Any]:
         if event["type"] in _PREVIEWS:
             return dict(event)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         return {"id": self._ids.new("sevt_01"), "processed_at": now, **event}
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _publish(self, event: dict[str, Any]) -> None:
         preview = event["type"] in _PREVIEWS
-        kind = self._kind(event) if preview else ""
+        kind = self._previewed_type(event) if preview else ""
         if not preview:
             self._events.append(event)
-        told = _events.encode(event)
+        encoded = _events.encode(event)
         for stream in self._streams:
             if not preview or kind in stream.previews:
-                stream.put(told)
+                stream.put(encoded)
 
-    def _kind(self, preview: Mapping[str, Any]) -> str:
+    def _previewed_type(self, preview: Mapping[str, Any]) -> str:
         """Get the type of the event that a preview is of."""
         event = preview.get("event")
         if is_object(event):

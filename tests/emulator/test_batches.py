@@ -24,8 +24,8 @@ from anthropix_actors.emulator import (
     ToolCall,
     recording,
 )
-from anthropix_actors.emulator._api.batch import Speed
-from anthropix_actors.emulator._api.pages import by_cursor, by_id, values
+from anthropix_actors.emulator._api.batch import BatchSchedule
+from anthropix_actors.emulator._api.pages import page_by_cursor, page_by_id, query_values
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.events import message_events
 
@@ -491,16 +491,16 @@ def test_a_stranger_takes_no_scripted_answer(emulator: Emulator) -> None:
 def test_progress_grows_from_nothing_to_one(
     seconds: float, polls: int, passed: float, polled: int, more: float
 ) -> None:
-    speed = Speed(seconds, polls)
-    progress = speed.progress(passed, polled)
-    assert 0 <= progress <= speed.progress(passed + more, polled + 1) <= 1
+    schedule = BatchSchedule(seconds, polls)
+    progress = schedule.progress(passed, polled)
+    assert 0 <= progress <= schedule.progress(passed + more, polled + 1) <= 1
     assert (progress == 1) == (passed >= seconds and polled >= polls)
 
 
 @given(st.lists(st.text(max_size=3), unique=True, max_size=30), st.integers(1, 10))
 def test_walking_the_pages_by_id_finds_everything_once_in_both_directions(ids: list[str], limit: int) -> None:
     def page(**query: str) -> dict[str, Any]:
-        return by_id({"limit": str(limit), **query}, ids, lambda name: {"id": name}, "letter")
+        return page_by_id({"limit": str(limit), **query}, ids, lambda name: {"id": name}, "letter")
 
     found = page()
     walked = found["data"]
@@ -529,7 +529,7 @@ def test_walking_the_pages_by_cursor_finds_everything_that_stays_once(
     gone: set[int] = set()
     query = {"limit": str(limit)}
     while True:
-        found, cursor = by_cursor(query, sorted(left, reverse=falling), falling=falling)
+        found, cursor = page_by_cursor(query, sorted(left, reverse=falling), descending=falling)
         walked += found
         if cursor is None:
             break
@@ -552,9 +552,9 @@ def test_walking_the_pages_by_cursor_finds_everything_that_stays_once(
 )
 def test_wrong_pages_are_refused(query: dict[str, str], said: str) -> None:
     with pytest.raises(RefusedError, match=said):
-        by_cursor(query, [1])
+        page_by_cursor(query, [1])
 
 
 def test_a_parameter_may_have_several_values() -> None:
-    assert values({"types": "a,b", "types[]": "c", "type": "d"}, "types") == ["a", "b", "c"]
-    assert values({}, "types") == []
+    assert query_values({"types": "a,b", "types[]": "c", "type": "d"}, "types") == ["a", "b", "c"]
+    assert query_values({}, "types") == []

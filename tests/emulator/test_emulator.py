@@ -20,7 +20,7 @@ from anthropix_actors.emulator import Emulator, Headers, Reply, Request, Status,
 from anthropix_actors.emulator import recordings as names_of_recordings
 from anthropix_actors.emulator._model.errors import as_status
 from anthropix_actors.emulator._model.events import accumulate, message_events
-from anthropix_actors.emulator._model.schema_example import fitting
+from anthropix_actors.emulator._model.schema_example import example_for
 from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def test_every_kind_of_value_counts() -> None:
     ],
 )
 def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
-    jsonschema.validate(fitting(schema), schema)
+    jsonschema.validate(example_for(schema), schema)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
     ],
 )
 def test_a_schema_without_a_bottom_comes_to_an_end(schema: dict[str, Any]) -> None:
-    json.dumps(fitting(schema))
+    json.dumps(example_for(schema))
 
 
 # What it says when told
@@ -881,7 +881,7 @@ def test_importing_the_package_imports_no_emulator_and_the_plugin_no_server() ->
 
 @pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for module in ("server", "_api.app", "_api.serving"):
+    for module in ("server", "_api.app", "_api.server_thread"):
         monkeypatch.delitem(sys.modules, f"anthropix_actors.emulator.{module}")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"needs (starlette|uvicorn): pip install python-multipart "):

@@ -26,7 +26,7 @@ from anthropix_actors.emulator import (
     Status,
     recording,
 )
-from anthropix_actors.emulator._script.steps import Head, Step, Until, apply, recut
+from anthropix_actors.emulator._script.steps import Head, SleepUntil, Step, rechunked, with_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -419,8 +419,8 @@ def test_the_first_sizes_may_be_chosen(emulator: Emulator) -> None:
 
 
 def test_cuts_end_where_something_else_happens() -> None:
-    steps: list[Step] = [Head(200, {}), b"abc", Until(1.0), b"de"]
-    assert list(recut(iter(steps), itertools.repeat(2))) == [Head(200, {}), b"ab", b"c", Until(1.0), b"de"]
+    steps: list[Step] = [Head(200, {}), b"abc", SleepUntil(1.0), b"de"]
+    assert list(rechunked(iter(steps), itertools.repeat(2))) == [Head(200, {}), b"ab", b"c", SleepUntil(1.0), b"de"]
 
 
 def test_faults_go_around_each_other_and_cuts_come_last(emulator: Emulator) -> None:
@@ -453,7 +453,7 @@ def test_a_pace_waits_before_each_delta_for_its_tokens() -> None:
 
     told: list[Step] = [Head(200, {}), b"event: ping\n\n", delta(text="two words"), delta(signature="x")]
     told += [delta(partial_json="{"), b"content_block_delta?"]
-    waits = [step.seconds for step in apply(Pace(tokens_per_second=2), iter(told)) if isinstance(step, Until)]
+    waits = [step.seconds for step in with_fault(Pace(tokens_per_second=2), iter(told)) if isinstance(step, SleepUntil)]
     assert waits == [1.0, 1.5, 2.0, 2.5]
 
 

@@ -105,7 +105,7 @@ def test_an_answer_starts_its_five_minutes_anew_and_what_has_run_out_is_forgotte
     assert world.said("Go on", second["id"])["stop_reason"] == "end_turn"
     world.clock.now = 9 * LIFETIME
     world.said("Hello")
-    assert len(world.emulator._desk._threads._held) == 1
+    assert len(world.emulator._state._threads._stored) == 1
 
 
 def test_an_answer_is_continued_once(world: World) -> None:

@@ -33,13 +33,13 @@ async def form_body(http: HTTPRequest, limit: int) -> Any:
     kind, options = parse_options_header(http.headers.get("content-type"))
     if kind != FORM.encode():
         return await json_body(http, limit)
-    form = _Form(options.get(b"boundary", b""))
+    form = _FormParser(options.get(b"boundary", b""))
     async for chunk in chunks(http, limit):  # to the end: an answer in the middle of a body would not be heard
         form.feed(chunk)
-    return form.fields if form.whole else None
+    return form.fields if form.complete else None
 
 
-class _Form:
+class _FormParser:
     """A form that comes in pieces.
 
     Attributes:
@@ -49,7 +49,7 @@ class _Form:
 
     def __init__(self, boundary: bytes) -> None:
         self.fields: dict[str, Upload | str] = {}
-        self.whole = False
+        self.complete = False
         self._broken = not boundary
         self._parser = MultipartParser(
             boundary,
@@ -72,7 +72,7 @@ class _Form:
                 self._parser.write(chunk)
         except FormParserError:
             self._broken = True
-            self.whole = False
+            self.complete = False
 
     def _begin(self) -> None:
         self._headers: dict[bytes, bytes] = {}
@@ -104,7 +104,7 @@ class _Form:
         self._content = bytearray()  # a large file is not to be there twice
 
     def _end(self) -> None:
-        self.whole = True
+        self.complete = True
 
 
 def _text(data: bytes | bytearray) -> str:

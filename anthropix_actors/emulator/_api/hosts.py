@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ANY = "*"
 
 
-def refused_host(header: str | None, listens: str, names: Collection[str]) -> Status | None:
+def check_host(header: str | None, listens: str, names: Collection[str]) -> Status | None:
     """Check by which name a client has called.
 
     Args:
@@ -27,9 +27,9 @@ def refused_host(header: str | None, listens: str, names: Collection[str]) -> St
         names: Further names; `"*"` is every name.
 
     Example:
-        >>> refused_host("localhost:8787", "127.0.0.1", ()) is None
+        >>> check_host("localhost:8787", "127.0.0.1", ()) is None
         True
-        >>> refused_host("evil.example", "127.0.0.1", ()).status
+        >>> check_host("evil.example", "127.0.0.1", ()).status
         403
     """
     if header is None or ANY in names:

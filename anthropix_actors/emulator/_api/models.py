@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._api.pages import by_id
+from anthropix_actors.emulator._api.pages import page_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +68,14 @@ def _model(model_id: str, name: str) -> dict[str, Any]:
 MODELS: Mapping[str, Mapping[str, Any]] = {model_id: _model(model_id, name) for model_id, name in _NAMES.items()}
 
 
-def page(query: Mapping[str, str]) -> dict[str, Any]:
+def models_page(query: Mapping[str, str]) -> dict[str, Any]:
     """Get one page of models.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
 
     Example:
-        >>> [model["id"] for model in page({"limit": "2"})["data"]]
+        >>> [model["id"] for model in models_page({"limit": "2"})["data"]]
         ['claude-fable-5-2', 'claude-haiku-5-5']
     """
-    return by_id(query, list(MODELS), MODELS.__getitem__, "model")
+    return page_by_id(query, list(MODELS), MODELS.__getitem__, "model")

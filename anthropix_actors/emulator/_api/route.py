@@ -11,7 +11,7 @@ from starlette.requests import Request as HTTPRequest
 
 from anthropix_actors.emulator._api.checks import MAX_BODY_BYTES
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._script.responder import Compiler
+from anthropix_actors.emulator._script.responder import Responder
 from anthropix_actors.emulator.records import Headers, Request
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator._script.steps import Step
 
-Maker: TypeAlias = Callable[[Request, Compiler], "Iterator[Step]"]
+Handler: TypeAlias = Callable[[Request, Responder], "Iterator[Step]"]
 """Does what a request asks for, at once, and gets the steps that tell of it."""
 
-Reader: TypeAlias = Callable[[HTTPRequest, int], Awaitable[Any]]
+BodyReader: TypeAlias = Callable[[HTTPRequest, int], Awaitable[Any]]
 """Reads a body of so many bytes at most, as it is to be noted."""
 
 
@@ -54,24 +54,24 @@ async def chunks(http: HTTPRequest, limit: int) -> AsyncIterator[bytes]:
         TooLargeError: there are more than `limit` bytes.
         ClientDisconnect: the client has left.
     """
-    left = limit
+    remaining = limit
     if int(http.headers.get("content-length", 0)) > limit:
         raise TooLargeError
     async for chunk in http.stream():
-        left -= len(chunk)
-        if left < 0:
+        remaining -= len(chunk)
+        if remaining < 0:
             raise TooLargeError
         yield chunk
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Route:
     """A method of a path.
 
     Attributes:
         method: GET, POST or DELETE.
         path: The path, with `{id}` where something else may stand.
-        make: What answers it.
+        handle: What answers it.
         read: What reads its body.
         limit: The most bytes of a body.
         streams: Whether it answers with an event stream.
@@ -79,13 +79,13 @@ class Endpoint:
 
     method: str
     path: str
-    make: Maker
-    read: Reader = json_body
+    handle: Handler
+    read: BodyReader = json_body
     limit: int = MAX_BODY_BYTES
     streams: bool = False
 
 
-def note(http: HTTPRequest, body: Any) -> Request:
+def to_request(http: HTTPRequest, body: Any) -> Request:
     """Make a note of a request and its body."""
     query: dict[str, str] = {}
     for name, value in http.query_params.multi_items():

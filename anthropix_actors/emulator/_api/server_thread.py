@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-_STARTING = 10.0
+_START_TIMEOUT = 10.0
 _KEEP_ALIVE = 600
 
 
@@ -95,7 +95,7 @@ class ServerThread:
         except RuntimeError:  # there are no more threads
             listener.close()
             raise
-        self._loop = self._server.loop.result(_STARTING)
+        self._loop = self._server.loop.result(_START_TIMEOUT)
 
     def _serve(self, listener: socket.socket) -> None:
         asyncio.run(self._server.serve(sockets=[listener]))

@@ -7,19 +7,19 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._model.cache import Cache
-from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.cache import PromptCache
+from anthropix_actors.emulator._model.context import after_compaction
 from anthropix_actors.emulator._model.ids import Ids
-from anthropix_actors.emulator._model.message_threads import Threads
+from anthropix_actors.emulator._model.message_threads import MessageThreads
 from anthropix_actors.emulator.limits import Meter
-from anthropix_actors.emulator.rules.sent_thoughts import Thoughts
+from anthropix_actors.emulator.rules.sent_thoughts import SentThoughts
 from anthropix_actors.emulator.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from anthropix_actors.emulator._api.batch import Speed
-    from anthropix_actors.emulator._model.cache import Priced
+    from anthropix_actors.emulator._api.batch import BatchSchedule
+    from anthropix_actors.emulator._model.cache import InputCost
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 CHAT = "/v1/messages"
 
 
-class Desk:
+class ServerState:
     """The emulator's memory. Safe from any thread.
 
     Args:
         api_key: The only key that is let in; None lets in any.
         handler: Gives the answer of a chat for which nothing is scripted.
-        speed: When batches end.
+        schedule: When batches end.
         limits: How much is let in.
         rules: What is refused in a chat's parameters.
         hosts: Where it listens, and by which other names it may be called.
@@ -45,7 +45,7 @@ class Desk:
         self,
         api_key: str | None,
         handler: Callable[[Request], Answer] | None,
-        speed: Speed,
+        schedule: BatchSchedule,
         limits: Limits | None,
         *,
         rules: Sequence[Rule],
@@ -55,16 +55,16 @@ class Desk:
         """Start with nothing noted and nothing scripted."""
         self.api_key = api_key
         self.hosts = hosts
-        self.speed = speed
+        self.schedule = schedule
         self.rules = rules
-        self.thoughts = Thoughts()
+        self.thoughts = SentThoughts()
         self.meter = Meter(limits)
-        self._cache = Cache()
-        self._threads = Threads()
+        self._cache = PromptCache()
+        self._threads = MessageThreads()
         self._clock = clock
         self._handler = handler
         self._changed = threading.Condition()
-        self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
+        self._queues: defaultdict[str, deque[Answer]] = defaultdict(deque)
         self._requests: list[Request] = []
         self._hangups = 0
         self._closed = False
@@ -83,51 +83,51 @@ class Desk:
         with self._changed:
             return self._hangups
 
-    def script(self, path: str, answers: Iterable[Answer]) -> None:
+    def enqueue(self, path: str, answers: Iterable[Answer]) -> None:
         """Put answers at the end of a path's queue."""
         with self._changed:
-            self._scripts[path].extend(answers)
+            self._queues[path].extend(answers)
 
-    def scripted(self, path: str) -> bool:
+    def has_queued(self, path: str) -> bool:
         """Tell whether there is an answer to take."""
         with self._changed:
-            return bool(self._scripts.get(path))
+            return bool(self._queues.get(path))
 
-    def take(self, path: str) -> list[Answer]:
+    def pop(self, path: str) -> list[Answer]:
         """Take the next scripted answer of a path: one or none."""
         with self._changed:
-            script = self._scripts.get(path)
+            script = self._queues.get(path)
             return [script.popleft()] if script else []
 
     def answer(self, request: Request) -> Answer:
         """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
-        scripted = self.take(request.path)
+        scripted = self.pop(request.path)
         handled = self._handler(request) if self._handler and not scripted else None
         answer = scripted[0] if scripted else handled
-        self.thoughts.note(request.body, answer)
+        self.thoughts.record(request.body, answer)
         return answer
 
-    def whole(self, request: Request) -> Request:
+    def expand_thread(self, request: Request) -> Request:
         """Get a chat with all of its conversation, where it is of a thread. Runs in the event loop, as all below.
 
         Raises:
             RefusedError: there is no such thread.
         """
-        body = self._threads.whole(_owner(request), request.body, self._clock())
+        body = self._threads.expand(_owner(request), request.body, self._clock())
         return request if body is request.body else replace(request, body=body)
 
-    def hold(self, request: Request, message: Mapping[str, Any]) -> None:
+    def store_thread(self, request: Request, message: Mapping[str, Any]) -> None:
         """Hold a chat with its answer, where it is of a thread."""
-        self._threads.hold(_owner(request), request.body, message, self._clock())
+        self._threads.store(_owner(request), request.body, message, self._clock())
 
-    def price(self, request: Request) -> Priced:
+    def price(self, request: Request) -> InputCost:
         """Get what the input of a chat costs now."""
-        return self._cache.price(_owner(request), seen(request.body), self._clock())
+        return self._cache.price(_owner(request), after_compaction(request.body), self._clock())
 
-    def charge(self, priced: Priced) -> Priced:
+    def charge(self, cost: InputCost) -> InputCost:
         """Note that a chat is answered: what it writes to the cache can be read from now on."""
-        self._cache.keep(priced, self._clock())
-        return priced
+        self._cache.store(cost, self._clock())
+        return cost
 
     def session(self, session_id: str, thread_id: str | None) -> Session:
         """Get a session, or a thread of one; it comes into being when it is first named."""
@@ -137,13 +137,13 @@ class Desk:
                 self._sessions[key] = Session(self._changed, self._event_ids)
             return self._sessions[key]
 
-    def note(self, request: Request) -> None:
+    def record(self, request: Request) -> None:
         """Note a request."""
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
 
-    def hung_up(self) -> None:
+    def record_hangup(self) -> None:
         """Note that a client left; after `close` it was the emulator who did."""
         with self._changed:
             if not self._closed:
@@ -155,7 +155,7 @@ class Desk:
         with self._changed:
             self._closed = True
 
-    def wait(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
+    def wait_for(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
         """Wait until a number is as large as `count`.
 
         Raises:

@@ -41,7 +41,7 @@ LOOK_BACK = 20
 MINUTES_5 = 300.0
 HOUR = 3600.0
 
-_LEAST = {
+_MIN_CACHEABLE = {
     "claude-opus-4-8": 1024,
     "claude-opus-4-7": 2048,
     "claude-opus-4-6": 4096,
@@ -56,16 +56,16 @@ _LEAST = {
 }
 """The fewest tokens of a prefix that is cached, by the beginning of the model's name: the first that fits counts."""
 
-_LEAST_OTHERWISE = 1024
+_MIN_CACHEABLE_OTHERS = 1024
 
 _NOT_CACHED = frozenset({"thinking", "redacted_thinking"})
 
-_SWEEP = 1024
+_SWEEP_SIZE = 1024
 """Entries from which on those that have run out are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class InputCost:
     """What the input of a request costs.
 
     Attributes:
@@ -73,17 +73,17 @@ class Priced:
         written_1h: Tokens that are written for an hour.
         written_5m: Tokens that are written for 5 minutes.
         other: All other tokens.
-        kept: What is written or lives on when the request is answered: each prefix with its time to live.
+        entries: What is written or lives on when the request is answered: each prefix with its time to live.
     """
 
     read: int
     written_1h: int
     written_5m: int
     other: int
-    kept: tuple[tuple[bytes, float], ...] = ()
+    entries: tuple[tuple[bytes, float], ...] = ()
 
     @property
-    def unread(self) -> int:
+    def uncached(self) -> int:
         """Tokens that were not read from the cache: what counts towards the limits."""
         return self.written_1h + self.written_5m + self.other
 
@@ -119,25 +119,25 @@ class _Block:
     cacheable: bool
 
 
-def least(model: str) -> int:
+def min_cacheable(model: str) -> int:
     """Get the fewest tokens of a prefix that is cached.
 
     Example:
-        >>> least("claude-opus-4-8"), least("claude-haiku-4-5-20251001"), least("claude-opus-5-5"), least("other")
-        (1024, 4096, 512, 1024)
+        >>> [min_cacheable(model) for model in ("claude-opus-4-8", "claude-haiku-4-5-20251001", "other")]
+        [1024, 4096, 1024]
     """
-    return next((tokens for name, tokens in _LEAST.items() if model.startswith(name)), _LEAST_OTHERWISE)
+    return next((tokens for name, tokens in _MIN_CACHEABLE.items() if model.startswith(name)), _MIN_CACHEABLE_OTHERS)
 
 
-class Cache:
+class PromptCache:
     """The prefixes that are cached. Not thread-safe: the event loop has it."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._entries: dict[bytes, tuple[float, float]] = {}  # time to live, and when it runs out
-        self._sweep = _SWEEP
+        self._sweep = _SWEEP_SIZE
 
-    def price(self, owner: str, body: Mapping[str, Any], now: float) -> Priced:
+    def price(self, owner: str, body: Mapping[str, Any], now: float) -> InputCost:
         """Get what the input of a request costs now. Changes nothing.
 
         Args:
@@ -146,38 +146,38 @@ class Cache:
             now: The time, in seconds.
         """
         total = count_input(body)
-        blocks = _blocks(body) if any(map(_ttl, _may_be_marked(body))) else []  # most requests ask for no caching
+        blocks = _blocks(body) if any(map(_ttl, _markable(body))) else []  # most requests ask for no caching
         ends = [place for place, block in enumerate(blocks) if block.ttl]
         if not ends:
-            return Priced(0, 0, 0, total)
+            return InputCost(0, 0, 0, total)
         sizes = [min(size, total) for size in accumulate(block.tokens for block in blocks)]
         prefixes = _prefixes(f"{owner} {body.get('model')}", body, blocks)
-        hit = self._longest(prefixes, ends, now)
-        written = [place for place in ends if place > hit and sizes[place] >= least(str(body.get("model")))]
+        hit = self._longest_hit(prefixes, ends, now)
+        written = [place for place in ends if place > hit and sizes[place] >= min_cacheable(str(body.get("model")))]
         read = sizes[hit] if hit >= 0 else 0
         hour = max((sizes[place] for place in written if blocks[place].ttl == HOUR), default=read)
         last = max((sizes[place] for place in written), default=read)
-        kept = [(prefix, self._entries[prefix][0]) for prefix in prefixes[: hit + 1] if self._lives(prefix, now)]
+        kept = [(prefix, self._entries[prefix][0]) for prefix in prefixes[: hit + 1] if self._is_live(prefix, now)]
         kept += [(prefixes[place], blocks[place].ttl) for place in written]
-        return Priced(read, hour - read, last - hour, total - last, tuple(kept))
+        return InputCost(read, hour - read, last - hour, total - last, tuple(kept))
 
-    def keep(self, priced: Priced, now: float) -> None:
+    def store(self, cost: InputCost, now: float) -> None:
         """Note that a request is answered: what it writes can be read, what it read lives on."""
-        for prefix, ttl in priced.kept:
+        for prefix, ttl in cost.entries:
             self._entries[prefix] = ttl, now + ttl
         if len(self._entries) > self._sweep:
             self._entries = {prefix: entry for prefix, entry in self._entries.items() if entry[1] > now}
-            self._sweep = max(_SWEEP, 2 * len(self._entries))
+            self._sweep = max(_SWEEP_SIZE, 2 * len(self._entries))
 
-    def _longest(self, prefixes: list[bytes], ends: list[int], now: float) -> int:
+    def _longest_hit(self, prefixes: list[bytes], ends: list[int], now: float) -> int:
         """Get the last block of the longest prefix that is there; -1 for none."""
         for end in reversed(ends):
             for place in range(end, max(end - LOOK_BACK, -1), -1):
-                if self._lives(prefixes[place], now):
+                if self._is_live(prefixes[place], now):
                     return place
         return -1
 
-    def _lives(self, prefix: bytes, now: float) -> bool:
+    def _is_live(self, prefix: bytes, now: float) -> bool:
         return prefix in self._entries and self._entries[prefix][1] > now
 
 
@@ -196,16 +196,20 @@ def _prefixes(owner: str, body: Mapping[str, Any], blocks: list[_Block]) -> list
 
 
 def _system_depends(body: Mapping[str, Any]) -> list[Any]:
-    searches = any(map(_searches, _objects(body.get("tools"))))
-    cites = any((block.get("citations") or {}) == {"enabled": True} for block in _inner(body))
+    searches = any(map(_is_web_search, _objects(body.get("tools"))))
+    cites = any((block.get("citations") or {}) == {"enabled": True} for block in _message_blocks(body))
     return [searches, cites, body.get("speed")]
 
 
 def _messages_depend(body: Mapping[str, Any]) -> list[Any]:
-    return [body.get("tool_choice"), body.get("thinking"), any(_type(block) == "image" for block in _inner(body))]
+    return [
+        body.get("tool_choice"),
+        body.get("thinking"),
+        any(_type(block) == "image" for block in _message_blocks(body)),
+    ]
 
 
-def _inner(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _message_blocks(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Get the blocks of all messages, and those in tool results."""
     for message in body["messages"]:
         for block in _objects(message.get("content")):
@@ -213,11 +217,11 @@ def _inner(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _objects(block.get("content"))
 
 
-def _may_be_marked(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _markable(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield body
     yield from _objects(body.get("tools"))
     yield from _objects(body.get("system"))
-    yield from _inner(body)
+    yield from _message_blocks(body)
 
 
 def _blocks(body: Mapping[str, Any]) -> list[_Block]:
@@ -247,7 +251,7 @@ def _block(level: int, before: str, block: dict[str, Any], tokens: int) -> _Bloc
     inner = max(map(_ttl, _objects(block.get("content"))), default=0.0)
     cacheable = _type(block) not in _NOT_CACHED and block.get("text") != ""
     text = b""
-    if not (level == 0 and _searches(block)):  # whether there is web search, the system prompt's level says
+    if not (level == 0 and _is_web_search(block)):  # whether there is web search, the system prompt's level says
         # The order of a block's own keys is no matter, but that inside of a tool's input or schema is.
         text = before.encode() + _json.encode(dict(sorted(_unmarked(block).items())))
     return _Block(level, text, tokens, (_ttl(block) or inner) if cacheable else 0.0, cacheable)
@@ -276,7 +280,7 @@ def _objects(value: Any) -> Iterable[dict[str, Any]]:
     return [item for item in value if is_object(item)] if is_array(value) else []
 
 
-def _searches(tool: Mapping[str, Any]) -> bool:
+def _is_web_search(tool: Mapping[str, Any]) -> bool:
     return _type(tool).startswith("web_search")
 
 

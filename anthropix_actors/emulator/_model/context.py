@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def seen(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def after_compaction(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Drop what was said before the last compaction: its summary stands for all that.
 
     A compaction that failed has no summary, and stands for nothing.
@@ -18,7 +18,7 @@ def seen(body: Mapping[str, Any]) -> Mapping[str, Any]:
     Example:
         >>> compacted = [{"type": "compaction", "content": "They greeted."}, {"type": "text", "text": "Hello."}]
         >>> messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": compacted}]
-        >>> seen({"messages": messages})["messages"] == messages[1:]
+        >>> after_compaction({"messages": messages})["messages"] == messages[1:]
         True
 
     Source: https://platform.claude.com/docs/en/build-with-claude/compaction, read 2026-11-26.

@@ -26,7 +26,7 @@ _TYPES = {
 
 _STATUSES = {error_type: status for status, error_type in _TYPES.items()}
 
-_WORDS = {
+_MESSAGES = {
     "invalid_request_error": "Invalid request",
     "authentication_error": "invalid x-api-key",
     "billing_error": "Your credit balance is too low to access the Anthropic API.",
@@ -56,12 +56,12 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str, error_code: str | None = None) -> None:
         """Hold what the client is told."""
         super().__init__(message)
-        self.told = Status(status, message, error_code=error_code)
+        self.status = Status(status, message, error_code=error_code)
 
 
 def error_body(error_type: str, message: str | None, request_id: str, error_code: str | None = None) -> dict[str, Any]:
     """Get the body of an error: of a status, and of an `error` event alike."""
-    words = message or _WORDS.get(error_type, error_type)
+    words = message or _MESSAGES.get(error_type, error_type)
     details = None if error_code is None else {"error_code": error_code}
     return {
         "type": "error",
@@ -77,7 +77,7 @@ def status_body(status: Status, request_id: str) -> dict[str, Any]:
         >>> status_body(Status(529), "req_1")["error"]["type"]
         'overloaded_error'
     """
-    return error_body(status.type or _type(status.status), status.message, request_id, status.error_code)
+    return error_body(status.type or _error_type(status.status), status.message, request_id, status.error_code)
 
 
 def status_headers(status: Status) -> dict[str, str]:
@@ -96,6 +96,6 @@ def as_status(error_type: str, message: str | None) -> Status:
     return Status(_STATUSES.get(error_type, _SERVER_ERRORS), message=message, type=error_type)
 
 
-def _type(status: int) -> str:
+def _error_type(status: int) -> str:
     other = "api_error" if status >= _SERVER_ERRORS else "invalid_request_error"
     return _TYPES.get(status, other)

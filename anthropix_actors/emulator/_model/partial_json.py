@@ -8,14 +8,14 @@ from typing import Any
 _DECODER = json.JSONDecoder()
 
 
-def whole_part(text: str) -> dict[str, Any]:
+def complete_members(text: str) -> dict[str, Any]:
     """Get the members of an object that are whole, at its top level.
 
     Args:
         text: The beginning of an object's JSON, without spaces between its parts; or all of it.
 
     Example:
-        >>> whole_part('{"path":"a.txt","lines":[1,2],"text":"A lo')
+        >>> complete_members('{"path":"a.txt","lines":[1,2],"text":"A lo')
         {'path': 'a.txt', 'lines': [1, 2]}
     """
     members: dict[str, Any] = {}

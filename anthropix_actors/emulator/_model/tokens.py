@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"\s*\w{1,12}|\s*[^\w\s]|\s+\Z")
 
-_UNREAD = ("type", "role", "data", "signature", "cache_control", "media_type")
+_NOT_COUNTED = ("type", "role", "data", "signature", "cache_control", "media_type")
 """Keys of messages, blocks and tools whose text no model reads as words."""
 
-_ANYBODYS = ("input", "input_schema")
+_FREE_FORM = ("input", "input_schema")
 """Keys under which those keys mean something else, and all is read."""
 
-_PICTURE = 1500
+_IMAGE_TOKENS = 1500
 """What an image or a document costs, whatever is in it."""
 
-_PER_MESSAGE = 4
+_MESSAGE_TOKENS = 4
 
 
 def tokens(text: str) -> list[str]:
@@ -70,11 +70,11 @@ def _count(value: Any, *, blocks: bool) -> int:
             todo.extend((item, blocks) for item in value)
         elif is_object(value):
             if blocks and value.get("type") in ("image", "document"):
-                total += _PICTURE
+                total += _IMAGE_TOKENS
                 continue
-            total += _PER_MESSAGE if blocks and "role" in value else 0
-            parts = ((key, item) for key, item in value.items() if not (blocks and key in _UNREAD))
-            todo.extend((item, blocks and key not in _ANYBODYS) for key, item in parts)
+            total += _MESSAGE_TOKENS if blocks and "role" in value else 0
+            parts = ((key, item) for key, item in value.items() if not (blocks and key in _NOT_COUNTED))
+            todo.extend((item, blocks and key not in _FREE_FORM) for key, item in parts)
         else:
             total += value is not None
     return total

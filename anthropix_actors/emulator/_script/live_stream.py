@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._script.steps import Pause
+from anthropix_actors.emulator._script.steps import WaitForMore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,4 +46,4 @@ class LiveStream:
             self._more.clear()
             while self._steps:
                 yield self._steps.popleft()
-            yield Pause(self._more)
+            yield WaitForMore(self._more)

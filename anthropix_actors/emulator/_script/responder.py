@@ -13,15 +13,15 @@ from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.default_reply import default_reply
 from anthropix_actors.emulator._model.errors import as_status, error_body, status_body, status_headers
-from anthropix_actors.emulator._model.messages import Written, write
-from anthropix_actors.emulator._script.steps import Finish, Head, Step, apply, interrupt
-from anthropix_actors.emulator.answers import WRITTEN, Raw, Status, unwrap
+from anthropix_actors.emulator._model.messages import MessageAnswer, to_message
+from anthropix_actors.emulator._script.steps import Finish, Head, Step, insert, with_fault
+from anthropix_actors.emulator.answers import MESSAGE_ANSWERS, Raw, Status, unwrap
 from anthropix_actors.emulator.faults import Cut, ErrorEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors.emulator._model.cache import Priced
+    from anthropix_actors.emulator._model.cache import InputCost
     from anthropix_actors.emulator._model.ids import Ids
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.faults import Fault
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _BODILESS = frozenset({204, 205, 304})
 
 
-class Compiler:
+class Responder:
     """Makes the steps of one answer to one request.
 
     Args:
@@ -51,135 +51,135 @@ class Compiler:
         self.headers = dict(headers)
         self._ids = ids
         self._tier = tier
-        self.closing = ExitStack()
+        self.on_close = ExitStack()
 
     def chat(
-        self, answer: Answer, charge: Callable[[], Priced], hold: Callable[[Any], object] | None = None
+        self, answer: Answer, charge: Callable[[], InputCost], hold: Callable[[Any], object] | None = None
     ) -> Iterator[Step]:
         """Get the steps for `POST /v1/messages`.
 
         Args:
             answer: The answer.
-            charge: Called once where its usage is to be told: gets what the input costs.
+            charge: Called once where its usage is to be events: gets what the input costs.
             hold: Called with the Message, where the answer is one.
 
         Raises:
             ProtocolError: a recording or events are to be told without a stream, and make no Message.
             OSError: a recording cannot be read.
         """
-        said, faults = unwrap(answer)
+        plain, faults = unwrap(answer)
         if not self.request.stream:
-            said, faults = unstreamed(said, faults)
-        if said is None or isinstance(said, (str, *WRITTEN)):
-            said = self._written(said, charge())
-        if hold is not None and isinstance(said, Mapping):
-            hold(said)
-        return self.faulty(self._said(said), faults)
+            plain, faults = error_event_as_status(plain, faults)
+        if plain is None or isinstance(plain, (str, *MESSAGE_ANSWERS)):
+            plain = self._to_message(plain, charge())
+        if hold is not None and isinstance(plain, Mapping):
+            hold(plain)
+        return self.with_faults(self._plain_answer(plain), faults)
 
-    def other(self, answer: Answer) -> Iterator[Step]:
+    def answer(self, answer: Answer) -> Iterator[Step]:
         """Get the steps for any other path: a mapping is a JSON body, and bytes are what `Raw` makes of them."""
-        said, faults = unwrap(answer)
-        match said:
+        plain, faults = unwrap(answer)
+        match plain:
             case Mapping():
-                steps = self.json(cast("Mapping[str, Any]", said))
+                steps = self.json(cast("Mapping[str, Any]", plain))
             case bytes():
-                steps = self._raw(Raw(said))
+                steps = self._raw(Raw(plain))
             case _:  # Raw or Status: `Emulator.queue` takes nothing else
-                steps = self._said(said)
-        return self.faulty(steps, faults)
+                steps = self._plain_answer(plain)
+        return self.with_faults(steps, faults)
 
     def json(self, body: Mapping[str, Any]) -> Iterator[Step]:
         """Get the steps for a JSON answer."""
-        return self.pieces({"content-type": "application/json"}, [_json.encode(body)])
+        return self.response({"content-type": "application/json"}, [_json.encode(body)])
 
-    def stream(self, pieces: Iterable[Step]) -> Iterator[Step]:
+    def event_stream(self, pieces: Iterable[Step]) -> Iterator[Step]:
         """Get the steps for an event stream."""
-        return self.pieces({"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}, pieces)
+        return self.response({"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}, pieces)
 
-    def pieces(self, headers: Mapping[str, str], pieces: Iterable[Step], status: int = 200) -> Iterator[Step]:
+    def response(self, headers: Mapping[str, str], pieces: Iterable[Step], status: int = 200) -> Iterator[Step]:
         """Get the steps for any answer."""
         yield Head(status, {**self.headers, **headers})
         yield from pieces
 
-    def faulty(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
+    def with_faults(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
         """Put faults around steps."""
         # Places are counted in the events of the answer, so cuts come last.
         for fault in sorted(faults, key=lambda fault: isinstance(fault, Cut)):
-            steps = self._failing(fault, steps) if isinstance(fault, ErrorEvent) else apply(fault, steps)
+            steps = self._with_error_event(fault, steps) if isinstance(fault, ErrorEvent) else with_fault(fault, steps)
         return steps
 
-    def _failing(self, fault: ErrorEvent, steps: Iterator[Step]) -> Iterator[Step]:
+    def _with_error_event(self, fault: ErrorEvent, steps: Iterator[Step]) -> Iterator[Step]:
         event = _events.encode(error_body(fault.type, fault.message, self.headers["request-id"]))
-        return interrupt(steps, event, Finish(), events=fault.after_events)
+        return insert(steps, event, Finish(), events=fault.after_events)
 
-    def _said(self, said: Answer) -> Iterator[Step]:
-        match said:
+    def _plain_answer(self, plain: Answer) -> Iterator[Step]:
+        match plain:
             case Raw():
-                steps = self._raw(said)
+                steps = self._raw(plain)
             case Status():
-                steps = self._failed(said)
+                steps = self._error_status(plain)
             case Mapping():
-                steps = self._message(cast("Mapping[str, Any]", said))
+                steps = self._message(cast("Mapping[str, Any]", plain))
             case bytes() | Path():
-                steps = self._recorded(said if isinstance(said, bytes) else said.read_bytes())
+                steps = self._recording(plain if isinstance(plain, bytes) else plain.read_bytes())
             case _:
-                steps = self._events(cast("Iterable[Mapping[str, Any]]", said))
+                steps = self._events(cast("Iterable[Mapping[str, Any]]", plain))
         return steps
 
-    def _failed(self, said: Status) -> Iterator[Step]:
-        told = status_body(said, self.headers["request-id"])
-        words = told["error"]["message"]
+    def _error_status(self, plain: Status) -> Iterator[Step]:
+        events = status_body(plain, self.headers["request-id"])
+        words = events["error"]["message"]
         log(
             logging.INFO,
             "the emulator answers %s %s: %d, %s",
             self.request.method,
             self.request.path,
-            said.status,
+            plain.status,
             words,
         )
-        return self._raw(Raw(_json.encode(told), said.status, None, status_headers(said)))
+        return self._raw(Raw(_json.encode(events), plain.status, None, status_headers(plain)))
 
-    def _written(self, said: Written | None, priced: Priced) -> dict[str, Any]:
+    def _to_message(self, plain: MessageAnswer | None, cost: InputCost) -> dict[str, Any]:
         body = self.request.body
-        usage = {**priced.usage(), "service_tier": self._tier, "inference_geo": "global"}
-        return write(default_reply(body) if said is None else said, body, self._ids, usage)
+        usage = {**cost.usage(), "service_tier": self._tier, "inference_geo": "global"}
+        return to_message(default_reply(body) if plain is None else plain, body, self._ids, usage)
 
     def _message(self, message: Mapping[str, Any]) -> Iterator[Step]:
         if not self.request.stream:
             return self.json(message)
-        return self.stream(map(_events.encode, _events.message_events(message)))
+        return self.event_stream(map(_events.encode, _events.message_events(message)))
 
-    def _recorded(self, recorded: bytes) -> Iterator[Step]:
+    def _recording(self, recorded: bytes) -> Iterator[Step]:
         if not self.request.stream:
             return self._events(_events.decode(recorded))
-        return self.stream(_events.split(recorded))
+        return self.event_stream(_events.split(recorded))
 
-    def _events(self, told: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
+    def _events(self, events: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
         if self.request.stream:
-            return self.stream(map(_events.encode, _without_exits(told)))
-        body = _events.accumulate(told)
+            return self.event_stream(map(_events.encode, _without_exits(events)))
+        body = _events.accumulate(events)
         if body.get("type") == "error":
-            return self._said(as_status(body["error"]["type"], body["error"].get("message")))
+            return self._plain_answer(as_status(body["error"]["type"], body["error"].get("message")))
         return self.json(body)
 
     def _raw(self, raw: Raw) -> Iterator[Step]:
         kind = {} if raw.content_type is None else {"content-type": raw.content_type}
         body = [] if raw.status in _BODILESS else [raw.body]
-        return self.pieces({**kind, **raw.headers}, body, raw.status)
+        return self.response({**kind, **raw.headers}, body, raw.status)
 
 
-def _without_exits(told: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _without_exits(events: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Let no iterable of a user's end the event loop: that is what asyncio does for these two."""
     try:
-        yield from told
+        yield from events
     except (SystemExit, KeyboardInterrupt) as exc:
         raise RuntimeError(f"an iterable of events raised {exc!r}") from exc
 
 
-def unstreamed(said: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
+def error_event_as_status(plain: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
     """Turn an `error` event into the status that a request without a stream gets."""
     failing = [fault for fault in faults if isinstance(fault, ErrorEvent)]
     others: list[Fault] = [fault for fault in faults if not isinstance(fault, ErrorEvent)]
     if failing:
-        said = as_status(failing[0].type, failing[0].message)
-    return said, others
+        plain = as_status(failing[0].type, failing[0].message)
+    return plain, others

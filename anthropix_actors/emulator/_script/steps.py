@@ -27,24 +27,24 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class WaitForRelease:
     """Send nothing, or pings, until released."""
 
     ping_every: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
+class SleepUntil:
     """Wait until so many seconds after the head: counted from there, waits do not add up their delays."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait until there is more to send: until `over` is set."""
+class WaitForMore:
+    """Wait until there is more to send: until `more` is set."""
 
-    over: asyncio.Event
+    more: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +58,29 @@ class Finish:
     """End the body here, as it should end. Nothing comes after it."""
 
 
-Step: TypeAlias = Head | bytes | Hold | Until | Pause | Hangup | Finish
+Step: TypeAlias = Head | bytes | WaitForRelease | SleepUntil | WaitForMore | Hangup | Finish
 """Bytes are one event of a stream, or a whole body."""
 
 
-def apply(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
+def with_fault(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
     """Put a fault around steps."""
     match fault:
         case Drop() | Reset():
-            return interrupt(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
+            return insert(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
         case Stall():
-            return interrupt(steps, Hold(fault.ping_every), events=fault.after_events, size=fault.after_bytes)
+            return insert(steps, WaitForRelease(fault.ping_every), events=fault.after_events, size=fault.after_bytes)
         case Pace():
             return paced(steps, fault.tokens_per_second)
         case _:
-            return recut(steps, itertools.repeat(fault.every) if fault.every else iter(fault.sizes))
+            return rechunked(steps, itertools.repeat(fault.every) if fault.every else iter(fault.sizes))
 
 
-def interrupt(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
+def insert(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
     """Put `acts` after so many events or bytes, or before everything; at the end where the answer is shorter.
 
     Example:
-        >>> list(interrupt(iter([Head(200, {}), b"one", b"two"]), Hold(None), events=1))
-        [Head(status=200, headers={}), b'one', Hold(ping_every=None), b'two']
+        >>> list(insert(iter([Head(200, {}), b"one", b"two"]), WaitForRelease(None), events=1))
+        [Head(status=200, headers={}), b'one', WaitForRelease(ping_every=None), b'two']
     """
     left = events if events is not None else size
     while left is not None and (step := next(steps, None)) is not None:
@@ -99,11 +99,11 @@ def interrupt(steps: Iterator[Step], *acts: Step, events: int | None = None, siz
 
 def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
     """Put a wait before each delta: for as long as the tokens so far would have taken a model."""
-    said = 0
+    sent = 0
     for step in steps:
         if isinstance(step, bytes) and b"content_block_delta" in step:
-            said += max(1, len(tokens(_delta(step))))
-            yield Until(said / tokens_per_second)
+            sent += max(1, len(tokens(_delta(step))))
+            yield SleepUntil(sent / tokens_per_second)
         yield step
 
 
@@ -135,11 +135,11 @@ def _delta(event: bytes) -> str:
         return ""
 
 
-def recut(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
+def rechunked(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
     """Cut the bytes anew; where `sizes` end, the rest stays as it was.
 
     Example:
-        >>> list(recut(iter([b"one", b"two", b"three"]), iter([1, 4])))
+        >>> list(rechunked(iter([b"one", b"two", b"three"]), iter([1, 4])))
         [b'o', b'netw', b'o', b'three']
     """
     size = next(sizes, None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 """How deep blocks are looked for: the API's own are two deep, and a request may be a thousand."""
 
 
@@ -39,7 +39,7 @@ class Block(NamedTuple):
         return value if isinstance(value, str) else ""
 
     @property
-    def inner(self) -> str:
+    def typed_place(self) -> str:
         """The place of what is in it: the API names a block's type on the way."""
         return f"{self.place}.{self.kind}"
 
@@ -78,15 +78,15 @@ class Turn(NamedTuple):
         return [block.text(key) for block in self.blocks if block.kind == kind]
 
 
-def _nothing(_: str) -> Collection[tuple[str, int]]:
+def _never_sent(_: str) -> Collection[tuple[str, int]]:
     return ()
 
 
-NOBODY = Turn("", "", ())
+NO_TURN = Turn("", "", ())
 """The turn before the first and after the last."""
 
 
-class Asked:
+class ChatRequest:
     """What is asked.
 
     Args:
@@ -94,8 +94,8 @@ class Asked:
         version: The version of the API that is asked.
         betas: The betas that are asked for.
         known: The keys that the endpoint knows, betas aside.
-        batched: Whether it is one of a batch's.
-        said: Gets the thoughts that were sent with a signature, and their places.
+        in_batch: Whether it is one of a batch's.
+        sent_with: Gets the thoughts that were sent with a signature, and their places.
     """
 
     def __init__(  # noqa: PLR0913 - all have defaults, and names
@@ -105,22 +105,22 @@ class Asked:
         version: str = "2023-06-01",
         betas: frozenset[str] = frozenset(),
         known: frozenset[str] = frozenset(),
-        batched: bool = False,
-        said: Callable[[str], Collection[tuple[str, int]]] = _nothing,
+        in_batch: bool = False,
+        sent_with: Callable[[str], Collection[tuple[str, int]]] = _never_sent,
     ) -> None:
         """Hold them."""
         self.body = body
         self.version = version
         self.betas = betas
         self.known = known
-        self.batched = batched
-        self.said = said
+        self.in_batch = in_batch
+        self.sent_with = sent_with
 
-    def part(self, key: str) -> dict[str, Any]:
+    def get_object(self, key: str) -> dict[str, Any]:
         """Get an object of the request; an empty one where there is none.
 
         Example:
-            >>> Asked({"thinking": {"type": "adaptive"}, "metadata": 1}).part("metadata")
+            >>> ChatRequest({"thinking": {"type": "adaptive"}, "metadata": 1}).get_object("metadata")
             {}
         """
         value = self.body.get(key)
@@ -147,9 +147,9 @@ class Asked:
         return turns
 
     @property
-    def last(self) -> Turn:
+    def last_turn(self) -> Turn:
         """The last turn."""
-        return self.turns[-1] if self.turns else NOBODY
+        return self.turns[-1] if self.turns else NO_TURN
 
     @cached_property
     def tools(self) -> list[Block]:
@@ -162,14 +162,14 @@ class Asked:
         return list(_blocks(self.body.get("system"), "system"))
 
     @cached_property
-    def content(self) -> list[Block]:
+    def all_blocks(self) -> list[Block]:
         """All blocks of the messages, those within others too, in their order: an inner one before the outer one."""
         return [found for message in self.messages for block in message.blocks for found in _nested(block)]
 
     @property
-    def thinks(self) -> bool:
+    def thinking_on(self) -> bool:
         """Whether thinking is asked for, on a budget or adaptive."""
-        return self.part("thinking").get("type") in ("enabled", "adaptive")
+        return self.get_object("thinking").get("type") in ("enabled", "adaptive")
 
 
 def objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -204,10 +204,10 @@ def _blocks(content: Any, place: str) -> Iterator[Block]:
 def _nested(block: Block, depth: int = 0) -> Iterator[Block]:
     """Get the blocks in a block, then itself."""
     holder = block.data
-    place = f"{block.inner}.content"
+    place = f"{block.typed_place}.content"
     if block.kind == "document" and is_object(holder.get("source")):
-        holder, place = holder["source"], f"{block.inner}.source.content"
-    if is_array(holder.get("content")) and depth < _DEEPEST:
+        holder, place = holder["source"], f"{block.typed_place}.source.content"
+    if is_array(holder.get("content")) and depth < _MAX_DEPTH:
         for inner in _blocks(holder["content"], place):
             yield from _nested(inner, depth + 1)
     yield block

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator.rules.chat_request import NOBODY, Asked, Turn
-from anthropix_actors.emulator.rules.rule import AEGIS, Found, issue, seen
+from anthropix_actors.emulator.rules.chat_request import NO_TURN, ChatRequest, Turn
+from anthropix_actors.emulator.rules.rule import AEGIS, Violation, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,50 +17,50 @@ _TAKES_PREFILL = re.compile(
 """The models that go on from words that are put into their mouth: what is older than Opus 4.6 and Sonnet 4.6."""
 
 
-def _first_is_system(asked: Asked) -> Iterator[Found]:
-    if asked.messages and asked.messages[0].role == "system":
-        yield Found("messages.0")
+def _first_is_system(request: ChatRequest) -> Iterator[Violation]:
+    if request.messages and request.messages[0].role == "system":
+        yield Violation("messages.0")
 
 
-def _empty_message(asked: Asked) -> Iterator[Found]:
-    for message in asked.messages:
-        optional = message is asked.messages[-1] and message.role == "assistant"
+def _empty_message(request: ChatRequest) -> Iterator[Violation]:
+    for message in request.messages:
+        optional = message is request.messages[-1] and message.role == "assistant"
         if not optional and message.data.get("content") in ("", []):
-            yield Found(message.place)
+            yield Violation(message.place)
 
 
-def _empty_text(asked: Asked) -> Iterator[Found]:
-    for message in asked.messages:
-        yield from (Found("messages") for block in message.blocks if block.data.get("text") == "")
+def _empty_text(request: ChatRequest) -> Iterator[Violation]:
+    for message in request.messages:
+        yield from (Violation("messages") for block in message.blocks if block.data.get("text") == "")
 
 
-def _blank_text(asked: Asked) -> Iterator[Found]:
+def _blank_text(request: ChatRequest) -> Iterator[Violation]:
     """Find a message that says nothing but white space; beside other blocks, as recordings show, it is taken."""
-    for message in asked.messages:
+    for message in request.messages:
         texts = [block.text("text") for block in message.blocks if block.kind == "text"]
         if texts and len(texts) == len(message.blocks) and "".join(texts) and not "".join(texts).strip():
-            yield Found("messages")
+            yield Violation("messages")
 
 
-def _prefill(asked: Asked) -> Turn:
+def _prefill(request: ChatRequest) -> Turn:
     """Get the words that are put into the model's mouth; a paused turn that is to go on is none."""
-    last = asked.last
+    last = request.last_turn
     plain = all(block.kind in ("text", "thinking", "redacted_thinking") for block in last.blocks)
-    return last if last.role == "assistant" and last.blocks and plain else NOBODY
+    return last if last.role == "assistant" and last.blocks and plain else NO_TURN
 
 
-def _prefill_whitespace(asked: Asked) -> Iterator[Found]:
-    if asked.last.role == "assistant" and asked.last.blocks:
-        text = asked.last.blocks[-1].text("text")
+def _prefill_whitespace(request: ChatRequest) -> Iterator[Violation]:
+    if request.last_turn.role == "assistant" and request.last_turn.blocks:
+        text = request.last_turn.blocks[-1].text("text")
         if text != text.rstrip():
-            yield Found("messages")
+            yield Violation("messages")
 
 
-def _prefill_model(asked: Asked) -> Iterator[Found]:
-    model = asked.body.get("model")
+def _prefill_model(request: ChatRequest) -> Iterator[Violation]:
+    model = request.body.get("model")
     claude = isinstance(model, str) and model.startswith("claude-") and not _TAKES_PREFILL.match(model)
-    if claude and _prefill(asked).blocks:
-        yield Found("")
+    if claude and _prefill(request).blocks:
+        yield Violation("")
 
 
 _CLAUDE_CODE = "anthropics/claude-code"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anthropix_actors.emulator.rules.chat_request import Asked
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest
 
 
-class Found(NamedTuple):
+class Violation(NamedTuple):
     """Something that a rule is against.
 
     Attributes:
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     values: tuple[object, ...] = ()
 
 
-Check: TypeAlias = "Callable[[Asked], Iterator[Found]]"
+Check: TypeAlias = "Callable[[ChatRequest], Iterator[Violation]]"
 """Finds what a rule is against, in the order of the request. Pure; raises nothing, whatever JSON it gets."""
 
 
@@ -51,9 +51,9 @@ class Rule:
     seen: bool
     check: Check = field(repr=False)
 
-    def refusals(self, asked: Asked) -> Iterator[str]:
+    def refusals(self, request: ChatRequest) -> Iterator[str]:
         """Get the API's words for everything that it finds."""
-        for found in self.check(asked):
+        for found in self.check(request):
             said = self.says.format(*found.values)
             yield f"{found.place}: {said}" if found.place else said
 

@@ -16,7 +16,7 @@ from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
-from anthropix_actors.emulator.rules.chat_request import Asked
+from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.thinking import places
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator.answers import Answer
 
-_MOST = 10_000
+_MAX_SIGNATURES = 10_000
 """So many signatures are remembered; the oldest are forgotten."""
 
 
-class _Part(NamedTuple):
+class _SentBlock(NamedTuple):
     """A block of an answer: its type, and of thoughts, what is signed by what."""
 
     kind: str
@@ -36,48 +36,48 @@ class _Part(NamedTuple):
     thinking: str = ""
 
 
-class Thoughts:
+class SentThoughts:
     """What was said by signature. Not thread-safe: it belongs to the event loop."""
 
     def __init__(self) -> None:
         """Start without any."""
-        self._said: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+        self._sent: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
 
-    def note(self, body: Any, answer: Answer) -> None:
+    def record(self, body: Any, answer: Answer) -> None:
         """Note the thoughts of the answer to a request. Events that are made as they are told are not looked at."""
         with contextlib.suppress(Exception):  # what is wrong with an answer is told by whoever tells it
-            parts = [part for part in _parts(answer) if part.kind]
+            parts = [part for part in _blocks_of(answer) if part.kind]
             if any(part.signature for part in parts):
-                self._keep(body, parts)
+                self._store(body, parts)
 
-    def said(self, signature: str) -> frozenset[tuple[str, int]]:
+    def sent_with(self, signature: str) -> frozenset[tuple[str, int]]:
         """Get the thoughts that went with a signature, and their places; nothing where it was never sent."""
-        return frozenset(self._said.get(signature, ()))
+        return frozenset(self._sent.get(signature, ()))
 
-    def _keep(self, body: Any, parts: list[_Part]) -> None:
-        last = Asked(dict(body)).last
+    def _store(self, body: Any, parts: list[_SentBlock]) -> None:
+        last = ChatRequest(dict(body)).last_turn
         before = [block.kind for block in last.blocks] if last.role == "assistant" else []
         counted = places([*before, *(part.kind for part in parts)])[len(before) :]
         for part, place in zip(parts, counted, strict=True):
             if part.signature:
-                self._said[part.signature].add((part.thinking, place))
-        while len(self._said) > _MOST:
-            del self._said[next(iter(self._said))]
+                self._sent[part.signature].add((part.thinking, place))
+        while len(self._sent) > _MAX_SIGNATURES:
+            del self._sent[next(iter(self._sent))]
 
 
-def _parts(answer: Answer) -> Iterator[_Part]:
+def _blocks_of(answer: Answer) -> Iterator[_SentBlock]:
     said, _ = unwrap(answer)
     match said:
         case Reply() | Refusal() | PauseTurn():
-            yield from map(_part, _listed(said.content))
+            yield from map(_sent_block, _listed(said.content))
         case Mapping():
-            yield from map(_part, _listed(cast("Mapping[str, Any]", said).get("content")))
+            yield from map(_sent_block, _listed(cast("Mapping[str, Any]", said).get("content")))
         case bytes() | Path():
             recorded = said if isinstance(said, bytes) else said.read_bytes()
             if b'"signature' in recorded:  # most recordings have none, and need not be read twice
-                yield from map(_part, _events.accumulate(_events.decode(recorded))["content"])
+                yield from map(_sent_block, _events.accumulate(_events.decode(recorded))["content"])
         case _ if is_array(said):
-            yield from map(_part, _events.accumulate(cast("list[dict[str, Any]]", said))["content"])
+            yield from map(_sent_block, _events.accumulate(cast("list[dict[str, Any]]", said))["content"])
         case _:
             return
 
@@ -87,17 +87,17 @@ def _listed(content: Any) -> list[Any]:
     return list(content) if isinstance(content, (list, tuple)) else []
 
 
-def _part(part: Any) -> _Part:
+def _sent_block(part: Any) -> _SentBlock:
     match part:
         case str():
-            return _Part("text" if part else "")
+            return _SentBlock("text" if part else "")
         case Thinking():
-            return _Part("thinking", part.signature or "", part.thinking)
+            return _SentBlock("thinking", part.signature or "", part.thinking)
         case ToolCall():
-            return _Part("tool_use")
+            return _SentBlock("tool_use")
         case Compaction():
-            return _Part("compaction")
+            return _SentBlock("compaction")
         case _:
             block: dict[str, Any] = part if is_object(part) else dict(part)
             empty = block["type"] == "text" and not block.get("text")
-            return _Part("" if empty else block["type"], block.get("signature") or "", block.get("thinking") or "")
+            return _SentBlock("" if empty else block["type"], block.get("signature") or "", block.get("thinking") or "")

@@ -29,7 +29,7 @@ from anthropix_actors.emulator.rules.rule import Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anthropix_actors.emulator.rules.chat_request import Asked
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest
 
 __all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
 
@@ -77,9 +77,9 @@ def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES.values() if rule.name not in names)
 
 
-def first_refusal(asked: Asked, rules: Iterable[Rule]) -> str | None:
+def first_refusal(request: ChatRequest, rules: Iterable[Rule]) -> str | None:
     """Get the API's words for the first thing that a rule is against; None if there is none."""
-    return next((words for rule in rules for words in rule.refusals(asked)), None)
+    return next((words for rule in rules for words in rule.refusals(request)), None)
 
 
 def table() -> str:
@@ -90,11 +90,11 @@ def table() -> str:
         | name | refuses | in the words | known from |
     """
     rows = ["| name | refuses | in the words | known from |", "|---|---|---|---|"]
-    rows += [f"| `{rule.name}` | {rule.against} | {rule.says} | {_known(rule)} |" for rule in RULES.values()]
+    rows += [f"| `{rule.name}` | {rule.against} | {rule.says} | {_source(rule)} |" for rule in RULES.values()]
     return "\n".join(rows) + "\n"
 
 
-def _known(rule: Rule) -> str:
+def _source(rule: Rule) -> str:
     address = rule.source if rule.source.startswith("https://") else None
     link = f"<{address}>" if address and " " not in address else rule.source
     return f"{'seen' if rule.seen else 'documented'}: {link}"
