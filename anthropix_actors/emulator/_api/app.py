@@ -1,4 +1,4 @@
-"""The API's paths, as a Starlette application."""
+"""The Starlette application: routes, and what happens to every request."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
 
 
 def application(state: ServerState, released: asyncio.Semaphore) -> Starlette:
-    """Get the application; `released` has a permit for each stalled answer that may go on."""
+    """Return the application; `released` has a permit for each stalled answer to resume."""
     api = _Api(state, released)
     handlers: dict[Any, Any] = {404: api.exception_handler(_UNKNOWN), 405: api.exception_handler(_WRONG_METHOD)}
     routes = [
@@ -69,7 +69,7 @@ def application(state: ServerState, released: asyncio.Semaphore) -> Starlette:
 
 
 class _Api:
-    """What all endpoints have in common. Runs in the event loop."""
+    """What all routes have in common. Runs in the event loop."""
 
     def __init__(self, state: ServerState, released: asyncio.Semaphore) -> None:
         self._state = state
@@ -101,8 +101,8 @@ class _Api:
         responder.headers.update(meter.headers(model))
         if refusal:
             return responder.answer(refusal)
-        charge, hold = partial(self._state.charge, cost), partial(self._state.store_thread, request)
-        steps = responder.chat(self._state.answer(request), charge, hold)
+        charge, store = partial(self._state.charge, cost), partial(self._state.store_thread, request)
+        steps = responder.chat(self._state.answer(request), charge, store)
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
     def count(self, request: Request, responder: Responder) -> Iterator[Step]:
@@ -115,7 +115,7 @@ class _Api:
             body = await route.read(http, route.limit)
         except TooLargeError:
             refusal = too_large(route.limit)
-        except ClientDisconnect:  # while it was sending; nobody is there to be told
+        except ClientDisconnect:  # while it was sending; no client is left to answer
             return StepResponse(iter(()), self._released, self._state.record_hangup)
         request = to_request(http, body)
         self._state.record(request)
@@ -125,8 +125,8 @@ class _Api:
             refusal = refusal or check_headers(request, self._state.api_key)
         try:
             steps = responder.answer(refusal) if refusal else self._steps(request, responder, route)
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise anything
-            # The client hears of it. Nothing goes past here: asyncio ends the loop for an exit, and so for everybody.
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise any
+            # The client gets a 500. No exception may pass: for SystemExit, asyncio would end the loop of all clients.
             log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
             steps = responder.answer(Status(500, f"the emulator found no answer: {exc!r}"))
         return StepResponse(steps, self._released, self._state.record_hangup, responder.on_close)
@@ -151,7 +151,7 @@ class _Api:
             "request-id": self._ids.new("req_011C"),
         }
         if check_headers(request, self._state.api_key):
-            return headers  # whose limits these would be is not known
+            return headers  # without a valid key, it is unknown whose limits to report
         headers["anthropic-organization-id"] = _ORGANIZATION
         return {**headers, **self._state.meter.headers("")}
 

@@ -1,7 +1,7 @@
-"""One batch: it is worked on while nobody looks, and moves on when somebody does.
+"""One batch: its progress is computed each time that it is looked at.
 
-A batch in progress has answered its first requests, in their order, as many as its schedule allows. What is done stays
-done. When all are, or at the first look after it was canceled, it has ended, and never changes again.
+A batch in progress has answered its first requests, in their order, as many as its schedule allows. An answered request
+keeps its answer. When all are answered, or at the first look after a cancel, the batch has ended and never changes.
 
 Source: https://docs.claude.com/en/api/retrieving-message-batches, read 2026-11-23.
 """
@@ -42,18 +42,18 @@ _FIRST_ERROR = 400
 
 @dataclass(frozen=True, slots=True)
 class BatchSchedule:
-    """When a batch ends: after so many seconds and so many times that it was retrieved.
+    """When a batch ends: after `seconds` have passed and it was retrieved `polls` times.
 
     Attributes:
-        seconds: The seconds from its creation.
-        polls: How often it has to be retrieved.
+        seconds: The seconds since its creation.
+        polls: The number of retrievals.
     """
 
     seconds: float = 0.0
     polls: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
+        """Refuse negative numbers.
 
         Raises:
             ValueError: one of them is negative.
@@ -62,7 +62,7 @@ class BatchSchedule:
             raise ValueError("a batch ends after its creation: give 0 or more seconds and polls")
 
     def progress(self, seconds: float, polls: int) -> float:
-        """Get how much of a batch is done, from 0 to 1.
+        """Return the part of a batch that is done, from 0 to 1.
 
         Example:
             >>> BatchSchedule(seconds=10.0).progress(4.0, 0), BatchSchedule(polls=2).progress(9.0, 1)
@@ -76,19 +76,19 @@ class BatchSchedule:
 
 
 class EmulatedBatch:
-    """A batch. Not thread-safe.
+    """A batch. Not thread-safe: only the event loop uses it.
 
     Args:
         batch_id: Its id.
-        request: The request that made it, with a good body.
-        state: Gives the schedule, and what answers cost.
-        answer: Gets the answer of a chat.
+        request: The request that created it, with a valid body.
+        state: Has the schedule, and computes costs.
+        answer: Returns the answer to a chat.
     """
 
     def __init__(
         self, batch_id: str, request: Request, state: ServerState, answer: Callable[[Request], Answer]
     ) -> None:
-        """Begin it."""
+        """Start it."""
         self.id = batch_id
         self._headers = request.headers
         self._requests: list[dict[str, Any]] = request.body["requests"]
@@ -105,13 +105,13 @@ class EmulatedBatch:
 
     @property
     def status(self) -> str:
-        """Its processing status, when it was last looked at."""
+        """Its processing status at the last look."""
         if self._ended:
             return "ended"
         return "canceling" if self._canceled else "in_progress"
 
     def advance(self, *, poll: bool = False) -> None:
-        """Let it move on to where it should be by now; a poll is one more time that it was retrieved."""
+        """Answer the requests that are due by now; with `poll`, count one more retrieval."""
         if self._ended:
             return
         self._polls += poll
@@ -125,16 +125,16 @@ class EmulatedBatch:
             self._ended = dt.datetime.now(dt.UTC)
 
     def cancel(self) -> None:
-        """Cancel what is not done yet. A batch that ends at once, and that nobody has seen end, is not done at all."""
+        """Cancel the requests that are not answered yet: all of them, if it would end at the first look."""
         if self._state.schedule.seconds:
             self.advance()
         if not self._ended:
             self._canceled = self._canceled or dt.datetime.now(dt.UTC)
 
     def to_json(self, origin: str) -> dict[str, Any]:
-        """Get it as the API shows it; `origin` is where the client has found the emulator.
+        """Return it as the API does; `origin` is the URL by which the client reached the emulator.
 
-        The API counts what is done only when all of it is: until then, everything is in process.
+        The API counts results only when the batch has ended: until then, all its requests are in process.
         """
         counts = self._counts if self._ended else dict.fromkeys(self._counts, 0) | {"processing": len(self._requests)}
         return {
@@ -151,17 +151,17 @@ class EmulatedBatch:
         }
 
     def result_lines(self) -> Iterator[bytes]:
-        """Get its results, when it has ended: each is made when it is wanted, and is the same each time."""
+        """Yield the results of an ended batch: each is made on demand, and is the same each time."""
         for index, request in enumerate(self._requests):
             done = index < len(self._answers)
             _, result = self._result(index, self._answers[index]) if done else ("", b'{"type":"canceled"}')
             yield b'{"custom_id":%s,"result":%s}\n' % (_json.encode(request["custom_id"]), result)
 
     def _process(self, index: int) -> None:
-        """Find the answer to a request, what it costs, and how it counts."""
+        """Determine the answer to a request, its cost, and the kind of its result."""
         try:
             plain = _repeatable(self._answer(self._chat_request(index)))
-            # The default is always a success; to leave it unmade keeps large batches quick.
+            # The default always succeeds; making it only on demand keeps large batches fast.
             kind = "succeeded" if plain is None and self._charge(index) else self._result(index, plain)[0]
         except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - as for a chat
             log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
@@ -182,7 +182,7 @@ class EmulatedBatch:
         return "succeeded", b'{"type":"succeeded","message":%s}' % body
 
     def _charge(self, index: int) -> InputCost:
-        """Get what a request's input costs: once, as the cache is by then."""
+        """Return what a request's input costs: computed once, with the cache as it is then."""
         if index not in self._costs:
             self._costs[index] = self._state.charge(self._state.price(self._chat_request(index)))
         return self._costs[index]
@@ -193,7 +193,7 @@ class EmulatedBatch:
 
 
 def _repeatable(answer: Answer) -> Answer:
-    """Get what can be said again and again; what happens to a connection happens to no request of a batch."""
+    """Return an answer that can be given repeatedly, without faults: a batch's requests have no connection."""
     plain, _ = error_event_as_status(*unwrap(answer))
     if isinstance(plain, Mapping):
         return dict(cast("Mapping[str, Any]", plain))

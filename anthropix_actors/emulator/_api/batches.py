@@ -1,4 +1,4 @@
-"""The endpoints of batches.
+"""The routes of batches.
 
 Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23.
 """
@@ -38,17 +38,17 @@ class BatchRoutes:
     """All batches of an emulator. Runs in its event loop.
 
     Args:
-        state: Gives the answers, and the speed.
+        state: Has the answers and the schedule.
     """
 
     def __init__(self, state: ServerState) -> None:
-        """Start without any."""
+        """Start without batches."""
         self._state = state
         self._ids = Ids()
         self._batches: dict[str, EmulatedBatch] = {}
 
     def routes(self) -> list[Route]:
-        """Get what it serves."""
+        """Return its routes."""
         return [
             Route("POST", PATH, self._create, limit=MAX_BYTES),
             Route("GET", PATH, self._list),
@@ -66,7 +66,7 @@ class BatchRoutes:
         return _show(batch, request, responder)
 
     def _answer(self, request: Request) -> Answer:
-        """Get the answer of one request; what is wrong with it is told by its result, when it is done."""
+        """Return the answer to one request; a refusal becomes its result, when it is processed."""
         return check_chat(request, self._state.rules, self._state.thoughts) or self._state.answer(request)
 
     def _list(self, request: Request, responder: Responder) -> Iterator[Step]:
@@ -118,12 +118,12 @@ def _show(batch: EmulatedBatch, request: Request, responder: Responder) -> Itera
 
 
 def _origin(request: Request) -> str:
-    """Get where the client has found the emulator: results are there too, whatever stands between."""
+    """Return the URL by which the client reached the emulator, so that its `results_url` passes the same proxies."""
     return f"http://{request.headers.get('host', 'localhost')}"
 
 
 def _check_creation(request: Request) -> Status | None:
-    """Check the body of a batch's creation."""
+    """Return what is wrong with the body that creates a batch."""
     if refusal := check_object(request) or check_keys(request.body, {"requests"}):
         return refusal
     if "requests" not in request.body:

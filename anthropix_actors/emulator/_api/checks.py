@@ -1,6 +1,6 @@
-"""What the API refuses before a model hears of it.
+"""Checks of requests, before a model would see them; each returns the refusal, or None.
 
-Of the parameters of a chat: first whether they are there, and of their types, then the rules.
+The parameters of a chat are first checked for presence and type, then by the rules.
 
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/versioning, read 2026-11-23.
 """
@@ -36,7 +36,7 @@ _TEXT = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\]\.text")
 
 
 def check_headers(request: Request, api_key: str | None) -> Status | None:
-    """Check who asks, and in which version of the API."""
+    """Check the API key and the version."""
     key = _api_key(request.headers)
     if not key:
         return Status(401, "x-api-key header is required")
@@ -51,12 +51,12 @@ def check_headers(request: Request, api_key: str | None) -> Status | None:
 
 
 def too_large(limit: int) -> Status:
-    """Get the refusal of a body with more than `limit` bytes."""
+    """Return the refusal of a body of more than `limit` bytes."""
     return Status(413, f"Request exceeds the maximum size of {limit >> 20} MB")
 
 
 def check_chat(request: Request, rules: Sequence[Rule], thoughts: SentThoughts) -> Status | None:
-    """Check the body of `POST /v1/messages`, or of a request of a batch, which has a `custom_id`."""
+    """Check the body of `POST /v1/messages`, or of a batch's request, which has a `custom_id`."""
     known = frozenset({"stream", *CHAT.required, *CHAT.optional})
     return check_object(request) or _check_params(request, CHAT, known, rules, thoughts)
 
@@ -110,7 +110,7 @@ def _check_params(
 
 
 def _problems(shape: Shape, body: dict[str, Any]) -> Iterator[Problem]:
-    """Find what is missing, and what is of a wrong type; where a rule looks at the value, it is left to that."""
+    """Yield missing parameters and wrong types, except where a rule checks the value."""
     for problem in problems_of(shape, body, ""):
         if not _has_rule(problem.place, body):
             yield problem
@@ -129,7 +129,7 @@ def _betas(headers: Mapping[str, str]) -> frozenset[str]:
 
 
 def _place(place: str) -> str:
-    """Write `messages[2].content` as the API does.
+    """Return `messages[2].content` in the API's notation.
 
     Example:
         >>> _place("messages[2].content[0].text")

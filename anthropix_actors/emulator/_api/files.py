@@ -1,4 +1,4 @@
-"""The endpoints of files, which are kept in memory.
+"""The routes of files, which are kept in memory.
 
 Source: https://docs.claude.com/en/api/files-create, read 2026-11-23.
 """
@@ -35,17 +35,17 @@ PATH = "/v1/files"
 MAX_BYTES = 500 << 20
 
 _MIN_SECONDS, _MAX_SECONDS = 3600, 7_776_000
-"""Seconds that a file may live."""
+"""The bounds of a file's lifetime."""
 
 _MAX_IDS = 100
 
 _CHUNK_BYTES = 1 << 16
-"""Bytes that are sent at a time."""
+"""The bytes of a file that are sent at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file: its number in the order of uploads, its bytes, and what the API tells of it."""
+    """A file: its number in the order of uploads, its bytes, and its metadata as the API returns it."""
 
     number: int
     content: bytes
@@ -56,13 +56,13 @@ class FileRoutes:
     """All files of an emulator. Runs in its event loop."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start without files."""
         self._ids = Ids()
         self._numbers = itertools.count()
         self._files: dict[str, _File] = {}
 
     def routes(self) -> list[Route]:
-        """Get what it serves."""
+        """Return its routes."""
         return [
             Route("POST", PATH, self._upload, read=form_body, limit=MAX_BYTES),
             Route("GET", PATH, self._list),
@@ -84,7 +84,7 @@ class FileRoutes:
             "mime_type": upload.mime_type,
             "size_bytes": upload.size_bytes,
             "created_at": _format_time(now),
-            # From the API, only files that its own tools have made can be had back; programs could not be tested so.
+            # The API lets only files of its own tools be downloaded; then programs could not be tested.
             "downloadable": True,
             "expires_at": lifetime and _format_time(now + dt.timedelta(seconds=int(lifetime))),
         }
@@ -127,7 +127,7 @@ class FileRoutes:
 
 
 def _check_upload(request: Request) -> Status | None:
-    """Check the form of an upload."""
+    """Return what is wrong with the form of an upload."""
     kind, _ = parse_options_header(request.headers.get("content-type"))
     if kind != FORM.encode() or request.body is None:
         return Status(400, f"The request body is not a valid form: {FORM} was expected")
@@ -144,7 +144,7 @@ def _number(text: str | Upload) -> int:
 
 
 def _normalize(upload: Upload) -> Upload:
-    """Name and type a file as the API does."""
+    """Complete a file's name and type as the API does."""
     kind = upload.mime_type or mimetypes.guess_type(upload.filename)[0] or "application/octet-stream"
     name = re.split(r"[/\\]", upload.filename)[-1] or "unnamed" + (mimetypes.guess_extension(kind) or "")
     return Upload(name, kind, upload.content)

@@ -1,4 +1,4 @@
-"""The models that the emulator knows, the newest first, and their pages.
+"""The models that the emulator lists, newest first.
 
 Source: https://docs.claude.com/en/api/models-list, read 2026-11-23.
 """
@@ -54,7 +54,7 @@ def _model(model_id: str, name: str) -> dict[str, Any]:
         "type": "model",
         "id": model_id,
         "display_name": name,
-        "created_at": "1970-01-01T00:00:00Z",  # the API's own way to say that it does not know
+        "created_at": "1970-01-01T00:00:00Z",  # the API's value for an unknown date
         "line": model_id.split("-")[1],
         "lifecycle": "active",
         "deprecated_at": None,
@@ -69,7 +69,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {model_id: _model(model_id, name) for 
 
 
 def models_page(query: Mapping[str, str]) -> dict[str, Any]:
-    """Get one page of models.
+    """Return one page of models.
 
     Raises:
         RefusedError: a parameter of the query is wrong.

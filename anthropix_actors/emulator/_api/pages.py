@@ -1,4 +1,4 @@
-"""Lists that come page by page, in both ways that the API has.
+"""Paging of lists, in both of the API's ways.
 
 Source: https://docs.claude.com/en/api/listing-message-batches and https://docs.claude.com/en/api/files-list, read
 2026-11-23.
@@ -23,13 +23,13 @@ _CURSOR = "page_"
 def page_by_id(
     query: Mapping[str, str], ids: Sequence[str], show: Callable[[str], Mapping[str, Any]], noun: str
 ) -> dict[str, Any]:
-    """Get one page of a list that is walked with `after_id` and `before_id`.
+    """Return one page of a list that is paged by `after_id` and `before_id`.
 
     Args:
         query: The query of the request.
-        ids: The ids of everything there is, in the order of the list.
-        show: Gets the object of an id.
-        noun: What the objects are, for errors.
+        ids: All ids, in the order of the list.
+        show: Returns the object of an id.
+        noun: What an object is called in errors.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
@@ -55,17 +55,17 @@ def page_by_id(
 def page_by_cursor(
     query: Mapping[str, str], numbers: Sequence[int], *, descending: bool = False
 ) -> tuple[Sequence[int], str | None]:
-    """Get one page of a list that is walked with `page`, a cursor that means nothing to clients.
+    """Return one page of a list that is paged by `page`, an opaque cursor.
 
-    A cursor holds the last number of its page, so what comes and goes in between moves nothing to another page.
+    A cursor holds the last number of its page, so objects that come and go meanwhile move no other to another page.
 
     Args:
         query: The query of the request.
         numbers: One number for each object, in the order of the list.
-        descending: Whether they fall all along, instead of rising.
+        descending: Whether the numbers are in falling order instead of rising.
 
     Returns:
-        The numbers of this page, and the cursor of the next one, or None at the end.
+        The numbers of this page, and the cursor of the next page, or None at the end.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
@@ -84,7 +84,7 @@ def page_by_cursor(
 
 
 def query_values(query: Mapping[str, str], key: str) -> list[str]:
-    """Get the values of a parameter that may have several: repeated, with brackets, or with commas.
+    """Return the values of a parameter that may have several: repeated, with brackets, or with commas.
 
     Example:
         >>> query_values({"types[]": "user.message,agent.message"}, "types")

@@ -1,4 +1,4 @@
-"""The endpoints of sessions: their events, as a list and as a stream.
+"""The routes of sessions: their events, as a list and as a stream.
 
 Source: https://docs.claude.com/en/api/beta/sessions/events, read 2026-11-23.
 """
@@ -40,7 +40,7 @@ _CLIENT_EVENTS = frozenset(
         "system.message",
     }
 )
-"""What a client may send."""
+"""The types of events that a client may send."""
 
 _PREVIEWABLE = frozenset({"agent.message", "agent.thinking"})
 
@@ -59,7 +59,7 @@ class SessionRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Get what it serves."""
+        """Return its routes."""
         thread = PATH + "/threads/{thread_id}"
         return [
             Route("GET", PATH + "/events", self._list),
@@ -105,7 +105,11 @@ class SessionRoutes:
         return responder.event_stream(stream.steps())
 
     def _find(self, request: Request) -> Session:
-        """Get the session that a request names, or the thread of it."""
+        """Return the session, or the thread of one, that a request names.
+
+        Raises:
+            RefusedError: the request does not name the beta.
+        """
         if BETA not in {name.strip() for name in request.headers.get("anthropic-beta", "").split(",")}:
             raise RefusedError(400, f"anthropic-beta: this endpoint is in beta: requests must send {BETA}")
         parts = request.path.split("/")
@@ -113,7 +117,7 @@ class SessionRoutes:
 
 
 def _filter(query: Mapping[str, str], events: list[dict[str, Any]]) -> list[int]:
-    """Get the places of the events that a query asks for."""
+    """Return the indexes of the events that match a query."""
     types = query_values(query, "types")
     bounds = [
         (compare, _parse_time(query[name], name))

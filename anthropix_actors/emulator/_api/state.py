@@ -1,4 +1,4 @@
-"""What the event loop and the user's threads share: scripted answers, requests, hang-ups. All behind one lock."""
+"""`ServerState`: what the event loop and the user's threads share."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ CHAT = "/v1/messages"
 
 
 class ServerState:
-    """The emulator's memory. Safe from any thread.
+    """The emulator's state: queued answers, recorded requests, hang-ups, sessions, caches and limits.
+
+    Safe from any thread, by one lock, except where a method says that it runs in the event loop.
 
     Args:
-        api_key: The only key that is let in; None lets in any.
-        handler: Gives the answer of a chat for which nothing is scripted.
+        api_key: The only key that is accepted; None accepts any.
+        handler: Returns the answer to a chat for which none is queued.
         schedule: When batches end.
-        limits: How much is let in.
-        rules: What is refused in a chat's parameters.
-        hosts: Where it listens, and by which other names it may be called.
-        clock: Gets the time by which caches and threads run out, in seconds.
+        limits: The rate limits; None for none.
+        rules: The rules for a chat's parameters.
+        hosts: The address that it listens on, and further names that the `Host` header may have.
+        clock: Returns the time by which caches and threads expire, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - one place makes it
@@ -52,7 +54,7 @@ class ServerState:
         hosts: tuple[str, Collection[str]],
         clock: Callable[[], float],
     ) -> None:
-        """Start with nothing noted and nothing scripted."""
+        """Start with nothing recorded and nothing queued."""
         self.api_key = api_key
         self.hosts = hosts
         self.schedule = schedule
@@ -79,7 +81,7 @@ class ServerState:
 
     @property
     def hangups(self) -> int:
-        """How many clients left before the end of their answer."""
+        """How many clients disconnected before the end of the response."""
         with self._changed:
             return self._hangups
 
@@ -89,18 +91,18 @@ class ServerState:
             self._queues[path].extend(answers)
 
     def has_queued(self, path: str) -> bool:
-        """Tell whether there is an answer to take."""
+        """Return whether a path has a queued answer."""
         with self._changed:
             return bool(self._queues.get(path))
 
     def pop(self, path: str) -> list[Answer]:
-        """Take the next scripted answer of a path: one or none."""
+        """Take the next queued answer of a path; return a list of one or none, as the answer itself may be None."""
         with self._changed:
             script = self._queues.get(path)
             return [script.popleft()] if script else []
 
     def answer(self, request: Request) -> Answer:
-        """Get the answer of a chat: scripted, or the handler's; None leaves it to the default behaviour."""
+        """Return the answer to a chat: queued, or the handler's; None is the default. Runs in the event loop."""
         scripted = self.pop(request.path)
         handled = self._handler(request) if self._handler and not scripted else None
         answer = scripted[0] if scripted else handled
@@ -108,29 +110,29 @@ class ServerState:
         return answer
 
     def expand_thread(self, request: Request) -> Request:
-        """Get a chat with all of its conversation, where it is of a thread. Runs in the event loop, as all below.
+        """Return a chat of a thread with its whole conversation; any other chat unchanged. Runs in the event loop.
 
         Raises:
-            RefusedError: there is no such thread.
+            RefusedError: the thread does not exist or cannot be continued.
         """
         body = self._threads.expand(_owner(request), request.body, self._clock())
         return request if body is request.body else replace(request, body=body)
 
     def store_thread(self, request: Request, message: Mapping[str, Any]) -> None:
-        """Hold a chat with its answer, where it is of a thread."""
+        """Store a chat of a thread with its answer. Runs in the event loop."""
         self._threads.store(_owner(request), request.body, message, self._clock())
 
     def price(self, request: Request) -> InputCost:
-        """Get what the input of a chat costs now."""
+        """Return what the input of a chat costs now. Runs in the event loop."""
         return self._cache.price(_owner(request), after_compaction(request.body), self._clock())
 
     def charge(self, cost: InputCost) -> InputCost:
-        """Note that a chat is answered: what it writes to the cache can be read from now on."""
+        """Store what a chat writes to the prompt cache, as it is answered. Runs in the event loop."""
         self._cache.store(cost, self._clock())
         return cost
 
     def session(self, session_id: str, thread_id: str | None) -> Session:
-        """Get a session, or a thread of one; it comes into being when it is first named."""
+        """Return a session, or a thread of one; it is created when it is first named."""
         with self._changed:
             key = (session_id, thread_id)
             if key not in self._sessions:
@@ -138,28 +140,28 @@ class ServerState:
             return self._sessions[key]
 
     def record(self, request: Request) -> None:
-        """Note a request."""
+        """Record a request."""
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
 
     def record_hangup(self) -> None:
-        """Note that a client left; after `close` it was the emulator who did."""
+        """Count a client that disconnected; not after `close`, when the emulator closes the connections."""
         with self._changed:
             if not self._closed:
                 self._hangups += 1
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Note no hang-ups from now on."""
+        """Count no more hang-ups."""
         with self._changed:
             self._closed = True
 
     def wait_for(self, number: Callable[[], int], count: int, timeout: float, what: str) -> None:
-        """Wait until a number is as large as `count`.
+        """Wait until `number()` is at least `count`. Must not run in the event loop, which it would block.
 
         Raises:
-            TimeoutError: it is not, after `timeout` seconds.
+            TimeoutError: it is less after `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: number() >= count, timeout):
@@ -167,7 +169,7 @@ class ServerState:
 
 
 def _owner(request: Request) -> str:
-    """Get whose caches and threads a request uses."""
+    """Return the owner of the caches and threads that a request uses: its key and workspace."""
     headers = request.headers
     key = headers.get("x-api-key") or headers.get("authorization", "").partition(" ")[2].strip()
     return f"{key} {headers.get('anthropic-workspace-id')}"

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def after_compaction(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drop what was said before the last compaction: its summary stands for all that.
+    """Return a request without the messages before the last compaction, which its summary replaces.
 
-    A compaction that failed has no summary, and stands for nothing.
+    A failed compaction has no summary, and replaces nothing.
 
     Example:
         >>> compacted = [{"type": "compaction", "content": "They greeted."}, {"type": "text", "text": "Hello."}]

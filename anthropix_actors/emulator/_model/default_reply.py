@@ -1,4 +1,4 @@
-"""What the emulator answers when nothing is scripted; the rules are in `anthropix_actors.emulator.answers`."""
+"""The default reply, when none is scripted; its rules are in `anthropix_actors.emulator.answers`."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _THOUGHTS = "The prompt has {words} words. There is no model here to weigh them,
 _SUMMARY = "The conversation so far, in {messages} messages, was: {said}"
 
 _TRIGGER = 150_000
-"""Input tokens from which on the API compacts, unless told otherwise."""
+"""Input tokens at which the API compacts by default."""
 
 ContentPart = str | Thinking | ToolCall | Compaction | Mapping[str, Any]
 
 
 def default_reply(body: Mapping[str, Any]) -> Reply:
-    """Get a plausible reply to a request, the same one every time.
+    """Return a plausible reply to a request, the same one every time.
 
     Example:
         >>> asked = {"model": "claude-sonnet-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
@@ -62,7 +62,7 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
 
 
 def _server_tool_results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Get what the API's own tools found that a paused turn has called: nothing."""
+    """Return empty results for the server tools that a paused turn has called."""
     last = body["messages"][-1] if body["messages"] else {}
     blocks = _objects(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
     answered = {block.get("tool_use_id") for block in blocks}
@@ -77,7 +77,7 @@ def _empty_result(name: str, call_id: Any) -> dict[str, Any]:
 
 
 def _compaction(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
-    """Get the summary that goes first, where one is wanted, and whether nothing comes after it."""
+    """Return the summary that goes first, if one is asked for, and whether the reply ends with it."""
     edits = _object(body, "context_management").get("edits")
     found = [edit for edit in (edits if is_array(edits) else ()) if is_object(edit)]
     edit = next((edit for edit in found if edit.get("type") == "compact_20260112"), None)
@@ -127,7 +127,7 @@ def _mentions(prompt: str, name: str) -> bool:
 
 
 def _reply_text(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
-    """Get the text of the reply; empty where a tool was forced."""
+    """Return the text of the reply; empty if a tool is forced."""
     if calls:
         named = " and ".join(call.name for call in calls)
         forced = _object(body, "tool_choice").get("type") in {"any", "tool"}
@@ -140,7 +140,7 @@ def _reply_text(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
     text = _ANSWER.format(said=said)
     last: Mapping[str, Any] = body["messages"][-1] if body["messages"] else dict[str, Any]()
     if last.get("role") == "assistant" and not _text(last.get("content")).endswith(" "):
-        return " " + text  # it goes on from the words that were put into its mouth
+        return " " + text  # it continues the prefill
     return text
 
 
@@ -154,7 +154,7 @@ def _cut_at_stop_sequence(text: str, sequences: Sequence[str]) -> tuple[str, str
 
 
 def _cut_to_limit(parts: list[ContentPart], limit: int) -> list[ContentPart]:
-    """Keep what fits into `limit` tokens; what does not is cut. What the model does not write itself has no limit."""
+    """Cut the parts to `limit` tokens. Parts that the model does not write itself do not count."""
     kept: list[ContentPart] = []
     for part in parts:
         size = count_output(part) if isinstance(part, (str, Thinking, ToolCall)) else 0
@@ -166,7 +166,7 @@ def _cut_to_limit(parts: list[ContentPart], limit: int) -> list[ContentPart]:
 
 
 def _first_tokens(part: ContentPart, limit: int) -> list[ContentPart]:
-    """Get the first `limit` tokens of a part; of a tool call, once its name is told, of its input."""
+    """Return the first `limit` tokens of a part; a tool call's name counts, and must fit whole."""
     match part:
         case str() if limit:
             return ["".join(tokens(part)[:limit])]
@@ -180,7 +180,7 @@ def _first_tokens(part: ContentPart, limit: int) -> list[ContentPart]:
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
-    """Get the last text of what the user said last, without what a program put into it in the user's name.
+    """Return the last text of the last user message, without `<system-reminder>`s.
 
     Programs such as Claude Code put texts of their own before the user's, and reminders into it, that name all tools.
     """
@@ -194,7 +194,7 @@ def _prompt(body: Mapping[str, Any]) -> str:
 
 
 def _tool_result(body: Mapping[str, Any]) -> str | None:
-    """Get the result of a tool, where the last message has one; one of the system's may come after it."""
+    """Return the result of a tool, if the last message has one; a `system` message may follow it."""
     said = [message for message in body["messages"] if message.get("role") != "system"]
     content = said[-1].get("content") if said else None
     if not is_array(content):
@@ -211,7 +211,7 @@ def _text(content: Any) -> str:
 
 
 def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Get an object of the request; where it is null or absent, an empty one."""
+    """Return an object of the request; an empty one if it is null or absent."""
     return body.get(key) or dict[str, Any]()
 
 

@@ -1,8 +1,8 @@
-"""Message threads: conversations of which a client sends only what is new. Pure, the time is passed in.
+"""Message threads: conversations of which a client sends only the new messages. Pure, the time is passed in.
 
-A request with `thread: {"type": "create"}` is held with its answer under the answer's id; one with `continue` names
+A request with `thread: {"type": "create"}` is stored with its answer under the answer's id; one with `continue` names
 that id and sends the messages since. It takes its system prompt and its tools from the thread. Each answer can be
-continued once, within five minutes, by its owner. A refusal is not held.
+continued once, within five minutes, by its owner. A refusal is not stored.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/message-threads, read 2026-11-26; the error codes are
 those of the official SDK 2.14.0.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIFETIME = 300.0
 
 _KEPT = ("system", "tools")
-"""Parameters that a thread keeps, and that are not sent again."""
+"""Parameters that a thread keeps, and that must not be sent again."""
 
 
 @dataclass(slots=True)
@@ -37,14 +37,14 @@ class _StoredThread:
 
 
 class MessageThreads:
-    """The conversations that are held. Not thread-safe: the event loop has it."""
+    """The stored conversations. Not thread-safe: only the event loop uses it."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start without threads."""
         self._stored: dict[str, _StoredThread] = {}
 
     def expand(self, owner: str, body: dict[str, Any], now: float) -> dict[str, Any]:
-        """Get a request with all of its conversation.
+        """Return a request with its whole conversation; unchanged if it continues no thread.
 
         Raises:
             RefusedError: there is no such thread, it was continued before, or the request repeats what it keeps.
@@ -62,7 +62,7 @@ class MessageThreads:
         return {**body, **held.kept, "messages": [*held.messages, *body["messages"]]}
 
     def store(self, owner: str, body: Mapping[str, Any], message: Mapping[str, Any], now: float) -> None:
-        """Hold a request, as the model has seen it, with its answer; only if it is of a thread."""
+        """Store an expanded request with its answer, if it is of a thread."""
         if not is_object(body.get("thread")) or message.get("stop_reason") == "refusal":
             return
         if (before := self._stored.get(_previous_id(body) or "")) is not None:

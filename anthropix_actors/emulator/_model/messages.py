@@ -1,4 +1,4 @@
-"""The Message that an answer stands for."""
+"""Answers → Messages."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ MessageAnswer: TypeAlias = str | ToolCall | Reply | Refusal | PauseTurn | Compac
 
 
 class CutInput(dict[str, Any]):
-    """The arguments of a tool call that was cut: those that are whole.
+    """The complete arguments of a tool call that was cut.
 
     Args:
-        text: Their JSON, as far as it came.
+        text: The truncated JSON of all arguments.
 
     Attributes:
         text: The same.
     """
 
     def __init__(self, text: str) -> None:
-        """Take what is whole out of it."""
+        """Parse the complete arguments."""
         super().__init__(complete_members(text))
         self.text = text
 
 
 def to_message(answer: MessageAnswer, body: Mapping[str, Any], ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an answer as the Message it is on the wire.
+    """Return an answer as a Message on the wire.
 
     Args:
         answer: The answer.
         body: The request that it answers.
-        ids: Where new ids come from.
-        usage: What to tell of the input and the service.
+        ids: Makes new ids.
+        usage: The usage of the input, and the service tier.
     """
     reply = _reply(answer, ids)
     blocks = [_block(part, ids) for part in reply.content]
@@ -106,7 +106,7 @@ def _stop_details(answer: MessageAnswer) -> dict[str, Any] | None:
 
 
 def _output_usage(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Get what is told of the output; and where there is a compaction, of it and of what followed."""
+    """Return the usage of the output; after a compaction, with the usage of each iteration."""
     said = [block for block in blocks if block["type"] != "compaction"]
     output = {
         "output_tokens": sum(map(_size, said)),
@@ -125,7 +125,7 @@ def _output_usage(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dic
     summaries = sum(_size(block) for block in blocks if block["type"] == "compaction")
     compacting = {key: usage[key] for key in nothing if key in usage}
     iterations = [{"type": "compaction", **compacting, "output_tokens": summaries}]
-    if said:  # what followed was told the summary instead of all that
+    if said:  # the next iteration read only the summary
         nothing["input_tokens"] = summaries
         iterations.append({"type": "message", **nothing, "output_tokens": output["output_tokens"]})
     return {**nothing, **output, "iterations": iterations}
@@ -158,7 +158,7 @@ def _input(call: ToolCall) -> dict[str, Any]:
 
 
 def _sign(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> None:
-    """Sign the thoughts that nobody signed, for their place in the whole turn: what is gone on with counts, too."""
+    """Sign the thoughts without a signature, for their place in the whole turn, including a prefill."""
     last = ChatRequest(dict(body)).last_turn
     before = [block.kind for block in last.blocks] if last.role == "assistant" else []
     counted = places([*before, *(block["type"] for block in blocks)])[len(before) :]

@@ -1,4 +1,4 @@
-"""The part of a JSON object that is whole when its text is cut: pure."""
+"""Parses truncated JSON: pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _DECODER = json.JSONDecoder()
 
 
 def complete_members(text: str) -> dict[str, Any]:
-    """Get the members of an object that are whole, at its top level.
+    """Return the complete members of a truncated object, at its top level.
 
     Args:
-        text: The beginning of an object's JSON, without spaces between its parts; or all of it.
+        text: The beginning, or all, of an object's JSON, without spaces between its tokens.
 
     Example:
         >>> complete_members('{"path":"a.txt","lines":[1,2],"text":"A lo')

@@ -1,7 +1,7 @@
-"""A value that fits a JSON schema.
+"""An example value that matches a JSON schema.
 
-Enough of JSON Schema for tool inputs and structured output: what a schema offers itself goes first (`const`, `enum`,
-`default`, `examples`), then its type and limits. Patterns are not solved.
+Enough of JSON Schema for tool inputs and structured output: the schema's own values go first (`const`, `default`,
+`enum`, `examples`), then its type and limits. `pattern` is ignored.
 
 Source: https://json-schema.org/draft/2020-12/json-schema-validation, read 2026-11-23.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from anthropix_actors.emulator._model.json import is_array, is_object
 
 _MAX_DEPTH = 12
-"""Where a schema that contains itself ends."""
+"""The depth at which a recursive schema ends."""
 
 _FORMATS = {
     "date": "2026-11-23",
@@ -31,7 +31,7 @@ _FORMATS = {
 
 
 def example_for(schema: Any) -> Any:
-    """Get a value that fits `schema`; the same one every time.
+    """Return a value that matches `schema`; the same one every time.
 
     Example:
         >>> example_for({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
@@ -41,7 +41,7 @@ def example_for(schema: Any) -> Any:
 
 
 class _ExampleBuilder:
-    """Walks a schema; `root` is where its references point into."""
+    """Walks a schema; `root` resolves its references."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -76,7 +76,7 @@ class _ExampleBuilder:
         return value
 
     def flattened(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        """Follow a reference, take the first of alternatives, join what must all hold."""
+        """Resolve `$ref`, take the first of `anyOf` and `oneOf`, and merge `allOf`."""
         if depth > _MAX_DEPTH:
             return {}
         parts: list[Any] = list(schema.get("allOf", ()))
@@ -90,7 +90,7 @@ class _ExampleBuilder:
         return known
 
     def resolve(self, reference: str) -> Any:
-        """Look up `#/$defs/name`. What is not there allows anything."""
+        """Look up `#/$defs/name`; a missing one allows any value."""
         place: dict[str, Any] = self.root
         for step in reference.split("/")[1:]:
             place = place.get(step.replace("~1", "/").replace("~0", "~"), {})
@@ -108,7 +108,7 @@ class _ExampleBuilder:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Join two schemas that must both hold: properties and required add up, of the rest the first one counts."""
+    """Merge two schemas that must both match: properties and required add up, other keys come from the first."""
     joined = {**other, **one}
     if "properties" in one and "properties" in other:
         joined["properties"] = {**other["properties"], **one["properties"]}

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\s*\w{1,12}|\s*[^\w\s]|\s+\Z")
 
 _NOT_COUNTED = ("type", "role", "data", "signature", "cache_control", "media_type")
-"""Keys of messages, blocks and tools whose text no model reads as words."""
+"""Keys of messages, blocks and tools whose text is not counted."""
 
 _FREE_FORM = ("input", "input_schema")
-"""Keys under which those keys mean something else, and all is read."""
+"""Keys below which those keys are the user's own, and all text is counted."""
 
 _IMAGE_TOKENS = 1500
-"""What an image or a document costs, whatever is in it."""
+"""The tokens of an image or a document, whatever its content."""
 
 _MESSAGE_TOKENS = 4
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a text into tokens; joined, they are the text again.
+    """Split a text into tokens; joined, they are the text again.
 
     Example:
         >>> tokens("Hello, you two.")
@@ -35,7 +35,7 @@ def tokens(text: str) -> list[str]:
 
 
 def count(value: Any) -> int:
-    """Estimate the tokens of anything JSON: its texts and its numbers.
+    """Estimate the tokens of a JSON value: its texts and its numbers.
 
     Example:
         >>> count([{"type": "text", "text": "Hello, you two."}])
@@ -59,7 +59,7 @@ def _count(value: Any, *, blocks: bool) -> int:
 
     Args:
         value: The part.
-        blocks: Whether it is where messages and content blocks are. Elsewhere, a key such as `type` may be anybody's.
+        blocks: Whether it holds messages or content blocks. Elsewhere, a key such as `type` may be the user's own.
     """
     total, todo = 0, [(value, blocks)]  # no recursion: JSON may be nested more deeply than Python's stack
     while todo:

@@ -1,4 +1,4 @@
-"""An answer, for the request it answers → steps."""
+"""`Responder`: an answer to a request → steps."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Responder:
 
     Args:
         request: The request that is answered; a chat's body has been checked.
-        headers: What goes with every answer; a copy is kept.
-        ids: Where new ids come from.
-        tier: The service tier that its usage tells.
+        headers: The headers of every response; a copy is kept.
+        ids: Makes new ids.
+        tier: The service tier in its usage.
 
     Attributes:
-        request: The request that is answered; one of a thread is replaced by all of its conversation.
-        headers: What goes with every answer.
-        closing: What is to be undone when the answer has ended, in whatever way.
+        request: The request that is answered; one of a thread is replaced by the expanded one.
+        headers: The headers of every response.
+        on_close: Callbacks to run when the response has ended, in whatever way.
     """
 
     def __init__(self, request: Request, headers: Mapping[str, str], ids: Ids, *, tier: str = "standard") -> None:
-        """Hold what an answer is made for."""
+        """Hold the request and the headers."""
         self.request = request
         self.headers = dict(headers)
         self._ids = ids
@@ -54,17 +54,17 @@ class Responder:
         self.on_close = ExitStack()
 
     def chat(
-        self, answer: Answer, charge: Callable[[], InputCost], hold: Callable[[Any], object] | None = None
+        self, answer: Answer, charge: Callable[[], InputCost], store: Callable[[Any], object] | None = None
     ) -> Iterator[Step]:
-        """Get the steps for `POST /v1/messages`.
+        """Return the steps for `POST /v1/messages`.
 
         Args:
             answer: The answer.
-            charge: Called once where its usage is to be events: gets what the input costs.
-            hold: Called with the Message, where the answer is one.
+            charge: Called once if the usage is needed: returns what the input costs.
+            store: Called with the Message, if the answer is one.
 
         Raises:
-            ProtocolError: a recording or events are to be told without a stream, and make no Message.
+            ProtocolError: the request has no stream, and a recording or events are not a Message.
             OSError: a recording cannot be read.
         """
         plain, faults = unwrap(answer)
@@ -72,12 +72,12 @@ class Responder:
             plain, faults = error_event_as_status(plain, faults)
         if plain is None or isinstance(plain, (str, *MESSAGE_ANSWERS)):
             plain = self._to_message(plain, charge())
-        if hold is not None and isinstance(plain, Mapping):
-            hold(plain)
+        if store is not None and isinstance(plain, Mapping):
+            store(plain)
         return self.with_faults(self._plain_answer(plain), faults)
 
     def answer(self, answer: Answer) -> Iterator[Step]:
-        """Get the steps for any other path: a mapping is a JSON body, and bytes are what `Raw` makes of them."""
+        """Return the steps for any other path: a mapping is a JSON body, and bytes are a body as by `Raw`."""
         plain, faults = unwrap(answer)
         match plain:
             case Mapping():
@@ -89,21 +89,21 @@ class Responder:
         return self.with_faults(steps, faults)
 
     def json(self, body: Mapping[str, Any]) -> Iterator[Step]:
-        """Get the steps for a JSON answer."""
+        """Return the steps for a JSON response."""
         return self.response({"content-type": "application/json"}, [_json.encode(body)])
 
     def event_stream(self, pieces: Iterable[Step]) -> Iterator[Step]:
-        """Get the steps for an event stream."""
+        """Return the steps for an event stream."""
         return self.response({"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}, pieces)
 
     def response(self, headers: Mapping[str, str], pieces: Iterable[Step], status: int = 200) -> Iterator[Step]:
-        """Get the steps for any answer."""
+        """Yield the steps for any response."""
         yield Head(status, {**self.headers, **headers})
         yield from pieces
 
     def with_faults(self, steps: Iterator[Step], faults: list[Fault]) -> Iterator[Step]:
-        """Put faults around steps."""
-        # Places are counted in the events of the answer, so cuts come last.
+        """Wrap steps in faults."""
+        # Places are counted in events of the answer, so `Cut` is applied last.
         for fault in sorted(faults, key=lambda fault: isinstance(fault, Cut)):
             steps = self._with_error_event(fault, steps) if isinstance(fault, ErrorEvent) else with_fault(fault, steps)
         return steps
@@ -169,7 +169,7 @@ class Responder:
 
 
 def _without_exits(events: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Let no iterable of a user's end the event loop: that is what asyncio does for these two."""
+    """Keep a user's iterable from ending the event loop, as asyncio does for these two exceptions."""
     try:
         yield from events
     except (SystemExit, KeyboardInterrupt) as exc:
@@ -177,7 +177,7 @@ def _without_exits(events: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str,
 
 
 def error_event_as_status(plain: Answer, faults: list[Fault]) -> tuple[Answer, list[Fault]]:
-    """Turn an `error` event into the status that a request without a stream gets."""
+    """Replace an `ErrorEvent` by the status that a request without a stream gets."""
     failing = [fault for fault in faults if isinstance(fault, ErrorEvent)]
     others: list[Fault] = [fault for fault in faults if not isinstance(fault, ErrorEvent)]
     if failing:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator._script.steps import Step
 
 _STEPS_PER_TURN = 16
-"""Pieces sent before other connections get their turn, and before a hang-up is looked for."""
+"""Steps between two yields to the event loop, in which other connections run and a hang-up is noticed."""
 
 _PING = encode(PING)
 
 _LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-"""SO_LINGER on, for no time: closing resets."""
+"""SO_LINGER on, with 0 seconds: closing the socket resets the connection."""
 
 
 class _End(enum.Enum):
@@ -39,13 +39,13 @@ class _End(enum.Enum):
 
 
 class StepResponse:
-    """Plays the steps of an answer to the client. Runs in the emulator's event loop.
+    """The ASGI response that sends steps to the client. Runs in the emulator's event loop.
 
     Args:
-        steps: What to do.
-        released: A permit for each stalled answer that may go on.
-        on_hangup: Called when the client goes away before the end.
-        closing: Closed when sending has ended, in whatever way.
+        steps: The steps.
+        released: Has a permit for each stalled answer to resume.
+        on_hangup: Called if the client disconnects before the end.
+        on_close: Closed when sending has ended, in whatever way.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class StepResponse:
         on_hangup: Callable[[], None],
         on_close: ExitStack | None = None,
     ) -> None:
-        """Hold what to play; calling it plays."""
+        """Hold the steps; calling the response sends them."""
         self._steps = steps
         self._released = released
         self._on_hangup = on_hangup
         self._on_close = on_close or ExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Play until the end, or until the client hangs up."""
+        """Send until the end, or until the client disconnects."""
         transport: asyncio.Transport = scope["state"]["transport"]
         sending = asyncio.ensure_future(self._send_steps(transport, send))
         disconnect = asyncio.ensure_future(_disconnected(receive))
@@ -72,7 +72,7 @@ class StepResponse:
             if end is _End.DISCONNECTED:
                 self._on_hangup()
             elif end is _End.CUT:
-                # uvicorn reports an answer without an end as a failure, unless the connection has gone before it.
+                # uvicorn logs a response without an end as an error, unless the connection is lost first.
                 await disconnect
         finally:
             sending.cancel()
@@ -82,7 +82,7 @@ class StepResponse:
     async def _send_steps(self, transport: asyncio.Transport, send: Send) -> _End:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        # What is sent into a connection that has gone, asyncio reports on stderr.
+        # asyncio reports sends on a lost connection on stderr.
         steps = itertools.takewhile(lambda _: not transport.is_closing(), self._steps)
         for turn, step in enumerate(steps):
             match step:
@@ -132,10 +132,10 @@ def _hang_up(transport: asyncio.Transport, *, reset: bool) -> None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
     else:
-        transport.close()  # what has been sent before still gets out
+        transport.close()  # bytes sent before are still flushed
 
 
 async def _disconnected(receive: Receive) -> None:
     kind = ""
-    while kind != "http.disconnect":  # the rest of a body that is too large may come first
+    while kind != "http.disconnect":  # the rest of a too large body may come first
         kind = (await receive())["type"]

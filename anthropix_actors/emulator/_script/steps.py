@@ -1,6 +1,6 @@
-"""An answer as steps: what to send, when to wait, how to end.
+"""The steps of a response: what to send, when to wait, how to end.
 
-Faults are generators around generators, so that an answer may be endless and an event is made when it is sent.
+Faults are generators around generators, so that an answer may be endless and each event is made when it is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Send the status and the headers; always before the first bytes."""
+    """Send the status and the headers; always before the first bytes of the body."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,7 +35,7 @@ class WaitForRelease:
 
 @dataclass(frozen=True, slots=True)
 class SleepUntil:
-    """Wait until so many seconds after the head: counted from there, waits do not add up their delays."""
+    """Wait until `seconds` after the head: counted from there, the delays of waits do not add up."""
 
     seconds: float
 
@@ -49,21 +49,21 @@ class WaitForMore:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Close the connection, or reset it. Nothing comes after it."""
+    """Close the connection, or reset it. Always the last step."""
 
     reset: bool
 
 
 class Finish:
-    """End the body here, as it should end. Nothing comes after it."""
+    """End the body properly. Always the last step."""
 
 
 Step: TypeAlias = Head | bytes | WaitForRelease | SleepUntil | WaitForMore | Hangup | Finish
-"""Bytes are one event of a stream, or a whole body."""
+"""One step; bytes are one event of a stream, or a whole body."""
 
 
 def with_fault(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
-    """Put a fault around steps."""
+    """Wrap steps in a fault."""
     match fault:
         case Drop() | Reset():
             return insert(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
@@ -76,7 +76,7 @@ def with_fault(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) 
 
 
 def insert(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
-    """Put `acts` after so many events or bytes, or before everything; at the end where the answer is shorter.
+    """Insert `acts` after `events` or `size` bytes, or before everything; at the end if the answer is shorter.
 
     Example:
         >>> list(insert(iter([Head(200, {}), b"one", b"two"]), WaitForRelease(None), events=1))
@@ -91,14 +91,14 @@ def insert(steps: Iterator[Step], *acts: Step, events: int | None = None, size: 
                 break
             left -= len(step) if events is None else 1
         yield step
-        if left <= 0 and isinstance(step, Head | bytes):  # what an inner fault put before the head is no place
+        if left <= 0 and isinstance(step, Head | bytes):  # steps that an inner fault put before the head do not count
             break
     yield from acts
     yield from steps
 
 
 def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
-    """Put a wait before each delta: for as long as the tokens so far would have taken a model."""
+    """Insert a wait before each delta: until a model at `tokens_per_second` would have written it."""
     sent = 0
     for step in steps:
         if isinstance(step, bytes) and b"content_block_delta" in step:
@@ -108,7 +108,7 @@ def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
 
 
 def metered(steps: Iterator[Step], spend: Callable[[int], None]) -> Iterator[Step]:
-    """Count the tokens as they are written: of each delta; of an answer without a stream, what its usage says."""
+    """Call `spend` with output tokens as they are sent: of each delta; without a stream, those of the usage."""
     for step in steps:
         if isinstance(step, bytes):
             if b"content_block_delta" in step:
@@ -127,7 +127,7 @@ def _output_tokens(body: bytes) -> int:
 
 
 def _delta(event: bytes) -> str:
-    """Get the text of a delta, or of whatever grows; events are paced one at a time, so one delta is enough."""
+    """Return the text of a delta, of its thinking or JSON; empty for other events."""
     try:
         delta: dict[str, str] = json.loads(event.partition(b"data: ")[2])["delta"]
         return next((delta[key] for key in ("text", "thinking", "partial_json") if key in delta), "")
@@ -136,14 +136,14 @@ def _delta(event: bytes) -> str:
 
 
 def rechunked(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
-    """Cut the bytes anew; where `sizes` end, the rest stays as it was.
+    """Split the bytes into chunks of `sizes`; after the last size, the rest is unchanged.
 
     Example:
         >>> list(rechunked(iter([b"one", b"two", b"three"]), iter([1, 4])))
         [b'o', b'netw', b'o', b'three']
     """
     size = next(sizes, None)
-    held = bytearray()  # taking bytes off its front costs nothing
+    held = bytearray()  # deleting at the front of a bytearray is cheap
     for step in steps:
         if isinstance(step, bytes):
             held += step

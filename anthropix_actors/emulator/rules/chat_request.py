@@ -1,8 +1,8 @@
-"""A chat's parameters, as the rules look at them. Pure.
+"""`ChatRequest`: a chat's parameters, parsed for the rules. Pure.
 
-Whatever JSON comes, nothing here raises: what has not the form of a message or a block is passed over.
+It raises nothing, whatever the JSON: values without the form of a message or a block are skipped.
 
-Places are written as in the API's errors: `messages.2.content.0`.
+Places are in the notation of the API's errors: `messages.2.content.0`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 _MAX_DEPTH = 8
-"""How deep blocks are looked for: the API's own are two deep, and a request may be a thousand."""
+"""How deep blocks are looked for: the API's are nested two deep, but a request's may be a thousand."""
 
 
 class Block(NamedTuple):
     """A content block.
 
     Attributes:
-        place: Where it is.
-        data: The block itself; of a message that is one string, a text block that stands for it.
-        kind: Its type; "" where that is no string.
+        place: Its place.
+        data: The block itself; for content that is a string, a text block in its place.
+        kind: Its type; "" if that is not a string.
     """
 
     place: str
@@ -34,13 +34,13 @@ class Block(NamedTuple):
     kind: str
 
     def text(self, key: str) -> str:
-        """Get what is there under `key`, if that is text; else ""."""
+        """Return the value of `key` if it is a string; else ""."""
         value = self.data.get(key)
         return value if isinstance(value, str) else ""
 
     @property
     def typed_place(self) -> str:
-        """The place of what is in it: the API names a block's type on the way."""
+        """Its place with its type, which the API puts before a key of the block."""
         return f"{self.place}.{self.kind}"
 
 
@@ -48,10 +48,10 @@ class Message(NamedTuple):
     """A message.
 
     Attributes:
-        place: Where it is.
+        place: Its place.
         data: The message itself.
-        role: Who says it; "" where that is no string.
-        blocks: What it says.
+        role: Its role; "" if that is not a string.
+        blocks: Its content.
     """
 
     place: str
@@ -61,12 +61,12 @@ class Message(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Messages in a row with one role: the API joins them.
+    """Consecutive messages of one role, which the API joins.
 
     Attributes:
-        place: Where the first of them is.
-        role: Who says them.
-        blocks: What they say.
+        place: The place of the first message.
+        role: Their role.
+        blocks: Their content.
     """
 
     place: str
@@ -74,7 +74,7 @@ class Turn(NamedTuple):
     blocks: tuple[Block, ...]
 
     def ids(self, kind: str, key: str) -> list[str]:
-        """Get the ids under `key` of its blocks of a kind."""
+        """Return the ids under `key` of its blocks of type `kind`."""
         return [block.text(key) for block in self.blocks if block.kind == kind]
 
 
@@ -87,15 +87,15 @@ NO_TURN = Turn("", "", ())
 
 
 class ChatRequest:
-    """What is asked.
+    """A chat request, as the rules see it.
 
     Args:
         body: The parameters.
-        version: The version of the API that is asked.
-        betas: The betas that are asked for.
-        known: The keys that the endpoint knows, betas aside.
-        in_batch: Whether it is one of a batch's.
-        sent_with: Gets the thoughts that were sent with a signature, and their places.
+        version: The version of the API in its header.
+        betas: The betas in its header.
+        known: The keys that the endpoint knows, except those of betas.
+        in_batch: Whether it is a batch's request.
+        sent_with: Returns the thoughts that were sent with a signature, and their places.
     """
 
     def __init__(  # noqa: PLR0913 - all have defaults, and names
@@ -108,7 +108,7 @@ class ChatRequest:
         in_batch: bool = False,
         sent_with: Callable[[str], Collection[tuple[str, int]]] = _never_sent,
     ) -> None:
-        """Hold them."""
+        """Hold the parameters."""
         self.body = body
         self.version = version
         self.betas = betas
@@ -117,7 +117,7 @@ class ChatRequest:
         self.sent_with = sent_with
 
     def get_object(self, key: str) -> dict[str, Any]:
-        """Get an object of the request; an empty one where there is none.
+        """Return an object of the request; an empty one if there is none.
 
         Example:
             >>> ChatRequest({"thinking": {"type": "adaptive"}, "metadata": 1}).get_object("metadata")
@@ -136,7 +136,7 @@ class ChatRequest:
 
     @cached_property
     def turns(self) -> list[Turn]:
-        """The messages, those of one role in a row joined."""
+        """The messages, with consecutive ones of one role joined."""
         turns: list[Turn] = []
         for message in self.messages:
             if turns and turns[-1].role == message.role:
@@ -153,7 +153,7 @@ class ChatRequest:
 
     @cached_property
     def tools(self) -> list[Block]:
-        """The tools, as blocks; one without a type is a custom one."""
+        """The tools, as blocks; a tool without a type is `custom`."""
         return [Block(place, data, _kind(data) or "custom") for place, data in objects(self.body.get("tools"), "tools")]
 
     @cached_property
@@ -163,17 +163,17 @@ class ChatRequest:
 
     @cached_property
     def all_blocks(self) -> list[Block]:
-        """All blocks of the messages, those within others too, in their order: an inner one before the outer one."""
+        """All blocks of the messages, including nested ones, in order: an inner block before its outer one."""
         return [found for message in self.messages for block in message.blocks for found in _nested(block)]
 
     @property
     def thinking_on(self) -> bool:
-        """Whether thinking is asked for, on a budget or adaptive."""
+        """Whether thinking is on, with a budget or adaptive."""
         return self.get_object("thinking").get("type") in ("enabled", "adaptive")
 
 
 def objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Get the objects of an array, and their places.
+    """Yield the objects of an array, and their places.
 
     Example:
         >>> list(objects([{"a": 1}, "no", {}], "tools"))
@@ -202,7 +202,7 @@ def _blocks(content: Any, place: str) -> Iterator[Block]:
 
 
 def _nested(block: Block, depth: int = 0) -> Iterator[Block]:
-    """Get the blocks in a block, then itself."""
+    """Yield the blocks in a block, then the block itself."""
     holder = block.data
     place = f"{block.typed_place}.content"
     if block.kind == "document" and is_object(holder.get("source")):

@@ -1,4 +1,4 @@
-"""Rules on pictures and documents, and on what is cached. Pure."""
+"""Rules on images and documents, and on cache breakpoints. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_BREAKPOINTS = 4
 
 
 class _Encoded(NamedTuple):
-    """Something that came as base64: where, of what block, its type and its data."""
+    """A base64 source: its place, its block's type, its media type and its data."""
 
     place: str
     kind: str
@@ -71,7 +71,7 @@ def _mismatch(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _detected_type(data: str) -> str:
-    """Get the type of an image by its first bytes; "" where they say nothing.
+    """Return the type of an image by its first bytes; "" if they are of no known type.
 
     Example:
         >>> _detected_type("iVBORw0KGgo="), _detected_type("aGVsbG8=")
@@ -88,7 +88,7 @@ def _detected_type(data: str) -> str:
 
 
 class _Mark(NamedTuple):
-    """A breakpoint of the cache: where, on which block, and how long it lasts."""
+    """A cache breakpoint: its place, its block, and its time to live."""
 
     place: str
     block: Block
@@ -96,7 +96,7 @@ class _Mark(NamedTuple):
 
 
 def _cacheable(request: ChatRequest) -> Iterator[Block]:
-    """Get all blocks that can be marked, in the order in which the API takes them."""
+    """Yield all blocks that can have a breakpoint, in the order in which the API processes them."""
     yield from request.tools
     yield from request.system
     yield from request.all_blocks
@@ -125,10 +125,10 @@ def _ttl_order(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _automatic(request: ChatRequest) -> tuple[bool, Any, Any]:
-    """Look at the mark for the whole request.
+    """Look at the top-level `cache_control`.
 
     Returns:
-        Whether there is one; how long it lasts; how long the mark lasts that its block has already, or None.
+        Whether there is one; its time to live; the time to live of its target block's own breakpoint, or None.
     """
     control = request.get_object("cache_control")
     last = next((block for block in reversed(list(_cacheable(request))) if block.kind not in _UNMARKED), None)
@@ -162,14 +162,14 @@ RULES = (
     seen(
         "image-media-type",
         _image_type,
-        "an image of another type than JPEG, PNG, GIF and WebP; `image/jpg` is none",
+        "an image of another type than JPEG, PNG, GIF and WebP; `image/jpg` is not one of them",
         "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'",
         issue("anthropics/claude-code", 8184),
     ),
     documented(
         "document-media-type",
         _document_type,
-        "a document in base64 that is no PDF",
+        "a document in base64 that is not a PDF",
         "Input should be 'application/pdf'",
         OPENAPI,
     ),
@@ -183,21 +183,21 @@ RULES = (
     seen(
         "base64",
         _invalid_base64,
-        "base64 that is none",
+        "base64 that cannot be decoded",
         "invalid base64 data",
         issue("Yeachan-Heo/gajae-code", 2806),
     ),
     seen(
         "image-mismatch",
         _mismatch,
-        "an image that is said to be of another type than it is, by its first bytes",
+        "an image whose first bytes are of another type than its media type",
         "The image was specified using the {} media type, but the image appears to be a {} image",
         issue("vybestack/llxprt-code", 2130),
     ),
     documented(
         "cache-ttl",
         _ttl_unknown,
-        "another time to live in the cache than 5m and 1h",
+        "a time to live in the cache other than 5m and 1h",
         "Input should be '5m' or '1h'",
         OPENAPI,
     ),
@@ -212,14 +212,14 @@ RULES = (
     seen(
         "cache-breakpoints",
         _too_many,
-        "more than four breakpoints; `cache_control` at the top is one",
+        "more than four breakpoints; a top-level `cache_control` counts as one",
         "A maximum of 4 blocks with cache_control may be provided. Found {}.",
         issue("tghamm/Anthropic.SDK", 50),
     ),
     seen(
         "cache-automatic-ttl",
         _automatic_ttl,
-        "`cache_control` at the top with another time to live than the block has that it stands for",
+        "a top-level `cache_control` with another time to live than its target block's own breakpoint",
         "Top-level cache_control has ttl='{}' but the target block already has cache_control with ttl='{}'",
         issue("vellum-ai/vellum-assistant", 23414),
     ),

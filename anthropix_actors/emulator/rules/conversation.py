@@ -1,4 +1,4 @@
-"""Rules on conversations: who speaks when, and says what. Pure."""
+"""Rules on conversations: roles, empty content, prefill. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TAKES_PREFILL = re.compile(
     r"claude-(?:[123]\b|instant|v\d|4-|(?:haiku|opus|sonnet)-4(?:[-.][0-5])?(?:[-@](?:\d{8}|latest))?$)", re.ASCII
 )
-"""The models that go on from words that are put into their mouth: what is older than Opus 4.6 and Sonnet 4.6."""
+"""The models that take a prefill: those older than Opus 4.6 and Sonnet 4.6."""
 
 
 def _first_is_system(request: ChatRequest) -> Iterator[Violation]:
@@ -35,7 +35,7 @@ def _empty_text(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _blank_text(request: ChatRequest) -> Iterator[Violation]:
-    """Find a message that says nothing but white space; beside other blocks, as recordings show, it is taken."""
+    """Find a message of white space only; beside other blocks, as recordings show, the API accepts it."""
     for message in request.messages:
         texts = [block.text("text") for block in message.blocks if block.kind == "text"]
         if texts and len(texts) == len(message.blocks) and "".join(texts) and not "".join(texts).strip():
@@ -43,7 +43,7 @@ def _blank_text(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _prefill(request: ChatRequest) -> Turn:
-    """Get the words that are put into the model's mouth; a paused turn that is to go on is none."""
+    """Return the prefill: a last turn of the model's, except a paused turn, which is resumed."""
     last = request.last_turn
     plain = all(block.kind in ("text", "thinking", "redacted_thinking") for block in last.blocks)
     return last if last.role == "assistant" and last.blocks and plain else NO_TURN
@@ -76,7 +76,7 @@ RULES = (
     seen(
         "message-empty",
         _empty_message,
-        "a message that says nothing, unless it is the last and the model's",
+        "an empty message, unless it is the last and the model's",
         "all messages must have non-empty content except for the optional final assistant message",
         issue(_CLAUDE_CODE, 6774),
     ),
@@ -90,21 +90,21 @@ RULES = (
     seen(
         "text-blank",
         _blank_text,
-        "a message of white space alone",
+        "a message of white space only",
         "text content blocks must contain non-whitespace text",
         issue("anomalyco/opencode", 31259),
     ),
     seen(
         "prefill-whitespace",
         _prefill_whitespace,
-        "words put into the model's mouth that end in white space",
+        "a prefill that ends in white space",
         "final assistant content cannot end with trailing whitespace",
         issue("tailcallhq/forgecode", 1872),
     ),
     seen(
         "prefill-model",
         _prefill_model,
-        "words put into the mouth of a model that does not go on from them: those from Opus 4.6 and Sonnet 4.6 on",
+        "a prefill for a model that does not take one: those from Opus 4.6 and Sonnet 4.6 on",
         "This model does not support assistant message prefill. The conversation must end with a user message.",
         issue("router-for-me/CLIProxyAPI", 5319),
     ),

@@ -1,4 +1,4 @@
-"""Rules on the parameters themselves: which keys there are, and what the newer version of the API dropped. Pure."""
+"""Rules on the parameters themselves: unknown keys, and those that the newer version of the API dropped. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NEWER_VERSION = "2026-10-21"
 
 _BETA_KEYS = {"output_format": "structured-outputs-"}
-"""Keys that only a beta knows, and how its name begins."""
+"""Keys that only a beta knows, and the beginning of its name."""
 
 _MESSAGE_KEYS = frozenset({"role", "content"})
 
@@ -30,7 +30,7 @@ _BLOCK_KEYS = {
     "server_tool_use": _CACHED | {"id", "name", "input", "caller"},
     "tool_result": _CACHED | {"tool_use_id", "content", "is_error", "toolset_name"},
 }
-"""The keys of the blocks that are as old as the API, or nearly."""
+"""The keys of the older block types, which no longer change."""
 
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -109,14 +109,14 @@ RULES = (
     documented(
         "batch-stream",
         _stream,
-        "`stream: true` in a batch (`false` is taken)",
+        "`stream: true` in a batch (`false` is accepted)",
         _EXTRA,
         DOCS + "build-with-claude/batch-processing",
     ),
     documented(
         "message-key",
         _message_keys,
-        "another key in a message than `role` and `content`",
+        "a key in a message other than `role` and `content`",
         _EXTRA,
         OPENAPI,
     ),
@@ -130,14 +130,14 @@ RULES = (
     seen(
         "stop-sequence-blank",
         _stop_sequences,
-        "a stop sequence of white space alone",
+        "a stop sequence of white space only",
         "each stop sequence must contain non-whitespace",
         issue("BerriAI/litellm", 3286),
     ),
     documented(
         "effort-unknown",
         _effort,
-        "an effort that is none",
+        "an unknown effort",
         "Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
         OPENAPI,
     ),

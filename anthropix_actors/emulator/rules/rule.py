@@ -1,4 +1,4 @@
-"""What a rule is."""
+"""`Rule`, and how rules are made."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Violation(NamedTuple):
-    """Something that a rule is against.
+    """A place in a request that breaks a rule.
 
     Attributes:
-        place: Where; empty where the API's words name none.
-        values: What fills the gaps in the rule's words.
+        place: The place; empty if the API's words name none.
+        values: The values of the `{}` in the rule's words.
     """
 
     place: str
@@ -24,19 +24,19 @@ class Violation(NamedTuple):
 
 
 Check: TypeAlias = "Callable[[ChatRequest], Iterator[Violation]]"
-"""Finds what a rule is against, in the order of the request. Pure; raises nothing, whatever JSON it gets."""
+"""Yields the violations of a rule, in the order of the request. Pure; raises nothing, whatever the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Something that the API refuses with status 400.
+    """A rule by which the API refuses a request with status 400.
 
     Attributes:
         name: Its name, for `Emulator(without=...)`.
         against: What it refuses.
-        says: The API's words, as closely as they are known, after the place; `{}` is what varies.
+        says: The API's words after the place, as closely as they are known; each `{}` stands for a value.
         source: Where it is known from.
-        seen: Whether somebody has seen the API refuse it, and says so there; else it is only documented.
+        seen: Whether the source shows that the API refused it; else it is only documented.
 
     Example:
         >>> from anthropix_actors.emulator import RULES
@@ -52,24 +52,24 @@ class Rule:
     check: Check = field(repr=False)
 
     def refusals(self, request: ChatRequest) -> Iterator[str]:
-        """Get the API's words for everything that it finds."""
+        """Yield the API's words for each violation."""
         for found in self.check(request):
             said = self.says.format(*found.values)
             yield f"{found.place}: {said}" if found.place else said
 
 
 def seen(name: str, check: Check, against: str, says: str, source: str) -> Rule:
-    """Make a rule that somebody has seen the API keep."""
+    """Make a rule whose source shows the API's refusal."""
     return Rule(name, against, says, source, seen=True, check=check)
 
 
 def documented(name: str, check: Check, against: str, says: str, source: str) -> Rule:
-    """Make a rule that nobody was found to have met."""
+    """Make a rule that is documented; no refusal by it was found."""
     return Rule(name, against, says, source, seen=False, check=check)
 
 
 def issue(repository: str, number: int) -> str:
-    """Get the address of an issue or a pull request that quotes the API, directly or through a gateway.
+    """Return the address of an issue or a pull request that quotes the API, directly or through a gateway.
 
     Example:
         >>> issue("anthropics/claude-code", 8210)

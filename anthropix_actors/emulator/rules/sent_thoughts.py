@@ -1,7 +1,7 @@
-"""Remembers the thoughts of scripted answers, so that changed ones are known when they are sent back.
+"""Remembers the thoughts of scripted answers, so that changed ones are recognized when they are sent back.
 
-What the emulator writes itself it signs, and need not remember. A recording, or a script that names signatures, has
-signatures that say nothing to it: it remembers which thoughts went with them, and at which places.
+The emulator need not remember thoughts that it signed itself. Signatures of a recording or a script do not encode
+their thoughts, so it remembers which thoughts were sent with them, and at which places.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.answers import Answer
 
 _MAX_SIGNATURES = 10_000
-"""So many signatures are remembered; the oldest are forgotten."""
+"""The number of signatures that are remembered; the oldest are forgotten."""
 
 
 class _SentBlock(NamedTuple):
-    """A block of an answer: its type, and of thoughts, what is signed by what."""
+    """A block of an answer: its type; for thinking blocks, the signature and the thoughts."""
 
     kind: str
     signature: str = ""
@@ -37,21 +37,21 @@ class _SentBlock(NamedTuple):
 
 
 class SentThoughts:
-    """What was said by signature. Not thread-safe: it belongs to the event loop."""
+    """The thoughts that were sent, by signature. Not thread-safe: only the event loop uses it."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start empty."""
         self._sent: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
 
     def record(self, body: Any, answer: Answer) -> None:
-        """Note the thoughts of the answer to a request. Events that are made as they are told are not looked at."""
-        with contextlib.suppress(Exception):  # what is wrong with an answer is told by whoever tells it
+        """Record the thoughts of the answer to a request. A lazy iterable of events is not read."""
+        with contextlib.suppress(Exception):  # an invalid answer fails when its response is made
             parts = [part for part in _blocks_of(answer) if part.kind]
             if any(part.signature for part in parts):
                 self._store(body, parts)
 
     def sent_with(self, signature: str) -> frozenset[tuple[str, int]]:
-        """Get the thoughts that went with a signature, and their places; nothing where it was never sent."""
+        """Return the thoughts sent with a signature, and their places; empty if it was never sent."""
         return frozenset(self._sent.get(signature, ()))
 
     def _store(self, body: Any, parts: list[_SentBlock]) -> None:
@@ -74,7 +74,7 @@ def _blocks_of(answer: Answer) -> Iterator[_SentBlock]:
             yield from map(_sent_block, _listed(cast("Mapping[str, Any]", said).get("content")))
         case bytes() | Path():
             recorded = said if isinstance(said, bytes) else said.read_bytes()
-            if b'"signature' in recorded:  # most recordings have none, and need not be read twice
+            if b'"signature' in recorded:  # most recordings have none, and need not be decoded
                 yield from map(_sent_block, _events.accumulate(_events.decode(recorded))["content"])
         case _ if is_array(said):
             yield from map(_sent_block, _events.accumulate(cast("list[dict[str, Any]]", said))["content"])
@@ -83,7 +83,7 @@ def _blocks_of(answer: Answer) -> Iterator[_SentBlock]:
 
 
 def _listed(content: Any) -> list[Any]:
-    """Get what is there to be looked at more than once."""
+    """Return the content if it can be iterated repeatedly; else nothing."""
     return list(content) if isinstance(content, (list, tuple)) else []
 
 

@@ -1,14 +1,14 @@
-"""What the API refuses in a chat's parameters: a table of rules, each with its source.
+"""The rules by which the API refuses a chat's parameters, each with its source.
 
-The emulator keeps all of them, in chats, token counts and batches alike, unless `Emulator(without=...)` names some.
-Beside them it checks what no switch turns off: that parameters are there, and of their types.
+The emulator applies all of them, in chats, token counts and batches alike, except those in `Emulator(without=...)`.
+The presence and the types of parameters are always checked.
 
-Rules that depend on what a model can do are left to the API, but for `prefill-model`.
+Rules that depend on what a model can do are left to the API, except `prefill-model`.
 
 Example:
     >>> from anthropix_actors.emulator import RULES
     >>> RULES["tool-name-twice"].against
-    'two tools of one name'
+    'two tools with the same name'
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         for rule in rules
     }
 )
-"""All rules by name, in the order in which they are looked at."""
+"""All rules by name, in the order in which they are checked."""
 
 
 def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
-    """Get the rules but for some.
+    """Return the rules, except some.
 
     Args:
-        without: Their names.
+        without: The names of the excepted ones.
 
     Raises:
-        TypeError: `without` is one string.
-        ValueError: a name is no rule's.
+        TypeError: `without` is a single string.
+        ValueError: a name is not a rule's.
 
     Example:
         >>> active({"tool-names-twice"})
@@ -78,12 +78,12 @@ def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
 
 
 def first_refusal(request: ChatRequest, rules: Iterable[Rule]) -> str | None:
-    """Get the API's words for the first thing that a rule is against; None if there is none."""
+    """Return the API's words for the first violation of the rules; None if there is none."""
     return next((words for rule in rules for words in rule.refusals(request)), None)
 
 
 def table() -> str:
-    """Get the rules as a table in Markdown.
+    """Return the rules as a table in Markdown.
 
     Example:
         >>> print(table().splitlines()[0])

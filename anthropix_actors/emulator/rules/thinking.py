@@ -1,8 +1,8 @@
-"""Rules on thinking: what goes with it, and how its blocks are sent back. Pure.
+"""Rules on thinking: the parameters that it excludes, and how its blocks are sent back. Pure.
 
-The emulator signs as the API does: a signature stands for the thoughts and for their place in the turn, so that it can
-tell changed or moved blocks from its own without remembering any. Of other signatures, from recordings or scripts, it
-remembers what it sent with them (`_thoughts`); those that it never sent it takes as they are.
+The emulator's signatures encode the thoughts and their place in the turn, as the API's do, so it recognizes changed or
+moved blocks without remembering any. For other signatures, from recordings or scripts, it remembers the thoughts that
+it sent with them (`sent_thoughts`); signatures that it never sent are accepted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 _MARK = "EpEmulatedBy/anthropix+actors+++"
-"""What the emulator's own signatures begin with."""
+"""The beginning of the emulator's own signatures."""
 
 _GUIDE = "Please consult our documentation at https://platform.claude.com/docs/en/build-with-claude/extended-thinking"
 
 
 def sign(thinking: str, place: int) -> str:
-    """Sign thoughts; `place` is how many blocks are before them in the turn, as `places` counts.
+    """Return the signature of thoughts; `place` is the number of blocks before them in the turn, as `places` counts.
 
     Example:
         >>> sign("Hm.", 0) == sign("Hm.", 0), sign("Hm.", 0) == sign("Hm.", 1)
@@ -39,7 +39,7 @@ def sign(thinking: str, place: int) -> str:
 
 
 def places(kinds: Sequence[str]) -> list[int]:
-    """Count the blocks before each one. Texts in a row count as one: they may be joined when a turn is sent back.
+    """Return the number of blocks before each. Consecutive texts count as one: clients may join them.
 
     Args:
         kinds: The types of the blocks.
@@ -65,7 +65,7 @@ _MIN_BUDGET = 1024
 
 
 def _budget_large(request: ChatRequest) -> Iterator[Violation]:
-    """Find a budget that max_tokens has no room for; with tools, interleaved thinking has it over the whole turn."""
+    """Find a budget not below `max_tokens`; with tools, interleaved thinking spreads it over the whole turn."""
     budget, most = _budget(request), request.body.get("max_tokens")
     interleaved = request.tools and any(beta.startswith("interleaved-thinking-") for beta in request.betas)
     if budget is not None and isinstance(most, int) and budget >= most and not interleaved:
@@ -107,7 +107,7 @@ def _forced_tool(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _not_first(request: ChatRequest) -> Iterator[Violation]:
-    """Find thoughts in a turn that begins with a text; after a server's tool, as recordings show, they are taken."""
+    """Find thoughts in a turn that begins with a text; after a server tool, as recordings show, they are accepted."""
     for turn in request.turns if request.get_object("thinking").get("type") == "enabled" else ():
         kinds = [block.kind for block in turn.blocks]
         if turn.role == "assistant" and kinds[:1] == ["text"] and any(kind in _THOUGHTS for kind in kinds):
@@ -121,7 +121,7 @@ def _last_block(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _loop_without_thinking(request: ChatRequest) -> Iterator[Violation]:
-    """Find a turn that is to go on, by results or by itself, and does not begin with thoughts.
+    """Find a turn that the request continues, by results or as a prefill, and that does not begin with thoughts.
 
     A loop of calls and results is one turn of the model's: it need not think again before each of its calls.
     """
@@ -208,14 +208,14 @@ RULES = (
     seen(
         "thinking-forced-tool",
         _forced_tool,
-        "thinking on a budget, and a tool that must be called",
+        "thinking with a budget, and a `tool_choice` that forces a tool",
         "Thinking may not be enabled when tool_choice forces tool use.",
         issue("mastra-ai/mastra", 7507),
     ),
     seen(
         "thinking-not-first",
         _not_first,
-        "with thinking on a budget, thoughts in a turn of the model's that begins with a text",
+        "with a thinking budget, thoughts in a turn of the model's that begins with a text",
         "If an assistant message contains any thinking blocks, the first block must be `thinking` or "
         "`redacted_thinking`. Found `{}`.",
         issue("anthropics/claude-code", 20705),
@@ -230,7 +230,7 @@ RULES = (
     seen(
         "thinking-missing",
         _loop_without_thinking,
-        "with thinking on a budget, a turn that is to go on and does not begin with thoughts",
+        "with a thinking budget, a turn that the request continues and that does not begin with thoughts",
         "Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is enabled, a final `assistant` "
         "message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` "
         "blocks). We recommend you include thinking blocks from previous turns. To avoid this requirement, disable "

@@ -1,4 +1,4 @@
-"""Rules on calls of tools and their results. Pure."""
+"""Rules on tool calls and their results. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _invalid_call_ids(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _duplicate_call_ids(request: ChatRequest) -> Iterator[Violation]:
-    """Find an id that a turn uses twice; in another turn it may come again, as recordings show."""
+    """Find an id that a turn uses twice; as recordings show, another turn may use it again."""
     for turn in request.turns:
         known: set[str] = set()
         for block in turn.blocks:
@@ -49,7 +49,7 @@ def _duplicate_call_ids(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _call_and_result_turns(request: ChatRequest) -> Iterator[tuple[Turn, Turn]]:
-    """Get each turn of the model, and the user's after it."""
+    """Yield each turn of the model, and the user's after it."""
     for turn, after in zip(request.turns, [*request.turns[1:], NO_TURN], strict=False):
         if turn.role == "assistant":
             yield turn, (after if after.role == "user" else NO_TURN)
@@ -105,10 +105,10 @@ def _is_server_result(block: Block) -> bool:
 
 
 def _missing_server_results(request: ChatRequest) -> Iterator[Violation]:
-    """Find a turn that was paused, at a server's call without its result, and has something after it.
+    """Find a paused turn, which ends with a server tool's call without its result, that other messages follow.
 
-    A turn that calls tools of the user's too may wait for those results first, and is let be. So is one in which other
-    blocks follow the call: it went on, even where a script left the result out.
+    A turn that also calls the user's tools may wait for those results first, and is accepted. So is one in which other
+    blocks follow the call: it was resumed, even if a script left the result out.
     """
     done = {block.text("tool_use_id") for turn in request.turns for block in turn.blocks if _is_server_result(block)}
     for turn in request.turns[:-1]:
@@ -119,7 +119,7 @@ def _missing_server_results(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _result_kind(name: str) -> str:
-    """Get the type of a server tool's results.
+    """Return the type of a server tool's results.
 
     Example:
         >>> _result_kind("web_search"), _result_kind("tool_search_tool_bm25")
@@ -165,14 +165,14 @@ RULES = (
     seen(
         "tool-use-id",
         _invalid_call_ids,
-        "an id of a call with other characters than letters, digits, _ and -",
+        "a call's id with characters other than letters, digits, _ and -",
         "String should match pattern '^[a-zA-Z0-9_-]+$'",
         issue("anomalyco/opencode", 1279),
     ),
     seen(
         "tool-use-id-twice",
         _duplicate_call_ids,
-        "two calls of one turn with one id",
+        "two calls of one turn with the same id",
         "`tool_use` ids must be unique",
         issue(_CLAUDE_CODE, 21317),
     ),
@@ -186,14 +186,14 @@ RULES = (
     documented(
         "tool-result-late",
         _late_results,
-        "a text, or anything else, before the results of calls",
+        "a text, or any other block, before the results of calls",
         _NO_RESULTS,
         DOCS + "agents-and-tools/tool-use/implement-tool-use",
     ),
     seen(
         "tool-result-unasked",
         _unexpected_results,
-        "a result of no call in the turn before",
+        "a result without a call in the turn before",
         "unexpected `tool_use_id` found in `tool_result` blocks: {}. Each `tool_result` block must have a "
         "corresponding `tool_use` block in the previous message.",
         issue(_CLAUDE_CODE, 18947),
@@ -208,14 +208,14 @@ RULES = (
     seen(
         "tool-result-error-content",
         _error_content,
-        "a result that is an error and has more than text",
+        "a result that is an error and has blocks other than text",
         "all content must be type `text` if `is_error` is true",
         issue("vellum-ai/vellum-assistant", 18387),
     ),
     seen(
         "server-result-unasked",
         _unexpected_server_results,
-        "a result of a server's tool without its call before it",
+        "a server tool's result without its call before it",
         "unexpected `tool_use_id` found in `{}` blocks: {}. Each `{}` block must have a corresponding `{}` block "
         "before it.",
         issue(_CLAUDE_CODE, 64383),
@@ -223,7 +223,7 @@ RULES = (
     seen(
         "server-result-missing",
         _missing_server_results,
-        "anything after a paused turn: one that ends with a call of a server's tool, without its result",
+        "a message after a paused turn: one that ends with a server tool's call, without its result",
         "`{}` tool use with id `{}` was found without a corresponding `{}` block",
         issue("anthropics/anthropic-sdk-python", 1339),
     ),

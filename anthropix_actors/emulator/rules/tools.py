@@ -1,4 +1,4 @@
-"""Rules on tools, and on the schemas that the API keeps to. Pure."""
+"""Rules on tools, and on strict schemas. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNSUPPORTED = {
     "string": ("minLength", "maxLength"),
     "array": ("maxItems", "uniqueItems"),
 }
-"""What a schema that the API keeps to cannot ask for, by its type."""
+"""The keywords that a strict schema cannot have, by its type."""
 
 
 def _duplicate_names(request: ChatRequest) -> Iterator[Violation]:
@@ -45,7 +45,7 @@ def _choice_unknown(request: ChatRequest) -> Iterator[Violation]:
     choice = request.get_object("tool_choice")
     names = [tool.text("name") for tool in request.tools]
     named = isinstance(choice.get("name"), str) and choice.get("type") == "tool"
-    if named and choice["name"] not in names and "" not in names:  # a tool without a name is a set of tools
+    if named and choice["name"] not in names and "" not in names:  # a tool without a name is a toolset
         yield Violation("", (choice["name"],))
 
 
@@ -57,7 +57,7 @@ def _alternatives(request: ChatRequest) -> Iterator[Violation]:
 
 
 def _strict_schemas(request: ChatRequest) -> Iterator[tuple[str, Any]]:
-    """Get the schemas that the API keeps to, and their places."""
+    """Yield the strict schemas, which the API guarantees to match, and their places."""
     for tool in request.tools:
         if tool.kind == "custom" and tool.data.get("strict") is True:
             yield tool.typed_place, tool.data.get("input_schema")
@@ -69,7 +69,7 @@ def _strict_schemas(request: ChatRequest) -> Iterator[tuple[str, Any]]:
 
 
 def _subschemas(schema: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Get a schema, and all that are in it."""
+    """Yield a schema and its subschemas."""
     if not is_object(schema) or depth > _MAX_DEPTH:
         return
     yield schema
@@ -110,21 +110,21 @@ RULES = (
     seen(
         "tool-name-twice",
         _duplicate_names,
-        "two tools of one name",
+        "two tools with the same name",
         "Tool names must be unique.",
         issue("eclipse-theia/theia", 16122),
     ),
     seen(
         "tool-choice-without-tools",
         _choice_without_tools,
-        "a `tool_choice` of `any`, and no tools (`auto` and `none` are taken)",
+        "a `tool_choice` of `any`, and no tools (`auto` and `none` are accepted)",
         "tool_choice.any may only be specified while providing tools",
         FIBER,
     ),
     seen(
         "tool-choice-unknown",
         _choice_unknown,
-        "a `tool_choice` that names no tool of the request's",
+        "a `tool_choice` whose tool is not in the request",
         "Tool '{}' not found in provided tools",
         FIBER,
     ),
@@ -145,14 +145,14 @@ RULES = (
     seen(
         "schema-limits",
         _unsupported_limits,
-        "limits of numbers, texts and arrays in a schema that the API keeps to: an output format's, a strict tool's",
+        "limits of numbers, texts and arrays in a strict schema: an output format's, a strict tool's",
         "For '{}' type, property '{}' is not supported",
         "https://github.com/neilberkman/req_llm (two recorded answers)",
     ),
     seen(
         "schema-open",
         _open_objects,
-        "in such a schema, an object without `additionalProperties: false`",
+        "in a strict schema, an object without `additionalProperties: false`",
         "For 'object' type, 'additionalProperties' must be explicitly set to false",
         AEGIS,
     ),
