@@ -95,7 +95,7 @@ class Reply:
             ValueError: a block follows a tool call that is cut.
         """
         if any(isinstance(part, ToolCall) and part.cut is not None for part in self.content[:-1]):
-            raise ValueError("a tool call that is cut ends the answer: it goes last")
+            raise ValueError("a tool call with `cut` ends the answer: it goes last")
 
 
 @dataclass(frozen=True, slots=True)

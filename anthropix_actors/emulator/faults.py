@@ -101,7 +101,7 @@ class Stall:
         if self.ping_every <= 0:
             raise ValueError(f"ping_every must be positive, not {self.ping_every}")
         if self.after_events is None and self.after_bytes is None:
-            raise ValueError("pings need headers before them: give after_events=0 at least")
+            raise ValueError("ping_every needs headers before the pings: give at least after_events=0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class ErrorEvent:
     after_events: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse a place before the beginning.
+        """Refuse a negative place.
 
         Raises:
             ValueError: `after_events` is negative.
@@ -150,9 +150,9 @@ class Cut:
             ValueError: not exactly one of `every` and `sizes` is given, or a size is not positive.
         """
         if (self.every is None) == (not self.sizes):
-            raise ValueError("give either every or sizes")
+            raise ValueError("give exactly one of every and sizes")
         if min(self.sizes or (self.every or 0,)) < 1:
-            raise ValueError("a chunk has at least one byte")
+            raise ValueError("every and sizes must be positive: a chunk has at least one byte")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,6 @@ Fault: TypeAlias = Drop | Reset | Stall | ErrorEvent | Cut | Pace
 
 def _check_place(after_events: int | None, after_bytes: int | None) -> None:
     if after_events is not None and after_bytes is not None:
-        raise ValueError("give either after_events or after_bytes")
+        raise ValueError("give after_events or after_bytes, not both")
     if (after_events or 0) < 0 or (after_bytes or 0) < 0:
-        raise ValueError("nothing can happen before the beginning")
+        raise ValueError("after_events and after_bytes must be 0 or more")

@@ -49,7 +49,7 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse limits that would admit nothing."""
         if min(self.requests, self.input_tokens, self.output_tokens, self.seconds) <= 0:
-            raise ValueError("a limit lets something in: give positive numbers")
+            raise ValueError("requests, input_tokens, output_tokens and seconds must be positive")
 
 
 class Bucket:

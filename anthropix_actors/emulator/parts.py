@@ -45,13 +45,13 @@ class ToolCall:
     cut: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a place before the beginning.
+        """Refuse a negative place.
 
         Raises:
             ValueError: `cut` is negative.
         """
         if self.cut is not None and self.cut < 0:
-            raise ValueError(f"a place in the arguments is 0 or more, not {self.cut}")
+            raise ValueError(f"cut must be 0 or more, not {self.cut}")
 
 
 @dataclass(frozen=True, slots=True)

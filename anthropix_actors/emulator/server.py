@@ -104,7 +104,7 @@ class Emulator:
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         if isinstance(hosts, str):
-            raise TypeError(f"hosts is a list of names: give [{hosts!r}]")
+            raise TypeError(f"hosts must be a list of names: give [{hosts!r}]")
         self._address = (host, port)
         schedule = BatchSchedule(batch_seconds, batch_polls)
         self._state = ServerState(
@@ -122,7 +122,7 @@ class Emulator:
             RuntimeError: it has been started before.
         """
         if self._server is not None:
-            raise RuntimeError("an emulator is started once")
+            raise RuntimeError("an emulator can be started only once")
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)

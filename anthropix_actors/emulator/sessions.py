@@ -81,7 +81,7 @@ class Session:
         """
         for event in events:
             if not isinstance(event.get("type"), str):
-                raise ValueError(f"an event has a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
+                raise ValueError(f"an event needs a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
             _events.encode(event)
         with self._changed:
             added = [self._completed(event) for event in events]

@@ -61,7 +61,7 @@ def posted(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def alike(message: Any) -> dict[str, Any]:
-    """Get what a stream and no stream must say alike; ids are new each time.
+    """Return what must be the same with and without a stream; ids are new each time.
 
     Arguments that are cut, our client keeps as their text.
     """
@@ -305,7 +305,7 @@ def test_what_is_whole_is_kept_however_json_is_cut(members: dict[str, Any], data
     assert list(members.items())[: len(kept)] == list(kept.items())
 
 
-# As the official SDK gets them
+# As the official SDK reads them
 
 
 @pytest.mark.parametrize(

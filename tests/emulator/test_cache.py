@@ -1,4 +1,4 @@
-"""Prompt caching, as usage tells of it."""
+"""Prompt caching, as usage reports it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def request(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def asked(cache: PromptCache, body: dict[str, Any], now: float = 0.0, owner: str = "me") -> InputCost:
-    """Price a request that is answered."""
+    """Return the cost of a request, and store what it writes."""
     priced = cache.price(owner, body, now)
     cache.store(priced, now)
     assert priced.read + priced.uncached == count_input(body)
@@ -157,7 +157,7 @@ def test_what_is_no_breakpoint_is_none(odd: dict[str, Any]) -> None:
     assert asked(PromptCache(), request(user(text(600, **odd)))).written_5m == 0
 
 
-# How far back
+# Look-back
 
 
 def turns(count: int) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def test_only_what_had_a_breakpoint_can_be_read() -> None:
     assert asked(cache, request(user(text(600), text(600, "same"), text(3, "new", **MARK)))).read == 0
 
 
-# How long
+# Time to live
 
 
 def test_it_runs_out_after_5_minutes_and_lives_on_when_it_is_read() -> None:
@@ -215,7 +215,7 @@ def test_what_has_run_out_is_not_kept_for_ever() -> None:
     assert asked(cache, request(user(text(600, "a1095", **MARK))), 11_000.0).read == 604
 
 
-# Whose it is, and what it depends on
+# Owners and settings
 
 
 @pytest.mark.parametrize("change", [{"model": "claude-fable-5"}, {"speed": "fast"}])
@@ -260,7 +260,7 @@ def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], obj
     assert cache.price("me", changed, 0.0).read == sum(sizes[level] for level in levels) + searching
 
 
-# Whatever is asked
+# Any request
 
 
 @st.composite

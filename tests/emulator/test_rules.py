@@ -1,4 +1,4 @@
-"""What the emulator refuses, over the wire, each rule by itself; and that it takes what the API took."""
+"""The emulator's refusals over the wire, rule by rule; and that it accepts the requests that the API accepted."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ NO_RESULTS = (
 
 
 class Case(NamedTuple):
-    """A request that a rule refuses, in which words, and one beside it that is taken."""
+    """A request that a rule refuses, the words, and a similar request that is accepted."""
 
     rule: str
     refused: JSON
@@ -525,7 +525,7 @@ CHATS_ALONE = [
         {"anthropic-beta": "interleaved-thinking-2025-05-14"},
     ),
 ]
-"""What token counts have not."""
+"""Parameters that token counts do not have."""
 
 _SAMPLING = {"temperature", "top_p", "top_k", "stop_sequences", "max_tokens", "service_tier", "output_format"}
 
@@ -616,7 +616,7 @@ def test_an_emulator_keeps_all_rules_but_those() -> None:
         ),
         ({"x"}, ValueError, "no rule is called 'x'; see anthropix_actors.emulator.RULES"),
         ([7], ValueError, "no rule is called 7"),
-        ("base64", TypeError, r"without is a collection of names: give \['base64'\]"),
+        ("base64", TypeError, r"without must be a collection of names: give \['base64'\]"),
     ],
 )
 def test_a_name_that_is_no_rules_is_an_error_at_once(without: Any, error: type[Exception], said: str) -> None:
@@ -639,7 +639,7 @@ def test_the_documentation_has_all_rules() -> None:
     assert table() in DOCS.read_text()
 
 
-# Types that no switch turns off
+# Types, which are always checked
 
 
 @pytest.mark.parametrize(
@@ -794,7 +794,7 @@ def test_places_do_not_change_when_texts_are_joined(kinds: list[str], cut: int) 
     assert places(kinds[:cut]) == counted[:cut]
 
 
-# Whatever comes
+# Any JSON
 
 SAID = """user assistant system text tool_use tool_result thinking image document base64 5m 1h ephemeral enabled any
 tool custom object integer"""
@@ -864,7 +864,7 @@ def test_recorded_answers_can_be_sent_back(corpus: Path) -> None:
     count = 0
     for name, content in answers(corpus):
         if not content or "REDACTED" in json.dumps(content) or name in MADE_UP:
-            continue  # nothing was said, or ids and signatures are not the API's
+            continue  # an empty answer, or ids and signatures are not the API's
         blocks = [block for block in content if block.get("text") != ""]
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         back = said(model(*earlier(blocks), *blocks), user(*(result(call_id) for call_id in calls), text("Go on.")))
@@ -875,7 +875,7 @@ def test_recorded_answers_can_be_sent_back(corpus: Path) -> None:
 
 
 def earlier(blocks: list[JSON]) -> Iterator[JSON]:
-    """Get the calls of an earlier answer: a server's tool may wait until the user's tools are done."""
+    """Return the calls of an earlier answer: a server tool may wait until the user's tools are done."""
     for block in blocks:
         called = any(each.get("id") == block.get("tool_use_id") for each in blocks)
         if block["type"].endswith("_tool_result") and not called:

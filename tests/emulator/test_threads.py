@@ -1,4 +1,4 @@
-"""Message threads: the emulator holds the conversation."""
+"""Message threads: the emulator stores the conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
 
 
 class World:
-    """An emulator that tells what its handler was asked."""
+    """An emulator that records the requests to its handler."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -111,7 +111,7 @@ def test_an_answer_starts_its_five_minutes_anew_and_what_has_run_out_is_forgotte
 def test_an_answer_is_continued_once(world: World) -> None:
     first = world.said("Hello")
     world.answers = [Status(529)]
-    assert world.ask("Go on", first["id"]).status_code == 529  # which is no answer
+    assert world.ask("Go on", first["id"]).status_code == 529  # which is not an answer
     world.said("Go on", first["id"])
     assert world.refused("Go on", first["id"]) == (400, "thread_already_continued")
 

@@ -128,7 +128,7 @@ class _Api:
         except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise any
             # The client gets a 500. No exception may pass: for SystemExit, asyncio would end the loop of all clients.
             log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
-            steps = responder.answer(Status(500, f"the emulator found no answer: {exc!r}"))
+            steps = responder.answer(Status(500, f"the emulator failed to answer: {exc!r}"))
         return StepResponse(steps, self._released, self._state.record_hangup, responder.on_close)
 
     def _takes_queued(self, request: Request) -> bool:

@@ -59,7 +59,7 @@ class BatchSchedule:
             ValueError: one of them is negative.
         """
         if self.seconds < 0 or self.polls < 0:
-            raise ValueError("a batch ends after its creation: give 0 or more seconds and polls")
+            raise ValueError("batch_seconds and batch_polls must be 0 or more")
 
     def progress(self, seconds: float, polls: int) -> float:
         """Return the part of a batch that is done, from 0 to 1.
@@ -165,7 +165,7 @@ class EmulatedBatch:
             kind = "succeeded" if plain is None and self._charge(index) else self._result(index, plain)[0]
         except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - as for a chat
             log(logging.ERROR, "no answer for %s in %s", self._requests[index]["custom_id"], self.id, exc_info=exc)
-            plain, kind = Status(500, f"the emulator found no answer: {exc!r}"), "errored"
+            plain, kind = Status(500, f"the emulator failed to answer: {exc!r}"), "errored"
         self._answers.append(plain)
         self._counts[kind] += 1
 

@@ -148,7 +148,7 @@ def _check_request(request: Any, place: str, seen: set[str]) -> Status | None:
     if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
         return Status(400, f"{place}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
     if custom_id in seen:
-        return Status(400, f"{place}.custom_id: {custom_id} is there twice; each custom_id must be unique")
+        return Status(400, f"{place}.custom_id: {custom_id} is used twice; each custom_id must be unique")
     seen.add(custom_id)
     if not is_object(request["params"]):
         return Status(400, f"{place}.params: Input should be an object")

@@ -100,8 +100,8 @@ def _thinking_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _compaction_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    told = {key: value for key, value in block.items() if key != "type"}
-    yield {"type": "compaction_delta", **told}  # the API sends a summary in one delta
+    rest = {key: value for key, value in block.items() if key != "type"}
+    yield {"type": "compaction_delta", **rest}  # the API sends a summary in one delta
 
 
 def _input_deltas(given: Any) -> Iterator[dict[str, Any]]:

@@ -127,8 +127,8 @@ class Responder:
         return steps
 
     def _error_status(self, plain: Status) -> Iterator[Step]:
-        events = status_body(plain, self.headers["request-id"])
-        words = events["error"]["message"]
+        body = status_body(plain, self.headers["request-id"])
+        words = body["error"]["message"]
         log(
             logging.INFO,
             "the emulator answers %s %s: %d, %s",
@@ -137,7 +137,7 @@ class Responder:
             plain.status,
             words,
         )
-        return self._raw(Raw(_json.encode(events), plain.status, None, status_headers(plain)))
+        return self._raw(Raw(_json.encode(body), plain.status, None, status_headers(plain)))
 
     def _to_message(self, plain: MessageAnswer | None, cost: InputCost) -> dict[str, Any]:
         body = self.request.body

@@ -65,9 +65,9 @@ def _invalid_base64(request: ChatRequest) -> Iterator[Violation]:
 
 def _mismatch(request: ChatRequest) -> Iterator[Violation]:
     for each in _encoded(request):
-        really = _detected_type(each.data)
-        if each.media_type in _IMAGES and really and really != each.media_type:
-            yield Violation(each.place, (each.media_type, really))
+        detected = _detected_type(each.data)
+        if each.media_type in _IMAGES and detected and detected != each.media_type:
+            yield Violation(each.place, (each.media_type, detected))
 
 
 def _detected_type(data: str) -> str:

@@ -53,9 +53,9 @@ class Rule:
 
     def refusals(self, request: ChatRequest) -> Iterator[str]:
         """Yield the API's words for each violation."""
-        for found in self.check(request):
-            said = self.says.format(*found.values)
-            yield f"{found.place}: {said}" if found.place else said
+        for violation in self.check(request):
+            text = self.says.format(*violation.values)
+            yield f"{violation.place}: {text}" if violation.place else text
 
 
 def seen(name: str, check: Check, against: str, says: str, source: str) -> Rule:

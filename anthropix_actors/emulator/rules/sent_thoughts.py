@@ -66,18 +66,18 @@ class SentThoughts:
 
 
 def _blocks_of(answer: Answer) -> Iterator[_SentBlock]:
-    said, _ = unwrap(answer)
-    match said:
+    plain, _ = unwrap(answer)
+    match plain:
         case Reply() | Refusal() | PauseTurn():
-            yield from map(_sent_block, _listed(said.content))
+            yield from map(_sent_block, _listed(plain.content))
         case Mapping():
-            yield from map(_sent_block, _listed(cast("Mapping[str, Any]", said).get("content")))
+            yield from map(_sent_block, _listed(cast("Mapping[str, Any]", plain).get("content")))
         case bytes() | Path():
-            recorded = said if isinstance(said, bytes) else said.read_bytes()
+            recorded = plain if isinstance(plain, bytes) else plain.read_bytes()
             if b'"signature' in recorded:  # most recordings have none, and need not be decoded
                 yield from map(_sent_block, _events.accumulate(_events.decode(recorded))["content"])
-        case _ if is_array(said):
-            yield from map(_sent_block, _events.accumulate(cast("list[dict[str, Any]]", said))["content"])
+        case _ if is_array(plain):
+            yield from map(_sent_block, _events.accumulate(cast("list[dict[str, Any]]", plain))["content"])
         case _:
             return
 

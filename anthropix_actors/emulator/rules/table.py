@@ -67,7 +67,7 @@ def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
         ValueError: no rule is called 'tool-names-twice'; did you mean 'tool-name-twice'?
     """
     if isinstance(without, str):
-        raise TypeError(f"without is a collection of names: give [{without!r}]")
+        raise TypeError(f"without must be a collection of names: give [{without!r}]")
     names = list(without)
     for name in names:
         if not isinstance(name, str) or name not in RULES:
