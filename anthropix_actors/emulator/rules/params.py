@@ -30,7 +30,7 @@ _BLOCK_KEYS = {
     "server_tool_use": _CACHED | {"id", "name", "input", "caller"},
     "tool_result": _CACHED | {"tool_use_id", "content", "is_error", "toolset_name"},
 }
-"""The keys of the older block types, which no longer change."""
+"""The keys of the block types that are about as old as the API."""
 
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
