@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import subprocess
@@ -61,8 +62,19 @@ def _sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.usefixtures("_sigterm")
+@pytest.fixture
+def _logs_as_before() -> Iterator[None]:
+    """A program that sets up logging does so for itself."""
+    root, ours = logging.getLogger(), logging.getLogger("anthropix_actors")
+    handlers, levels = [*root.handlers], (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
 @pytest.mark.parametrize("page", PROGRAMS)
+@pytest.mark.usefixtures("_sigterm", "_logs_as_before")
 def test_the_snippets_of_a_page_run(
     page: str,
     anthropix_emulator: Emulator,

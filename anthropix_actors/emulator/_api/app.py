@@ -14,13 +14,7 @@ from starlette.routing import Route as StarletteRoute
 
 from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator._api.batches import BatchRoutes
-from anthropix_actors.emulator._api.checks import (
-    check_chat,
-    check_count,
-    check_headers,
-    check_object,
-    too_large,
-)
+from anthropix_actors.emulator._api.checks import check_chat, check_count, check_headers, check_object, too_large
 from anthropix_actors.emulator._api.files import FileRoutes
 from anthropix_actors.emulator._api.hosts import check_host
 from anthropix_actors.emulator._api.models import MODELS, models_page
