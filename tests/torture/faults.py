@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -135,6 +136,7 @@ def reads(some: int, then: Script) -> Script:
     """Get a script that reads so many bytes of a request, and then does something."""
 
     def script(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # or the system makes room for all the rest
         left = some
         while left > 0 and (received := peer.sock.recv(min(left, 65536))):
             left -= len(received)
