@@ -1,7 +1,7 @@
-"""What is known of a piece of work, shared by its actor, its refs and the sweeper.
+"""The state of one task, shared by its actor, its refs and the sweeper.
 
-One lock makes the list of followers and the end change together; so does what the kinds of work add to it. No foreign
-code runs while it is held.
+One lock guards the followers and the terminal message together, and what subclasses add. No foreign code runs while it
+is held.
 
 The end comes in two steps. `settle` decides it, once, and leaves the terminal message with every delivery; `announce`
 has it told. Mostly the work's own thread does both. Where foreign code keeps it from that, in a subscriber's `tell`, a
@@ -16,17 +16,16 @@ import os
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._foreign.threads import ASKER, in_background
-from anthropix_actors._http.request import no_answer
-from anthropix_actors._http.requester import Requester
 from anthropix_actors._tasks.delivery import DEAD, Delivery, Gone
-from anthropix_actors.errors import AnthropixError, APITimeoutError, CancelledError, StalledError
+from anthropix_actors._tasks.supervised import Supervised
+from anthropix_actors.errors import AnthropixError, CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -47,39 +46,28 @@ _STATES: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "c
 _NOBODY = "nobody listens any more"
 
 
-class Task:
-    """The state of one piece of work that an actor does: a chat, a batch, a session's events.
+class Task(Supervised):
+    """The state of what one actor does: a chat, a batch, the following of a session.
 
     Attributes:
-        tag: The caller's own word for it, or None.
-        scope: What cancels it.
-        requester: Sends its requests.
-        followers: The deliveries to those who are told; none after they have been told the end.
-        callbacks: The deliveries to those who are told the end alone.
-        waiting: A token of each caller who waits for the result.
+        followers: The deliveries to the subscribers; none after these have been told the end.
+        callbacks: The deliveries to those that are told the end alone.
+        waiting: A token of each caller that waits for the result.
         terminal: The message that ended it, or None.
-        last: What is told at the end: the terminal message, and what comes right before it.
-        over: Set when the outcome is known.
-        told: Set when everyone who follows has been told of it.
+        last: The messages of the end: the terminal message, and those right before it.
+        finished: Set when the outcome is known.
+        delivered: Set when all followers have been told of it.
         ref: The actor's ref.
-        ledger: Who is told what ends, and keeps nothing going; or None.
-        claim: Acquired, once, by the thread that runs the actor's loop, or by who sees to it that none does.
-        made: When it was made, on the monotonic clock.
-        began: When its turn came, on the monotonic clock; None before.
-        ended: When it ended, on the monotonic clock; None before.
-        deadline: When its time is up, on the monotonic clock; None for never, and before it has begun.
-        slots: Where it waits for its turn; None where nothing waits.
-        thread: The ident of the thread that does it; None before.
+        ledger: Is told the end, and keeps no task alive; or None.
+        claim: Acquired once, by the thread that runs the actor's loop, or by the one that ends the task without it.
+        slots: The queue in which it waits for its turn; None where there is none.
+        thread: The ident of the thread that runs it; None before.
         held: A token of each thread that it waits for, and that waits for a turn itself.
         retried: A token of the latest attempt that another is to follow; None before.
         patience: Seconds that this thread gets to tell the end, before others do.
         enter: Has the client take note of the ref before it begins; may refuse, with an error of our tree.
         leave: Has the client take note of its end; must not block, and not raise.
     """
-
-    what: ClassVar[str]
-    """The kind of work, in a word, for texts."""
-    cancel_first = False
 
     def __init__(
         self,
@@ -90,15 +78,12 @@ class Task:
         tag: str | None = None,
         ledger: Subscriber | None = None,
     ) -> None:
-        """Start with nobody who follows."""
-        self.tag = tag
+        """Start without followers."""
+        super().__init__(transport, scope, timeout, tag)
         self.ledger = ledger
         self._booked = self._logged = False
         self.enter: Callable[[Any], object] = _nothing
         self.leave: Callable[[Any], object] = _nothing
-        self.scope = scope
-        self.requester = Requester(transport, scope)
-        self.requester.fields = self.fields
         self.lock = threading.RLock()
         self.followers: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
@@ -112,11 +97,6 @@ class Task:
         self.claim = threading.Lock()
         self.thread: int | None = None
         self.held: set[object] = set()
-        self._timeout = timeout
-        self.made = time.monotonic()
-        self.began: float | None = None
-        self.ended: float | None = None
-        self.deadline: float | None = None
         self.retried: object = None
         self.patience = PATIENCE
         self._late_since: float | None = None
@@ -126,34 +106,28 @@ class Task:
         age = (self.ended or time.monotonic()) - self.made
         return f"<{type(self).__name__} {self.state}, {len(self.followers)} subscribers, {age:.1f} s>"
 
-    def begin(self) -> None:
-        """Start its time: what it waited for its turn does not count."""
-        self.began = time.monotonic()
-        if self._timeout.total is not None:
-            self.deadline = self.began + self._timeout.total
-
     # By each kind of work
 
-    def cancelled(self, error: CancelledError) -> Any:
-        """Get the terminal message of work that was cancelled."""
+    def cancelled_message(self, error: CancelledError) -> Any:
+        """Return the terminal message of a task that was cancelled."""
         raise NotImplementedError
 
-    def failed(self, error: AnthropixError) -> Any:
-        """Get the terminal message of work that failed."""
+    def failed_message(self, error: AnthropixError) -> Any:
+        """Return the terminal message of a task that failed."""
         raise NotImplementedError
 
-    def explained(self, error: AnthropixError) -> AnthropixError:
-        """Add to an error what is known of the work."""
+    def annotated(self, error: AnthropixError) -> AnthropixError:
+        """Return an error with what is known of the task added."""
         self.requester.annotate(error)
         return error
 
     # By the actor's thread
 
     def tell(self, message: Any, followers: Iterable[Delivery] | None = None) -> None:
-        """Tell those who follow; may wait for a slow one.
+        """Tell the followers; wait for a slow one.
 
         Raises:
-            AnthropixError: the work was cancelled while it waited.
+            AnthropixError: the task was cancelled while it waited.
         """
         for follower in self.followers if followers is None else followers:
             try:
@@ -162,7 +136,7 @@ class Task:
                 self.detach(follower)
 
     def finish(self, terminal: Any, *before: Any) -> None:
-        """Settle the end, unless it was settled, and announce it. Waits for nobody's room; never raises.
+        """Settle the end, unless it was settled, and announce it. Never waits for capacity, never raises.
 
         Args:
             terminal: The message.
@@ -172,8 +146,8 @@ class Task:
         self.announce()
 
     def announce(self) -> None:
-        """Let everybody know of the end that was settled. Runs foreign code, one after the other."""
-        self._book_end()  # before anybody can see that it is over
+        """Make known the end that was settled. Runs foreign code, one subscriber's after the other's."""
+        self._book_end()  # before anything shows that it has finished
         self.finished.set()
         for delivery in (*self.followers, *self.callbacks):
             self.drain(delivery)
@@ -191,7 +165,7 @@ class Task:
             log_end(self.what, fields, error, getattr(self.terminal, "reason", ""))
 
     def tell_ledger(self, message: Any) -> None:
-        """Tell the client's ledger; it is no follower, so it keeps no work going."""
+        """Tell the client's ledger, which does not keep a task alive."""
         if self.ledger is not None:
             try:
                 self.ledger.tell(message)
@@ -209,7 +183,7 @@ class Task:
             self.tell_ledger(self.terminal)
 
     def drain(self, delivery: Delivery) -> None:
-        """Have somebody told what waits for them."""
+        """Deliver what waits for one follower."""
         try:
             delivery.drain()
         except Gone:
@@ -218,16 +192,16 @@ class Task:
             self._note_told()
 
     def terminal_for(self, exc: BaseException) -> Any:
-        """Get the terminal message for what ended the work."""
+        """Return the terminal message for the exception that ended the task."""
         if isinstance(exc, CancelledError):
-            self.explained(exc)
-            return self.cancelled(exc)
+            self.annotated(exc)
+            return self.cancelled_message(exc)
         if not isinstance(exc, AnthropixError):
             log(logging.ERROR, "a %s ended by an error of its own", self.what, exc_info=exc, **self.fields())
             bug = AnthropixError(f"an error in the {self.what} itself: {exc!r}")
             bug.__cause__ = exc
             exc = bug
-        return self.failed(self.explained(exc))
+        return self.failed_message(self.annotated(exc))
 
     # By any thread
 
@@ -251,24 +225,24 @@ class Task:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody follows it, or waits for its result; when it is over, there is nothing more to want."""
+        """Whether it has followers, or callers that wait for its result; True when it has finished."""
         return bool(self.followers or self.waiting) or self.terminal is not None
 
     def cancel_if_abandoned(self, reason: str = _NOBODY) -> None:
-        """Cancel it if nobody wants it any more."""
+        """Cancel it if it has neither followers nor callers that wait."""
         with self.lock:
             wanted = self.is_wanted
         if not wanted:
             self.cancel(reason)
 
     def cancel(self, reason: str) -> bool:
-        cancelled = self.scope.cancel(CancelledError(reason))
+        cancelled = super().cancel(reason)
         if self.slots is not None:
             self.slots.start_cancelled(self)
         return cancelled
 
     def tell_end_to(self, callback: Delivery) -> None:
-        """Have somebody told the end and nothing else, at once if it has come."""
+        """Add a callback, which is told the end alone; at once if it has come."""
         with self.lock:
             if self.terminal is not None:
                 callback.close(self.terminal)
@@ -277,12 +251,14 @@ class Task:
         self.drain(callback)
 
     def untell_end(self, callback: Delivery | None) -> None:
-        """Have somebody not told the end after all."""
+        """Take a callback back."""
         with self.lock:
             self.callbacks = tuple(each for each in self.callbacks if each is not callback)
 
     def abort(self, error: AnthropixError) -> bool:
-        """Be over without a thread, unless one runs: that ends it. Runs no foreign code: the sweeper has it told.
+        """End a task whose thread could not be started; a thread that runs ends it itself.
+
+        Runs no foreign code: the sweeper has the end delivered.
 
         Returns:
             Whether this call ended it.
@@ -304,13 +280,13 @@ class Task:
         return True
 
     def is_followed_by(self, actors: Container[str]) -> bool:
-        """Whether one of these actors follows it; by their urns."""
+        """Return whether one of these actors, by their urns, follows it."""
         refs = (each.subscriber for each in self.followers if isinstance(each.subscriber, pykka.ActorRef))
         return any(ref.actor_urn in actors for ref in refs)
 
     @property
     def state(self) -> State:
-        """What it is doing."""
+        """What the task is doing."""
         if self.terminal is not None:
             return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
         if self.began is None or self.requester.sent is None:
@@ -320,19 +296,8 @@ class Task:
     def _doing(self) -> State:
         return "running"
 
-    def fields(self) -> dict[str, Any]:
-        """Get what a record on the logger says of it."""
-        ended, began = self.ended or time.monotonic(), self.began or self.made
-        return {
-            "work": self.what,
-            "tag": self.tag,
-            "request_id": self.requester.request_id,
-            "attempts": self.requester.attempts,
-            "seconds": round(ended - began, 3),
-        }
-
     def _note_told(self) -> None:
-        """Take note when everybody has been told of the end."""
+        """Set `delivered` when all have been told of the end."""
         if all(delivery.is_told for delivery in (*self.followers, *self.callbacks)):
             self.followers = self.callbacks = ()
             self.delivered.set()
@@ -340,7 +305,7 @@ class Task:
     # By the sweeper
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
-        """Cancel; get a function that waits until the followers have heard and the actor has stopped, or time is up."""
+        """Cancel; return a function that waits, up to a timeout, for followers and actor to finish."""
         followers = self.followers
         self.cancel(reason)
 
@@ -355,7 +320,7 @@ class Task:
         return heard
 
     def sweep(self, now: float) -> None:
-        sweep_scope(self.scope, self._timeout, self.deadline, now)
+        super().sweep(now)
         if self.terminal is None:
             for follower in self.followers:
                 if not follower.is_alive():
@@ -376,7 +341,7 @@ class Task:
         log(logging.WARNING, DEAD, shown(subscriber), **self.fields())
 
     def _tell_end_without_its_thread(self) -> None:
-        """Have the end told by others, where the thread that should has not done so by now."""
+        """Have other threads deliver the end, where the task's own thread has not by now. In the sweeper's thread."""
         self.finished.set()
         if self.slots is not None:
             self.slots.give_back(self)
@@ -392,7 +357,7 @@ class Task:
             _elsewhere(self._log_end, "anthropix-log")
 
     def after_fork(self) -> None:
-        """Be over, in a forked child."""
+        """End it in a forked child."""
         self.lock, self.finished, self.delivered = threading.RLock(), threading.Event(), threading.Event()
         self.followers = self.callbacks = ()
         cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
@@ -409,7 +374,7 @@ class Task:
 
 
 def _nothing(_: object) -> None:
-    """Have no client that takes note."""
+    """Stand for a client that takes note of nothing."""
 
 
 def _elsewhere(action: Callable[[], object], name: str) -> None:
@@ -420,18 +385,6 @@ def _elsewhere(action: Callable[[], object], name: str) -> None:
     """
     if not in_background(action, name) and SWEEPER.ending:
         action()
-
-
-def sweep_scope(scope: CancelScope, timeout: Timeout, deadline: float | None, now: float) -> None:
-    """Cancel what has run out of time, and interrupt what stalls."""
-    if deadline is not None and now >= deadline:
-        scope.cancel(APITimeoutError(f"not done within {timeout.total} s (timeout.total)"))
-    since = scope.idle_since
-    if timeout.idle is not None and since is not None and now - since >= timeout.idle:
-        scope.fail_attempt(StalledError(f"no progress but pings for {timeout.idle} s (timeout.idle)", retryable=True))
-    asked = scope.asked_since
-    if timeout.first_byte is not None and asked is not None and now - asked >= timeout.first_byte:
-        scope.fail_attempt(no_answer(timeout))
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch

@@ -97,12 +97,12 @@ class BatchTask(Task):
         self.parting = CancelScope()
         self._parting_ends = math.inf
 
-    def cancelled(self, error: CancelledError) -> BatchTerminal:
+    def cancelled_message(self, error: CancelledError) -> BatchTerminal:
         """Return the terminal message of a task that was cancelled."""
         unheard = self.parting.cause if self.cancels_batches else None  # its time was up
         return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
 
-    def failed(self, error: AnthropixError) -> BatchTerminal:
+    def failed_message(self, error: AnthropixError) -> BatchTerminal:
         """Return the terminal message of a task that failed."""
         return BatchFailed(self.ref, error, dict(self.failures))
 

@@ -91,7 +91,7 @@ class ChatActor(TaskActor[ChatTask]):
             task.lost += begun(self._decoded)
         self._decoded.clear()
         task.note_retry()
-        task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.explained(error)))
+        task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer, and tell the events of each piece before the next is read."""
@@ -160,7 +160,7 @@ class ChatActor(TaskActor[ChatTask]):
         message = task.snapshot()
         if message is None:
             raise ProtocolError("message_stop came before message_start")
-        terminal = task.done(message)
+        terminal = task.done_message(message)
         task.scope.commit()
         task.finish(terminal, ChatEvent(task.ref, stop))
 

@@ -68,25 +68,25 @@ class ChatTask(Task):
         way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
         self.requester.throttle = way or self.requester.throttle
 
-    def cancelled(self, error: CancelledError) -> Terminal:
+    def cancelled_message(self, error: CancelledError) -> Terminal:
         """Return the message that ends a chat which was cancelled."""
         return ChatCancelled(self.ref, error.reason, error.partial)
 
-    def failed(self, error: AnthropixError) -> Terminal:
+    def failed_message(self, error: AnthropixError) -> Terminal:
         """Return the message that ends a chat which failed."""
         return ChatFailed(self.ref, error)
 
-    def done(self, message: Message) -> Terminal:
+    def done_message(self, message: Message) -> Terminal:
         """Get the terminal message of a whole answer."""
         try:
             output = None if self.output is None else decode_output(self.output, message)
         except OutputError as exc:
-            return ChatFailed(self.ref, self.explained(exc))
+            return ChatFailed(self.ref, self.annotated(exc))
         return ChatDone(self.ref, message, output, self.resumed)
 
-    def explained(self, error: AnthropixError) -> AnthropixError:
+    def annotated(self, error: AnthropixError) -> AnthropixError:
         """Add the Message so far to an error, and what is known of the request."""
-        super().explained(error)
+        super().annotated(error)
         with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
             error.partial = error.partial or self.snapshot()
         return error

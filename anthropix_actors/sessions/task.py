@@ -25,10 +25,10 @@ class SessionTask(Task):
         super().__init__(core.transport, scope, timeout, tag=tag)
         self.follower = follower
 
-    def cancelled(self, error: CancelledError) -> SessionTerminal:
+    def cancelled_message(self, error: CancelledError) -> SessionTerminal:
         """Return the terminal message of a task that was cancelled."""
         return SessionCancelled(self.ref, error.reason)
 
-    def failed(self, error: AnthropixError) -> SessionTerminal:
+    def failed_message(self, error: AnthropixError) -> SessionTerminal:
         """Return the terminal message of a task that failed."""
         return SessionFailed(self.ref, error)
