@@ -95,14 +95,18 @@ class Server:
         self._acceptor.join(DEADLINE)  # first: a connection it has just accepted is to be shut down too
         assert not self._acceptor.is_alive(), "the test's server goes on accepting"
         self.listener.close()
-        for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self.hang_up()
         for thread in self._threads:
             thread.join(DEADLINE)
             assert not thread.is_alive(), "a script of the test's server does not end"
         for sock in self._sockets:
             sock.close()
+
+    def hang_up(self) -> None:
+        """End all connections, as a server does that goes down, so that a client that waits for one goes on."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,10 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors._calls.core import ClientCore
-from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, calls_of, core_of, until_at_rest, watched
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until, wait
 
@@ -122,8 +120,8 @@ def test_a_call_ends_in_every_phase(connect: Callable[..., Client], phase: str, 
     assert error.attempts == 1
     if phase in {"body", "retry"}:
         assert error.request_id == "req_test"
-    assert not list(client._core._running)
-    until(lambda: not SWEEPER._watched)
+    assert not core_of(client).running()
+    until(lambda: not watched())
     while ended.acquire(blocking=False):
         pass
 
@@ -200,7 +198,7 @@ def test_a_token_keeps_nothing_alive_and_harms_no_other_call(connect: Callable[.
         client, token = connect(server), CancelToken()
         assert client.request("GET", "/x", cancel=token) == {}
         gc.collect()
-        assert not list(token._running)
+        assert not calls_of(token)
         token.cancel()
         assert client.request("GET", "/x") == {}
         assert server.connections == 1, "the connection was kept"
@@ -240,12 +238,11 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
         client, token = connect(server), CancelToken()
         call = Blocked(client, cancel=token)
         acquire(began)
-        (running,) = client._core._running
+        (running,) = core_of(client).running()
         running.after_fork()  # what a fork does to it, in the child
         assert "forked" in str(running.requester.scope.cause)
         assert running.cancel_and_join("the interpreter exits")(1) is None
-        for sock in server._sockets:
-            sock.shutdown(socket.SHUT_RDWR)
+        server.hang_up()
         assert "forked" in str(call.end())
 
 
@@ -386,9 +383,9 @@ def test_an_interrupt_while_a_call_ends_leaves_nothing_behind(connect: Callable[
         client = connect(server)
         with pytest.raises(KeyboardInterrupt), interrupted_at(ClientCore.leave):
             client.count_tokens(**ASK)
-        assert not client._core.running()
+        assert not core_of(client).running()
         assert client.drain(timeout=0)
-        until(lambda: SWEEPER._thread is None)
+        until_at_rest()
 
 
 def test_draining_waits_for_calls_too(connect: Callable[..., Client]) -> None:

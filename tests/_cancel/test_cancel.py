@@ -17,10 +17,10 @@ import pykka
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
-from anthropix_actors import ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+from anthropix_actors import CancelledError, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
 from anthropix_actors._cancel.scope import running_scope
 
-from actors import ASK, Inbox, Reader
+from actors import ASK, Inbox, Reader, socket_of, until_blocked
 from servers import (
     DEADLINE,
     Peer,
@@ -126,7 +126,7 @@ def assert_cancelled(client: Client, stalled: threading.Event, inbox: Inbox, **o
     assert isinstance(messages[-1], ChatCancelled)
     assert messages[-1].reason == "enough"
     wait(chat.actor_stopped)
-    assert chat._task.scope._socket is None, "the duplicate of the socket is closed"
+    assert socket_of(chat) is None, "the duplicate of the socket is closed"
     return messages
 
 
@@ -181,7 +181,7 @@ def test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach(monkeypatch: py
     def observe(pool: HTTPConnectionPool, conn: Any) -> None:
         scope = running_scope()
         assert scope is not None
-        held.append(scope._socket)
+        held.append(socket_of(scope))
         check_in(pool, conn)
 
     monkeypatch.setattr(HTTPConnectionPool, "_put_conn", observe)
@@ -287,10 +287,10 @@ def test_cancel_ends_the_wait_for_a_retry() -> None:
 def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
     with Server(answering(*["x"] * 200)) as server, Client("k", base_url=server.url, window=8) as client:
         inbox = Inbox()
-        reader = Reader.start(inbox, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox, gate=gate)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         assert chat.cancel() is True
         wait(chat.actor_stopped)
         gate.set()
@@ -303,10 +303,11 @@ def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
 def test_cancel_ends_the_wait_for_a_slow_iterator() -> None:
     with Server(answering(*["x"] * 200)) as server, Client("k", base_url=server.url, window=8) as client:
         stream = client.chat(**ASK, stream=True)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(stream)
         stream.chat.cancel()
         wait(stream.chat.actor_stopped)
-        assert stream.chat._task.terminal.reason == "cancelled"
+        with pytest.raises(CancelledError, match=r"^cancelled$"):
+            stream.chat.result(0)
 
 
 def test_stop_cancels_and_waits_for_the_actor_but_not_for_the_network() -> None:

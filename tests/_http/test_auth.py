@@ -28,7 +28,7 @@ from anthropix_actors import (
 )
 from anthropix_actors.emulator import Emulator, Status
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, core_of
 from servers import DEADLINE, Peer, Server, answer, answering, chunks, head, json_answer, until, wait
 
 if TYPE_CHECKING:
@@ -404,7 +404,7 @@ def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
 
     class Leaving(Token):
         def refresh(self) -> None:
-            (running,) = client._core.transport.auth._refreshes.values()
+            (running,) = core_of(client).transport.auth._refreshes.values()
             until(lambda: len(running.waiting) == 4)
             raise leaving
 

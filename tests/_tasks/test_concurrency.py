@@ -32,9 +32,20 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.task import Task
-from anthropix_actors.chat.actor import ChatActor
 
-from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from actors import (
+    ASK,
+    STARTS_A_THREAD,
+    TERMINAL,
+    Inbox,
+    Reader,
+    task_of,
+    text_of,
+    until_all_turns_are_back,
+    until_at_rest,
+    until_queued,
+    watched,
+)
 from interrupts import interrupted_at
 from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until
 
@@ -282,13 +293,11 @@ def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_th
     gate, ledger = Turnstile(), Inbox()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1, ledger=ledger if booked else None)
-        (chat,), _ = start(client, "first")
+        start(client, "first")
         acquire(gate.arrived)
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
-        slots = chat._task.slots
-        assert slots is not None
-        until(lambda: slots._waiting)
+        until_queued(client)
         refuse.set()
         gate.let_end.release()
         assert "no thread for another chat" in str(errors.get(timeout=DEADLINE))
@@ -315,13 +324,11 @@ def test_a_call_that_is_cancelled_and_finds_no_thread_takes_no_turn_from_those_w
     gate = Turnstile()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
-        (chat,), (inbox,) = start(client, "first")
+        _, (inbox,) = start(client, "first")
         acquire(gate.arrived)
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
-        slots = chat._task.slots
-        assert slots is not None
-        until(lambda: slots._waiting)
+        until_queued(client)
         refuse.set()
         token.cancel()
         caller.join(DEADLINE)
@@ -362,11 +369,8 @@ def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Ca
             chat.cancel()
         for inbox in inboxes:
             assert isinstance(inbox.until_end()[-1], TERMINAL)
-        slots = client._core.slots
-        assert slots is not None
-        until(lambda: not slots._running)
-        assert not slots._waiting
-        until(lambda: SWEEPER._thread is None)
+        until_all_turns_are_back(client)
+        until_at_rest()
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
@@ -410,7 +414,7 @@ def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_af
     assert slots.before(second) == (first,)  # type: ignore[arg-type, comparison-overlap]
     slots.release(second)  # type: ignore[arg-type]
     assert slots.before(second) == ()  # type: ignore[arg-type]
-    assert slots not in SWEEPER._watched
+    assert slots not in watched()
     slots.give_back(first)  # type: ignore[arg-type]
     assert second.log == []
 
@@ -419,10 +423,10 @@ def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_af
 def test_when_the_last_one_has_its_turn_nobody_looks_after_the_queue(how: str) -> None:
     slots, first, second, third = Slots(1), Work(), Work(), Work()
     turns(slots, first, second)
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     getattr(slots, how)(second if how == "start_cancelled" else first)
     assert second.log == ["began"]
-    assert slots not in SWEEPER._watched
+    assert slots not in watched()
     if how == "start_cancelled":
         slots.give_back(first)  # type: ignore[arg-type]
     turns(slots, third)
@@ -456,7 +460,7 @@ def test_work_that_finds_no_thread_waits_on_at_the_head_and_is_looked_after() ->
     slots.sweep(start + 1.5)
     slots.sweep(start + 2.0)
     assert works[3].log == [start + 1.0, start + 2.0]
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     SWEEPER.unwatch(slots)
 
 
@@ -465,7 +469,7 @@ def test_the_only_work_that_waits_on_is_looked_after() -> None:
     turns(slots, first, second, third)
     slots.give_back(first)  # type: ignore[arg-type]
     assert third.log[-1] == "began"
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     slots.release(third)  # type: ignore[arg-type]
 
 
@@ -623,7 +627,7 @@ def test_of_two_handlers_that_wait_at_the_same_time_one_is_refused(connect: Call
                         outcomes.put(type(exc).__name__)
 
         for _ in range(2):
-            client.chat(**ASK, stream=Asking())._task.held = Meeting(together)
+            task_of(client.chat(**ASK, stream=Asking())).held = Meeting(together)
         go.set()
         assert sorted(outcomes.get(timeout=DEADLINE) for _ in range(2)) == ["DeadlockError", "end_turn"]
         assert client.drain(timeout=DEADLINE)
@@ -656,7 +660,7 @@ def test_an_interrupt_while_a_waiting_chat_is_hurried_leaves_no_turn_behind(conn
         client = connect(server, max_concurrency=1)
         chats, inboxes = start(client, "first", "second", "third")
         acquire(gate.arrived)
-        with pytest.raises(KeyboardInterrupt), interrupted_at(ChatActor._begin):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(STARTS_A_THREAD):
             chats[1].cancel()
         assert isinstance(inboxes[1].until_end()[-1], ChatCancelled)
         gate.let_end.release(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import logging
 import queue
@@ -32,7 +33,6 @@ from anthropix_actors import (
     Timeout,
     as_completed,
 )
-from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
@@ -44,7 +44,24 @@ from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.limits.governor import Governor, GovernorThrottle
 
-from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from actors import (
+    ASK,
+    ENTERS_THE_CLIENT,
+    STARTS_A_THREAD,
+    TERMINAL,
+    Inbox,
+    Reader,
+    core_of,
+    followers_of,
+    is_being_asked,
+    task_of,
+    text_of,
+    until_at_rest,
+    until_blocked,
+    until_told,
+    waiting_in,
+    watched,
+)
 from interrupts import interrupted_at
 from programs import BEGUN, Halt
 from servers import (
@@ -184,11 +201,11 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
-        until(lambda: chat._task.thread is None)  # it looks no more who has been told
+        until(lambda: task_of(chat).thread is None)  # it looks no more who has been told
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
-        until(chat._task.delivered.is_set)
-        assert chat._task.followers == ()
+        until_told(chat)
+        assert followers_of(chat) == ()
 
 
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
@@ -207,7 +224,7 @@ def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
         for _ in range(3):
             inbox.next()
         chat.subscribe(blocking)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         blocking.let.set()
         assert text_of(blocking.until_end()) == "abcdefghijklmnop"
         assert text_of(inbox.until_end()) == "abcdefghijklmnop"
@@ -303,10 +320,10 @@ def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit
         calling.start()
         wait(blocking.began)
         (chat,) = client.chats()
-        assert chat._task.followers == ()
+        assert followers_of(chat) == ()
         calling.join(DEADLINE)
         assert not calling.is_alive()
-        wait(chat._task.delivered)
+        until_told(chat)
         until(lambda: any(text.startswith("chat done after ") for text in caplog.messages))
         assert chat.is_alive()
         blocking.let.set()
@@ -318,12 +335,12 @@ def test_others_tell_the_end_when_the_chats_own_thread_has_had_its_time(
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=blocking)
         wait(blocking.began)
-        SWEEPER.unwatch(chat._task)
-        until(lambda: SWEEPER._thread is None)  # from now on, the test does what the sweeper did
+        SWEEPER.unwatch(task_of(chat))
+        until_at_rest()  # from now on, the test does what the sweeper did
         chat.cancel()
         for seconds, over in ((0, False), (PATIENCE / 2, False), (PATIENCE, True)):
-            chat._task.sweep(1000.0 + seconds)
-            assert chat._task.finished.is_set() == over
+            task_of(chat).sweep(1000.0 + seconds)
+            assert task_of(chat).finished.is_set() == over
         blocking.let.set()
         assert isinstance(blocking.until_end()[-1], ChatCancelled)
 
@@ -383,9 +400,9 @@ def test_a_thread_that_has_not_started_is_not_dead(connect: Callable[..., Client
     with Server(stalling) as server:
         worker = Worker()
         chat = connect(server).chat(**ASK, stream=worker)
-        follower = chat._task.followers[0]
-        until(lambda: follower._pulse._asked)
-        until(lambda: not follower._pulse._asked)
+        (follower,) = followers_of(chat)
+        until(lambda: is_being_asked(follower))
+        until(lambda: not is_being_asked(follower))
         assert chat.is_alive()
         worker.start()
         chat.cancel()
@@ -524,7 +541,7 @@ def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(
         client.close()
         for inbox in inboxes:
             inbox.until_end()
-        assert all(not chat._task.held for chat in chats)
+        assert all(not task_of(chat).held for chat in chats)
 
 
 def test_a_loop_over_a_stream_in_a_tell_of_the_same_chat_is_refused(connect: Callable[..., Client]) -> None:
@@ -603,9 +620,9 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
         waiting = threading.Thread(target=give_up)
         waiting.start()
-        until(lambda: chat._task.waiting)
+        until(lambda: task_of(chat).waiting)
         reader.stop()
-        until(lambda: not chat._task.followers)
+        until(lambda: not followers_of(chat))
         assert chat.is_alive()
         waiting.join(DEADLINE)
         until(lambda: not chat.is_alive())
@@ -680,7 +697,7 @@ def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
             return _waits.running_actors()
 
     reader = Asked.start(Inbox())
-    assert reader._actor_weakref().ask() == set()  # type: ignore[union-attr]
+    assert _waits.running_actors() == set()
     assert reader.proxy().ask().get(timeout=DEADLINE) == {reader.actor_urn}
     reader.stop()
 
@@ -688,13 +705,13 @@ def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
 def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         inbox, other = Inbox(), Inbox()
-        reader = Reader.start(inbox, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox, gate=gate)
         chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
         chat.subscribe(other)
         for _ in range(3):
             other.next()
-        assert [follower for follower in chat._task.followers if follower._waiting]
+        assert any(waiting_in(follower) for follower in followers_of(chat))
         chat.unsubscribe(reader)
         gate.set()
         reader.ask({"command": "probe"}, timeout=DEADLINE)
@@ -732,12 +749,11 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
         chat.unsubscribe(first)
-        assert [follower.subscriber is second for follower in chat._task.followers] == [True]
+        assert [follower.subscriber is second for follower in followers_of(chat)] == [True]
         reader = Reader.start(inbox)
         chat.subscribe(reader)
-        actor: Any = reader._actor_weakref()
-        chat.unsubscribe(pykka.ActorRef(actor))
-        assert len(chat._task.followers) == 1
+        chat.unsubscribe(copy.copy(reader))
+        assert len(followers_of(chat)) == 1
         chat.cancel()
         reader.stop()
 
@@ -748,8 +764,8 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
 def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() -> None:
     chat: Any = object()
     inbox = Inbox()
-    reader = Reader.start(inbox, held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox, gate=gate)
     mailbox = CoalescingMailbox(reader, CancelScope(), 64)
     extra: Any = text_delta("c")
     extra["delta"]["logprob"] = -1
@@ -766,8 +782,8 @@ def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() ->
 
 
 def test_empty_deltas_that_wait_are_bounded_too() -> None:
-    reader = Reader.start(Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(Inbox(), gate=gate)
     scope = CancelScope()
     mailbox = CoalescingMailbox(reader, scope, 8)
     event: Any = text_delta("")
@@ -778,7 +794,7 @@ def test_empty_deltas_that_wait_are_bounded_too() -> None:
 
     telling = threading.Thread(target=tell)
     telling.start()
-    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scope)
     gate.set()
     telling.join(DEADLINE)
     assert not telling.is_alive()
@@ -909,7 +925,7 @@ def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(AnthropixError, match="no thread for another chat"):
         client.chat(**ASK, stream=inbox)
-    assert not SWEEPER._watched  # there is nothing to tell
+    assert not watched()  # there is nothing to tell
     assert inbox.queue.empty()
     assert ledger.queue.empty()
 
@@ -1054,7 +1070,7 @@ def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., 
     limits = {"anthropic-ratelimit-requests-limit": "1", "anthropic-ratelimit-requests-remaining": "0"}
     ahead.on_response(limits)
     chat = connect("http://127.0.0.1:1", governor=governor).chat(**ASK, stream=Inbox())
-    until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(chat)
     assert chat.state == "queued"
     chat.cancel()
 
@@ -1135,7 +1151,7 @@ def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[...,
             callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
             for caller in callers:
                 caller.start()
-            until(client._core.running)
+            until(core_of(client).running)
             client.close()
             for caller in callers:
                 caller.join(DEADLINE)
@@ -1204,7 +1220,7 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
         assert first.state == "done"
         let.release(2)
         assert {first, *coming} == set(chats)
-        assert not any(chat._task.waiting for chat in chats)
+        assert not any(task_of(chat).waiting for chat in chats)
         assert list(as_completed([])) == []
 
 
@@ -1234,8 +1250,9 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
-    chat._task.began, chat._task.ended = 1.0, 3.14159
-    assert chat._task.fields()["seconds"] == 2.142
+    task = task_of(chat)
+    task.began, task.ended = 1.0, 3.14159
+    assert task.fields()["seconds"] == 2.142
     assert "test-secret" not in caplog.text
 
 
@@ -1441,7 +1458,7 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         for _ in range(3):
             with pytest.raises(TimeoutError, match="1 of the works"):
                 list(as_completed([chat], timeout=0))
-        assert chat._task.callbacks == ()
+        assert task_of(chat).callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
 
@@ -1498,7 +1515,7 @@ def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Cl
 
 @pytest.mark.parametrize(
     "function",
-    [TaskActor.__init__, TaskActor._begin, ClientCore._enter, ChatTask.begin],
+    [TaskActor.__init__, STARTS_A_THREAD, ENTERS_THE_CLIENT, ChatTask.begin],
     ids=lambda f: f.__name__,
 )
 def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Client], function: Any) -> None:
@@ -1527,14 +1544,14 @@ def test_a_chat_that_an_interrupt_left_without_an_actor_keeps_nobody_from_their_
     with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor.__init__):
         connect("http://127.0.0.1:1").chat(**ASK, stream=inbox)
     wait(told)
-    (watched,) = SWEEPER._those_watched()
+    (left,) = watched()
     if how == "the exit":
-        watched.cancel_and_join("the interpreter exits")(0.0)
+        left.cancel_and_join("the interpreter exits")(0.0)
     else:
-        watched.after_fork()
+        left.after_fork()
     let.set()
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
-    until(lambda: not SWEEPER._watched)
+    until(lambda: not watched())
 
 
 def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
@@ -1542,7 +1559,7 @@ def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
 ) -> None:
     client, inbox = connect("http://127.0.0.1:1"), Inbox()
     monkeypatch.setattr(threading.Thread, "start", refusing("anthropix"))
-    with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor._begin):
+    with pytest.raises(KeyboardInterrupt), interrupted_at(STARTS_A_THREAD):
         client.chat(**ASK, stream=inbox)
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
 
@@ -1551,7 +1568,7 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         chat.result(timeout=DEADLINE)
-        assert not chat._task.abort(AnthropixError("too late"))
+        assert not task_of(chat).abort(AnthropixError("too late"))
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
@@ -1561,7 +1578,7 @@ def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Call
         with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
-        wait(chat._task.finished)
+        wait(chat.actor_stopped)
 
 
 def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_behind(
@@ -1571,7 +1588,7 @@ def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_b
         chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
         with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
-        wait(chat._task.finished)
+        wait(chat.actor_stopped)
         assert chat.state == "cancelled"
 
 

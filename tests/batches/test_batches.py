@@ -35,9 +35,9 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader
+from actors import HELLO, Inbox, Reader, core_of, until_blocked
 from interrupts import interrupted_at
-from servers import Peer, Server, acquire, chunk, head, json_answer, until, wait
+from servers import Peer, Server, acquire, chunk, head, json_answer, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -381,7 +381,7 @@ def test_a_poll_waits_as_long_as_the_api_asks(client: Client, emulator: Emulator
     body = json.dumps(batch_body(batch["id"])).encode()
     emulator.queue(Raw(body, headers={"retry-after": "3600"}), path=f"{BATCHES}/{batch['id']}")
     work = client.batches.follow(batch["id"], inbox, poll=0.001)
-    until(lambda: work._task.scope.condition._waiters)  # type: ignore[attr-defined] # it waits an hour, not a millisecond
+    until_blocked(work)  # it waits an hour, not a millisecond
     assert work.cancel()
     assert isinstance(told(inbox)[-1], BatchCancelled)
     assert len(emulator.requests) == 2
@@ -463,15 +463,11 @@ def test_a_dead_actor_is_refused_as_a_subscriber(client: Client) -> None:
 # Cancel, in all the ways that work may end
 
 
-def waiting(work: Any) -> None:
-    until(lambda: work._task.scope.condition._waiters)
-
-
 def test_a_cancel_ends_the_work_here_and_the_batch_goes_on(client: Client, emulator: Emulator) -> None:
     inbox = Inbox()
     work = client.batches.run(requests_of(1), inbox)
     inbox.until(BatchProgress)
-    waiting(work)
+    until_blocked(work)
     assert work.cancel("lunch")
     assert not work.cancel("again")
     assert told(inbox)[-1] == BatchCancelled(work, "lunch", None)
@@ -484,7 +480,7 @@ def test_a_cancel_at_the_api_cancels_the_batches_there_too(client: Client, emula
     inbox = Inbox()
     work = client.batches.run(requests_of(1), inbox)
     inbox.until(BatchProgress)
-    waiting(work)
+    until_blocked(work)
     work.cancel("enough", at_api=True)
     assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
     assert emulator.requests[-1].path == f"{BATCHES}/{work.ids[0]}/cancel"
@@ -499,7 +495,7 @@ def test_a_cancel_at_the_api_that_fails_says_why(
 ) -> None:
     client, inbox = connect(emulator.url), Inbox()
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox)
-    waiting(work)
+    until_blocked(work)
     path = f"{BATCHES}/{work.ids[0]}"
     emulator.queue(answer, path=path + "/cancel")
     emulator.queue(batch_body(work.ids[0]), path=path)
@@ -509,7 +505,7 @@ def test_a_cancel_at_the_api_that_fails_says_why(
 
 def test_a_batch_that_has_ended_meanwhile_needs_no_cancelling(client: Client, emulator: Emulator) -> None:
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox := Inbox())
-    waiting(work)
+    until_blocked(work)
     client.batches.retrieve(work.ids[0])
     work.cancel("enough", at_api=True)
     assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
@@ -521,17 +517,17 @@ def test_an_api_that_cannot_be_reached_is_why_a_batch_was_not_cancelled(connect:
     with Emulator(batch_polls=9) as emulator:
         client = connect(emulator.url)
         work = client.batches.follow(client.batches.create(requests_of(1)), inbox := Inbox())
-        waiting(work)
+        until_blocked(work)
     work.cancel("enough", at_api=True)
     assert isinstance(told(inbox)[-1].error, APIConnectionError)
 
 
 def test_batches_that_have_ended_are_not_cancelled_at_the_api(client: Client, emulator: Emulator) -> None:
-    reader = Reader.start(inbox := Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox := Inbox(), gate=gate)
     batch = ended(client, 600)
     work = client.batches.follow(batch, reader, poll=0.001)
-    waiting(work)  # for the reader
+    until_blocked(work)  # for the reader
     work.cancel(at_api=True)
     gate.set()
     assert isinstance(told(inbox)[-1], BatchCancelled)
@@ -541,10 +537,10 @@ def test_batches_that_have_ended_are_not_cancelled_at_the_api(client: Client, em
 
 def test_a_slow_subscriber_makes_the_work_wait(client: Client) -> None:
     batch = ended(client, 2000)
-    reader = Reader.start(inbox := Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox := Inbox(), gate=gate)
     work = client.batches.results(batch, stream=reader)
-    waiting(work)
+    until_blocked(work)
     assert reader.actor_inbox.qsize() <= 300  # type: ignore[attr-defined]
     gate.set()
     assert len(ids_of(told(inbox))) == 2000
@@ -554,16 +550,17 @@ def test_a_slow_subscriber_makes_the_work_wait(client: Client) -> None:
 @pytest.mark.parametrize("how", ["dies", "leaves"])
 def test_a_subscriber_that_goes_in_the_middle_of_the_results_ends_the_work(client: Client, how: str) -> None:
     batch = ended(client, 2000)
-    reader = Reader.start(Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(Inbox(), gate=gate)
     work = client.batches.results(batch, stream=reader)
-    waiting(work)
+    until_blocked(work)
     if how == "leaves":
         work.unsubscribe(reader, "seen enough")
     gate.set()
     reader.stop()
-    until(work._task.finished.is_set)
-    assert isinstance(work._task.terminal, BatchCancelled)
+    wait(work.actor_stopped)
+    with pytest.raises(CancelledError):
+        work.result(0)
 
 
 def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
@@ -577,8 +574,9 @@ def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
 
     inbox = Failing()
     work = client.batches.results(ended(client, 10), stream=inbox)
-    until(work._task.finished.is_set)
-    assert isinstance(work._task.terminal, BatchCancelled)
+    wait(work.actor_stopped)
+    with pytest.raises(CancelledError):
+        work.result(0)
     assert [inbox.next().custom_id for _ in range(2)] == ["n0", "n1"]
     assert inbox.queue.empty()
     assert "two are enough" in caplog.text
@@ -588,13 +586,9 @@ def test_work_that_nobody_listens_to_ends(client: Client) -> None:
     reader = Reader.start(Inbox())
     work = client.batches.run(requests_of(1), reader)
     reader.stop()
+    wait(work.actor_stopped)  # to ask for the result sooner would be to listen
     with pytest.raises(CancelledError, match="nobody listens"):
-        raise _terminal_error(work)
-
-
-def _terminal_error(work: Any) -> CancelledError:
-    until(work._task.finished.is_set)
-    return CancelledError(work._task.terminal.reason)
+        work.result(0)
 
 
 @pytest.mark.parametrize("how", ["stop", "stop_all", "close", "unsubscribe", "total"])
@@ -604,7 +598,7 @@ def test_the_work_ends_in_every_way_that_a_chat_does(
     client, inbox = connect(emulator.url), Inbox()
     options: Any = {"timeout": Timeout(total=0.2)} if how == "total" else {}
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox, **options)
-    waiting(work)
+    until_blocked(work)
     if how == "stop":
         work.stop()
     elif how == "stop_all":
@@ -613,7 +607,8 @@ def test_the_work_ends_in_every_way_that_a_chat_does(
         client.close()
     elif how == "unsubscribe":
         work.unsubscribe(inbox)
-        assert isinstance(work._wait(5), BatchCancelled)
+        with pytest.raises(CancelledError):
+            work.result(5)
         assert inbox.queue.empty() or not isinstance(inbox.queue.get(), ENDS)
         return
     assert isinstance(told(inbox)[-1], BatchFailed if how == "total" else BatchCancelled)
@@ -673,7 +668,7 @@ def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Cal
     with pytest.raises(KeyboardInterrupt), interrupted_at(BatchTask.__init__):
         client.batches.run(requests_of(1), Inbox())
     gc.collect()  # a file that was left open would say so
-    assert not client._core.running()
+    assert not core_of(client).running()
 
 
 def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:

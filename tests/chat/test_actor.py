@@ -31,7 +31,7 @@ from anthropix_actors import (
 )
 from anthropix_actors.chat.accumulate import Accumulator
 
-from actors import ASK, HELLO, TERMINAL, Inbox, Reader, text_of
+from actors import ASK, HELLO, TERMINAL, Inbox, Reader, followers_of, is_collected, task_of, text_of, until_blocked
 from servers import (
     DEADLINE,
     PING,
@@ -198,8 +198,8 @@ def test_a_bug_in_the_chat_is_a_failure_and_not_silence(
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until(ChatEvent)
-        chat._task.answer = None  # type: ignore[assignment]
-        chat._task.snapshot = lambda: None  # type: ignore[method-assign]
+        task_of(chat).answer = None
+        task_of(chat).snapshot = lambda: None
         script.go_on.set()
         failed = inbox.until_end()[-1]
     assert isinstance(failed, ChatFailed)
@@ -441,11 +441,11 @@ def test_when_a_subscriber_dies_with_its_mailbox_full_the_request_is_cancelled(c
         def die(_: Any) -> None:
             raise RuntimeError("the subscriber's own fault")
 
-        reader = Reader.start(Inbox(), die, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(Inbox(), die, gate=gate)
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         gate.set()
         wait(chat.actor_stopped)
         with pytest.raises(CancelledError, match="nobody listens"):
@@ -462,9 +462,9 @@ def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(conn
         results: list[Any] = []
         waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
         waiter.start()
-        until(lambda: chat._task.waiting)
+        until(lambda: task_of(chat).waiting)
         reader.stop()
-        until(lambda: not chat._task.followers)
+        until(lambda: not followers_of(chat))
         script.go_on.set()
         waiter.join(DEADLINE)
     assert results[0]["stop_reason"] == "end_turn"
@@ -600,7 +600,7 @@ def test_joining_at_any_moment_misses_nothing_and_repeats_nothing(connect: Calla
         first = Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         others = []
-        while not chat._task.finished.is_set():
+        while chat.state != "done":
             chat.subscribe(inbox := Inbox())
             others.append(inbox)
             first.queue.get(timeout=DEADLINE)
@@ -752,11 +752,11 @@ def test_an_actor_may_stop_its_chat_from_its_handler_while_the_chat_waits_for_it
             stopped.append(message.chat.stop(timeout=DEADLINE))
 
     with Server(answering(*["x"] * 200)) as server:
-        reader = Reader.start(inbox := Inbox(), stop, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox := Inbox(), stop, gate=gate)
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         gate.set()
         inbox.until_end()
         reader.stop()
@@ -770,8 +770,8 @@ def test_a_finished_chat_holds_on_to_nobody(connect: Callable[..., Client]) -> N
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until_end()
         wait(chat.actor_stopped)
-        until(lambda: gc.collect() >= 0 and chat._actor_weakref() is None)
-        assert chat._task.followers == ()
+        until(lambda: gc.collect() >= 0 and is_collected(chat))
+        assert followers_of(chat) == ()
 
 
 def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:
@@ -810,10 +810,10 @@ def test_a_tools_input_that_is_nested_deeply_ends_with_its_message(connect: Call
 
 def test_a_slow_actor_that_is_unsubscribed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
     with Server(answering(*["x"] * 200)) as server:
-        reader = Reader.start(Inbox(), held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(Inbox(), gate=gate)
         chat = connect(server, window=8).chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         chat.subscribe(inbox := Inbox())
         chat.unsubscribe(reader)
         assert isinstance(inbox.until_end()[-1], ChatDone)

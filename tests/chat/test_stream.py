@@ -12,7 +12,7 @@ import pytest
 
 from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, Stream, TruncatedError
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, core_of, unread, until_blocked
 from servers import (
     DEADLINE,
     Peer,
@@ -174,7 +174,7 @@ def interrupt_when_in(function: str) -> None:
 
 
 def interrupt_in_the_answer(client: Client) -> None:
-    until(lambda: any(chat.snapshot() for chat in list(client._core._running)))
+    until(lambda: any(chat.snapshot() for chat in core_of(client).running()))
     interrupt_when_in("wait")
 
 
@@ -190,7 +190,7 @@ def test_close_ends_a_loop_that_waits_in_another_thread(stalled: Callable[[], St
 
     looping = threading.Thread(target=loop)
     looping.start()
-    until(lambda: stream.snapshot and stream._channel._queue.empty())
+    until(lambda: stream.snapshot and not unread(stream))
     stream.close()
     stream.close()
     looping.join(DEADLINE)
@@ -319,8 +319,8 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
     with Server(script) as server:
         stream = connect(server, window=4).chat(**ASK, stream=True)
         next(stream)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
-        assert stream._channel._queue.qsize() <= 4
+        until_blocked(stream)
+        assert unread(stream) <= 4
         stream.close()
         wait(stream.chat.actor_stopped)
     assert sent < 5000 * 10_000
@@ -329,11 +329,11 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
 def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
     with Server(answering(*["x"] * 200)) as server:
         stream = connect(server, window=8).chat(**ASK, stream=True)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(stream)
         stream.chat.subscribe(inbox := Inbox())
         stream.close()
         assert isinstance(inbox.until_end()[-1], ChatDone)
-        assert stream._channel._queue.qsize() <= 9
+        assert unread(stream) <= 9
 
 
 def test_a_failed_stream_is_not_kept_by_its_error(connect: Callable[..., Client]) -> None:

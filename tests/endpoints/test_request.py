@@ -26,6 +26,7 @@ from anthropix_actors._calls.core import decode_json
 from anthropix_actors.emulator import Emulator, Raw, Status
 from anthropix_actors.endpoints import endpoints
 
+from actors import core_of
 from servers import PING, Peer, Server, after, chunk, head, json_answer, sse
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def test_nothing_is_sent_to_another_origin(connect: Callable[..., Client]) -> No
         with pytest.raises(ParameterError, match="URL"):
             client.request("GET", other.url + "/v1/models")
         with pytest.raises(ConfigurationError, match="another origin"):
-            client._core.wait_for(client._core.request("GET", other.url + "/v1/models"), decode_json)
+            core_of(client).wait_for(core_of(client).request("GET", other.url + "/v1/models"), decode_json)
         assert other.connections == 0
 
 

@@ -29,6 +29,7 @@ from anthropix_actors import (
 )
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 
+from actors import core_of
 from servers import DEADLINE, Peer, Server, acquire, head, json_answer
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_a_large_file_goes_up_and_down_without_being_in_memory(connect: Callable
 
     with Server(script) as server:
         client = connect(server)
-        client.models._core.request("GET", "/v1/models")  # all code has run
+        core_of(client).request("GET", "/v1/models")  # all code has run
         tracemalloc.start()
         try:
             client.files.upload(path)

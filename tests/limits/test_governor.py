@@ -30,7 +30,7 @@ from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
 from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, GovernorThrottle
 from anthropix_actors.limits.pacer import FIRST_REQUESTS, Pacer
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, lock_of, until_blocked
 from servers import (
     DEADLINE,
     Peer,
@@ -393,14 +393,19 @@ def test_a_governor_that_fails_at_once_fails_no_chat(
 def test_when_a_governor_fails_those_who_wait_go(caplog: pytest.LogCaptureFixture) -> None:
     governor = Governor()
     line = governor.line("claude-test")
-    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)]
+    breaks = False
+
+    def usage() -> Any:
+        return 1 / 0 if breaks else None
+
+    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=usage) for _ in range(3)]
     ways[0].acquire()
     ways[0].release(RateLimitError("slow", retry_after=60, retryable=True))
     threads = [threading.Thread(target=way.acquire) for way in ways]
     for thread in threads:
         thread.start()
     until(lambda: len(line.waiting) == 3)
-    ways[0]._usage = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    breaks = True
     ways[0].release(None)
     for thread in threads:
         thread.join(DEADLINE)
@@ -517,7 +522,7 @@ def test_a_pass_counts_once_whatever_is_said_of_it_afterwards() -> None:
 def test_in_a_forked_child_nobody_waits() -> None:
     governor = Governor()
     assert governor.line("m") is governor.line("m")
-    with governor._lock:
+    with lock_of(governor):
         before = governor.line("m")
         governor.after_fork()
     assert governor.limits() == {}
@@ -528,7 +533,7 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
     governor, held, let = Governor(), threading.Event(), threading.Event()
 
     def hold() -> None:
-        with governor._lock:
+        with lock_of(governor):
             held.set()
             wait(let)
 
@@ -550,16 +555,15 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
 def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_scope, "SLICE", 10 * DEADLINE)  # it does not look by itself
     governor = Governor()
-    first, second, third = (
-        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)
-    )
+    scopes = [CancelScope() for _ in range(3)]
+    first, second, third = (GovernorThrottle(governor, ASK, scope, patience=60, usage=lambda: None) for scope in scopes)
     first.acquire()
     second.acquire()
     limit, left = (f"anthropic-ratelimit-requests-{what}" for what in ("limit", "remaining"))
     first.on_response({limit: "2", left: "0"})
     waiting = threading.Thread(target=third.acquire)
     waiting.start()
-    until(lambda: third._scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scopes[2])
     second.on_response({limit: "1000", left: "900"})
     waiting.join(DEADLINE)
     assert not waiting.is_alive()
@@ -576,15 +580,13 @@ def test_a_request_on_its_way_takes_what_it_is_likely_to_read() -> None:
 
 def test_one_that_waits_goes_at_once_when_another_is_over() -> None:
     governor = Governor()
-    ways = [
-        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
-        for _ in range(FIRST_REQUESTS + 1)
-    ]
+    scopes = [CancelScope() for _ in range(FIRST_REQUESTS + 1)]
+    ways = [GovernorThrottle(governor, ASK, scope, patience=60, usage=lambda: None) for scope in scopes]
     for way in ways[:-1]:
         way.acquire()
     waiting = threading.Thread(target=ways[-1].acquire)
     waiting.start()
-    until(lambda: ways[-1]._scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scopes[-1])
     ways[0].release(None)
     waiting.join(DEADLINE)
     assert not waiting.is_alive()
