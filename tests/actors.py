@@ -60,6 +60,29 @@ class Inbox:
         return message
 
 
+class Blocking(Inbox):
+    """A subscriber whose `tell` does not return before the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Event()
+        self.let = threading.Event()
+
+    def tell(self, message: Any, /) -> None:
+        self.began.set()
+        assert self.let.wait(2 * DEADLINE), "the test did not let it return"  # later than any wait of the test's
+        super().tell(message)
+
+
+class Mortal(Inbox):
+    """A subscriber that says whether it is alive."""
+
+    alive = True
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+
 class Reader(pykka.ThreadingActor):
     """A subscribing actor that does something with each message, or is held up in its handler by a test's gate."""
 
@@ -104,6 +127,23 @@ def going_on(content: Any) -> dict[str, Any]:
     calls = [block.get("id") for block in content if isinstance(block, dict) and block.get("type") == "tool_use"]
     results = [{"type": "tool_result", "tool_use_id": call, "content": "done"} for call in calls]
     return {"role": "user", "content": [*results, {"type": "text", "text": "Hello"}]}
+
+
+def no_thread_for(*names: str, while_set: threading.Event | None = None) -> Callable[[threading.Thread], None]:
+    """Return a `Thread.start` that fails, as where a system has no more threads.
+
+    Args:
+        names: How the names of the threads begin that cannot be had; all, without any.
+        while_set: Fail only while this is set.
+    """
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith(names or "") and (while_set is None or while_set.is_set()):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    return start
 
 
 # Private attributes: what each shows that nothing public does

@@ -39,13 +39,11 @@ from servers import (
     Peer,
     Server,
     after,
-    answer,
     answering,
-    chunks,
     error_body,
-    head,
     json_answer,
     send_answer,
+    stalling,
     until,
     wait,
 )
@@ -415,12 +413,7 @@ def test_a_client_is_shared_between_threads(connect: Callable[..., Client]) -> N
 
 
 def test_closing_a_client_cancels_what_runs_and_takes_nothing_new() -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(stalling) as server:
         inbox = Inbox()
         with Client("k", base_url=server.url) as client:
             chat = client.chat(**ASK, stream=inbox)

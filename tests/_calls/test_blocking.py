@@ -28,7 +28,22 @@ from anthropix_actors.emulator import Status
 
 from actors import ASK, Inbox, calls_of, core_of, until_at_rest, watched
 from interrupts import interrupted_at
-from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until, wait
+from servers import (
+    BUSY,
+    DEADLINE,
+    Always,
+    Halt,
+    Peer,
+    Server,
+    acquire,
+    after,
+    answering,
+    chunk,
+    head,
+    json_answer,
+    until,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,17 +185,11 @@ def test_with_a_token_that_was_cancelled_before_nothing_is_sent(connect: Callabl
 
 
 def test_a_chat_that_was_cancelled_before_it_waits_its_turn_does_not_wait(connect: Callable[..., Client]) -> None:
-    silent = threading.Semaphore(0)
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        silent.release()
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    halt = Halt()
+    with Server(halt) as server:
         client, token = connect(server, max_concurrency=1), CancelToken()
         first = client.chat(**ASK, stream=Inbox())
-        acquire(silent)
+        acquire(halt.reached)
         token.cancel("enough")
         with pytest.raises(CancelledError, match="enough"):
             client.chat(**ASK, cancel=token)
@@ -190,11 +199,7 @@ def test_a_chat_that_was_cancelled_before_it_waits_its_turn_does_not_wait(connec
 
 
 def test_a_token_keeps_nothing_alive_and_harms_no_other_call(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("200 OK", {}))
-
-    with Server(script) as server:
+    with Server(Always(json_answer("200 OK", {}))) as server:
         client, token = connect(server), CancelToken()
         assert client.request("GET", "/x", cancel=token) == {}
         gc.collect()
@@ -257,14 +262,6 @@ def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Call
 # options
 
 
-def refusing(peer: Peer) -> None:
-    while peer.read_request():
-        heads.append(peer.head.decode("latin-1").lower())
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-
-
-heads: list[str] = []
-
 CALLS = (
     *("chat", "stream", "subscriber", "count_tokens", "models", "pages"),
     *("files", "batches", "request", "paginate", "sessions", "create"),
@@ -307,16 +304,16 @@ def test_a_call_may_say_how_often_it_is_sent_again(
 ) -> None:
     if call == "sessions" and (client_s if call_s is None else call_s):
         return  # patient for ever, or not at all
-    heads.clear()
-    with Server(refusing) as server, pytest.raises(OverloadedError):
+    busy = Always(BUSY)
+    with Server(busy) as server, pytest.raises(OverloadedError):
         make(call, connect(server, max_retries=client_s), max_retries=call_s)
-    assert len(heads) == attempts
+    assert len(busy.heads) == attempts
 
 
 @pytest.mark.parametrize("call", ["chat", "stream", "subscriber", "count_tokens", "create"])
 def test_on_whose_behalf_and_where_are_headers(call: str, connect: Callable[..., Client]) -> None:
-    heads.clear()
-    with Server(refusing) as server, pytest.raises(OverloadedError):
+    busy = Always(BUSY)
+    with Server(busy) as server, pytest.raises(OverloadedError):
         make(
             call,
             connect(server),
@@ -324,18 +321,19 @@ def test_on_whose_behalf_and_where_are_headers(call: str, connect: Callable[...,
             workspace_id="wrkspc_1",
             extra_headers={"Anthropic-Workspace-Id": "wrkspc_2", "x-more": "1"},
         )
-    assert "anthropic-user-profile-id: uprof_1\r\n" in heads[0]
-    assert heads[0].count("anthropic-workspace-id:") == 1
-    assert "anthropic-workspace-id: wrkspc_2\r\n" in heads[0]
-    assert "x-more: 1\r\n" in heads[0]
+    sent = busy.heads[0].decode("latin-1").lower()
+    assert "anthropic-user-profile-id: uprof_1\r\n" in sent
+    assert sent.count("anthropic-workspace-id:") == 1
+    assert "anthropic-workspace-id: wrkspc_2\r\n" in sent
+    assert "x-more: 1\r\n" in sent
 
 
 def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client]) -> None:
     for call in {*CALLS} - {"request", "paginate"}:
-        heads.clear()
-        with Server(refusing) as server, pytest.raises(OverloadedError):
+        busy = Always(BUSY)
+        with Server(busy) as server, pytest.raises(OverloadedError):
             make(call, connect(server), workspace_id="wrkspc_1")
-        assert "anthropic-workspace-id: wrkspc_1" in heads[0].splitlines()
+        assert b"anthropic-workspace-id: wrkspc_1" in busy.heads[0].lower().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -353,7 +351,7 @@ def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client])
 def test_options_that_cannot_be_right_are_refused_before_sending(
     options: dict[str, Any], text: str, connect: Callable[..., Client]
 ) -> None:
-    with Server(refusing) as server:
+    with Server(Always(BUSY)) as server:
         with pytest.raises(ParameterError) as raised:
             connect(server).chat(**ASK, **options)
         assert server.connections == 0
@@ -361,7 +359,7 @@ def test_options_that_cannot_be_right_are_refused_before_sending(
 
 
 def test_only_calls_that_are_made_for_somebody_say_for_whom(connect: Callable[..., Client]) -> None:
-    with Server(refusing) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
+    with Server(Always(BUSY)) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
         connect(server).models.retrieve("m", user_profile_id="uprof_1")  # type: ignore[call-arg]
 
 

@@ -15,12 +15,10 @@ from anthropix_actors._http.requester import Requester
 
 from actors import core_of, until_at_rest, watched
 from interrupts import interrupted_at
-from servers import DEADLINE, Peer, Server, acquire, chunk, head, until
+from servers import DEADLINE, LAST_CHUNK, Peer, Server, acquire, chunk, head, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Lines:

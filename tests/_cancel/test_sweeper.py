@@ -29,13 +29,14 @@ from actors import (
     followers_of,
     lock_of,
     make_it_miss,
+    no_thread_for,
     task_of,
     thread_of,
     until_at_rest,
     until_told,
     watched,
 )
-from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait
+from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, stalling, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,12 +220,6 @@ def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
     assert list(sweeper.fork_listeners) == [keeper]
     assert thread is not None
     thread.join(DEADLINE)  # it sees that there is nothing to watch
-
-
-def stalling(peer: Peer) -> None:
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi")[:3]))
-    peer.wait_for_hang_up()
 
 
 PREFACE = """
@@ -533,12 +528,9 @@ def test_what_is_asked_while_the_asking_thread_ends_is_not_forgotten() -> None:
 
 
 def test_where_no_thread_is_to_be_had_it_is_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     asker, done = Asker(), threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         asker.ask(done.set)
         assert thread_of(asker) is None
     asker.look()

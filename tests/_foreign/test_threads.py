@@ -11,7 +11,7 @@ import pytest
 from anthropix_actors._foreign import threads as _foreign
 from anthropix_actors._foreign.threads import Asker, Pulse, in_background
 
-from actors import busy_since, make_it_miss, thread_of, until_at_rest
+from actors import busy_since, make_it_miss, no_thread_for, thread_of, until_at_rest
 from servers import DEADLINE, until, wait
 
 if TYPE_CHECKING:
@@ -39,17 +39,13 @@ class Blocked:
         self.let.wait(2 * DEADLINE)
 
 
-def no_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
 def test_what_runs_in_the_background_keeps_no_process_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
     assert in_background(lambda: threads.put(threading.current_thread()), "a name")
     thread = threads.get(timeout=DEADLINE)
     assert (thread.name, thread.daemon) == ("a name", True)
     thread.join(DEADLINE)
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for())
     assert not in_background(pytest.fail, "a name")
 
 
@@ -93,7 +89,7 @@ def test_what_takes_its_time_is_waited_for_and_what_does_not_return_is_left_behi
 def test_without_a_thread_what_is_asked_waits_for_the_next_time(asker: Asker) -> None:
     done = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         asker.ask(done.set)
     assert not done.is_set()
     asker.look()

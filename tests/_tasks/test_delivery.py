@@ -26,17 +26,14 @@ from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_t
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
 from anthropix_actors.chat.event_queue import EventQueue
 
-from actors import ASK, Inbox, Reader, text_of, unread, until_blocked, waiting_in
+from actors import ASK, Blocking, Inbox, Mortal, Reader, text_of, unread, until_blocked, waiting_in
 from servers import (
     DEADLINE,
-    Peer,
     Server,
-    answer,
     answering,
     block_start,
     block_stop,
-    chunks,
-    head,
+    stalling,
     start,
     text_delta,
     until,
@@ -186,18 +183,7 @@ def test_a_subscriber_that_is_no_actor_paces_the_chat_by_returning(connect: Call
 
 
 def test_a_subscriber_may_say_that_it_is_no_longer_alive(connect: Callable[..., Client]) -> None:
-    class Mortal(Inbox):
-        alive = True
-
-        def is_alive(self) -> bool:
-            return self.alive
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("x")[:3]))
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(stalling) as server:
         inbox = Mortal()
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until(ChatEvent)
@@ -217,19 +203,6 @@ def test_a_delivery_fits_its_subscriber() -> None:
     assert type(chat_delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
     assert type(chat_delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
     ref.stop()
-
-
-class Stuck(Inbox):
-    """Is told nothing more before it is let: the thread that tells it has the turn, and keeps it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began, self.gate = threading.Event(), threading.Event()
-
-    def tell(self, message: Any, /) -> None:
-        super().tell(message)
-        self.began.set()
-        wait(self.gate)
 
 
 def telling(delivery: Delivery, *messages: Any) -> threading.Thread:
@@ -274,7 +247,7 @@ def test_what_comes_just_as_a_thread_gives_up_its_turn_is_told() -> None:
 
 
 def test_what_waits_for_a_turn_is_bounded() -> None:
-    inbox, scope = Stuck(), CancelScope()
+    inbox, scope = Blocking(), CancelScope()
     delivery = Delivery(inbox, scope, 3)
     first = telling(delivery, 0)
     wait(inbox.began)
@@ -283,20 +256,20 @@ def test_what_waits_for_a_turn_is_bounded() -> None:
     assert waiting_in(delivery) == 3
     assert not delivery.is_told
     assert not delivery.is_held_up  # a thread is about it
-    inbox.gate.set()
+    inbox.let.set()
     first.join(DEADLINE)
     second.join(DEADLINE)
     assert [inbox.next() for _ in range(6)] == list(range(6))
 
 
 def test_after_the_last_messages_nothing_is_told() -> None:
-    inbox = Stuck()
+    inbox = Blocking()
     delivery = Delivery(inbox, CancelScope())
     thread = telling(delivery, "first")
     wait(inbox.began)
     delivery.close("last")
     delivery.tell_all(["late"])
-    inbox.gate.set()
+    inbox.let.set()
     thread.join(DEADLINE)
     assert [inbox.next(), inbox.next()] == ["first", "last"]
     assert inbox.queue.empty()
@@ -587,22 +560,15 @@ def test_several_messages_at_once_reach_any_subscriber() -> None:
 
 
 def test_a_delivery_that_is_closed_takes_nothing_that_comes_later() -> None:
-    inbox, gate, began = Inbox(), threading.Event(), threading.Event()
-
-    class Slow(Inbox):
-        def tell(self, message: Any, /) -> None:
-            began.set()
-            wait(gate)
-            inbox.tell(message)
-
-    delivery = Delivery(Slow(), CancelScope(), 4)
+    inbox = Blocking()
+    delivery = Delivery(inbox, CancelScope(), 4)
     delivery.put("a")
     draining = threading.Thread(target=delivery.drain)
     draining.start()
-    wait(began)
+    wait(inbox.began)
     delivery.close("end")
     delivery.tell_all(["late"])
-    gate.set()
+    inbox.let.set()
     draining.join(DEADLINE)
     assert [inbox.next(), inbox.next()] == ["a", "end"]
     assert inbox.queue.empty()

@@ -49,11 +49,14 @@ from actors import (
     ENTERS_THE_CLIENT,
     STARTS_A_THREAD,
     TERMINAL,
+    Blocking,
     Inbox,
+    Mortal,
     Reader,
     core_of,
     followers_of,
     is_being_asked,
+    no_thread_for,
     task_of,
     text_of,
     until_at_rest,
@@ -63,11 +66,17 @@ from actors import (
     watched,
 )
 from interrupts import interrupted_at
-from programs import BEGUN, Halt
+from programs import BEGUN
 from servers import (
+    BUSY,
     DEADLINE,
+    Always,
+    Gated,
+    Halt,
     Peer,
+    Replies,
     Server,
+    Turnstile,
     acquire,
     answer,
     answering,
@@ -75,35 +84,16 @@ from servers import (
     error_body,
     head,
     json_answer,
+    stalling,
     text_delta,
     until,
     wait,
+    whole,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import FrameType
-
-
-def stalling(peer: Peer) -> None:
-    """Begin an answer, and say no more until the client hangs up."""
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi")[:3]))
-    peer.wait_for_hang_up()
-
-
-class Blocking(Inbox):
-    """A subscriber whose `tell` does not return before the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began = threading.Event()
-        self.let = threading.Event()
-
-    def tell(self, message: Any, /) -> None:
-        self.began.set()
-        assert self.let.wait(2 * DEADLINE), "the test did not let it return"  # later than any wait of the test's
-        super().tell(message)
 
 
 @pytest.fixture
@@ -140,18 +130,12 @@ def test_a_last_tell_that_blocks_keeps_nobody_else_from_the_end(connect: Callabl
                 wait(let)
             super().tell(message)
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head())
-        wait(subscribed)
-        peer.send(chunks(answer("Hi")), b"0\r\n\r\n")
-
-    subscribed = threading.Event()
+    script = Gated(answer("Hi"), 0)
     with Server(script) as server:
         first, second = BlocksAtTheEnd(), Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
-        subscribed.set()
+        script.go_on.set()
         assert isinstance(second.until_end()[-1], ChatDone)
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
         let.set()
@@ -184,14 +168,7 @@ def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client],
 def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
     connect: Callable[..., Client], blocking: Blocking
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("Hi", " there")
-        peer.send(head(), chunks(events[:3]))
-        wait(blocking.began)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
-    with Server(script) as server:
+    with Server(Gated(answer("Hi", " there"), go_on=blocking.began)) as server:
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         for _ in range(3):
@@ -211,14 +188,7 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
     connect: Callable[..., Client], blocking: Blocking
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer(*"abcdefghijklmnop")
-        peer.send(head(), chunks(events[:3]))
-        wait(blocking.began)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
-    with Server(script) as server:
+    with Server(Gated(answer(*"abcdefghijklmnop"), go_on=blocking.began)) as server:
         inbox = Inbox()
         chat = connect(server, window=4).chat(**ASK, stream=inbox)
         for _ in range(3):
@@ -360,12 +330,6 @@ def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
             if how == "blocks":
                 wait(let)
             raise ValueError if how == "raises" else SystemExit
-
-    class Mortal(Inbox):
-        alive = True
-
-        def is_alive(self) -> bool:
-            return self.alive
 
     with Server(stalling) as server:
         client = connect(server)
@@ -630,16 +594,10 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
 
 def test_a_result_is_waited_for_longer_than_one_slice(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        wait(let)
-        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Event()
+    script = Gated(answer("Hi"))
     with Server(script) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
-        threading.Timer(1.5 * SLICE, let.set).start()
+        threading.Timer(1.5 * SLICE, script.go_on.set).start()
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
@@ -823,30 +781,17 @@ def test_an_actor_with_a_bounded_mailbox_does_not_wait_for_itself(connect: Calla
 def test_when_there_are_no_threads_left_those_who_wait_wait_on_or_hear_an_end(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, refuse, arrived, let = threading.Thread.start, threading.Event(), threading.Semaphore(0), threading.Event()
-
-    def sometimes(thread: threading.Thread) -> None:
-        if refuse.is_set() and thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            arrived.release()
-            wait(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    refuse, script = threading.Event(), Gated(answer("Hi"))
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor", while_set=refuse))
     with Server(script) as server:
         client = connect(server, max_concurrency=2)
         inboxes = [Inbox() for _ in range(1000)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
-        acquire(arrived)
-        acquire(arrived)
+        acquire(script.reached)
+        acquire(script.reached)
         refuse.set()
-        let.set()
+        script.go_on.set()
         ends = [inbox.until_end()[-1] for inbox in inboxes[:2]]
         assert all(isinstance(end, ChatDone) for end in ends)
         ends = [inbox.until_end()[-1] for inbox in inboxes[2:]]
@@ -894,13 +839,10 @@ def test_without_threads_the_end_of_a_chat_that_waits_is_told_all_the_same(
 def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     ledger = Inbox()
     client = connect("http://127.0.0.1:1", ledger=ledger)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         with pytest.raises(AnthropixError, match="no thread to look after timeouts"):
             client.count_tokens(**ASK)
         with pytest.raises(AnthropixError, match="no thread"):
@@ -913,16 +855,9 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
 def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
     inbox, ledger = Inbox(), Inbox()
     client = connect("http://127.0.0.1:1", ledger=ledger)
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor"))
     with pytest.raises(AnthropixError, match="no thread for another chat"):
         client.chat(**ASK, stream=inbox)
     assert not watched()  # there is nothing to tell
@@ -1016,14 +951,8 @@ def test_a_program_that_is_patched_after_the_import_goes_on() -> None:
 
 
 def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            acquire(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server, max_concurrency=1)
         first = client.chat(**ASK, stream=Inbox(), tag="first")
         second = client.chat(**ASK, stream=Inbox())
@@ -1035,7 +964,7 @@ def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
         assert repr(first).endswith(", req_test>")
         assert f"{first} {second}".startswith("<ChatRef 'first', answering, 0.")  # print shows it, too
         assert repr(second).startswith("<ChatRef queued, 0.")
-        let.release(2)
+        turnstile.let.release(2)
         second.result(timeout=DEADLINE)
         until(lambda: not client.chats())
         assert (first.state, second.state) == ("done", "done")
@@ -1076,26 +1005,19 @@ def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., 
 
 
 def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            arrived.release()
-            acquire(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    arrived, let = threading.Semaphore(0), threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server, max_concurrency=1)
         inboxes = [Inbox() for _ in range(3)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
-        acquire(arrived)
+        acquire(turnstile.reached)
         assert client.drain(timeout=0.01) is False
         with pytest.raises(ConfigurationError, match="being drained"):
             client.chat(**ASK)
         with pytest.raises(ConfigurationError, match="being drained"):
             client.count_tokens(**ASK)
-        let.release(3)
+        turnstile.let.release(3)
         assert client.drain() is True
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
         client.close()
@@ -1107,16 +1029,8 @@ def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Ca
 def test_closing_with_a_grace_lets_what_runs_end_and_cancels_the_rest(
     connect: Callable[..., Client], *, ends: bool
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        if ends:
-            wait(closing)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-        peer.wait_for_hang_up()
-
     closing = threading.Event()
-    with Server(script) as server:
+    with Server(Gated(answer("Hi"), go_on=closing) if ends else stalling) as server:
         client = connect(server)
         inbox = Inbox()
         client.chat(**ASK, stream=inbox)
@@ -1141,11 +1055,7 @@ def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[...,
             while True:
                 client.models.retrieve("m")
 
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("200 OK", {"id": "m"}))
-
-    with Server(script) as server:
+    with Server(Always(json_answer("200 OK", {"id": "m"}))) as server:
         for _ in range(5):
             client = connect(server)
             callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
@@ -1202,23 +1112,17 @@ def test_a_done_callback_that_blocks_keeps_the_next_one_from_nothing(connect: Ca
 
 
 def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        acquire(let)
-        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server)
         chats = [client.chat(**ASK, stream=Inbox(), tag=str(number)) for number in range(3)]
         with pytest.raises(TimeoutError, match="3 of the works"):
             list(as_completed(chats, timeout=0.01))
         coming = as_completed([*chats, chats[0]], timeout=DEADLINE)
-        let.release()
+        turnstile.let.release()
         first = next(coming)
         assert first.state == "done"
-        let.release(2)
+        turnstile.let.release(2)
         assert {first, *coming} == set(chats)
         assert not any(task_of(chat).waiting for chat in chats)
         assert list(as_completed([])) == []
@@ -1227,14 +1131,8 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
 def test_the_logger_says_what_ended_and_what_is_sent_again(
     connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")), b"0\r\n\r\n")
-
     caplog.set_level(logging.INFO, "anthropix_actors")
-    with Server(script) as server:
+    with Server(Replies(BUSY, whole("Hi"))) as server:
         chat = connect(server, max_retries=1).chat(**ASK, stream=Inbox(), tag="night")
         until(lambda: not chat.is_alive())
     again, end = [record for record in caplog.records if record.name == "anthropix_actors"]
@@ -1310,16 +1208,12 @@ def test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that
 def test_the_logger_says_how_calls_and_loops_went(
     connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-        peer.read_request()
-        peer.send(json_answer("200 OK", {"input_tokens": 3}))
-        peer.read_request()
-        peer.send(json_answer("404 Not Found", error_body("not_found_error")))
-        peer.read_request()
-        peer.send(json_answer("200 OK", b"abc"))
-
+    script = Replies(
+        BUSY,
+        json_answer("200 OK", {"input_tokens": 3}),
+        json_answer("404 Not Found", error_body("not_found_error")),
+        json_answer("200 OK", b"abc"),
+    )
     caplog.set_level(logging.DEBUG, "anthropix_actors")
     with Server(script) as server:
         client = connect(server, max_retries=1)
@@ -1466,18 +1360,6 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
 # Where there is no thread, and where an interrupt falls
 
 
-def refusing(*names: str) -> Callable[[threading.Thread], None]:
-    """Get a `Thread.start` that fails for threads whose names begin so."""
-    begin = threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name.startswith(names):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    return start
-
-
 def test_who_subscribes_when_there_is_no_thread_is_told_by_the_one_that_subscribes(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1485,7 +1367,7 @@ def test_who_subscribes_when_there_is_no_thread_is_told_by_the_one_that_subscrib
         first, second = Inbox(), Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         until(lambda: first.queue.qsize() == 3)
-        monkeypatch.setattr(threading.Thread, "start", refusing("anthropix-told"))
+        monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix-told"))
         chat.subscribe(second)
         assert text_of([second.next() for _ in range(3)]) == text_of([first.next() for _ in range(3)])
         chat.cancel()
@@ -1558,7 +1440,7 @@ def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, inbox = connect("http://127.0.0.1:1"), Inbox()
-    monkeypatch.setattr(threading.Thread, "start", refusing("anthropix"))
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix"))
     with pytest.raises(KeyboardInterrupt), interrupted_at(STARTS_A_THREAD):
         client.chat(**ASK, stream=inbox)
     assert isinstance(inbox.until_end()[-1], ChatCancelled)

@@ -35,9 +35,9 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader, core_of, until_blocked
+from actors import HELLO, Inbox, Reader, core_of, no_thread_for, until_blocked
 from interrupts import interrupted_at
-from servers import Peer, Server, acquire, chunk, head, json_answer, wait
+from servers import LAST_CHUNK, Always, Halt, Peer, Server, acquire, batch_of, chunk, head, json_answer, line_of, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,32 +59,6 @@ def told(inbox: Inbox) -> list[Any]:
 
 def ids_of(messages: list[Any]) -> list[str]:
     return [message.custom_id for message in messages if isinstance(message, BatchResult)]
-
-
-def batch_body(batch_id: str = "msgbatch_1", **more: Any) -> dict[str, Any]:
-    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-    return {
-        "id": batch_id,
-        "type": "message_batch",
-        "processing_status": "in_progress",
-        "request_counts": counts,
-        "results_url": None,
-        **more,
-    }
-
-
-def line_of(custom_id: str) -> bytes:
-    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
-
-
-def always(answer: bytes) -> Callable[[Peer], None]:
-    """Get a script that gives one answer to every request."""
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(answer)
-
-    return script
 
 
 @pytest.fixture
@@ -155,7 +129,7 @@ def test_a_creation_that_was_refused_for_now_is_sent_again(client: Client, emula
 
 @pytest.mark.parametrize("body", [{"id": "x"}, [1], b"no json"])
 def test_an_answer_that_is_no_batch_is_an_error(connect: Callable[..., Client], body: Any) -> None:
-    with Server(always(json_answer("200 OK", body))) as server:
+    with Server(Always(json_answer("200 OK", body))) as server:
         with pytest.raises(ProtocolError):
             connect(server).batches.retrieve("msgbatch_1")
 
@@ -207,14 +181,14 @@ def test_a_batch_that_has_not_ended_says_so_and_names_its_state(client: Client) 
 
 
 def test_a_batch_that_is_being_cancelled_says_so(connect: Callable[..., Client]) -> None:
-    body = batch_body(processing_status="canceling")
-    with Server(always(json_answer("200 OK", body))) as server, pytest.raises(ConflictError, match="canceling"):
+    body = batch_of("msgbatch_1", processing_status="canceling")
+    with Server(Always(json_answer("200 OK", body))) as server, pytest.raises(ConflictError, match="canceling"):
         connect(server).batches.results(body)  # type: ignore[call-overload] # a part of one is enough here
 
 
 def test_results_that_are_kept_no_longer_are_named_so(connect: Callable[..., Client]) -> None:
-    body = batch_body(processing_status="ended")
-    with Server(always(json_answer("200 OK", body))) as server:
+    body = batch_of("msgbatch_1", processing_status="ended")
+    with Server(Always(json_answer("200 OK", body))) as server:
         with pytest.raises(ConflictError, match="kept no longer"):
             connect(server).batches.results("msgbatch_1")
 
@@ -225,8 +199,8 @@ def test_results_on_another_origin_are_refused_and_the_key_stays_here(
 ) -> None:
     with Server(lambda peer: peer.read_request()) as stranger:
         url = stranger.url + "/v1/messages/batches/msgbatch_1/results"
-        body = batch_body(processing_status="ended", results_url=url)
-        with Server(always(json_answer("200 OK", body))) as server:
+        body = batch_of("msgbatch_1", processing_status="ended", results_url=url)
+        with Server(Always(json_answer("200 OK", body))) as server:
             if form == "user":
                 url = server.url.replace("http://", "http://evil@") + "/results"
             given: Any = {"url": url, "user": url, "object": {**body, "results_url": url}, "retrieved": "msgbatch_1"}[
@@ -246,9 +220,6 @@ def test_results_on_another_origin_are_refused_and_the_key_stays_here(
         assert stranger.connections == 0
 
 
-LAST_CHUNK = b"0\r\n\r\n"
-
-
 def serving_results(*pieces: bytes) -> Callable[[Peer], None]:
     """Get a script that answers any look with an ended batch, and a look at its results with these bytes."""
 
@@ -260,7 +231,7 @@ def serving_results(*pieces: bytes) -> Callable[[Peer], None]:
                     return
                 continue
             url = f"http://{peer.header('host')}{BATCHES}/msgbatch_1/results"
-            peer.send(json_answer("200 OK", batch_body(processing_status="ended", results_url=url)))
+            peer.send(json_answer("200 OK", batch_of("msgbatch_1", processing_status="ended", results_url=url)))
 
     return script
 
@@ -309,7 +280,7 @@ def test_recorded_results_are_read_without_a_loss(connect: Callable[..., Client]
 def test_recorded_batches_are_read_without_a_loss(connect: Callable[..., Client], corpus: Path) -> None:
     for path in sorted((corpus / "batches").glob("*.json")):
         recorded = path.read_bytes()
-        with Server(always(json_answer("200 OK", recorded))) as server:
+        with Server(Always(json_answer("200 OK", recorded))) as server:
             assert connect(server).batches.retrieve("msgbatch_1") == json.loads(recorded)
 
 
@@ -378,7 +349,7 @@ def test_without_retries_a_run_fails_at_once_and_can_be_followed_again(
 def test_a_poll_waits_as_long_as_the_api_asks(client: Client, emulator: Emulator) -> None:
     inbox = Inbox()
     batch = client.batches.create(requests_of(1))
-    body = json.dumps(batch_body(batch["id"])).encode()
+    body = json.dumps(batch_of(batch["id"])).encode()
     emulator.queue(Raw(body, headers={"retry-after": "3600"}), path=f"{BATCHES}/{batch['id']}")
     work = client.batches.follow(batch["id"], inbox, poll=0.001)
     until_blocked(work)  # it waits an hour, not a millisecond
@@ -498,7 +469,7 @@ def test_a_cancel_at_the_api_that_fails_says_why(
     until_blocked(work)
     path = f"{BATCHES}/{work.ids[0]}"
     emulator.queue(answer, path=path + "/cancel")
-    emulator.queue(batch_body(work.ids[0]), path=path)
+    emulator.queue(batch_of(work.ids[0]), path=path)
     work.cancel("enough", at_api=True)
     assert isinstance(told(inbox)[-1].error, AnthropixError)
 
@@ -624,25 +595,14 @@ def test_work_stopped_before_it_began_has_made_nothing(client: Client, emulator:
 
 
 def test_without_a_thread_there_is_no_work_and_nothing_left(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("BatchActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("BatchActor"))
     with pytest.raises(Exception, match="no thread for another batch"):
         client.batches.run(requests_of(1), Inbox())
     assert not pykka.ActorRegistry.get_all()
 
 
 def test_a_total_timeout_ends_blocking_results(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(Halt()) as server:
         token = CancelToken()
         client = connect(server)
         with pytest.raises(Exception, match=r"timeout\.total"):

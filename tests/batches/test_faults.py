@@ -43,7 +43,7 @@ from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
 from actors import HELLO, Inbox, Reader, task_of, until_blocked
-from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait
+from servers import DEADLINE, Peer, Server, batch_of, error_body, json_answer, line_of, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,20 +73,6 @@ def told(inbox: Inbox) -> list[Any]:
 
 def ids_of(messages: list[Any]) -> list[str]:
     return [message.custom_id for message in messages if isinstance(message, BatchResult)]
-
-
-def batch_of(batch_id: str, lines: int | None = None, **more: Any) -> dict[str, Any]:
-    """Get a batch that runs; or one that has ended, with so many results."""
-    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-    running = {"id": batch_id, "type": "message_batch", "processing_status": "in_progress", "results_url": None}
-    if lines is not None:
-        counts.update(processing=0, expired=lines)
-        running.update(processing_status="ended", results_url=f"{BATCHES}/{batch_id}/results")
-    return {**running, "request_counts": counts, **more}
-
-
-def line_of(custom_id: str) -> bytes:
-    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
 
 
 class Cut(bytes):

@@ -15,6 +15,8 @@ from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, 
 from actors import ASK, Inbox, core_of, unread, until_blocked
 from servers import (
     DEADLINE,
+    Gated,
+    Halt,
     Peer,
     Server,
     acquire,
@@ -25,6 +27,7 @@ from servers import (
     error_body,
     head,
     json_answer,
+    stalling,
     until,
     wait,
 )
@@ -35,17 +38,10 @@ if TYPE_CHECKING:
     from anthropix_actors import ChatRef
 
 
-def stalling(peer: Peer) -> None:
-    """Send the beginning of an answer, and then nothing."""
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi", " there")[:4]))
-    peer.wait_for_hang_up()
-
-
 @pytest.fixture
 def stalled(connect: Callable[..., Client]) -> Iterator[Callable[[], Stream]]:
     """Make streams that stall after a few events; their requests have been cancelled when the test ends."""
-    with Server(stalling) as server:
+    with Server(Halt(head(), chunks(answer("Hi", " there")[:4]))) as server:
         client = connect(server)
         made: list[ChatRef] = []
 
@@ -244,15 +240,7 @@ def test_a_failure_reaches_every_thread_that_iterates(connect: Callable[..., Cli
 
 
 def test_one_thread_that_leaves_does_not_end_the_loop_of_another(connect: Callable[..., Client]) -> None:
-    left = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("a", "b", "c")
-        peer.send(head(), chunks(events[:3]))
-        wait(left)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
+    script = Gated(answer("a", "b", "c"))
     with Server(script) as server:
         stream = connect(server).chat(**ASK, stream=True)
         rest: list[Any] = []
@@ -260,7 +248,7 @@ def test_one_thread_that_leaves_does_not_end_the_loop_of_another(connect: Callab
         next(looping)
         for _ in stream:
             break
-        left.set()
+        script.go_on.set()
         rest.extend(looping)
     assert rest[-1]["type"] == "message_stop"
 
@@ -286,20 +274,12 @@ def test_a_cancel_from_another_thread_raises_in_the_loop_with_what_had_arrived(s
 
 
 def test_a_closed_stream_whose_chat_somebody_else_follows_does_not_cancel_it(connect: Callable[..., Client]) -> None:
-    left = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("a", "b")
-        peer.send(head(), chunks(events[:3]))
-        wait(left)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
+    script = Gated(answer("a", "b"))
     with Server(script) as server:
         stream = connect(server).chat(**ASK, stream=True)
         stream.chat.subscribe(inbox := Inbox())
         stream.close()
-        left.set()
+        script.go_on.set()
         assert isinstance(inbox.until_end()[-1], ChatDone)
 
 

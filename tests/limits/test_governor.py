@@ -34,17 +34,17 @@ from actors import ASK, Inbox, lock_of, until_blocked
 from servers import (
     DEADLINE,
     Peer,
+    Replies,
     Server,
+    Turnstile,
     acquire,
     after,
-    answer,
-    chunks,
     error_body,
-    head,
     json_answer,
     send_answer,
     until,
     wait,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -67,21 +67,6 @@ def waits(client: Client, name: str = "claude-test") -> int:
     governor = client.governor
     assert governor is not None
     return len(governor.line(name).waiting)
-
-
-class Gate:
-    """A script that answers nothing until the test lets it, with headers of its choice."""
-
-    def __init__(self, **headers: str) -> None:
-        self.headers = headers
-        self.asked = threading.Semaphore(0)
-        self.let_go = threading.Semaphore(0)
-
-    def __call__(self, peer: Peer) -> None:
-        while peer.read_request():
-            self.asked.release()
-            acquire(self.let_go)
-            peer.send(head(headers=self.headers), chunks(answer("hello")), b"0\r\n\r\n")
 
 
 def test_the_limits_that_the_api_tells_of_can_be_read(connect: Callable[..., Client]) -> None:
@@ -157,13 +142,8 @@ def test_a_spending_limit_is_not_waited_for(connect: Callable[..., Client], code
     body = error_body("rate_limit_error", "no more money")
     body["error"]["details"] = {"error_code": code}
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("429 No", body, {"retry-after": "30", "x-should-retry": "true"}))
-        peer.read_request()
-        send_answer(peer, "paid")
-
-    with Server(script) as server:
+    refused = json_answer("429 No", body, {"retry-after": "30", "x-should-retry": "true"})
+    with Server(Replies(refused, whole("paid"))) as server:
         client = connect(server, max_retries=5)
         begun = time.monotonic()
         with pytest.raises(RateLimitError) as caught:
@@ -211,36 +191,36 @@ def test_clients_may_share_a_governor(connect: Callable[..., Client]) -> None:
 
 
 def test_a_crowd_that_knows_no_limits_grows_with_each_answer(connect: Callable[..., Client]) -> None:
-    gate = Gate()
+    gate = Turnstile("hello", first=None)
     with Server(gate) as server:
         client = connect(server)
         inboxes = [Inbox() for _ in range(FIRST_REQUESTS + 10)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
         for _ in range(FIRST_REQUESTS):
-            acquire(gate.asked)
+            acquire(gate.reached)
         until(lambda: waits(client) == 10)
-        assert not gate.asked.acquire(blocking=False)
-        gate.let_go.release()
+        assert not gate.reached.acquire(blocking=False)
+        gate.let.release()
         for _ in range(2):
-            acquire(gate.asked)
-        gate.let_go.release(len(inboxes))
+            acquire(gate.reached)
+        gate.let.release(len(inboxes))
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
 
 
 def test_a_known_limit_ends_the_caution_of_the_first(connect: Callable[..., Client]) -> None:
-    gate = Gate(**{LIMIT: "4000", LEFT: "4000"})
+    gate = Turnstile("hello", first=None, headers={LIMIT: "4000", LEFT: "4000"})
     with Server(gate) as server:
         client = connect(server)
-        gate.let_go.release()
+        gate.let.release()
         client.chat(**ASK)
-        acquire(gate.asked)
+        acquire(gate.reached)
         inboxes = [Inbox() for _ in range(FIRST_REQUESTS + 10)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
         for _ in inboxes:
-            acquire(gate.asked)
-        gate.let_go.release(len(inboxes))
+            acquire(gate.reached)
+        gate.let.release(len(inboxes))
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
 
 

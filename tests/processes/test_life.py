@@ -20,9 +20,10 @@ from anthropix_actors import APITimeoutError
 from anthropix_actors.emulator import Emulator
 
 from actors import ASK, Inbox, until_at_rest
-from programs import BEGUN, EVENTS, PREFACE, Halt, ends, interrupted, line
+from programs import BEGUN, EVENTS, PREFACE, ends, interrupted, line
 from servers import (
     DEADLINE,
+    Halt,
     Peer,
     Server,
     acquire,
