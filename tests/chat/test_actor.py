@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 OVERLOADED: dict[str, Any] = error_body("overloaded_error", "Overloaded")
 
 
-# 1: order and tags
+# Order and tags
 
 
 def test_messages_come_in_order_and_carry_their_chat(connect: Callable[..., Client]) -> None:
@@ -110,7 +110,7 @@ def test_events_are_what_was_on_the_wire_and_pings_are_not_told(connect: Callabl
     assert messages[-1].message["content"] == [{"type": "text", "text": "é\u2028"}]
 
 
-# 2: exactly one terminal message, last
+# Exactly one terminal message, and it comes last
 
 
 def test_an_answer_ends_with_done_and_the_whole_message(connect: Callable[..., Client]) -> None:
@@ -214,7 +214,7 @@ def test_when_the_system_gives_no_thread_the_caller_gets_an_error_and_no_zombie_
     assert pykka.ActorRegistry.get_all() == []
 
 
-# 3: visible retries
+# Retries are told
 
 
 def test_a_retry_is_told_before_its_wait(connect: Callable[..., Client]) -> None:
@@ -235,7 +235,7 @@ def test_a_retry_is_told_before_its_wait(connect: Callable[..., Client]) -> None
     assert isinstance(messages[-1], ChatDone)
 
 
-# 4: cut answers, 5: errors in a stream
+# Cut answers, and errors in a stream
 
 
 def test_a_cut_answer_is_never_taken_for_a_whole_one(connect: Callable[..., Client]) -> None:
@@ -311,7 +311,7 @@ def test_an_error_in_a_stream_has_the_class_of_the_same_error_as_a_status(
     assert (error.partial is not None) is in_stream
 
 
-# 6: retry only before content
+# A retry only before any content
 
 
 def test_an_overload_right_after_message_start_is_retried_and_nobody_sees_two_beginnings(
@@ -383,7 +383,7 @@ def test_an_error_knows_only_its_own_attempts_request_id(connect: Callable[..., 
     assert caught.value.request_id is None
 
 
-# 8: nobody listens
+# No subscriber is left
 
 
 def test_when_the_only_subscriber_dies_the_request_is_cancelled(connect: Callable[..., Client]) -> None:
