@@ -5,7 +5,8 @@
 >>> text_of(message)
 'Hello!'
 
-`Client.chat` has three ways to give an answer: it returns the Message, a `Stream` to loop over, or tells a subscriber.
+`Client.chat` has three ways to give an answer: it returns the Message, or a `Stream` to loop over, or sends events to a
+subscriber.
 """
 
 from anthropix_actors._calls.items import ItemStream

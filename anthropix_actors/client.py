@@ -1,4 +1,4 @@
-"""The front door: takes what a caller says, has it checked, and starts an actor. It decides nothing."""
+"""The front door: checks a caller's arguments, and starts an actor. It decides nothing itself."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ BASE_URL = "https://api.anthropic.com"
 API_VERSION = "2023-06-01"
 
 MAX_ANSWER_BYTES = 1 << 30
-"""Twice the largest file that the API takes."""
+"""The default limit of an answer in memory: twice the largest file that the API takes."""
 
 _REQUIRED = ("model", "messages")
 _CHAT_OPTIONAL = {
@@ -91,7 +91,7 @@ _COUNT_OPTIONAL = {name: None for name in (*COUNT_PARAMETERS, *COUNT_OPTIONS) if
 class Client:
     """The API, for one set of credentials. Safe to share between threads; make one and keep it.
 
-    Making it opens no connection. Closing it, also by leaving its `with` block, cancels the chats that run.
+    Making it opens no connection. Closing it, even by leaving its `with` block, cancels the running chats.
 
     Args:
         api_key: Your key; by default `ANTHROPIC_API_KEY` of the environment.
@@ -101,38 +101,39 @@ class Client:
             refuses `temperature`, `top_p` and `top_k`.
         beta: The name or names of betas to use in every call.
         headers: Headers for every request, over the client's own; None removes one.
-        timeout: How patient to be: a `Timeout`, or the seconds a chat or a call may take in all.
-        max_retries: How often to send again what failed before its first content.
+        timeout: A `Timeout`, or the seconds that a chat or a call may take in all.
+        max_retries: How often to retry a request that failed before its first content.
         max_retry_after: The longest wait in seconds that the API may ask for; above it, a chat fails at once.
-        max_concurrency: How many chats may run at once; the others wait their turn, first come, first served, without a
-            thread or a connection. None for no limit. A chat that waits is told nothing, its timeouts have not begun,
-            and `cancel()` ends it at once.
-        governor: True lets chats go as the API's limits allow, and makes all wait when one is told to. A `Governor`
-            does so together with other clients that use the same key; False does not.
+        max_concurrency: How many chats may run at once; the others wait for their turn, first come, first served,
+            without a thread or a connection. None for no limit. A waiting chat sends no messages, its timeouts have not
+            begun, and `cancel()` ends it at once.
+        governor: True paces chats within the API's rate limits, and delays all when the API tells one to wait. A
+            `Governor` does so together with other clients of the same key; False turns this off.
         window: How many messages a subscriber may be behind before its chat stops reading.
-        max_event_bytes: The largest event of a stream to accept; 64 MiB unless you say otherwise.
-        max_answer_bytes: The largest answer to keep in memory: all of a chat's, or what a call returns. What is read in
-            a loop or written to a file has no limit. As that of an event, it counts bytes after decompression.
+        max_event_bytes: The largest event of a stream to accept; 64 MiB by default.
+        max_answer_bytes: The largest answer to keep in memory, of a chat or of a call. Answers that are read in a loop
+            or written to a file have no limit. Both limits count bytes after decompression.
         proxy: A proxy's URL, "" for none; by default the environment's (`HTTPS_PROXY`, `NO_PROXY` …).
-        verify: The CA bundle's path, or an `ssl.SSLContext`; by default (None or True) what `REQUESTS_CA_BUNDLE`,
-            `CURL_CA_BUNDLE` or `SSL_CERT_FILE` names, or certifi's. False is refused: the key would go to anybody.
-        auth: What sets credentials for each attempt: an auth object of requests' world, or a callable that gets the
+        verify: The CA bundle's path, or an `ssl.SSLContext`; by default (None or True) the bundle that
+            `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` or `SSL_CERT_FILE` names, or certifi's. False is refused: any server
+            could get the key.
+        auth: Sets the credentials of each attempt: an auth object as in requests, or a callable that gets the
             `requests.PreparedRequest` and returns headers to set, in the thread of the request. Then no key is needed.
             After a 401 its `refresh()` is called, if it has one, in a thread of its own, and the request is sent once
             more; it may use the client.
-        ledger: A `Ledger`, or anything else with `tell(message)`: it is told how every chat ended, and every result
-            that a batch's subscriber is told, and counts as nobody who listens.
+        ledger: A `Ledger`, or anything else with `tell(message)`: it gets the terminal message of every chat, and every
+            result that a batch's subscriber gets, and does not keep a chat alive.
 
     Attributes:
-        base_url: Where it sends everything.
+        base_url: The URL that all requests go to.
         api_version: The version of the API that it speaks.
         batches: Many requests at half the price, done within a day; see `anthropix_actors.batches`.
         files: Files to upload once and name in many chats; see `anthropix_actors.files`.
-        models: Which models there are; see `anthropix_actors.models`.
-        sessions: What happens in a session, as it happens; see `anthropix_actors.sessions`.
+        models: The list of models; see `anthropix_actors.models`.
+        sessions: The events of a session, as they happen; see `anthropix_actors.sessions`.
 
     Raises:
-        ConfigurationError: there is no key, or something here cannot be used; the text says what to do.
+        ConfigurationError: there is no key, or an argument cannot be used; the text says what to do.
 
     Example:
         >>> client = Client("sk-ant-...", timeout=Timeout(connect=5), max_retries=4)
@@ -165,7 +166,7 @@ class Client:
         auth: Callable[[Any], Any] | None = None,
         ledger: Subscriber | None = None,
     ) -> None:
-        """Take the options, and what is missing from the environment."""
+        """Take the options; missing ones come from the environment."""
         if auth is None or api_key is not None or auth_token is not None:
             api_key, auth_token = _credentials(api_key, auth_token)
         self.base_url = normalize_base_url(base_url or os.environ.get("ANTHROPIC_BASE_URL") or BASE_URL)
@@ -207,14 +208,14 @@ class Client:
 
     @property
     def governor(self) -> Governor | None:
-        """Who lets this client's chats go, and knows the API's limits; None if nobody does."""
+        """The rate limiter of this client's chats, which knows the API's limits, or None."""
         return self._core.governor
 
-    if not TYPE_CHECKING:  # pragma: no branch # a checker says itself what is not there
+    if not TYPE_CHECKING:  # pragma: no branch # type checkers report unknown attributes themselves
         __getattr__ = missing(OF_A_CLIENT)
 
     def __repr__(self) -> str:
-        """Name the address, not the key."""
+        """Show the address, not the key."""
         return f"Client(base_url={self.base_url!r}, api_version={self.api_version!r})"
 
     @overload
@@ -231,25 +232,26 @@ class Client:
     def chat(
         self, *_given: object, stream: bool | Subscriber = False, coalesce: bool = False, **params: Any
     ) -> Message | Parsed[Any] | Stream | ChatRef:
-        """Send a conversation to the model, and get its answer in one of three ways.
+        """Send a conversation to the model, and return its answer in one of three ways.
 
         The request runs in an actor of its own in all three, and is streamed on the wire in all three, so an answer of
         any length arrives before a timeout. Any thread may call this.
 
         Args:
-            stream: False waits and returns the Message. True returns a `Stream`, to loop over. A subscriber, anything
-                with `tell(message)` such as an `ActorRef`, is told each event and one terminal message, and a `ChatRef`
-                is returned at once.
+            stream: False waits and returns the Message. True returns a `Stream`, to loop over. With a subscriber
+                (anything with `tell(message)`, such as an `ActorRef`) a `ChatRef` is returned at once, and the
+                subscriber gets each event and one terminal message.
             coalesce: With a subscribing actor: merge neighbouring deltas while it is busy.
-            **params: `model` and `messages` are required, `max_tokens` is 4096 unless you say otherwise; all other
-                parameters of the API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are
-                added to the request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all),
-                `max_retries` (in place of the client's), `user_profile_id` and `workspace_id` (on whose behalf, and
-                where), `cancel` (a `CancelToken`), `tag` (a word of your own, for a `Ledger` to tell chats apart),
-                `resume` (True goes on with an answer that was cut, in another request that carries what arrived), and
-                `output`, a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits
-                it, which is decoded. Then you get a `Parsed` with `output` and `message`, `Stream.output()`,
-                `ChatRef.output()`, and `ChatDone.output`; an answer that does not fit is an `OutputError`.
+            **params: `model` and `messages` are required, `max_tokens` is 4096 by default; all other parameters of the
+                API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are added to the
+                request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all), `max_retries`
+                (replaces the client's), `user_profile_id` and `workspace_id` (on whose behalf, and where), `cancel` (a
+                `CancelToken`), `tag` (a string of your choice, for a `Ledger` to tell chats apart), `resume` (True: an
+                answer that was cut is resumed in another request, which carries the blocks that arrived), and `output`,
+                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
+                is decoded. The value is in the `Parsed` that is returned (with `output` and `message`),
+                `Stream.output()`, `ChatRef.output()` and `ChatDone.output`; an answer that does not fit is an
+                `OutputError`.
 
         Returns:
             A Message (a dict, as on the wire), a `Stream`, or a `ChatRef`.
@@ -282,17 +284,17 @@ class Client:
         except DeadlockError:
             task.cancel("to wait for it here would never end")
             raise
-        except BaseException:  # Ctrl-C, wherever it falls: nobody gets the answer
+        except BaseException:  # Ctrl-C, wherever it falls: the caller does not get the answer
             task.cancel("the caller was interrupted")
             raise
 
     @shows(_REQUIRED, _COUNT_OPTIONAL)
     def count_tokens(self, *_given: Never, **params: Unpack[ChatParams]) -> TokenCount:
-        """Count the tokens that a chat would begin with: its messages, system prompt and tools.
+        """Count the input tokens of a chat: its messages, system prompt and tools.
 
         Args:
-            **params: The parameters of a chat; those that do not count, such as `max_tokens`, are checked and not sent.
-                Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, `max_retries`, `user_profile_id`,
+            **params: The parameters of a chat; parameters without input, such as `max_tokens`, are checked but not
+                sent. Besides: `extra_body`, `extra_headers`, `beta`, `timeout`, `max_retries`, `user_profile_id`,
                 `workspace_id`, and `cancel`, a `CancelToken`.
 
         Returns:
@@ -335,22 +337,22 @@ class Client:
     ) -> Any: ...
     @shows((), dict.fromkeys(REQUEST_OPTIONS))
     def request(self, method: str, path: str, *, stream: bool = False, **given: Any) -> Any:
-        """Ask any endpoint: what has no method of its own here is one call away. `endpoints` lists them.
+        """Send a request to any endpoint, including those without a method here. `endpoints` lists them.
 
         Args:
-            method: "GET", "POST" (the API's word for updates, too) or "DELETE".
+            method: "GET", "POST" (which the API uses for updates as well) or "DELETE".
             path: The path, with or without `/v1`; its parameters in braces: `/sessions/{session_id}/events`.
-            stream: True gets an `ItemStream`: of events (dicts), of JSON lines (dicts), else of bytes.
+            stream: True returns an `ItemStream`: of events (dicts), of JSON lines (dicts), else of bytes.
             **given: `path_params`, the values of the path's parameters; `params`, the query; `json`, the body; `files`,
                 a mapping of fields to paths, bytes or open files (`json` then gives the form's other fields);
                 `headers`, over all others; `beta`, before the endpoint's own; `timeout`; `max_retries`; and `cancel`,
                 a `CancelToken`.
 
         Returns:
-            The decoded JSON; bytes where the answer is none; None where it is empty; or a stream.
+            The decoded JSON; bytes if the response is not JSON; None if it is empty; or a stream.
 
         Raises:
-            ParameterError: something is wrong; it names every place, and nothing was sent.
+            ParameterError: an argument is wrong; it names every place, and nothing was sent.
             AnthropixError: the call failed, or was cancelled.
 
         Example:
@@ -361,16 +363,16 @@ class Client:
 
     @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
-        """Get any list, item by item over all its pages; a page is fetched when its first item is asked for.
+        """Return any list, item by item over all its pages; a page is fetched when its first item is needed.
 
         Args:
             path: As for `request`.
-            kind: What leads to the next page (see `anthropix_actors.pages`); by default, what the path is known for, or
-                what its first page looks like.
+            kind: How the next page is requested (see `anthropix_actors.pages`); by default, the known kind of the path,
+                or the kind that its first page looks like.
             **given: As for `request`, without a body.
 
         Raises:
-            ParameterError: something is wrong; it names every place.
+            ParameterError: an argument is wrong; it names every place.
 
         Example:
             >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
@@ -379,7 +381,7 @@ class Client:
         return paginate(self._core, path, given, kind)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Get all endpoints that are known: what can be given to `request` and `paginate`.
+        """Return all known endpoints, for `request` and `paginate`.
 
         Example:
             >>> [found.path for found in client.endpoints() if found.answer == "jsonl"]
@@ -388,7 +390,7 @@ class Client:
         return endpoints()
 
     def chats(self) -> tuple[ChatRef, ...]:
-        """Get the chats that run, or wait for their turn, the oldest first; each with its `tag`, `state` and `age`.
+        """Return the running and waiting chats, the oldest first; each has its `tag`, `state` and `age`.
 
         Example:
             >>> for chat in client.chats():
@@ -397,20 +399,19 @@ class Client:
         return tuple(work for work in self._core.running() if isinstance(work, ChatRef))
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Take nothing new, and wait until all that runs has ended, those that wait for their turn included.
+        """Refuse new calls, and wait until all running tasks and calls, including waiting chats, have finished.
 
-        Whatever is asked of the client from now on is a `ConfigurationError`; nothing is cancelled.
-        Close it afterwards.
+        New calls raise `ConfigurationError` from now on; nothing is cancelled. Close the client afterwards.
 
         Args:
             timeout: Seconds to wait at most; None for as long as it takes.
 
         Returns:
-            Whether all has ended.
+            Whether all have finished.
 
         Raises:
-            ParameterError: `timeout` is no number from 0.
-            DeadlockError: it was called where it would wait for itself: in a handler of something that runs.
+            ParameterError: `timeout` is not a number from 0.
+            DeadlockError: it would wait for itself, as it was called in a handler of a running task's subscriber.
 
         Example:
             >>> other = Client("sk-ant-1")
@@ -426,27 +427,27 @@ class Client:
         return self._core.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:
-        """Cancel all that runs, and close the idle connections. A second call does nothing.
+        """Cancel all running tasks and calls, and close the idle connections. A second call does nothing.
 
         Args:
-            grace: Seconds that what runs is given to end by itself; meanwhile, nothing new is taken (see `drain`). With
+            grace: Seconds in which they may finish by themselves; meanwhile, new calls are refused (see `drain`). With
                 0 it returns at once.
 
         Raises:
-            ParameterError: `grace` is no number from 0.
-            DeadlockError: with a `grace`, it was called in a handler of something that runs; all is cancelled at once.
+            ParameterError: `grace` is not a number from 0.
+            DeadlockError: with a `grace`, it was called in a handler of a running task's subscriber; all are cancelled.
         """
         _check_counts(grace=grace)
         try:
             if grace:
                 self.drain(grace)
             self._core.close()
-        except BaseException:  # Ctrl-C means: now
+        except BaseException:  # Ctrl-C: end the grace
             self._core.close()
             raise
 
     def __enter__(self) -> Self:
-        """Get the client itself."""
+        """Return the client itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -454,14 +455,14 @@ class Client:
         self.close()
 
     def _start(self, task: ChatTask, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
-        if cancel is not None:  # before it starts, as it may have been cancelled: then nothing is sent
+        if cancel is not None:  # before the start: if the token is cancelled already, nothing is sent
             cancel.add(task)
         return self._core.start(task, lambda: start_chat(task, followers, waited_for=not followers))
 
     def _checked_chat(
         self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
     ) -> tuple[ChatTask, CancelToken | None]:
-        """Check everything about a chat, and put it in the form that is sent."""
+        """Check all arguments of a chat; return its task, ready to start, and its token."""
         options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
         tag, extra_body, output, resume = (
             options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
@@ -479,7 +480,7 @@ class Client:
             params["output_config"] = _with_format(params, output)
         options = checked_options(options, *PROFILE_OPTIONS)
         cancel = options.pop("cancel", None)
-        theirs = options.get("extra_headers")  # betas may be among them
+        theirs = options.get("extra_headers")  # may include betas
         betas = None if theirs else self._core.betas(options.get("beta"))
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
         body["stream"] = True
@@ -492,7 +493,7 @@ class Client:
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:
-    """Get the key or the token: the arguments' before the environment's, the key's before the token's."""
+    """Return the key or the token: arguments before the environment, the environment's key before its token."""
     if api_key is not None and auth_token is not None:
         raise ConfigurationError("api_key and auth_token: expected one of them, got both")
     if api_key is None and auth_token is None:
@@ -534,17 +535,17 @@ def _as_governor(given: object) -> Governor | None:
 
 
 def _with_format(params: Mapping[str, Any], output: Any) -> Any:
-    """Get the `output_config` that asks for a type."""
+    """Return the `output_config` that asks for a type."""
     wanted = output_format(output)
     config = params.get("output_config")
     if params.get("output_format") is not None:
-        raise ParameterError([Problem("output", "expected none beside output_format: they say the same")])
+        raise ParameterError([Problem("output", "expected only one of output and output_format, got both")])
     if config is None:
         return {"format": wanted}
     if not isinstance(config, Mapping):
-        return config  # the check of the parameters says what is wrong with it
+        return config  # the check of the parameters reports it
     if config.get("format") is not None:
-        raise ParameterError([Problem("output", "expected none beside output_config.format: they say the same")])
+        raise ParameterError([Problem("output", "expected only one of output and output_config.format, got both")])
     return {**config, "format": wanted}
 
 

@@ -1,8 +1,8 @@
 """Content blocks: images, documents and texts, from paths, bytes, URLs and uploaded files.
 
-All helpers give plain dicts, as the API takes them. Data stay what they are, bytes or a path, and become base64 in the
-copy that is sent; so a conversation that is kept does not carry them twice. `fixed` puts them into it, for one that is
-to be stored, or whose files may change or go.
+All helpers return plain dicts, as the API takes them. Data stay bytes or a path, and become base64 in the copy that is
+sent; so a conversation that is kept does not carry them twice. `fixed` puts the base64 into a conversation that is to
+be stored, or whose files may change or be deleted.
 
 Example:
     >>> png = bytes.fromhex("89504e470d0a1a0a") + bytes(64)
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.resources import FileMetadata
 
 MAX_IMAGE_BYTES = 5 << 20
-"""How large an image may be."""
+"""The largest image."""
 
 MAX_DOCUMENT_BYTES = 24 << 20
-"""How large a document may be: as base64, it must fit into a request of 32 MB."""
+"""The largest document: as base64, it must fit into a request of 32 MB."""
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | FileMetadata | Mapping[str, Any]"
 """A URL, a path, bytes, or the metadata of an uploaded file. A string that begins with http is a URL, else a path."""
@@ -52,7 +52,7 @@ _TIMES = ("5m", "1h")
 
 
 def text(words: str, *, cache: Cache = None) -> TextBlockParam:
-    """Get a text block.
+    """Return a text block.
 
     Args:
         words: The text.
@@ -66,16 +66,16 @@ def text(words: str, *, cache: Cache = None) -> TextBlockParam:
 
 
 def image(source: Source, *, cache: Cache = None) -> ImageBlockParam:
-    """Get an image block: PNG, JPEG, GIF or WebP, which is seen from its first bytes, not from its name.
+    """Return an image block: PNG, JPEG, GIF or WebP, recognised by its first bytes, not by its name.
 
     A path stays a path, and is read whenever it is sent; `fixed(image("cat.png"))` reads it now, once for all.
 
     Args:
-        source: A URL (also `data:`), a path, bytes of at most 5 MB, or the metadata of an uploaded file.
+        source: A URL (including `data:`), a path, bytes of at most 5 MB, or the metadata of an uploaded file.
         cache: Whether to cache everything up to here.
 
     Raises:
-        ParameterError: it is no image, too large, or not there; nothing was sent.
+        ParameterError: it is not an image, too large, or does not exist; nothing was sent.
 
     Example:
         >>> image("https://example.com/cat.png")["source"]
@@ -93,20 +93,20 @@ def document(
     citations: bool = False,
     cache: Cache = None,
 ) -> DocumentBlockParam:
-    """Get a document block: a PDF, a plain text, or blocks of your own.
+    """Return a document block: a PDF, a plain text, or blocks of your own.
 
     The path of a PDF stays a path, as that of an image; a text is read at once.
 
     Args:
-        source: A URL (of a PDF), a path, bytes, or the metadata of an uploaded file; what is no PDF must be text in
+        source: A URL (of a PDF), a path, bytes, or the metadata of an uploaded file; any file but a PDF must be text in
             UTF-8. Or a list of text and image blocks, which are then cited block by block.
-        title: What the model is to call it.
-        context: What the model is to know about it; it is not cited.
-        citations: Whether the answer is to say where it is taken from. All documents of a request do, or none.
+        title: The model's name for it.
+        context: Information about it for the model; it is not cited.
+        citations: Whether the answer cites it. All documents of a request are cited, or none.
         cache: Whether to cache everything up to here.
 
     Raises:
-        ParameterError: it is no document, too large, or not there; nothing was sent.
+        ParameterError: it is not a document, too large, or does not exist; nothing was sent.
 
     Example:
         >>> document("Grass is green.".encode(), citations=True)["source"]
@@ -120,13 +120,13 @@ def document(
 
 
 def cache_control(ttl: Literal["5m", "1h"] | None = None) -> CacheControlParam:
-    """Get what marks the end of a part to cache.
+    """Return the mark at the end of a part to cache.
 
     Args:
         ttl: For how long; five minutes by default.
 
     Raises:
-        ParameterError: `ttl` is something else.
+        ParameterError: `ttl` is another value.
 
     Example:
         >>> cache_control("1h")
@@ -138,7 +138,7 @@ def cache_control(ttl: Literal["5m", "1h"] | None = None) -> CacheControlParam:
 
 
 def cached(items: Sequence[Any] | Mapping[str, Any] | str, ttl: Literal["5m", "1h"] | None = None) -> Any:
-    """Get a copy that is cached up to its end: of blocks or tools (the last one is marked), of one, or of a text.
+    """Return a copy that is cached up to its end: of blocks or tools (the last is marked), of one, or of a text.
 
     Args:
         items: The content of a message, `system` or `tools`; a block, a tool, a message; or a text.
@@ -165,15 +165,15 @@ def cached(items: Sequence[Any] | Mapping[str, Any] | str, ttl: Literal["5m", "1
 
 
 def fixed(items: Any) -> Any:
-    """Get a copy with all data in it, as base64: of a block, of blocks, of a message, or of a whole conversation.
+    """Return a copy with all data in it, as base64: of a block, of blocks, of a message, or of a whole conversation.
 
-    It can be stored as JSON, and no file is needed any more: what is sent from it is always the same.
+    It can be stored as JSON, and no longer needs its files: it always sends the same data.
 
     Args:
-        items: What blocks are in. What has nothing to fix is copied as it is.
+        items: A value with blocks in it. Parts without data to fix are copied unchanged.
 
     Raises:
-        ParameterError: a file cannot be read, or something is no JSON; it names every place.
+        ParameterError: a file cannot be read, or a part is not JSON; the error names every place.
 
     Example:
         >>> png = bytes.fromhex("89504e470d0a1a0a")
@@ -188,14 +188,14 @@ def fixed(items: Any) -> Any:
 
 
 def text_of(message: Message | Mapping[str, Any] | None) -> str:
-    """Get the text of an answer: that of all its text blocks, one after the other.
+    """Return the text of an answer: that of all its text blocks, one after the other.
 
     Args:
-        message: The Message, or what there is of one (`snapshot()`, `error.partial`): None, before there is any, has no
+        message: The Message, or a partial one (`snapshot()`, `error.partial`); None, before anything arrived, has no
             text.
 
     Raises:
-        ParameterError: it is no Message.
+        ParameterError: it is not a Message.
 
     Example:
         >>> text_of(client.chat(model="claude-sonnet-5", messages=hello))
@@ -207,7 +207,7 @@ def text_of(message: Message | Mapping[str, Any] | None) -> str:
         what = f"expected a Message, such as chat(...), chat.result() and stream.message() return, got {shown(message)}"
         raise ParameterError([Problem("message", what)])
     blocks: Any = message["content"]
-    if isinstance(blocks, str):  # as in a message of the user's
+    if isinstance(blocks, str):  # as in a user's message
         return blocks
     return "".join(block["text"] for block in blocks if block.get("type") == "text")
 
@@ -236,18 +236,18 @@ def _document_source(source: Any) -> dict[str, Any]:
 
 
 def _remote(source: Any) -> dict[str, Any] | None:
-    """Get the source of what the API has or fetches itself."""
+    """Return the source of data that the API has or fetches itself; None for other data."""
     if isinstance(source, str) and source.lower().startswith(_URL):
         return {"type": "url", "url": source}
     if isinstance(source, Mapping):
         if source.get("type") == "file" and isinstance(source.get("id"), str):
             return {"type": "file", "file_id": source["id"]}
-        raise ParameterError([Problem("source", f"{EXPECTED}, got a mapping that is no metadata of a file")])
+        raise ParameterError([Problem("source", f"{EXPECTED}, got a mapping that is not the metadata of a file")])
     return None
 
 
 def _encoded(source: Any, type_of: Any, expected: str, limit: int) -> dict[str, Any]:
-    """Get the source of data that will be sent as base64."""
+    """Return the source of data that is sent as base64."""
     data = data_of(source, limit)
     head = head_of(data)
     media_type = type_of(head)

@@ -4,10 +4,10 @@
     ├── ConfigurationError (ValueError)  the client cannot be made: no key, a bad base URL
     ├── ParameterError (ValueError)      a call's parameters are wrong; nothing was sent; all `problems`
     ├── CancelledError                   the chat was cancelled; `reason`
-    ├── DeadlockError (RuntimeError)     a wait that would never end was not begun
-    ├── OutputError                      the answer is whole, and does not fit the type asked for; `text`
+    ├── DeadlockError (RuntimeError)     a wait that could never end was refused
+    ├── OutputError                      the answer is complete, but does not fit the type asked for; `text`
     └── APIError                         method, url, status, type, message, body, in_stream, retry_after …
-        ├── APIStatusError               the API said no, by a status or by an `error` event in a stream
+        ├── APIStatusError               the API refused, by a status or by an `error` event in a stream
         │   ├── BadRequestError                400 invalid_request_error
         │   ├── AuthenticationError            401 authentication_error
         │   ├── PaymentRequiredError           402 billing_error
@@ -23,14 +23,14 @@
         │       ├── ServiceUnavailableError    503
         │       ├── GatewayTimeoutError        504 timeout_error
         │       └── OverloadedError            529 overloaded_error
-        ├── APIConnectionError           no answer, or not all of it: refused, reset, TLS, proxy
+        ├── APIConnectionError           no response, or not all of it: refused, reset, TLS, proxy
         │   ├── APITimeoutError          connect, read or total timeout
         │   │   └── StalledError         the connection lives, but no event came within the idle timeout
         │   └── TruncatedError           the answer ended without `message_stop`
-        └── ProtocolError                what came is not the API's language: not SSE, not JSON, too large
+        └── ProtocolError                the response does not follow the API's protocol: not SSE, not JSON, too large
 
-Names are the official SDK's where it has one, so that `except` clauses move over. The library below (requests, urllib3,
-ssl) never shows through: its exception is the `__cause__`, stripped of all that holds a key or a connection.
+Names are the official SDK's where it has one, so that `except` clauses move over. Exceptions of the libraries below
+(requests, urllib3, ssl) are never raised: they are the `__cause__`, stripped of all that holds a key or a connection.
 
 Source: https://docs.claude.com/en/api/errors, read 2026-11-23.
 """
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 
 class AnthropixError(Exception):
-    """Whatever went wrong in this library; catch this one to catch all.
+    """The base class of all errors of this library: catch it to catch all.
 
     Attributes:
-        partial: The Message as far as it had arrived, or None when nothing had.
-        request_id: What the API calls the request (its `request-id` header), or None when it never answered.
+        partial: The Message as far as it had arrived, or None if nothing had.
+        request_id: The API's id of the request (its `request-id` header), or None if it never responded.
         attempts: How many times the request was sent.
-        retryable: True when sending the same request again may help; only an `APIError` can be that.
+        retryable: True when sending the same request again may help; only an `APIError` can be retryable.
     """
 
     partial: Message | None = None
@@ -62,22 +62,22 @@ class AnthropixError(Exception):
 
 
 class ConfigurationError(AnthropixError, ValueError):
-    """The client cannot be made as asked; the text says what to do."""
+    """The client cannot be made with these settings; the text says what to do."""
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a call's parameters.
+    """One problem with the parameters of a call.
 
     Attributes:
-        place: Where, as in Python: `messages[2].content[0].source.data`.
-        text: What was expected there, and what was found.
+        place: The place, written as in Python: `messages[2].content[0].source.data`.
+        text: The value expected there, and the value found.
     """
 
     place: str
     text: str
 
     def __str__(self) -> str:
-        """Read as `place: text`."""
+        """Return `place: text`."""
         return f"{self.place}: {self.text}"
 
 
@@ -89,12 +89,12 @@ class ParameterError(AnthropixError, ValueError):
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        """Hold the problems; the text of the error lists them all, a line each."""
+        """Keep the problems; the text of the error lists them all, one per line."""
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the problems, not by the text made from them."""
+        """Pickle the problems, not the text made from them."""
         return type(self), (self.problems,), self.__dict__
 
 
@@ -106,48 +106,48 @@ class CancelledError(AnthropixError):
     """
 
     def __init__(self, reason: str) -> None:
-        """Hold the reason, which is also the error's text."""
+        """Keep the reason, which is the error's text."""
         super().__init__(reason)
         self.reason = reason
 
 
 class DeadlockError(AnthropixError, RuntimeError):
-    """This thread was about to wait for itself, and so for ever. The text says where to wait instead."""
+    """This thread was about to wait for itself, forever. The text says where to wait instead."""
 
 
 class OutputError(AnthropixError):
-    """The answer is whole, and does not fit the type of `output`; `partial` is the Message.
+    """The answer is complete, but does not fit the type of `output`; `partial` is the Message.
 
     Attributes:
-        text: What the model said.
+        text: The text of the answer.
     """
 
     def __init__(self, message: str, *, text: str = "") -> None:
-        """Hold the text."""
+        """Keep the message and the text."""
         super().__init__(message)
         self.text = text
 
 
 class APIError(AnthropixError):
-    """A request was sent and did not get its whole answer.
+    """A request got an error, or not its whole response.
 
     Attributes:
-        message: What went wrong, in the API's words where it has some.
-        status: The HTTP status, or None when there was no answer. An error inside a stream has status 200.
+        message: The cause, in the API's words if it sent any.
+        status: The HTTP status, or None if there was no response. An error inside a stream has status 200.
         type: The API's name of the error (`overloaded_error`), or None.
         body: The error body as sent: the parsed JSON, else the text, else None.
-        in_stream: True when the error came as an event of an answer that had begun.
+        in_stream: True if the error came as an event of an answer that had begun.
         retry_after: Seconds the API asked to wait, or None.
-        response_headers: The answer's headers, names in lower case; empty when there was no answer.
+        response_headers: The response's headers, names in lower case; empty if there was no response.
         retryable: True when sending the same request again may help.
         method: The HTTP method of the request.
-        url: Its address without the query, or None before it is known.
+        url: The request's URL without its query, or None before it is known.
     """
 
     method: str | None = None
     url: str | None = None
 
-    def __init__(  # noqa: PLR0913 - what is known of a failure; all of it optional
+    def __init__(  # noqa: PLR0913 - the facts of a failure, all optional
         self,
         message: str,
         *,
@@ -159,7 +159,7 @@ class APIError(AnthropixError):
         response_headers: Mapping[str, str] | None = None,
         retryable: bool = False,
     ) -> None:
-        """Hold what is known; the chat that meets the error adds `partial`, `request_id` and `attempts`."""
+        """Keep the arguments; the chat or call that fails adds `partial`, `request_id` and `attempts`."""
         super().__init__(message)
         self.message = message
         self.status = status
@@ -171,7 +171,7 @@ class APIError(AnthropixError):
         self.retryable = retryable
 
     def __str__(self) -> str:
-        """Read as the message, with what support would ask for in brackets."""
+        """Return the message, followed in brackets by the details that support asks for."""
         notes = [
             f"{name} {value}"
             for name, value in (("status", self.status), ("request", self.request_id), ("attempts", self.attempts))
@@ -183,12 +183,17 @@ class APIError(AnthropixError):
         return f"{head} ({', '.join(notes)})" if notes else head
 
 
+# The docstrings of the following classes are texts that users see: where the body of an error response has no text,
+# the error's message is the part of its class's docstring after the first ": ", or the name of the status if there is
+# none. `_http.retry` reads them.
+
+
 class APIStatusError(APIError):
-    """The API answered with an error. Its subclasses follow `type`, and where that says nothing, `status`."""
+    """The API responded with an error. The subclass is chosen by `type`, or by `status` if `type` is not known."""
 
     @property
     def error_code(self) -> str | None:
-        """What the API calls it more closely, such as `enforced_spend_limit_reached`; None where it does not say."""
+        """The API's more specific code, such as `enforced_spend_limit_reached`; None if it sent none."""
         value: Any = self.body
         for key in ("error", "details", "error_code"):
             value = value.get(key) if isinstance(value, dict) else None
@@ -196,7 +201,7 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400 `invalid_request_error`: the API does not take this request as it is."""
+    """400 `invalid_request_error`: the API does not accept this request as it is."""
 
 
 class AuthenticationError(APIStatusError):
@@ -204,11 +209,11 @@ class AuthenticationError(APIStatusError):
 
 
 class PaymentRequiredError(APIStatusError):
-    """402 `billing_error`: the organisation's payment details or credit."""
+    """402 `billing_error`: a problem with the organisation's payment details or credit."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403 `permission_error`: the key may not do this."""
+    """403 `permission_error`: the key does not have permission for this request."""
 
 
 class NotFoundError(APIStatusError):
@@ -220,11 +225,11 @@ class RequestTimeoutError(APIStatusError):
 
 
 class ConflictError(APIStatusError):
-    """409 `conflict_error`: the resource is in another state than the request needs."""
+    """409 `conflict_error`: the resource is not in the state that the request needs."""
 
 
 class PreconditionFailedError(APIStatusError):
-    """412: the resource is not the version the request was made for."""
+    """412: the resource is not in the version that the request was made for."""
 
 
 class RequestTooLargeError(APIStatusError):
@@ -232,15 +237,15 @@ class RequestTooLargeError(APIStatusError):
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: well formed, and not to be processed."""
+    """422: the request is well formed, but cannot be processed."""
 
 
 class RateLimitError(APIStatusError):
-    """429 `rate_limit_error`: too many requests or tokens; `retry_after` says for how long, where the API does."""
+    """429 `rate_limit_error`: too many requests or tokens; `retry_after` is the time to wait, if the API names one."""
 
 
 class InternalServerError(APIStatusError):
-    """500 `api_error`, and every status from 500 without a class of its own."""
+    """500 `api_error`, and every status from 500 on that has no class of its own."""
 
 
 class ServiceUnavailableError(InternalServerError):
@@ -248,25 +253,25 @@ class ServiceUnavailableError(InternalServerError):
 
 
 class GatewayTimeoutError(InternalServerError):
-    """504 `timeout_error`: the API gave up on its own model."""
+    """504 `timeout_error`: the API stopped waiting for its own model."""
 
 
 class OverloadedError(InternalServerError):
-    """529 `overloaded_error`: the API has more work than it can take."""
+    """529 `overloaded_error`: the API has more requests than it can take."""
 
 
 class APIConnectionError(APIError):
     """The connection failed: refused, reset, name not found, TLS, proxy.
 
     Attributes:
-        unsent: True when the request surely did not reach the API: there was no connection.
+        unsent: True if the request certainly did not reach the API: there was no connection.
     """
 
     unsent = False
 
 
 class APITimeoutError(APIConnectionError):
-    """One of the timeouts ran out; the text says which field of `Timeout` that was."""
+    """One of the timeouts ran out; the text names the field of `Timeout`."""
 
 
 class StalledError(APITimeoutError):
@@ -274,11 +279,11 @@ class StalledError(APITimeoutError):
 
 
 class TruncatedError(APIConnectionError):
-    """The answer ended before `message_stop`: what is in `partial` is not the whole of it."""
+    """The answer ended before `message_stop`: `partial` is incomplete."""
 
 
 class ProtocolError(APIError):
-    """What came is not what the API speaks: not an event stream, not JSON, or larger than the limit."""
+    """The response does not follow the API's protocol: not an event stream, not JSON, or larger than the limit."""
 
 
 _BY_TYPE: dict[str, type[APIStatusError]] = {
@@ -318,7 +323,7 @@ _SERVER_ERRORS = 500
 
 
 def status_error_class(status: int, error_type: str | None) -> type[APIStatusError]:
-    """Get the class for an error of the API: by its type, else by its status.
+    """Return the class for an error of the API: by its type, else by its status.
 
     The type goes first because an error inside a stream has status 200, and a proxy may change a status but seldom
     rewrites a body.

@@ -1,9 +1,9 @@
-"""What many chats cost, by model and by tag, in tokens and in dollars.
+"""The cost of many chats, by model and by tag, in tokens and in dollars.
 
-A `Ledger` is a subscriber: it follows chats and batches beside the one that reads the answers. Whatever ends is counted
-once, also what fails or is cancelled in the middle of its answer: that costs money, too.
+A `Ledger` is a subscriber: it follows chats and batches besides the subscriber that reads the answers. Each is counted
+once, at its end, even if it fails or is cancelled in the middle of its answer: that is billed as well.
 
-Prices are the caller's: they change, and depend on contracts. What the table does not have is named, not guessed.
+Prices are the caller's: they change, and depend on contracts. A price that the table lacks is named, not guessed.
 
 Example:
     >>> ledger = Ledger({"claude-haiku-4-5": Price(input=1.00, output=5.00)})
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.message import Message
 
 PriceKey: TypeAlias = "str | tuple[str, str]"
-"""A model; or a model and the tier its answers were given on, when that is not the standard one.
+"""A model; or a model and the service tier of its answers, if that is not the standard one.
 
 Tiers are those of `usage.service_tier`, "batch" and "priority", and "fast" where `usage.speed` says so.
 """
@@ -55,26 +55,26 @@ _PAID = (
     ("cache_read_input_tokens", "cache_read", _MILLION),
     ("web_search_requests", "web_search", 1),
 )
-"""A count of `Usage`, the field of `Price` it is paid by, and for how many that is. Other counts are parts of these."""
+"""A count of `Usage`, its field of `Price`, and the units that this price is for. Other counts are parts of these."""
 _DATE = re.compile(r"[-@]\d{8}$")
 
-_DEAREST = 10**12  # dollars: a price is below
+_DEAREST = 10**12  # dollars: every price is below this
 _Ending: TypeAlias = Literal["done", "failed", "cancelled"]
 _Share: TypeAlias = "tuple[str, str, Usage]"
-"""A model, a tier, and what an answer cost there."""
+"""A model, a tier, and the usage of an answer there."""
 _Entry: TypeAlias = "tuple[str | None, str, str]"
 """A tag, a model and a tier."""
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a model costs. What is None is not known: tokens of that kind are not priced, and `Cost.unpriced` says so.
+    """The prices of a model. None is unknown: tokens of that kind are not priced, and `Cost.unpriced` says so.
 
     Attributes:
-        input: Dollars for a million tokens that are read, apart from the cache.
-        output: Dollars for a million tokens that are written.
-        cache_write_5m: Dollars for a million tokens that are put in the cache for five minutes.
-        cache_write_1h: Dollars for a million tokens that are put in the cache for an hour.
-        cache_read: Dollars for a million tokens that are read from the cache.
+        input: Dollars for a million tokens read, apart from the cache.
+        output: Dollars for a million tokens written.
+        cache_write_5m: Dollars for a million tokens put in the cache for five minutes.
+        cache_write_1h: Dollars for a million tokens put in the cache for an hour.
+        cache_read: Dollars for a million tokens read from the cache.
         web_search: Dollars for one search.
     """
 
@@ -87,12 +87,12 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What was spent.
+    """The cost of chats and batches.
 
     Attributes:
-        amount: Dollars, for all that has a price.
-        unpriced: The keys that the table lacks, or whose price lacks something; their tokens are in `Ledger.by_model`.
-        estimate: True when some of the tokens were estimated, or may be missing.
+        amount: Dollars, for all tokens and searches that have a price.
+        unpriced: The keys that the table lacks, or whose price is incomplete; their tokens are in `Ledger.by_model`.
+        estimate: True if some of the tokens were estimated, or may be missing.
     """
 
     amount: float
@@ -104,9 +104,9 @@ class Ended(msgspec.Struct, frozen=True):
     """How many chats ended, and how.
 
     Attributes:
-        done: With a whole answer; results of batches are among them.
+        done: With a complete answer, including results of batches.
         failed: With an error.
-        cancelled: By `cancel()`, or because nobody listened any more.
+        cancelled: By `cancel()`, or because the last subscriber was gone.
     """
 
     done: int = 0
@@ -115,11 +115,11 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Totals over many chats. It is told what they tell their subscribers, from as many threads as there are.
+    """Totals over many chats. It takes the messages that they send to subscribers, from any number of threads.
 
-    It can also be what an actor keeps for itself: `ledger.tell(message)` in its `on_receive` takes any message, and
-    passes over those that end nothing. Given to a client, `Client(ledger=...)`, it is told of all that the client does,
-    and is nobody who listens; as the subscriber of a chat, it keeps that going when nobody else listens.
+    An actor can keep one for itself: `ledger.tell(message)` in its `on_receive` takes any message, and ignores those
+    that end nothing. As `Client(ledger=...)`, it is told of all that the client does and keeps no chat alive; as the
+    subscriber of a chat, it does keep that chat alive.
 
     Example:
         >>> ledger = Ledger()
@@ -131,11 +131,11 @@ class Ledger:
         """Start at zero.
 
         Args:
-            prices: What the models cost. A model that is not there goes by its name without the date:
-                `claude-haiku-4-5-20251001` by the price of `claude-haiku-4-5`.
+            prices: The prices of models. A model that is not there has the price of its name without the date:
+                `claude-haiku-4-5-20251001` that of `claude-haiku-4-5`.
 
         Raises:
-            ParameterError: a key or a price makes no sense.
+            ParameterError: a key or a price is invalid.
 
         Example:
             >>> half = Price(input=0.50, output=2.50)
@@ -150,13 +150,13 @@ class Ledger:
         self._books = Books()
 
     def tell(self, message: Any, /) -> None:
-        """Count what a message ends: a chat, or one request of a batch. Any other message changes nothing.
+        """Count the chat that a message ends, or the request of a batch. Any other message changes nothing. Any thread.
 
-        A batch that is followed a second time tells its results a second time, and they count a second time.
+        A batch that is followed a second time delivers its results a second time, and they count a second time.
         """
         try:
             self._take(message)
-        except Exception as exc:  # noqa: BLE001 - whatever is odd about one message, the others are counted
+        except Exception as exc:  # noqa: BLE001 - one odd message must not keep others from being counted
             log(logging.ERROR, "a ledger could not count a %s", type(message).__name__, exc_info=exc)
 
     def _take(self, message: Any) -> None:
@@ -172,12 +172,11 @@ class Ledger:
                 self._book("done", _shares(answer, complete=True, tier="batch"), work)
 
     def add(self, answer: Message | Mapping[str, Any] | AnthropixError, tag: str | None = None) -> None:
-        """Count what a blocking chat returned, or what it raised.
+        """Count the Message that a blocking chat returned, or the error that it raised.
 
         Args:
-            answer: The Message; one that was cut off is known by having no `stop_reason`. Or the error: its `partial`
-                is counted.
-            tag: Where it belongs.
+            answer: The Message; without a `stop_reason`, it counts as cut off. Or the error: its `partial` is counted.
+            tag: The tag to count it under.
 
         Example:
             >>> ledger = Ledger()
@@ -200,24 +199,24 @@ class Ledger:
         return Ended(**{ending: books.get(ending, 0) for ending in Ended.__struct_fields__})
 
     def total(self) -> Usage:
-        """Get what all of it cost, in tokens."""
+        """Return the usage of all chats, in tokens."""
         return sum(self._entries().values(), Usage())
 
     def by_model(self) -> dict[str, Usage]:
-        """Get what each model cost, under the name it has in the answers; "unknown" for what has none.
+        """Return the usage of each model, under its name in the answers; "unknown" if an answer has none.
 
-        Where nothing arrived of an answer that may have cost something, that is one with no tokens, and an estimate.
+        An answer of which nothing arrived, and that may be billed, is "unknown", with no tokens and `estimate` set.
         """
         return self._grouped(lambda entry: entry[1])
 
     def by_tag(self) -> dict[str | None, Usage]:
-        """Get what each tag cost; None for chats without one."""
+        """Return the usage of each tag; None for chats without one."""
         return self._grouped(lambda entry: entry[0])
 
     def cost(self) -> Cost:
-        """Get what was spent, in dollars, by the prices that the ledger was given.
+        """Return the cost in dollars, by the prices that the ledger was given.
 
-        Charges that are not by token or search are not in it, nor surcharges for where the model runs.
+        Charges that are not by token or search are not included, nor surcharges for where the model runs.
         """
         amounts, unpriced = list[float](), dict[PriceKey, None]()
         entries = self._entries()
@@ -257,14 +256,14 @@ class Ledger:
 
 
 def _shares(message: Any, *, complete: bool = False, tier: str = STANDARD) -> list[_Share]:
-    """Get what an answer cost on which model and tier."""
+    """Return the usage of an answer, by model and tier."""
     if not isinstance(message, Mapping):
         return []
     usage = message.get("usage")
     wire = usage if isinstance(usage, Mapping) else {}
     tier = told if isinstance(told := wire.get("service_tier"), str) and told else tier
     own = "fast" if wire.get("speed") == "fast" else tier
-    # An advisor is as fast as it always is. The answer's own model is the first.
+    # `speed` does not apply to an advisor. The answer's own model is the first.
     return [
         (model, tier if index else own, used)
         for index, (model, used) in enumerate(per_model(message, complete=complete).items())
@@ -272,20 +271,20 @@ def _shares(message: Any, *, complete: bool = False, tier: str = STANDARD) -> li
 
 
 def _failure(error: AnthropixError) -> tuple[_Ending, list[_Share]]:
-    """Get how an error ended a chat, and what the chat cost."""
+    """Return how an error ended a chat, and the usage of the chat."""
     ending: _Ending = "cancelled" if isinstance(error, CancelledError) else "failed"
     return ending, [] if is_refusal(error) else _unfinished(error.partial, billed=was_sent(error))
 
 
 def _unfinished(partial: Any, *, billed: bool) -> list[_Share]:
-    """Get what a chat cost that did not come to its end."""
-    if partial is None and billed:  # the API may have read the request, and nobody says how much that was
+    """Return the usage of a chat that was cut off."""
+    if partial is None and billed:  # the API may have read the request; how much it bills is not known
         return [(UNKNOWN_MODEL, STANDARD, Usage(estimate=True))]
     return _shares(partial)
 
 
 def _problems(key: Any, price: Any) -> Iterator[Problem]:
-    """Find what is wrong with a line of a price table."""
+    """Yield the problems of a line of a price table."""
     place = f"prices[{shown(key)}]"
     parts = key if isinstance(key, tuple) and len(key) == 2 else (key,)  # noqa: PLR2004 - a model and a tier
     if not all(isinstance(part, str) and part for part in parts):

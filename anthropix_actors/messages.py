@@ -1,8 +1,8 @@
-"""What chats, batches and sessions tell their subscribers, and who can be one.
+"""The messages that chats, batches and sessions send to their subscribers, and the `Subscriber` protocol.
 
 A subscriber of a chat gets `ChatEvent`s in order, a `ChatRetrying` before each wait and a `ChatResumed` after a cut,
 then exactly one of `ChatDone`, `ChatFailed` and `ChatCancelled`, always last. Each carries its `chat`, so that one
-subscriber can follow many. Work with batches and sessions is told in the same way.
+subscriber can follow many. Batch and session tasks send theirs in the same way.
 
 Example:
     >>> def describe(message: ChatMessage) -> str:

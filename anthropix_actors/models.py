@@ -1,4 +1,4 @@
-"""Models: which there are, and what they can do.
+"""Models: which exist, and what they can do.
 
 Source: https://docs.claude.com/en/api/models-list, read 2026-11-23.
 """
@@ -28,7 +28,7 @@ class Models:
     """
 
     def __init__(self, core: ClientCore) -> None:
-        """It comes with a client."""
+        """Use `client.models`, which the client makes."""
         self._core = core
 
     def list(
@@ -39,12 +39,12 @@ class Models:
         before_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> Pages[Model]:
-        """Get all models, the newest first, page by page as you loop.
+        """List all models, the newest first, page by page as you loop.
 
         Args:
-            limit: How many a page should have; 20 by default, at most 1000.
-            after_id: Begin after this one.
-            before_id: Go towards the newer ones, from this one.
+            limit: Models per page; 20 by default, at most 1000.
+            after_id: Begin after this model.
+            before_id: Go from this model towards the newer ones.
             **options: See the class.
 
         Example:
@@ -55,7 +55,7 @@ class Models:
         return self._core.pages(_MODELS, options, params, "id")
 
     def retrieve(self, model: str | Model, **options: Unpack[CallOptions]) -> Model:
-        """Get one model: its limits, its capabilities, when it retires.
+        """Return one model: its limits, its capabilities, when it retires.
 
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such model.

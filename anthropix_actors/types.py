@@ -1,11 +1,11 @@
-"""TypedDicts of what travels between a program and the API, exactly as on the wire.
+"""TypedDicts of the data between a program and the API, exactly as on the wire.
 
 At run time all of these are plain dicts, so nothing that the API adds is ever lost, and nothing needs converting to be
 stored or forwarded. The API adds types of blocks, events and deltas without notice: a `match` should have a default
 case, whatever a type checker thinks of it.
 
-For what a caller sends, the types name what is known and accept any mapping besides: block types, tool types and model
-names are open lists.
+For data that a caller sends, the types name the known forms and accept any other mapping: block types, tool types and
+model names are open lists.
 
 Source: https://docs.claude.com/en/api/messages and /streaming, read 2026-11-23.
 """

@@ -1,15 +1,15 @@
-"""What answers cost, in tokens, as numbers that add up. Pure.
+"""The usage of answers, in tokens, as numbers that add up. Pure.
 
 An answer's own `usage` is not enough for that:
 
 - tokens of a compaction are in its `iterations` and nowhere else, and are billed on the answer's model;
-- an advisor's tokens are there, too, and are billed on the advisor's model: see `per_model`;
-- the other iterations are parts of the totals. When one model steps in for another, the totals are the one's that
-  answered: the attempt that was declined is in the iterations, and is not counted;
-- an answer that was cut off says what went in, but hardly what came out: that is estimated from what arrived;
-- an answer that began, and was cut before its content, is not told to anybody, as another attempt follows: see `lost`.
+- an advisor's tokens are there as well, and are billed on the advisor's model: see `per_model`;
+- the other iterations are parts of the totals. When one model steps in for another, the totals are those of the model
+  that answered: the declined attempt is in the iterations, and is not counted;
+- an answer that was cut off has its input tokens, but few of its output tokens: these are estimated from its content;
+- an answer that began, and was cut before its content, reaches no subscriber, as another attempt follows: see `lost`.
 
-Counts come from outside: what is no count is none, and none is larger than `MOST`.
+Counts come from outside: an invalid one is 0, and none is larger than `MOST`.
 
 Example:
     >>> whole = {"model": "claude-opus-5", "stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import AnthropixError
 
 BYTES_PER_TOKEN = 4
-"""What an estimate takes for a token: four bytes of UTF-8, which is four letters of English."""
+"""How an estimate counts a token: four bytes of UTF-8, which is four letters of English."""
 
 TOKENS_PER_CALL = 40
-"""What an estimate adds for a tool call, beside its input: what recorded answers say that its name and frame cost."""
+"""Tokens that an estimate adds for a tool call, besides its input: those of its name and frame in recorded answers."""
 
 MOST = 10**9
-"""More tokens or requests than any answer takes; a larger count is taken for this."""
+"""More tokens or requests than any answer takes; a larger count is replaced by this."""
 
-_RAW_INPUT = "input_json"  # of an unfinished call, a partial Message has only the text
+_RAW_INPUT = "input_json"  # a partial Message has only this text of an unfinished call
 
 UNKNOWN_MODEL = "unknown"
 """The model of an answer that does not name one."""
@@ -56,17 +56,17 @@ class Usage(msgspec.Struct, frozen=True):
     """Counts of tokens and of requests to server tools; they add up with `+` and `sum(usages, Usage())`.
 
     Attributes:
-        input_tokens: What was read, apart from the cache.
-        output_tokens: What was written, thinking and tool calls included.
-        cache_creation_5m_input_tokens: What was put in the cache for five minutes. So count those, too, of which the
-            API does not say for how long.
-        cache_creation_1h_input_tokens: What was put in the cache for an hour.
-        cache_read_input_tokens: What was read from the cache.
+        input_tokens: Tokens read, apart from the cache.
+        output_tokens: Tokens written, including thinking and tool calls.
+        cache_creation_5m_input_tokens: Tokens put in the cache for five minutes, including those for which the API does
+            not say how long, unless all others are for an hour.
+        cache_creation_1h_input_tokens: Tokens put in the cache for an hour.
+        cache_read_input_tokens: Tokens read from the cache.
         thinking_tokens: How many of `output_tokens` were thinking.
         compaction_tokens: How many of all these went into compactions: read, cached or written.
         web_search_requests: How often the server searched the web.
         web_fetch_requests: How often the server fetched a page.
-        estimate: True when any part was estimated, or may be missing.
+        estimate: True if any part was estimated, or may be missing.
     """
 
     input_tokens: int = 0
@@ -82,11 +82,11 @@ class Usage(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, message: Message | Mapping[str, Any] | None, *, complete: bool = False) -> Usage:
-        """Get what an answer cost, whichever models worked on it.
+        """Return the usage of an answer, over all models that worked on it.
 
         Args:
-            message: A whole Message, or one that was cut off; None where nothing arrived.
-            complete: True when it is known to be whole. Else its `stop_reason` tells: a cut one has none.
+            message: A complete Message, or one that was cut off; None if nothing arrived.
+            complete: True if it is known to be complete. Else its `stop_reason` tells: a cut one has none.
 
         Example:
             >>> cut = {"content": [{"type": "text", "text": "Once upon a time"}], "usage": {"input_tokens": 10}}
@@ -98,7 +98,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def cache_creation_input_tokens(self) -> int:
-        """What was put in the cache."""
+        """Tokens put in the cache."""
         return self.cache_creation_5m_input_tokens + self.cache_creation_1h_input_tokens
 
     @property
@@ -107,14 +107,14 @@ class Usage(msgspec.Struct, frozen=True):
         return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        """Get the sum of both."""
+        """Return the sum of both."""
         if not isinstance(other, Usage):
             return NotImplemented
         counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
         return Usage(**counts, estimate=self.estimate or other.estimate)
 
     def __radd__(self, other: int) -> Usage:
-        """Get the sum of zero and this: so `sum()` begins."""
+        """Return the sum of zero and this: `sum()` begins so."""
         return self if other == 0 else NotImplemented
 
 
@@ -122,7 +122,7 @@ _COUNTS = [name for name in Usage.__struct_fields__ if name != "estimate"]
 
 
 def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = False) -> dict[str, Usage]:
-    """Get what an answer cost, by the model that is billed for it. There is more than one only with an advisor.
+    """Return the usage of an answer, by the model that is billed for it. There is more than one only with an advisor.
 
     Args:
         message: As for `Usage.of`.
@@ -152,7 +152,7 @@ def per_model(message: Message | Mapping[str, Any] | None, *, complete: bool = F
 
 
 def begun(events: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Get the Messages that begin in some events, as cut ones.
+    """Return the Messages that begin in `events`, as cut ones.
 
     Example:
         >>> begun([{"type": "message_start", "message": {"usage": {"input_tokens": 3}}}])
@@ -163,13 +163,13 @@ def begun(events: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
 
 
 def lost(chat: object) -> tuple[Mapping[str, Any], ...]:
-    """Get the beginnings of answers that a chat's earlier attempts got, and lost. They cost something, too."""
+    """Return the beginnings of answers that a chat's earlier attempts received and lost. They are billed as well."""
     found = getattr(chat, "lost", ())
     return found if isinstance(found, tuple) else ()
 
 
 def spent_before(chat: object) -> Usage:
-    """Get what a chat's earlier attempts cost, as far as is known.
+    """Return the usage of a chat's earlier attempts, as far as it is known.
 
     Example:
         >>> spent_before("a chat that did not lose any") == Usage()
@@ -179,11 +179,11 @@ def spent_before(chat: object) -> Usage:
 
 
 def spent(partial: Message | Mapping[str, Any] | None, *, sent: bool) -> Usage:
-    """Get what an answer cost that did not come to its end.
+    """Return the usage of an answer that was cut off.
 
     Args:
-        partial: As far as it came; None where nothing arrived.
-        sent: Whether the API may have read the request. Then it may cost something, and nobody says how much.
+        partial: The answer so far; None if nothing arrived.
+        sent: Whether the API may have read the request. Then it may be billed, and how much is not known.
 
     Example:
         >>> spent(None, sent=True).estimate
@@ -193,7 +193,7 @@ def spent(partial: Message | Mapping[str, Any] | None, *, sent: bool) -> Usage:
 
 
 def spent_on_failure(error: AnthropixError) -> Usage:
-    """Get what a failed chat cost.
+    """Return the usage of a failed chat.
 
     Example:
         >>> spent_on_failure(APIStatusError("Overloaded", status=529)) == Usage()
@@ -203,7 +203,7 @@ def spent_on_failure(error: AnthropixError) -> Usage:
 
 
 def is_refusal(error: AnthropixError) -> bool:
-    """Whether the API said no before any content: that costs nothing.
+    """Return whether the API refused the request before any content: that is not billed.
 
     Example:
         >>> is_refusal(APIStatusError("Overloaded", status=529))
@@ -213,7 +213,7 @@ def is_refusal(error: AnthropixError) -> bool:
 
 
 def was_sent(error: AnthropixError) -> bool:
-    """Whether the API may have read a request that failed.
+    """Return whether the API may have read a request that failed.
 
     Example:
         >>> was_sent(APIStatusError("Overloaded", status=529))  # no attempt was counted
@@ -226,7 +226,7 @@ def _reported(wire: Mapping[str, Any]) -> Usage:
     """Read the counts of an answer or of an iteration."""
     cached = _mapping(wire.get("cache_creation"))
     short, long = _count(cached, "ephemeral_5m_input_tokens"), _count(cached, "ephemeral_1h_input_tokens")
-    # At the end of a stream the total is renewed and the breakdown is not: the rest is of the kind that is known.
+    # At the end of a stream the total is updated, the breakdown is not: the rest is of the kind that is known.
     rest = max(0, _count(wire, "cache_creation_input_tokens") - short - long)
     only_long = long > 0 and not short
     server = _mapping(wire.get("server_tool_use"))
@@ -243,7 +243,7 @@ def _reported(wire: Mapping[str, Any]) -> Usage:
 
 
 def _estimated(reported: Usage, content: list[Mapping[str, Any]]) -> Usage:
-    """Put what arrived in place of what the API had not counted yet."""
+    """Replace counts that the API had not finished by estimates from the content that arrived."""
     thought = sum(_bytes(block.get("thinking")) + _bytes(block.get("data")) for block in content)
     written = thought + sum(map(_written, content))
     return replace(
@@ -255,7 +255,7 @@ def _estimated(reported: Usage, content: list[Mapping[str, Any]]) -> Usage:
 
 
 def _written(block: Mapping[str, Any]) -> int:
-    """Get the bytes that the model wrote in a block, thinking apart. What server tools found is not the model's."""
+    """Return the bytes that the model wrote in a block, except thinking. Server tools' results are not the model's."""
     kind = block.get("type")
     if kind in ("text", "compaction"):
         return _bytes(block.get("text")) + _bytes(block.get("content"))
@@ -265,7 +265,7 @@ def _written(block: Mapping[str, Any]) -> int:
     if arguments and not isinstance(arguments, str):
         try:
             arguments = json.dumps(arguments, ensure_ascii=False)
-        except Exception:  # noqa: BLE001 - no JSON, or nested too deeply, or a mapping of the caller's own kind
+        except Exception:  # noqa: BLE001 - not JSON, or nested too deeply, or a mapping of the caller's own kind
             arguments = ""
     return TOKENS_PER_CALL * BYTES_PER_TOKEN + _bytes(arguments)
 
@@ -293,6 +293,6 @@ def _items(value: Any) -> list[Mapping[str, Any]]:
 
 def _count(wire: Mapping[str, Any], name: str) -> int:
     value = wire.get(name)
-    if isinstance(value, float) and value.is_integer():  # some gateways write them so
+    if isinstance(value, float) and value.is_integer():  # some gateways write counts as floats
         value = int(value)
     return min(value, MOST) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

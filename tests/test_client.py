@@ -152,13 +152,13 @@ def test_a_key_that_no_header_can_hold_is_an_error_that_does_not_repeat_it(key: 
     "url", ["api.anthropic.com", "ftp://x", "https://", "https://a b", "https://x:notaport", "//x"]
 )
 def test_an_address_that_is_none_is_an_error(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="base_url: expected something like https"):
+    with pytest.raises(ConfigurationError, match="base_url: expected a URL like https"):
         Client("k", base_url=url)
 
 
 @pytest.mark.parametrize("url", ["https://me:mine@x", "https://x?a=b", "https://x#y"])
 def test_an_address_with_more_than_an_address_is_an_error(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="no user, password, query or fragment") as caught:
+    with pytest.raises(ConfigurationError, match="without user, password, query or fragment") as caught:
         Client("k", base_url=url)
     assert "mine" not in str(caught.value)
 

@@ -83,7 +83,7 @@ def test_what_the_api_has_or_fetches_itself_is_only_named() -> None:
     for make in (image, document):
         assert make("HTTPS://example.com/x")["source"] == {"type": "url", "url": "HTTPS://example.com/x"}
         assert make(uploaded)["source"] == {"type": "file", "file_id": "file_1"}
-        assert "got a mapping that is no metadata" in refusal_of(lambda make=make: make({"id": "file_1"}))  # type: ignore[misc]
+        assert "got a mapping that is not the metadata" in refusal_of(lambda make=make: make({"id": "file_1"}))  # type: ignore[misc]
 
 
 def test_a_document_may_be_text_or_blocks(folder: Path) -> None:
@@ -251,8 +251,8 @@ def test_what_was_taken_for_data_is_said_how_to_give() -> None:
     assert "base64.b64decode" in refusal_of(lambda: image(encoded))
     assert len(refusal_of(lambda: image(encoded))) < 250
     assert "base64.b64decode" in refusal_of(lambda: image("/9j/4AAQSkZJRg"))
-    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green."))
-    assert "data go in as bytes" in refusal_of(lambda: document("Grass is green. " * 500))
+    assert "pass data as bytes" in refusal_of(lambda: document("Grass is green."))
+    assert "pass data as bytes" in refusal_of(lambda: document("Grass is green. " * 500))
 
 
 class Unreadable:

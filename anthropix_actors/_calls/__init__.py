@@ -1,1 +1,1 @@
-"""What runs in the caller's own thread: calls that wait, streams of items, pages."""
+"""Everything that runs in the caller's own thread: blocking calls, streams of items, pages."""

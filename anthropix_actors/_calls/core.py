@@ -1,6 +1,6 @@
-"""What all calls of one client share: where to, with which headers, how patiently; and what of it runs.
+"""What a client's calls share: base URL, headers, timeouts, retries; and the set of running ones.
 
-`ClientCore` makes requests out of what callers say, and runs those that a caller waits for in the caller's own thread.
+`ClientCore` makes requests from a caller's arguments, and runs blocking calls in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 JSON_LINES = "application/binary, application/x-jsonl"
-"""What batch results are asked for as; the first name is the official SDK's."""
+"""The `accept` header for batch results; the first name is the official SDK's."""
 
 _QUOTED = 200
 _CLOSED = "the client was closed"
@@ -47,20 +47,20 @@ _REFUSES_AS_CLOSED = "the client is closed; make another one"
 
 
 class ClientCore:
-    """A client's calls. Safe to share between threads.
+    """The core of a client: its settings and its running calls. Safe to share between threads.
 
     Attributes:
         transport: Its connections.
-        base_url: Where it sends everything.
+        base_url: The URL that all requests go to.
         api_version: The version of the API that it speaks.
-        timeout: How patient it is, unless a call says otherwise.
-        retry: How often it sends again.
+        timeout: The default timeouts of a call.
+        retry: The default retry policy of a call.
         window: How many messages a subscriber may be behind.
         max_event_bytes: The largest event to accept.
         max_answer_bytes: The largest answer to keep in memory.
-        ledger: Who is told what ends.
-        slots: Where chats wait for their turn, or None.
-        governor: Who lets chats send their requests, or None.
+        ledger: Is told how every chat and every batch result ended, or None.
+        slots: The concurrency limit of its chats, or None.
+        governor: The rate limiter of its chats, or None.
     """
 
     def __init__(  # noqa: PLR0913 - a client's settings
@@ -82,7 +82,7 @@ class ClientCore:
     ) -> None:
         """Hold the settings; nothing runs.
 
-        `system` are the headers of every request, credentials among them; `headers` are the user's, over them.
+        `system` are the headers of every request, including credentials; `headers` are the user's, over them.
         """
         self.transport = transport
         self.base_url = transport.base_url
@@ -102,10 +102,10 @@ class ClientCore:
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._running: dict[Any, None] = {}  # in the order in which they were started
-        self._refuses: str | None = None  # why nothing new is taken
+        self._refuses: str | None = None  # why new calls and chats are refused
         SWEEPER.fork_listeners.add(self)
 
-    def request(  # noqa: PLR0913 - what there is to say of a request
+    def request(  # noqa: PLR0913 - the parts of a request
         self,
         method: str,
         path: str,
@@ -126,23 +126,23 @@ class ClientCore:
             method: The HTTP method.
             path: The path from `/v1` on, or a whole URL.
             params: The query.
-            json: What the body says, as JSON; or else
+            json: A value to send as a JSON body; or else
             body: the body itself, with its content type, or bytes of JSON.
-            accept: What to ask for.
-            beta: Betas of the caller's, after the client's.
+            accept: The `accept` header.
+            beta: The caller's betas, after the client's.
             default_betas: Betas that go with the path, after all others.
             extra_headers: Headers that replace any other; an `anthropic-beta` replaces all betas.
-            timeout: The caller's patience.
-            max_retries: How often the caller would send it again; None for as often as the client does.
+            timeout: The caller's timeouts; None for the client's.
+            max_retries: The caller's number of retries; None for the client's.
 
         Raises:
-            ParameterError: something in it cannot be sent.
+            ParameterError: an argument cannot be sent.
         """
         if json is not None:
             body = msgspec.json.encode(json)
         own = {"accept": accept}
         if accept in {"application/json", JSON_LINES}:
-            own["accept-encoding"] = "gzip, deflate"  # nobody waits for the first bytes of these
+            own["accept-encoding"] = "gzip, deflate"  # the latency of their first bytes does not matter
         if body is not None:
             own["content-type"] = "application/json" if isinstance(body, bytes) else body.content_type
         names = ",".join(self.betas(beta, *default_betas))
@@ -160,15 +160,15 @@ class ClientCore:
         )
 
     def betas(self, beta: str | Iterable[str] | None, *more: str) -> list[str]:
-        """Get the betas of a request: the client's, the caller's, and those that go with the path.
+        """Return the betas of a request: the client's, the caller's, and those that go with the path.
 
         Raises:
-            ParameterError: something in them is no string.
+            ParameterError: one of them is not a string.
         """
         return [*dict.fromkeys([*self._beta, *beta_names(beta), *more])]
 
     def retry_of(self, max_retries: int | None) -> RetryPolicy:
-        """Get how often to send again, where a caller may have said so."""
+        """Return the retry policy of a call: the client's, with the caller's `max_retries` if given."""
         return self.retry if max_retries is None else msgspec.structs.replace(self.retry, max_retries=max_retries)
 
     def wait_for(
@@ -179,7 +179,7 @@ class ClientCore:
         cancel: CancelToken | None = None,
         again: Callable[[APIError], bool] | None = None,
     ) -> T:
-        """Send a request in this thread, and get what `use` makes of its answer.
+        """Send a request in this thread, and return the result of `use(response)`.
 
         Raises:
             AnthropixError: it failed, or was cancelled.
@@ -202,7 +202,7 @@ class ClientCore:
                 self.end(call)
                 raise
 
-    def ask(  # noqa: PLR0913 - what there is to say of a call
+    def ask(  # noqa: PLR0913 - the parts of a call
         self,
         method: str,
         path: str,
@@ -213,10 +213,10 @@ class ClientCore:
         known: Sequence[str] = CALL_OPTIONS,
         **more: Any,
     ) -> Any:
-        """Send a request in this thread with a caller's `CallOptions`; get its JSON, or what `use` makes of the answer.
+        """Send a request in this thread with a caller's `CallOptions`; return its JSON, or what `use` returns for it.
 
         Raises:
-            ParameterError: there is an option that is none.
+            ParameterError: an option is unknown, or its value is wrong.
             AnthropixError: it failed, or was cancelled.
         """
         given = checked_options(options, *known)
@@ -232,21 +232,21 @@ class ClientCore:
         kind: PageKind | None,
         **more: Any,
     ) -> Pages[Any]:
-        """Get a list that comes in pages.
+        """Return a list that comes in pages; nothing is sent yet.
 
         Raises:
-            ParameterError: there is an option that is none, or something that fits no query.
+            ParameterError: an option is unknown, or a value of `params` cannot go into a query.
         """
         checked_options(options, *CALL_OPTIONS)
         encode_query(params)
         return Pages(lambda query: self.ask("GET", path, options, params=query, **more), params, kind)
 
     def begin(self, call: BlockingCall, cancel: CancelToken | None = None) -> None:
-        """Have a call looked after until `end`.
+        """Track a call, and let the sweeper watch it, until `end`.
 
         Raises:
             ConfigurationError: the client is closed.
-            AnthropixError: there is no thread to look after it.
+            AnthropixError: the sweeper's thread could not be started.
         """
         self._enter(call)
         SWEEPER.watch(call)
@@ -254,15 +254,15 @@ class ClientCore:
             cancel.add(call)
 
     def end(self, call: BlockingCall) -> None:
-        """Look after it no longer. Doing so again does nothing."""
+        """Track a call no longer. Calling it again does nothing."""
         SWEEPER.unwatch(call)
         call.requester.let_go()
         self.leave(call)
 
     def start(self, task: Task, start: Callable[[], C]) -> C:
-        """Start an actor for work that runs on, and cancel it when the client is closed.
+        """Start the actor of a task, and cancel the task when the client is closed.
 
-        The work enters before its thread begins, and without a lock around all of it: pykka writes to its logger.
+        The task is tracked before its thread begins, and no lock is held meanwhile: pykka writes to its logger.
 
         Raises:
             ConfigurationError: the client is closed.
@@ -271,35 +271,35 @@ class ClientCore:
         task.enter, task.leave = self._enter, self.leave
         try:
             return start()
-        except BaseException:  # Ctrl-C: nobody gets it
+        except BaseException:  # Ctrl-C: the caller does not get the ref
             task.cancel("interrupted while it started")
             raise
 
     def _enter(self, started: Any) -> None:
-        """Take note of something that begins.
+        """Track a call or task that begins.
 
         Raises:
-            ConfigurationError: nothing new is taken.
+            ConfigurationError: the client is closed, or draining.
         """
         with self._lock:
             self._running[started] = None
-        if self._refuses is not None:  # looked at last: whoever closes the client later finds what has entered
+        if self._refuses is not None:  # checked last: a later `close` finds this call among the running ones
             self.leave(started)
             raise ConfigurationError(self._refuses)
 
     def leave(self, started: Any) -> None:
-        """Take note that something has ended."""
+        """Track a call or task no longer: it has ended. Any thread."""
         with self._lock:
             self._running.pop(started, None)
             self._ended.notify_all()
 
     def running(self) -> list[Any]:
-        """Get what runs, in the order in which it was started."""
+        """Return the running calls and tasks, in the order in which they were started. Any thread."""
         with self._lock:
             return list(self._running)
 
     def drain(self, deadline: float | None) -> bool:
-        """Take nothing new, and wait until what runs has ended, or the time is up; get whether it has."""
+        """Refuse new calls, and wait for the running ones until the deadline; return whether all have ended."""
         with self._lock:
             self._refuses = self._refuses or "the client takes nothing new, as it is being drained; make another one"
             while self._running:
@@ -309,7 +309,7 @@ class ClientCore:
         return True
 
     def close(self) -> None:
-        """Cancel all that runs, and close the idle connections. Returns at once, and never raises of itself."""
+        """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself."""
         with self._lock:
             self._refuses = _REFUSES_AS_CLOSED
         if self.slots is not None:
@@ -319,17 +319,17 @@ class ClientCore:
         self.transport.close()
 
     def after_fork(self) -> None:
-        """Start with another lock in a forked child: a thread of the parent's may have been starting a chat."""
+        """Replace the lock in a forked child: a thread of the parent may have held it to start a chat."""
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._running = {}
 
 
 def decode_json(answer: Response) -> Any:
-    """Get the JSON of an answer that is no error; None for an empty body.
+    """Return the JSON of a response; None for an empty body.
 
     Raises:
-        APIError: it is an error, or no JSON.
+        APIError: the response is an error, or is not JSON.
     """
     raise_for_status(answer)
     body = read_body(answer)

@@ -1,4 +1,4 @@
-"""Streams that are read in the caller's own thread: results of batches, bytes of files, events of sessions."""
+"""Streams that are read in the caller's own thread: batch results, bytes of files, session events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CLOSED = "the stream was closed"
 class ItemStream(Generic[T]):
     """Items to loop over, read as the loop goes: memory stays flat, and a slow loop slows the server down.
 
-    The request has been sent, and answered without an error, when you get it. Leaving the loop early closes the
+    The request has been sent, and its response is not an error, when you get it. Leaving the loop early closes the
     connection; so does losing the stream to the garbage collector. Several threads may loop over one stream: each item
     goes to one of them. It may be cancelled from any thread.
 
@@ -38,18 +38,18 @@ class ItemStream(Generic[T]):
     """
 
     def __init__(self, call: BlockingCall, items: Iterator[T | None]) -> None:
-        """Streams come from a client's methods; there is no need to make one."""
+        """Streams are returned by a client's methods; do not make one yourself."""
         self._call = call
         self._items = items
-        # Reentrant, as a signal handler may close what the thread it interrupts is reading.
+        # Reentrant, as a signal handler may close the stream that the thread it interrupts is reading.
         self._lock = threading.RLock()
-        next(items)  # opens it, and from here on closing the generator closes the connection
-        # A finalizer must not wait for a lock, which the thread that it interrupts may hold.
+        next(items)  # opens the response; from here on closing the generator closes the connection
+        # A finalizer must not wait for a lock: the thread that it interrupts may hold it.
         self._finalizer = weakref.finalize(self, SWEEPER.post, partial(_close, call, items, self._lock))
         self._finalizer.atexit = False
 
     def __iter__(self) -> Iterator[T]:
-        """Loop over the items that nobody else took. Leaving the loop early closes the stream.
+        """Loop over the items that no other loop takes. Leaving the loop early closes the stream.
 
         Raises:
             CancelledError: it was cancelled.
@@ -66,43 +66,44 @@ class ItemStream(Generic[T]):
                 yield item
                 at_item = False
         finally:
-            if at_item:  # a finalizer, perhaps; what `next` raised has closed it
+            # May run in a finalizer, so no lock may be taken here. An error of `next` has closed the stream already.
+            if at_item:
                 SWEEPER.post(partial(_close, self._call, self._items, self._lock))
 
     def __next__(self) -> T:
-        """Get the next item. Raises what the loop raises, and StopIteration at the end, or after `close`."""
+        """Return the next item. Raises what the loop raises, and StopIteration at the end, or after `close`."""
         with self._lock:
             try:
                 item: T = next(self._items)  # type: ignore[assignment] # only the first one is None
             except BaseException:
-                self._finalizer.detach()  # there is nothing to close, and what was raised may lead back to the stream
+                self._finalizer.detach()  # there is nothing to close, and the traceback may refer to the stream
                 raise
         return item
 
     def close(self) -> None:
-        """Take no more items, and close the connection. A thread that waits for an item gets a `CancelledError`."""
+        """Stop, and close the connection. A thread that waits for an item gets a `CancelledError`. Any thread."""
         _close(self._call, self._items, self._lock)
 
     def cancel(self, reason: str = "cancelled") -> bool:
-        """Cancel it from any thread: whoever reads it, or will read it, gets a `CancelledError`. Returns at once.
+        """Cancel it: every thread that reads it, now or later, gets a `CancelledError`. Returns at once. Any thread.
 
         Returns:
-            Whether this call did it; False when it was cancelled before.
+            Whether this call did it; False if it was cancelled before.
         """
         return self._call.cancel(reason)
 
     @property
     def request_id(self) -> str | None:
-        """What the API calls the latest request."""
+        """The API's id of the latest request."""
         return self._call.requester.request_id
 
     @property
     def response_headers(self) -> Mapping[str, str]:
-        """The headers of the latest answer, names in lower case."""
+        """The headers of the latest response, names in lower case."""
         return self._call.requester.headers
 
     def __enter__(self) -> Self:
-        """Get the stream itself."""
+        """Return the stream itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -112,7 +113,7 @@ class ItemStream(Generic[T]):
 
 def _close(call: BlockingCall, items: Iterator[object], lock: threading.RLock) -> None:
     call.cancel(_CLOSED)
-    if lock.acquire(blocking=False):  # else somebody reads, is woken by the cancel, and what that raises closes it
+    if lock.acquire(blocking=False):  # else a thread is reading: the cancel wakes it, and its error closes the stream
         try:
             items.close()  # type: ignore[attr-defined] # a generator
         finally:
@@ -126,12 +127,12 @@ def stream_items(
     *,
     cancel: CancelToken | None = None,
 ) -> ItemStream[T]:
-    """Get a stream of what a generator reads in the caller's thread.
+    """Return a stream of the items that a generator reads in the caller's thread.
 
     Args:
-        core: What the calls of the client share.
-        timeout: How patiently.
-        items: Opens what is read, and gives it item by item; None first, when it is open. Closes it in the end.
+        core: The core of the client.
+        timeout: The timeouts of the call.
+        items: A generator: opens the response, yields None when open, then the items; then closes it.
         cancel: The caller's token.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What may be said to a call, by name: as types, and as it is checked."""
+"""The options of a call: their types, and their checks."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
 PROFILE_OPTIONS = (*CALL_OPTIONS, "user_profile_id")
-"""Those of calls that may be made on behalf of a customer's customer."""
+"""The options of calls that may be made on behalf of a customer's customer."""
 
 COUNT_OPTIONS = ("extra_body", *PROFILE_OPTIONS)
 CHAT_OPTIONS = (*COUNT_OPTIONS, "tag", "output", "resume")
 
 _HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthropic-user-profile-id"}
-"""Options that the API takes as headers. The caller's own `extra_headers` are over them."""
+"""Options that the API takes as headers. The caller's own `extra_headers` replace them."""
 
 _ID = re.compile(r"[\w.:/-]{1,256}", re.ASCII)
 
 
 class BatchRequestParam(TypedDict):
-    """One request of a batch: a name of your own choice, and the parameters of a chat."""
+    """One request of a batch: an id of your choice, and the parameters of a chat."""
 
     custom_id: str
     params: "ChatParams | Mapping[str, Any]"
 
 
 class WorkOptions(TypedDict, total=False):
-    """What may be said to every call, by name.
+    """The options of every call and task.
 
-    `beta` is added to the client's; a None among `extra_headers` removes one; `timeout` is a `Timeout`, or seconds in
-    all; `max_retries` is in place of the client's; `workspace_id` is for credentials that may act in several.
+    `beta` is added to the client's; a None among `extra_headers` removes a header; `timeout` is a `Timeout`, or seconds
+    in all; `max_retries` replaces the client's; `workspace_id` is for credentials that may act in several workspaces.
     """
 
     beta: str | Iterable[str] | None
@@ -62,19 +62,19 @@ class WorkOptions(TypedDict, total=False):
 
 
 class CallOptions(WorkOptions, total=False):
-    """What may be said to every call that waits, by name. `cancel` lets another thread end it."""
+    """The options of every blocking call. `cancel` lets another thread end it."""
 
     cancel: CancelToken | None
 
 
 class ProfileOptions(CallOptions, total=False):
-    """The same for calls that may be made on behalf of somebody else: `user_profile_id` says of whom."""
+    """The options of calls that may be made on behalf of another user: `user_profile_id` names the user."""
 
     user_profile_id: str | None
 
 
 class ChatParams(TypedDict, total=False):
-    """The parameters of `Client.chat`, but for `stream`. `model` and `messages` are required."""
+    """The parameters of `Client.chat` except `stream`, `coalesce` and `output`. `model`, `messages` are required."""
 
     model: Required[str]
     messages: Required[Sequence[MessageParam | Mapping[str, Any]]]
@@ -116,7 +116,7 @@ class ChatParams(TypedDict, total=False):
 
 
 class RequestParams(TypedDict, total=False):
-    """What may be said to `Client.request`, by name."""
+    """The options of `Client.request`."""
 
     path_params: Mapping[str, str | int] | None
     params: Mapping[str, Any] | None
@@ -130,10 +130,10 @@ class RequestParams(TypedDict, total=False):
 
 
 def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    """Get a copy of a call's options; those that are headers are among `extra_headers`.
+    """Return a checked copy of a call's options; those that the API takes as headers are moved to `extra_headers`.
 
     Raises:
-        ParameterError: some are none, or cannot be right.
+        ParameterError: an option is unknown, or its value cannot be right.
 
     Example:
         >>> checked_options({"workspace_id": "wrkspc_1", "extra_headers": {"x-a": "b"}}, *CALL_OPTIONS)
@@ -152,11 +152,11 @@ def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
         if isinstance(value, str) and _ID.fullmatch(value):
             headers[header] = value
         elif value is not None:
-            problems.append(Problem(name, f"expected an id, letters, digits, _ and -, got {shown(value)}"))
+            problems.append(Problem(name, f"expected an id of letters, digits and . : / _ -, got {shown(value)}"))
     if problems:
         raise ParameterError(problems)
     more = checked.get("extra_headers") or {}
-    if headers and isinstance(more, Mapping):  # what is none is refused where all headers are put together
+    if headers and isinstance(more, Mapping):  # anything else is refused where all headers are merged
         checked["extra_headers"] = {**headers, **more}
     return checked
 
@@ -164,18 +164,18 @@ def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
 def work_options(
     core: "ClientCore", options: Mapping[str, Any], *known: str, **patience: float | None
 ) -> dict[str, Any]:
-    """Get a copy of the options of work, which each of its requests can be given, in whatever thread.
+    """Return a checked copy of a task's options, for each of its requests, in any thread.
 
-    The client's total timeout is one for an answer; work takes as long as it takes, unless it is given its own.
+    The client's total timeout is meant for one answer; a task takes as long as it takes, unless it is given its own.
 
     Args:
-        core: What the calls of the client share.
-        options: What the caller gave.
-        known: The names that there are.
-        patience: Fields of the client's timeout that are others for this work.
+        core: The core of the client.
+        options: The caller's options.
+        known: The names of all options.
+        patience: Fields of the client's timeout to replace for this task.
 
     Raises:
-        ParameterError: some are none, or cannot be right.
+        ParameterError: an option is unknown, or its value cannot be right.
     """
     given = checked_options(options, *known)
     given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.timeout, **patience))

@@ -1,6 +1,6 @@
 """Lists that come in pages, as one lazy list.
 
-The API has five kinds of page, which differ in what leads to the next one:
+The API has five kinds of page, which differ in how the next page is requested:
 
 | kind | a page has | the next request adds |
 |---|---|---|
@@ -10,8 +10,8 @@ The API has five kinds of page, which differ in what leads to the next one:
 | `report` | `data`, `has_more`, `next_page` | `page=next_page` |
 | `token` | `data`, `has_more`, `next_page` | `page_token=next_page` |
 
-An empty page is the last one of kind `id`; of the others, it may have a next one. A list that says `has_more`, and not
-what leads there, is cut, which is an error; so is one that comes back to a page that it had.
+An empty page of kind `id` is the last one; an empty page of another kind may have a next one. A list that has
+`has_more` without the id or token of the next page is cut, which is an error; so is a list that repeats a page.
 
 Source: https://docs.claude.com/en/api/overview and the official SDK 2.12.0, read 2026-11-23.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PageKind: TypeAlias = Literal["id", "cursor", "bidi", "report", "token"]
-"""What leads to the next page."""
+"""How the next page is requested."""
 
 KINDS: tuple[PageKind, ...] = ("id", "cursor", "bidi", "report", "token")
 
@@ -48,16 +48,16 @@ class Pages(Generic[T]):
     def __init__(
         self, fetch: Callable[[Mapping[str, Any]], Any], params: Mapping[str, Any], kind: PageKind | None = None
     ) -> None:
-        """Lists come from a client's methods; there is no need to make one."""
+        """Lists are returned by a client's methods; do not make one yourself."""
         self._fetch = fetch
         self._params = dict(params)
         self._kind: PageKind | None = kind
 
     def __iter__(self) -> Iterator[T]:
-        """Loop over the items of all pages; a page is fetched when its first item is asked for.
+        """Loop over the items of all pages; a page is fetched when its first item is needed.
 
         Raises:
-            AnthropixError: a page could not be had.
+            AnthropixError: a page could not be fetched.
         """
         for page in self.pages():
             yield from page["data"]
@@ -66,10 +66,10 @@ class Pages(Generic[T]):
         """Loop over the pages, as they are on the wire.
 
         Raises:
-            AnthropixError: a page could not be had, or is none.
+            AnthropixError: a page could not be fetched, or is not a page.
         """
         params: dict[str, Any] | None = self._params
-        # Brent's way to find a cycle of any length: one earlier page is kept, another one after 1, 2, 4, 8... pages.
+        # Brent's algorithm finds a cycle of any length: one earlier page is kept, replaced after 1, 2, 4, 8... pages.
         kept, age, limit = self._params, 0, 1
         while params is not None:
             page = self._fetch(params)
@@ -78,14 +78,14 @@ class Pages(Generic[T]):
             yield page
             params = next_params(self._kind or kind_of(page), page, params)
             if params == kept:
-                raise ProtocolError("the list does not end: its next page is one that it had before", body=page)
+                raise ProtocolError("the list does not end: its next page repeats an earlier one", body=page)
             age += 1
             if params is not None and age == limit:
                 kept, age, limit = params, 0, 2 * limit
 
 
 def kind_of(page: Mapping[str, Any]) -> PageKind:
-    """Tell a page's kind by its keys. One of `token` is taken for `report`: only their requests differ.
+    """Return a page's kind, by its keys. A page of kind `token` is taken for `report`: only their requests differ.
 
     Example:
         >>> kind_of({"data": [], "next_page": None})
@@ -99,10 +99,10 @@ def kind_of(page: Mapping[str, Any]) -> PageKind:
 
 
 def next_params(kind: PageKind, page: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Get the query of the next page, or None after the last one.
+    """Return the query of the next page, or None after the last one.
 
     Raises:
-        ProtocolError: there is more, and nothing that leads to it.
+        ProtocolError: there are more pages, but no id or token of the next one.
 
     Example:
         >>> next_params("id", {"data": [1], "has_more": True, "first_id": "a", "last_id": "b"}, {"limit": 1})

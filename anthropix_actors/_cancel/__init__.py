@@ -1,1 +1,1 @@
-"""What ends work from outside: the scope of what a thread may wait for, and the sweeper."""
+"""Cancellation from outside: the scope that ends a thread's waits, the token, and the sweeper."""

@@ -1,17 +1,17 @@
 """The cancel scope: one kill switch for everything a chat's thread may wait for.
 
-The thread waits for a socket or for the scope's condition, for nothing else. `cancel()` ends both, from any thread:
+The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread:
 
 - it shuts down a *duplicate* of the socket's descriptor. The duplicate is taken before `connect()`, so the switch
-  works in every phase; it is no TLS object, so nothing of ssl is touched from a foreign thread (`SSLSocket.shutdown`
+  works in every phase; it is not a TLS object, so no ssl state is touched from a foreign thread (`SSLSocket.shutdown`
   would make the reader see ciphertext); only the scope closes it, under its lock, so it never names a recycled
-  descriptor. To close the socket instead would wake nobody.
+  descriptor. Closing the socket instead would not wake the reader.
 - it wakes the condition.
 
-The transport binds the scope to a socket and lets go of it before another request can pick the connection up, so a late
-`cancel()` cannot hit a stranger.
+The transport binds the scope to a socket and releases it before another request can reuse the connection, so a late
+`cancel()` cannot hit another request.
 
-Bytes that arrived before `cancel()` are still readable after it: whoever acts on them asks `check()` first.
+Bytes that arrived before `cancel()` are still readable after it: call `check()` before acting on them.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ if TYPE_CHECKING:
 
 
 SLICE = 0.5
-"""Seconds that one wait in C may take. An exception that is thrown into a thread from outside arrives between two."""
+"""Seconds that one wait in C may take: an exception thrown into a thread from outside arrives between two waits."""
 
 
 def deadline_of(timeout: float | None) -> float | None:
-    """Get when a wait ends, on the monotonic clock; None for never."""
+    """Return the deadline of a wait, on the monotonic clock; None for never."""
     return None if timeout is None else time.monotonic() + timeout
 
 
 def slice_of(deadline: float | None) -> float:
-    """Get how long to wait at once, in seconds; 0 when the time is up."""
+    """Return how many seconds to wait in one slice; 0 when the deadline has passed."""
     return SLICE if deadline is None else max(0.0, min(SLICE, deadline - time.monotonic()))
 
 
 class CancelScope:
-    """What can be cancelled: one chat, or another piece of work, with all its attempts.
+    """The unit of cancellation: one chat, or another task or call, with all its attempts.
 
-    `cancel`, `fail_attempt`, `notify` and the attributes may be used from any thread, the rest by the one that works.
+    `cancel`, `fail_attempt`, `notify` and the attributes may be used from any thread, the rest only in the task's.
 
     Attributes:
-        cause: What cancelled it, or None.
-        finished: The outcome is decided; a later cancel does not change it.
-        idle_since: When there was progress last, an event or bytes of a body, on the monotonic clock; None while
+        cause: The error that cancelled it, or None.
+        committed: Whether the outcome is decided: a later cancel does not change it.
+        idle_since: The time of the latest progress (an event, or bytes of a body) on the monotonic clock; None while
             nothing is expected.
-        asked_since: When the wait for the head of an answer began; None while there is none.
+        asked_since: When the wait for the head of a response began; None outside of such a wait.
     """
 
     def __init__(self) -> None:
         """Start with nothing to shut down."""
-        # Reentrant, as a signal handler may cancel what the thread it interrupts is just about to bind.
+        # Reentrant, as a signal handler may cancel while the thread that it interrupts is binding a socket.
         self.condition = threading.Condition(threading.RLock())
         self._socket: socket.SocketType | None = None
         self._child: CancelScope | None = None
@@ -68,15 +68,20 @@ class CancelScope:
         self.idle_since: float | None = None
         self.asked_since: float | None = None
 
-    def cancel(self, cause: CancelledError | APIError) -> bool:
-        """Cancel, for good. Returns at once; True if this call did it, False if it was over before.
+    def __repr__(self) -> str:
+        """Show whether it was cancelled, and whether there is a socket to shut down."""
+        state = f"cancelled by {self.cause!r}" if self.cause is not None else "committed" if self.committed else "open"
+        return f"<CancelScope {state}, {'no' if self._socket is None else 'a'} socket>"
 
-        What is left to read after the outcome is decided is abandoned, too.
+    def cancel(self, cause: CancelledError | APIError) -> bool:
+        """Cancel for good. Returns at once: True if this call did it, False if it was decided or cancelled before.
+
+        The socket is shut down even after the outcome is decided: the rest of the response is not read. Any thread.
         """
         with self.condition:
             first = not self.committed and self.cause is None
             if first:
-                self.cause = cause  # before the shutdown: the reader that it wakes asks for the cause without the lock
+                self.cause = cause  # before the shutdown: the reader that it wakes reads the cause without the lock
                 self.condition.notify_all()
             self._shut_down()
             if self._child is not None:
@@ -84,7 +89,7 @@ class CancelScope:
         return first
 
     def fail_attempt(self, error: APIError) -> None:
-        """End the running attempt with `error`; another may follow. Without an attempt, do nothing."""
+        """End the running attempt with `error`; a retry may follow. Without an attempt, do nothing. Any thread."""
         with self.condition:
             if self._socket is not None and self._interruption is None and not self.committed:
                 self._interruption = error
@@ -92,10 +97,10 @@ class CancelScope:
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:
-        """Get a scope that is cancelled with this one: for a request while another one's answer is open.
+        """Make a scope that is cancelled with this one: for a request while the response of another is open.
 
         Raises:
-            CancelledError: somebody called `cancel()` before.
+            CancelledError: `cancel()` was called before.
         """
         with self.condition:
             self.check()
@@ -106,12 +111,12 @@ class CancelScope:
             self._child = None
 
     def notify(self) -> None:
-        """Make a waiting chat look again at what it waits for."""
+        """Wake the thread that waits, to re-check its condition. Any thread."""
         with self.condition:
             self.condition.notify_all()
 
     def check(self) -> None:
-        """Raise what cancelled the scope, if anything did.
+        """Raise the cause if the scope was cancelled.
 
         Raises:
             CancelledError, APIError: the cause.
@@ -120,10 +125,10 @@ class CancelScope:
             raise self.cause
 
     def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until `ready()`, for `timeout` seconds at most; get what `ready()` says at the end.
+        """Wait until `ready()`, for at most `timeout` seconds; return its last result.
 
         Raises:
-            CancelledError: somebody called `cancel()`, before or meanwhile.
+            CancelledError: `cancel()` was called before or meanwhile.
         """
         deadline = deadline_of(timeout)
         with self.condition:
@@ -138,27 +143,27 @@ class CancelScope:
         """Wait for `seconds`.
 
         Raises:
-            CancelledError: somebody called `cancel()`, before or meanwhile.
+            CancelledError: `cancel()` was called before or meanwhile.
         """
         self.wait(lambda: False, seconds)
 
     def commit(self) -> None:
-        """Decide the outcome: from now on `cancel()` changes nothing.
+        """Decide the outcome: from now on `cancel()` does not change it.
 
         Raises:
-            CancelledError: somebody called `cancel()` before.
+            CancelledError: `cancel()` was called before.
         """
         with self.condition:
             self.committed = self.cause is None
         self.check()
 
     def bind(self, sock: socket.socket) -> None:
-        """Let `cancel()` shut down this socket, too; at once if it was called before.
+        """Let `cancel()` shut down this socket; at once if it was called before.
 
         Raises:
-            CancelledError: somebody called `cancel()` before.
+            CancelledError: `cancel()` was called before.
         """
-        # All of it in C: an interrupt between the duplicate and the object that closes it would leave it open for good.
+        # All in C: an interrupt between making the duplicate and the object that closes it would leak the descriptor.
         made = map(partial(socket.SocketType, sock.family, sock.type, sock.proto), map(socket.dup, (sock.fileno(),)))
         duplicate = next(made)
         with self.condition:
@@ -169,7 +174,7 @@ class CancelScope:
         self.check()
 
     def release(self) -> None:
-        """Let go of the socket: what happens to it is no longer this scope's business."""
+        """Release the socket: this scope no longer shuts it down."""
         with self.condition:
             held, self._socket = self._socket, None
             if held is not None:
@@ -177,15 +182,15 @@ class CancelScope:
 
     @contextlib.contextmanager
     def attempt(self, *, hold: bool = False) -> Generator[None]:
-        """Run one attempt: whatever it raises after a cancel or an interruption comes out as that.
+        """Run one attempt: its exceptions after `cancel()` or `fail_attempt()` are replaced by that cause.
 
         Args:
-            hold: Keep the socket when the attempt went well: its answer is read later, in steps, and the reader calls
+            hold: Keep the socket when the attempt succeeded: its response is read later, in steps, and the reader calls
                 `release()`.
 
         Raises:
-            CancelledError: somebody called `cancel()`.
-            APIError: what `fail_attempt()` was given, or what the attempt itself raised.
+            CancelledError: `cancel()` was called.
+            APIError: the error given to `fail_attempt()`, or raised by the attempt itself.
         """
         self.check()
         self._interruption = None
@@ -201,9 +206,9 @@ class CancelScope:
 
     @contextlib.contextmanager
     def step(self) -> Generator[None]:
-        """Be this thread's scope for one step of an attempt. Raises what `attempt` raises.
+        """Make this the thread's running scope for one step of an attempt. Raises what `attempt` raises.
 
-        A generator must not hold it over a `yield`: another scope may have its turn in between.
+        A generator must not hold it over a `yield`: another scope may run in the thread meanwhile.
         """
         previous = running_scope()
         try:
@@ -216,13 +221,13 @@ class CancelScope:
             _running.scope = previous
 
     def _raise_cause(self, exc: Exception) -> None:
-        """Raise the real cause, where a shutdown of ours made `exc` happen."""
+        """Raise the cancellation instead, if it caused `exc`."""
         cause = self.cause or self._interruption
         if cause is not None and exc is not cause:
             raise cause from exc
 
     def after_fork(self, cause: CancelledError) -> None:
-        """Be cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
+        """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
         self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
         self.cause = self.cause or cause
         self.release()
@@ -231,7 +236,7 @@ class CancelScope:
 
     def _shut_down(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # the peer was faster
+            with contextlib.suppress(OSError):  # the peer has closed it already
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -239,6 +244,6 @@ _running = threading.local()
 
 
 def running_scope() -> CancelScope | None:
-    """Get the scope of the attempt that the current thread runs, or None."""
+    """Return the scope of the attempt that the current thread runs, or None."""
     scope: CancelScope | None = getattr(_running, "scope", None)
     return scope

@@ -1,13 +1,13 @@
-"""What looks after chats from outside: timeouts, chats that nobody listens to, interpreter exit, fork.
+"""The thread that watches chats from outside: timeouts, chats without subscribers, interpreter exit, fork.
 
-One sweeper thread per process, alive only while chats run. It looks at each of them ten times a second, and does
-nothing to them but cancel.
+One sweeper thread per process, alive only while chats run. It checks each of them ten times a second, and its only
+action is to cancel.
 
-One watched thing cannot harm another: what a look at it raises is logged, on another thread, as nothing that may block
-runs on this one: no subscriber's code, and no handler of the logger's.
+One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as nothing that may
+block runs on this one: no subscriber's code, and no logging handler.
 
-A finalizer may run in any thread, at any allocation, also while that thread holds a lock. So it takes none: it posts
-what it wants done to the sweeper (`SimpleQueue.put` is made for that), whose wait for the next tick it ends.
+A finalizer may run in any thread, at any allocation, even while that thread holds a lock. So it takes no lock: it posts
+an action to the sweeper (`SimpleQueue.put` is made for that), which ends the sweeper's wait for the next tick.
 """
 
 from __future__ import annotations
@@ -32,34 +32,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK = 0.1
-"""Seconds between two looks: how late a timeout may be."""
+"""Seconds between two sweeps: how late a timeout may be."""
 
 EXIT_PATIENCE = 1.0
 """Seconds that the interpreter's exit waits for chats to end."""
 
 
 class Watched(Protocol):
-    """A chat, or the queue of those that wait for their turn, seen by the sweeper."""
+    """A chat, a blocking call, or the queue of waiting chats, as the sweeper sees it."""
 
     cancel_first: bool
-    """Whether it is cancelled before the others: else each that is cancelled would let another one begin."""
+    """Whether to cancel this first: the queue, or each cancelled chat would start the next."""
 
     def sweep(self, now: float) -> None:
-        """Cancel what took too long, or what nobody listens to."""
+        """Cancel it if it exceeds a timeout or has no subscribers. In the sweeper's thread."""
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
-        """Cancel it; get a function that waits, for some seconds at most, until its subscribers have heard."""
+        """Cancel it; return a function that waits, up to a timeout in seconds, until its subscribers know.
+
+        In the thread that runs `Sweeper.cancel_all`.
+        """
         ...
 
     def after_fork(self) -> None:
-        """Be over, in a forked child: the thread and the connection belong to the parent."""
+        """Mark it as finished in a forked child: thread and connection belong to the parent. In the forking thread."""
 
 
 class ForkAware(Protocol):
-    """What has to start afresh in a forked child."""
+    """An object that has to start afresh in a forked child."""
 
     def after_fork(self) -> None:
-        """Leave to the parent what is the parent's."""
+        """Drop everything that belongs to the parent. In the forking thread, which is the child's only one."""
 
 
 class Sweeper:
@@ -73,14 +76,14 @@ class Sweeper:
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
-        self.ending = False  # the interpreter is: from Python 3.12 on, no more threads can be had
+        self.ending = False  # the interpreter is exiting: from Python 3.12 on, no more threads can be started
         self.fork_listeners: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
     def watch(self, chat: Watched) -> None:
-        """Look after a chat until `unwatch`. Any thread.
+        """Watch a chat until `unwatch`. Any thread.
 
         Raises:
-            AnthropixError: there is no thread to look after it, or the interpreter is ending.
+            AnthropixError: the sweeper's thread could not be started, or the interpreter is exiting.
         """
         if sys.is_finalizing():  # a thread would never start, and on Python 3.11 `start` would wait for it for ever
             raise AnthropixError("the interpreter is ending; nothing more is sent")
@@ -95,24 +98,24 @@ class Sweeper:
                 self._watched.discard(chat)
                 if not isinstance(exc, RuntimeError):
                     raise
-                raise AnthropixError(f"no thread to look after timeouts: {exc}") from exc
+                raise AnthropixError(f"no thread to watch timeouts: {exc}") from exc
 
     def unwatch(self, chat: Watched) -> None:
-        """Look after it no longer. Any thread."""
+        """Watch a chat no longer. Any thread."""
         with self._lock:
             self._watched.discard(chat)
             if not self._watched:
                 self.post(_nothing)  # wakes the thread, which ends
 
     def post(self, action: Callable[[], object]) -> None:
-        """Have something done by the sweeper, soon. Takes no lock, so a finalizer may call it."""
-        if (posted := self._posted) is not None:  # else nothing has ever run
+        """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
+        if (posted := self._posted) is not None:  # else nothing was ever watched
             posted.put(action)
 
     def cancel_all(self, reason: str, *, patience: float) -> None:
-        """Cancel every chat, and wait until their subscribers have heard, for `patience` seconds at most.
+        """Cancel every chat, and wait until their subscribers know, for at most `patience` seconds.
 
-        Those, too, that begin meanwhile, as it is their turn or as a subscriber wants it.
+        This includes chats that start meanwhile, queued or started by a subscriber.
         """
         deadline = time.monotonic() + patience
         parted: set[Watched] = set()
@@ -125,7 +128,7 @@ class Sweeper:
                 return
 
     def end(self) -> None:
-        """Cancel all, as the interpreter exits; another Ctrl-C, or `sys.exit()`, cuts the wait short."""
+        """Cancel all, as the interpreter exits, in the main thread; Ctrl-C or `sys.exit()` cuts the wait short."""
         self.ending = True
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             self.cancel_all("the interpreter exits", patience=EXIT_PATIENCE)
@@ -133,7 +136,7 @@ class Sweeper:
     def after_fork(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""
         watched, fork_listeners = self._watched, list(self.fork_listeners)
-        self.__init__()  # type: ignore[misc] # every part of it may be held by a thread that is no more
+        self.__init__()  # type: ignore[misc] # a thread that no longer exists may hold any part of it
         for thing in [*watched, *fork_listeners]:
             thing.after_fork()
         self.fork_listeners.update(fork_listeners)
@@ -154,14 +157,14 @@ class Sweeper:
             self._look(time.monotonic())
 
     def _look(self, now: float) -> None:
-        """Look at all once. A method of its own, as the loop's variable would keep the last of them alive."""
+        """Sweep all once. A method of its own, as the loop's variable would keep the last chat alive."""
         for chat in self._those_watched():
             self._safely(partial(chat.sweep, now))
 
     def _safely(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except BaseException as exc:  # noqa: BLE001 - a bug of ours, which must not end the timeouts of all others
+        except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the timeouts of all others
             ASKER.ask(partial(log, logging.ERROR, "an error in the sweeper", exc_info=exc))
 
     def _those_watched(self) -> set[Watched]:
@@ -170,13 +173,13 @@ class Sweeper:
 
 
 def _nothing() -> None:
-    """Do nothing, but be an item that ends a wait."""
+    """Do nothing: an action that only ends a wait."""
 
 
 SWEEPER = Sweeper()
 SWEEPER.fork_listeners.add(ASKER)
 
-# Finalizers, too, run at exit, and urllib3's close the idle connections. They come after this, if one was made before.
+# atexit is LIFO: make a finalizer first, so that urllib3's (they close idle connections) run after `end`.
 weakref.finalize(SWEEPER, _nothing)
 atexit.register(SWEEPER.end)
 if hasattr(os, "register_at_fork"):  # pragma: no branch

@@ -1,4 +1,4 @@
-"""What cancels calls that block, from another thread."""
+"""Cancels blocking calls from another thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, Protocol
 
 
 class Cancellable(Protocol):
-    """Anything that runs and can be cancelled."""
+    """A running call or task that can be cancelled."""
 
     def cancel(self, reason: str) -> bool:
-        """Cancel it."""
+        """Cancel it; return whether this call did it. Any thread."""
         ...
 
 
 class CancelToken:
-    """Cancels calls that block, from another thread.
+    """Cancels blocking calls from another thread.
 
     Give it to a call as `cancel=`; the call then raises `CancelledError` within 50 ms of `cancel()`. One token may be
-    given to many calls, at the same time, too; when it is cancelled, calls that get it later fail at once.
+    given to many calls, even at the same time; once it is cancelled, calls that get it later fail at once.
 
     Example:
         >>> token = CancelToken()
@@ -33,20 +33,20 @@ class CancelToken:
 
     def __init__(self) -> None:
         """Start with nothing to cancel."""
-        self._lock = threading.RLock()  # a signal handler may cancel what the thread it interrupts is about to add
+        self._lock = threading.RLock()  # a signal handler may cancel while the thread that it interrupts adds a call
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._reason: str | None = None
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Whether `cancel` was called."""
         return self._reason is not None
 
     def cancel(self, reason: str = "cancelled") -> bool:
-        """Cancel the calls that were given this token, and those that will be. Returns at once. Any thread.
+        """Cancel the calls that have this token, and those that get it later. Returns at once. Any thread.
 
         Returns:
-            Whether this call did it; False when it was cancelled before.
+            Whether this call did it; False if the token was cancelled before.
         """
         with self._lock:
             first = self._reason is None
@@ -58,7 +58,7 @@ class CancelToken:
         return first
 
     def add(self, cancellable: Cancellable) -> None:
-        """Let `cancel` reach one more thing, at once if it was called before."""
+        """Let `cancel` reach one more call; cancel it at once if `cancel` was called before. Any thread."""
         with self._lock:
             self._running.add(cancellable)
         if self._reason is not None:

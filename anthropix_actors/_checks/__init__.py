@@ -1,1 +1,1 @@
-"""What a caller may say, and what was meant where it is not that. Pure."""
+"""Checks of the caller's arguments, with hints at what was probably meant. Pure."""

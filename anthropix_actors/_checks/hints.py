@@ -1,4 +1,4 @@
-"""What people type who come from elsewhere, and what to write here; and what completion and `help` show. Pure."""
+"""Hints for users of other libraries: what to write instead; and signatures for completion and `help`. Pure."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ OF_A_CLIENT = {
         "messages.count_tokens(...) is client.count_tokens(...), messages.batches is client.batches"
     ),
     "beta": (
-        'what is in it has no place of its own here: client.chat(..., beta="..."), client.files, client.sessions; '
+        'its methods are elsewhere here: client.chat(..., beta="..."), client.files, client.sessions; '
         "client.request(...) and client.paginate(...) for every other endpoint"
     ),
-    "completions": f"the API has none any more: {ASK}",
-    "complete": f"the API has no completions any more: {ASK}",
+    "completions": f"the API no longer has completions: {ASK}",
+    "complete": f"the API no longer has completions: {ASK}",
     "skills": 'client.paginate("/skills"), client.request("POST", "/skills", ...)',
     "organization": 'client.paginate("/organizations/users"), client.request(...); client.endpoints() lists all',
     "user_profiles": 'client.paginate("/user_profiles"), client.request("POST", "/user_profiles", ...)',
-    "with_options": "options are given to the call: client.chat(..., timeout=60, max_retries=0)",
-    "copy": "options are given to the call: client.chat(..., timeout=60, max_retries=0); or make another client",
+    "with_options": "pass options to the call: client.chat(..., timeout=60, max_retries=0)",
+    "copy": "pass options to the call: client.chat(..., timeout=60, max_retries=0); or make another client",
     "with_raw_response": "chat.response_headers and chat.request_id, of client.chat(..., stream=subscriber)",
     "with_streaming_response": "client.request(..., stream=True)",
     "get": 'client.request("GET", path, params={...})',
@@ -39,7 +39,7 @@ OF_A_CLIENT = {
     "stream": f"{ASK[:-1]}, stream=True)",
     "create": ASK,
 }
-"""Attributes that a client of the official SDK has, or that its users look for."""
+"""Attributes of the official SDK's client, and others that its users look for."""
 
 OF_A_STREAM = {
     "text_stream": "stream.text",
@@ -53,28 +53,28 @@ OF_A_STREAM = {
     "result": "stream.message()",
     "subscribe": "stream.chat.subscribe(subscriber)",
 }
-"""Attributes that a stream of the official SDK has, or that a chat has."""
+"""Attributes of the official SDK's streams, and of a chat."""
 
-_RESULT = "chat.result(timeout=60), which waits for the Message; chat.snapshot() has what there is of it"
+_RESULT = "chat.result(timeout=60), which waits for the Message; chat.snapshot() is the Message so far"
 
 OF_A_CHAT = {
     **dict.fromkeys(("message", "get", "wait", "join", "get_final_message", "current_message_snapshot"), _RESULT),
     "text": "text_of(chat.result(timeout=60)), with text_of from anthropix_actors",
     "content": 'chat.result(timeout=60)["content"]',
     "usage": 'chat.result(timeout=60)["usage"]',
-    "done": 'chat.state, which is "done", "failed" or "cancelled" when it is over',
-    "is_done": 'chat.state, which is "done", "failed" or "cancelled" when it is over',
+    "done": 'chat.state, which is "done", "failed" or "cancelled" when it has finished',
+    "is_done": 'chat.state, which is "done", "failed" or "cancelled" when it has finished',
     "cancelled": 'chat.state == "cancelled"',
     "exception": "chat.result(timeout=60), which raises it",
     "close": "chat.cancel(reason)",
-    "events": "chat.subscribe(subscriber), which tells them from the beginning; or stream=True for a loop",
+    "events": "chat.subscribe(subscriber), which delivers them from the beginning; or stream=True for a loop",
     "model": 'chat.result(timeout=60)["model"]',
 }
-"""Attributes that a Future, a thread or a stream has, and that people look for at a chat."""
+"""Attributes of a Future, a thread or a stream, which users may expect of a chat."""
 
 
 def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
-    """Get a `__getattr__` that says what to write instead.
+    """Return a `__getattr__` whose error says what to write instead.
 
     Example:
         >>> class Answer:
@@ -85,7 +85,7 @@ def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
         AttributeError: 'Answer' object has no attribute 'txt': answer.text
     """
 
-    def __getattr__(self: Any, name: str) -> NoReturn:  # noqa: N807 - it becomes one
+    def __getattr__(self: Any, name: str) -> NoReturn:  # noqa: N807 - it becomes a class's `__getattr__`
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
         hint = hints.get(name)
         raise AttributeError(f"{text}: {hint}" if hint else text, name=name)
@@ -94,10 +94,10 @@ def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
 
 
 def by_name(what: str, given: tuple[object, ...]) -> None:
-    """Refuse what is given by position.
+    """Raise if a parameter was passed by position.
 
     Raises:
-        TypeError: there is something.
+        TypeError: `given` is not empty.
     """
     if given:
         example = ASK.replace("client.chat", f"client.{what}")
@@ -107,11 +107,11 @@ def by_name(what: str, given: tuple[object, ...]) -> None:
 
 
 def shows(required: tuple[str, ...], optional: Mapping[str, object]) -> Callable[[F], F]:
-    """Let `help` and completion show by name what a function takes as `**params`: its `__signature__` says so.
+    """Return a decorator that lists the names in `**params` in the function's signature, for `help` and completion.
 
     Args:
         required: Parameters without a default.
-        optional: Others, and their defaults.
+        optional: Parameters with a default, and their defaults.
 
     Example:
         >>> @shows(("model",), {"max_tokens": 4096})
@@ -137,18 +137,18 @@ def shows(required: tuple[str, ...], optional: Mapping[str, object]) -> Callable
 
 
 def no_subscriber(given: object) -> str | None:
-    """Get what somebody is who cannot be told, and how to get one who can; None if `tell` can be called.
+    """Return what a wrong subscriber is, and what to pass instead; None if it has a `tell` that can be called.
 
     Example:
         >>> no_subscriber(print)
-        'a function; types.SimpleNamespace(tell=function) can be told'
+        'a function; pass types.SimpleNamespace(tell=function)'
         >>> import queue
         >>> no_subscriber(queue.SimpleQueue())
-        'a queue, SimpleQueue; types.SimpleNamespace(tell=queue.put) can be told'
+        'a queue, SimpleQueue; pass types.SimpleNamespace(tell=queue.put)'
     """
     try:
         return _why_not(given)
-    except Exception as exc:  # noqa: BLE001 - its attributes are a caller's own code
+    except Exception as exc:  # noqa: BLE001 - its attributes are the caller's own code
         return f"{type(given).__name__}, whose attributes raise {type(exc).__name__}"
 
 
@@ -160,20 +160,20 @@ def _why_not(given: object) -> str | None:
     put = getattr(given, "put", None)
     what = type(given).__name__
     if hasattr(given, "actor_ref"):  # an actor itself, or a proxy
-        what = f"{what}; its ref can be told: .actor_ref"
+        what = f"{what}; pass its ref: .actor_ref"
     elif inspect.iscoroutinefunction(put):
         post = "lambda message: loop.call_soon_threadsafe(queue.put_nowait, message)"
-        what = f"a queue of asyncio's; types.SimpleNamespace(tell={post}) can be told"
+        what = f"a queue of asyncio's; pass types.SimpleNamespace(tell={post})"
     elif callable(put):
-        what = f"a queue, {what}; types.SimpleNamespace(tell=queue.put) can be told"
+        what = f"a queue, {what}; pass types.SimpleNamespace(tell=queue.put)"
     elif callable(given):
-        what = "a function; types.SimpleNamespace(tell=function) can be told"
+        what = "a function; pass types.SimpleNamespace(tell=function)"
     return what
 
 
 def _class_hint(given: type) -> str:
     if hasattr(given, "on_receive") and hasattr(given, "start"):
-        return f"the class {given.__name__}; an actor of it can be told: {given.__name__}.start()"
+        return f"the class {given.__name__}; pass an actor of it: {given.__name__}.start()"
     if hasattr(given, "tell"):
-        return f"the class {given.__name__}; an object of it can be told: {given.__name__}()"
+        return f"the class {given.__name__}; pass an object of it: {given.__name__}()"
     return f"the class {given.__name__}"

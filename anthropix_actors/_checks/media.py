@@ -1,4 +1,4 @@
-"""The data of blocks: bytes or a path, from whatever a caller gives; and what kind of data they are."""
+"""The data of content blocks: reads a caller's `source` as bytes or a path, and detects the media type."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ EXPECTED = "expected a URL, a path, bytes, or the metadata of an uploaded file"
 
 _SCHEME = re.compile(r"data:|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _BASE64_HEADS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "JVBERi0")
-"""How PNG, JPEG, GIF, WebP and PDF begin as base64."""
+"""The beginnings of PNG, JPEG, GIF, WebP and PDF data in base64."""
 
 _HEAD = 16
 
 
 def data_of(source: Any, limit: int) -> bytes | Path:
-    """Get data of a size that may be sent: bytes, or the path of a file. What can be read only once is read here.
+    """Return a source as bytes, or as the path of a file. Pipes and devices, readable only once, are read here.
+
+    Args:
+        source: Bytes, a path, or a `data:` URL.
+        limit: The largest size, in bytes.
 
     Raises:
-        ParameterError: it is neither, too large, or cannot be read.
+        ParameterError: the source is of another type, too large, or cannot be read.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data: bytes | Path = bytes(source)
@@ -46,7 +50,7 @@ def data_of(source: Any, limit: int) -> bytes | Path:
 
 
 def _carried(url: str) -> bytes:
-    """Get what a `data:` URL carries."""
+    """Return the data of a `data:` URL."""
     head, comma, data = url.partition(",")
     if head[:5].lower() != "data:" or not comma:
         raise refused(f"expected a URL of http, https or data, got {shown(url)}")
@@ -68,18 +72,18 @@ def _mode_and_size(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return stat.S_IFREG, 0  # reading it says what is wrong
+        return stat.S_IFREG, 0  # reading it raises the error
     return found.st_mode, found.st_size
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path leads to what can be read only once: a pipe, a socket, a device."""
+    """Return whether a path is a pipe, a socket or a device, which can be read only once."""
     mode, _ = _mode_and_size(path)
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def head_of(data: bytes | Path) -> bytes:
-    """Get the first bytes, which say what they are.
+    """Return the first bytes, from which the media type is detected.
 
     Raises:
         ParameterError: the file cannot be read.
@@ -88,7 +92,7 @@ def head_of(data: bytes | Path) -> bytes:
 
 
 def read(path: Path, size: int = -1) -> bytes:
-    """Get what is in a file, or so many bytes of it.
+    """Return the content of a file, or its first `size` bytes.
 
     Raises:
         ParameterError: it cannot be read.
@@ -106,19 +110,19 @@ def read(path: Path, size: int = -1) -> bytes:
 
 
 def _hint(name: str) -> str:
-    """Say how to give what somebody may have taken for data."""
+    """Return a hint for a caller who may have passed data as a string."""
     if name.startswith(_BASE64_HEADS):
-        return "base64 goes in as bytes, base64.b64decode(...)"
-    return "a string is a path or a URL, data go in as bytes"
+        return "pass base64 as bytes: base64.b64decode(...)"
+    return "a string is a path or a URL; pass data as bytes"
 
 
 def refused(what: str) -> ParameterError:
-    """Get the error that says what is wrong with a source."""
+    """Return the error for a source, with this text."""
     return ParameterError([Problem("source", what)])
 
 
 def image_type(head: bytes) -> str | None:
-    """Get the media type of an image, or None if it is none that the API takes.
+    """Return the media type of an image, or None if it is not of a type that the API accepts.
 
     Example:
         >>> image_type(b"GIF89a...")
@@ -138,5 +142,5 @@ def image_type(head: bytes) -> str | None:
 
 
 def pdf_type(head: bytes) -> str | None:
-    """Get the media type of a PDF, or None if it is none."""
+    """Return the media type of a PDF, or None if it is not a PDF."""
     return "application/pdf" if head.startswith(b"%PDF-") else None

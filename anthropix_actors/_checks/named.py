@@ -1,4 +1,4 @@
-"""The path of one thing among many: a batch, a file, a model. Pure."""
+"""The path of one item of a collection: a batch, a file, a model. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from anthropix_actors.errors import ParameterError, Problem
 
 
 def item_path(folder: str, what: str, item: Any) -> str:
-    """Get the path of a thing that is named by its id, or by its object.
+    """Return the path of an item, given its id or its object.
 
     Args:
-        folder: The path of all things of its kind.
-        what: The parameter that names it, for errors.
+        folder: The path of the collection.
+        what: The name of the parameter, for errors.
         item: The id, or a mapping with an `id`.
 
     Raises:
-        ParameterError: it is neither.
+        ParameterError: `item` is neither.
 
     Example:
         >>> item_path("/v1/models", "model", {"id": "claude-sonnet-5", "type": "model"})

@@ -1,7 +1,7 @@
-"""A path's template and its values → the path of a request. Pure.
+"""Fills a path template with values. Pure.
 
-A value becomes one segment and stays one: it is percent-encoded, and what a server or a proxy could take for the folder
-above is refused. So no value, wherever it comes from, leads to another endpoint.
+A value becomes exactly one segment: it is percent-encoded, and refused if a server or a proxy could take it for `.` or
+`..`. So no value, wherever it comes from, leads to another endpoint.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _EXAMPLE = "expected a path such as /v1/models/{model_id}"
 
 
 def fill_path(path: str, path_params: Mapping[str, Any] | None) -> str:
-    """Fill a template's `{name}`s, and add `/v1` where it is missing.
+    """Fill a template's `{name}`s, and add `/v1` if it is missing.
 
     Args:
         path: The template; each parameter is a whole segment. A path without parameters stays as it is.
         path_params: A string or an integer for each parameter.
 
     Raises:
-        ParameterError: something is missing, unknown, or would not stay where it is put; all such things at once.
+        ParameterError: a value is missing, unknown, or not usable as one segment; all problems at once.
 
     Example:
         >>> fill_path("/sessions/{session_id}/events", {"session_id": "a/b"})
@@ -42,7 +42,7 @@ def fill_path(path: str, path_params: Mapping[str, Any] | None) -> str:
 
 
 def _segments(path: str) -> list[str]:
-    """Get what is between the slashes, without the version."""
+    """Return the segments of a path, without the version."""
     segments = path.removeprefix("/").split("/")
     return segments if segments[0] != "v1" else segments[1:] or [""]
 
@@ -52,12 +52,12 @@ def _filled(segment: str, values: Mapping[str, Any]) -> str:
     if parameter is None:
         return segment
     value = values[parameter[1]]
-    # A subclass, such as an enum, may write itself as something else.
+    # The str() of a subclass, such as an enum, may be another text.
     return quote(str.__str__(value) if isinstance(value, str) else int.__repr__(value), safe="")
 
 
 def _problems(path: Any, path_params: Any) -> Iterator[Problem]:
-    """Find everything that is wrong with a template and the values for it."""
+    """Yield all problems of a template and its values."""
     if not isinstance(path, str):
         yield Problem("path", f"{_EXAMPLE}, got {shown(path)}")
         return
@@ -80,11 +80,11 @@ def _problems(path: Any, path_params: Any) -> Iterator[Problem]:
 
 
 def _literal_problems(segment: str) -> Iterator[Problem]:
-    """Find what is wrong with a segment that is no parameter."""
+    """Yield the problem of a segment that is not a parameter."""
     if not segment:
-        yield Problem("path", f"{_EXAMPLE}, got one with nothing between two slashes, or at its end")
+        yield Problem("path", f"{_EXAMPLE}, got one with an empty segment")
     elif "?" in segment or "#" in segment:
-        yield Problem("path", f"expected no query in it (give that as `params`), got {shown(segment)}")
+        yield Problem("path", f"expected a path without a query (pass it as `params`), got {shown(segment)}")
     elif not _LITERAL.fullmatch(segment):
         expected = "expected letters, digits and percent codes between its slashes, or a parameter in braces"
         yield Problem("path", f"{expected}, got {shown(segment)}")
@@ -93,7 +93,7 @@ def _literal_problems(segment: str) -> Iterator[Problem]:
 
 
 def _value_problems(names: list[str], values: Mapping[Any, Any]) -> Iterator[Problem]:
-    """Find what is missing, what is wrong with a value, and what is not asked for."""
+    """Yield the problems of values: missing, wrong, or not in the path."""
     for name in dict.fromkeys(names):
         place = within("path_params", name)
         if name not in values:
@@ -108,7 +108,7 @@ def _value_problems(names: list[str], values: Mapping[Any, Any]) -> Iterator[Pro
 
 
 def _wrong(value: Any) -> str | None:
-    """Say what was expected in place of a value; None when it is fine."""
+    """Return what was expected instead of a value; None if it is valid."""
     if isinstance(value, int) and not isinstance(value, bool):
         return None if SMALLEST <= value <= LARGEST else "an integer of at most 64 bits"
     if not isinstance(value, str) or not value:
@@ -121,8 +121,8 @@ def _wrong(value: Any) -> str | None:
 
 
 def _astray(segment: str) -> str | None:
-    """Say what was expected in place of a segment that somebody on the way may take for more than a name."""
-    decoded = unquote(segment)  # some servers decode before they look, others look first
+    """Return what was expected instead of a segment that a server or proxy may take for more than a name, or None."""
+    decoded = unquote(segment)  # some servers decode before they resolve dots, others after
     if decoded in {".", ".."}:
         return "a name, not a step to this folder or the one above"
     if decoded.startswith(";"):

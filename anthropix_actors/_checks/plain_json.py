@@ -1,4 +1,4 @@
-"""Whatever a caller gives → JSON that is nobody else's to change. Pure."""
+"""Deep-copies a caller's input into plain JSON types. Pure."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from anthropix_actors.errors import Problem
 _DEEPEST = 200
 
 _Path: TypeAlias = "str | tuple[_Path, str | int]"
-"""Where a value is. Its text is made only when something is wrong there."""
+"""The place of a value. Its text is built only if there is a problem."""
 
 
 def copy_json(value: Any, place: str, problems: list[Problem]) -> Any:
-    """Copy JSON to dicts, lists, strings and numbers that are exactly that, and nobody else's to change.
+    """Return a deep copy of JSON, made of exactly dict, list, str, int, float, bool and None.
 
     The `data` of a source of type `base64` may be bytes or a path; they are encoded here.
 
     Args:
-        value: Any mapping, list, tuple, string or number, and what is in them.
-        place: Where it is.
-        problems: Gets a problem for whatever is no JSON; that is not copied.
+        value: Any mapping, list, tuple, string or number, with such contents.
+        place: The place of the value, for problems.
+        problems: Each value that is not JSON adds a problem to it, and is not copied.
 
     Example:
         >>> found = []
@@ -40,15 +40,15 @@ def copy_json(value: Any, place: str, problems: list[Problem]) -> Any:
 
 
 class _Copier:
-    """One copy in the making."""
+    """The state of one copy."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self._problems = problems
         self._around: set[int] = set()
-        """The ids of what the value is in."""
+        """The ids of the containers around the value."""
 
     def copy(self, value: Any, path: _Path) -> Any:
-        if type(value) is str and value.isascii():  # most of what there is
+        if type(value) is str and value.isascii():  # the most common case
             return value
         try:
             if isinstance(value, (dict, list, tuple, Mapping)):
@@ -56,7 +56,7 @@ class _Copier:
             return _scalar(value)
         except ValueError as wrong:
             self._problems.append(Problem(_text(path), str(wrong)))
-        except Exception as exc:  # noqa: BLE001 - a mapping or a list may be of a caller's own class
+        except Exception as exc:  # noqa: BLE001 - a mapping or a list may be of the caller's own class
             self._problems.append(Problem(_text(path), f"it cannot be read: {described(exc)}"))
         return value
 
@@ -75,7 +75,7 @@ class _Copier:
             for key, item in value.items():
                 if isinstance(key, str) and _encodable(key):
                     if key == "data" and not isinstance(item, str) and value.get("type") == "base64":
-                        item = self._encoded(item, (path, key))  # noqa: PLW2901 - what is sent in its place
+                        item = self._encoded(item, (path, key))  # noqa: PLW2901 - it is sent instead
                     copied[str.__str__(key)] = self.copy(item, (path, key))
                 else:
                     text = f"expected strings that UTF-8 can encode as keys, got {shown(key)}"
@@ -84,11 +84,11 @@ class _Copier:
         return copied
 
     def _encoded(self, data: Any, path: _Path) -> Any:
-        """Get data as base64: bytes, or what a path leads to. What is neither stays as it is, and is no JSON."""
+        """Return bytes, or the content of a path, as base64; other values unchanged, which then are not JSON."""
         try:
             if isinstance(data, os.PathLike):
                 data = Path(data).read_bytes()
-        except Exception as exc:  # noqa: BLE001 - a path may be of a caller's own class
+        except Exception as exc:  # noqa: BLE001 - a path may be of the caller's own class
             self._problems.append(Problem(_text(path), f"it cannot be read: {described(exc)}"))
             return ""
         if isinstance(data, (bytes, bytearray, memoryview)):
@@ -97,10 +97,10 @@ class _Copier:
 
 
 def _scalar(value: Any) -> Any:
-    """Get a value as the very type that msgspec writes: it refuses a subclass, such as NumPy's floats.
+    """Return a value as the exact type that msgspec writes: it refuses subclasses, such as NumPy's floats.
 
     Raises:
-        ValueError: it is no JSON; the text says what it is instead.
+        ValueError: it is not JSON; the text says what was expected.
     """
     if value is None or isinstance(value, bool):
         return value

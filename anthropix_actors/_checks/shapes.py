@@ -1,9 +1,9 @@
-"""How shapes of JSON are declared, and how all problems with a value are found at once. Pure.
+"""Declarations of JSON shapes, which find all problems of a value at once. Pure.
 
-A `Kind` is a declaration, and does two things. Its `type` is a msgspec type, so that msgspec can pass a whole
-conversation in one go: that is the common case, and fast. What msgspec stops at, it stops at once, in words of its own;
-then `problems` walks the value, names each place, and decides. So the rule between the two: `type` may refuse what
-`problems` finds nothing wrong with (a type of block that is not known), never the other way round.
+A `Kind` is a declaration with two parts. Its `type` is a msgspec type, so that msgspec can accept a whole conversation
+in one pass: the common case, and fast. msgspec stops at the first problem, with a text of its own; then `problems`
+walks the value, names each place, and decides. So the rule between the two: `type` may refuse a value in which
+`problems` finds nothing (a block of an unknown type), never the other way round.
 
 The shapes themselves are in `chat.parameters`.
 """
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 _SHOWN = 60
 
 RESOLVING = threading.RLock()
-"""Held while msgspec looks at a type for the first time."""
+"""Held while msgspec inspects a type for the first time."""
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
-    # A child that was forked in the middle of it would go on with half a type, and wait for the lock for ever.
+    # A child forked in the middle of that would have a half-inspected type, and wait for the lock forever.
     os.register_at_fork(before=RESOLVING.acquire, after_in_parent=RESOLVING.release, after_in_child=RESOLVING.release)
 
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
-"""The integers that msgspec writes."""
+"""The range of the integers that msgspec writes."""
 
 
 class Kind(Protocol):
-    """What a value may be."""
+    """A declaration of valid values."""
 
     @property
     def expected(self) -> str:
@@ -49,16 +49,16 @@ class Kind(Protocol):
 
     @property
     def type(self) -> Any:
-        """A msgspec type that takes only values without problems, though perhaps not all of them."""
+        """A msgspec type that accepts only values without problems, though perhaps not all of them."""
         ...
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find everything wrong with a value."""
+        """Yield all problems of a value."""
         ...
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether msgspec takes a value for a type.
+    """Return whether msgspec accepts a value for a type.
 
     Example:
         >>> fits({"text": "Hi"}, Shape({"text": Leaf("a string", str)}).type)
@@ -74,14 +74,14 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 _resolved: dict[int, Any] = {}
-"""The types that msgspec has seen, by their ids."""
+"""The types that msgspec has inspected, by their ids."""
 
 
 def _resolve(kind: Any) -> None:
-    """Let msgspec look at a type for the first time, alone.
+    """Let msgspec inspect a type for the first time, in one thread only.
 
-    It notes what it finds on the classes of a type, piece by piece; another thread that meets such a class half done
-    takes the interpreter down (msgspec 0.22).
+    It stores its results on the classes of the type one by one; another thread that uses a half-inspected class crashes
+    the interpreter (msgspec 0.22).
     """
     with RESOLVING:
         with contextlib.suppress(msgspec.ValidationError):
@@ -90,13 +90,13 @@ def _resolve(kind: Any) -> None:
 
 
 def problems_of(kind: Kind, value: Any, place: str) -> Iterator[Problem]:
-    """Find everything wrong with a value: almost always nothing, which msgspec says at once."""
+    """Yield all problems of a value. Nearly always there are none, which msgspec finds fast."""
     if not fits(value, kind.type):
         yield from kind.problems(value, place)
 
 
 class Leaf(msgspec.Struct, frozen=True, dict=True):
-    """A value that msgspec can judge by a type, perhaps an `Annotated` one.
+    """A value that msgspec can check against a type, perhaps an `Annotated` one.
 
     Example:
         >>> [str(problem) for problem in Leaf("an integer", int).problems("7", "top_k")]
@@ -107,15 +107,15 @@ class Leaf(msgspec.Struct, frozen=True, dict=True):
     type: Any
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find the one thing that can be wrong."""
+        """Yield the problem of a value of another type."""
         if not fits(value, self.type):
             yield mismatch(self, value, place)
 
 
 class Shape(msgspec.Struct, frozen=True, dict=True):
-    """A mapping with known keys; others may be there, too, as the API adds some.
+    """A mapping with known keys. Unknown keys are allowed, as the API adds some.
 
-    An optional key may be None, which says the same as leaving it out.
+    An optional key may be None, which means the same as leaving it out.
 
     Example:
         >>> image = Shape({"url": Leaf("a string", str)}, {"width": Leaf("an integer", int)})
@@ -133,13 +133,13 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
         return self.struct("Shape")
 
     def struct(self, name: str, *first: tuple[str, Any], **config: Any) -> Any:
-        """Make the Struct, with more fields in front or other options."""
+        """Return a new Struct, with fields in front or other options."""
         required = [(key, kind.type) for key, kind in self.required.items()]
         optional = [(key, kind.type | None, None) for key, kind in self.optional.items()]
         return msgspec.defstruct(name, [*first, *required, *optional], frozen=True, gc=False, **config)
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find what is missing, and what is wrong with what is there."""
+        """Yield a problem for each missing key, and the problems of the values."""
         if not isinstance(value, Mapping):
             yield mismatch(self, value, place)
             return
@@ -154,7 +154,7 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
 
 
 class ListOf(msgspec.Struct, frozen=True, dict=True):
-    """A list, every item of one kind."""
+    """A list whose items are all of one kind."""
 
     item: Kind
     expected: str
@@ -168,7 +168,7 @@ class ListOf(msgspec.Struct, frozen=True, dict=True):
         return Annotated[items, msgspec.Meta(min_length=self.at_least, max_length=self.at_most)]
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find a wrong length, and what is wrong with each item."""
+        """Yield a problem for a wrong length, and the problems of each item."""
         if not isinstance(value, (list, tuple)):
             yield mismatch(self, value, place)
             return
@@ -185,8 +185,8 @@ class Tagged(msgspec.Struct, frozen=True, dict=True):
     Attributes:
         shapes: The shape of each known type.
         expected: The kind in words.
-        otherwise: The shape of every other type, as the API adds some; None if it does not, and the list is closed.
-        without_type: The shape when there is no type; None if there must be one.
+        otherwise: The shape of unknown types, as the API adds some; None for a closed list.
+        without_type: The shape of a mapping without a type; None if a type is required.
     """
 
     shapes: Mapping[str, Shape]
@@ -197,7 +197,7 @@ class Tagged(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def type(self) -> Any:
         """A union of tagged Structs."""
-        if len(self.shapes) == 1:  # a tag that stands alone may be missing, for msgspec
+        if len(self.shapes) == 1:  # msgspec does not require the tag of a single Struct
             ((name, shape),) = self.shapes.items()
             return shape.struct(name, ("type", Literal[name]))
         return reduce(
@@ -205,7 +205,7 @@ class Tagged(msgspec.Struct, frozen=True, dict=True):
         )
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find what is wrong with the type, or else with the shape it names."""
+        """Yield the problem of the type, or else those of the shape that it names."""
         if not isinstance(value, Mapping):
             yield mismatch(self, value, place)
             return
@@ -224,7 +224,7 @@ class Tagged(msgspec.Struct, frozen=True, dict=True):
 
 
 class StringOr(msgspec.Struct, frozen=True, dict=True):
-    """A string, or else a value of another kind."""
+    """A string, or a value of another kind."""
 
     other: Kind
 
@@ -239,7 +239,7 @@ class StringOr(msgspec.Struct, frozen=True, dict=True):
         return str | self.other.type
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
-        """Find what is wrong with it as the one that it looks like."""
+        """Yield the problems of the value, as the kind that it resembles."""
         if isinstance(value, (Mapping, list, tuple)):
             yield from self.other.problems(value, place)
         elif not isinstance(value, str):
@@ -247,12 +247,12 @@ class StringOr(msgspec.Struct, frozen=True, dict=True):
 
 
 def mismatch(kind: Kind, value: Any, place: str) -> Problem:
-    """Get the problem of a value that is of another kind altogether."""
+    """Return the problem of a value of the wrong kind."""
     return Problem(place, f"expected {kind.expected}, got {shown(value)}")
 
 
 def shown(value: Any) -> str:
-    """Get a value as an error shows it: the plain and short ones themselves, of others the type.
+    """Return a value as errors show it: short strings, numbers, bools and None as they are, others by their type.
 
     Example:
         >>> shown(1.5), shown([1.5]), shown(10**5000)
@@ -261,7 +261,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         text = repr(value[:_SHOWN])
         return text if len(value) <= _SHOWN else f"{text}... ({len(value):,} characters)"
-    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:  # Python refuses to write very long ones out
+    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:  # Python refuses to print very long integers
         return f"an integer of {value.bit_length():,} bits"
     if value is None or type(value) in {bool, int, float}:
         return repr(value)
@@ -269,7 +269,7 @@ def shown(value: Any) -> str:
 
 
 def described(exc: BaseException) -> str:
-    """Get the text of an exception that a caller's own code may have raised.
+    """Return the text of an exception that the caller's own code may have raised.
 
     Example:
         >>> described(KeyError()), described(ValueError("no number"))
@@ -277,12 +277,12 @@ def described(exc: BaseException) -> str:
     """
     try:
         return str(exc) or type(exc).__name__
-    except Exception:  # noqa: BLE001 - it is theirs
+    except Exception:  # noqa: BLE001 - the caller's own class
         return type(exc).__name__
 
 
 def within(place: str, key: str) -> str:
-    """Get the place of a key.
+    """Return the place of a key within a mapping.
 
     Example:
         >>> within("messages[2]", "content"), within("", "model"), within("tools[0]", "max-size")

@@ -1,4 +1,4 @@
-"""Names of parameters that the API is not known to have: most are typing errors. Pure."""
+"""Unknown parameter names, with suggestions for typos. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem]:
-    """Find the names that are not known, each with a hint.
+    """Return a problem with a hint for each unknown name.
 
     Example:
         >>> str(unknown_problems(["mesages"], ["messages", "model"])[0])
@@ -23,7 +23,7 @@ def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem
 
 
 def _hint(name: str, known: list[str]) -> str:
-    begun = [one for one in known if one.startswith(f"{name}_")]  # stop, and stop_sequences
+    begun = [one for one in known if one.startswith(f"{name}_")]  # such as `stop` for `stop_sequences`
     if close := begun or difflib.get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"
     if "extra_body" in known:

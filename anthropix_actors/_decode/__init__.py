@@ -1,1 +1,1 @@
-"""Bytes to events and values. Pure."""
+"""Decoders: bytes to events and values. Pure."""

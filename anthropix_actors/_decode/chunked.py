@@ -1,7 +1,8 @@
 """The chunked transfer coding of HTTP/1.1, decoded as it arrives. Pure.
 
-The API sends an HTTP chunk for every event. http.client reads them one by one, with four calls each; the other ways
-there are wait until a chunk, or a buffer, is full. This takes whatever has arrived and gives what it holds, at once.
+The API sends one HTTP chunk per event. http.client reads them one by one, with four calls each; its other methods wait
+until a chunk, or a buffer, is full. `ChunkedBody.feed` takes the bytes that have arrived, and returns their payload at
+once.
 
 The rules: a body is chunks, then a chunk of size zero, trailers, an empty line. A chunk is its size in hexadecimal,
 perhaps extensions after a semicolon, CRLF, that many bytes, CRLF. A bare LF may end a line, but not a chunk.
@@ -16,18 +17,18 @@ import re
 from anthropix_actors.errors import ProtocolError
 
 LONGEST_LINE = 8192
-"""How many bytes a size with its extensions, or a trailer, may have."""
+"""The most bytes of a size line with its extensions, or of a trailer."""
 
 _HEX = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
 
 
 class ChunkedBody:
-    r"""A body in the making.
+    r"""The decoder of one chunked body.
 
     Attributes:
         complete: The end of the body has come.
-        excess: What came after the end. It belongs to no answer that was asked for.
-        error: Why no more can be decoded, or None. What came before it is good.
+        excess: The bytes after the end, which do not belong to any response.
+        error: The error that ended the decoding, or None. The payload returned before it is valid.
 
     Example:
         >>> body = ChunkedBody()
@@ -40,16 +41,16 @@ class ChunkedBody:
     __slots__ = ("_in_trailers", "_left", "_line", "complete", "error", "excess")
 
     def __init__(self) -> None:
-        """Begin before the first size."""
-        self._line = b""  # of a line whose end has not come
-        self._left = 0  # bytes of the chunk still to come, its CRLF included; 0 before a size
+        """Start before the first size."""
+        self._line = b""  # the part of a line whose end has not arrived
+        self._left = 0  # bytes of the chunk still to come, including its CRLF; 0 before a size
         self._in_trailers = False
         self.complete = False
         self.excess = b""
         self.error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take what has arrived, and get the part of the body in it, which may be empty; never raises."""
+        """Decode the bytes that have arrived; return their payload, which may be empty. Never raises: see `error`."""
         if self.error is not None:
             return b""
         if self._line:
@@ -76,10 +77,10 @@ class ChunkedBody:
         return position
 
     def _next_line(self, data: bytes, position: int) -> int:
-        """Read the line that starts here, or keep it until its end comes; get the position behind."""
+        """Read the line that starts here, or keep it until its end arrives; return the position after it."""
         line_end = data.find(b"\n", position)
         if (len(data) if line_end < 0 else line_end) - position > LONGEST_LINE:
-            raise ProtocolError("a line between the chunks of the answer is too long")
+            raise ProtocolError("a line between the chunks of the response is too long")
         if line_end < 0:
             self._line = data[position:]
             return len(data)
@@ -87,27 +88,27 @@ class ChunkedBody:
         return line_end + 1
 
     def _take(self, data: bytes, position: int, found: list[bytes]) -> int:
-        """Take the bytes of a chunk, and the CRLF after them; get the position behind."""
+        """Take the bytes of a chunk, and the CRLF after them; return the position after these."""
         stop = position + self._left
         arrived = len(data)
         found.append(data[position : max(position, stop - 2)])
-        line_end = data[max(position, stop - 2) : stop]  # or what is here of it
+        line_end = data[max(position, stop - 2) : stop]  # or the part of it that has arrived
         if not (b"\r\n".endswith(line_end) if stop <= arrived else b"\r\n".startswith(line_end)):
-            raise ProtocolError("a chunk of the answer does not end where its size says")
-        if stop <= arrived:  # the whole of it, and its line end
+            raise ProtocolError("a chunk of the response does not end where its size says")
+        if stop <= arrived:  # the whole chunk, and its line end
             self._left = 0
             return stop
         self._left = stop - arrived
         return arrived
 
     def _read_line(self, line: bytes) -> None:
-        """Read the line of a size, or a trailer."""
+        """Read a size line, or a trailer."""
         if self._in_trailers:
             self.complete = not line.strip()
             return
         size = line.partition(b";")[0].strip()
         if not _HEX.fullmatch(size):
-            raise ProtocolError(f"the size of a chunk of the answer is no number: {size[:40]!r}")
+            raise ProtocolError(f"the size of a chunk of the response is not a number: {size[:40]!r}")
         length = int(size, 16)
         if length:
             self._left = length + 2
@@ -116,7 +117,7 @@ class ChunkedBody:
 
 
 def _whole_chunks(data: bytes, position: int, found: list[bytes]) -> int:
-    """Take chunks as long as they are plain and whole, as nearly all are; get the position of the first other line."""
+    """Take chunks while they are plain and complete, as nearly all are; return the position of the first other line."""
     while True:
         size_end = data.find(b"\r\n", position)
         size = data[position:size_end]
@@ -124,7 +125,7 @@ def _whole_chunks(data: bytes, position: int, found: list[bytes]) -> int:
             return position
         start = size_end + 2
         try:
-            stop = start + int(b"0" + size, 16)  # the zero keeps a prefix 0x from being taken
+            stop = start + int(b"0" + size, 16)  # the zero prevents a prefix 0x from being accepted
         except ValueError:
             return position
         if start == stop or data[stop : stop + 2] != b"\r\n":

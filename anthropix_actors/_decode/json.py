@@ -1,13 +1,14 @@
-"""JSON as others write it → values that can be sent back. Pure.
+"""Decodes any server's JSON to values that can be sent back. Pure.
 
-msgspec is fast and strict: half a surrogate pair, a number too large for a double or a control character costs it the
-whole document. So what it refuses is read once more, by Python's own decoder and these rules; one odd value costs at
-most itself:
+msgspec is fast and strict: for half a surrogate pair, a number too large for a double or a control character, it
+refuses the whole document. So a refused document is decoded once more, by Python's own decoder and these rules; an odd
+value then affects only itself:
 
-- half a surrogate pair becomes U+FFFD, as UTF-8 cannot say it; so does a byte that is not UTF-8;
+- half a surrogate pair becomes U+FFFD, as UTF-8 cannot encode it; so does a byte that is not UTF-8;
 - an integer may have up to `MOST_DIGITS` digits, and keeps its value;
-- what is no number in JSON (`NaN`, `1e999`, a longer integer) becomes null, as JavaScript would write it;
-- a control character may stand in a string as it is.
+- a number that JSON does not have (`NaN`) or that is too large (`1e999`, a longer integer) becomes null, as JavaScript
+  would write it;
+- a control character may stand unescaped in a string.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from typing import Any
 import msgspec
 
 MOST_DIGITS = 4300
-"""How long an integer may be: as long as Python writes and reads one, unless somebody changed that."""
+"""The most digits of an integer: Python's default limit for converting integers to text and back."""
 
 DEEPEST = 190
-"""How deeply a value may be nested that is sent back; with what is around it, it has to stay below 200."""
+"""The deepest nesting of a value that is sent back; with the request around it, it has to stay below 200."""
 
 _TOO_LONG = 10**MOST_DIGITS
 _HALF = re.compile("[\ud800-\udfff]")
 
 
 def decoded(document: str | bytes) -> Any:
-    r"""Get the value of a JSON document.
+    r"""Return the value of a JSON document.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
 
     Example:
@@ -47,7 +48,7 @@ def decoded(document: str | bytes) -> Any:
 
 
 def lenient(document: str | bytes) -> Any:
-    r"""Get the value of a JSON document that msgspec refused; strings may have half surrogate pairs.
+    r"""Return the value of a JSON document that msgspec refused; strings may have half surrogate pairs.
 
     Raises:
         ValueError, RecursionError: as from `decoded`.
@@ -56,7 +57,7 @@ def lenient(document: str | bytes) -> Any:
 
 
 def whole(value: Any) -> Any:
-    r"""Put U+FFFD in place of each half of a surrogate pair. Changes lists and dicts where they are.
+    r"""Replace each half of a surrogate pair by U+FFFD. Changes lists and dicts in place.
 
     Example:
         >>> whole({"a\ud800": ["\udfff", 1]})
@@ -84,7 +85,7 @@ def whole(value: Any) -> Any:
 
 
 def joined(text: str) -> str:
-    r"""Join the halves of surrogate pairs that stand side by side; the others become U+FFFD.
+    r"""Join adjacent halves of surrogate pairs; the other halves become U+FFFD.
 
     Example:
         >>> joined("\ud83d" + "\ude00" + "\ud83d") == "\U0001f600\ufffd"
@@ -94,7 +95,7 @@ def joined(text: str) -> str:
 
 
 def too_deep(value: Any) -> bool:
-    """Whether a value is nested more deeply than what can be sent back.
+    """Return whether a value is nested too deeply to be sent back.
 
     Example:
         >>> too_deep([[1]])
@@ -115,7 +116,7 @@ def too_deep(value: Any) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """Copy JSON: faster than `copy.deepcopy`, which must be ready for anything, and not limited in depth."""
+    """Return a deep copy of JSON: faster than `copy.deepcopy`, which handles any object, and not limited in depth."""
     if not isinstance(value, (dict, list)):
         return value
     whole = value.copy()
@@ -130,7 +131,7 @@ def copied(value: Any) -> Any:
 
 
 def writable(number: int) -> bool:
-    """Whether an integer can be written.
+    """Return whether an integer can be written as text.
 
     Example:
         >>> writable(10**40), writable(10**5000)
@@ -138,7 +139,7 @@ def writable(number: int) -> bool:
     """
     try:
         return -_TOO_LONG < number < _TOO_LONG and bool(str(number))
-    except ValueError:  # somebody allows fewer digits
+    except ValueError:  # the program has set a lower limit
         return False
 
 
@@ -150,7 +151,7 @@ def _finite(text: str) -> float | None:
 def _integer(text: str) -> int | None:
     try:
         return int(text) if len(text.lstrip("-")) <= MOST_DIGITS else None
-    except ValueError:  # somebody allows fewer digits
+    except ValueError:  # the program has set a lower limit
         return None
 
 

@@ -6,7 +6,7 @@ rest of the lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -24,19 +24,78 @@ _QUOTED = 80
 _BOM = b"\xef\xbb\xbf"
 
 
-def json_lines(
-    chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES
-) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    r"""Get line number and object of each line that is not blank: in lists, one for each chunk in which lines end.
+Run: TypeAlias = list[tuple[int, dict[str, Any]]]
+"""Numbers and objects of lines that arrived together. The first line is 1."""
 
-    The first line is 1. What is in a list has arrived, and what follows it may take a while.
+
+class JSONLinesDecoder:
+    r"""Decodes JSON lines as they arrive: feed it bytes, and get number and object of each line that ends with them.
+
+    Args:
+        max_line_bytes: The longest line to accept.
+
+    Attributes:
+        number: That of the line whose end has not come.
+
+    Example:
+        >>> decoder = JSONLinesDecoder()
+        >>> list(decoder.feed(b'{"a": 1}\n\n{"a"'))
+        [[(1, {'a': 1})]]
+        >>> list(decoder.feed(b": 2}\r\n"))
+        [[(3, {'a': 2})]]
+    """
+
+    def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        """Start at the first line."""
+        self.number = 1
+        self._max_line_bytes = max_line_bytes
+        self._held: list[bytes] = []  # pieces of the line whose end has not come; joined once, so the time is linear
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[Run]:
+        """Return the lines that end in `data`, blank ones left out, as one run; nothing where no line ends.
+
+        Raises:
+            ProtocolError: a line is not a JSON object, or too long. The lines before it were returned.
+        """
+        self._held.append(data)
+        self._size += len(data)
+        if b"\n" in data:
+            *lines, rest = b"".join(self._held).split(b"\n")
+            run, error = _decoded(lines, self.number)
+            if run:
+                yield run
+            if error is not None:
+                raise error
+            self.number += len(lines)
+            self._held, self._size = [rest], len(rest)
+        if self._size > self._max_line_bytes:
+            raise ProtocolError(f"line {self.number} is longer than {self._max_line_bytes} bytes")
+
+    def close(self) -> Iterator[Run]:
+        """Return the last line, where it lacks its end.
+
+        Raises:
+            TruncatedError: it is not whole.
+        """
+        run, error = _decoded([b"".join(self._held)], self.number)
+        if error is not None:
+            raise TruncatedError(f"it ends within {error.message}", retryable=True) from error.__cause__
+        if run:
+            yield run
+
+
+def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Run]:
+    r"""Return number and object of each line that is not blank: in lists, one for each chunk in which lines end.
+
+    What is in a list has arrived, and what follows it may take a while.
 
     Args:
         chunks: The lines, cut anywhere. The last one may lack its end.
         max_line_bytes: The longest line to accept.
 
     Raises:
-        ProtocolError: a line is no JSON object, or too long. What was before it has been given.
+        ProtocolError: a line is not a JSON object, or too long. The lines before it were returned.
         TruncatedError: the chunks end within a line.
         APIError: what the chunks raised, with the line where it happened in its text.
 
@@ -44,28 +103,19 @@ def json_lines(
         >>> list(json_lines([b'{"a": 1}\n\n{"a"', b": 2}\r\n"]))
         [[(1, {'a': 1})], [(3, {'a': 2})]]
     """
-    number, size = 1, 0
-    held: list[bytes] = []  # pieces of the line whose end has not come; joined once, so the time is linear
-    source = iter(chunks)
-    while (chunk := _next(source, number)) is not None:
-        held.append(chunk)
-        size += len(chunk)
-        if b"\n" in chunk:
-            *lines, rest = b"".join(held).split(b"\n")
-            run, error = _decoded(lines, number)
-            if run:
-                yield run
-            if error is not None:
-                raise error
-            number += len(lines)
-            held, size = [rest], len(rest)
-        if size > max_line_bytes:
-            raise ProtocolError(f"line {number} is longer than {max_line_bytes} bytes")
-    run, error = _decoded([b"".join(held)], number)
-    if error is not None:
-        raise TruncatedError(f"it ends within {error.message}", retryable=True) from error.__cause__
-    if run:
-        yield run
+    decoder = JSONLinesDecoder(max_line_bytes=max_line_bytes)
+    for data in _saying_the_line(iter(chunks), decoder):
+        yield from decoder.feed(data)
+    yield from decoder.close()
+
+
+def _saying_the_line(chunks: Iterator[bytes], decoder: JSONLinesDecoder) -> Iterator[bytes]:
+    """Return the chunks; an error of theirs says at which line it happened."""
+    try:
+        yield from chunks
+    except APIError as exc:
+        exc.message = f"{exc.message}, at line {decoder.number}"
+        raise
 
 
 def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str, Any]]], ProtocolError | None]:
@@ -95,12 +145,3 @@ def _object(line: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}")  # noqa: TRY004 - as for what is no JSON
     return value
-
-
-def _next(chunks: Iterator[bytes], number: int) -> bytes | None:
-    """Get the next chunk, or None; let an error say at which line it happened."""
-    try:
-        return next(chunks, None)
-    except APIError as exc:
-        exc.message = f"{exc.message}, at line {number}"
-        raise

@@ -1,15 +1,15 @@
-"""Events that are not quite the API's → events like the API's, or an error. Pure.
+"""Repairs events that deviate from the API's shapes, or raises an error. Pure.
 
-Gateways, proxies and servers of other models write events of other shapes. The rules:
+Gateways, proxies and servers of other models send events of other shapes. The rules:
 
-- the event's name is its type where its data have none, and `message` where it has no name either;
-- what is named `error` is an error, whatever its data say; so are data without a type that have an `error`;
-- a ping is left out, and so is an event without data, as the official SDK does; but not one whose name says all;
-- data that are no JSON object are told as text, `{"type": name, "data": text}`, where the name is of no consequence:
-  there they can change nothing. Anywhere else they are an error, as a piece of the answer may be missing;
-- `[DONE]`, which ends the streams of another API, is always told like that;
-- JSON is read as `json` says. Where a delta ends with the first half of a surrogate pair, that half is held back: the
-  next delta of the same block may have the other one. Else it becomes U+FFFD, in a delta of its own.
+- if the data have no type, the event's name is its type, or `message` if it has no name either;
+- an event named `error` is an error, whatever its data; so are data without a type that have an `error`;
+- pings are left out, and so are events without data, as in the official SDK, except those that need none (`_SAY_ALL`);
+- data that are not a JSON object are delivered as text, `{"type": name, "data": text}`, if the stream is an answer and
+  the event's name is not one of an answer's. Otherwise they are an error, as a piece of the answer may be missing;
+- `[DONE]`, which ends the streams of another API, is always delivered as text;
+- JSON is decoded by the rules of `json`. If a delta ends with the first half of a surrogate pair, that half is held
+  back: the next delta of the same block may have the other one. Else it becomes U+FFFD, in a delta of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GROWING = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
-"""Delta type → the key of its piece."""
+"""Delta type → the key of its text."""
 
 COMMON = frozenset(
     {
@@ -36,10 +36,10 @@ COMMON = frozenset(
         "error",
     }
 )
-"""The types of the events that make an answer."""
+"""The types of the events that make up an answer."""
 
 UNNAMED = "message"
-"""The name of an event that has none."""
+"""The name of an event without a name."""
 
 DONE = "[DONE]"
 
@@ -58,13 +58,13 @@ class _Half(NamedTuple):
 
 
 class Odd:
-    """Mends the odd events of one stream.
+    """Repairs the odd events of one stream.
 
     Args:
-        lenient: Whether only the events that make an answer are of consequence; else all are.
+        lenient: Whether the stream is an answer: then only the events in `COMMON` must have a JSON object as data.
 
     Attributes:
-        held: The half of a surrogate pair that waits for the other one, if any. While there is one, every event is odd.
+        held: The half of a surrogate pair that waits for the other one, if any. Until then, every event is odd.
 
     Example:
         >>> list(Odd(lenient=True).events("metrics", '{"latency": 5}'))
@@ -72,20 +72,20 @@ class Odd:
     """
 
     def __init__(self, *, lenient: bool) -> None:
-        """Hold nothing."""
+        """Start with nothing held back."""
         self.held: list[_Half] = []
         self._lenient = lenient
 
     def events(self, name: str, text: str, data: Any = None) -> Iterator[dict[str, Any]]:
-        """Get the events that are told for one: mostly one, perhaps none.
+        """Yield the events to deliver for one that arrived: usually one, perhaps none, perhaps a held half before it.
 
         Args:
-            name: Its name.
-            text: Its data.
-            data: The same decoded, where that is known.
+            name: The event's name.
+            text: The event's data.
+            data: The decoded data, if already known.
 
         Raises:
-            ProtocolError: its data are not a JSON object, and a piece of the answer may be missing.
+            ProtocolError: the data are not a JSON object, so a piece of the answer may be missing.
         """
         if name == "ping":
             return
@@ -132,7 +132,7 @@ class Odd:
 
 
 def _typed(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Get data with a type that is a string."""
+    """Return the data with a type that is a string."""
     kind = data.get("type")
     if name == "error" or (type(kind) is not str and data.get("error")):
         return as_error(data)
@@ -140,7 +140,7 @@ def _typed(name: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_error(data: dict[str, Any]) -> dict[str, Any]:
-    r"""Get an error as the API writes it.
+    r"""Return an error event in the API's form.
 
     Example:
         >>> as_error({"type": "overloaded_error", "message": "Overloaded"})
@@ -161,7 +161,7 @@ def _without_type(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _growth(event: dict[str, Any]) -> tuple[Any, str, str]:
-    """Get block, type and piece of a delta that makes a text grow; an empty type for all other events."""
+    """Return index, delta type and text of a delta that appends text; an empty type for all other events."""
     delta = event.get("delta")
     kind = delta.get("type") if isinstance(delta, dict) else None
     if event["type"] == "content_block_delta" and isinstance(kind, str) and isinstance(delta, dict):

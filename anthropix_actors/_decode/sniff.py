@@ -6,22 +6,22 @@ The first bytes decide, not the content type: gateways send a stream as `applica
 
 from __future__ import annotations
 
-import contextlib
 import enum
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.repair import as_error
-from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
+from anthropix_actors.errors import ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from anthropix_actors.errors import APIError
 
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # with the bytes of a byte order mark
 _FIELDS = (b"event:", b"data:")
 _ENOUGH = 6
 _TOO_LONG_A_MARK = 64
-_KEPT = 1 << 20
+KEPT = 1 << 20
+"""How many bytes of a body in another form are kept, for the error."""
 
 
 class Form(enum.Enum):
@@ -32,31 +32,32 @@ class Form(enum.Enum):
     OTHER = "something else"
 
 
-def beginning(chunks: Iterable[bytes], content_type: str) -> tuple[bytes, Form]:
-    r"""Take as many chunks as it needs to see what comes; get what was taken, without white space before it.
+def form_of(head: bytes, content_type: str, *, ended: bool = False) -> Form | None:
+    r"""Return the form of a body that begins so; None where more bytes have to come first.
 
     Args:
-        chunks: The body; what is not taken of it comes next.
-        content_type: What the answer says of itself; empty where it says nothing.
+        head: The body so far.
+        content_type: The content type of the response; empty where there is none.
+        ended: Whether this is all of the body.
 
     Example:
-        >>> beginning(iter([b"\n", b'{"type"', b': "message"}']), "application/json")
-        (b'{"type"', <Form.JSON: 'JSON'>)
+        >>> form_of(b"\n", "application/json"), form_of(b'\n{"type"', "application/json")
+        (None, <Form.JSON: 'JSON'>)
     """
-    head = seen = b""
-    for chunk in chunks:
-        head += chunk
-        seen = head.lstrip(_BLANK)
-        if not seen:
-            head = head.strip()  # of white space, there may be any amount
-        if len(seen) >= _ENOUGH or len(head) >= _TOO_LONG_A_MARK:
-            break
+    seen = head.lstrip(_BLANK)
+    if not ended and len(seen) < _ENOUGH and len(head) < _TOO_LONG_A_MARK:
+        return None
     if seen.startswith(b"{"):
-        return head, Form.JSON
+        return Form.JSON
     claimed = content_type.lower().lstrip()
     if not claimed or claimed.startswith("text/event-stream") or seen.startswith(_FIELDS):
-        return head, Form.STREAM
-    return head, Form.OTHER
+        return Form.STREAM
+    return Form.OTHER
+
+
+def without_blanks(head: bytes) -> bytes:
+    """Return the beginning of a body without the white space before it, of which there may be any amount."""
+    return head if head.lstrip(_BLANK) else head.strip()
 
 
 def message_in(body: bytes, content_type: str) -> dict[str, Any]:
@@ -84,17 +85,11 @@ def message_in(body: bytes, content_type: str) -> dict[str, Any]:
     raise _unknown(body, content_type)
 
 
-def no_answer(head: bytes, chunks: Iterable[bytes], content_type: str) -> APIError:
-    """Get the error for a body of any other kind, from its beginning and the rest."""
-    body = head
-    with contextlib.suppress(APIError):  # what came says more than the cut
-        for chunk in chunks:
-            body += chunk
-            if len(body) >= _KEPT:
-                break
+def no_answer(body: bytes, content_type: str) -> APIError:
+    """Return the error for a body in any other form, or for one that is empty."""
     if not body:  # perhaps the head was cut, where it named the type
         return TruncatedError("the answer ended before its first event", retryable=True)
-    return _unknown(body[:_KEPT], content_type)
+    return _unknown(body[:KEPT], content_type)
 
 
 def _unknown(body: bytes, content_type: str) -> ProtocolError:

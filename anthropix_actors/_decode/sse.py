@@ -1,4 +1,4 @@
-"""Bytes of an event stream → events.
+"""Bytes of an event stream → events. Pure.
 
 sseclient-py parses the fields of an event well, but not the stream around them: it delivers an event that the end of
 the stream cut in two, joins two events where line ends are mixed, keeps the byte order mark, takes an id with a NUL,
@@ -54,39 +54,62 @@ _NOT_COMMON = (msgspec.DecodeError, RecursionError, LookupError, TypeError)
 """What is raised for data that are not JSON, no object, or have no type that is a string."""
 
 
-def events(
-    chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES, lenient: bool = False
-) -> Iterator[dict[str, Any]]:
-    r"""Get the events of a stream, pings left out, each as soon as its last byte is there.
+class SSEDecoder:
+    r"""Decodes an event stream as it arrives: feed it bytes, and loop over the events that end with them.
 
-    Each has a `type` that is a string. What is not written as the API writes it is mended, as `repair` says.
+    Pings are left out. Each event has a `type` that is a string. What is not written as the API writes it is mended, as
+    `repair` says.
 
     Args:
-        chunks: The stream, cut anywhere.
         max_event_bytes: The largest event to accept.
         lenient: Whether it is a chat's answer: then events of other kinds are of no consequence, whatever they say.
 
-    Raises:
-        ProtocolError: an event is too large, or its data are not a JSON object.
-
     Example:
-        >>> list(events([b'event: message_stop\nda', b'ta: {"type":"message_stop"}\n\n', b"event: cut"]))
+        >>> decoder = SSEDecoder()
+        >>> list(decoder.feed(b'event: message_stop\nda'))
+        []
+        >>> list(decoder.feed(b'ta: {"type":"message_stop"}\n\nevent: cut'))
         [{'type': 'message_stop'}]
+        >>> list(decoder.close())
+        []
     """
-    decode = msgspec.json.decode
-    odd = Odd(lenient=lenient)
-    held = odd.held
-    for event in _Blocks(blocks(chunks, max_event_bytes=max_event_bytes)).events():
-        data: Any = None
-        try:
-            data = decode(event.data)
-            kind = data["type"]
-        except _NOT_COMMON:
-            kind = None
-        if type(kind) is not str or kind == "ping" or held or event.event in _NAMES_TO_LOOK_AT:
-            yield from odd.events(event.event, event.data, data)
-        else:
-            yield data
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES, lenient: bool = False) -> None:
+        """Start at the beginning of a stream."""
+        self._splitter = EventSplitter(max_event_bytes=max_event_bytes)
+        self._blocks = _Blocks(iter(()))
+        self._odd = Odd(lenient=lenient)
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Return the events whose last byte is in `data`. Loop over all of them before the next call.
+
+        Raises:
+            ProtocolError: an event is too large, or its data are not a JSON object. The events before it were returned.
+        """
+        return self._events(self._splitter.feed(data))
+
+    def close(self) -> Iterator[dict[str, Any]]:
+        """Return the event that the end of the stream cut, if it is whole all the same, and the last of an answer.
+
+        Raises:
+            ProtocolError: as `feed`.
+        """
+        return self._events(self._splitter.close())
+
+    def _events(self, blocks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+        decode, odd = msgspec.json.decode, self._odd
+        held = odd.held
+        for event in self._blocks.events_of(blocks):
+            data: Any = None
+            try:
+                data = decode(event.data)
+                kind = data["type"]
+            except _NOT_COMMON:
+                kind = None
+            if type(kind) is not str or kind == "ping" or held or event.event in _NAMES_TO_LOOK_AT:
+                yield from odd.events(event.event, event.data, data)
+            else:
+                yield data
 
 
 logging.getLogger(__name__).disabled = True
@@ -100,42 +123,88 @@ class _Blocks(sseclient.SSEClient):
     logger is off.
     """
 
+    def events_of(self, blocks: Iterable[bytes]) -> Iterator[Any]:
+        """Return the events of some blocks. One object takes all blocks of a stream, one run after the other."""
+        self._event_source = blocks
+        events: Iterator[Any] = self.events()
+        return events
+
     def _read(self) -> Iterator[bytes]:
-        return iter(self._event_source)  # type: ignore[attr-defined] # untyped, and of 1.9
+        return iter(self._event_source)
 
 
-def blocks(chunks: Iterable[bytes], *, max_event_bytes: int = MAX_EVENT_BYTES) -> Iterator[bytes]:
-    r"""Get whole events as bytes: lines separated by LF, valid UTF-8, without the empty line that ends them.
-
-    An event without that line is the last one, if it says that it is.
-
-    Raises:
-        ProtocolError: an event is larger than `max_event_bytes` or has too many lines.
+class EventSplitter:
+    r"""Cuts a stream into whole events, as bytes: lines that LF separates, valid UTF-8, no empty line at the end.
 
     Example:
-        >>> list(blocks([b"data: 1\r", b"\n\r\ndata: 2\n", b"\ndata: cut"]))
+        >>> splitter = EventSplitter()
+        >>> [*splitter.feed(b"data: 1\r"), *splitter.feed(b"\n\r\ndata: 2\n"), *splitter.feed(b"\ndata: cut")]
         [b'data: 1', b'data: 2']
     """
-    held: list[bytes] = []  # pieces of the event whose end has not come; joined once, so the time is linear
-    size = 0
-    for chunk in _first_without_bom(_only_lf(chunks)):
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        """Start at the beginning of a stream."""
+        self._max_event_bytes = max_event_bytes
+        self._held: list[bytes] = []  # pieces of the event whose end has not come; joined once, so the time is linear
+        self._size = 0
+        self._after_cr = False
+        self._head: bytes | None = b""  # what may be the beginning of a byte order mark; None once that is known
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Return the events that end in `data`.
+
+        Raises:
+            ProtocolError: an event is larger than `max_event_bytes`, or has too many lines.
+        """
+        chunk = self._with_lf_only(data)
+        if self._head is not None:
+            chunk = self._without_bom(chunk)
+        return self._split_off(chunk) if chunk else iter(())
+
+    def close(self) -> Iterator[bytes]:
+        """Return the event that lacks its end, if it says that it is the last one.
+
+        Raises:
+            ProtocolError: as `feed`.
+        """
+        tail = b"".join((self._head or b"", *self._held))
+        if tail.count(b"\n") < MAX_EVENT_LINES and _says_the_end(tail):
+            yield from _split(tail + b"\n\n", self._max_event_bytes)
+
+    def _with_lf_only(self, data: bytes) -> bytes:
+        """Turn every line end into LF, including a CRLF that is cut between two calls."""
+        chunk = data[1:] if self._after_cr and data.startswith(b"\n") else data
+        if data:
+            self._after_cr = chunk.endswith(b"\r")
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """Drop one leading byte order mark, which may be cut between calls."""
+        head = (self._head or b"") + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._head = head
+            return b""
+        self._head = None
+        return head.removeprefix(_BOM)
+
+    def _split_off(self, chunk: bytes) -> Iterator[bytes]:
+        held, size = self._held, self._size
         border = chunk.startswith(b"\n") and (size == 0 or held[-1].endswith(b"\n"))
         end = 1 if border else -1
         if (last := chunk.rfind(b"\n\n")) >= 0:
             end = last + 2
         if end < 0:
             held.append(chunk)
-            size += len(chunk)
+            self._size += len(chunk)
         else:
             held.append(chunk[:end])
-            yield from _split(b"".join(held) if size else held[0], max_event_bytes)
-            held = [chunk[end:]] if end < len(chunk) else []
-            size = len(chunk) - end
-        if size > max_event_bytes + 1:  # the LF that ends its last line does not count
-            raise _too_large(max_event_bytes)
-    tail = b"".join(held)
-    if tail.count(b"\n") < MAX_EVENT_LINES and _says_the_end(tail):
-        yield from _split(tail + b"\n\n", max_event_bytes)
+            self._held = [chunk[end:]] if end < len(chunk) else []
+            self._size = len(chunk) - end
+            yield from _split(b"".join(held) if size else held[0], self._max_event_bytes)
+        if self._size > self._max_event_bytes + 1:  # the LF that ends its last line does not count
+            raise _too_large(self._max_event_bytes)
 
 
 def _says_the_end(tail: bytes) -> bool:
@@ -143,7 +212,7 @@ def _says_the_end(tail: bytes) -> bool:
 
     Of any other event, nobody knows whether it is whole.
     """
-    for event in _Blocks(iter([tail.decode(errors="replace").encode()])).events():
+    for event in _Blocks(iter(())).events_of([tail.decode(errors="replace").encode()]):
         if event.data.strip() == DONE:
             return True
         try:
@@ -174,31 +243,6 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
 
 def _without_strange_ids(block: bytes) -> bytes:
     return b"\n".join(line for line in block.split(b"\n") if not (line.startswith(b"id") and b"\0" in line))
-
-
-def _only_lf(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Turn every line end into LF, also a CRLF cut between two chunks. No chunk that comes out is empty."""
-    after_cr = False
-    for whole in chunks:
-        chunk = whole[1:] if after_cr and whole.startswith(b"\n") else whole
-        if whole:
-            after_cr = chunk.endswith(b"\r")
-        if b"\r" in chunk:
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if chunk:
-            yield chunk
-
-
-def _first_without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Drop one leading byte order mark, which may be cut between chunks."""
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= len(_BOM) or not _BOM.startswith(head):
-            break
-    if head := head.removeprefix(_BOM):
-        yield head
-    yield from chunks
 
 
 def _too_large(limit: int) -> ProtocolError:

@@ -1,1 +1,1 @@
-"""Code that is not ours: the program's logging, and threads that call what may block."""
+"""Code outside this package: the program's logging, and threads for calls that may block."""

@@ -1,4 +1,4 @@
-"""The names that others know our things by: in tracebacks, documentation and pickles, those of older releases too."""
+"""The public names of classes and functions: in tracebacks, docs and pickles, including pickles of older releases."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 def publish(module: str, things: Iterable[Any]) -> None:
-    """Have classes and functions say that they are of a public module, unless they are of one already.
+    """Set `__module__` of classes and functions to a public module, unless it is one already.
 
-    So files can be moved: pickles and texts name no file. Hints are resolved before that, where they can be: `msgspec`
-    looks for them in the module that a class names.
+    So files can be moved: pickles and texts do not name a file. Hints are resolved first, where possible: `msgspec`
+    looks them up in the module that a class names.
 
     Args:
         module: The module's name.
-        things: What is public in it; what is no class or function is passed over.
+        things: Its public names' values; those that are not classes or functions are skipped.
     """
     for thing in things:
         if callable(thing) and not _is_public(thing.__module__):
-            with contextlib.suppress(NameError):  # imported for type checkers alone
+            with contextlib.suppress(NameError):  # a name that is imported for type checkers only
                 thing.__annotations__ = get_type_hints(thing, include_extras=True)
             thing.__module__ = module
 
 
 def alias(package: str, moved: Mapping[str, Iterable[str]]) -> None:
-    """Let things be found where an older release had them, for its pickles.
+    """Make names importable from the modules where an older release had them, for its pickles.
 
     Args:
-        package: Where they are now.
-        moved: By the modules that were below it: the names.
+        package: The package that has them now.
+        moved: The former modules below it, each with its names.
     """
     for module, names in moved.items():
         old = ModuleType(f"{package}.{module}", "Where something was in an older release.")
@@ -42,6 +42,6 @@ def alias(package: str, moved: Mapping[str, Iterable[str]]) -> None:
 
 
 def _is_public(module: str) -> bool:
-    """Whether users import a module: it lies in the package, or in its emulator, and has a name of its own there."""
+    """Return whether users import a module: it lies in the package, or in its emulator, and is not private."""
     ours, _, below = module.removeprefix("anthropix_actors.emulator").removeprefix("anthropix_actors").rpartition(".")
     return not ours and not below.startswith("_")

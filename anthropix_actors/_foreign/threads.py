@@ -1,7 +1,7 @@
-"""Foreign code on threads of its own, for those who must not wait for it: above all the sweeper.
+"""Foreign code on threads of its own, for threads that must not wait for it: above all the sweeper's.
 
-A subscriber's `is_alive` may block, raise, or ask for a lock of its program's. So it is asked here, one at a time, and
-the sweeper reads what it said last. One that does not return keeps its thread, and the others get another.
+A subscriber's `is_alive` may block, raise, or take a lock of its program. So it is called here, one at a time, and
+the sweeper reads the latest result. A call that does not return keeps its thread, and the others get a new one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 1.0
-"""Seconds after which a call that has not returned is left alone."""
+"""Seconds after which a call that has not returned is abandoned."""
 
 IDLE = 0.5
-"""Seconds after which a thread that is asked nothing ends."""
+"""Seconds after which a thread without actions ends."""
 
 
 def in_background(action: Callable[[], object], name: str) -> bool:
-    """Run something on a daemon thread of its own; False where there is no thread to be had."""
+    """Start an action on a new daemon thread; return False if no thread could be started."""
     try:
         threading.Thread(target=action, name=name, daemon=True).start()
     except RuntimeError:
@@ -36,29 +36,29 @@ def in_background(action: Callable[[], object], name: str) -> bool:
 
 
 class Asker:
-    """The thread that asks. There is one, `ASKER`, for the sweeper's thread alone."""
+    """The thread that runs foreign code for the sweeper. There is one, `ASKER`; only the sweeper's thread uses it."""
 
     def __init__(self) -> None:
-        """Start without a thread; its queue is made with it, as a program may patch `queue` before that."""
+        """Start without a thread; the queue is made with the first action, as a program may patch `queue` before."""
         self._actions: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
-        self._since: float | None = None  # when the thread began what it is about
+        self._since: float | None = None  # when the thread began its current action
 
     def ask(self, action: Callable[[], object]) -> None:
-        """Have something run soon, after what was asked before."""
+        """Queue an action, to run soon, after the earlier ones. In the sweeper's thread."""
         if self._actions is None:
             self._actions = queue.SimpleQueue()
         self._actions.put(action)
         self.look()
 
     def look(self) -> None:
-        """Get another thread if there is none, or if it has been about one thing for too long."""
+        """Start a thread if there is none, or if an action has run longer than `PATIENCE`. In the sweeper's thread."""
         since = self._since
         stuck = since is not None and time.monotonic() - since > PATIENCE
         if (self._thread is None or stuck) and self._actions is not None and not self._actions.empty():
             self._since = None
             self._thread = threading.Thread(target=self._run, name="anthropix-asker", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to be had: perhaps next time
+            with contextlib.suppress(RuntimeError):  # no thread could be started: try again next time
                 self._thread.start()
                 return
             self._thread = None
@@ -70,7 +70,7 @@ class Asker:
                 action = actions.get(timeout=IDLE)
             except queue.Empty:
                 self._thread = None
-                if not actions.empty():  # it was put before the sweeper could see that this thread ends
+                if not actions.empty():  # an action was queued before the sweeper could see that this thread ends
                     self._thread = me
                 continue
             self._since = time.monotonic()
@@ -80,39 +80,41 @@ class Asker:
 
     def after_fork(self) -> None:
         """Start afresh in a forked child."""
-        self.__init__()  # type: ignore[misc] # every part of it belongs to a thread that is no more
+        self.__init__()  # type: ignore[misc] # every part of it belongs to a thread that no longer exists
 
 
 ASKER = Asker()
 
 
 class Pulse:
-    """Whether something of a caller's is alive, by what its `is_alive()` said last; without one it always is.
+    """Whether an object of the caller is alive, by the latest result of its `is_alive()`; without one it always is.
 
-    One that raises is taken to be alive, and not asked again. So is a thread, or a process, that has not started.
+    An object whose `is_alive()` raises counts as alive, and is not asked again. A thread or process that has not
+    started counts as alive.
     """
 
     def __init__(self, thing: object) -> None:
-        """Ask nothing yet."""
+        """Do not call `is_alive()` yet."""
         self._thing = thing
         self._alive = True
         self._asked = self._static = inspect.getattr_static(thing, "is_alive", None) is None
 
     def is_alive(self) -> bool:
-        """Get what it said last, and have it asked again. Only the sweeper's thread."""
+        """Return the latest result, and ask again. Only in the sweeper's thread."""
         if not self._asked:
             self._asked = True
             ASKER.ask(self._ask)
         elif not self._static:
-            ASKER.look()  # it may wait behind one that does not return
+            ASKER.look()  # the question may wait behind a call that does not return
         return self._alive
 
     def _ask(self) -> None:
+        """Call `is_alive()`. In the asker's thread."""
         thing = self._thing
         try:
             unstarted = getattr(thing, "ident", thing) is None
             self._alive = bool(thing.is_alive()) or unstarted  # type: ignore[attr-defined]
-        except BaseException as exc:  # noqa: BLE001 - it is the caller's
+        except BaseException as exc:  # noqa: BLE001 - the caller's code may raise anything
             log(logging.ERROR, "is_alive() of %s raised; it is taken to be alive", shown(thing), exc_info=exc)
         else:
             self._asked = False

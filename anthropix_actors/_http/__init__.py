@@ -1,1 +1,1 @@
-"""How a request travels and its answer comes back; what is known of requests and urllib3 is known here."""
+"""How a request is sent and its response read; only this package knows requests and urllib3."""

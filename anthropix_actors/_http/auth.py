@@ -1,9 +1,9 @@
-"""What sets a request's credentials anew for each attempt, where the caller gave something for that.
+"""The caller's `auth`, which sets a request's credentials before each attempt.
 
-It is the caller's code: it may raise anything, block for ever, and use the client that asks it. So no lock is held
-while it runs. Its call runs in the thread of the request that it is for, and holds up that one alone. Its `refresh`,
-which many requests may need at once, runs in a thread of its own; those that need it wait through their scopes, so each
-of them can be cancelled, and runs out of time.
+It is the caller's code: it may raise anything, block forever, and use the client that calls it. So no lock is held
+while it runs. `auth(request)` runs in the thread of that request, and delays no other request. `auth.refresh()`, which
+many requests may need at once, runs in a thread of its own; the requests wait for it through their scopes, so each of
+them can be cancelled, and can time out.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Auth:
-    """A caller's `auth`, asked before each attempt.
+    """A caller's `auth`, called before each attempt.
 
-    Many requests may meet an expired token at once. So each notes a mark before it is sent, and only the first that was
-    refused since the last refresh leads to another one; the others find the new token.
+    Many requests may meet an expired token at once. So each attempt notes the token's generation (`mark`); only a 401
+    of the current generation refreshes it, the others use the new token.
 
     Args:
         auth: Takes a `requests.PreparedRequest`, as requests' own auth objects do, and changes its headers, or returns
@@ -39,17 +39,19 @@ class Auth:
     """
 
     def __init__(self, auth: Callable[[Any], Any] | None) -> None:
-        """Hold it; it is not asked yet."""
+        """Keep `auth`; it is not called yet."""
         self._auth = auth
-        # By the mark that is refused. Without a lock: a signal handler may use the client, too, and wait.
+        # Keyed by the mark that was refused. No lock: a signal handler may use the client in between, and wait.
         self._refreshes: dict[int, _Refresh] = {}
         self.mark = 0
 
     def apply(self, prepared: requests.PreparedRequest) -> None:
-        """Let it set headers. It sees method, URL, headers and body, and only the headers that it sets are used.
+        """Call `auth`. It sees method, URL, headers and body; only the headers that it sets are used.
+
+        Runs in the thread of the request.
 
         Raises:
-            ConfigurationError: it failed, or gave something else than headers.
+            ConfigurationError: it failed, or did not return headers.
         """
         if self._auth is None:
             return
@@ -68,19 +70,21 @@ class Auth:
         prepared.url, prepared.body = url, body
 
     def refreshes_here(self) -> bool:
-        """Whether this thread is the one that refreshes: what it asks must not wait for the refresh itself."""
+        """Return whether this thread runs `auth.refresh()`: its own requests must not wait for that refresh."""
         return self._auth is not None and getattr(_here, "auth", None) is self
 
     def refresh(self, mark: int, scope: CancelScope, patience: float | None) -> bool:
-        """Make it forget a token that was refused, by its `refresh()` if it has one; get whether to try again.
+        """Renew a token that was refused, by `auth.refresh()` if there is one; return whether to try again.
+
+        Called in the thread of the refused request, which waits for the refresh.
 
         Args:
-            mark: What `mark` was before the refused request was sent.
-            scope: Through which to wait for it.
-            patience: For how many seconds at most.
+            mark: The value of `mark` before the refused request was sent.
+            scope: The scope of that request, which can cancel the wait.
+            patience: The longest wait, in seconds; None is forever.
 
         Raises:
-            AnthropixError: it failed, or took too long; or the scope was cancelled.
+            AnthropixError: the refresh failed, or took too long; or the scope was cancelled.
         """
         if self._auth is None:
             return False
@@ -92,7 +96,7 @@ class Auth:
         if refresh is mine:
             refresh.start()
         if not scope.wait(lambda: refresh.done, patience):
-            self._refreshes.pop(mark, None)  # the next that is refused tries another one
+            self._refreshes.pop(mark, None)  # the next refused request starts another refresh
             raise APITimeoutError(f"auth: refresh() did not end within {patience} s (timeout.idle)")
         if refresh.error is not None:
             self._refreshes.pop(mark, None)
@@ -104,12 +108,12 @@ class Auth:
         refresh = getattr(self._auth, "refresh", None)
         if callable(refresh):
             refresh()
-        # The one that is done stays, for who has looked at the mark before this line, and not yet for the refresh.
+        # The finished refresh stays: a thread may have compared the mark before this line, and look for it after.
         self.mark = mark + 1
         self._refreshes.pop(mark - 1, None)
 
     def after_fork(self) -> None:
-        """Start afresh in a forked child: a thread that refreshes is the parent's."""
+        """Forget the refreshes in a forked child: their threads run in the parent only."""
         self._refreshes = {}
 
 
@@ -117,9 +121,9 @@ class _Refresh:
     """One refresh, in a thread of its own.
 
     Attributes:
-        waiting: The scopes of those who wait for it.
-        done: Whether it is over.
-        error: What it raised, or None.
+        waiting: The scopes of the requests that wait for it.
+        done: Whether it has finished.
+        error: The exception that it raised, or None.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -129,7 +133,7 @@ class _Refresh:
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin it; without a thread for it, it is over."""
+        """Start the thread; if it cannot be started, finish with an error."""
         run = contextvars.copy_context().run
         try:
             threading.Thread(target=run, args=(self._run,), name="anthropix-auth", daemon=True).start()
@@ -139,7 +143,7 @@ class _Refresh:
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as exc:  # noqa: BLE001 - it is told to those who wait
+        except BaseException as exc:  # noqa: BLE001 - raised in the requests that wait
             self._end(exc)
         else:
             self._end(None)
@@ -155,11 +159,11 @@ _here = threading.local()
 
 
 def _another(error: BaseException) -> AnthropixError:
-    """Get an error of one's own for what a refresh raised: several requests fail by it, and note their own numbers."""
+    """Return a copy of the error of a failed refresh: it ends several requests, each with its own `attempts` and id."""
     if isinstance(error, AnthropixError):
         try:
             return copy.copy(error)
-        except Exception:  # noqa: BLE001 - the caller's class, with a constructor of its own
+        except Exception:  # noqa: BLE001 - the caller's own class, perhaps with another constructor
             return ConfigurationError(f"auth failed to refresh: {error}")
     return ConfigurationError(f"auth failed to refresh: {type(error).__name__}")
 
@@ -172,7 +176,7 @@ def _merged(headers: Any, given: Any) -> dict[str, str]:
 
 
 def _as_text(headers: Mapping[Any, Any]) -> dict[str, Any]:
-    """Get headers as text: auth objects of requests' world set bytes, too."""
+    """Return headers as text: some auth objects made for requests set bytes."""
     return {
         name.decode("latin-1") if isinstance(name, bytes) else name: (
             value.decode("latin-1") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""What a request carries, on its way to the server."""
+"""The body of a request while it is sent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """A body that is read while it is sent, block by block: each block that was taken shows that it goes on.
+    """A body that is read while it is sent, block by block: each block taken counts as progress.
 
-    A file, not bytes: else one timeout would bound all of the upload, and not each block of it.
+    A file, not bytes: with bytes, one timeout would bound the whole upload instead of each block.
 
     Args:
-        file: What is read.
+        file: The file to read.
         scope: The scope of the attempt.
 
     Attributes:
-        connection: What it is sent on.
+        connection: The connection that it is sent on.
     """
 
     def __init__(self, file: BinaryIO, scope: CancelScope) -> None:
@@ -33,10 +33,10 @@ class Upload:
         self.connection: Any = None
 
     def read(self, size: int = -1) -> bytes:
-        """Get the next block. What the file itself takes for it is no silence of the network."""
+        """Return the next block. The time that reading the file takes does not count as idle time."""
         self._scope.idle_since = None
         data = self._file.read(size)
-        self.connection.sock.settimeout(None)  # connecting is over; from here on the idle timeout looks after it
+        self.connection.sock.settimeout(None)  # connected: from here on, the idle timeout applies
         self._scope.idle_since = time.monotonic()
         return data
 
@@ -46,10 +46,10 @@ class Upload:
 
 
 def opened(body: bytes | Body, scope: CancelScope) -> tuple[Upload, int | None]:
-    """Get a body ready to be sent, and its length in bytes; None where that is not known before its end.
+    """Return a body ready to be sent, and its length in bytes; None if that is not known before its end.
 
     Raises:
-        AnthropixError: it cannot be read.
+        AnthropixError: the body cannot be read.
     """
     file, length = (io.BytesIO(body), len(body)) if isinstance(body, bytes) else body.open()
     return Upload(file, scope), length

@@ -1,14 +1,14 @@
-"""Connections that a scope holds from before `connect()` until they go back to the pool.
+"""Connections that are bound to a scope from before `connect()` until they return to the pool.
 
-- `_Connection` makes the socket itself, to bind it before it connects, and says when the wait for the answer begins;
-- `_Response` reads on past the answers that are not the final one;
-- `_Pool` binds a connection that is used again, and lets go of one before it can be picked up by somebody else.
+- `_Connection` makes the socket itself, to bind it before it connects, and notes when the wait for the response begins;
+- `_Response` skips interim responses, up to the final one;
+- `_Pool` binds a connection that is used again, and releases one before another request can take it.
 
-The names with an underscore that are overridden here are urllib3's of 2.x and http.client's; the tests of `cancel` and
-`transport` fail without them, and are run with the lowest versions, too (`make lowest`).
+The names with an underscore that are overridden here are those of urllib3 2.x and http.client; the tests of `cancel`
+and `transport` fail without them, and also run with the lowest versions (`make lowest`).
 
-No lock of ours, and none of urllib3's, is held while a request takes a connection or gives it back: a signal handler
-may use the client in the middle of that, and wait.
+No lock, ours or urllib3's, is held while a request takes a connection from the pool or returns it: a signal handler may
+use the client at that moment, and wait.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
 
 POOL_SIZE = 1000
-"""How many idle connections to keep: as many as ever ran at once, up to this."""
+"""The most idle connections to keep. The pool grows to as many as ever ran at once."""
 
 MOST_INTERIM = 1000
-"""How many answers that are not the final one (1xx) may come before it: one every second for a quarter of an hour."""
+"""The most interim responses (1xx) before the final one: one every second for a quarter of an hour."""
 
 _FINAL = 200
 _SWITCHING = 101
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer that is the final one.
+    """The final response to a request.
 
-    http.client skips 100 Continue alone, and takes any other 1xx for the answer. The answer itself would then be the
-    next request's. RFC 9110, 15.2: a client MUST be able to parse one or more 1xx before the final response, even if it
-    does not expect one. 101 is final: nobody asked to switch, and what follows it is no HTTP.
+    http.client skips only 100 Continue, and takes any other 1xx for the response. The real one would then be read as
+    the next request's. RFC 9110, 15.2: a client MUST be able to parse one or more 1xx before the final response, even
+    if it does not expect one. 101 is final: we never ask to switch protocols, and the bytes after it are not HTTP.
     """
 
     def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
-        self.peer = sock  # the connection forgets its own when the body ends by closing
+        self.peer = sock  # the connection drops its own reference if the body ends by closing
 
     def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST_INTERIM):
@@ -63,16 +63,16 @@ class _Response(http.client.HTTPResponse):
             if found[1] >= _FINAL or found[1] == _SWITCHING:
                 return found
             http.client.parse_headers(self.fp)
-        raise http.client.HTTPException(f"more than {MOST_INTERIM} answers of status 1xx before the answer")
+        raise http.client.HTTPException(f"more than {MOST_INTERIM} responses of status 1xx before the final one")
 
     def begin(self) -> None:
         super().begin()
         if self.status < _FINAL:
-            self.will_close = True  # whatever follows is no answer to another request
+            self.will_close = True  # the bytes that follow are not a response to another request
 
 
 class _Connection:
-    """Make the socket here, so that the scope holds it before `connect()`."""
+    """Makes the socket here, so that it is bound to the scope before `connect()`. In the request's thread."""
 
     response_class: Any = _Response
 
@@ -87,7 +87,7 @@ class _Connection:
             raise urllib3.exceptions.NewConnectionError(self, str(exc)) from exc
 
     def _tunnel(self) -> None:
-        """Ask a proxy for a tunnel; its answer, which http.client may read without an end, is no progress."""
+        """Ask a proxy for a tunnel. Its response, which may be endless for http.client, does not count as progress."""
         scope = here()
         scope.idle_since = time.monotonic()
         try:
@@ -101,7 +101,7 @@ class _Connection:
         super().request(method, url, body=body, headers=headers, **how)  # type: ignore[misc]
 
     def getresponse(self) -> Any:
-        """Wait for the answer's head, however it drips and whatever comes before it, for `timeout.first_byte`."""
+        """Wait at most `timeout.first_byte` for the whole head of the response, interim ones before it included."""
         scope = here()
         scope.idle_since, scope.asked_since = None, time.monotonic()
         try:
@@ -113,7 +113,7 @@ class _Connection:
 
 
 def here() -> CancelScope:
-    """Get the scope of the attempt that this thread runs."""
+    """Return the scope of the attempt that runs in this thread."""
     scope = running_scope()
     if scope is None:
         raise RuntimeError("a request runs within the attempt of a scope")
@@ -121,7 +121,7 @@ def here() -> CancelScope:
 
 
 def _connected(address: tuple[str, int], timeout: float | None, options: Any) -> socket.socket:
-    """Connect to the first of the host's addresses that answers, bound to the scope of this thread's attempt.
+    """Connect to the first reachable address of the host, bound to the scope of this thread's attempt.
 
     The name look-up itself cannot be cancelled: the C library offers no way.
     """
@@ -137,7 +137,7 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
             sock.connect(place)
         except OSError as exc:
             sock.close()
-            scope.check()  # or the next address would be tried after a cancel
+            scope.check()  # else the next address would be tried after a cancel
             failure = exc
         except BaseException:
             sock.close()
@@ -148,7 +148,7 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
 
 
 class _Idle:
-    """Idle connections, the one used last first: what urllib3 asks of a `queue.LifoQueue`, without its lock."""
+    """Idle connections, last in, first out: the part of `queue.LifoQueue` that urllib3 uses, without its lock."""
 
     def __init__(self, size: int) -> None:
         self._most = size
@@ -161,7 +161,7 @@ class _Idle:
             raise queue.Empty from None
 
     def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as called
-        if connection is None:  # urllib3 fills the queue with as many as it has room for
+        if connection is None:  # urllib3 fills a new queue with placeholders
             return
         if len(self._kept) >= self._most:
             raise queue.Full
@@ -172,7 +172,7 @@ class _Idle:
 
 
 class _Pool:
-    """A connection belongs to a scope from check-out to check-in."""
+    """A connection is bound to a scope from check-out to check-in."""
 
     QueueCls: Any = _Idle
 
@@ -183,7 +183,7 @@ class _Pool:
             try:
                 scope.bind(connection.sock)
             except BaseException:
-                connection.close()  # nobody else knows of it any more
+                connection.close()  # it is in no list any more: nothing else would close it
                 raise
         return connection
 
@@ -200,10 +200,10 @@ class _HTTPConnection(_Connection, HTTPConnection):
 
 class _HTTPSConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
-        """Connect; and when that fails, leave nothing open.
+        """Connect; close the socket if that fails.
 
-        ssl forgets a socket that is reset just before its handshake. It would stay open as long as somebody keeps the
-        error, whose traceback has it.
+        ssl does not close a socket that is reset just before its handshake. It would stay open as long as the error is
+        kept, whose traceback refers to it.
         """
         try:
             super().connect()
@@ -225,7 +225,7 @@ class _HTTPSPool(_Pool, HTTPSConnectionPool):
 
 _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 _KEEPALIVE: list[Any] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-"""For connections that are silent for long, and requests that should not wait for the answer to their first piece."""
+"""Keep-alive, for connections with long silences; no delay, so that a request need not wait for an ACK."""
 
 
 class ScopedAdapter(HTTPAdapter):
@@ -233,10 +233,10 @@ class ScopedAdapter(HTTPAdapter):
 
     requests loads the CA bundle for every new connection: 46 ms of CPU and 800 KiB each, against 6 ms and 27 KiB.
 
-    All requests of a transport go to one origin, by one way; so there is one pool, found once.
+    All requests of a transport go to one origin, through the same proxy if any; so there is one pool, looked up once.
 
     Args:
-        tls: The context; None where nothing is encrypted.
+        tls: The context; None if nothing is encrypted.
     """
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
@@ -262,19 +262,19 @@ class ScopedAdapter(HTTPAdapter):
 
     def build_connection_pool_key_attributes(self, request: Any, *_: Any, **__: Any) -> Any:
         host, _tls = super().build_connection_pool_key_attributes(request, verify=True)
-        # Also for the connection to an encrypted proxy behind which nothing is: urllib3 below 2.8 looks only here.
+        # Needed even if only the proxy is encrypted, not the server behind it: urllib3 below 2.8 looks only here.
         return host, {} if self._tls is None else {"ssl_context": self._tls}
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
-        """Do nothing: the context knows what to trust."""
+        """Do nothing: the context has the trusted certificates."""
 
     def close(self) -> None:
         """Close the idle connections now.
 
-        urllib3 leaves that to whoever collects the pools, and an error that somebody keeps has them in its traceback.
+        urllib3 leaves that to the garbage collector, but an error that is kept refers to the pools in its traceback.
         """
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated
-                with contextlib.suppress(KeyError):  # another thread has just thrown it out
+                with contextlib.suppress(KeyError):  # another thread has just removed it
                     manager.pools[key].close()
         super().close()

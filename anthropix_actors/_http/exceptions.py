@@ -1,7 +1,7 @@
-"""What requests, urllib3, http.client, ssl and socket raise → our errors, by one table.
+"""Maps exceptions of requests, urllib3, http.client, ssl and socket to our errors, by one table.
 
-The cause of an error of ours is the one exception that explains it, and nothing else: without traceback, and without
-the request, the connection and the pool that the libraries hang on their exceptions, as these hold the key, the proxy's
+The cause of our error is the one exception that explains it, and nothing else: without traceback, and without the
+request, the connection and the pool that the libraries attach to their exceptions, as these hold the key, the proxy's
 password and open sockets.
 """
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 _QUOTED = 300
 _NO_TLS = "WRONG_VERSION_NUMBER"
-"""What OpenSSL says when the answer to its hello is no TLS, such as `HTTP/1.1 400`."""
+"""OpenSSL's code when the reply to its hello is not TLS, such as `HTTP/1.1 400`."""
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d)\d\d\b")
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-"""What requests and all below it raise. `ssl.SSLError` and `TimeoutError` are OSErrors."""
+"""All that requests and the libraries below it raise. `ssl.SSLError` and `TimeoutError` are OSErrors."""
 
 
 class NoAnswerError(TimeoutError):
-    """The request was sent, and the head of its answer did not come in time."""
+    """The request was sent, but the head of its response did not arrive in time."""
 
 
 class Way(NamedTuple):
-    """How a request went, for the error's text.
+    """How a request was sent, for the error's text.
 
     Attributes:
-        timeout: How patiently.
-        proxy: Through which proxy, if any.
-        answered: Whether the head of the answer has come.
+        timeout: Its timeouts.
+        proxy: Its proxy, if any.
+        answered: Whether the head of the response has arrived.
     """
 
     timeout: Timeout
@@ -54,10 +54,10 @@ class Way(NamedTuple):
 
 
 def fault(exc: BaseException, way: Way) -> APIError:
-    """Get our error for one of a library's, with its cause. Raise it outside of the `except` block.
+    """Return our error for a library's exception, with its cause. Raise it outside of the `except` block.
 
-    The first row of `_FAULTS` that fits anywhere in its chain decides. The chain is looked at whole: its top often
-    misleads. A reset inside a proxy's tunnel comes as a `ProxyError`.
+    The first row of `_FAULTS` that matches any exception of the chain decides. The whole chain is searched, because its
+    top often misleads: a reset inside a proxy's tunnel comes as a `ProxyError`.
     """
     chain = _chain(exc)
     for kinds, make in _FAULTS:
@@ -69,7 +69,7 @@ def fault(exc: BaseException, way: Way) -> APIError:
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
-    """Get an exception and all it came from: causes, contexts, urllib3's reasons, exceptions among the arguments."""
+    """Return an exception and its origins: causes, contexts, urllib3's reasons, exceptions among the arguments."""
     found: list[BaseException] = []
     todo: list[Any] = [exc]
     while todo:
@@ -82,7 +82,7 @@ def _chain(exc: BaseException) -> list[BaseException]:
 
 
 def _told(link: BaseException) -> BaseException:
-    """Get what the system said, where urllib3 says it in other words."""
+    """Return the system's own exception where urllib3 has wrapped it."""
     return link.__cause__ if isinstance(link, _u.NewConnectionError) and link.__cause__ is not None else link
 
 
@@ -93,10 +93,10 @@ def _caused(error: APIError, link: BaseException) -> APIError:
 
 
 def _bare(link: BaseException) -> BaseException:
-    """Strip an exception of all that leads away from it."""
+    """Strip an exception of its references to other objects."""
     link.__cause__ = link.__context__ = None
     for name in ("request", "response", "pool", "conn", "reason", "original_error", "_reason"):
-        if name != "reason" or not isinstance(link, OSError):  # ssl's is a word
+        if name != "reason" or not isinstance(link, OSError):  # ssl's is a string
             link.__dict__.pop(name, None)
     if any(isinstance(argument, BaseException) for argument in link.args):
         link.args = (str(link)[:_QUOTED],)
@@ -120,9 +120,9 @@ def _silence(exc: BaseException, way: Way) -> APIError:
 
 def _certificate(exc: BaseException, way: Way) -> APIError:
     whose = "the server's certificate"
-    if way.proxy and way.proxy.encrypted:  # there are two, and the libraries do not say which it was
+    if way.proxy and way.proxy.encrypted:  # there are two certificates, and the libraries do not say which failed
         whose = f"the certificate of {way.proxy}, or of the server behind it,"
-    advice = "Where it is signed by an authority of your own, pass its bundle: Client(verify=path)"
+    advice = "If it is signed by your own authority, pass its bundle: Client(verify=path)"
     return _unsent(APIConnectionError(f"{whose} is not trusted: {exc}. {advice}", retryable=False))
 
 
@@ -150,7 +150,7 @@ def _tls(exc: BaseException, way: Way) -> APIError:
 
 
 def _proxy(exc: BaseException, way: Way) -> APIError:
-    # http.client tells of a refused tunnel in words only; what the proxy does not allow, it will not allow later
+    # http.client reports a refused tunnel only in its text. A 4xx of the proxy is final: a retry would be refused again
     told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and _TUNNEL.match(str(link))), "")
     final = _TUNNEL.match(told)
     text = told[:_QUOTED] or _text(exc)
@@ -160,15 +160,15 @@ def _proxy(exc: BaseException, way: Way) -> APIError:
 
 
 def _incomplete(exc: BaseException, way: Way) -> APIError:
-    # http.client reports a chunk size that is no number as an incomplete read, too; at the stream's end it is empty
+    # http.client reports even a chunk size that is not a number as an incomplete read; at the stream's end it is empty
     for link in _chain(exc):
         if isinstance(link, ValueError) and not str(link).endswith("b''"):
             return _protocol(link, way)
-    return TruncatedError("the connection ended inside the answer", retryable=True)
+    return TruncatedError("the connection ended inside the response", retryable=True)
 
 
 def _protocol(exc: BaseException, _: Way) -> APIError:
-    return ProtocolError(f"the answer is not HTTP as it should be: {_text(exc)}")
+    return ProtocolError(f"the response is not valid HTTP: {_text(exc)}")
 
 
 def _text(exc: BaseException) -> str:
@@ -177,7 +177,7 @@ def _text(exc: BaseException) -> str:
 
 _u = urllib3.exceptions
 _RESET = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
-# urllib3 1.26 lacks it; the package can be imported all the same, and a client says what to install
+# urllib3 1.26 lacks it; the package can still be imported, and `Client` raises an error that says what to install
 _NO_NAME: Any = getattr(_u, "NameResolutionError", socket.gaierror)
 
 _FAULTS: list[tuple[tuple[type[BaseException], ...], Callable[[BaseException, Way], APIError]]] = [

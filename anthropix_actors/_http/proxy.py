@@ -1,4 +1,4 @@
-"""Which proxy a client's requests go through, and who says so: the caller, or the environment."""
+"""Which proxy a client uses, as set by the caller or by the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Proxy(NamedTuple):
 
     Attributes:
         url: Its URL, perhaps with a password.
-        source: Who named it: an environment variable, or "proxy" for the caller's parameter.
+        source: Where it was set: the name of an environment variable, or "proxy" for the caller's parameter.
         place: Its URL without user and password.
     """
 
@@ -30,29 +30,29 @@ class Proxy(NamedTuple):
     place: str
 
     def __str__(self) -> str:
-        """Name it in an error, without secrets."""
+        """Return its name for errors, without secrets."""
         where = "as passed to the client" if self.source == "proxy" else f"from {self.source}"
         return f"the proxy {self.place} ({where})"
 
     def __repr__(self) -> str:
-        """Leave the password out."""
+        """Return its repr, without the password."""
         return f"Proxy({self.place!r}, {self.source!r})"
 
     @property
     def encrypted(self) -> bool:
-        """Whether the connection to it is TLS."""
+        """Return whether the connection to the proxy itself uses TLS."""
         return self.place.startswith("https:")
 
 
 def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
-    """Get the proxy for the one address that everything is sent to.
+    """Return the proxy for the base URL of a client.
 
     Args:
-        base_url: The address.
-        proxy: The caller's; None takes the environment's, "" means none.
+        base_url: The base URL.
+        proxy: The caller's parameter; None takes the environment's, "" means none.
 
     Raises:
-        ConfigurationError: it is no proxy that can be used; the text names the variable, and no password.
+        ConfigurationError: the proxy cannot be used; the text names the variable, but not the password.
     """
     source = "proxy"
     if proxy is None:
@@ -65,7 +65,7 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
 
 
 def _exempt(base_url: str) -> bool:
-    """Whether NO_PROXY names the address: also with a port, which requests takes with names alone."""
+    """Return whether NO_PROXY names the host, with or without the port: requests allows a port only with a name."""
     parts = urlsplit(base_url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
@@ -76,7 +76,7 @@ def _exempt(base_url: str) -> bool:
 
 
 def _source(proxy: str | None) -> str:
-    """Get the name of the variable that says so; those in lower case come first."""
+    """Return the name of the variable that holds the proxy; names in lower case come first."""
     for name in sorted(os.environ, reverse=True):
         if proxy and name.lower().endswith("_proxy") and os.environ[name] == proxy:
             return name
@@ -106,7 +106,7 @@ def _checked(text: str, source: str) -> Proxy:
 
 
 def _malformed(text: str, source: str) -> ConfigurationError:
-    got = "something with an @: is a character of its user or password not percent-encoded?" if "@" in text else ""
+    got = "a text with an @: is a character of its user or password not percent-encoded?" if "@" in text else ""
     whose = "" if source == "proxy" else " of the environment"
     return ConfigurationError(
         f"{source}{whose}: expected a proxy's URL like http://proxy.example:3128, got {got or repr(text[:200])}. "

@@ -1,4 +1,4 @@
-"""What a call sends, and how patiently: addresses, headers, timeouts. Pure.
+"""A request: its path, headers, body and timeouts. Pure.
 
 Source: https://docs.claude.com/en/api/overview and /versioning, read 2026-11-23.
 """
@@ -26,7 +26,7 @@ BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""
 
 LONGEST_TIMEOUT = 1e9
-"""Seconds; for what is larger, a socket's own limit may be too small. None is for ever."""
+"""Seconds; a socket may not accept a larger timeout. None is forever."""
 
 _VERSION_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -34,16 +34,16 @@ _HEADER_VALUE = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*")
 
 
 class Timeout(msgspec.Struct, frozen=True):
-    """How long things may take, in seconds; None is for ever. docs/timeouts.md has a table of what each means where.
+    """How long things may take, in seconds; None is forever. docs/timeouts.md has a table of what each means where.
 
     Attributes:
         connect: To reach each of the server's addresses: TCP, proxy and TLS.
-        read: Between two bytes of the answer, once it has begun.
-        idle: Without progress: in a stream of events, without an event other than a ping; in other bodies, on their way
-            up or down, without a byte. Healthy answers may be silent for minutes at high effort.
-        total: For everything: all attempts, the waits between them, the whole answer. A client's is for chats and
-            calls; batches and sessions that are followed take only their own.
-        first_byte: From the end of the request to the head of the answer.
+        read: Between two bytes of the response, once it has begun.
+        idle: Without progress: in a stream of events, without an event other than a ping; in other bodies, sent or
+            received, without a byte. Healthy answers may be silent for minutes at high effort.
+        total: For everything: all attempts, the waits between them, the whole response. A client's `total` is for
+            chats and calls; batches and sessions that are followed take only their own.
+        first_byte: From the end of the request to the head of the response.
 
     Raises:
         ParameterError: a value is not a positive number.
@@ -60,7 +60,7 @@ class Timeout(msgspec.Struct, frozen=True):
     first_byte: float | None = 600  # as long as the official SDK waits: a cold prompt may take minutes
 
     def __post_init__(self) -> None:
-        """Refuse what is no time."""
+        """Raise if a value is not a time."""
         problems = [
             Problem(f"timeout.{name}", f"expected seconds above 0, or None, got {value!r}")
             for name in self.__struct_fields__
@@ -71,7 +71,7 @@ class Timeout(msgspec.Struct, frozen=True):
 
 
 def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
-    """Get a Timeout from what a caller gave: a number is the total, None the default.
+    """Return a caller's `timeout` as a Timeout: a number is the total, None the default.
 
     Raises:
         ParameterError: it is none of these.
@@ -91,10 +91,10 @@ def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
 
 
 def as_work_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
-    """Get a Timeout for work that goes on for hours and days: it has only a total of its own, not the client's.
+    """Return the Timeout of a long-running task: only its own `total` applies, never the client's.
 
     Raises:
-        ParameterError: it is neither a Timeout nor seconds nor None.
+        ParameterError: `value` is neither a Timeout nor seconds nor None.
 
     Example:
         >>> as_work_timeout(None, Timeout(idle=60, total=30)).total is None
@@ -104,8 +104,8 @@ def as_work_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
 
 
 def no_answer(timeout: Timeout) -> APITimeoutError:
-    """Get the error for an answer that did not begin in time."""
-    what = f"no answer within {timeout.first_byte} s after the request was sent (timeout.first_byte)"
+    """Return the error for a response that did not begin in time."""
+    what = f"no response within {timeout.first_byte} s after the request was sent (timeout.first_byte)"
     return APITimeoutError(what, retryable=True)
 
 
@@ -114,35 +114,35 @@ def _is_positive(value: object) -> bool:
 
 
 class Body(Protocol):
-    """What a request carries when it is too large for memory."""
+    """The body of a request that is too large for memory."""
 
     @property
     def content_type(self) -> str:
-        """The header's value."""
+        """The value of the `content-type` header."""
         ...
 
     @property
     def repeatable(self) -> bool:
-        """Whether it can be sent again."""
+        """Return whether it can be sent again."""
         ...
 
     def open(self) -> tuple[BinaryIO, int | None]:
-        """Get it as a file from its beginning, which is closed after use, and its length in bytes if that is known."""
+        """Return it as a file at its beginning, which the caller closes, and its length in bytes if known."""
         ...
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request, ready to be sent as often as need be.
+    """One request, ready to be sent, and sent again.
 
     Attributes:
         method: The HTTP method.
         path: Its path after the base URL, from `/v1` on, with its query; or a whole URL on the same origin.
-        body: What it carries.
-        headers: All headers, the key among them, so they stay out of the repr.
-        timeout: How patiently.
-        retry: How often.
+        body: Its body, or None.
+        headers: All headers, including the key, so they stay out of the repr.
+        timeout: Its timeouts.
+        retry: When to send it again.
         max_event_bytes: The largest event to accept.
-        max_answer_bytes: The largest answer to keep in memory.
+        max_answer_bytes: The largest response to keep in memory.
         window: How many messages a subscriber may be behind.
     """
 
@@ -157,17 +157,17 @@ class Request(msgspec.Struct, frozen=True):
     window: int
 
     def __repr__(self) -> str:
-        """Leave out what it carries, its query, and the key."""
+        """Return its repr, without body, query and headers."""
         return f"Request({self.method!r}, {self.path.partition('?')[0]!r}, {self.timeout!r}, {self.retry!r})"
 
     @property
     def repeatable(self) -> bool:
-        """Whether it can be sent again: a body that was read from a pipe is gone."""
+        """Return whether it can be sent again: a body that was read from a pipe is gone."""
         return self.body is None or isinstance(self.body, bytes) or self.body.repeatable
 
 
 def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: str) -> dict[str, str]:
-    """Get the header that carries the credentials.
+    """Return the header that carries the credentials.
 
     Raises:
         ConfigurationError: they cannot be sent in a header; the text does not repeat them.
@@ -185,14 +185,14 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
         raise ConfigurationError(f"{name}: expected a string, got {type(secret).__name__}")
     fits = secret.isascii() and secret.isprintable() and secret == secret.strip()
     if not fits:
-        raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (a line end too many?)")
+        raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (is there a line break?)")
     if api_key is not None and api_version < BEARER_SINCE:
         return {"x-api-key": secret}
     return {"authorization": f"Bearer {secret}"}
 
 
 def check_api_version(api_version: str) -> str:
-    """Get the version if it is a date.
+    """Return the version if it is a date.
 
     Raises:
         ConfigurationError: it is not.
@@ -203,10 +203,10 @@ def check_api_version(api_version: str) -> str:
 
 
 def beta_names(beta: str | Iterable[str] | None) -> list[str]:
-    """Get the names of betas from a string, perhaps with commas, or from strings.
+    """Return the names of betas in a string, perhaps with commas, or in several strings.
 
     Raises:
-        ParameterError: something in it is not a string.
+        ParameterError: `beta` is not a string, nor strings.
 
     Example:
         >>> beta_names("a, b")
@@ -222,14 +222,14 @@ def beta_names(beta: str | Iterable[str] | None) -> list[str]:
 
 
 def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[str, str]:
-    """Merge headers, the later layer over the earlier, whatever the case of their names. None removes one.
+    """Merge headers, later layers over earlier ones, ignoring the case of names. The value None removes a header.
 
     Args:
         layers: Headers, the most general first.
         place: The parameter that the last layer came from, for errors.
 
     Raises:
-        ParameterError: a name or a value is none that HTTP allows. The text does not repeat the value.
+        ParameterError: HTTP does not allow a name or a value. The text does not repeat the value.
 
     Example:
         >>> merge_headers({"Accept": "a", "x-b": "1"}, {"accept": "c", "X-B": None}, place="headers")
@@ -249,7 +249,7 @@ def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[
                 problems.append(
                     Problem(
                         f"{place}[{name!r}]",
-                        "expected one line of Latin-1 that starts with no space, or None to remove it",
+                        "expected one line of Latin-1 that does not start with a space, or None to remove it",
                     )
                 )
             else:
@@ -260,10 +260,10 @@ def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[
 
 
 def default_headers(api_version: str) -> dict[str, Any]:
-    """Get the headers of every request, without credentials."""
+    """Return the headers of every request, without credentials."""
     return {
         "accept": "application/json",
-        # A compressor holds small events back until it has a block full of them.
+        # A compressor would hold small events back until its block is full.
         "accept-encoding": "identity",
         "anthropic-version": api_version,
         "user-agent": f"anthropix-actors/{__version__} Python/{platform.python_version()}",

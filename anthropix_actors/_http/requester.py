@@ -7,13 +7,14 @@ attempt; or it is opened within its attempt and read afterwards, step by step (`
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from anthropix_actors._decode.json import decoded
-from anthropix_actors._decode.sse import events
+from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors._foreign.log import LOGGER, log
 from anthropix_actors._http.retry import error_from_response
 from anthropix_actors.errors import APIError, ProtocolError
@@ -173,15 +174,16 @@ class Requester:
         Raises:
             AnthropixError: it could not be read to its end, is no event stream, or stalled; or an event was an error.
         """
-        scope = self.scope
+        scope, decoder = self.scope, SSEDecoder(max_event_bytes=max_event_bytes)
         scope.idle_since = time.monotonic()
         try:
-            for event in events(self.chunks(answer), max_event_bytes=max_event_bytes):
-                if event.get("type") == "error":
-                    raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
-                scope.idle_since = None
-                yield event
-                scope.idle_since = time.monotonic()
+            for events in itertools.chain(map(decoder.feed, self.chunks(answer)), (decoder.close(),)):
+                for event in events:
+                    if event["type"] == "error":
+                        raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
+                    scope.idle_since = None
+                    yield event
+                    scope.idle_since = time.monotonic()
         finally:
             scope.idle_since = None
 

@@ -1,4 +1,4 @@
-"""An answer, read as it arrives."""
+"""An HTTP response, read as it arrives."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _PROXY_AUTH = 407
 
 
 class Response:
-    """The API's answer to one request: status, headers, and a body that is read as it arrives.
+    """The HTTP response to one request: status, headers, and a body that is read as it arrives.
 
     Attributes:
         status: The HTTP status.
-        ok: Whether it is no error.
+        ok: Whether the status is not an error.
         headers: The headers, names in lower case.
-        max_bytes: How large it may be, for those who keep it in memory.
-        sent: The headers of the request, credentials among them.
-        of_events: Whether it is a stream of events: then bytes alone are no progress.
+        max_bytes: The largest body that may be kept in memory.
+        sent: The headers of the request, including credentials.
+        of_events: Whether it is a stream of events: then only events count as progress, not bytes.
     """
 
     def __init__(
@@ -65,13 +65,15 @@ class Response:
         chunked = self._raw.chunked and self._raw.supports_chunked_reads() and not self._compressed
         self._chunked = ChunkedBody() if chunked else None
         self._ended = False  # the body was read to its end
-        self._whole = False  # and nothing follows it
+        self._whole = False  # and no bytes follow it
 
     def chunks(self) -> Iterator[bytes]:
-        """Get the body, each time what has arrived, at once: at most one blocking read an item.
+        """Yield the bytes of the body as they arrive, with at most one blocking read per item.
+
+        Runs in the thread of the request.
 
         Raises:
-            APIConnectionError, ProtocolError: it could not be read to its end.
+            APIConnectionError, ProtocolError: the body could not be read to its end.
         """
         pieces = self._decoded_below() if self._chunked is None else self._decoded_here(self._chunked)
         try:
@@ -83,12 +85,12 @@ class Response:
         raise error
 
     def _decoded_here(self, body: ChunkedBody) -> Iterator[bytes]:
-        """Read chunks from under http.client, which would take four calls for each."""
+        """Read chunks without http.client, which would need four calls for each."""
         read1 = self._raw._fp.fp.read1  # noqa: SLF001
         while not body.complete:
             data = read1(_CHUNK)
             if not data:
-                raise TruncatedError("the connection ended inside the answer", retryable=True)
+                raise TruncatedError("the connection ended inside the response", retryable=True)
             if payload := body.feed(data):
                 yield payload
             if body.error is not None:
@@ -97,25 +99,27 @@ class Response:
         self._whole = not body.excess and self.status >= _FINAL
 
     def _decoded_below(self) -> Iterator[bytes]:
-        """Let urllib3 read what is compressed, and http.client what is framed by its length or by the end."""
+        """Read compressed bodies by urllib3, and those framed by length or by closing by http.client."""
         read1 = partial(self._raw.read1, decode_content=True) if self._compressed else self._raw._fp.read1  # noqa: SLF001
         empty = True
         while data := read1(_CHUNK):
             empty = False
             yield data
-        # http.client takes a head that is cut for a whole one, and what is missing for an empty body
+        # http.client takes a truncated head for a complete one, with an empty body
         if empty and self._raw._fp.length is None and not self._raw.chunked:  # noqa: SLF001
-            raise TruncatedError("the connection ended inside the answer's head, or right after it", retryable=True)
-        # http.client raises where a chunked body ends too early, but not where its length says so
+            raise TruncatedError("the connection ended inside the response's head, or right after it", retryable=True)
+        # http.client raises if a chunked body ends too early, but not if a body is shorter than its length
         if left := self._raw._fp.length:  # noqa: SLF001
-            raise TruncatedError(f"the connection ended inside the answer, {left} bytes before its end", retryable=True)
+            raise TruncatedError(
+                f"the connection ended inside the response, {left} bytes before its end", retryable=True
+            )
         self._ended = True
         self._whole = (self._raw.chunked or left == 0) and self.status >= _FINAL
 
     def text(self) -> str:
-        """Get the body as text, up to 1 MiB of it: an error's body, whole or as far as it came."""
+        """Return the body of an error as text, up to 1 MiB, or as far as it could be read."""
         body = b""
-        with contextlib.suppress(APIError):  # the status says more than the cut of its explanation
+        with contextlib.suppress(APIError):  # a truncated body still has a status, which says more
             for chunk in self.chunks():
                 body += chunk
                 if len(body) >= _ERROR_BODY:
@@ -123,37 +127,37 @@ class Response:
         return body[:_ERROR_BODY].decode(errors="replace")
 
     def named(self, error: APIStatusError) -> APIStatusError:
-        """Get the error that this answer is, after its text says who answered, where that may have been a proxy.
+        """Return the error of this response, after adding the proxy to its text if that may have sent it.
 
-        A proxy that has no tunnel reads the request, and may answer it itself.
+        A proxy without a tunnel reads the request, and may respond to it itself.
         """
         proxy = self._transport.proxy
         if proxy is not None and self._transport.base_url.startswith("http:"):
             if self.status == _PROXY_AUTH:
                 error.message = f"{proxy} asks for a user and a password: {error.message}"
             elif error.type is None:
-                error.message = f"{error.message} (not in the API's words: perhaps by {proxy})"
+                error.message = f"{error.message} (not in the API's format: perhaps sent by {proxy})"
             error.args = (error.message,)
         return error
 
     def drain(self) -> None:
-        """Read the end of a complete answer, so that its connection can be used again; but do not wait for it."""
+        """Read the end of a body whose answer is complete, so that its connection can be reused; wait only briefly."""
         connection = self._raw.connection
-        if connection is None or connection.sock is None:  # it ends by closing: there is nothing to use again
+        if connection is None or connection.sock is None:  # it ends by closing: the connection cannot be reused
             return
         connection.sock.settimeout(_DRAIN_TIMEOUT)
-        with contextlib.suppress(APIError):  # the answer is complete; the connection is closed instead of kept
-            # Its timeout stays: urllib3 sets another before it sends the next request. And at the end of some bodies it
-            # has given the connection back by itself; then it may be somebody else's, or closed.
+        with contextlib.suppress(APIError):  # the answer is complete; the connection is closed instead
+            # The timeout is not reset: urllib3 sets another before it sends the next request. And at the end of some
+            # bodies it has already returned the connection to the pool; another request may have it, or it is closed.
             list(itertools.islice(self.chunks(), _DRAIN_READS))
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it. Only by the thread that reads.
+        """Return the connection to the pool if the body was read to its end, else close it. Only in the reading thread.
 
-        What was not read to its end is reset: else a server whose window is full may wait long until it hears that
-        nobody reads any more, and go on to make an answer that costs.
+        A connection with an unread body is reset: else a server whose window is full may wait long until it learns that
+        the body is not read any more, and go on generating an answer that costs money.
         """
-        if self._whole and not self._transport.closed:  # else nobody would close what is put back
+        if self._whole and not self._transport.closed:  # else the returned connection would never be closed
             self._raw._fp.close()  # noqa: SLF001 - closes the reader, not the connection
             self._raw.release_conn()
         else:
@@ -164,14 +168,14 @@ class Response:
 
 
 def _watched(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Let each piece of a body that arrives show that it goes on. In a stream of events, events do."""
+    """Count each piece of a body as progress. In a stream of events, events are counted instead."""
     scope = here()
     while True:
         scope.idle_since = time.monotonic()
         try:
             piece = next(pieces, None)
         finally:
-            scope.idle_since = None  # what is done with a piece is no silence of the server
+            scope.idle_since = None  # the time that handling a piece takes is not the server's silence
         if piece is None:
             return
         yield piece

@@ -1,15 +1,16 @@
-"""Send again or not, and after how long. Pure: the clock and the dice are passed in.
+"""Whether to retry, and after how long. Pure: the time and the random number are passed in.
 
 The rules, in this order:
 
-1. Only what failed before the first content was told is sent again, and at most `max_retries` times.
-2. Some errors are never tried again, whatever else is said of them: see `NEVER_AGAIN`.
-3. The header `x-should-retry` decides, where the API sends it.
-4. Statuses 408, 409, 429 and from 500 are worth another try; so are the same errors inside a stream, and a connection
-   that failed, but not a certificate that does not fit.
+1. Only a request that failed before its first content was delivered is sent again, and at most `max_retries` times.
+2. Some errors are never retried, whatever their status and headers: see `NEVER_AGAIN`.
+3. The header `x-should-retry` decides, if the API sends it.
+4. Statuses 408, 409, 429 and from 500 are retried; so are the same errors inside a stream, and a connection that
+   failed, but not a certificate that is not trusted.
 5. The API's own wait (`retry-after-ms`, else `retry-after`, in seconds or as a date) is obeyed up to a cap. Above the
-   cap the request fails at once: nobody wants to find a thread asleep for an hour.
-6. Else the wait doubles from half a second up to eight, less a random quarter, so that clients do not march in step.
+   cap the request fails at once, instead of keeping a thread asleep for an hour.
+6. Else exponential back-off: from half a second up to eight, less up to a quarter as jitter, so that clients do not
+   retry in step.
 
 Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, read 2026-11-23.
 """
@@ -33,23 +34,23 @@ if TYPE_CHECKING:
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 8.0
 JITTER = 0.25
-"""The share of a delay that the dice may take off."""
+"""The largest share of a delay that jitter takes off."""
 
 _RETRYABLE_STATUSES = frozenset({408, 409, 429})
 _RETRYABLE_TYPES = frozenset({"rate_limit_error", "api_error", "overloaded_error", "timeout_error"})
 
 NEVER_AGAIN: Mapping[str, str] = {
-    "contract_spend_limit_reached": "it stays so for longer than anybody waits",
-    "enforced_spend_limit_reached": "it stays so for longer than anybody waits",
-    "workspace_created_incomplete": "the workspace is there, half made: another attempt would make one more",
+    "contract_spend_limit_reached": "the limit outlasts any wait",
+    "enforced_spend_limit_reached": "the limit outlasts any wait",
+    "workspace_created_incomplete": "the workspace exists, incomplete: a retry would create another one",
 }
-"""Codes of errors (`error_code`) after which nothing is sent again, and why.
+"""Codes of errors (`error_code`) that are never retried, and why.
 
-Others go by their status: after a 503 `change_outcome_unknown`, the API wants to be asked again.
+Other codes go by their status: after a 503 `change_outcome_unknown`, the API expects a retry.
 """
 
 LONGEST_WAIT = 30 * 24 * 3600.0
-"""Seconds that the API may ask to wait; more is taken for this. On some systems no thread can wait for 50 days."""
+"""The longest wait, in seconds, taken from a response; longer ones count as this. Some systems cannot wait 50 days."""
 
 _SERVER_ERRORS = 500
 _GOOD, _REDIRECT = 2, 3
@@ -57,17 +58,17 @@ _LONGEST = 500
 _LONGEST_PLACE = 200
 _MOST_SENTENCES = 10
 _FRAME = frozenset({"type", "request_id", "status", "code"})
-"""What an error's body has beside its text."""
+"""Keys of an error's body that are not its text."""
 
 _FOREVER = 1 << 30
-_MOST_DOUBLINGS = 32  # more than it takes to LONGEST_DELAY; without it, attempt 1026 would overflow
+_MOST_DOUBLINGS = 32  # more than LONGEST_DELAY needs; without this, attempt 1026 would overflow
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How often to send a failed request again, and how long to wait for the API's sake.
+    """How often to send a failed request again, and how long to wait if the API asks for it.
 
     Attributes:
-        max_retries: How many times after the first; 0 for never.
+        max_retries: How many times after the first attempt; 0 for never.
         max_retry_after: The longest wait, in seconds, that the API may ask for.
     """
 
@@ -75,12 +76,12 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     max_retry_after: float = 60.0
 
     def delay(self, error: APIError, *, attempts: int, dice: float) -> float | None:
-        """Get the seconds to wait before the next attempt, or None when there is none.
+        """Return the seconds to wait before the next attempt, or None to give up.
 
         Args:
-            error: What ended the attempt.
-            attempts: How many attempts there were, this one included.
-            dice: A random number from 0 to 1.
+            error: The error that ended the attempt.
+            attempts: How many attempts there were, including this one.
+            dice: A random number from 0 to 1, for the jitter.
 
         Example:
             >>> RetryPolicy().delay(APIError("reset", retryable=True), attempts=2, dice=0.0)
@@ -96,7 +97,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 def without_limit(policy: RetryPolicy) -> RetryPolicy:
-    """Get the policy for what is followed for hours and days: it outlives an outage, if there is any patience.
+    """Return a policy with unlimited retries, for long-running tasks; unchanged if retries are off.
 
     Example:
         >>> without_limit(RetryPolicy(max_retries=0))
@@ -106,12 +107,10 @@ def without_limit(policy: RetryPolicy) -> RetryPolicy:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Get the seconds that the API asks to wait, or None when it does not, or not in a way that makes sense.
-
-    More than `LONGEST_WAIT` is that.
+    """Return the seconds that the API asks to wait, `LONGEST_WAIT` at most; None without a valid header.
 
     Args:
-        headers: The answer's headers, names in lower case.
+        headers: The response's headers, names in lower case.
         now: The time, in seconds since 1970.
 
     Example:
@@ -127,26 +126,26 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
             return seconds
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
-        # HTTP's dates are in GMT, also those that do not say so; Python takes these for local time.
+        # HTTP's dates are in GMT, even those that do not say so; Python takes these for local time.
         return _sane((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
 
 def _sane(seconds: float | None) -> float | None:
-    """Get a wait that makes sense, or None."""
+    """Return a wait, `LONGEST_WAIT` at most, or None if it is not a positive finite number."""
     return min(seconds, LONGEST_WAIT) if seconds is not None and 0 < seconds < math.inf else None
 
 
 def error_from_response(
     status: int, body: object, headers: Mapping[str, str], *, now: float, in_stream: bool = False
 ) -> APIStatusError:
-    """Make the error for what the API answered.
+    """Return the error for an error response, or for an error event.
 
     Args:
         status: The HTTP status; 200 for an error inside a stream.
-        body: The parsed JSON, or the text where it was not JSON.
-        headers: The answer's headers, names in lower case.
+        body: The parsed JSON, or the text if it is not JSON.
+        headers: The response's headers, names in lower case.
         now: The time, in seconds since 1970.
         in_stream: Whether it came as an event.
 
@@ -172,7 +171,7 @@ def error_from_response(
 
 
 def _kind(body: object) -> str | None:
-    """Get the API's name of an error: as the API tells it, or as an error alone does."""
+    """Return the type of an error: from the API's `error` object, or from a body that is that object itself."""
     if not isinstance(body, dict):
         return None
     told = body.get("error")
@@ -181,7 +180,7 @@ def _kind(body: object) -> str | None:
 
 
 def _said(body: object) -> str:
-    """Get what an error's body says: in the API's way, in those of gateways and frameworks, or all of it."""
+    """Return the text of an error's body, in the forms of the API, gateways and frameworks, or else all of it."""
     if isinstance(body, str):
         return body.strip()
     if not isinstance(body, dict):
@@ -194,7 +193,7 @@ def _said(body: object) -> str:
 
 
 def _sentence(told: object) -> str:
-    """Get the text in a part of an error's body: a text, what has one, or a list of such."""
+    """Return the text in a part of an error's body: a string, a mapping that has one, or a list of these."""
     if isinstance(told, str):
         return told.strip()
     if isinstance(told, list):
@@ -202,7 +201,7 @@ def _sentence(told: object) -> str:
     if isinstance(told, dict):
         texts = (told.get(key) for key in ("message", "msg", "detail", "title"))
         text = next((text for text in texts if isinstance(text, str) and text.strip()), "").strip()
-        place = told.get("loc")  # as FastAPI says where
+        place = told.get("loc")  # FastAPI's name for the place
         return f"{'.'.join(map(str, place))}: {text}" if text and isinstance(place, list) else text
     return ""
 
@@ -219,21 +218,21 @@ def _written(body: object) -> str:
 
 
 def _said_nothing(status: int, cls: type[APIStatusError], headers: Mapping[str, str]) -> str:
-    """Get the text of an error that brought none."""
+    """Return the text of an error whose body has none."""
     if status // 100 == _REDIRECT and (place := _without_secrets(headers.get("location", ""))):
-        return f"it redirects to {place}, which is not followed: base_url has to say where the API is"
+        return f"it redirects to {place}, which is not followed: set base_url to the address of the API"
     if meaning := (cls.__doc__ or "").partition(": ")[2]:
         return meaning
     if status // 100 == _GOOD:
-        return "an error, without any word about it"
+        return "an error without any text"
     try:
-        return f"{HTTPStatus(status).phrase}, without any other word about it"
+        return f"{HTTPStatus(status).phrase}, without any further text"
     except ValueError:
-        return f"status {status}, without any word about it"
+        return f"status {status}, without any text"
 
 
 def _without_secrets(place: str) -> str:
-    """Get an address without user, query and fragment: there may be keys in them."""
+    """Return an address without user, query and fragment, which may contain keys."""
     shown = place.partition("?")[0].partition("#")[0]
     scheme, slashes, rest = shown.rpartition("//")
     host, slash, path = rest.partition("/")

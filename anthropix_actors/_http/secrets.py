@@ -1,7 +1,7 @@
-"""Keys out of errors. Pure.
+"""Removes credentials from errors. Pure.
 
-A gateway may repeat a request's headers in its answer. What an error says, and what it holds of the answer, may end in
-a log; so what was sent as a credential is replaced there.
+A gateway may repeat a request's headers in its response. An error's text, and the parts of the response that it keeps,
+may end up in a log; so the credentials that were sent are replaced there.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 HIDDEN = "[redacted]"
 
 _SHORTEST = 8
-"""Characters: what is shorter may be a word, such as the "ollama" that a server without keys is given."""
+"""Characters: a shorter value may be a plain word, such as the "ollama" that is sent to servers without keys."""
 
 _SECRET = re.compile(r"key|token|secret|auth|cookie|credential|signature|password", re.IGNORECASE)
 _KEY = "sk-"
 
 
 def secrets_in(headers: Mapping[str, str]) -> set[str]:
-    """Get what of a request's headers must not be repeated: credentials, with and without their scheme.
+    """Return the credentials in a request's headers, with and without their scheme.
 
     Example:
         >>> sorted(secrets_in({"authorization": "Bearer 0123456789", "accept": "application/json"}))
@@ -38,7 +38,7 @@ def secrets_in(headers: Mapping[str, str]) -> set[str]:
 
 
 def hide(error: APIError, secrets: Iterable[str]) -> None:
-    """Replace secrets in all that an error says and holds; an exception that explains it and repeats one is let go of.
+    """Replace secrets in an error's text and attributes; drop its `__cause__` if that contains one.
 
     Example:
         >>> from anthropix_actors.errors import APIError
@@ -57,16 +57,16 @@ def hide(error: APIError, secrets: Iterable[str]) -> None:
     error.response_headers = _without(error.response_headers, pattern)
     try:
         error.body = _without(error.body, pattern)
-    except RecursionError:  # nested as deep as no error of the API is
+    except RecursionError:  # nested deeper than any error of the API
         error.body = None
-    if error.__cause__ is not None and _tells(error.__cause__, pattern):  # what it says is in a traceback, too
+    if error.__cause__ is not None and _tells(error.__cause__, pattern):  # its text is printed in tracebacks
         error.__cause__ = error.__context__ = None
 
 
 def _tells(cause: BaseException, pattern: re.Pattern[str]) -> bool:
     try:
         return pattern.search(f"{cause} {cause!r} {vars(cause)!r}") is not None
-    except Exception:  # noqa: BLE001 - nobody knows what it would say
+    except Exception:  # noqa: BLE001 - its text is unknown: assume the worst
         return True
 
 

@@ -1,7 +1,7 @@
-"""Open, read, cancel: the only package that knows requests and urllib3.
+"""Sends requests. `_http` is the only package that knows requests and urllib3.
 
-A request runs wholly on the thread of its chat, within an attempt of its scope. `requests.Session` is left out: it
-reads the environment at every request, keeps cookies and follows redirects.
+A request runs entirely in the thread of its chat or call, within an attempt of its scope. `requests.Session` is not
+used: it reads the environment at every request, keeps cookies and follows redirects.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = ["Response", "Transport"]
 class Transport:
     """The connections of one client. Safe to share between threads.
 
-    Proxy and CA bundle are read from the environment here, once; what is wrong with them is found here, too.
+    Proxy and CA bundle are read from the environment here, once, and checked here.
 
     Args:
-        base_url: Where to send every request; nothing is ever sent elsewhere.
+        base_url: The base URL of every request; requests are never sent to another origin.
         proxy: The proxy's URL; None takes the environment's, "" means none.
-        verify: What to trust: a CA bundle's path, or a context; None or True takes the environment's bundle, or
-            certifi's.
-        auth: What sets credentials for each attempt, if anything does.
+        verify: The certificates to trust: a CA bundle's path, or a context; None or True takes the environment's
+            bundle, or certifi's.
+        auth: Sets credentials before each attempt, or None.
 
     Attributes:
         auth: The same, as `Auth`.
@@ -60,7 +60,7 @@ class Transport:
         verify: Any = None,
         auth: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Take what the environment says; open nothing yet."""
+        """Read and check the settings; open no connection yet."""
         check_libraries()
         self.base_url = base_url
         self.auth = Auth(auth)
@@ -73,19 +73,20 @@ class Transport:
         self.closed = False
         try:
             self._adapter.get_connection_with_tls_context(_prepared("GET", base_url, {}), None, self._proxies)
-        except (*LIBRARY_ERRORS, ValueError) as exc:  # a user of the proxy that fits no header, perhaps
+        except (*LIBRARY_ERRORS, ValueError) as exc:  # such as a proxy's user that cannot be sent in a header
             what = f"base_url or {self.proxy}" if self.proxy else "base_url"
             raise ConfigurationError(f"{what}: it cannot be used ({type(exc).__name__})") from None
 
     def open(self, request: Request) -> Response:
-        """Send a request and wait for the answer's status and headers. Only within an attempt of a scope.
+        """Send a request and wait for the response's status and headers. Only within an attempt of a scope.
 
         Raises:
-            APIConnectionError: there is no answer, or none that is HTTP (`ProtocolError`).
+            APIConnectionError: there is no response.
+            ProtocolError: the response is not HTTP.
         """
         prepared = _prepared(request.method, self._url(request.path), request.headers)
         if isinstance(request.body, bytes):
-            prepared.body = request.body  # an auth that signs wants to see it
+            prepared.body = request.body  # an `auth` that signs requests needs it
         self.auth.apply(prepared)
         prepared.headers.pop("Content-Length", None)
         prepared.body = None
@@ -94,7 +95,7 @@ class Transport:
             if length is not None:
                 prepared.headers["Content-Length"] = str(length)
         response = self._sent(prepared, request)
-        # The wait for the head is over; from here on the wait between two bytes counts.
+        # The head has arrived; from here on, the timeout is for the wait between two bytes.
         raw: Any = response.raw
         raw._fp.peer.settimeout(request.timeout.read)  # noqa: SLF001 - our own response's
         return Response(response, request, self, prepared.headers)
@@ -111,26 +112,26 @@ class Transport:
         raise error
 
     def close(self) -> None:
-        """Close the idle connections. Those in use close when their answers end."""
+        """Close the idle connections. Those in use are closed when their responses end."""
         self.closed = True
         self._adapter.close()
 
     def _url(self, path: str) -> str:
-        """Get a request's address. A whole one, as the API gives for a batch's results, must be on the same origin."""
+        """Return a request's URL. A whole URL, as the API sends for a batch's results, must be on the same origin."""
         if path.startswith("/"):
             return self.base_url + path
         with contextlib.suppress(ValueError):
             if origin_of(path) == origin_of(self.base_url):
                 return path
-        raise ConfigurationError(f"nothing is sent to another origin than that of {self.base_url}: {path:.200}")
+        raise ConfigurationError(f"requests are not sent to another origin than that of {self.base_url}: {path:.200}")
 
     def annotate(self, error: APIError, request: Request, sent: Mapping[str, str]) -> None:
-        """Say in an error what was asked, without what must not be repeated: the query, and credentials.
+        """Set an error's method and URL, without the query, and remove credentials from it.
 
         Args:
             error: The error.
-            request: What was asked.
-            sent: The headers that were sent in the end.
+            request: The request that failed.
+            sent: The headers as they were sent, after `auth`.
         """
         path = request.path
         url = self.base_url + path if path.startswith("/") else path
@@ -139,7 +140,7 @@ class Transport:
         hide(error, secrets_in(request.headers) | secrets_in(sent) | secrets_in(known))
 
     def after_fork(self) -> None:
-        """Leave all connections to the parent process: in a forked child they would mix two conversations."""
+        """Leave all connections to the parent: used in a forked child, they would mix both processes' requests."""
         self._adapter = ScopedAdapter(self._tls)
         self.auth.after_fork()
 

@@ -1,4 +1,4 @@
-"""Which certificates a client trusts, and who says so: the caller, or the environment."""
+"""Which certificates a client trusts, as set by the caller or by the environment."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import requests
 from anthropix_actors.errors import ConfigurationError
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""Variables of the environment that name certificates: requests' first, then OpenSSL's own."""
+"""Environment variables that name certificates: requests' first, then OpenSSL's own."""
 
 
 def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
-    """Get the context, or the path of the certificates to trust and who named it: the caller, the environment, nobody.
+    """Return the context, or the path of the certificates to trust and its source: "verify", a variable, "certifi".
 
     Raises:
-        ConfigurationError: it is neither, or not there.
+        ConfigurationError: `verify` is of a wrong type, or the path does not exist.
     """
     if isinstance(verify, ssl.SSLContext):
         return verify
     if verify is False:
         raise ConfigurationError(
-            "verify: False would send the key to whoever answers. Pass the path of a bundle with the server's "
-            "certificate, or of its authority. Where that is impossible, pass an ssl.SSLContext with check_hostname = "
+            "verify: False would send the key to any server that responds. Pass the path of a bundle with the server's "
+            "certificate, or of its authority. If that is impossible, pass an ssl.SSLContext with check_hostname = "
             "False and verify_mode = ssl.CERT_NONE"
         )
     given = None if verify is True else verify
@@ -44,10 +44,10 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
 
 
 def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
-    """Get a context that trusts these certificates.
+    """Return a context that trusts these certificates.
 
     Raises:
-        ConfigurationError: there are no certificates.
+        ConfigurationError: no certificates can be read.
     """
     if isinstance(trusted, ssl.SSLContext):
         return trusted

@@ -1,4 +1,4 @@
-"""Addresses and queries. Pure."""
+"""Base URLs, origins and queries. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 PORTS = {"https": 443, "http": 80}
-"""The port of a URL that names none."""
+"""The default ports."""
 
 _ENDPOINT = re.compile(r"(/v1)?/messages(/.*)?$|/v1/(models|files|complete)(/.*)?$")
 
@@ -22,8 +22,8 @@ def normalize_base_url(text: str) -> str:
     """Check a base URL and cut a trailing `/` or `/v1`.
 
     Raises:
-        ConfigurationError: it is no http or https URL, or has parts that it should not have, or no host can be called
-            so.
+        ConfigurationError: it is not an http or https URL, has parts that it should not have, or its host is not a
+            valid name.
 
     Example:
         >>> normalize_base_url("https://gateway.example/anthropic/v1/")
@@ -37,10 +37,10 @@ def normalize_base_url(text: str) -> str:
         complete = False
         parts = None
     if not complete or parts is None or re.search(r"[\s\x00-\x1f]", text):
-        got = "something with an @" if "@" in text else repr(text)  # what is before it may be a password
-        raise ConfigurationError(f"base_url: expected something like https://api.anthropic.com, got {got}")
+        got = "a text with an @" if "@" in text else repr(text)  # the text before the @ may be a password
+        raise ConfigurationError(f"base_url: expected a URL like https://api.anthropic.com, got {got}")
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
-        raise ConfigurationError("base_url: expected no user, password, query or fragment in it")
+        raise ConfigurationError("base_url: expected a URL without user, password, query or fragment")
     text = text.rstrip("/")
     if endpoint := _ENDPOINT.search(text):
         what = f"expected the address without an endpoint's path, {text[: endpoint.start()]}, got {text}"
@@ -49,10 +49,10 @@ def normalize_base_url(text: str) -> str:
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Get scheme, host and port: what a key may be sent to.
+    """Return scheme, host and port: a key is sent to one such origin only.
 
     Raises:
-        ValueError: it is no http or https URL, or has a user in it.
+        ValueError: it is not an http or https URL, or has a user in it.
 
     Example:
         >>> origin_of("HTTPS://API.example/v1/messages") == origin_of("https://api.example:443")
@@ -61,15 +61,15 @@ def origin_of(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     port = PORTS.get(parts.scheme) if parts.port is None else parts.port
     if not port or not parts.hostname or parts.username is not None:
-        raise ValueError(f"no http or https URL: {url:.200}")
+        raise ValueError(f"not an http or https URL: {url:.200}")
     return parts.scheme, parts.hostname, port
 
 
 def encode_query(params: Mapping[str, Any] | None) -> str:
-    """Get a query with its question mark; "" when there is nothing in it. None is left out, a list is repeated.
+    """Return a query with its question mark, or "" if it is empty. None is left out, a list is repeated.
 
     Raises:
-        ParameterError: a value is no string, number, bool, or list of them.
+        ParameterError: a value is not a string, a number, a bool, or a list of them.
 
     Example:
         >>> encode_query({"limit": 20, "after_id": None, "types": ["a", "b c"]})

@@ -1,4 +1,4 @@
-"""Whether requests and urllib3 have what is overridden here. Where they have not, it would fail open."""
+"""Checks that requests and urllib3 have the methods that are overridden here: without them, TLS would fail open."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from anthropix_actors.errors import ConfigurationError
 
 
 def check_libraries() -> None:
-    """Refuse to work with libraries that would ignore what a client is told.
+    """Raise if requests or urllib3 would ignore a client's settings.
 
-    An older requests never calls the hook that hands over the TLS context: it would trust what it trusts by itself.
+    An older requests never calls the hook that passes the TLS context: it would trust its own certificates instead.
 
     Raises:
-        ConfigurationError: they are too old.
+        ConfigurationError: a library is too old.
     """
     hooks = hasattr(HTTPAdapter, "build_connection_pool_key_attributes")
     if not hooks or not hasattr(HTTPAdapter, "get_connection_with_tls_context"):

@@ -1,1 +1,1 @@
-"""What every actor of ours has: its task, ref and deliveries, and how others wait for it."""
+"""The parts that all actors share: task, ref, deliveries to subscribers, and waiting for a task."""

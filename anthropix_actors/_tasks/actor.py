@@ -97,7 +97,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         return self._ref
 
     def on_receive(self, message: Any) -> Any:
-        """Do the work; nothing else is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
+        """Do the work; no other message is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
         if message is not _RUN:
             return super().on_receive(message)
         self._task.thread = threading.get_ident()
@@ -110,12 +110,15 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         return None
 
     def on_stop(self) -> None:
-        """Say the end if it was not said: `stop()` came first."""
-        self._task.finish(self._task.terminal_for(CancelledError("stopped")))
-        SWEEPER.unwatch(self._task)
+        """Send the terminal message if `stop()` came first."""
+        task = self._task
+        if task.terminal is None:  # else it would be made once more, with a copy of the whole answer
+            task.settle(task.terminal_for(CancelledError("stopped")))
+        task.announce()
+        SWEEPER.unwatch(task)
 
     def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002
-        """Do the same when a message of somebody else's raised in the actor's thread: a call through a proxy."""
+        """Do the same when a foreign message, such as a proxy call, raised in the actor's thread."""
         self.on_stop()
 
 

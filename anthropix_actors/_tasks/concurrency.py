@@ -1,7 +1,7 @@
-"""Turns for chats: so many of a client's at once; the others wait, first come, first served.
+"""The concurrency limit of a client: at most `size` of its chats run; the others wait, first come, first served.
 
-A chat that waits has no thread and no connection, so thousands may wait. One that is cancelled while it waits is
-started at once, beyond the number: all that it does is to tell its end.
+A waiting chat has no thread and no connection, so thousands may wait. A chat that is cancelled while it waits is
+started at once, beyond the limit: it only sends its terminal message.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.task import Task
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at those who wait, for whether anybody still listens: they cost nothing meanwhile."""
+"""Seconds between two checks of the waiting chats for lost subscribers; they cost nothing meanwhile."""
 
 
 class Slots:
-    """So many may run at once. All of it may be used from any thread.
+    """At most `size` tasks run at once; the others wait in a queue. All methods may be called from any thread.
 
     Args:
-        size: How many.
+        size: How many tasks may run at once.
 
     Attributes:
-        lock: Held for moments, and never while foreign code runs.
+        lock: Held briefly, and never while foreign code runs.
     """
 
     cancel_first = True
 
     def __init__(self, size: int) -> None:
-        """Start with nobody."""
+        """Start with no tasks."""
         self._size = size
         self._closed = False
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
@@ -47,10 +47,10 @@ class Slots:
         SWEEPER.fork_listeners.add(self)
 
     def take(self, work: Task, begin: Callable[[], None]) -> None:
-        """Begin work now, if there is room, or else when it is its turn. It ends with `give_back`, however it ends.
+        """Begin a task now if a slot is free, or else when its turn comes. However it ends, call `give_back` then.
 
         Raises:
-            AnthropixError: it was to begin now, and could not.
+            AnthropixError: the task was to begin now, and could not.
         """
         with self.lock:
             free = len(self._running) < self._size and not self._waiting
@@ -62,26 +62,30 @@ class Slots:
         if free:
             begin()
 
+    def __repr__(self) -> str:
+        """Show how many tasks run, and how many wait."""
+        return f"<Slots {len(self._running)} of {self._size} taken, {len(self._waiting)} waiting>"
+
     def release(self, work: Task) -> None:
-        """Forget work, whether it runs or waits; begin nothing. Again does nothing."""
+        """Remove a task, whether it runs or waits; begin no other. Calling it again does nothing."""
         with self.lock:
             self._running.discard(work)
             self._waiting.pop(work, None)
             self._unwatch()
 
     def give_back(self, work: Task) -> None:
-        """Say that work has ended. Begins those whose turn it is, in this thread."""
+        """Release the slot of a task that has ended. Begins the next tasks in the calling thread."""
         self.release(work)
         self._begin_next()
 
     def before(self, work: Task) -> tuple[Task, ...]:
-        """Get those that have a turn while this one waits for its own; none when it does not wait for one of them."""
+        """Return the tasks that run while this one waits for a slot; empty if it does not wait for one of them."""
         with self.lock:
-            full = len(self._running) >= self._size  # else whoever has made room is about to begin the next
+            full = len(self._running) >= self._size  # else the thread that freed a slot is about to begin the next task
             return tuple(self._running) if full and work in self._waiting else ()
 
     def start_cancelled(self, work: Task) -> None:
-        """Begin work now if it waits: it was cancelled."""
+        """Begin a cancelled task now if it waits, in the calling thread."""
         try:
             with self.lock:
                 begin = self._waiting.pop(work, None)
@@ -91,19 +95,19 @@ class Slots:
             if begin is not None:
                 begin()
         except BaseException as exc:
-            work.abort(AnthropixError("interrupted"))  # if it has a thread by now, that ends it
+            work.abort(AnthropixError("interrupted"))  # if its thread has started, that thread ends it
             if not isinstance(exc, AnthropixError):
                 raise
 
     def close(self) -> None:
-        """Begin nothing more, but what is cancelled."""
+        """Start only cancelled tasks from now on."""
         self._closed = True
 
     def _begin_next(self) -> None:
-        """Begin work as long as there is room.
+        """Begin waiting tasks while slots are free.
 
-        What finds no thread waits on, at the head of the queue, while other work runs that will give its thread back;
-        where none does, it is over, and the next one tries.
+        A task that gets no thread waits on, at the head of the queue, while other tasks run whose threads will end; if
+        none runs, it is aborted, and the next task is tried.
         """
         while (found := self._next()) is not None:
             work, begin = found
@@ -137,17 +141,21 @@ class Slots:
         if not self._waiting:
             SWEEPER.unwatch(self)
 
-    # By the sweeper
+    # Called by the sweeper
 
     def sweep(self, now: float) -> None:
+        """Sweep the waiting tasks every `LOOK_EVERY` seconds, and begin tasks. In the sweeper's thread."""
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
             for work in self._those_waiting():
                 work.sweep(now)
-            self._begin_next()  # what found no thread
+            self._begin_next()  # tasks that got no thread before
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
-        """Cancel all that wait, and begin no more; get a function that waits until their subscribers have heard."""
+        """Cancel all waiting tasks, and begin no more; return a function that waits until their subscribers know.
+
+        In the thread that runs `Sweeper.cancel_all`.
+        """
         self.close()
         partings = [work.cancel_and_join(reason) for work in self._those_waiting()]
 
@@ -159,7 +167,7 @@ class Slots:
         return heard
 
     def after_fork(self) -> None:
-        """Start afresh in a forked child: those who run, and those who wait, are the parent's."""
+        """Start afresh in a forked child: running and waiting tasks belong to the parent."""
         self.lock = threading.RLock()
         waiting, self._waiting = self._waiting, collections.OrderedDict()
         self._running = set()

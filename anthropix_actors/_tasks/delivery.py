@@ -1,13 +1,13 @@
-"""Flow control between work and those who follow it.
+"""Flow control between a task and its subscribers.
 
-One `Delivery` per subscriber. `tell` may wait until there is room; `put`, `close` and `drain` never do. The rules:
+One `Delivery` per subscriber. `tell` may wait for capacity; `put`, `close` and `drain` never do. The rules:
 
-- a subscriber has at most `window` messages told and not yet handled; then the work waits, reads nothing, and the
+- a subscriber has at most `window` messages sent and not yet handled; then the task waits, reads nothing, and the
   server waits;
-- every wait goes through the scope of the work;
-- how much an actor has handled is measured with a probe, a message that pykka itself answers, in its turn, so any actor
-  can subscribe and none has to know;
-- who is gone (`Gone`) is told nothing more.
+- every wait goes through the scope of the task;
+- how much an actor has handled is measured with a probe, a message that pykka itself answers in mailbox order, so any
+  actor can subscribe without extra code;
+- a subscriber that has stopped or failed (`Gone`) gets no more messages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
 
 WINDOW = 256
-"""How many messages a subscriber may be behind, unless told otherwise."""
+"""How many messages a subscriber may be behind, by default."""
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 _PROBES_PER_WINDOW = 4
@@ -42,49 +42,54 @@ _PROBES_PER_WINDOW = 4
 DEAD = "%s stopped before what it followed had ended; it is told nothing more"
 
 
-class Gone(Exception):  # noqa: N818 - a message between two modules, no error
-    """The subscriber will take no more messages."""
+class Gone(Exception):  # noqa: N818 - a signal between two modules, not an error
+    """The subscriber takes no more messages."""
 
 
 class Delivery:
-    """Messages to one subscriber, in order, and one at a time. This kind is for one that is no actor.
+    """Messages to one subscriber, in order, one at a time. This class is for a subscriber that is not an actor.
 
-    Several threads may have something to say to it: the one that works, the one that subscribed it, and one that makes
-    an end known which the working thread is kept from. One of them has the turn, and calls `tell`; the others leave
-    what they have in `_waiting`, where whoever has the turn finds it. So no thread waits for a `tell` but the one that
-    runs it, and no lock is held while it runs: it may take as long as it likes, and call whatever it likes.
+    Several threads may have messages for it: the task's thread, the thread that subscribed it, and a thread that sends
+    the terminal message while the task's thread is blocked. One of them has the turn, and calls `tell`; the others put
+    their messages into `_waiting`, and the thread with the turn sends them. So only the thread that runs a `tell` waits
+    for it, and no lock is held while it runs: it may take any time, and call anything.
 
-    The turn is a token in an attribute, not a lock: where it is given up, an interrupt finds no call to come between.
+    The turn is a token in an attribute, not a lock: releasing it is not a call, so no interrupt can come between.
 
     Attributes:
-        subscriber: Who is told.
-        left: It does not follow any more: nothing more is told, not even the end.
+        subscriber: The subscriber.
+        detached: Whether it was detached: it gets no more messages, not even the terminal one.
     """
 
     def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int = WINDOW) -> None:
-        """Hold the subscriber, the scope of the work that it follows, and how many messages may wait for a turn."""
+        """Hold the subscriber, the scope of the task that it follows, and how many messages may wait for a turn."""
         self.subscriber = subscriber
         self.detached = False
         self._scope = scope
         self._size = size
         self._pulse = Pulse(subscriber)
-        self._lock = threading.RLock()  # held for moments, and never while the subscriber's code runs
-        self._turn: object | None = None  # the token of the thread that has it
+        self._lock = threading.RLock()  # held briefly, and never while the subscriber's code runs
+        self._turn: object | None = None  # the token of the thread that has the turn
         self._waiting: collections.deque[Any] = collections.deque()
-        self._closed = False  # the last messages are among those that wait, or were told
+        self._closed = False  # the last messages are waiting, or were sent
 
-    # By the thread that works
+    def __repr__(self) -> str:
+        """Show whom it is to, and what waits."""
+        state = "detached" if self.detached else "closed" if self._closed else "open"
+        return f"<{type(self).__name__} to {shown(self.subscriber)}, {state}, {len(self._waiting)} waiting>"
+
+    # In the task's thread
 
     def tell(self, message: Any) -> None:
-        """Tell it; wait for room if need be. Raises as `tell_all`."""
+        """Send a message; wait for capacity if needed. Raises as `tell_all`. In the task's thread."""
         self.tell_all((message,))
 
     def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell it messages, as long as it follows; wait for room if need be.
+        """Send messages until it is detached; wait for capacity if needed. In the task's thread.
 
         Raises:
-            Gone: it will take no more.
-            CancelledError: the work was cancelled before the last of them.
+            Gone: the subscriber takes no more messages.
+            CancelledError: the task was cancelled before the last message was sent.
         """
         mine = object()
         try:
@@ -99,7 +104,7 @@ class Delivery:
             self.drain()
 
     def _tell_each(self, messages: Sequence[Any]) -> None:
-        """Tell messages; this thread has the turn."""
+        """Send messages; this thread has the turn."""
         for message in messages:
             self._scope.check()
             if self.detached:
@@ -107,7 +112,7 @@ class Delivery:
             self._tell_now(message)
 
     def _wait_behind(self, messages: Sequence[Any]) -> None:
-        """Leave messages to the thread that has the turn; wait while it is far behind."""
+        """Leave messages to the thread that has the turn; wait while too many are waiting."""
         for message in messages:
             self._wait_for(lambda: len(self._waiting) < self._size)
             if not self._closed:
@@ -116,55 +121,55 @@ class Delivery:
                 self.drain()
 
     def _wait_for(self, has_room: Callable[[], bool]) -> None:
-        """Wait for room, or until it follows no more: then nobody may ever make room."""
+        """Wait for capacity, or until it is detached: then capacity might never come."""
         self._scope.wait(lambda: self.detached or has_room())
 
-    # By any thread
+    # In any thread
 
     def put(self, *messages: Any) -> None:
-        """Leave messages for `drain`. Runs none of the subscriber's code, and waits for nothing."""
+        """Queue messages for `drain`. Runs none of the subscriber's code, and never waits. Any thread."""
         if not self.detached:
             self._waiting.extend(messages)
 
     def close(self, *last: Any) -> None:
-        """Leave the last messages for `drain`; whatever comes later is not told. As `put`."""
+        """Queue the last messages for `drain`; later ones are not sent. As `put`."""
         self._closed = True
         self.put(*last)
 
     def drain(self) -> None:
-        """Tell what waits, unless another thread has the turn: then that one will.
+        """Send the waiting messages, unless another thread has the turn: then that thread sends them. Any thread.
 
         Raises:
-            Gone: it will take no more.
+            Gone: the subscriber takes no more messages.
         """
         mine = object()
         try:
             while self._is_due() and self._takes_turn(mine):
                 self._tell_waiting()
-                self._turn = None  # and look again: what came before this, nobody else has seen
+                self._turn = None  # and re-check: no other thread has seen the messages that came before this line
                 self._scope.notify()
         finally:
             if self._turn is mine:
                 self._turn = None
 
     def detach(self) -> None:
-        """Tell it nothing more. What another thread is about to tell at this moment may still come."""
+        """Send it no more messages. One that another thread is sending at this moment may still arrive. Any thread."""
         self.detached = True
         self._waiting.clear()
         self._scope.notify()  # somebody may wait for it
 
     @property
     def is_told(self) -> bool:
-        """Whether it has been told all that there was to tell it."""
+        """Whether all its messages have been sent."""
         return self.detached or (self._turn is None and not self._waiting)
 
     @property
     def is_held_up(self) -> bool:
-        """Whether something waits for it, and no thread is about it."""
+        """Whether messages are due, and no thread is sending them."""
         return self._turn is None and self._is_due()
 
     def _is_due(self) -> bool:
-        """Whether there is something that may be told now."""
+        """Whether there are messages that may be sent now."""
         return bool(self._waiting)
 
     def _takes_turn(self, mine: object) -> bool:
@@ -174,8 +179,8 @@ class Delivery:
         return self._turn is mine
 
     def _tell_waiting(self) -> None:
-        """Tell what waits; this thread has the turn."""
-        with contextlib.suppress(IndexError):  # at the end; or it has just left
+        """Send the waiting messages; this thread has the turn."""
+        with contextlib.suppress(IndexError):  # at the end; or it has just been detached
             while True:
                 self._tell_now(self._waiting.popleft())
 
@@ -183,17 +188,17 @@ class Delivery:
         """Run the subscriber's `tell`.
 
         Raises:
-            Gone: it will take no more.
+            Gone: the subscriber takes no more messages.
         """
         try:
             self.subscriber.tell(message)
-        except BaseException as exc:  # whatever it is, it is the subscriber's: a SystemExit would stop every actor
+        except BaseException as exc:  # no exception of the subscriber's may pass: a SystemExit would stop every actor
             raise self._gone(exc) from exc
 
     def _gone(self, exc: BaseException) -> BaseException:
         self.detach()
         if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            return exc  # Ctrl-C, and no answer of the subscriber's
+            return exc  # Ctrl-C, not an exception of the subscriber
         if isinstance(exc, pykka.ActorDeadError):
             log(logging.WARNING, DEAD, shown(self.subscriber))
         else:
@@ -206,18 +211,18 @@ class Delivery:
         return Gone()
 
     def flush(self, timeout: float) -> None:
-        """Wait until it has handled what it was told, for `timeout` seconds at most."""
+        """Wait until it has handled its messages, for at most `timeout` seconds."""
 
     def is_alive(self) -> bool:
-        """Whether it can still be told something, as far as is known. Runs none of its code on this thread.
+        """Return whether it can still take messages, as far as is known.
 
-        A subscriber says so by an `is_alive()`, if it has one.
+        In the sweeper's thread, which runs none of its code. A subscriber may have an `is_alive()` that says so.
         """
         return self._pulse.is_alive()
 
 
 class ActorDelivery(Delivery):
-    """What all deliveries to an actor have in common."""
+    """Base class of deliveries to an actor."""
 
     def __init__(
         self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int, on_answer: Callable[[], None]
@@ -234,15 +239,15 @@ class ActorDelivery(Delivery):
         return not self._ref.actor_stopped.is_set()
 
     def probe(self) -> None:
-        """Send a probe, which is answered when the actor has handled all that it was told before."""
+        """Send a probe; the reply comes when the actor has handled all earlier messages."""
         self._probe_ref.ask(_PROBE, block=False)
 
 
 class Mailbox(ActorDelivery):
-    """Messages to an actor, at most `window` of them not yet handled."""
+    """Delivery to an actor, with at most `window` messages not yet handled."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
-        """Measure with four probes per window: one would wait for an empty mailbox."""
+        """Use four probes per window: a single one would wait for an empty mailbox."""
         super().__init__(ref, scope, window, self._answered)
         self._every = max(1, window // _PROBES_PER_WINDOW)
         self._allowed = max(0, window // self._every - 1)  # unanswered probes
@@ -250,9 +255,9 @@ class Mailbox(ActorDelivery):
         self._unanswered = 0
 
     def _tell_each(self, messages: Sequence[Any]) -> None:
-        """Tell messages; after each quarter of the window, wait until the actor is less than a window behind.
+        """Send messages; after each quarter of the window, wait until the actor is less than a window behind.
 
-        In one loop, as this is where the time goes.
+        All in one loop, as this is where the time goes.
         """
         scope, tell, every = self._scope, self._ref.tell, self._every
         for message in messages:
@@ -269,7 +274,7 @@ class Mailbox(ActorDelivery):
                 self._measure()
 
     def _measure(self) -> None:
-        """Ask for a sign of life, and wait while too many of them are missing."""
+        """Send a probe; wait while too many are unanswered."""
         self._unprobed = 0
         with self._scope.condition:
             self._unanswered += 1
@@ -281,14 +286,14 @@ class Mailbox(ActorDelivery):
         return self._unanswered <= self._allowed or not self._ref.is_alive()
 
     def _answered(self) -> None:
-        # In the subscriber's thread, or in the working one when the subscriber is dead.
+        # In the subscriber's thread, or in the task's thread when the subscriber is dead.
         with self._scope.condition:
             self._unanswered -= 1
             self._scope.notify()
 
 
 class _ProbeFuture(pykka.ThreadingFuture[Any]):
-    """What a probe is answered to. Nobody gets it; the answer itself is the news."""
+    """The future of a probe. Its value is ignored; being set is the signal."""
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
         super().__init__()
@@ -302,7 +307,7 @@ class _ProbeFuture(pykka.ThreadingFuture[Any]):
 
 
 class _ProbeFutureFactory:
-    """Stands for an actor class where pykka asks it to make a future."""
+    """Stands in for the actor class that pykka asks to make a future."""
 
     __name__ = "Subscriber"
 
@@ -314,7 +319,7 @@ class _ProbeFutureFactory:
 
 
 def _probe_ref(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.ActorRef[Any]:
-    """Get a ref to the same actor whose `ask` calls `on_answer` once, in the answerer's thread, instead of waiting."""
+    """Return a ref to the same actor whose `ask` calls `on_answer` once, in the actor's thread, instead of waiting."""
     prober = copy.copy(ref)
     prober.actor_class = _ProbeFutureFactory(on_answer)  # type: ignore[assignment]
     return prober
@@ -323,16 +328,16 @@ def _probe_ref(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka
 def delivery_to(
     subscriber: Subscriber, scope: CancelScope, *, window: int, to_actor: Callable[..., Delivery] = Mailbox
 ) -> Delivery:
-    """Get the delivery that fits a subscriber.
+    """Return a delivery of the class that fits the subscriber.
 
     Args:
-        subscriber: Who is told.
-        scope: That of the work which it follows.
+        subscriber: The subscriber.
+        scope: The scope of the task that it follows.
         window: How many messages it may be behind.
-        to_actor: Makes the delivery to an actor.
+        to_actor: Makes the delivery if the subscriber is an actor.
 
     Raises:
-        ParameterError: `window` is no integer from 1.
+        ParameterError: `window` is not an integer from 1.
     """
     if isinstance(window, bool) or not isinstance(window, int) or window < 1:
         raise ParameterError([Problem("window", f"expected an integer from 1, got {window!r}")])
@@ -342,7 +347,7 @@ def delivery_to(
 
 
 def is_to(delivery: Delivery, subscriber: object) -> bool:
-    """Whether a delivery is to this very subscriber: the same thing, not an equal one; or a ref to the same actor."""
+    """Return whether a delivery is to this very subscriber: the same object, not an equal one; or the same actor."""
     known = delivery.subscriber
     if isinstance(known, pykka.ActorRef) and isinstance(subscriber, pykka.ActorRef):
         return known.actor_urn == subscriber.actor_urn
@@ -352,12 +357,12 @@ def is_to(delivery: Delivery, subscriber: object) -> bool:
 def subscriber_problems(
     subscriber: object, place: str, expected: str = "something with a tell method"
 ) -> list[Problem]:
-    """Find what is wrong with somebody who is to be told.
+    """Return the problems of an object that is to be a subscriber.
 
     Args:
-        subscriber: Who.
-        place: The parameter, for the error.
-        expected: What else may be given.
+        subscriber: The object.
+        place: The name of its parameter, for the error.
+        expected: What the parameter may be, for the error.
     """
     if (what := no_subscriber(subscriber)) is not None:
         return [Problem(place, f"expected {expected}, got {what}")]

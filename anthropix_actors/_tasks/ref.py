@@ -1,4 +1,4 @@
-"""The ref of an actor that does a piece of work: what refs of chats, batches and session streams have in common."""
+"""The base class of the refs of chats, batches and session streams."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Task")
 
 _GRACE = 1.0
-"""Seconds that `stop` waits for a thread that a subscriber's `tell` holds up, when all else is over."""
+"""Seconds that `stop` waits for a thread that is blocked in a subscriber's `tell`, after the task has finished."""
 
 
 class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
-    """The ref of an actor that works with the API. All of it may be used from any thread.
+    """The ref of an actor that runs one task with the API. All methods may be called from any thread.
 
-    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the work first, so it never
+    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the task first, so it never
     waits for the network. The ref stays useful after the actor has stopped.
     """
 
     def __init__(self, actor: TaskActor[R], task: R) -> None:
-        """Refs come from a client's methods; there is no need to make one."""
+        """Refs are returned by a client's methods; do not make one yourself."""
         super().__init__(actor)
         self._task = task
 
     def __repr__(self) -> str:
-        """Say what it is: kind, tag, state, age, request."""
+        """Show kind, tag, state, age and request id."""
         notes = [repr(self.tag)] if self.tag is not None else []
         notes += [self._task.state, f"{self.age:.1f} s", *([self.request_id] if self.request_id else [])]
         return f"<{type(self).__name__} {', '.join(notes)}>"
 
-    __str__ = __repr__  # pykka's names the class of the actor, and an urn that nothing else shows
+    __str__ = __repr__  # pykka's shows the actor's class, and an urn that appears nowhere else
 
     def cancel(self, reason: str = "cancelled") -> bool:
-        """Cancel the work, whatever it is doing: connecting, waiting for the API, a retry or a slow subscriber.
+        """Cancel the task in any phase: connecting, waiting for the API, for a retry or for a slow subscriber.
 
-        Returns at once; the subscribers are told the terminal message within 50 ms. Only where the work's thread is
-        held up outside of our reach, by the look-up of a host's name or by a `tell` that does not return, it takes up
-        to 0.3 s, and is told by another thread.
+        Returns at once; the subscribers get the terminal message within 50 ms. If the task's thread is blocked in a
+        call that cannot be interrupted (a DNS lookup, or a `tell` that does not return), it takes up to 0.3 s, and
+        another thread sends the message.
 
         Args:
-            reason: Why, for the terminal message and `CancelledError`.
+            reason: The reason, for the terminal message and `CancelledError`.
 
         Returns:
-            Whether this call did it; False when the work was over or cancelled before.
+            Whether this call did it; False if the task had finished or was cancelled before.
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
@@ -69,10 +69,10 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         return self._task.cancel(reason)
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Cancel the work and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.
+        """Cancel the task and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.
 
-        Nor does it wait for itself, in a `tell` on the work's own thread, nor for a `tell` that does not return: then
-        the work is over, and its thread ends when it can.
+        It does not wait for itself when called in a `tell` on the task's own thread, nor for a `tell` that does not
+        return: the task has finished then, and its thread ends when it can.
         """
         task = self._task
         task.cancel("stopped")
@@ -80,7 +80,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         if not block:
             return stopped
         if threading.get_ident() == task.thread:
-            return True  # it stops when it comes back from the `tell` that called this
+            return True  # the thread stops when it returns from the `tell` that called this
         deadline = deadline_of(timeout)
         wait(task.finished, deadline)
         grace = _GRACE if deadline is None else max(0.0, deadline - time.monotonic())
@@ -92,14 +92,14 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             return True
 
     def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
-        """Tell a subscriber nothing more, not even the end. When it was the last one, the work is cancelled.
+        """Detach a subscriber; it gets no terminal message. Detaching the last one cancels the task.
 
-        To hand a chat over, subscribe the new one first. One that does not follow is no error. What another thread is
-        telling it at this very moment may still arrive.
+        To hand a chat over, attach the new subscriber first. An object that is not subscribed is ignored. A message
+        that another thread is sending at this moment may still arrive.
 
         Args:
-            subscriber: What was subscribed.
-            reason: Why, should the work be cancelled.
+            subscriber: The subscriber.
+            reason: The reason, if the task is cancelled.
         """
         for follower in self._task.followers:
             if follower is subscriber or is_to(follower, subscriber):
@@ -107,16 +107,16 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         self._task.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Have a function called with this ref when the work is over, at once if it is. As with a Future.
+        """Call a function with this ref when the task has finished; at once if it has. As with a Future.
 
-        It is called after the outcome is known, on the work's thread or, if it is over, on yours; what it raises is
-        logged. It listens to nothing: work with callbacks alone, and nobody who follows or waits, is cancelled.
+        It is called after the outcome is known, on the task's thread or, if the task has finished, on yours; its
+        exceptions are logged. It is not a subscriber: a task with callbacks only is cancelled, unless a thread waits.
 
         Args:
             callback: Called once, with this ref.
 
         Raises:
-            ParameterError: it cannot be called.
+            ParameterError: `callback` cannot be called.
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
@@ -130,17 +130,17 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
 
     @property
     def tag(self) -> str | None:
-        """The word that the caller gave it, to tell work apart, or None."""
+        """The tag that the caller gave it, to tell tasks apart, or None."""
         return self._task.tag
 
     @property
     def age(self) -> float:
-        """Seconds since it was made; once it is over, how long it took."""
+        """Seconds since it was made; once it has finished, how long it took."""
         return (self._task.ended or time.monotonic()) - self._task.made
 
     @property
     def request_id(self) -> str | None:
-        """What the API calls the latest request, or None before it has answered. Name it when you ask for support."""
+        """The API's id of the latest request, or None before a response. Name it when you ask for support."""
         return self._task.requester.request_id
 
     @property
@@ -150,15 +150,15 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
 
     @property
     def response_headers(self) -> Mapping[str, str]:
-        """The headers of the latest answer, names in lower case; empty before there is one."""
+        """The headers of the latest response, names in lower case; empty before the first response."""
         return self._task.requester.headers
 
     def _wait(self, timeout: float | None) -> Any:
-        """Wait for the terminal message. Work that somebody waits for goes on, also without subscribers.
+        """Return the terminal message, when it has come. A task that a thread waits for goes on without subscribers.
 
         Raises:
-            TimeoutError: there is none yet.
-            DeadlockError: there never would be.
+            TimeoutError: it has not come within `timeout` seconds.
+            DeadlockError: it would never come.
         """
         task = self._task
         deadline = deadline_of(timeout)
@@ -171,7 +171,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
 
 
 class _Callback:
-    """A done callback, as a subscriber that is told the end alone."""
+    """A done callback, as a subscriber that gets only the terminal message."""
 
     def __init__(self, ref: Any, callback: Callable[[Any], object]) -> None:
         self._ref = ref
@@ -180,5 +180,5 @@ class _Callback:
     def __repr__(self) -> str:
         return f"the done callback {self._callback!r}"
 
-    def tell(self, message: Any, /) -> None:  # noqa: ARG002 - the ref says it all
+    def tell(self, message: Any, /) -> None:  # noqa: ARG002 - the ref has all of it
         self._callback(self._ref)

@@ -1,4 +1,4 @@
-"""Who can be told."""
+"""The protocol of a subscriber."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Subscriber(Protocol):
     """Anything with a `tell` method that takes one message. A `pykka.ActorRef` is one.
 
     `tell` is called from the chat's thread, one message at a time. It should return soon: while it runs, its chat reads
-    nothing. If it raises, the subscriber counts as dead and is told nothing more.
+    nothing. If it raises, the subscriber counts as dead and gets no more messages.
     """
 
     def tell(self, message: Any, /) -> None:

@@ -1,7 +1,7 @@
-"""Sums that any thread may add to and read, also a signal handler in the middle of either; nothing is lost.
+"""Sums that any thread may add to and read, even a signal handler in the middle of either; nothing is lost.
 
-A signal handler interrupts a thread between two steps of Python. So the lock is reentrant; what a handler adds is put
-in a queue, and added by the call that it interrupts; and the sums change in one step, which no handler interrupts.
+A signal handler interrupts a thread between two Python instructions. So the lock is reentrant; a handler's items are
+queued, and added by the call that it interrupts; and the sums change in one step, which no handler interrupts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
 Item: TypeAlias = "Sequence[tuple[Hashable, Any]]"
-"""What is added at once: keys, and values that add up with `+`."""
+"""Added in one step: keys, and values that are added with `+`."""
 
 _LATEST = object()
 """The key of the item that was added last."""
@@ -34,18 +34,18 @@ class Books:
     """
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start with no sums."""
         self._lock = threading.RLock()
         self._sums: dict[Any, Any] = {}
-        self._told: deque[Item] = deque()  # and not added yet
+        self._told: deque[Item] = deque()  # not added yet
         self._adding = False
         SWEEPER.fork_listeners.add(self)
 
     def add(self, item: Item) -> None:
-        """Add to some of the sums, to all of them at once."""
+        """Add the item's values to the sums of its keys, in one step. Any thread, and signal handlers."""
         with self._lock:
             self._told.append(item)
-            if self._adding:  # this is a signal handler: the call that it interrupts adds it, too
+            if self._adding:  # this is a signal handler: the call that it interrupts adds the item
                 return
             try:
                 self._adding = True
@@ -57,14 +57,14 @@ class Books:
     def _add_first(self) -> None:
         try:
             changes = _changes(self._sums, self._told[0])
-        except Exception:  # it does not add up: others do
+        except Exception:  # its values cannot be added: drop it, or it would block the others
             self._told.popleft()
             raise
         self._sums.update(changes)
         self._told.popleft()
 
     def now(self) -> dict[Any, Any]:
-        """Get a copy of all sums."""
+        """Return a copy of all sums. Any thread, and signal handlers."""
         with self._lock:
             sums = self._sums.copy()
             for item in tuple(self._told):
@@ -73,13 +73,13 @@ class Books:
         return sums
 
     def after_fork(self) -> None:
-        """Be usable in a forked child, where nobody lets go of the lock; it starts with the sums of the parent."""
+        """Replace the lock in a forked child, where no thread would release it; the parent's sums are kept."""
         self._lock, self._adding = threading.RLock(), False
 
 
 def _changes(sums: dict[Any, Any], item: Item) -> dict[Any, Any]:
-    """Get what is different after an item."""
-    if item is sums.get(_LATEST):  # it is in: what a signal handler raised kept it in the queue
+    """Return the sums that an item changes."""
+    if item is sums.get(_LATEST):  # already added: an exception of a signal handler left it in the queue
         return {}
     changes: dict[Any, Any] = {_LATEST: item}
     for key, value in item:

@@ -121,6 +121,11 @@ class Task:
         self.patience = PATIENCE
         self._late_since: float | None = None
 
+    def __repr__(self) -> str:
+        """Show kind, state, age and how many subscribers it has."""
+        age = (self.ended or time.monotonic()) - self.made
+        return f"<{type(self).__name__} {self.state}, {len(self.followers)} subscribers, {age:.1f} s>"
+
     def begin(self) -> None:
         """Start its time: what it waited for its turn does not count."""
         self.began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Waiting for work in a caller's thread: in slices, and never for itself."""
+"""Waiting for tasks in a caller's thread: in slices, and never for the thread itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ W = TypeVar("W", bound=Any)
 
 
 def wait(event: threading.Event, deadline: float | None) -> bool:
-    """Wait for an event in slices, until a time on the monotonic clock; get whether it came."""
+    """Wait for an event in slices, until a deadline on the monotonic clock; return whether it was set."""
     while not event.wait(left := slice_of(deadline)):
         if not left:
             return False
@@ -32,7 +32,7 @@ def wait(event: threading.Event, deadline: float | None) -> bool:
 
 
 def running_actors() -> set[str]:
-    """Get the urns of the actors in whose handlers this thread is."""
+    """Return the urns of the actors whose handlers this thread is running."""
     urns: set[str] = set()
     frame: FrameType | None = inspect.currentframe()  # pykka does not say which actor a thread runs
     while frame is not None:
@@ -45,18 +45,18 @@ def running_actors() -> set[str]:
 
 
 def task_of(work: Any) -> Task:
-    """Get what a ref keeps of its work."""
-    task: Task = work._task  # noqa: SLF001 - two rooms of one house
+    """Return the task of a ref."""
+    task: Task = work._task  # noqa: SLF001 - within the package
     return task
 
 
 def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = None) -> None:
-    """Refuse to wait for work where that would be waiting for this thread itself.
+    """Raise if waiting for a task would be waiting for this thread itself.
 
     Args:
-        task: The work.
-        mine: This thread's token, if it is going to wait: for other work that goes on only when this thread does.
-        held: Gets that work.
+        task: The task.
+        mine: This thread's token, if it is going to wait: added to the running tasks that the wait holds up.
+        held: Those tasks are appended to it.
 
     Raises:
         DeadlockError: the wait would never end.
@@ -69,7 +69,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             f"this is the {task.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
             " wait for the terminal message; or wait on another thread."
         )
-    if task.terminal is not None:  # whoever was told it may ask for the result; it is over in no time
+    if task.terminal is not None:  # a subscriber that got it may ask for the result; the task finishes in no time
         return
     if task.is_followed_by(actors):
         raise DeadlockError(
@@ -78,13 +78,13 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             " it; or wait on another thread."
         )
     if task.slots is not None:
-        with task.slots.lock:  # of two that look at the same time, neither would see the other one wait
+        with task.slots.lock:  # or of two threads that check at the same time, neither would see the other one wait
             before = task.slots.before(task)
             ours = [work for work in before if work.thread == thread or work.is_followed_by(actors)]
             if ours and all(work in ours or work.held for work in before):
                 raise DeadlockError(
-                    f"the {task.what} waits for its turn (max_concurrency), and all that have one wait for threads"
-                    " that wait here: none of them would ever end. Raise max_concurrency, or do not wait in a handler."
+                    f"the {task.what} waits for its turn (max_concurrency), and all running chats wait for threads that"
+                    " wait here: none would ever finish. Raise max_concurrency, or do not wait in a handler."
                 )
             if held is not None:
                 held += ours
@@ -94,14 +94,14 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
 
 @contextlib.contextmanager
 def waiting_for(*tasks: Task) -> Generator[None]:
-    """Keep work going while this thread waits for it.
+    """Keep tasks alive while this thread waits for them.
 
     Raises:
         DeadlockError: the wait would never end.
     """
     mine = object()
     held: list[Task] = []
-    try:  # a token in sets, not a count: wherever an interrupt falls, it is taken out again
+    try:  # a token in sets, not a count: wherever an interrupt falls, it is removed again
         for task in tasks:
             refuse_deadlock(task, mine, held)
         for task in tasks:
@@ -116,18 +116,18 @@ def waiting_for(*tasks: Task) -> Generator[None]:
 
 
 def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W]:
-    """Loop over chats, or other work, in the order in which they end. As `concurrent.futures.as_completed`.
+    """Loop over chats, or other tasks, in the order in which they finish. As `concurrent.futures.as_completed`.
 
-    While you loop, chats whose subscribers have gone go on; leaving the loop early lets go of them.
+    While you loop, chats go on even without subscribers; leaving the loop early releases them.
 
     Args:
-        works: The refs, of any number of clients. One that is given twice comes once.
+        works: The refs, of any number of clients. A ref that is given twice is yielded once.
         timeout: Seconds for all of them; None for as long as they take.
 
     Raises:
-        TimeoutError: some have not ended; the text says how many.
+        TimeoutError: some have not finished; the text says how many.
         DeadlockError: the loop would wait for its own thread.
-        ParameterError: one of them is no ref.
+        ParameterError: an element of `works` is not a ref.
 
     Example:
         >>> chats = [client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber, tag=tag) for tag in "ab"]
@@ -155,14 +155,14 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                     yield work
                     continue
                 if not seconds:
-                    raise TimeoutError(f"{len(left)} of the works have not ended within {timeout} s")
+                    raise TimeoutError(f"{len(left)} of the works have not finished within {timeout} s")
         finally:
-            for work, unheard in left.items():  # or who looks again and again would leave one each time
+            for work, unheard in left.items():  # or each of many short loops would leave a callback behind
                 task_of(work).untell_end(unheard)
 
 
 class _Ended:
-    """Puts work into a queue when it is told its end."""
+    """Puts a ref into a queue when its task has finished."""
 
     def __init__(self, work: Any, ended: queue.SimpleQueue[Any]) -> None:
         self._work = work

@@ -1,1 +1,1 @@
-"""The shapes of what travels, exactly as on the wire; `anthropix_actors.types` has all of them."""
+"""Types of requests and responses, exactly as on the wire; `anthropix_actors.types` exports them all."""

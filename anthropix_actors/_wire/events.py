@@ -1,4 +1,4 @@
-"""What a stream says: the events of a Message."""
+"""Types of a stream: the events that build a Message."""
 
 from typing import Any, Literal, NotRequired, Required, TypeAlias, TypedDict
 
@@ -13,7 +13,7 @@ class MessageStart(TypedDict):
 
 
 class ContentBlockStart(TypedDict):
-    """A block begins, mostly an empty one."""
+    """A block begins; usually it is empty."""
 
     type: Literal["content_block_start"]
     index: int
@@ -28,21 +28,21 @@ class TextDelta(TypedDict):
 
 
 class ThinkingDelta(TypedDict):
-    """More of what the model thinks."""
+    """More thinking text."""
 
     type: Literal["thinking_delta"]
     thinking: str
 
 
 class SignatureDelta(TypedDict):
-    """The signature of what the model thought."""
+    """The signature of a thinking block."""
 
     type: Literal["signature_delta"]
     signature: str
 
 
 class InputJSONDelta(TypedDict):
-    """More of the JSON of a tool's input."""
+    """More of the JSON text of a tool's input."""
 
     type: Literal["input_json_delta"]
     partial_json: str
@@ -56,7 +56,7 @@ class CitationsDelta(TypedDict):
 
 
 Delta: TypeAlias = TextDelta | ThinkingDelta | SignatureDelta | InputJSONDelta | CitationsDelta
-"""What a block grows by. At run time there may be other types."""
+"""An addition to a block. At run time there may be other types."""
 
 
 class ContentBlockDelta(TypedDict):
@@ -75,7 +75,7 @@ class ContentBlockStop(TypedDict):
 
 
 class MessageDeltaFields(TypedDict):
-    """What a `MessageDelta` changes about the Message."""
+    """The fields of the Message that a `MessageDelta` sets."""
 
     stop_reason: StopReason | None
     stop_sequence: str | None
@@ -84,7 +84,7 @@ class MessageDeltaFields(TypedDict):
 
 
 class DeltaUsage(TypedDict, total=False):
-    """The totals so far; what is absent or None has not changed."""
+    """The totals so far; a field that is absent or None has not changed."""
 
     output_tokens: Required[int]
     input_tokens: int | None
@@ -96,7 +96,7 @@ class DeltaUsage(TypedDict, total=False):
 
 
 class MessageDelta(TypedDict):
-    """The Message gets its stop reason and its usage."""
+    """The stop reason and the usage of the Message."""
 
     type: Literal["message_delta"]
     delta: MessageDeltaFields
@@ -105,13 +105,13 @@ class MessageDelta(TypedDict):
 
 
 class MessageStop(TypedDict):
-    """The answer is complete. Nothing else proves that."""
+    """The answer is complete. Only this event proves it."""
 
     type: Literal["message_stop"]
 
 
 Event: TypeAlias = MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop
-"""One event of a stream, as it is told: pings are not, errors are raised. At run time there may be other types."""
+"""One delivered event of a stream: pings are left out, errors are raised. At run time there may be other types."""
 
 
 class Ping(TypedDict):
@@ -121,7 +121,7 @@ class Ping(TypedDict):
 
 
 class ErrorEvent(TypedDict):
-    """The answer breaks off here: `error` has `type` and `message`. An error with its own HTTP status has this body."""
+    """The answer ends here; `error` has `type` and `message`. The body of an error response has the same form."""
 
     type: Literal["error"]
     error: dict[str, Any]

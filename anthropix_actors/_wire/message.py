@@ -1,10 +1,10 @@
-"""What the API answers: a Message, and what it is made of."""
+"""Types of an answer: a Message and its parts."""
 
 from typing import Any, Literal, NotRequired, Required, TypeAlias, TypedDict
 
 
 class MessageUsage(TypedDict, total=False):
-    """What an answer cost, in tokens. The numbers of a stream are totals so far, not increments.
+    """The tokens of an answer. The numbers in a stream are totals so far, not increments.
 
     Tokens of a compaction are in `iterations` only: a ledger must add them.
     """
@@ -23,7 +23,7 @@ class MessageUsage(TypedDict, total=False):
 
 
 class Citation(TypedDict, total=False):
-    """Where a text is taken from. Its `type` (`char_location`, ...) says which keys there are. An end is excluded."""
+    """The source of a text. Its `type` (`char_location`, ...) says which keys it has. Ends of ranges are exclusive."""
 
     type: Required[str]
     cited_text: Required[str]
@@ -43,7 +43,7 @@ class Citation(TypedDict, total=False):
 
 
 class TextBlock(TypedDict):
-    """Text, perhaps with the places it is taken from."""
+    """Text, perhaps with its sources."""
 
     type: Literal["text"]
     text: str
@@ -51,7 +51,7 @@ class TextBlock(TypedDict):
 
 
 class ThinkingBlock(TypedDict):
-    """What the model thought. Send it back as it is: the signature covers it."""
+    """The model's thinking. Send it back unchanged: the signature covers it."""
 
     type: Literal["thinking"]
     thinking: str
@@ -59,18 +59,18 @@ class ThinkingBlock(TypedDict):
 
 
 class RedactedThinkingBlock(TypedDict):
-    """What the model thought, encrypted."""
+    """The model's thinking, encrypted."""
 
     type: Literal["redacted_thinking"]
     data: str
 
 
 class ToolUseBlock(TypedDict):
-    """A call of a tool of yours.
+    """A call of one of your tools.
 
-    `input_json` is there only when the input is no JSON, or not yet complete: it is the text as far as it came, and
-    `input` is then empty. Do not run such a call; answer it with a `tool_result` that has `is_error`. The note is this
-    library's own: sent back with the rest of the content, it is left out.
+    `input_json` exists only if the input is not a JSON object, or not yet complete: it is the text received so far, and
+    `input` is then empty. Do not run such a call; answer it with a `tool_result` that has `is_error`. `input_json` is
+    this library's own addition: it is left out when the content is sent back.
     """
 
     type: Literal["tool_use"]
@@ -83,7 +83,7 @@ class ToolUseBlock(TypedDict):
 
 
 class ServerToolUseBlock(TypedDict):
-    """A call of a tool that the API runs itself, or an MCP server. For `input_json`, see `ToolUseBlock`."""
+    """A call of a tool that the API or an MCP server runs. For `input_json`, see `ToolUseBlock`."""
 
     type: Literal["server_tool_use", "mcp_tool_use"]
     id: str
@@ -95,7 +95,7 @@ class ServerToolUseBlock(TypedDict):
 
 
 class ServerToolResultBlock(TypedDict):
-    """What such a tool gave back, or its error. The form of `content` depends on the tool."""
+    """The result of such a tool, or its error. The form of `content` depends on the tool."""
 
     type: Literal[
         "web_search_tool_result",
@@ -145,7 +145,7 @@ StopReason: TypeAlias = Literal[
 
 
 class Message(TypedDict):
-    """The model's answer. Of an unfinished one, `stop_reason` is None."""
+    """The model's answer. `stop_reason` is None if it is unfinished."""
 
     id: str
     type: Literal["message"]

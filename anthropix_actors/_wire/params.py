@@ -1,4 +1,4 @@
-"""What a caller sends: the blocks, messages and tools of a request."""
+"""Types of a request: its blocks, messages and tools."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from anthropix_actors._wire.message import ContentBlock
 
 
 class CacheControlParam(TypedDict):
-    """Cache everything up to here."""
+    """Caches the request up to here."""
 
     type: Literal["ephemeral"]
     ttl: NotRequired[Literal["5m", "1h"]]
@@ -24,7 +24,7 @@ class TextBlockParam(TypedDict):
 
 
 class Base64SourceParam(TypedDict):
-    """Data of its own: base64, or bytes or a path, which are encoded when they are sent."""
+    """Data in the request: base64, or bytes or a path, which are encoded when they are sent."""
 
     type: Literal["base64"]
     media_type: str
@@ -39,14 +39,14 @@ class URLSourceParam(TypedDict):
 
 
 class FileSourceParam(TypedDict):
-    """Data that were uploaded before."""
+    """Data that were uploaded earlier."""
 
     type: Literal["file"]
     file_id: str
 
 
 class ImageBlockParam(TypedDict):
-    """A picture."""
+    """An image."""
 
     type: Literal["image"]
     source: Base64SourceParam | URLSourceParam | FileSourceParam
@@ -65,7 +65,7 @@ class DocumentBlockParam(TypedDict):
 
 
 class ToolResultBlockParam(TypedDict):
-    """What a tool gave back."""
+    """The result of a tool."""
 
     type: Literal["tool_result"]
     tool_use_id: str
@@ -88,7 +88,7 @@ class MessageParam(TypedDict):
 
 
 class ToolParam(TypedDict, total=False):
-    """A tool of yours: its input is described by a JSON schema."""
+    """One of your tools, whose input is described by a JSON schema."""
 
     name: Required[str]
     input_schema: Required[Mapping[str, Any]]
@@ -103,7 +103,7 @@ class ToolParam(TypedDict, total=False):
 
 
 class ToolChoiceParam(TypedDict):
-    """Whether the model calls tools: as it likes, one in any case, the one with this name, or none. A closed list."""
+    """Whether the model calls tools: as it decides, at least one, the one with this name, or none. A closed list."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: NotRequired[str]
@@ -119,17 +119,17 @@ class ThinkingParam(TypedDict):
 
 
 class OutputConfigParam(TypedDict, total=False):
-    """How much effort the answer is worth, such as "high", and its form, `{"type": "json_schema", "schema": ...}`."""
+    """The effort of the answer, such as "high", and its form, `{"type": "json_schema", "schema": ...}`."""
 
     effort: str | None
     format: Mapping[str, Any] | None
 
 
 class MetadataParam(TypedDict, total=False):
-    """For whom the request is made: an opaque id, never a name."""
+    """The end user of the request: an opaque id, never a name."""
 
     user_id: str | None
 
 
 SystemParam: TypeAlias = str | Sequence[TextBlockParam | Mapping[str, Any]]
-"""What the model should know before the conversation."""
+"""The system prompt."""

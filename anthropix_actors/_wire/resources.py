@@ -1,4 +1,4 @@
-"""What the other endpoints answer."""
+"""Types of the other endpoints' responses."""
 
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
@@ -6,13 +6,13 @@ from anthropix_actors._wire.message import Message
 
 
 class TokenCount(TypedDict):
-    """How many tokens a request would have."""
+    """The input tokens that a request would have."""
 
     input_tokens: int
 
 
 class Model(TypedDict):
-    """A model that can be asked."""
+    """A model that requests can name."""
 
     type: Literal["model"]
     id: str
@@ -28,7 +28,7 @@ class Model(TypedDict):
 
 
 class RequestCounts(TypedDict):
-    """How many requests of a batch are in which state."""
+    """The number of a batch's requests in each state."""
 
     processing: int
     succeeded: int
@@ -40,7 +40,7 @@ class RequestCounts(TypedDict):
 class MessageBatch(TypedDict):
     """A batch: requests that are answered within a day, for half the price.
 
-    `results_url` is there when it has ended. Times are RFC 3339 strings.
+    `results_url` is set when the batch has ended. Times are RFC 3339 strings.
     """
 
     type: Literal["message_batch"]
@@ -63,20 +63,20 @@ class BatchSucceeded(TypedDict):
 
 
 class BatchErrored(TypedDict):
-    """A request of a batch was refused, or failed; `error` is the body of an error answer."""
+    """A request of a batch was refused, or failed; `error` is the body of an error response."""
 
     type: Literal["errored"]
     error: dict[str, Any]
 
 
 class BatchUnanswered(TypedDict):
-    """A request of a batch was cancelled, or did not get its turn within a day. It costs nothing."""
+    """A request of a batch was cancelled, or not processed within a day. It costs nothing."""
 
     type: Literal["canceled", "expired"]
 
 
 BatchOutcome: TypeAlias = BatchSucceeded | BatchErrored | BatchUnanswered
-"""What became of one request of a batch. At run time there may be other types."""
+"""The outcome of one request of a batch. At run time there may be other types."""
 
 
 class BatchLine(TypedDict):
@@ -87,7 +87,7 @@ class BatchLine(TypedDict):
 
 
 class DeletedBatch(TypedDict):
-    """A batch that is no more."""
+    """A deleted batch."""
 
     type: Literal["message_batch_deleted"]
     id: str
@@ -107,7 +107,7 @@ class FileMetadata(TypedDict):
 
 
 class DeletedFile(TypedDict):
-    """A file that is no more."""
+    """A deleted file."""
 
     type: Literal["file_deleted"]
     id: str

@@ -1,8 +1,8 @@
-"""The batch actor: makes batches, watches them until they end, and tells their results.
+"""The batch actor: creates batches, polls them until they end, and delivers their results.
 
-The life of its work: every batch is made → each is looked at, less and less often → as one ends, its results are told →
-exactly one terminal message. Batches live at the API, whatever becomes of this program: their ids are all it takes to
-follow them again.
+The life of a task: every batch is created → each is polled, less and less often → when one ends, its results are
+delivered → exactly one terminal message. Batches live at the API and outlast this program: their ids are all it takes
+to follow them again.
 """
 
 from __future__ import annotations
@@ -35,44 +35,44 @@ if TYPE_CHECKING:
 
 FIRST_POLL = 1.0
 GROWTH = 1.5
-"""How much longer each wait between two looks is than the one before."""
+"""Each wait between two polls is longer than the one before by this factor."""
 
 LONGEST_WAIT = 3600.0
-"""Seconds that the API may ask to wait until the next look."""
+"""The longest wait that the API may ask for before the next poll, in seconds."""
 
 NEW_FOR = 20.0
-"""Seconds from the start of the following in which a batch that was never seen may still appear at the API."""
+"""Seconds after following starts in which a batch that was never seen may still appear at the API."""
 
 FEWER_RESULTS = 5
-"""How often in a row whole results are read again that are fewer than the batch's counts say, and always the same."""
+"""Complete reads in a row with fewer results than the batch's counts say, and none new, before that is an error."""
 
 TRIES = 3
-"""How often in a row the results of a batch are asked for in vain, before the others have their turn."""
+"""Failed reads of a batch's results in a row, before the other batches get their turn."""
 
 _CANCEL_TIMEOUT = Timeout(connect=5, read=10, first_byte=10)
 
 
 class _Followed:
-    """One batch that is followed, and how that goes."""
+    """One batch that is followed, and the progress of that."""
 
     def __init__(self, batch_id: str) -> None:
         self.batch_id = batch_id
         self.seen = False  # at the API
         self.found: set[str] = set()  # the `custom_id`s of its results
         self.failures = 0  # of reading its results, in a row
-        self.fewer = 0  # how many of these got all of the file
+        self.fewer = 0  # how many of these read the whole file
 
 
 class BatchActor(TellingActor):
-    """Makes batches, follows them, and tells their results. What goes wrong with one of them is no other's end."""
+    """Creates batches, follows them, and delivers their results. The failure of one batch does not end the others."""
 
     def __init__(self, task: BatchTask) -> None:
-        """Start before anything is followed."""
+        """Hold the task; nothing is followed yet."""
         super().__init__(task)
         self._began = 0.0  # to follow, on the monotonic clock
 
     def run(self) -> None:
-        """Make, follow, tell."""
+        """Create the batches, follow them and deliver their results, in the actor's thread."""
         for body in self._task.bodies:
             self._make(body)
             body.close()
@@ -80,16 +80,16 @@ class BatchActor(TellingActor):
         self._done()
 
     def on_stop(self) -> None:
-        """Let go of what was not made, too."""
+        """Also close the bodies of batches that were not created. Runs in the actor's thread."""
         super().on_stop()
         for body in self._task.bodies:
             body.close()
 
     def on_error(self) -> None:
-        """Cancel the batches at the API, where that was asked for."""
+        """Cancel the batches at the API if the caller asked for that. Runs in the actor's thread."""
         task = self._task
         if task.cancels_batches:
-            requester = Requester(task.core.transport, task.parting)  # the work's own scope was cancelled
+            requester = Requester(task.core.transport, task.parting)  # the task's own scope was cancelled
             for batch_id, batch in list(task.batches.items()):
                 if batch is None or batch["processing_status"] == "in_progress":
                     self._cancel_at_api(requester, batch_id)
@@ -105,7 +105,7 @@ class BatchActor(TellingActor):
             with contextlib.suppress(AnthropixError):
                 task.batches[batch_id] = batch = requester.send(look, decode_batch)
                 if batch["processing_status"] != "in_progress":
-                    return  # the API refuses to cancel what has ended meanwhile
+                    return  # the API refuses to cancel a batch that has ended meanwhile
             task.cancel_error = task.cancel_error or exc
 
     def _make(self, body: BatchBody) -> None:
@@ -125,7 +125,7 @@ class BatchActor(TellingActor):
             task.scope.check()
             task.fail(body.place, exc)
         except CancelledError:
-            if requester.attempts > refused:  # cancelled while it was being made
+            if requester.attempts > refused:  # cancelled while it was being created
                 task.cancel_error = APIConnectionError(f"{body.place}: {MAY_EXIST}")
             raise
         else:
@@ -135,7 +135,7 @@ class BatchActor(TellingActor):
         task = self._task
         self._began = time.monotonic()
         to_do, delays = [_Followed(batch_id) for batch_id in task.batches], poll_delays(task.poll)
-        wait = next(delays) if task.bodies else 0.0  # what was made a moment ago
+        wait = next(delays) if task.bodies else 0.0  # they were created a moment ago
         while to_do:
             task.scope.sleep(wait)
             delay, asked = next(delays), 0.0
@@ -143,7 +143,7 @@ class BatchActor(TellingActor):
                 try:
                     over = self._go_on_with(each, delay)
                 except APIError as exc:
-                    task.scope.check()  # else it is no batch's error, but the end of the work
+                    task.scope.check()  # if the task was cancelled, it is not the batch's error
                     task.fail(each.batch_id, exc)
                     over = True
                 asked = max(asked, retry_after(task.requester.headers, now=time.time()) or 0.0)
@@ -152,9 +152,9 @@ class BatchActor(TellingActor):
             wait = max(delay, min(asked, LONGEST_WAIT))
 
     def _go_on_with(self, each: _Followed, delay: float) -> bool:
-        """Look at a batch, and tell its results if it has ended; get whether that is done.
+        """Poll a batch, and deliver its results if it has ended; return whether it is finished.
 
-        What fails and may be mended has its next turn in the next round, so that it holds up no other batch.
+        After an error that may pass, it is polled again in the next round, so that it does not hold up other batches.
         """
         try:
             batch = self._look(each.batch_id)
@@ -172,7 +172,7 @@ class BatchActor(TellingActor):
     def _may_be_mended(self, each: _Followed, error: APIError) -> bool:
         if not self._task.retry.max_retries:
             return False
-        if isinstance(error, NotFoundError):  # the API has been seen not to know a batch that it has just made
+        if isinstance(error, NotFoundError):  # the API was seen to answer 404 for a batch that it had just created
             return not each.seen and time.monotonic() - self._began < NEW_FOR
         return error.retryable
 
@@ -185,7 +185,7 @@ class BatchActor(TellingActor):
             task.tell(BatchProgress(task.ref, counts))
 
     def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
-        """Tell a batch's results, each once, however often their file is cut; get whether that is done."""
+        """Deliver a batch's results, each once, however often their file is cut; return whether it is finished."""
         task = self._task
         while True:
             before, whole = len(each.found), False
@@ -199,7 +199,7 @@ class BatchActor(TellingActor):
                 return True
             progress = len(each.found) > before
             each.failures = 1 if progress else each.failures + 1
-            # A whole file with too few results may still be written; or the counts are wrong, and stay so.
+            # The API may still be writing a file that looks complete; or the counts are wrong, and stay wrong.
             each.fewer = each.fewer + 1 if whole and not progress else 0
             task.requester.annotate(error)
             wait = without_limit(task.retry).delay(error, attempts=each.failures, dice=0.0)
@@ -216,7 +216,7 @@ class BatchActor(TellingActor):
 
 
 def poll_delays(longest: float) -> Iterator[float]:
-    """Get the seconds between the looks at batches: longer each time, up to `longest`. Without an end.
+    """Yield the seconds between polls: longer each time, up to `longest`. Endless.
 
     Example:
         >>> import itertools

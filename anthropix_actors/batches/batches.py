@@ -48,7 +48,7 @@ Lines: TypeAlias = "list[BatchLine]"
 """Results, all at once."""
 
 LONGEST_POLL = 60.0
-"""Seconds between two looks at a batch that takes long."""
+"""Seconds between two polls of a batch that takes long."""
 
 Batch: TypeAlias = "str | MessageBatch"
 """A batch's id, or its object."""
@@ -62,7 +62,7 @@ class Batches:
 
     The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
     `workspace_id`, and for a call that waits `cancel`, a `CancelToken`. `create` also takes `user_profile_id`, for all
-    its requests; each may have one of its own among its `params`.
+    its requests; each request may have its own in its `params`.
 
     Example:
         >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -72,23 +72,24 @@ class Batches:
     """
 
     def __init__(self, core: ClientCore) -> None:
-        """It comes with a client."""
+        """Use `client.batches`, which the client makes."""
         self._core = core
 
     def create(self, requests: Requests, **options: Unpack[ProfileOptions]) -> MessageBatch:
-        """Make a batch, and get its object.
+        """Create a batch, and return its object.
 
-        It is sent again only when the API said itself that it did not begin (`rate_limit_error`, `overloaded_error`),
-        or when it surely did not get there. After anything else, such as a gateway's 502, a timeout or a lost answer,
-        nobody knows whether there is a batch, which would be paid twice; the error's text says so, and `list` tells.
+        It is retried only when the API itself said that it did not begin (`rate_limit_error`, `overloaded_error`), or
+        when the request certainly did not arrive. After anything else, such as a gateway's 502, a timeout or a lost
+        response, the batch may exist, and a second one would be billed as well; the error's text says so, and `list`
+        shows whether it does.
 
         Args:
             requests: At most 100,000, and 256 MB.
             **options: See the class.
 
         Raises:
-            ParameterError: requests are wrong; it names every place, and nothing was sent.
-            AnthropixError: the batch was not made, or nobody knows.
+            ParameterError: a request is invalid; the error names every place, and nothing was sent.
+            AnthropixError: the batch was not created, or it is not known whether it was.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -123,12 +124,12 @@ class Batches:
         before_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> Pages[MessageBatch]:
-        """Get all batches, the newest first, page by page as you loop.
+        """List all batches, the newest first, page by page as you loop.
 
         Args:
-            limit: How many a page should have; 20 by default, at most 1000.
-            after_id: Begin after this one.
-            before_id: Go towards the newer ones, from this one.
+            limit: Batches per page; 20 by default, at most 1000.
+            after_id: Begin after this batch.
+            before_id: Go from this batch towards the newer ones.
             **options: See the class.
 
         Example:
@@ -139,7 +140,7 @@ class Batches:
         return self._core.pages(BATCHES, options, params, "id")
 
     def retrieve(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
-        """Get a batch as it is now.
+        """Return a batch as it is now.
 
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such batch.
@@ -147,9 +148,9 @@ class Batches:
         return cast("MessageBatch", self._core.ask("GET", _path(batch), options, use=decode_batch))
 
     def cancel(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
-        """Cancel a batch at the API, and get it as it is now: `canceling` at first, `ended` a little later.
+        """Cancel a batch at the API, and return it as it is now: `canceling` at first, `ended` a little later.
 
-        What was answered until then is paid for, and can be had by `results`.
+        Requests answered until then are billed, and `results` fetches their results.
 
         Raises:
             AnthropixError: the call failed; the API refuses to cancel a batch that has ended.
@@ -157,10 +158,10 @@ class Batches:
         return cast("MessageBatch", self._core.ask("POST", _path(batch) + "/cancel", options, use=decode_batch))
 
     def delete(self, batch: Batch, **options: Unpack[CallOptions]) -> DeletedBatch:
-        """Delete a batch that has ended, with its results. One that runs must be cancelled first.
+        """Delete a batch that has ended, with its results. A running one must be cancelled first.
 
         Raises:
-            AnthropixError: the call failed; the API refuses to delete a batch that runs.
+            AnthropixError: the call failed; the API refuses to delete a running batch.
         """
         return cast("DeletedBatch", self._core.ask("DELETE", _path(batch), options))
 
@@ -177,25 +178,25 @@ class Batches:
     def results(
         self, batch: Batch, *, stream: bool | Subscriber = False, tag: str | None = None, **options: Any
     ) -> Lines | ItemStream[BatchLine] | BatchRef:
-        """Get the results of a batch that has ended, in one of three ways; the API gives them in any order.
+        """Fetch the results of a batch that has ended, in one of three ways; the API sends them in any order.
 
-        They are read line by line: with the last two ways, memory stays flat.
+        They are read line by line: unless `stream` is False, memory stays flat.
 
         Args:
             batch: Its id, its object, or the URL of its results.
-            stream: False gets them all at once. True gets an `ItemStream`, to loop over. A subscriber is told a
+            stream: False returns them all at once. True returns an `ItemStream`, to loop over. A subscriber gets a
                 `BatchResult` for each and one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end, and a
                 `BatchRef` is returned at once.
-            tag: With a subscriber: a word of your own for a `Ledger` to tell work apart.
+            tag: With a subscriber: a word of your own, by which a `Ledger` adds up.
             **options: See the class.
 
         Raises:
-            ConflictError: it has no results; the text says what state it is in.
+            ConflictError: the batch has no results; the text says its state.
             ParameterError: `batch` is a URL on another origin than the client's: the key is not sent there.
-            ProtocolError: the API says that they are on another origin; or a line is no result, which is said when all
-                others were given; or, with `stream=False`, they are larger than the client's `max_answer_bytes`.
-            AnthropixError: they could not be had, or their file is cut, also when that only shows by the batch's
-                counts; the text says at which line.
+            ProtocolError: the API names another origin for them; or a line is not a result, which is raised after all
+                other lines; or, with `stream=False`, they are larger than the client's `max_answer_bytes`.
+            AnthropixError: they could not be fetched, or their file is cut, even if only the batch's counts show it;
+                the text says at which line.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -239,33 +240,33 @@ class Batches:
         tag: str | None = None,
         **options: Unpack[WorkOptions],
     ) -> BatchRef:
-        """Make batches of requests, wait until they end, and tell their results to a subscriber.
+        """Create batches of requests, wait until they end, and deliver their results to a subscriber.
 
-        It is an actor that does it, once all requests are read and found to be right, which is done here: some 20 µs a
-        request (five seconds for 250,000), and whatever your iterable takes. It is read in your thread, so it may be a
-        cursor of a database, or something else that belongs to this thread, and what it raises is raised to you. A
-        window that must not freeze calls this in a thread of its own.
+        An actor does it. Before, all requests are read and checked here, in the caller's thread: some 20 µs a request
+        (five seconds for 250,000), and the time that your iterable takes. So the iterable may be a database cursor, or
+        something else that belongs to this thread, and its exceptions are raised here. A GUI that must not freeze calls
+        this in another thread.
 
-        The subscriber is told a `BatchProgress` for each batch that was made, and when counts change, a `BatchRetrying`
-        when a request fails and is sent again, a `BatchResult` for each request, and one of `BatchDone`, `BatchFailed`
-        and `BatchCancelled` in the end. A batch that was made is followed as long as another attempt may help: an
-        outage delays the results, and no more. When one of several batches fails, or cannot be made, the others go on,
-        and `BatchFailed` says in the end which one it was (`state().failures` at once). A creation is sent again only
-        when there surely is no batch yet, as `create` does.
+        The subscriber gets a `BatchProgress` for each batch created, and when counts change, a `BatchRetrying` when a
+        request fails and is retried, a `BatchResult` for each request, and one of `BatchDone`, `BatchFailed` and
+        `BatchCancelled` in the end. A batch that was created is followed as long as a retry may help: an outage only
+        delays the results. When one of several batches fails, or cannot be created, the others go on, and the final
+        `BatchFailed` names it (`state().failures` does at once). A creation is retried only when there certainly is no
+        batch yet, as in `create`.
 
         Args:
-            requests: Any number; they are put into as many batches as they need, under one ref.
+            requests: Any number; they are split into as many batches as they need, under one ref.
             subscriber: Anything with `tell(message)`, such as an `ActorRef`.
-            poll: The longest time between two looks at a batch, in seconds. The first is a second after it was made.
-            tag: A word of your own for a `Ledger` to tell work apart.
-            **options: See the class. A `timeout` in all is for the whole work; the client's is not.
+            poll: The longest time between two polls of a batch, in seconds. The first comes after one second, or
+                after `poll` if that is less.
+            tag: A word of your own, by which a `Ledger` adds up.
+            **options: See the class. `timeout.total` is for the whole task; the client's does not apply.
 
         Returns:
-            The actor's ref. `ref.ids` are the batches made so far: keep them, and `follow` goes on after a
-            crash.
+            The actor's ref. `ref.ids` are the batches created so far: store them, and `follow` resumes after a crash.
 
         Raises:
-            ParameterError: requests are wrong; it names every place, and nothing was sent.
+            ParameterError: a request is invalid; the error names every place, and nothing was sent.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -293,21 +294,21 @@ class Batches:
         tag: str | None = None,
         **options: Unpack[WorkOptions],
     ) -> BatchRef:
-        """Follow batches that were made before, by this program or another; tell their results, as `run` does.
+        """Follow batches that were created before, by this program or another; deliver their results, as `run` does.
 
         Args:
-            batches: The batch, or the batches; such as the `ids` of a ref whose process is no more.
+            batches: One batch, or several, such as the `ids` of a ref whose process has ended.
             subscriber: Anything with `tell(message)`.
-            seen: The `custom_id`s of results that need not be told, as they were dealt with before.
-            poll: The longest time between two looks, in seconds.
-            tag: A word of your own for a `Ledger` to tell work apart.
-            **options: See the class. A `timeout` in all is for the whole work; the client's is not.
+            seen: The `custom_id`s of results that are not delivered, as they were handled before.
+            poll: The longest time between two polls, in seconds.
+            tag: A word of your own, by which a `Ledger` adds up.
+            **options: See the class. `timeout.total` is for the whole task; the client's does not apply.
 
         Returns:
             The actor's ref, at once.
 
         Raises:
-            ParameterError: a batch is none.
+            ParameterError: one of `batches` is not a batch, or another argument is invalid.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -327,14 +328,14 @@ class Batches:
         return self._start(BatchActor, task, subscriber)
 
     def _named(self, batch: Any) -> dict[str, MessageBatch | None]:
-        """Get a batch by its id; with its object where that is given and has results, as a URL does."""
+        """Return a batch by its id; with its object if that is given and has a results URL, or is one."""
         if _is_url(batch):
             try:
                 address_of(batch, self._core.base_url)
             except ValueError:
                 raise ParameterError([Problem("batch", strange_url(batch, self._core.base_url))]) from None
             return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
-        # A copy, as the caller's mapping may change, or do anything, when it is asked in another thread.
+        # A copy: the caller's mapping may change, or run any code, when another thread reads it.
         known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
@@ -342,7 +343,7 @@ class Batches:
         try:
             follower = delivery_to(subscriber, task.scope, window=self._core.window)
             started: BatchRef = self._core.start(task, lambda: start_actor(actor, task, [follower]))
-        except BaseException:  # Ctrl-C, too: nobody gets the ref
+        except BaseException:  # including Ctrl-C: the caller does not get the ref
             task.cancel("interrupted while it started")
             task.abort(AnthropixError("it did not start"))
             raise

@@ -1,6 +1,6 @@
-"""The requests of batches: checked as a chat's parameters are, and put into bodies that the API takes.
+"""The requests of batches: checked as a chat's parameters are, and split into bodies that the API takes.
 
-A body may be as large as 256 MB, so it is kept in a file that goes to disk when it grows.
+A body may be as large as 256 MB, so it is kept in a temporary file: in memory up to 8 MB, then on disk.
 
 Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23.
 """
@@ -35,12 +35,12 @@ _HEAD, _TAIL = b'{"requests":[', b"]}"
 
 
 class BatchBody:
-    """The body of one batch's creation, in the making and then to be sent.
+    """The request body that creates one batch: filled first, then sent.
 
     Attributes:
-        first: Which of all requests is its first.
-        count: How many requests it has.
-        size: How many bytes it is.
+        first: The index of its first request, among all requests.
+        count: Its number of requests.
+        size: Its length in bytes.
     """
 
     content_type = "application/json"
@@ -55,22 +55,22 @@ class BatchBody:
         self.size = len(_HEAD) + len(_TAIL)
 
     def has_room_for(self, request: bytes) -> bool:
-        """Whether one more request fits."""
+        """Return whether `request` fits."""
         return self.count < MAX_REQUESTS and self.size + len(request) + 1 <= MAX_BYTES
 
     def add(self, request: bytes) -> None:
-        """Add a request."""
+        """Append a request."""
         self._file.write(b"," + request if self.count else request)
         self.size += len(request) + bool(self.count)
         self.count += 1
 
     @property
     def place(self) -> str:
-        """Which requests it has, as in Python."""
+        """Its requests, as a Python slice."""
         return f"requests[{self.first}:{self.first + self.count}]"
 
     def open(self) -> tuple[BinaryIO, int]:
-        """Get it as a file, and its length in bytes."""
+        """Return the body as a file, and its length in bytes."""
         self._file.seek(self.size - len(_TAIL))
         self._file.write(_TAIL)
         self._file.seek(0)
@@ -78,12 +78,12 @@ class BatchBody:
         return opened, self.size
 
     def close(self) -> None:
-        """Forget it."""
+        """Delete its file."""
         self._file.close()
 
 
 class _Unclosed:
-    """A file that is not closed by the one who sends it: it may have to be sent again."""
+    """A file that stays open when the sender closes it: it may have to be sent again."""
 
     def __init__(self, file: Any) -> None:
         self.read = file.read
@@ -93,14 +93,14 @@ class _Unclosed:
 
 
 def batch_bodies(requests: Iterable[Any], *, api_version: str) -> list[BatchBody]:
-    """Check the requests of a batch, and put them into as many bodies as they need.
+    """Check the requests of a batch, and split them into as many bodies as they need.
 
     Args:
         requests: Mappings with a `custom_id` of your own choice, and `params` as for a chat.
-        api_version: The version of the API that will get them.
+        api_version: The version of the API that they are sent to.
 
     Raises:
-        ParameterError: something is wrong with them; it has every problem (the first thousand, at least).
+        ParameterError: a request is invalid; it has every problem (the first thousand, at least).
 
     Example:
         >>> hello = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -122,13 +122,13 @@ def batch_bodies(requests: Iterable[Any], *, api_version: str) -> list[BatchBody
 
 
 def close_all(bodies: Iterable[BatchBody]) -> None:
-    """Forget bodies."""
+    """Close all bodies."""
     for body in bodies:
         body.close()
 
 
 def _fill(bodies: list[BatchBody], requests: Iterable[Any], api_version: str) -> list[Problem]:
-    """Put requests into bodies until there is a problem; then only look for more problems."""
+    """Add requests to bodies until the first problem; from then on, only look for more problems."""
     problems: list[Problem] = []
     places: dict[str, str] = {}
     for index, request in enumerate(_iterable(requests)):
@@ -156,7 +156,7 @@ def _iterable(requests: Any) -> Iterable[Any]:
 
 
 def _encoded(request: Any, place: str, places: dict[str, str], problems: list[Problem], api_version: str) -> bytes:
-    """Get one request as JSON; find everything wrong with it."""
+    """Return one request as JSON; add everything wrong with it to `problems`."""
     if not isinstance(request, Mapping):
         problems.append(Problem(place, f'expected a mapping with "custom_id" and "params", got {_kind(request)}'))
         return b""
@@ -165,9 +165,9 @@ def _encoded(request: Any, place: str, places: dict[str, str], problems: list[Pr
         what = f"expected 1 to 64 letters, digits, _ and -, got {shown(custom_id)}"
         problems.append(Problem(f"{place}.custom_id", what))
     else:
-        custom_id = str.__str__(custom_id)  # a subclass, such as an enum, may be something else where it is encoded
+        custom_id = str.__str__(custom_id)  # a subclass, such as an enum, may be encoded as something else
         if (other := places.setdefault(custom_id, place)) is not place:
-            problems.append(Problem(f"{place}.custom_id", f"expected one of its own; {other} has {custom_id!r}"))
+            problems.append(Problem(f"{place}.custom_id", f"expected a unique one; {other} has {custom_id!r}"))
     problems += [
         Problem(f"{place}.{key if isinstance(key, str) else shown(key)}", _UNKNOWN_KEY)
         for key in request

@@ -1,4 +1,4 @@
-"""Tells the results of a batch: what all work with batches has in common, and the actor that does no more than this."""
+"""Delivers the results of a batch: the base class of the batch actors, and the actor that only does this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TellingActor(TaskActor[BatchTask]):
-    """What both actors have in common."""
+    """Base class of the two batch actors: polls a batch, and delivers its results."""
 
     ref_class = BatchRef
 
@@ -31,7 +31,7 @@ class TellingActor(TaskActor[BatchTask]):
         return task.requester.send(request, decode_batch, retrying=self._retrying)
 
     def _tell_results(self, batch: MessageBatch, found: set[str]) -> None:
-        """Tell the results that were not found before, and add their `custom_id`s to those."""
+        """Deliver the results whose `custom_id` is not in `found`, and add it there."""
         task, requester = self._task, self._task.requester
         request = results_request(task.core, batch, task.options)
         answer = requester.open(request, retrying=self._retrying)
@@ -42,8 +42,8 @@ class TellingActor(TaskActor[BatchTask]):
             requester.close(answer)
 
     def _tell_lines(self, lines: list[BatchLine], found: set[str]) -> None:
-        # In one loop, as this is where the time goes. But told one by one, and counted first: `tell` may raise after it
-        # has told, when the work is cancelled while it waits for a slow subscriber; before, nothing keeps it from it.
+        # One loop, as the time is spent here. Results are delivered one by one, and counted before: `tell` may raise
+        # after it has delivered, when the task is cancelled while it waits for a slow subscriber, but never before.
         task, ref, scope = self._task, self._task.ref, self._task.scope
         note, tell, asks = task.note, task.tell, task.seen is not None
         for line in lines:
@@ -68,10 +68,10 @@ class TellingActor(TaskActor[BatchTask]):
 
 
 class ResultsActor(TellingActor):
-    """Tells the results of one batch that has ended."""
+    """Delivers the results of one batch that has ended."""
 
     def run(self) -> None:
-        """Look whether it has ended, and tell its results."""
+        """Fetch the batch if it is not known, and deliver its results, in the actor's thread."""
         task = self._task
         for batch_id, known in list(task.batches.items()):
             batch = known or self._look(batch_id)

@@ -1,4 +1,4 @@
-"""What work with batches tells its subscribers."""
+"""The messages that a batch task sends to its subscribers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class BatchProgress(msgspec.Struct, frozen=True):
-    """A batch was made, or its counts changed.
+    """A batch was created, or its counts changed.
 
     Attributes:
-        batch: The work it belongs to; `batch.ids` are the batches that were made so far.
-        counts: How many requests are in which state, over all batches of this work.
+        batch: The task's ref; `batch.ids` are the batches created so far.
+        counts: How many requests are in which state, over all batches of the task.
     """
 
     batch: BatchRef
@@ -25,11 +25,11 @@ class BatchProgress(msgspec.Struct, frozen=True):
 
 
 class BatchResult(msgspec.Struct, frozen=True):
-    """What became of one request.
+    """The result of one request.
 
     Attributes:
-        batch: The work it belongs to.
-        custom_id: The name that the request was given.
+        batch: The task's ref.
+        custom_id: The `custom_id` of the request.
         result: `result["type"]` is `succeeded`, with a `message`, or `errored`, with an `error`, `canceled` or
             `expired`.
     """
@@ -40,12 +40,12 @@ class BatchResult(msgspec.Struct, frozen=True):
 
 
 class BatchRetrying(msgspec.Struct, frozen=True):
-    """A request about a batch failed; it is sent again after `delay` seconds.
+    """A request about a batch failed; it is retried after `delay` seconds.
 
     Attributes:
-        batch: The work it belongs to.
+        batch: The task's ref.
         attempt: Which attempt of that request failed; the first is 1.
-        delay: Seconds until the next one.
+        delay: Seconds until the next attempt.
         error: Why it failed.
     """
 
@@ -56,11 +56,11 @@ class BatchRetrying(msgspec.Struct, frozen=True):
 
 
 class BatchDone(msgspec.Struct, frozen=True):
-    """All results have been told. The last message of its work.
+    """All results have been delivered. The last message of the task.
 
     Attributes:
-        batch: The work it belongs to.
-        counts: How many results of each type were told.
+        batch: The task's ref.
+        counts: How many results of each type were delivered.
     """
 
     batch: BatchRef
@@ -68,15 +68,15 @@ class BatchDone(msgspec.Struct, frozen=True):
 
 
 class BatchFailed(msgspec.Struct, frozen=True):
-    """There will be no more results. The last message of its work; the batches go on, and can be followed again.
+    """No more results follow. The last message of the task; the batches go on, and can be followed again.
 
-    When something is wrong with one of several batches, the results of the others are told first.
+    When one of several batches fails, the results of the others are delivered first.
 
     Attributes:
-        batch: The work it belongs to.
-        error: Why; where several batches failed, the first one's error.
-        failures: What went wrong with which batch, by its id; with one that was not made, by the place of its requests,
-            such as `requests[0:100000]`. Empty when it was not one batch that failed, but the work.
+        batch: The task's ref.
+        error: Why; if several batches failed, the error of the first.
+        failures: The error of each failed batch, by its id; of a batch that was not created, by the place of its
+            requests, such as `requests[0:100000]`. Empty if no batch failed, but the task.
     """
 
     batch: BatchRef
@@ -85,12 +85,12 @@ class BatchFailed(msgspec.Struct, frozen=True):
 
 
 class BatchCancelled(msgspec.Struct, frozen=True):
-    """Somebody cancelled the work, or nobody listened any more. The last message of its work.
+    """The task was cancelled, or its last subscriber was gone. The last message of the task.
 
     Attributes:
-        batch: The work it belongs to; the batches of `batch.ids` go on unless they were cancelled at the API, too.
+        batch: The task's ref; the batches of `batch.ids` go on, unless `cancel(at_api=True)` cancelled them.
         reason: Why, in a few words.
-        error: Why a batch could not be cancelled at the API, where that was asked for; or that one was just being made,
+        error: Why a batch could not be cancelled at the API, if that was asked for; or that one was just being created,
             and may exist without an id in `batch.ids`. Else None.
     """
 
@@ -100,7 +100,7 @@ class BatchCancelled(msgspec.Struct, frozen=True):
 
 
 BatchTerminal: TypeAlias = BatchDone | BatchFailed | BatchCancelled
-"""The message that ends work with batches."""
+"""The terminal message of a batch task."""
 
 BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchRetrying | BatchTerminal
-"""Whatever is told about batches."""
+"""Every message of a batch task."""

@@ -1,6 +1,6 @@
-"""Batches and their results, as answers of the API.
+"""Batches and their results, as responses of the API.
 
-What a server says is foreign. A batch must say its id and its state; whatever else is odd costs no more than itself.
+Responses are not trusted. A batch must have its id and its state; any other odd field spoils only itself.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 BATCHES = "/v1/messages/batches"
 
 MAY_EXIST = (
-    "the batch may have been made all the same, and be paid for: before you make it again, look for it with "
+    "the batch may have been created all the same, and be billed: before you create it again, look for it with "
     "client.batches.list()"
 )
 
 FINAL = ("succeeded", "errored", "canceled", "expired")
-"""What becomes of a request; each has a line in the results. The official description has no other."""
+"""The final states of a request; each has a line in the results. The official description has no others."""
 
 _NEEDED = {"succeeded": "message", "errored": "error"}
-"""What a result of this type has, as a mapping."""
+"""The field that a result of this type has, a mapping."""
 
 _REFUSALS = frozenset(
     {
@@ -58,26 +58,26 @@ _REFUSALS = frozenset(
         "request_too_large",
     }
 )
-"""The API's words for what it does not even begin. Not `api_error` and `timeout_error`: these came upon it at work."""
+"""The API's error types for requests that it did not begin. Not `api_error`, `timeout_error`: it was at work then."""
 
 _MOST = 10**9
-"""A count above this is none: a batch has 100,000 requests."""
+"""A count above this is ignored: a batch has 100,000 requests."""
 
 _UNAUTHORIZED = 401
 _BAD_REQUEST, _SERVER_ERROR = 400, 500
 _UNCLEAR = frozenset({408, 409, 425, 429, 499})
-"""Statuses that gateways and proxies also use when they have passed a request on."""
+"""Statuses that gateways and proxies use even after they have passed a request on."""
 
 _URL = ":/?#[]@!$&'()*+,;=%-._~"
-"""What may stand in a URL as it is."""
+"""Characters that are not escaped in a URL."""
 
 
 def certainly_not_created(error: APIError) -> bool:
-    """Whether a failed creation made no batch, so that another attempt cannot make a second one, to be paid, too.
+    """Return whether a failed creation certainly made no batch, so that a retry is safe: two batches are billed twice.
 
-    A status alone says little: a gateway answers 500, 502, 503, 504 or 524 for what the API goes on with. So it has to
-    be an error of the API's own form, of a type that means that nothing was begun; or the request was never sent. The
-    API has no way to recognise a repetition.
+    A status alone says little: a gateway answers 500, 502, 503, 504 or 524 while the API goes on with the request. So
+    the error must have the API's own form, and a type that means that nothing was begun; or the request was never sent.
+    The API has no way to recognise a repeated request.
 
     Example:
         >>> certainly_not_created(APIError("bad gateway", status=502, body="<html>"))
@@ -85,7 +85,7 @@ def certainly_not_created(error: APIError) -> bool:
     """
     if isinstance(error, APIConnectionError):
         return error.unsent
-    if error.status == _UNAUTHORIZED:  # whoever says it; credentials that are renewed are worth another attempt
+    if error.status == _UNAUTHORIZED:  # from the API or a gateway; renewed credentials are worth a retry
         return True
     body = error.body
     told = body.get("error") if isinstance(body, dict) and body.get("type") == "error" else None
@@ -95,7 +95,7 @@ def certainly_not_created(error: APIError) -> bool:
 
 @contextlib.contextmanager
 def saying_what_may_exist() -> Generator[None]:
-    """Let the errors of a creation say that the batch may exist, where that is not known."""
+    """Add to the errors of a creation that the batch may exist, if that is not known."""
     try:
         yield
     except APIError as exc:
@@ -111,16 +111,16 @@ def saying_what_may_exist() -> Generator[None]:
 
 
 def results_request(core: ClientCore, batch: MessageBatch, options: Mapping[str, Any]) -> Request:
-    """Get the request for a batch's results.
+    """Return the request for a batch's results.
 
     Raises:
-        ConflictError: there are none: it has not ended, or they are kept no longer.
-        ProtocolError: where they are said to be is no URL, or on another origin.
+        ConflictError: the batch has none: it has not ended, or they are no longer kept.
+        ProtocolError: its `results_url` is not a URL, or on another origin.
     """
     url = batch.get("results_url")
     if url is None:
         state = batch["processing_status"]
-        why = "they are kept no longer" if state == "ended" else "wait until it has ended"
+        why = "they are no longer kept" if state == "ended" else "wait until it has ended"
         raise ConflictError(f"the batch {batch['id']} has no results: it is {state}; {why}", type="conflict_error")
     try:
         address = address_of(url, core.base_url)
@@ -130,13 +130,13 @@ def results_request(core: ClientCore, batch: MessageBatch, options: Mapping[str,
 
 
 def address_of(url: object, base_url: str) -> str:
-    """Get the whole URL of a batch's results: what is relative is joined with the base URL.
+    """Return the absolute URL of a batch's results: a relative one is joined with the base URL.
 
-    A path from the root that does not have the base URL's own path in front is meant below that: a gateway puts the
-    API somewhere, and what is behind the gateway does not know where.
+    A path from the root that does not have the base URL's own path in front is taken as below that: a gateway puts the
+    API below some path, which the server behind the gateway does not know.
 
     Raises:
-        ValueError: it is none, or on another origin than the base URL.
+        ValueError: it is not a URL, or on another origin than the base URL.
 
     Example:
         >>> address_of("/v1/messages/batches/b/results", "https://gateway.example/anthropic")
@@ -154,25 +154,25 @@ def address_of(url: object, base_url: str) -> str:
 
 
 def strange_url(url: object, base_url: str) -> str:
-    """Say what is wrong with a URL that `address_of` does not take."""
+    """Return the error text for a URL that `address_of` rejects."""
     return (
         f"expected a URL on the client's own origin, {base_url}, got {shown(url)}: the key is not sent elsewhere. "
-        'Where base_url is a gateway, client.request("GET", "/messages/batches/{id}/results", stream=True) asks that'
+        'If base_url is a gateway, client.request("GET", "/messages/batches/{id}/results", stream=True) fetches them'
     )
 
 
 def result_lines(requester: Requester, answer: Response, *, max_bytes: int | None = None) -> Iterator[list[BatchLine]]:
-    """Get the results of an open answer, in lists of those that have arrived.
+    """Yield the results of an open response, in lists of those that have arrived.
 
-    A line that is JSON and no result costs itself: what comes after it is given, and then the error raised.
+    A line that is JSON, but not a result, is skipped: the lines after it are yielded, and then the error is raised.
 
     Args:
-        requester: Reads the answer.
-        answer: The open answer.
-        max_bytes: How much there may be in all, where all of it is kept.
+        requester: Reads the response.
+        answer: The open response.
+        max_bytes: The limit for the whole response, if all results are kept in memory.
 
     Raises:
-        AnthropixError: a line is no result, or the file is cut; the text says at which line.
+        AnthropixError: a line is not a result, or the file is cut; the text says at which line.
     """
     longest = min(MAX_LINE_BYTES, answer.max_bytes)
     wrong: list[tuple[int, Any]] = []
@@ -189,7 +189,7 @@ def result_lines(requester: Requester, answer: Response, *, max_bytes: int | Non
         yield lines
     for number, line in wrong:
         more = f"; nor are {others} other lines" if others else ""
-        raise ProtocolError(f"line {number} is no result: {shown(line)}{more}", body=line)
+        raise ProtocolError(f"line {number} is not a result: {shown(line)}{more}", body=line)
 
 
 def _is_result(line: dict[str, Any]) -> bool:
@@ -212,7 +212,7 @@ def _bounded(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:
 
 
 def counts_of(batch: Mapping[str, Any] | None) -> dict[str, int]:
-    """Get a batch's counts, as far as they are counts.
+    """Return the counts of a batch that are valid.
 
     Example:
         >>> counts_of({"request_counts": {"succeeded": 2, "errored": None}})
@@ -224,10 +224,10 @@ def counts_of(batch: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 def check_complete(batch: Mapping[str, Any], found: int) -> None:
-    """Compare the number of a batch's results with its counts: a file that ends at a line's end looks whole.
+    """Compare the number of a batch's results with its counts: a file that is cut at a line's end looks complete.
 
     Raises:
-        TruncatedError: there are fewer than there must be.
+        TruncatedError: there are fewer results than the counts say.
     """
     counts = counts_of(batch)
     expected = sum(counts.get(name, 0) for name in FINAL)
@@ -237,10 +237,10 @@ def check_complete(batch: Mapping[str, Any], found: int) -> None:
 
 
 def decode_batch(answer: Response) -> MessageBatch:
-    """Get the batch that an answer is: what has an id that a path can name, and a state.
+    """Return the batch in a response: a mapping with a state, and an id that fits into a path.
 
     Raises:
-        APIError: it is an error, or no batch.
+        APIError: the response is an error, or not a batch.
     """
     batch = decode_json(answer)
     if isinstance(batch, dict) and isinstance(batch.get("processing_status"), str):

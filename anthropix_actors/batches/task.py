@@ -1,4 +1,4 @@
-"""What is known of work with batches."""
+"""The state of a batch task, shared by its actor, its ref and the sweeper."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ _NAMED = 5
 
 
 CANCEL_PATIENCE = 60.0
-"""Seconds that the cancelling at the API may take in all."""
+"""Seconds that cancelling at the API may take in all."""
 
 
 class BatchState(msgspec.Struct, frozen=True):
-    """How far work with batches has come.
+    """The progress of a batch task.
 
     Attributes:
-        batches: The batches as they were last seen, in the order in which they were made.
-        counts: How many requests are in which state, over all of them.
-        told: How many results have been told.
-        failures: What went wrong with which batch, by its id; with one that was not made, by the place of its requests,
-            such as `requests[0:100000]`. The others go on.
+        batches: The batches as they were last seen, in the order in which they were created.
+        counts: How many requests are in which state, over all batches.
+        told: How many results have been delivered.
+        failures: The error of each failed batch, by its id; of a batch that was not created, by the place of its
+            requests, such as `requests[0:100000]`. The others go on.
     """
 
     batches: tuple[MessageBatch, ...]
     counts: RequestCounts
     told: int
-    failures: dict[str, AnthropixError] = {}  # msgspec makes each its own
+    failures: dict[str, AnthropixError] = {}  # msgspec copies it for each instance
 
 
 class BatchTask(Task):
-    """The state of one piece of work with batches.
+    """The state of one batch task.
 
     Attributes:
-        core: What the calls of the client share.
-        retry: How often they are sent again.
-        options: What its requests have in common, from `work_options`.
-        bodies: What is still to be made into batches.
-        batches: Those made so far as last seen, by id; a batch that has not been looked at yet is None.
-        results: How many results of each type were told.
-        failures: What went wrong with which of them.
-        cancels_batches: Whether a cancel cancels them at the API, too.
+        core: The client's core: settings, transport, request factory.
+        retry: The retry policy of its requests.
+        options: The options of its requests, from `work_options`.
+        bodies: The bodies of the batches to create.
+        batches: The batches created so far, by id, as last seen; None if not polled yet.
+        results: How many results of each type were delivered.
+        failures: The error of each failed batch.
+        cancels_batches: Whether a cancel includes the batches at the API.
         cancel_error: Why a batch may go on at the API, after a cancel.
-        parting: What ends the cancelling at the API, should that take too long.
+        parting: The scope of cancelling at the API, which ends it if it takes too long.
     """
 
     what = "batch"
@@ -81,7 +81,7 @@ class BatchTask(Task):
         seen: Container[str] | None = None,
         tag: str | None = None,
     ) -> None:
-        """Start with what is to be made, or with what was made before."""
+        """Start with the bodies of batches to create, or with batches that were created before."""
         super().__init__(core.transport, CancelScope(), options["timeout"], tag=tag, ledger=core.ledger)
         self.core = core
         self.options = options
@@ -98,41 +98,41 @@ class BatchTask(Task):
         self._parting_ends = math.inf
 
     def cancelled(self, error: CancelledError) -> BatchTerminal:
-        """Return the message that ends work which was cancelled."""
-        unheard = self.parting.cause if self.cancels_batches else None  # the time for it was up
+        """Return the terminal message of a task that was cancelled."""
+        unheard = self.parting.cause if self.cancels_batches else None  # its time was up
         return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
 
     def failed(self, error: AnthropixError) -> BatchTerminal:
-        """Return the message that ends work which failed."""
+        """Return the terminal message of a task that failed."""
         return BatchFailed(self.ref, error, dict(self.failures))
 
     def request(self, method: str, path: str, **more: Any) -> Request:
-        """Return a request with the options of this work."""
+        """Return a request with the options of this task."""
         return self.core.request(method, path, **self.options, **more)
 
     def is_seen(self, custom_id: str) -> bool:
-        """Whether the caller has dealt with a result before.
+        """Return whether the caller has handled a result before, by `seen`.
 
         Raises:
-            ParameterError: the caller's own code, which knows, raised something.
+            ParameterError: `seen`, which is the caller's code, raised an exception.
         """
         try:
             return self.seen is not None and custom_id in self.seen
-        except BaseException as exc:  # a SystemExit, too, is no more than the end of this work
+        except BaseException as exc:  # even a SystemExit only ends this task
             raise ParameterError([Problem("seen", f"it raised {shown(exc)}")]) from exc
 
     def fail(self, what: str, error: APIError) -> None:
-        """Note what went wrong with one batch; the others go on."""
+        """Note the error of one batch; the others go on."""
         self.failures[what] = error
         if self._several:
             log(logging.WARNING, "%s: %s; the other batches go on", what, error, tag=self.tag)
 
     def whole_failure(self) -> AnthropixError:
-        """Get the error that stands for all that went wrong: the first one, which names the others."""
+        """Return the error of the task: that of the first failed batch; its text names the other failed ones."""
         (what, error), *others = self.failures.items()
         if isinstance(error, APIError) and self._several:
             names = ", ".join(name for name, _ in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
-            rest = f"there is something wrong with {names}, too: see failures" if others else "the others were told"
+            rest = f"failed as well: {names}; see failures" if others else "the results of the others were delivered"
             error.message = f"{what}: {error.message} ({rest})"
         return error
 
@@ -141,38 +141,38 @@ class BatchTask(Task):
         return len(self.batches.keys() | self.failures.keys()) > 1 or len(self.bodies) > 1
 
     def hurry_parting(self, patience: float) -> None:
-        """Let the cancelling at the API take so many seconds from now at most. Any thread."""
+        """Let cancelling at the API take `patience` seconds from now at most. Any thread."""
         with self.lock:
             self._parting_ends = min(self._parting_ends, time.monotonic() + patience)
 
     def sweep(self, now: float) -> None:
-        """Cancel what has run out of time; the cancelling at the API, too."""
-        if self.cancels_batches:  # the end is told after that, by the actor's own thread
+        """Cancel the task when its time is up; end cancelling at the API likewise. Runs in the sweeper's thread."""
+        if self.cancels_batches:  # the terminal message comes after that, from the actor's own thread
             self.patience = math.inf if now < self._parting_ends + 10 * PATIENCE else PATIENCE
         super().sweep(now)
         if now >= self._parting_ends:
             self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
 
     def abort(self, error: AnthropixError) -> bool:
-        """End it without a thread, and close the bodies that nobody is going to read."""
+        """End the task without a thread, and close its bodies, which will not be sent."""
         if ended := super().abort(error):
             close_all(self.bodies)
         return ended
 
     def after_fork(self) -> None:
-        """End it in a forked child."""
+        """End the task in a forked child."""
         self.parting.after_fork(CancelledError("the process was forked"))
         super().after_fork()
 
     def note(self, result: BatchResult) -> None:
-        """Count a result that is told."""
-        results: dict[str, int] = self.results  # type: ignore[assignment] # a type that is new to us is counted, too
+        """Count a result that is delivered."""
+        results: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
         kind = result.result["type"]
         results[kind] = results.get(kind, 0) + 1
         self.tell_ledger(result)
 
     def counts(self) -> RequestCounts:
-        """Add up the counts of all batches."""
+        """Return the sum of the counts of all batches."""
         total = cast("dict[str, int]", _no_counts())
         for batch in list(self.batches.values()):
             for name, count in counts_of(batch).items():

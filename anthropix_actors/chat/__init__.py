@@ -1,1 +1,1 @@
-"""A chat: the actor that runs one request, its ref, its messages, and how its answer is read."""
+"""A chat: the actor that runs one request, its ref, its messages, and how its answer is accumulated."""

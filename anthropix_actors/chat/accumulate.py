@@ -4,18 +4,18 @@ The rules:
 
 - `message_start` gives the Message; `content_block_start` appends a block; a delta changes the block of its `index`;
 - text, thinking and tool input grow; signatures and compactions are replaced; citations are appended;
-- tool input is parsed once, when its block stops; what is no JSON object stays as text under `RAW_INPUT`;
-- what the blocks come to can be sent back (see `block`);
+- tool input is parsed once, when its block stops; input that is not a JSON object stays as text under `RAW_INPUT`;
+- the finished blocks can be sent back to the API (see `block`);
 - `message_delta` overwrites: its totals are cumulative, so nothing is ever added up. Null never overwrites anything;
 - an event or a delta of an unknown type changes nothing;
-- a block is found by its `index`: of several that started with the same one, the last that the delta fits; where none
-  did, by its place, so `index` 2 is the third. A second `message_start` changes nothing;
-- a delta for a block that never started is an error: applying it anywhere would be a guess, and leaving it out would
-  make a whole answer of one that is not. One that fits no such block changes nothing;
-- a delta that makes a text of a block grow that has stopped opens it again; `message_stop` stops all that are open;
+- a block is found by its `index`: of several that started with the same one, the last that the delta fits; if none
+  started with it, by its place, so `index` 2 is the third. A second `message_start` changes nothing;
+- a delta for a block that never started is an error: applying it anywhere would be a guess, and skipping it would
+  make an incomplete answer look complete. A delta that does not fit the block of its index changes nothing;
+- a delta that makes a text grow reopens its block if that has stopped; `message_stop` stops all open blocks;
 - an event that is refused changes nothing.
 
-Text is kept in pieces and joined when somebody looks: appending to a growing string would be quadratic.
+Text is kept in pieces and joined when it is read: appending to a growing string would be quadratic.
 
 Source: https://docs.claude.com/en/docs/build-with-claude/streaming, read 2026-11-23.
 """
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 __all__ = ["GROWING", "RAW_INPUT", "Accumulator", "events_of"]
 
 _SAID_LATER = frozenset({"stop_reason", "stop_sequence", "stop_details"})
-"""What a Message has, and its start not yet."""
+"""Keys of a Message that are null in its `message_start`."""
 
 
 class Accumulator:
-    """The Message that a chat's events make. Not thread-safe: its owner sees to that.
+    """Builds the Message from a chat's events. Not thread-safe: its owner locks.
 
     Example:
         >>> answer = Accumulator()
@@ -57,17 +57,17 @@ class Accumulator:
     __slots__ = ("_blocks", "_by_index", "_message", "_stopping")
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start without a Message."""
         self._message: dict[str, Any] | None = None
         self._blocks: list[Block] = []
-        self._by_index: dict[Any, Block] = {}  # the one that last started with it
+        self._by_index: dict[Any, Block] = {}  # the block that last started with this index
         self._stopping = False  # a message_delta has come
 
     def add(self, event: Event | dict[str, Any]) -> None:
-        """Take the next event.
+        """Apply the next event.
 
         Raises:
-            ProtocolError: the event belongs to a message or a block that never started, or lacks what its type has.
+            ProtocolError: the event belongs to a message or a block that never started, or lacks a key of its type.
         """
         try:
             handler = self._HANDLERS.get(event["type"])
@@ -77,7 +77,7 @@ class Accumulator:
             raise misshapen(event, exc) from exc
 
     def snapshot(self) -> Message | None:
-        """Get the Message so far: a copy of the caller's own, or None before `message_start`."""
+        """Return a copy of the Message so far, or None before `message_start`."""
         if self._message is None:
             return None
         for block in self._blocks:
@@ -86,26 +86,26 @@ class Accumulator:
         return copy
 
     def usage(self) -> dict[str, Any] | None:
-        """Get the usage as the API told it at the end, not a copy; None before."""
+        """Return the usage of the answer's end, not a copy; None before a `message_delta`."""
         return self._message.get("usage") if self._message is not None and self._stopping else None
 
     def partial_blocks(self) -> list[PartialBlock]:
-        """Get the blocks so far, to go on from; not copies."""
+        """Return the blocks so far, to resume from; not copies."""
         for block in self._blocks:
             block.join()
         return [PartialBlock(block.data, block.open) for block in self._blocks]
 
     def resume_from(self, kept: int, usage: Mapping[str, Any]) -> None:
-        """Take another answer's events from now on: for those blocks to keep, and with what was used until now."""
+        """Apply another answer's events from now on, after the first `kept` blocks, with the `usage` until now."""
         message = self._started()
         del self._blocks[kept:], message["content"][kept:]
         message["usage"] = dict(usage)
-        for place, block in enumerate(self._blocks):  # the other answer's begin after them
+        for place, block in enumerate(self._blocks):  # the other answer's blocks follow them
             block.index = place
         self._by_index = dict(enumerate(self._blocks))
 
     def replay(self) -> Iterator[Event]:
-        """Get events that rebuild the present state in another accumulator: few, however many deltas came."""
+        """Yield events that rebuild the current state in another accumulator: few, however many deltas came."""
         message: Any = self.snapshot()
         if message is None:
             return
@@ -116,7 +116,7 @@ class Accumulator:
         if self._stopping:
             ends = ["stop_reason", "stop_sequence", "stop_details", "container"]
             if any(block.data.get("type") == "fallback" for block in self._blocks):
-                ends.append("model")  # it may have been changed after that block named it
+                ends.append("model")  # it may have changed after that block named it
             delta = {key: message[key] for key in ends if key in message}
             end: Any = {"type": "message_delta", "delta": delta}
             if message.get("usage"):
@@ -173,14 +173,14 @@ class Accumulator:
             block.grow(key, piece)
 
     def _other_delta(self, block: Block, delta: dict[str, Any]) -> None:
-        """Take a delta that does not make a text of this block grow, or not in the usual way."""
+        """Apply a delta that does not make a text of this block grow, or not in the usual way."""
         kind = kind_of(delta)
         fitting = self._that_takes(kind, block)
         if fitting is not None:
             fitting.add(kind, delta)
 
     def _that_takes(self, kind: str, last: Block) -> Block | None:
-        """Get the last block that a delta fits, of those that started with the same index."""
+        """Return the last block that a delta fits, of those that started with the same index."""
         same = (block for block in reversed(self._blocks) if block.index == last.index)
         return next((block for block in same if kind in block.takes), None)
 
@@ -194,7 +194,7 @@ class Accumulator:
         if isinstance(delta, dict):
             told |= delta
         told = {key: value for key, value in told.items() if value is not None or message.get(key) is None}
-        told.pop("content", None)  # the blocks are what started, whatever else is said
+        told.pop("content", None)  # the content is the blocks that started, whatever this event says
         told.pop("usage", None)
         if isinstance(usage, dict):
             counts = {name: count for name, count in usage.items() if count is not None}
@@ -218,7 +218,7 @@ class Accumulator:
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[Any]:
-    """Get the events that a server would have sent for a whole Message.
+    """Yield the events that a server would have sent for a whole Message.
 
     Raises:
         ProtocolError: a part of it is not of the API's shape.

@@ -6,7 +6,6 @@ The life of a chat: attempts, at most one of which tells any content → exactly
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import time
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors._decode.repair import DONE
-from anthropix_actors._decode.sniff import Form, beginning, message_in, no_answer
-from anthropix_actors._decode.sse import events
+from anthropix_actors._decode.sniff import Form
 from anthropix_actors._foreign.log import log
 from anthropix_actors._http.requester import iter_limited, raise_for_status
 from anthropix_actors._http.retry import error_from_response
 from anthropix_actors._tasks.actor import TaskActor, start_actor
-from anthropix_actors.chat.accumulate import events_of
+from anthropix_actors.chat.decoder import AnswerDecoder
 from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.resume import EventSplicer, plan_resume
@@ -30,7 +28,7 @@ from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 from anthropix_actors.usage import Usage, begun, is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from anthropix_actors._http.transport import Response
     from anthropix_actors._tasks.delivery import Delivery
@@ -96,55 +94,45 @@ class ChatActor(TaskActor[ChatTask]):
         task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.explained(error)))
 
     def _read(self, answer: Response) -> None:
-        if self._task.tag is None:
-            self.name_thread(self._task.requester.request_id)
+        """Read a response to the end of its answer, and tell the events of each piece before the next is read."""
+        task = self._task
+        if task.tag is None:
+            self.name_thread(task.requester.request_id)
         raise_for_status(answer)
-        chunks = self._chunks(answer)
+        decoder = AnswerDecoder(answer.headers.get("content-type", ""), max_event_bytes=task.request.max_event_bytes)
         try:
-            head, form = beginning(chunks, answer.headers.get("content-type", ""))
-            if form is Form.STREAM:
-                self._read_events(itertools.chain((head,), chunks), answer)
-            elif form is Form.JSON:
-                self._read_message(b"".join((head, *chunks)), answer)
-            else:
-                raise no_answer(head, chunks, answer.headers.get("content-type", ""))
-        except APIError:
+            for data in iter_limited(answer):
+                if self._ends_in(decoder.feed(data), answer, decoder):
+                    return
+                self._tell()
+            if not self._ends_in(decoder.close(), answer, decoder):
+                raise TruncatedError("the answer ended without message_stop", retryable=True)
+        except APIError as exc:
             self._tell()  # what came before the failure is good
+            if (error := decoder.cut(exc)) is not exc:
+                raise error from exc
             raise
 
-    def _read_events(self, chunks: Iterator[bytes], answer: Response) -> None:
-        request = self._task.request
-        for event in events(chunks, max_event_bytes=request.max_event_bytes, lenient=True):
-            if self._is_last(event, answer):
+    def _ends_in(self, events: Iterable[Any], answer: Response, decoder: AnswerDecoder) -> bool:
+        """Take events; return whether one of them ended the answer."""
+        for event in events:
+            if event["type"] == "error":
+                in_stream = decoder.form is Form.STREAM
+                raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=in_stream)
+            if self._is_last(event):
+                if decoder.form is Form.JSON:
+                    log(logging.INFO, "a chat was answered with JSON in place of an event stream")
                 answer.drain()
-                return
-        raise TruncatedError("the answer ended without message_stop", retryable=True)
+                return True
+        return False
 
-    def _read_message(self, body: bytes, answer: Response) -> None:
-        """Take a whole Message, or an error, from a server that does not stream."""
-        told = message_in(body, answer.headers.get("content-type", ""))
-        if told.get("type") != "message":
-            raise error_from_response(answer.status, told, answer.headers, now=time.time())
-        log(logging.INFO, "a chat was answered with JSON in place of an event stream")
-        for event in events_of(told):
-            self._is_last(event, answer)
-        answer.drain()
-
-    def _chunks(self, answer: Response) -> Iterator[bytes]:
-        """Get the body's bytes; what was decoded from them is told before more are read."""
-        for chunk in iter_limited(answer):
-            yield chunk
-            self._tell()
-
-    def _is_last(self, event: Any, answer: Response) -> bool:
+    def _is_last(self, event: Any) -> bool:
         """Deal with one event; get whether it ended the answer."""
         kind = event["type"]
         if kind in _CONTENT:
             self._has_content = True
             self._decoded.append(event)
             return False
-        if kind == "error":
-            raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
         if event.get("data") == DONE and self._has_stop_reason():
             log(logging.INFO, "an answer ended with [DONE] in place of message_stop")
             event, kind = {"type": "message_stop"}, "message_stop"

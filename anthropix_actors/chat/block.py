@@ -1,8 +1,7 @@
-"""One content block in the making, in a shape that can be sent back.
+"""One growing content block, in a shape that can be sent back.
 
-What a block has in a place where its type wants something else costs at most that place: it is put right as the block
-starts, and a delta that does not fit the block's type changes nothing. Blocks and deltas of unknown types are left as
-they are.
+A value of the wrong type costs at most its own key: it is corrected when the block starts, and a delta that does not
+fit the block's type changes nothing. Blocks and deltas of unknown types are left as they are.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
     from anthropix_actors._checks.shapes import Kind
 
 RAW_INPUT = "input_json"
-"""The key of a tool call that holds its input as text: while it is incomplete, and for good if it is no JSON object."""
+"""The key of a tool call with its input as text: while it is incomplete, and for good if it is not a JSON object."""
 
 _PIECES_PER_RUN = 1024
 
 _TARGET = {"text": "text", "thinking": "thinking", "partial_json": RAW_INPUT}
-"""Key of a piece → key of the block that the pieces make."""
+"""Key of a delta's piece → key of the block's text that it extends."""
 
 _NOT_COMPACTED = frozenset({"type", "text", "thinking", RAW_INPUT, "to"})
-"""Keys that a compaction does not replace: what grows is changed by its own deltas alone, a fallback by nothing."""
+"""Keys that a compaction does not replace: growing texts change only by their own deltas, a fallback never."""
 
 _ANY = frozenset({*GROWING, "signature_delta", "citations_delta", "compaction_delta"})
 
@@ -43,37 +42,37 @@ _TAKES = {
 _CALL_TAKES = frozenset({"input_json_delta"})
 
 _TYPE_BY_KEY = {"text": "text", "thinking": "thinking", "input": "tool_use"}
-"""A key of a block without a type → the type that has it."""
+"""A key of a block without a type → the type that has this key."""
 
 _KIND_BY_KEY = {
     **{key: kind for kind, key in GROWING.items()},
     "signature": "signature_delta",
     "citation": "citations_delta",
 }
-"""The same for a delta."""
+"""A key of a delta without a type → the type that has this key."""
 
 
 class Block:
     """One content block, and the pieces that are not joined to it yet.
 
-    Every so many pieces are joined to a run: a million pieces on their own would need more memory than their text.
+    Every `_PIECES_PER_RUN` pieces are joined to a run: a million separate pieces would take more memory than a text.
 
     Attributes:
         data: The block so far; without the pieces, until they are joined.
-        index: What its events call it.
+        index: The `index` of its events.
         open: Whether it may grow.
         takes: The types of the deltas that fit it.
-        grows: Those of them that make a text grow, with the keys of their pieces.
-        growing: The key of the pieces.
+        grows: The types that make a text grow, with the keys of their pieces.
+        growing: The key of the current pieces.
     """
 
     __slots__ = ("data", "growing", "grows", "index", "open", "pieces", "runs", "takes")
 
     def __init__(self, data: dict[str, Any], index: int) -> None:
-        """Start with what the block's start said; `data` is changed.
+        """Start with the block of its start event; `data` is changed.
 
         Raises:
-            ValueError: it can be made no block of its type.
+            ValueError: it cannot be made into a block of its type.
         """
         _put_right(data, index)
         self.data = data
@@ -87,13 +86,13 @@ class Block:
         self.runs: list[str] = []
 
     def grow(self, key: str, piece: object) -> None:
-        """Let a text grow.
+        """Append a piece to a text.
 
         Raises:
-            TypeError: the piece is no text, or what was there is none.
+            TypeError: the piece, or the value that it extends, is not a string.
         """
         if type(piece) is not str:
-            if piece is None:  # some servers send nothing as null
+            if piece is None:  # some servers send null for an empty piece
                 return
             raise TypeError(f"{key} grew by a {type(piece).__name__}")
         if key != self.growing:
@@ -104,16 +103,16 @@ class Block:
             self.pieces.clear()
 
     def _open_again(self, key: str) -> None:
-        """Let another text grow than before; should the block have stopped, it is open again."""
+        """Switch to another text of the block; if the block has stopped, it is open again."""
         self.join()
         begun = self.data.get(_TARGET[key])
-        if type(begun or "") is not str:  # of a type that nobody knows
+        if type(begun or "") is not str:  # a block of an unknown type
             raise TypeError(f"{_TARGET[key]} began as a {type(begun).__name__}")
         self.growing = key
         self.open = True
 
     def add(self, kind: str, delta: Mapping[str, Any]) -> None:
-        """Take a delta of a type that fits. Raises as `grow` does."""
+        """Apply a delta of a type that fits. Raises as `grow` does."""
         if kind in GROWING:
             self.grow(GROWING[kind], delta.get(GROWING[kind]))
             return
@@ -130,17 +129,17 @@ class Block:
             self.data.update(copied(said))
 
     def join(self) -> None:
-        """Put the pieces to the block."""
+        """Join the pieces to the block's text."""
         if self.pieces or self.runs:
             target = _TARGET[self.growing]
             begun = self.data.get(target)
-            # A later delta may have put anything there; that must not fail in whoever looks.
+            # A later delta may have put any value there; that must not fail in the thread that reads the block.
             self.data[target] = "".join([begun if isinstance(begun, str) else "", *self.runs, *self.pieces])
             self.pieces.clear()
             self.runs.clear()
 
     def stop(self) -> None:
-        """End it: the text of an input becomes the input, where it is a JSON object."""
+        """End the block: the text of an input becomes the input, if it is a JSON object."""
         self.join()
         self.open = False
         self.growing = ""
@@ -151,17 +150,17 @@ class Block:
             value = _decoded(text)
         except (ValueError, RecursionError):
             return  # the text stays where it is
-        if value is None:  # what the block began with stays
+        if value is None:  # the input of the block's start stays
             value = self.data.get("input") or {}
         if isinstance(value, dict) and not too_deep(value):
             self.data["input"] = value
             del self.data[RAW_INPUT]
 
     def replay(self, data: dict[str, Any]) -> Iterator[Any]:
-        """Say it again: its start as it would be empty, one delta for each thing that grew, its stop.
+        """Yield events that rebuild it: its start, with empty texts, one delta for each text or citation, its stop.
 
         Args:
-            data: A copy of it, which is changed.
+            data: A copy of the block, which is changed.
         """
         raw: str | None = None
         hollow = dict[str, Any]()
@@ -193,7 +192,7 @@ class Block:
 
 
 def kind_of(delta: Mapping[str, Any]) -> str:
-    """Get the type of a delta; of one that has none, the type of those that have its keys.
+    """Return the type of a delta; if it has none, the type that has its keys.
 
     Example:
         >>> kind_of({"type": "text_delta", "text": "Hi"}), kind_of({"text": "Hi"}), kind_of({})
@@ -206,7 +205,7 @@ def kind_of(delta: Mapping[str, Any]) -> str:
 
 
 def _put_right(data: dict[str, Any], index: int) -> None:
-    """Give a block what its type wants, where it has something else there."""
+    """Replace the values of a block that do not fit its type."""
     for key, value in data.items():
         if too_deep(value):
             data[key] = None
@@ -227,7 +226,7 @@ def _put_right(data: dict[str, Any], index: int) -> None:
 
 
 def _put_input_right(data: dict[str, Any]) -> None:
-    """Keep an input that is no object as text: perhaps it is JSON, or the beginning of it."""
+    """Keep an input that is not an object as text: it may be JSON, or the beginning of it."""
     given = data.get("input")
     if not isinstance(given, dict):
         data["input"] = {}
@@ -236,10 +235,10 @@ def _put_input_right(data: dict[str, Any]) -> None:
 
 
 def _stand_in(key: str, wanted: Kind, index: int) -> Any:
-    """Get what stands for a value that is missing, or is something else.
+    """Return the placeholder for a value that is missing or of the wrong type.
 
     Raises:
-        ValueError: there is nothing like that.
+        ValueError: there is no placeholder for it.
     """
     if wanted is STRING or key == "text":
         return ""
@@ -255,7 +254,7 @@ def _mappings(items: list[Any]) -> bool:
 
 
 def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _finite(text: str) -> float:
@@ -264,12 +263,12 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-"""Decodes what others can read again: Python's own way takes NaN, and numbers so large that they become infinite."""
+"""Decodes strict JSON only: Python's default accepts NaN, and numbers so large that they become infinite."""
 
 
 def _decoded(text: str) -> Any:
-    """Get the input that a text says; None for one that is blank."""
+    """Return the decoded input; None if the text is blank."""
     if not text.strip():
         return None
     value = _decoder.decode(text)
-    return whole(value) if "\\ud" in text or "\\uD" in text else value  # only an escape can say half a character
+    return whole(value) if "\\ud" in text or "\\uD" in text else value  # only an escape can be half a character

@@ -1,4 +1,4 @@
-"""Delivery for those who repaint: what an actor is told while it is busy is merged into few, larger deltas."""
+"""Delivery for actors that repaint: deltas that come while the actor is busy are merged into few, larger ones."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
 
 COALESCED_CHARS = 1 << 16
-"""How much text waits for a slow subscriber before the chat waits, too."""
+"""How many characters wait for a slow subscriber before the chat itself waits."""
 
 
 class CoalescingMailbox(ActorDelivery):
-    """Messages to an actor that is told more only when it has handled what it was told; meanwhile, deltas merge.
+    """Delivery to an actor that gets more only when it has caught up; meanwhile, deltas are merged.
 
-    For those who repaint: a slow subscriber gets few large deltas instead of many small ones, and loses nothing.
+    For actors that repaint: a slow subscriber gets few large deltas instead of many small ones, and loses nothing.
     """
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
@@ -36,7 +36,7 @@ class CoalescingMailbox(ActorDelivery):
         self._chars = 0
 
     def tell_all(self, messages: Sequence[Any]) -> None:
-        """Tell it messages, or keep them while it is busy; wait for room if need be. Raises as `Delivery.tell_all`."""
+        """Send messages, or keep them while it is busy; wait for capacity if needed. As `Delivery.tell_all`."""
         for message in messages:
             self._scope.check()
             self.put(message)
@@ -45,7 +45,7 @@ class CoalescingMailbox(ActorDelivery):
                 self._wait_for(self._has_room)
 
     def put(self, *messages: Any) -> None:
-        """Leave messages for `drain`; deltas merge with the one before."""
+        """Queue messages for `drain`; a delta is merged with the one before. Any thread."""
         with self._lock:
             for message in () if self.detached else messages:
                 kind, piece = _merge_key(message)
@@ -79,7 +79,7 @@ class CoalescingMailbox(ActorDelivery):
         return room or not self._ref.is_alive()
 
     def _answered(self) -> None:
-        # In the subscriber's thread, which pykka would end if anything was raised here.
+        # In the subscriber's thread, which pykka would end if this raised.
         self._busy = False
         if not self._is_due():
             self._scope.notify()
@@ -95,7 +95,7 @@ class CoalescingMailbox(ActorDelivery):
 
 
 class _MergedDelta:
-    """Neighbouring deltas of one kind, as one."""
+    """Neighbouring deltas of one kind, merged."""
 
     __slots__ = ("first", "kind", "pieces")
 
@@ -114,9 +114,9 @@ _DELTA_EVENT = {"type", "index", "delta"}
 
 
 def _merge_key(message: Any) -> tuple[tuple[Any, ...], str]:
-    """Get what makes deltas mergeable (block, type, key of the piece) and the piece; nothing for other messages.
+    """Return the key by which deltas merge (block, type, key of the piece) and the piece; empty for other messages.
 
-    Only what has nothing else in it is merged: what the API adds to an event is not lost.
+    A delta with any other key is not merged, so keys that the API adds to an event are not lost.
     """
     if isinstance(message, ChatEvent):
         event: Any = message.data
@@ -130,10 +130,10 @@ def _merge_key(message: Any) -> tuple[tuple[Any, ...], str]:
 
 
 def chat_delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coalesce: bool) -> Delivery:
-    """Get the delivery that fits a chat's subscriber.
+    """Return a delivery of the class that fits a chat's subscriber.
 
     Raises:
-        ParameterError: the options do not fit it.
+        ParameterError: `window` is not an integer from 1, or `coalesce` is True and the subscriber is not an actor.
     """
     if coalesce and not isinstance(subscriber, pykka.ActorRef):
         what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"

@@ -1,4 +1,4 @@
-"""The queue between a chat's thread and those who iterate over its events."""
+"""The queue between a chat's thread and the threads that iterate over its events."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class _Iterator:
-    """Stands for whoever iterates: a channel that held itself would be left to the garbage collector."""
+    """Placeholder for the iterating thread: a queue that referred to itself would be a cycle."""
 
     def tell(self, message: Any, /) -> None:
-        """Take nothing: it is the channel that is told."""
+        """Do nothing: the messages go to the queue."""
 
 
 _ITERATOR = _Iterator()
 
 
 class EventQueue(Delivery):
-    """Events to those who iterate, in other threads: a bounded queue with an end. Nobody's code runs in it."""
+    """Delivery to the threads that iterate: a bounded queue with an end. It runs no foreign code."""
 
     def __init__(self, scope: CancelScope, size: int) -> None:
         """Hold at most `size` events."""
@@ -38,10 +38,10 @@ class EventQueue(Delivery):
         self._full = False
 
     def tell_all(self, messages: Sequence[Any]) -> None:
-        """Do nothing: those who iterate get events and are not told of retries."""
+        """Do nothing: a loop gets events, and no messages such as retries. In the chat's thread."""
 
     def tell_events(self, events: Sequence[Event]) -> None:
-        """Queue events; wait while the queue is full."""
+        """Queue events; wait while the queue is full. In the chat's thread."""
         put, qsize, size = self._queue.put, self._queue.qsize, self._size
         for event in events:
             put(event)
@@ -53,24 +53,24 @@ class EventQueue(Delivery):
                     return
 
     def put(self, *messages: Any) -> None:
-        """Queue events, however full the queue is."""
+        """Queue events, however full the queue is. Any thread."""
         for message in messages:
             self._queue.put(message.data)
 
     def close(self, *last: Any) -> None:
-        """End the queue with the last of these, a terminal message, unless it has an end."""
+        """Queue these; the last is a terminal message, which ends the queue unless it has an end. Any thread."""
         *events, terminal = last
         self.put(*events)
         if self._end.setdefault("end", terminal) is terminal:
             self._queue.put(terminal)
 
     def get(self) -> Event | Terminal:
-        """Get the next event; after the last, the terminal message, again and again. Any thread."""
+        """Return the next event; after the last, the terminal message, again and again. Any thread."""
         item: Event | Terminal | None
         try:
             item = self._queue.get_nowait()  # half the time of a `get` with a timeout
         except queue.Empty:
-            item = None  # and not waited for here: a Ctrl-C would come with a second traceback
+            item = None  # do not wait here: a Ctrl-C would come with a second traceback
         if item is None:
             item = self._wait_for_item()
         if isinstance(item, dict):
@@ -86,9 +86,9 @@ class EventQueue(Delivery):
                 return self._queue.get(timeout=SLICE)
 
     def is_alive(self) -> bool:
-        """Whether somebody may still iterate."""
+        """Return whether a thread may still iterate."""
         return not self._end
 
     def _has_room(self) -> bool:
-        # Half of it, so that the two threads do not wake each other for every single event.
+        # Low-water mark at half, so that the two threads do not wake each other for every single event.
         return self._queue.qsize() <= self._size // 2 or bool(self._end)

@@ -1,4 +1,4 @@
-"""What a chat tells its subscribers."""
+"""The messages that a chat sends to its subscribers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ChatEvent(msgspec.Struct, frozen=True):
-    """The API said something: one event of the stream, as it was on the wire. Pings are not told.
+    """One event of the stream, as it was on the wire. Pings are not delivered.
 
     Attributes:
         chat: The chat it belongs to.
@@ -44,13 +44,13 @@ class ChatRetrying(msgspec.Struct, frozen=True):
 
 
 class ChatResumed(msgspec.Struct, frozen=True):
-    """The answer was cut, and goes on in another one; told to those who asked for it with `resume=True`.
+    """The answer was cut, and is resumed in another one. Only chats with `resume=True` send it.
 
     Attributes:
         chat: The chat it belongs to.
-        attempt: Which attempt goes on; the first of the chat is 1.
-        kept: How many content blocks remain. What was told of later ones is void; their indexes are used again. An open
-            text that remains goes on in the deltas to come.
+        attempt: Which attempt resumes it; the first of the chat is 1.
+        kept: How many content blocks remain. Earlier events of later blocks are void; their indexes are used again. An
+            open text that remains goes on in the deltas to come.
     """
 
     chat: ChatRef
@@ -64,8 +64,8 @@ class ChatDone(msgspec.Struct, frozen=True):
     Attributes:
         chat: The chat it belongs to.
         message: The whole Message.
-        output: The value that it says, where `output` asked for one.
-        resumed: Whether it is made of several answers. What the cut ones cost is an estimate.
+        output: The decoded value, if the chat's `output` asked for one.
+        resumed: Whether it is made of several answers. The usage of the cut ones is an estimate.
     """
 
     chat: ChatRef
@@ -75,7 +75,7 @@ class ChatDone(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost, in tokens; an estimate where attempts before it had begun an answer, and lost it."""
+        """The tokens used; an estimate if earlier attempts had begun an answer, and lost it."""
         return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed) + spent_before(self.chat)
 
 
@@ -84,7 +84,7 @@ class ChatFailed(msgspec.Struct, frozen=True):
 
     Attributes:
         chat: The chat it belongs to.
-        error: Why; `error.partial` is the Message so far, or None.
+        error: The reason; `error.partial` is the Message so far, or None.
     """
 
     chat: ChatRef
@@ -92,17 +92,17 @@ class ChatFailed(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        """The tokens used until then; mostly an estimate, and marked as one."""
         return spent_on_failure(self.error) + spent_before(self.chat)
 
 
 class ChatCancelled(msgspec.Struct, frozen=True):
-    """Somebody cancelled the chat, or nobody listened any more. The last message of its chat.
+    """The chat was cancelled, by a call or as it had lost its last subscriber. The last message of its chat.
 
     Attributes:
         chat: The chat it belongs to.
-        reason: Why, in a few words.
-        partial: The Message so far, or None when nothing had arrived.
+        reason: The reason, in a few words.
+        partial: The Message so far, or None if nothing had arrived.
     """
 
     chat: ChatRef
@@ -111,7 +111,7 @@ class ChatCancelled(msgspec.Struct, frozen=True):
 
     @property
     def usage(self) -> Usage:
-        """What it cost until then, in tokens; mostly an estimate, and says so."""
+        """The tokens used until then; mostly an estimate, and marked as one."""
         return spent(self.partial, sent=self.chat.attempts > 0) + spent_before(self.chat)
 
 
@@ -119,4 +119,4 @@ Terminal: TypeAlias = ChatDone | ChatFailed | ChatCancelled
 """The message that ends a chat."""
 
 ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatResumed | ChatDone | ChatFailed | ChatCancelled
-"""Whatever a chat tells."""
+"""Any message of a chat."""

@@ -1,7 +1,7 @@
 """Structured output: a type → the JSON schema that the API takes, and an answer → a value of the type. Pure.
 
-The API takes a part of JSON Schema: every object is closed, and most limits are not enforced. What it does not take is
-moved into descriptions, where the model reads it; the value is checked against the whole type in the end.
+The API takes a subset of JSON Schema: every object is closed, and most limits are not enforced. Keywords outside of it
+are moved into descriptions, where the model reads them; the value is checked against the whole type in the end.
 
 Source: https://docs.claude.com/en/docs/build-with-claude/structured-outputs, read 2026-11-23.
 """
@@ -28,7 +28,7 @@ T = TypeVar("T")
 FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )  # fmt: skip
-"""The formats of strings that the API makes sure of."""
+"""The formats of strings that the API enforces."""
 
 _KEPT = frozenset({"type", "description", "enum", "const", "anyOf", "required", "items", "properties", "$ref"})
 _SILENT = frozenset({"title", "default", "discriminator"})  # they say nothing that the model needs
@@ -44,7 +44,7 @@ _RECORDS = (
 
 
 class Parsed(msgspec.Struct, Generic[T], frozen=True):
-    """An answer, and what it says as a value.
+    """An answer, and the value decoded from it.
 
     Attributes:
         output: The value.
@@ -60,10 +60,10 @@ class Parsed(msgspec.Struct, Generic[T], frozen=True):
 
 
 def output_format(kind: Any) -> dict[str, Any]:
-    """Get what to send as `output_config.format`, for a dataclass, a TypedDict or a msgspec Struct.
+    """Return the `output_config.format` for a dataclass, a TypedDict or a msgspec Struct.
 
     Raises:
-        ParameterError: it is none of these, or has fields that no schema of the API can describe.
+        ParameterError: `kind` is none of these, or has fields that no schema of the API can describe.
 
     Example:
         >>> from dataclasses import dataclass
@@ -82,16 +82,16 @@ def output_format(kind: Any) -> dict[str, Any]:
     except ParameterError:
         raise
     except Exception as exc:  # in msgspec's words; annotations are evaluated, and may raise anything
-        what = described(exc).rpartition("\n\n")[2]  # before it, advice about hooks that nobody has here
+        what = described(exc).rpartition("\n\n")[2]  # the text before is advice about hooks, which are not used here
         raise ParameterError([Problem("output", what)]) from exc
     return {"type": "json_schema", "schema": schema}
 
 
 def decode_output(kind: type[T], message: Message) -> T:
-    """Get the value that an answer says.
+    """Return the value decoded from an answer.
 
     Raises:
-        OutputError: it is no JSON, or does not fit the type.
+        OutputError: the answer is not JSON, or does not fit the type.
 
     Example:
         >>> from dataclasses import dataclass
@@ -117,14 +117,14 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 @functools.lru_cache(maxsize=256)
 def _schema(kind: Any) -> dict[str, Any]:
-    """Get the schema of a type: its own is at the root, as the API wants an object there."""
+    """Return the schema of a type: its own is at the root, as the API wants an object there."""
     with RESOLVING:
         whole, info = msgspec.json.schema(kind), msgspec.inspect.type_info(kind)
     definitions = whole.pop("$defs", {})
     _name_times(whole, info, definitions, set())
     problems: list[Problem] = []
     if "$ref" in whole and (circle := _circle(_name(whole), definitions, ())):
-        what = "expected a type that does not contain itself: take a list of records that name each other by an id"
+        what = "expected a type that does not contain itself: use a list of records that refer to each other by id"
         raise ParameterError([Problem("output", f"{what}; got {circle}")])
     schema = _closed(definitions[_name(whole)] if "$ref" in whole else whole, "output", problems)
     used: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _circle(name: str, definitions: Mapping[str, Any], around: tuple[str, ...]) -> str | None:
-    """Get the way from a type back to itself, in words: the API takes no recursive schemas."""
+    """Return the path from a type back to itself, as text, or None: the API refuses recursive schemas."""
     if name in around:
         return " in ".join([name, *reversed(around[around.index(name) :])])
     inner = (_circle(each, definitions, (*around, name)) for each in dict.fromkeys(_references(definitions[name])))
@@ -148,7 +148,7 @@ def _circle(name: str, definitions: Mapping[str, Any], around: tuple[str, ...]) 
 
 
 def _name_times(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any], seen: set[str]) -> None:
-    """Put the formats of times into a schema: msgspec leaves them out where a value may lack its offset from UTC."""
+    """Add the formats of times to a schema: msgspec omits them where a value may lack its offset from UTC."""
     while isinstance(info, msgspec.inspect.Metadata):
         info = info.type
     if "$ref" in schema:
@@ -161,19 +161,19 @@ def _name_times(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any
         kind = "date-time" if isinstance(info, msgspec.inspect.DateTimeType) else "time"
         schema["format"] = f"{kind} without an offset" if info.tz is False else schema.get("format", kind)
     elif isinstance(info, msgspec.inspect.TimeDeltaType):
-        schema.setdefault("examples", "PT90M, P1DT2H; no weeks, months or years")  # those msgspec does not read
+        schema.setdefault("examples", "PT90M, P1DT2H; no weeks, months or years")  # msgspec does not read these units
     for part, inner in _parts(schema, info, definitions):
         _name_times(part, inner, definitions, seen)
 
 
 def _parts(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Get what a schema is made of, each part with its type."""
+    """Yield the parts of a schema, each with its type."""
     if isinstance(info, msgspec.inspect.UnionType):
         yield from _options(schema, info, definitions)
     elif isinstance(info, _RECORDS):
         fields = {field.encode_name: field.type for field in info.fields}
         for name, part in schema.get("properties", {}).items():
-            if name in fields:  # a tag is none
+            if name in fields:  # a tag is not a field
                 yield part, fields[name]
         yield from zip(reversed(schema.get("prefixItems", ())), reversed(fields.values()), strict=False)
     elif isinstance(info, msgspec.inspect.CollectionType):
@@ -184,7 +184,7 @@ def _parts(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any]) ->
 
 
 def _options(schema: dict[str, Any], info: Any, definitions: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Get the options of a union, each with its type: msgspec allows one text and one list, and puts Structs last."""
+    """Yield the options of a union, each with its type: msgspec allows one text and one list, and puts Structs last."""
     types = [each.type if isinstance(each, msgspec.inspect.Metadata) else each for each in info.types]
     wholes = {id(part): definitions[_name(part)] if "$ref" in part else part for part in _flat(schema)}
     for types_of, keys in (
@@ -207,7 +207,7 @@ def _name(schema: Mapping[str, Any]) -> str:
 
 
 def _references(part: Any) -> Iterator[str]:
-    """Get the names of the definitions that a part of a schema refers to."""
+    """Yield the names of the definitions that a part of a schema refers to."""
     if isinstance(part, dict):
         if "$ref" in part:
             yield _name(part)
@@ -224,7 +224,7 @@ def _is_record(kind: Any) -> bool:
         return False
     if issubclass(origin, msgspec.Struct):
         return not origin.__struct_config__.array_like
-    # dataclasses.is_dataclass looks for the same; importing it is a hundredth of what importing the package takes
+    # dataclasses.is_dataclass checks the same; importing it takes a hundredth of the time of importing the package
     return hasattr(origin, "__dataclass_fields__") or typing.is_typeddict(origin)
 
 
@@ -238,7 +238,7 @@ def _why(message: Message) -> str:
 
 
 def _closed(schema: Mapping[str, Any], place: str, problems: list[Problem]) -> dict[str, Any]:
-    """Get a schema as the API takes it, with the rest in its description."""
+    """Return a schema as the API takes it, with the other keywords in its description."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     kept: dict[str, Any] = {key: value for key, value in schema.items() if key in _KEPT}
@@ -253,7 +253,7 @@ def _closed(schema: Mapping[str, Any], place: str, problems: list[Problem]) -> d
     elif kind == "string" and rest.get("format") in FORMATS:
         kept["format"] = rest.pop("format")
     elif not kept.keys() & {"type", "anyOf", "enum", "const"}:
-        problems.append(Problem(place, "expected a type that says what it is; there is no schema for anything at all"))
+        problems.append(Problem(place, "expected a specific type: there is no schema for a value of any type"))
     if rest:
         words = ", ".join(f"{key}: {value}" for key, value in rest.items())
         kept["description"] = f"{kept['description']} ({words})" if kept.get("description") else f"({words})"
@@ -262,7 +262,7 @@ def _closed(schema: Mapping[str, Any], place: str, problems: list[Problem]) -> d
 
 def _close_object(kept: dict[str, Any], rest: dict[str, Any], place: str, problems: list[Problem]) -> None:
     if rest.pop("additionalProperties", False):
-        what = "expected fields with names; keys that the model chooses are not possible: take a list of pairs"
+        what = "expected named fields: the model cannot choose the keys; use a list of pairs"
         problems.append(Problem(place, what))
     properties = kept.get("properties", {})
     kept["properties"] = {name: _closed(part, f"{place}.{name}", problems) for name, part in properties.items()}
@@ -271,7 +271,7 @@ def _close_object(kept: dict[str, Any], rest: dict[str, Any], place: str, proble
 
 def _close_array(kept: dict[str, Any], rest: dict[str, Any], place: str, problems: list[Problem]) -> None:
     members = rest.pop("prefixItems", None)
-    if members:  # a tuple: the API knows lists alone
+    if members:  # a tuple: the API has only lists
         kinds = [_closed(part, f"{place}[{index}]", problems) for index, part in enumerate(members)]
         different = [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]
         kept["items"] = different[0] if len(different) == 1 else {"anyOf": different}

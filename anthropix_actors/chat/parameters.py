@@ -1,8 +1,8 @@
 """The declared shape of each call's parameters, and their validation. Pure.
 
-What the API fixes is checked: required keys, types, ranges, the shapes of known blocks; what does not go together, in
-`rules`. What it keeps open is not:
-model names, block types and tool types are never held against a list, and keys that are not known pass.
+Everything that the API fixes is checked: required keys, types, ranges, the shapes of known blocks; and combinations, in
+`rules`. Everything that it keeps open is not checked:
+model names, block types and tool types are never compared with a list, and unknown keys pass.
 
 Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23.
 """
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_TOKENS = 4096
-"""What a chat asks for unless told otherwise, as Anthropix does."""
+"""The default `max_tokens` of a chat, as in Anthropix."""
 
 MAX_MESSAGES = 100_000
 NEWER_VERSION = "2026-10-21"
-"""From this version of the API on, it refuses what it took before."""
+"""From this version on, the API refuses some parameters that it took before."""
 
 STRING = Leaf("a string", str)
 NON_EMPTY = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
@@ -179,7 +179,7 @@ CHAT = Shape(
     },
 )
 BATCHED = Shape(CHAT.required, {**CHAT.optional, "user_profile_id": NON_EMPTY})
-"""A request of a batch: what is a header of a chat's is in its body, as each may have its own."""
+"""A request of a batch: `user_profile_id`, a header of a chat, is in its body, as each request may have its own."""
 
 COUNT_TOKENS = Shape({"model": NON_EMPTY, "messages": MESSAGES}, _SHARED)
 
@@ -187,17 +187,17 @@ PARAMETERS = (*CHAT.required, *CHAT.optional)
 """The names of a chat's parameters."""
 
 BATCH_PARAMETERS = (*PARAMETERS, "user_profile_id", "extra_body")
-"""What a request of a batch may say."""
+"""The names of the parameters of a batch's request."""
 
 COUNT_PARAMETERS = (*COUNT_TOKENS.required, *COUNT_TOKENS.optional)
 """The names of a token count's parameters."""
 
 
 def chat_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
-    """Find everything wrong with the parameters of a chat, in their order; nothing if they can be sent.
+    """Return all problems of a chat's parameters, in the order of the parameters; empty if they can be sent.
 
     Args:
-        params: The parameters by name. What is None counts as left out, where it may be.
+        params: The parameters by name. An optional parameter that is None counts as left out.
         api_version: The version of the API that will get them; a newer one refuses more.
 
     Example:
@@ -208,7 +208,7 @@ def chat_problems(params: Mapping[str, Any], *, api_version: str) -> list[Proble
 
 
 def count_tokens_problems(params: Mapping[str, Any], *, api_version: str) -> list[Problem]:
-    """Find everything wrong with the parameters of a token count, as `chat_problems` does."""
+    """Return all problems of a token count's parameters, as `chat_problems` does."""
     return _checked(COUNT_TOKENS, params, api_version)[1]
 
 
@@ -219,19 +219,19 @@ def chat_body(
     extra_body: Mapping[str, Any] | None = None,
     betas: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """Get the body of a chat's request: the parameters that were given, and over them `extra_body`.
+    """Return the body of a chat's request: the given parameters, and over them `extra_body`.
 
-    It is a copy all through, so that nobody can change the request while it waits to be sent again. Where each
-    parameter is right on its own, they are held against each other (`rules`).
+    It is a deep copy, so that the caller cannot change the request while it waits for a retry. If each parameter is
+    right on its own, their combination is checked (`rules`).
 
     Args:
         params: The parameters by name, as for `chat_problems`.
         api_version: The version of the API that will get them.
-        extra_body: What else to send. It is not checked, but for being JSON, and replaces parameters of the same name.
-        betas: The betas that go with it; None where they are not known.
+        extra_body: Other keys to send. They are only checked for being JSON, and replace parameters of the same name.
+        betas: The betas of the request; None if they are not known.
 
     Raises:
-        ParameterError: something is wrong; it has every problem.
+        ParameterError: some parameters are wrong; it has all problems.
 
     Example:
         >>> params = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "system": None}
@@ -245,10 +245,10 @@ def chat_body(
 def batch_body(
     params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Get the parameters of a batch's request, as `chat_body` does.
+    """Return the parameters of a batch's request, as `chat_body` does.
 
     Raises:
-        ParameterError: something is wrong; it has every problem.
+        ParameterError: some parameters are wrong; it has all problems.
     """
     return _whole(*_body(BATCHED, params, api_version, extra_body), None)
 
@@ -256,10 +256,10 @@ def batch_body(
 def count_tokens_body(
     params: Mapping[str, Any], *, api_version: str, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Get the body of a token count's request, as `chat_body` does; parts of a conversation may be counted, too.
+    """Return the body of a token count's request, as `chat_body` does, even for a part of a conversation.
 
     Raises:
-        ParameterError: something is wrong; it has every problem.
+        ParameterError: some parameters are wrong; it has all problems.
     """
     body, extra = _body(COUNT_TOKENS, params, api_version, extra_body)
     return {**body, **extra}
@@ -268,7 +268,7 @@ def count_tokens_body(
 def _body(
     shape: Shape, params: Mapping[str, Any], api_version: str, extra_body: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Get the parameters and what is sent over them, each right on its own."""
+    """Return the parameters and the extra body, each right on its own."""
     body, problems = _checked(shape, params, api_version)
     extra: dict[str, Any] = {}
     if isinstance(extra_body, Mapping):
@@ -279,7 +279,7 @@ def _body(
         raise ParameterError(problems)
     for _, _, block in _blocks(body):
         if block.get("type") in _CALLS:
-            block.pop("input_json", None)  # a note of this library; the API refuses keys that it does not know
+            block.pop("input_json", None)  # a key of this library; the API refuses unknown keys
     _leave_out_blanks(body)
     return body, extra
 
@@ -291,7 +291,7 @@ def _whole(body: dict[str, Any], extra: dict[str, Any], betas: Iterable[str] | N
 
 
 def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple[dict[str, Any], list[Problem]]:
-    """Copy the parameters that were given, and find everything wrong with them."""
+    """Return a copy of the given parameters, and all their problems."""
     given = {name: value for name, value in params.items() if value is not None or name in shape.required}
     not_json: list[Problem] = []
     body: dict[str, Any] = copy_json(given, "", not_json)
@@ -309,7 +309,7 @@ def _parameter(place: str) -> str:
 
 
 def _version_problems(body: Mapping[str, Any], api_version: str) -> Iterator[Problem]:
-    """Find what the newer version of the API refuses and the older took."""
+    """Yield the problems of parameters that the newer version of the API refuses and the older took."""
     if api_version < NEWER_VERSION:
         return
     advice = f"the API refuses this from version {NEWER_VERSION} on"
@@ -324,7 +324,7 @@ def _version_problems(body: Mapping[str, Any], api_version: str) -> Iterator[Pro
 
 
 def _whole_answers(body: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find whole answers among the messages: the API takes only their role and content."""
+    """Yield a problem for each message that is a whole answer: the API takes only role and content."""
     for place, message in _mappings(body.get("messages"), "messages"):
         if message.get("type") == "message" and "usage" in message:
             advice = 'expected {"role": answer["role"], "content": answer["content"]}, got the whole answer'
@@ -332,13 +332,13 @@ def _whole_answers(body: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _is_blank(role: object, block: Mapping[str, Any]) -> bool:
-    """Whether a block is a text without content in an answer: the API sends such, and takes none of them back."""
+    """Return whether a block is a blank text in an answer: the API sends such blocks, but refuses them."""
     text = block.get("text")
     return role == "assistant" and block.get("type") == "text" and isinstance(text, str) and not text.strip()
 
 
 def _leave_out_blanks(body: dict[str, Any]) -> None:
-    """Leave out what the API sends and does not take back: texts without content, and answers without any."""
+    """Remove what the API sends but refuses: blank texts of answers, and answers that are empty without them."""
     if not any(_is_blank(role, block) for _, role, block in _blocks(body)):
         return
     turns = []
@@ -352,7 +352,7 @@ def _leave_out_blanks(body: dict[str, Any]) -> None:
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Get place, role and block of everything in the messages that has the form of a block."""
+    """Yield place, role and block for every dict in the content of the messages."""
     for place, message in _mappings(body.get("messages"), "messages"):
         for inner, block in _mappings(message.get("content"), f"{place}.content"):
             yield inner, message.get("role"), block

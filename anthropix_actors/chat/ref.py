@@ -1,4 +1,4 @@
-"""The ref of a chat, and how its end is read."""
+"""The ref of a chat, and how its terminal message becomes a result or an error."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 
 class ChatRef(TaskRef[ChatTask]):
-    """A chat: the ref of the actor that runs the request. All of it may be used from any thread.
+    """A chat: the ref of the actor that runs the request. All methods may be called from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the chat first, so it never
     waits for the network. The ref stays useful after the actor has stopped.
     """
 
     def result(self, timeout: float | None = None) -> Message:
-        """Wait for the answer and get the whole Message.
+        """Wait for the answer and return the whole Message.
 
-        A chat that somebody waits for goes on, also when its subscribers are gone.
+        A chat that a thread waits for goes on, even when its subscribers are gone.
 
         Args:
             timeout: Seconds to wait at most; None for as long as the chat takes. When they run out, the chat goes on if
-                anybody else listens, and is cancelled if nobody does.
+                it has a subscriber or another thread waits, and is cancelled otherwise.
 
         Raises:
-            TimeoutError: there is no result yet; the text says what becomes of the chat.
+            TimeoutError: there is no result yet; the text says whether the chat goes on.
             DeadlockError: the chat, or its turn, would wait for this thread: in a handler of an actor that follows it.
             CancelledError: the chat was cancelled; `partial` is the Message so far.
             AnthropixError: the chat failed; which class says why (`OutputError`: `output` does not fit).
@@ -50,9 +50,9 @@ class ChatRef(TaskRef[ChatTask]):
         return outcome(self._wait(timeout))
 
     def output(self, timeout: float | None = None) -> Any:
-        """Wait for the answer, and get the value that it says, of the type that the chat's `output` named.
+        """Wait for the answer, and return the value decoded from it, of the type given as the chat's `output`.
 
-        Raises what `result` raises; and None is what a chat without `output` gets.
+        None for a chat without `output`. Raises what `result` raises.
         """
         terminal = self._wait(timeout)
         outcome(terminal)
@@ -60,23 +60,23 @@ class ChatRef(TaskRef[ChatTask]):
 
     @property
     def state(self) -> State:
-        """What it is doing.
+        """The state of the chat.
 
-        "queued" as long as it waits for its turn; then "sent", "answering", "retrying" before another attempt; and in
-        the end "done", "failed" or "cancelled".
+        "queued" while it waits for its turn; then "sent", "answering", "retrying" before another attempt; and in the
+        end "done", "failed" or "cancelled".
         """
         return self._task.state
 
     @property
     def lost(self) -> tuple[Mapping[str, Any], ...]:
-        """The beginnings of answers that attempts got, and lost before any content, so that another one followed.
+        """The beginnings of answers that failed before any content, so that a retry followed.
 
-        Nobody was told of them, but they cost something: `ChatDone.usage` and a `Ledger` count them, as an estimate.
+        They are not delivered, but they cost tokens: `ChatDone.usage` and a `Ledger` count them, as an estimate.
         """
         return self._task.lost
 
     def snapshot(self) -> Message | None:
-        """Get the Message so far: a copy of your own, or None before there is any.
+        """Return a copy of the Message so far, or None before `message_start`.
 
         An unfinished tool call has the text of its input under `input_json`.
         """
@@ -88,18 +88,18 @@ class ChatRef(TaskRef[ChatTask]):
     def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
         """Let one more subscriber follow this chat, from its beginning.
 
-        The subscriber is first told events that rebuild the answer so far, then follows live; it misses none and gets
-        none twice. Returns at once. Safe from any thread, also from the subscriber's own handler.
+        The subscriber first gets events that rebuild the answer so far, then follows live; it misses none and gets none
+        twice. Returns at once. Safe from any thread, even from the subscriber's own handler.
 
         Args:
             subscriber: Anything with `tell(message)`, such as an `ActorRef`. Gets events, then exactly one of
-                `ChatDone`, `ChatFailed`, `ChatCancelled` - at once if the chat is over.
+                `ChatDone`, `ChatFailed`, `ChatCancelled` - at once if the chat has finished.
             window: How many messages an actor may be behind before the chat waits for it; None for the client's.
-            coalesce: Merge neighbouring deltas while the actor is busy; for those who repaint.
+            coalesce: Merge neighbouring deltas while the actor is busy; for actors that repaint.
 
         Raises:
             TypeError: `subscriber` has no `tell`.
-            ParameterError: `window` is no integer from 1, or `coalesce` is asked for something that is no actor.
+            ParameterError: `window` is not an integer from 1, or `coalesce` is True and the subscriber is not an actor.
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)
@@ -114,15 +114,15 @@ class ChatRef(TaskRef[ChatTask]):
 
 
 def outcome(terminal: Terminal) -> Message:
-    """Get what a chat ended with.
+    """Return the whole Message of a terminal message.
 
     Raises:
-        AnthropixError: why there is no whole Message.
+        AnthropixError: the chat failed, or was cancelled.
     """
     if isinstance(terminal, ChatDone):
         return terminal.message
     if isinstance(terminal, ChatFailed):
-        raise terminal.error.with_traceback(None)  # or it would grow each time that somebody asks
+        raise terminal.error.with_traceback(None)  # or the traceback would grow with each call
     cancelled, chat = CancelledError(terminal.reason), terminal.chat
     cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
     raise cancelled

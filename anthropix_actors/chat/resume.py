@@ -1,14 +1,14 @@
-"""Going on with an answer that was cut: what to ask for, and how its events fit to those before. Pure.
+"""Resuming an answer that was cut: the second request, and how its events continue the first answer's. Pure.
 
-A second request carries what arrived, and asks for the rest. The rules:
+A second request carries the blocks that arrived, and asks for the rest. The rules:
 
-- What the API does not take back is left out of it: thinking. What is incomplete is dropped, also from the Message: an
-  unfinished thinking block, an unfinished tool call, a server's tool call without its result, and whatever came after.
-- An answer that has a whole tool call is not gone on with: the API wants that call's result first. Neither is one that
-  has its stop reason: nothing is missing but the end.
-- Models that take a prefill go on from it. The others get a turn of the user's that asks them to; so do all with
-  thinking or an output format, which do not go with a prefill.
-- The events of the second answer are told as if they were the first's: indexes go on, its first text goes on in the
+- Thinking is left out of the request, as the API refuses it there. Incomplete blocks are dropped, even from the
+  Message: an unfinished thinking block or tool call, a server's tool call without its result, and all that follow.
+- An answer with a whole tool call is not resumed: the API wants that call's result first. Neither is an answer with
+  a stop reason: only its end is missing.
+- Models that take a prefill resume from it. Other models get a user turn that asks them to go on; so do all requests
+  with thinking or an output format, which exclude a prefill.
+- The events of the second answer are delivered as if they were the first's: indexes go on, its first text extends the
   text that was open, and its usage is added to that of the first.
 
 Source: https://docs.claude.com/en/docs/build-with-claude/streaming (error recovery) and
@@ -30,7 +30,7 @@ PLEASE_GO_ON = (
     "The connection was lost in the middle of your answer. Go on exactly where it ends, with its very next character. "
     "Repeat nothing of it, and do not mention the interruption."
 )
-"""What a model is asked that takes no prefill."""
+"""The user turn for a model that takes no prefill."""
 
 _TAKES_PREFILL = re.compile(
     r"claude-(?:instant|v?[23]\b|(?:opus|sonnet|haiku)-4(?:[-.][0-5])?(?![-.]?[0-9](?![0-9]{7})))", re.ASCII
@@ -39,15 +39,15 @@ _TAKES_PREFILL = re.compile(
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
-_RAW_INPUT = "input_json"  # a note of ours; the API refuses keys that it does not know
+_RAW_INPUT = "input_json"  # a key of this library; the API refuses unknown keys
 
 MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
-"""What is raised by who looks into an event that is not of the API's shape."""
+"""Exceptions raised by reading an event of an unexpected shape."""
 
 
 def misshapen(event: object, exc: Exception) -> ProtocolError:
-    """Get the error for such an event."""
-    shown = reprlib.repr(event)  # repr() would fail for what is nested deeply
+    """Return the error for an event of an unexpected shape."""
+    shown = reprlib.repr(event)  # repr() would fail for deep nesting
     return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
 
 
@@ -64,13 +64,13 @@ class PartialBlock(NamedTuple):
 
 
 class ResumePlan(NamedTuple):
-    """How to go on.
+    """How to resume an answer.
 
     Attributes:
-        body: What to send.
+        body: The body of the second request.
         kept: How many blocks of the answer remain.
-        joins: Whether the last of them is a text that goes on.
-        trimmed: The white space at its end, which the API would not take.
+        joins: Whether the last remaining block is a text that the second answer extends.
+        trimmed: The white space at its end, which the API would refuse.
     """
 
     body: dict[str, Any]
@@ -82,10 +82,10 @@ class ResumePlan(NamedTuple):
 def plan_resume(
     body: Mapping[str, Any], message: Mapping[str, Any], parts: Sequence[PartialBlock]
 ) -> ResumePlan | None:
-    """Get how to go on with an answer; None when that cannot be.
+    """Return the plan to resume an answer, or None if it cannot be resumed.
 
     Args:
-        body: The first request's.
+        body: The body of the first request.
         message: The answer so far.
         parts: Its blocks.
 
@@ -123,8 +123,8 @@ def plan_resume(
 
 
 def _usable(parts: Sequence[PartialBlock]) -> int:
-    """Get how many of the first blocks are complete, or a text."""
-    answered = [part.data.get("tool_use_id") for part in parts]  # no set: from elsewhere, they may be anything
+    """Return how many blocks from the start are complete, or a text."""
+    answered = [part.data.get("tool_use_id") for part in parts]  # not a set: other servers may send any type
     for index, (data, is_open) in enumerate(parts):
         kind = str(data.get("type"))
         if kind == "text":
@@ -137,7 +137,7 @@ def _usable(parts: Sequence[PartialBlock]) -> int:
 
 
 def takes_prefill(model: str) -> bool:
-    """Whether a model goes on from the beginning of an answer. Those after 4.5 do not.
+    """Return whether a model takes the beginning of an answer as a prefill. Models after 4.5 do not.
 
     Example:
         >>> [takes_prefill(model) for model in ("claude-sonnet-4-5-20250929", "claude-sonnet-4-6", "claude-opus-5")]
@@ -153,11 +153,11 @@ def _takes_prefill(body: Mapping[str, Any]) -> bool:
 
 
 class EventSplicer:
-    """Makes the events of a second answer go on where the first was cut.
+    """Changes the events of a second answer so that they continue the first where it was cut.
 
     Args:
-        more: How it is gone on.
-        usage: What the first answer cost, in the API's words.
+        more: The plan of the second request.
+        usage: The `usage` of the first answer.
 
     Example:
         >>> more = ResumePlan({}, kept=1, joins=True, trimmed=" ")
@@ -178,10 +178,10 @@ class EventSplicer:
         self._before = usage
         self._own: dict[str, Any] = {}
         self._begun = False  # a second message_start changes nothing
-        self._first: int | None = None  # what the second answer calls its first block
+        self._first: int | None = None  # the index of the second answer's first block
 
     def events(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Get what is told for an event of the second answer: mostly one event.
+        """Yield the events to deliver for an event of the second answer: mostly one.
 
         Raises:
             ProtocolError: the event is not of the API's shape.
@@ -222,7 +222,7 @@ class EventSplicer:
             yield dict(event)
 
     def _joined(self, start: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Get what the start of a text says that goes on in another: what it begins with."""
+        """Yield the initial text of a block's start as a delta, as the block continues another one."""
         text = start["content_block"].get("text")
         if isinstance(text, str) and text:
             begun = {"type": "text_delta", "text": text}
@@ -230,7 +230,7 @@ class EventSplicer:
             yield from self._moved({"type": "content_block_delta", "index": index, "delta": begun})
 
     def usage(self) -> dict[str, Any]:
-        """Get what both answers cost so far."""
+        """Return the usage of both answers so far."""
         return _sum(self._before, self._own)
 
     def _moved(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -247,7 +247,7 @@ class EventSplicer:
         yield moved
 
     def _without_trimmed(self, text: str) -> str:
-        """Drop the white space that has been told already, should the model say it again."""
+        """Drop the white space that has been delivered already, if the model repeats it."""
         while self._trimmed and text.startswith(self._trimmed[0]):
             self._trimmed, text = self._trimmed[1:], text[1:]
         if text:

@@ -1,19 +1,19 @@
-"""What the API fixes about a request as a whole: no one value is wrong, but they do not go together. Pure.
+"""The API's rules for a request as a whole: each value is valid, but the combination is not. Pure.
 
-To refuse what some server would take is worse than to send what the API will refuse with a clear error of its own. So
-a rule is here only when the API is known to answer 400, and where a request has something that may lift it, it is let
-through. Whatever is in `extra_body` is not looked at: that is the way around each of these rules.
+Refusing a request that some server would take is worse than sending one that the API refuses with a clear error. So
+a rule is here only when the API is known to answer 400, and a request that has anything that may lift a rule passes.
+`extra_body` is not checked: that is the way around each of these rules.
 
-1. A call (`tool_use`) is answered in the user's very next turn, by one result; neighbouring messages of one role are
-   one turn, and what the system says in between is none. The last turn may be the assistant's, with open calls: it is
-   to be gone on with. Calls of the API's own tools are none of ours. What comes before a compaction is dropped by the
-   API, and before a fallback it stays without answers; with a `thread`, what came before is at the API.
+1. A call (`tool_use`) is answered in the next user turn, by one result; neighbouring messages of one role are one
+   turn, and system messages between them are not a turn. The last turn may be the assistant's, with open calls: the
+   model goes on with it. Calls of the API's own tools are not checked. Messages before a compaction are dropped by
+   the API, and calls before a fallback stay unanswered; with a `thread`, the earlier messages are at the API.
 2. A result answers a call of the turn before it, and comes before text and media.
-3. The calls of one turn have ids of their own. (The API wants that of all turns; other servers count anew in each.)
-4. Tools have names of their own.
+3. The calls of one turn have unique ids. (The API wants that across all turns; other servers restart in each.)
+4. Tools have unique names.
 5. The budget for thinking is below `max_tokens`, unless thinking is interleaved, which takes tools or a beta.
-6. There are four breakpoints for the cache at most, over tools, system and messages. The one on top is a fifth, unless
-   it falls on one that is there. Those that last an hour come before those of five minutes.
+6. There are at most four cache breakpoints, over tools, system and messages. The top-level one is a fifth, unless it
+   falls on one of them. One-hour breakpoints come before five-minute ones.
 
 Source: https://docs.claude.com/en/docs/agents-and-tools/tool-use/implement-tool-use,
 /build-with-claude/extended-thinking and /build-with-claude/prompt-caching, read 2026-11-26.
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 MOST_BREAKPOINTS = 4
-WAY_AROUND = "(what is in extra_body is not checked)"
+WAY_AROUND = "(extra_body is not checked)"
 
 _AFTER_RESULTS = frozenset({"text", "image", "document", "search_result"})
 _PASSED = frozenset({"compaction", "fallback"})
-"""Blocks after which the calls before them need no answer."""
+"""Types of blocks that lift the need for results of the calls before them."""
 
 
 def whole_problems(
     body: Mapping[str, Any], *, extra: Collection[str] = (), betas: Iterable[str] | None = None
 ) -> list[Problem]:
-    """Find what does not go together in the parameters of a chat, each of which is right on its own.
+    """Return the problems of a combination of chat parameters, each of which is right on its own.
 
     Args:
         body: The parameters.
-        extra: The names of what is sent besides or in place of them, unchecked.
-        betas: The betas that go with the request; None where they are not known.
+        extra: The names of the keys that are sent besides or in place of them, unchecked.
+        betas: The betas of the request; None if they are not known.
 
     Example:
         >>> result = {"type": "tool_result", "tool_use_id": "toolu_1"}
@@ -79,22 +79,22 @@ def _pairing(messages: Sequence[dict[str, Any]]) -> list[Problem]:
 
 
 class _Calls:
-    """The calls of one turn of the assistant's."""
+    """The calls of one assistant turn."""
 
     def __init__(self) -> None:
         self._open: dict[str, str] = {}
-        """Those that want an answer: the place of each."""
+        """The ids of calls that need a result, each with its place."""
         self._others: set[str] = set()
-        """Whatever else has an id, and may be answered."""
+        """The ids of other blocks, which may have a result."""
 
     def note(self, blocks: list[dict[str, Any]], place: str, problems: list[Problem]) -> None:
-        """Take note of the calls in one message."""
+        """Add the calls of one message."""
         for index, block in enumerate(blocks):
             kind = block["type"]
             if kind == "tool_use":
                 name = block["id"]
                 if name in self._open:
-                    what = f"expected an id of its own, {self._open[name]} has {name!r}, too"
+                    what = f"expected a unique id, got {name!r}, the id of {self._open[name]}"
                     problems.append(Problem(f"{place}[{index}].id", what))
                 else:
                     self._open[name] = f"{place}[{index}]"
@@ -104,14 +104,14 @@ class _Calls:
                 self._others.add(block["id"])
 
     def _pass(self, kind: str, problems: list[Problem]) -> None:
-        """Want no answers to what was called before; forget what was wrong with what the API drops."""
+        """Lift the need for results of the earlier calls; forget the problems of messages that the API drops."""
         self._others |= self._open.keys()
         self._open.clear()
         if kind == "compaction":
             problems.clear()
 
     def match(self, turn: Iterable[tuple[int, dict[str, Any]]], problems: list[Problem]) -> None:
-        """Hold the results of the user's turn against the calls."""
+        """Match the results of the user turn with the calls."""
         answered: set[str] = set()
         early: str | None = None
         for index, message in turn:
@@ -138,7 +138,7 @@ class _Calls:
 
     def _answer(self, name: str, place: str, answered: set[str], problems: list[Problem]) -> None:
         if name in answered:
-            problems.append(Problem(f"{place}.tool_use_id", f"expected one result for each call, {name!r} has another"))
+            problems.append(Problem(f"{place}.tool_use_id", f"expected one result per call, got another for {name!r}"))
         elif name not in self._open and name not in self._others:
             problems.append(Problem(f"{place}.tool_use_id", f"no call of the turn before has the id {name!r}"))
         answered.add(name)
@@ -150,7 +150,7 @@ def _tool_names(tools: Sequence[dict[str, Any]]) -> Iterator[Problem]:
         name = tool.get("name")
         place = f"tools[{index}]"
         if isinstance(name, str) and first.setdefault(name, place) is not place:
-            yield Problem(f"{place}.name", f"expected a name of its own, {first[name]} is called {name!r}, too")
+            yield Problem(f"{place}.name", f"expected a unique name, got {name!r}, the name of {first[name]}")
 
 
 def _budget(seen: Mapping[str, Any], extra: Collection[str], betas: Iterable[str] | None) -> Iterator[Problem]:
@@ -170,11 +170,11 @@ def _breakpoints(seen: Mapping[str, Any]) -> Iterator[Problem]:
         what = f"expected at most {MOST_BREAKPOINTS} in tools, system and messages, got {len(marks)}"
         yield Problem(within(marks[MOST_BREAKPOINTS][0], "cache_control"), what)
     elif len(marks) == MOST_BREAKPOINTS and seen.get("cache_control") and _is_fifth(seen.get("messages", ())):
-        yield Problem("cache_control", f"expected at most {MOST_BREAKPOINTS}, it is one more than those in the blocks")
+        yield Problem("cache_control", f"expected at most {MOST_BREAKPOINTS}, got one more besides those in the blocks")
     short: str | None = None
     for place, ttl in marks:
         if ttl == "1h" and short:
-            what = f"expected those of an hour before those of five minutes: {short}"
+            what = f"expected one-hour breakpoints before those of five minutes: {short}"
             yield Problem(within(place, "cache_control"), what)
             return
         if ttl in {None, "5m"}:
@@ -182,13 +182,13 @@ def _breakpoints(seen: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _is_fifth(messages: Sequence[dict[str, Any]]) -> bool:
-    """Whether the one on top is for a block without one: it is for the last that can be cached."""
+    """Return whether the top-level breakpoint adds one: it goes to the last block that can be cached."""
     content = messages[-1]["content"] if messages else []
     return isinstance(content, str) or bool(content and not any(block.get("cache_control") for block in content))
 
 
 def _marks(seen: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Get the place and the time of each breakpoint, in the order in which the API reads them."""
+    """Yield the place and the `ttl` of each breakpoint, in the order in which the API reads them."""
     for name in ("tools", "system"):
         if isinstance(seen.get(name), list):
             yield from _marked(seen[name], name)

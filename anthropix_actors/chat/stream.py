@@ -1,4 +1,4 @@
-"""The blocking iterator: events from the chat's actor to whoever loops over them."""
+"""The blocking iterator over a chat's events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stream:
     """An answer as an iterable of events, from `Client.chat(..., stream=True)`.
 
     Leaving the loop before its end, by `break`, `return`, an exception or Ctrl-C, cancels the request; so does losing
-    the stream to the garbage collector, unless somebody else follows the chat. Several threads may loop over one
+    the stream to the garbage collector, unless the chat has another subscriber. Several threads may loop over one
     stream: each event goes to one of them, and the request is cancelled when the last of them leaves early.
 
     Example:
@@ -44,12 +44,12 @@ class Stream:
     """
 
     def __init__(self, chat: ChatRef, channel: EventQueue) -> None:
-        """Streams come from `Client.chat`; there is no need to make one."""
+        """Streams are returned by `Client.chat`; do not make one yourself."""
         self._chat = chat
         self._channel = channel
-        self._loops: dict[object, None] = {}  # a token each; its methods are atomic, so without a lock
-        # A finalizer must not wait for a lock, which the thread that it interrupts may hold. And it must keep nothing:
-        # the error of a failed chat has the loop in its traceback, and that has the stream.
+        self._loops: dict[object, None] = {}  # a token for each loop; no lock, as the methods of a dict are atomic
+        # A finalizer must not wait for a lock: the thread that it interrupts may hold it. And it must refer weakly:
+        # the error of a failed chat has the loop in its traceback, which has the stream.
         close = partial(_close_collected, weakref.ref(chat), weakref.ref(channel))
         weakref.finalize(self, SWEEPER.post, close).atexit = False
 
@@ -60,11 +60,11 @@ class Stream:
 
     @property
     def snapshot(self) -> Message | None:
-        """The Message so far: a copy of your own, or None before there is any. It may be ahead of the loop."""
+        """A copy of the Message so far, or None before `message_start`. It may be ahead of the loop."""
         return self._chat.snapshot()
 
     def __iter__(self) -> Iterator[Event]:
-        """Loop over the events that nobody else took. Leaving the loop early cancels the request.
+        """Loop over the events that no other loop takes. Leaving the loop early cancels the request.
 
         Raises:
             CancelledError: the chat was cancelled.
@@ -80,12 +80,12 @@ class Stream:
             over = True
         finally:
             self._loops.pop(mine, None)
-            if not over and not self._loops:  # a finalizer, perhaps
+            if not over and not self._loops:  # may run in a finalizer, so no lock may be taken here
                 SWEEPER.post(partial(_close, self._chat, self._channel, _LEFT))
         outcome(item)
 
     def __next__(self) -> Event:
-        """Get the next event.
+        """Return the next event.
 
         Raises:
             StopIteration: the answer is complete.
@@ -112,7 +112,7 @@ class Stream:
                     yield delta["text"]
 
     def message(self) -> Message:
-        """Get the whole Message, when the answer is complete. Events that nobody took are skipped.
+        """Wait until the answer is complete, and return the whole Message. Events that no loop has taken are skipped.
 
         Raises:
             CancelledError: the chat was cancelled.
@@ -123,7 +123,7 @@ class Stream:
         return self._chat.result()
 
     def output(self) -> Any:
-        """Get the value that the answer says, when it is complete; see `output` of `Client.chat`.
+        """Wait until the answer is complete, and return the value decoded from it; see `output` of `Client.chat`.
 
         Raises:
             OutputError: the answer does not fit the type.
@@ -134,14 +134,14 @@ class Stream:
         return self._chat.output()
 
     def close(self) -> None:
-        """Take no more events; cancel the request unless it is over or somebody else follows it. Returns at once."""
+        """Stop; cancel the request unless it has finished or has another subscriber. Returns at once. Any thread."""
         _close(self._chat, self._channel, _CLOSED)
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_STREAM)
 
     def __enter__(self) -> Self:
-        """Get the stream itself."""
+        """Return the stream itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:

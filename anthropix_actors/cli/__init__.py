@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command; without the extra, say how to get it."""
+    """Run the command; without the extra, say how to install it."""
     try:
         from anthropix_actors.cli._commands import anthropix  # noqa: PLC0415 - the extra is imported on use
     except ModuleNotFoundError as exc:

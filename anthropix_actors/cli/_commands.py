@@ -1,4 +1,4 @@
-"""The subcommands, and what they share."""
+"""The `anthropix` command and its subcommands."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def emulator(  # noqa: PLR0913, PLR0917 - each is an option
             without=without,
             started=started,
         )
-    except ValueError as exc:  # a name that is no rule's
+    except ValueError as exc:  # not the name of a rule
         raise click.UsageError(str(exc)) from None
     except OSError as exc:
         raise click.ClickException(f"cannot listen at {host}, port {port}: {exc.strerror}") from None

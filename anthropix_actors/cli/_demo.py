@@ -1,4 +1,4 @@
-"""The demo: what a newcomer sees first, and can read next. It uses nothing but the public API."""
+"""The demo: a newcomer sees it first, and can read it next. It uses only the public API."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Printer(pykka.ThreadingActor):
     use_daemon_thread = True
 
     def __init__(self, echo: Callable[..., None], enough: threading.Event, ended: threading.Event) -> None:
-        """Print with `echo`; set `enough` when a few words have come, and `ended` at the end."""
+        """Print with `echo`; set `enough` after a few words, and `ended` at the end."""
         super().__init__()
         self.echo = echo
         self.enough = enough
@@ -52,7 +52,7 @@ class Printer(pykka.ThreadingActor):
         self.pieces = 0
 
     def on_receive(self, message: Any) -> None:
-        """Take one message of a chat."""
+        """Print one message of a chat, in the actor's thread."""
         match message:
             case ChatEvent(data={"type": "content_block_start", "content_block": {"type": kind}}):
                 self.echo(f"\n[{kind}] ", nl=False)
@@ -73,7 +73,7 @@ def run_demo(model: str, echo: Callable[..., None]) -> None:
     """Show a chat that streams to an actor, one with thinking and a tool, and one that is cancelled.
 
     Raises:
-        AnthropixError: the API did not answer as hoped.
+        AnthropixError: a chat failed.
     """
     with _client(echo) as client:
         echo(f"\n1. A chat, streamed to an actor\n> {ACTORS[0]['content']}")
@@ -91,7 +91,7 @@ def run_demo(model: str, echo: Callable[..., None]) -> None:
 
 @contextlib.contextmanager
 def _client(echo: Callable[..., None]) -> Generator[Client]:
-    """Get a client for the API, or without a key for an emulator that replays the recorded answers."""
+    """Yield a client for the API, or without a key for an emulator that replays the recorded answers."""
     if os.environ.get("ANTHROPIC_API_KEY") or os.environ.get("ANTHROPIC_AUTH_TOKEN"):
         with Client() as client:
             echo(f"Talking to {client.base_url}.")
@@ -120,7 +120,7 @@ def _show(client: Client, echo: Callable[..., None], **params: Any) -> None:
 
 
 def _cancel_one(client: Client, echo: Callable[..., None], **params: Any) -> None:
-    """Cancel a chat when a few words have come, and say how long that took."""
+    """Cancel a chat after a few words, and print how long that took."""
     enough, ended = threading.Event(), threading.Event()
     printer = Printer.start(echo, enough, ended)
     chat = client.chat(stream=printer, **params)

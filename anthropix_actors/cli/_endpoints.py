@@ -1,4 +1,4 @@
-"""`anthropix endpoints`: what the API has, as a table or as JSON lines."""
+"""`anthropix endpoints`: the endpoints of the API, as a table or as JSON lines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _GAP = "  "
 def endpoints(text: str, *, as_json: bool) -> None:
     """List the API's endpoints, or those with TEXT in their method, path or betas.
 
-    The columns: method, path, what comes back (a list says how its pages follow each other: id, cursor, bidi, report),
-    and the betas that are sent. A star is for what is in beta without a header of its own.
+    The columns: method, path, kind of response (a list says how its pages follow each other: id, cursor, bidi, report),
+    and the betas that are sent. A star marks an endpoint in beta without a header of its own.
     """
     found = [endpoint for endpoint in all_endpoints() if _has(endpoint, text)]
     if not found:
@@ -50,7 +50,7 @@ def _row(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Make columns of rows: each as wide as its widest cell."""
+    """Yield rows in columns, each as wide as its widest cell."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:

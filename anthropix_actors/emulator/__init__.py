@@ -1,8 +1,8 @@
 """The Anthropic API on loopback: an offline default, a test kit, and faults on demand.
 
-`Emulator` is the server; what it can answer is in `anthropix_actors.emulator.answers`, and what
-can happen to an answer in `anthropix_actors.emulator.faults`. Needs the extra `emulator`
-(starlette, uvicorn and python-multipart). With pytest, the fixture `anthropix_emulator` is there without any import.
+`Emulator` is the server; the answers that it can give are in `anthropix_actors.emulator.answers`, and the faults that
+can happen to an answer in `anthropix_actors.emulator.faults`. Needs the extra `emulator` (starlette, uvicorn and
+python-multipart). With pytest, the fixture `anthropix_emulator` needs no import.
 
 Example:
     >>> from anthropix_actors.emulator import Drop, Emulator, Status
@@ -75,7 +75,7 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 _EXTRA = frozenset({"starlette", "uvicorn", "h11", "python_multipart"})
 
 ADVICE = "pip install python-multipart starlette uvicorn"
-"""How to get the extra `emulator`: by its packages, which are on every index; this package may be on none."""
+"""How to install the extra `emulator`: by its packages, which every index has; this package may be on none."""
 
 
 def __getattr__(name: str) -> Any:

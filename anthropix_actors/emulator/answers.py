@@ -1,23 +1,23 @@
-"""What the emulator can be told to answer.
+"""The answers that the emulator can be told to give.
 
-An answer is plain data. What is said:
+An answer is plain data. Its content:
 
 | answer | what the client gets |
 |---|---|
-| `None` | the default: whatever was asked for, by the rules below |
+| `None` | the default: an answer to the request by the rules below |
 | `str` | a text |
 | `ToolCall` | a call of that tool |
 | `Reply` | text, thinking, tool calls and compactions in any order, with a stop reason and usage |
-| `Refusal` | what was said until the API's classifiers ended it, with `stop_reason: "refusal"` and `stop_details` |
-| `PauseTurn` | a turn that is paused while a tool of the API's works, to be sent back as it is |
-| `Compaction` | the conversation's summary alone, with `stop_reason: "compaction"`, to be sent back as it is |
-| a mapping | that Message, as it is |
-| an iterable of mappings | those events, as they are; taken one at a time, so that it may be endless |
+| `Refusal` | the content until the API's classifiers ended it, with `stop_reason: "refusal"` and `stop_details` |
+| `PauseTurn` | a turn that is paused while a server tool runs, to be sent back unchanged |
+| `Compaction` | the conversation's summary alone, with `stop_reason: "compaction"`, to be sent back unchanged |
+| a mapping | that Message, unchanged |
+| an iterable of mappings | those events, unchanged; taken one at a time, so that it may be endless |
 | `bytes`, `Path` | a recorded event stream, byte for byte |
 | `Status` | an error with its status, in the API's own form |
 | `Raw` | any status, headers and body |
 
-And what happens to it on the way (`anthropix_actors.emulator.faults`); these go around an answer, and each other:
+And the faults (`anthropix_actors.emulator.faults`), which wrap an answer or each other:
 
 | fault | what the client sees |
 |---|---|
@@ -26,27 +26,27 @@ And what happens to it on the way (`anthropix_actors.emulator.faults`); these go
 | `Stall` | silence, or pings only, until `Emulator.release()` |
 | `ErrorEvent` | an `error` event inside the stream |
 | `Cut` | the same bytes in pieces of other sizes |
-| `Pace` | so many tokens per second |
+| `Pace` | the deltas at `tokens_per_second` |
 
-The requests of a batch take answers from the same queue, in their order, when they are done. An error becomes an
-`errored` result, and a mapping with the type of a result is that result: `{"type": "expired"}`. Faults have no
-connection to happen to there, so only `ErrorEvent` counts.
+The requests of a batch take answers from the same queue, in their order, when they are processed. An error becomes an
+`errored` result, and a mapping with the type of a result is that result: `{"type": "expired"}`. A batch's requests have
+no connection of their own, so of the faults only `ErrorEvent` applies.
 
 The default follows rules that a test can rely on:
 
-- a paused turn that is sent back: the result of the API's tool goes first;
+- a paused turn that is sent back: the server tool's result goes first;
 - thinking enabled or adaptive: a thinking block goes first;
-- `tool_choice` any or tool: a call of that tool, with the least input that fits its schema;
+- `tool_choice` any or tool: a call of that tool, with the smallest input that fits its schema;
 - tools, and the user's last text names some of them (`<system-reminder>`s in it do not count): a sentence, then a call
   of each;
 - a JSON schema asked for: JSON that fits it;
 - else a text that quotes the prompt, or the tool result that came last;
-- a stop sequence ends the text before it, and `max_tokens` ends whatever is longer, a tool call in its middle too;
+- a stop sequence ends the text before it, and `max_tokens` cuts any longer answer, even in the middle of a tool call;
 - `compaction` asked for: a summary alone; an edit `compact_20260112` in `context_management`, and more input than its
-  trigger: a summary first, or with `pause_after_compaction` alone. What comes before a summary that is sent back counts
-  no more.
+  trigger: a summary first, or with `pause_after_compaction` alone. What precedes a summary that is sent back no longer
+  counts.
 
-In all of them, usage tells of the prompt cache what the API would: see `Emulator`.
+In all of them, usage reports the prompt cache as the API would: see `Emulator`.
 
 Example:
     >>> Reply([Thinking("A greeting."), "Hello there."]).content[1]
@@ -72,11 +72,11 @@ class Reply:
     """An answer made of content blocks.
 
     Attributes:
-        content: The blocks in order: a `str` is text, a mapping is a block as it is on the wire.
-        stop_reason: Why it ends; by default `tool_use` with a tool call, `max_tokens` where that is cut, `compaction`
-            with nothing but that, else `end_turn`.
+        content: The blocks in order: a `str` is text, a mapping is a block as on the wire.
+        stop_reason: Why it ends; by default `tool_use` with a tool call, `max_tokens` if that is cut, `compaction` if
+            it has nothing else, else `end_turn`.
         stop_sequence: Which stop sequence ended it.
-        usage: What to say about tokens where it should differ from the estimate.
+        usage: Token counts that replace the estimate.
 
     Example:
         >>> Reply([Thinking("A sum."), "Let me add.", ToolCall("add", {"a": 1, "b": 2})]).stop_reason is None
@@ -89,13 +89,13 @@ class Reply:
     usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        """Refuse what comes after the end.
+        """Refuse blocks after the end.
 
         Raises:
-            ValueError: something follows a tool call that is cut.
+            ValueError: a block follows a tool call that is cut.
         """
         if any(isinstance(part, ToolCall) and part.cut is not None for part in self.content[:-1]):
-            raise ValueError("a tool call that is cut ends the answer: it goes last")
+            raise ValueError("a tool call with `cut` ends the answer: it goes last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Refusal:
     """An answer that the API's classifiers end, with status 200.
 
     Attributes:
-        category: What it is about: `cyber`, `bio`, `frontier_llm`, `reasoning_extraction`, `general_harms`, or None.
+        category: The policy area: `cyber`, `bio`, `frontier_llm`, `reasoning_extraction`, `general_harms`, or None.
         explanation: The API's words.
-        content: What was said before, as in a `Reply`; nothing by default.
+        content: The blocks before the refusal, as in a `Reply`; empty by default.
     """
 
     category: str | None = "general_harms"
@@ -115,15 +115,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PauseTurn:
-    """An answer that ends in a call of a tool of the API's own, which goes on working.
+    """An answer that ends in a call of a server tool, which is still running.
 
-    A client sends it back as it is, as the last message, and gets the rest: by default the tool's result and a text.
+    A client sends it back unchanged, as the last message, and gets the rest: by default the tool's result and a text.
 
     Attributes:
-        content: What is said before the call, as in a `Reply`.
-        name: The API's tool.
+        content: The blocks before the call, as in a `Reply`.
+        name: The server tool.
         input: Its arguments.
-        id: The call's id, which its result names; one is made up when there is none.
+        id: The call's id, which its result names; None makes one up.
     """
 
     content: Sequence[str | Thinking | Mapping[str, Any]] = ("Let me look that up.",)
@@ -134,12 +134,12 @@ class PauseTurn:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An error, told by its status and the API's error body.
+    """An error: its HTTP status and the API's error body.
 
     Attributes:
         status: The HTTP status.
-        message: What went wrong; by default the API's usual words.
-        type: The API's name of the error; by default the one that goes with the status.
+        message: What went wrong; by default the API's usual text.
+        type: The API's name of the error; by default the one of the status.
         retry_after: Seconds for a `retry-after` header; none by default.
         headers: More headers, such as `x-should-retry`.
         error_code: The `error_code` in the error's details, such as `contract_spend_limit_reached`; none by default.
@@ -157,7 +157,7 @@ class Status:
     error_code: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no final status.
+        """Refuse a status that is not final.
 
         Raises:
             ValueError: `status` is not between 200 and 599.
@@ -167,7 +167,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    r"""Any answer at all: an HTML page with status 200, half a JSON object, an empty 529.
+    r"""Any response at all: an HTML page with status 200, half a JSON object, an empty 529.
 
     Attributes:
         body: The body.
@@ -186,7 +186,7 @@ class Raw:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Refuse what is no final status.
+        """Refuse a status that is not final.
 
         Raises:
             ValueError: `status` is not between 200 and 599.
@@ -210,21 +210,21 @@ Answer: TypeAlias = (
     | Iterable[Mapping[str, Any]]
     | None
 )
-"""Whatever the emulator can be told to answer."""
+"""Any answer that the emulator can be told to give."""
 
 
-WRITTEN = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
-"""Answers that a Message is written for."""
+MESSAGE_ANSWERS = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
+"""Answers that are turned into a Message; `str` is one as well."""
 
 
 def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
     """Take the faults off an answer.
 
     Returns:
-        What is said, and the faults from the inside to the outside.
+        The plain answer, and the faults from the innermost to the outermost.
 
     Raises:
-        TypeError: it is no answer.
+        TypeError: it is not an answer.
 
     Example:
         >>> from anthropix_actors.emulator.faults import Drop, Pace
@@ -241,7 +241,7 @@ def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (*WRITTEN, str, bytes, Path, Status, Raw, Mapping, Iterable))
+    return value is None or isinstance(value, (*MESSAGE_ANSWERS, str, bytes, Path, Status, Raw, Mapping, Iterable))
 
 
 def _check_status(status: int) -> None:

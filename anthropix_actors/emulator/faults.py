@@ -1,7 +1,7 @@
-"""What can happen to an answer on its way to the client.
+"""Faults: what can happen to an answer on its way to the client.
 
-A fault goes around an answer, or around another fault: `Drop(Stall("Hello.", after_events=2), after_events=4)` stalls
-after two events and, once released, is dropped after four. Without an answer it happens to the default one.
+A fault wraps an answer or another fault: `Drop(Stall("Hello.", after_events=2), after_events=4)` stalls
+after two events and, once released, is dropped after four. Without an answer, it wraps the default one.
 
 Example:
     >>> Drop("Hello there.", after_events=3)
@@ -24,10 +24,10 @@ class Drop:
     """The connection is closed in the middle: no `message_stop`, no end of the body.
 
     Attributes:
-        answer: The answer it happens to.
-        after_events: After so many events, pings included; 0 is after the headers.
-        after_bytes: The same in bytes of the body. With neither, there is no answer at all. Where the answer is
-            shorter, the connection is closed at its end, before the last chunk that would end the body.
+        answer: The answer that it wraps.
+        after_events: The number of events to send first, pings included; 0 is after the headers.
+        after_bytes: The number of bytes of the body to send first. With neither, there is no response at all. If the
+            answer is shorter, the connection is closed at its end, before the last chunk that would end the body.
     """
 
     answer: Answer = None
@@ -47,10 +47,10 @@ class Drop:
 class Reset:
     """The connection is reset in the middle, as a crashing proxy does.
 
-    The bytes before it have been handed to the system; some systems throw away what the client has not read yet.
+    The bytes before it have been handed to the system; some systems discard those that the client has not read yet.
 
     Attributes:
-        answer: The answer it happens to.
+        answer: The answer that it wraps.
         after_events: As for `Drop`.
         after_bytes: As for `Drop`.
     """
@@ -70,13 +70,13 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The answer stops and the connection stays open, until the client hangs up or `Emulator.release()` lets it go on.
+    """The answer stops and the connection stays open, until the client hangs up or `Emulator.release()` resumes it.
 
     Attributes:
-        answer: The answer it happens to.
-        after_events: As for `Drop`. With neither place, not even the headers are sent.
+        answer: The answer that it wraps.
+        after_events: As for `Drop`. With neither, not even the headers are sent.
         after_bytes: As for `Drop`.
-        ping_every: Seconds between pings while it lasts; None is silence.
+        ping_every: Seconds between pings during the stall; None is silence.
 
     Example:
         >>> Stall(after_events=3, ping_every=0.05)
@@ -93,7 +93,7 @@ class Stall:
 
         Raises:
             ValueError: both `after_events` and `after_bytes` are given, or one is negative, or `ping_every` is not
-                positive or comes without a place.
+                positive or is given without a place.
         """
         _check_place(self.after_events, self.after_bytes)
         if self.ping_every is None:
@@ -101,7 +101,7 @@ class Stall:
         if self.ping_every <= 0:
             raise ValueError(f"ping_every must be positive, not {self.ping_every}")
         if self.after_events is None and self.after_bytes is None:
-            raise ValueError("pings need headers before them: give after_events=0 at least")
+            raise ValueError("ping_every needs headers before the pings: give at least after_events=0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,10 @@ class ErrorEvent:
     """An `error` event in the middle of a stream, which ends it. A request without a stream gets it as a status.
 
     Attributes:
-        answer: The answer it happens to.
+        answer: The answer that it wraps.
         type: The API's name of the error.
-        message: What went wrong; by default the API's usual words.
-        after_events: After so many events, pings included.
+        message: What went wrong; by default the API's usual text.
+        after_events: The number of events to send first, pings included.
     """
 
     answer: Answer = None
@@ -121,7 +121,7 @@ class ErrorEvent:
     after_events: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse a place before the beginning.
+        """Refuse a negative place.
 
         Raises:
             ValueError: `after_events` is negative.
@@ -131,12 +131,12 @@ class ErrorEvent:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The body is sent in chunks of other sizes than one event each. Applied last, wherever it stands.
+    """The body is sent in chunks of other sizes than one event each. Applied last, wherever it is nested.
 
     Attributes:
-        answer: The answer it happens to.
-        every: Every chunk has so many bytes; a large number joins events.
-        sizes: The sizes of the first chunks; the rest is sent as it would have been.
+        answer: The answer that it wraps.
+        every: The bytes of each chunk; a large number joins events.
+        sizes: The sizes of the first chunks; the rest is sent unchanged.
     """
 
     answer: Answer = None
@@ -144,24 +144,24 @@ class Cut:
     sizes: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        """Refuse empty chunks, and both ways at once.
+        """Refuse empty chunks, and both parameters at once.
 
         Raises:
             ValueError: not exactly one of `every` and `sizes` is given, or a size is not positive.
         """
         if (self.every is None) == (not self.sizes):
-            raise ValueError("give either every or sizes")
+            raise ValueError("give exactly one of every and sizes")
         if min(self.sizes or (self.every or 0,)) < 1:
-            raise ValueError("a chunk has at least one byte")
+            raise ValueError("every and sizes must be positive: a chunk has at least one byte")
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The deltas come at a rate, as from a model.
+    """The deltas are sent at a rate, as from a model.
 
     Attributes:
-        answer: The answer it happens to.
-        tokens_per_second: The rate; a word or a punctuation mark is a token.
+        answer: The answer that it wraps.
+        tokens_per_second: The rate; a word or a punctuation mark counts as a token.
     """
 
     answer: Answer = None
@@ -178,11 +178,11 @@ class Pace:
 
 
 Fault: TypeAlias = Drop | Reset | Stall | ErrorEvent | Cut | Pace
-"""What can happen to an answer on the way."""
+"""Any fault."""
 
 
 def _check_place(after_events: int | None, after_bytes: int | None) -> None:
     if after_events is not None and after_bytes is not None:
-        raise ValueError("give either after_events or after_bytes")
+        raise ValueError("give after_events or after_bytes, not both")
     if (after_events or 0) < 0 or (after_bytes or 0) < 0:
-        raise ValueError("nothing can happen before the beginning")
+        raise ValueError("after_events and after_bytes must be 0 or more")

@@ -1,8 +1,8 @@
-"""How much the emulator takes in a minute, of each model's requests and tokens.
+"""Rate limits: how many requests and tokens the emulator admits per minute, for each model.
 
-As the API's, each limit is a bucket: it holds a minute's worth, is filled without a break, and what a request needs is
-taken out of it. Input is taken when the request comes, output as it is written; so output may take more than there is,
-and then no request is let in until it is made up for.
+As at the API, each limit is a token bucket: it holds a minute's worth and is refilled continuously. Input tokens are
+taken when the request comes, output tokens as they are written; so output may take more than there is, and then no
+request is admitted until the deficit is refilled.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _MINUTE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is let in, by model and minute; more is answered with 429 and a `retry-after`.
+    """The limits of each model per minute; requests above them get 429 and a `retry-after`.
 
     Attributes:
-        requests: How many chats.
-        input_tokens: How many tokens in them, but those that are read from the prompt cache.
-        output_tokens: How many tokens in their answers.
-        seconds: How many seconds' worth a bucket holds: so much comes through at once after a rest.
+        requests: The number of chats.
+        input_tokens: The number of input tokens, except those read from the prompt cache.
+        output_tokens: The number of output tokens.
+        seconds: How many seconds' worth a bucket holds: the burst that is admitted at once after a rest.
 
     Raises:
         ValueError: one of them is not positive.
@@ -47,9 +47,9 @@ class Limits:
     seconds: float = _MINUTE
 
     def __post_init__(self) -> None:
-        """Refuse what would let nothing in."""
+        """Refuse limits that would admit nothing."""
         if min(self.requests, self.input_tokens, self.output_tokens, self.seconds) <= 0:
-            raise ValueError("a limit lets something in: give positive numbers")
+            raise ValueError("requests, input_tokens, output_tokens and seconds must be positive")
 
 
 class Bucket:
@@ -63,7 +63,7 @@ class Bucket:
     """
 
     def __init__(self, per_minute: float, seconds: float, now: float) -> None:
-        """Start full."""
+        """Start with a full bucket."""
         self.per_minute = per_minute
         self._rate = per_minute / _MINUTE
         self._size = per_minute * seconds / _MINUTE
@@ -71,32 +71,32 @@ class Bucket:
         self._at = now
 
     def level(self, now: float) -> float:
-        """Get how much is in it; less than nothing when more was taken than there was."""
+        """Return how much it holds; negative if more was taken than it held."""
         self._level = min(self._size, self._level + (now - self._at) * self._rate)
         self._at = now
         return self._level
 
     def take(self, amount: float, now: float) -> None:
-        """Take something out."""
+        """Take `amount` out, even if it holds less."""
         self._level = self.level(now) - amount
 
     def wait(self, amount: float, now: float) -> float:
-        """Get the seconds until so much is in it; until it is full, where it never holds so much."""
+        """Return the seconds until it holds `amount`, or is full if that is less."""
         return max(0.0, (min(amount, self._size) - self.level(now)) / self._rate)
 
     def full_in(self, now: float) -> float:
-        """Get the seconds until it is full."""
+        """Return the seconds until it is full."""
         return self.wait(self._size, now)
 
 
 class Meter:
-    """The buckets of all models. Not thread-safe: the event loop has it.
+    """The buckets of all models. Not thread-safe: only the event loop uses it.
 
     Args:
-        limits: How much is let in; None lets everything in, and tells of the default limits.
+        limits: The limits; None admits every request, and reports the default limits in the headers.
 
     Attributes:
-        enforced: Whether there are limits.
+        enforced: Whether requests above the limits are refused.
     """
 
     def __init__(self, limits: Limits | None) -> None:
@@ -105,8 +105,8 @@ class Meter:
         self._limits = limits or Limits()
         self._models: dict[str, dict[str, Bucket]] = {}
 
-    def let_in(self, model: str, input_tokens: int) -> Status | None:
-        """Take a request out of its model's buckets; or, with nothing taken, get what refuses it."""
+    def admit(self, model: str, input_tokens: int) -> Status | None:
+        """Take a request out of its model's buckets; or take nothing and return the 429 that refuses it."""
         if not self.enforced:
             return None
         buckets, now = self._buckets(model), time.monotonic()
@@ -122,12 +122,12 @@ class Meter:
         return None
 
     def spend(self, model: str, output_tokens: int) -> None:
-        """Take what was written out of its model's bucket."""
+        """Take written output tokens out of the model's bucket."""
         self._buckets(model)["output-tokens"].take(output_tokens, time.monotonic())
 
     def headers(self, model: str) -> Mapping[str, str]:
-        """Get what is told of a model's limits."""
-        told = {}
+        """Return the headers that report a model's limits."""
+        found = {}
         buckets = self._buckets(model)
         now, wall = time.monotonic(), dt.datetime.now(dt.UTC)
         both = [buckets["input-tokens"], buckets["output-tokens"]]
@@ -135,10 +135,10 @@ class Meter:
             reset = wall + dt.timedelta(seconds=max(part.full_in(now) for part in parts))
             limit = sum(part.per_minute for part in parts)
             remaining = sum(max(0, math.floor(part.level(now))) for part in parts)
-            told[f"anthropic-ratelimit-{kind}-limit"] = f"{limit:.0f}"
-            told[f"anthropic-ratelimit-{kind}-remaining"] = f"{remaining}"
-            told[f"anthropic-ratelimit-{kind}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return told
+            found[f"anthropic-ratelimit-{kind}-limit"] = f"{limit:.0f}"
+            found[f"anthropic-ratelimit-{kind}-remaining"] = f"{remaining}"
+            found[f"anthropic-ratelimit-{kind}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return found
 
     def _buckets(self, model: str) -> dict[str, Bucket]:
         if model not in self._models:

@@ -1,4 +1,4 @@
-"""What a `Reply` is made of, beside texts and blocks as they are on the wire."""
+"""The parts of a `Reply`, other than texts and blocks as on the wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Thinking:
 
     Attributes:
         thinking: The thoughts.
-        signature: Their signature; one is made up when there is none.
+        signature: Their signature; None makes one up.
     """
 
     thinking: str
@@ -29,10 +29,10 @@ class ToolCall:
     Attributes:
         name: The tool.
         input: Its arguments.
-        id: The call's id; one is made up when there is none.
-        cut: The answer ends with `max_tokens` after so many characters of the arguments' JSON; None tells them all. As
-            from the API, a stream then has JSON that is cut, and an answer without a stream the arguments that are
-            whole.
+        id: The call's id; None makes one up.
+        cut: The answer ends with `max_tokens` after `cut` characters of the arguments' JSON; None sends them all. As
+            from the API, a stream then has truncated JSON, and an answer without a stream the complete arguments
+            only.
 
     Example:
         >>> ToolCall("write_file", {"path": "a.txt", "text": "A long text."}, cut=30).cut
@@ -45,22 +45,22 @@ class ToolCall:
     cut: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a place before the beginning.
+        """Refuse a negative place.
 
         Raises:
             ValueError: `cut` is negative.
         """
         if self.cut is not None and self.cut < 0:
-            raise ValueError(f"a place in the arguments is 0 or more, not {self.cut}")
+            raise ValueError(f"cut must be 0 or more, not {self.cut}")
 
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """A summary that stands for the conversation so far: alone an answer, or a part of a `Reply`.
+    """A summary that replaces the conversation so far: an answer by itself, or a part of a `Reply`.
 
     Attributes:
-        content: The summary; None is a compaction that failed.
-        encrypted_content: Opaque data that go with it; None leaves them out.
+        content: The summary; None is a failed compaction.
+        encrypted_content: Opaque data of the API's; None leaves them out.
         signature: Its signature; None leaves it out.
     """
 

@@ -1,4 +1,4 @@
-"""Where the fixture `anthropix_emulator` was before it became a module of its own, for those who name this one."""
+"""The former home of the fixture `anthropix_emulator`, now `pytest_anthropix_actors`; kept for imports of this name."""
 
 from pytest_anthropix_actors import anthropix_emulator
 

@@ -1,4 +1,4 @@
-"""What the emulator notes about the requests it got."""
+"""Records of the requests that the emulator received."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECRET = frozenset({"authorization", "x-api-key", "proxy-authorization", "cooki
 
 
 class Headers(dict[str, str]):
-    """Headers with names in lower case; keys are not shown when it is printed.
+    """Headers with names in lower case; its repr hides secrets such as API keys.
 
     Example:
         >>> Headers({"x-api-key": "sk-ant-1", "accept": "*/*"})
@@ -21,7 +21,7 @@ class Headers(dict[str, str]):
     """
 
     def __repr__(self) -> str:
-        """Show everything but secrets."""
+        """Show everything except secrets."""
         shown = {name: "..." if name in _SECRET else value for name, value in self.items()}
         return f"{type(self).__name__}({shown!r})"
 
@@ -32,8 +32,8 @@ class Upload:
 
     Attributes:
         filename: Its name, as the client gave it.
-        mime_type: Its type, as the client gave it; empty where it gave none.
-        content: Its bytes; when it is printed, their number is shown instead.
+        mime_type: Its type, as the client gave it; empty if it gave none.
+        content: Its bytes; the repr shows their number instead.
 
     Example:
         >>> Upload("notes.txt", "text/plain", b"Hello")
@@ -46,27 +46,27 @@ class Upload:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes it has."""
+        """The number of its bytes."""
         return len(self.content)
 
     def __repr__(self) -> str:
-        """Show everything but the bytes."""
+        """Show everything except the bytes."""
         name = type(self).__name__
         return f"{name}(filename={self.filename!r}, mime_type={self.mime_type!r}, size_bytes={self.size_bytes})"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that the emulator got.
+    """One request that the emulator received.
 
     Attributes:
         method: GET, POST and so on.
         path: The path without its query.
-        query: The query's parameters; where one is repeated, its values with commas between them.
+        query: The query's parameters; a repeated one has its values joined with commas.
         headers: The headers, names in lower case.
-        body: The JSON of the body, or the bytes where it is not JSON, or None where it is empty or too large. Of a
-            form, its fields: an uploaded file is an `Upload`, the others are text.
-        custom_id: The `custom_id` of a request of a batch, when a handler is asked for its answer; else None.
+        body: The JSON of the body; its bytes if it is not JSON; None if it is empty or too large. For a form, its
+            fields: an uploaded file is an `Upload`, other fields are text.
+        custom_id: The `custom_id` of a batch's request, when a handler is asked for its answer; else None.
     """
 
     method: str
@@ -78,5 +78,5 @@ class Request:
 
     @property
     def stream(self) -> bool:
-        """True when the client asked for a stream; for a request of a batch there is none."""
+        """Whether the client asked for a stream; always False for a batch's request."""
         return self.custom_id is None and is_object(self.body) and self.body.get("stream") is True

@@ -1,6 +1,6 @@
-"""A session's events, told to whoever follows them: what `Emulator.session` gets.
+"""`Session`, which `Emulator.session` returns: a session's events and the streams that follow them.
 
-Nobody works in these sessions. Events come from the test, with `Session.add`, and from clients who send some.
+No agent works in these sessions. Events come from the test, with `Session.add`, and from clients that send some.
 
 Source: https://docs.claude.com/en/api/beta/sessions/events, read 2026-11-23.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors.emulator._model.ids import Ids
-    from anthropix_actors.emulator._script.live import LiveStream
+    from anthropix_actors.emulator._script.live_stream import LiveStream
 
 _PREVIEWS = frozenset({"event_start", "event_delta"})
 
@@ -33,8 +33,8 @@ class Session:
     Made by `Emulator.session`.
 
     Args:
-        changed: Guards it, and tells of changes.
-        ids: Where new ids come from.
+        changed: Its lock; notified at each change.
+        ids: Makes new ids.
 
     Example:
         >>> from anthropix_actors.emulator import Emulator
@@ -54,26 +54,26 @@ class Session:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The events so far, in order, without previews. Those that clients have sent are among them."""
+        """The events so far, in order, including those that clients sent; without previews."""
         with self._changed:
             return list(self._events)
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         with self._changed:
             return len(self._streams)
 
     def add(self, *events: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Let events happen: streams that are open now get them, and lists have them from now on.
+        """Add events: open streams get them now, and lists have them from now on.
 
-        The previews `event_start` and `event_delta` are told to the streams that asked for them, and never listed.
+        The previews `event_start` and `event_delta` are sent to the streams that asked for them, and never listed.
 
         Args:
-            *events: Events as on the wire; `id` and `processed_at` are made up where they are missing.
+            *events: Events as on the wire; a missing `id` or `processed_at` is made up.
 
         Returns:
-            The events as they are told.
+            The events as they are sent.
 
         Raises:
             ValueError: an event has no type.
@@ -81,22 +81,22 @@ class Session:
         """
         for event in events:
             if not isinstance(event.get("type"), str):
-                raise ValueError(f"an event has a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
+                raise ValueError(f"an event needs a type: {event!r}")  # noqa: TRY004 - a key of a mapping is a value
             _events.encode(event)
         with self._changed:
-            added = [self._whole(event) for event in events]
+            added = [self._completed(event) for event in events]
             for event in added:
-                self._tell(event)
+                self._publish(event)
             self._changed.notify_all()
         return added
 
     def cut(self, *, reset: bool = False) -> None:
-        """Close the connection of each stream that is open, after the events so far, so that clients have to reconnect.
+        """Close the connection of each open stream, after the events so far, so that clients have to reconnect.
 
-        They count as open no longer when this returns.
+        When this returns, they no longer count as open.
 
         Args:
-            reset: Reset it instead.
+            reset: Reset the connections instead.
         """
         with self._changed:
             for stream in self._streams:
@@ -105,7 +105,7 @@ class Session:
             self._changed.notify_all()
 
     def wait_for_streams(self, count: int = 1, timeout: float = 10.0) -> None:
-        """Wait until exactly so many streams are open.
+        """Wait until exactly `count` streams are open.
 
         Raises:
             TimeoutError: there are more or fewer after `timeout` seconds.
@@ -115,36 +115,36 @@ class Session:
                 raise TimeoutError(f"{len(self._streams)} streams, not {count}, after {timeout:g} s")
 
     def opened(self, stream: LiveStream) -> None:
-        """Tell a stream what happens from now on. The emulator calls it when a client has connected."""
+        """Send a stream the events from now on. Called in the event loop, when a client has connected."""
         with self._changed:
             self._streams.append(stream)
             self._changed.notify_all()
 
     def closed(self, stream: LiveStream) -> None:
-        """Tell a stream no more. The emulator calls it when a client has gone."""
+        """Send a stream no more events. Called in the event loop, when its response has ended."""
         with self._changed:
             if stream in self._streams:
                 self._streams.remove(stream)
                 self._changed.notify_all()
 
-    def _whole(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _completed(self, event: Mapping[str, Any]) -> dict[str, Any]:
         if event["type"] in _PREVIEWS:
             return dict(event)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         return {"id": self._ids.new("sevt_01"), "processed_at": now, **event}
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _publish(self, event: dict[str, Any]) -> None:
         preview = event["type"] in _PREVIEWS
-        kind = self._kind(event) if preview else ""
+        kind = self._previewed_type(event) if preview else ""
         if not preview:
             self._events.append(event)
-        told = _events.encode(event)
+        encoded = _events.encode(event)
         for stream in self._streams:
             if not preview or kind in stream.previews:
-                stream.put(told)
+                stream.put(encoded)
 
-    def _kind(self, preview: Mapping[str, Any]) -> str:
-        """Get the type of the event that a preview is of."""
+    def _previewed_type(self, preview: Mapping[str, Any]) -> str:
+        """Return the type of the event that a preview belongs to."""
         event = preview.get("event")
         if is_object(event):
             return self._previewed.setdefault(str(event.get("id")), str(event.get("type")))

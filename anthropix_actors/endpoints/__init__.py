@@ -1,4 +1,4 @@
-"""Every endpoint of the API: what it answers with, how its pages follow each other, which betas it needs.
+"""Every endpoint of the API: the kind of its response, the kind of its pages, the betas that it needs.
 
 Example:
     >>> found = find("GET", "/v1/sessions/sesn_1/events")

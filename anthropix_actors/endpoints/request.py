@@ -1,4 +1,4 @@
-"""Requests to any endpoint: what a caller says in general terms → a request, and what its answer is made of."""
+"""The generic `Client.request` and `Client.paginate`: build a request, decode its response."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ REQUEST_OPTIONS = ("path_params", "params", "json", "files", *_OPTIONS)
 
 
 def request(core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
-    """Send any request; get its JSON, its bytes, or a stream of what it is made of.
+    """Send any request; return its JSON, its bytes, or a stream of its items.
 
     Raises:
-        ParameterError: something is wrong; it names every place, and nothing was sent.
+        ParameterError: an argument is invalid; the error names every place, and nothing was sent.
         AnthropixError: the call failed, or was cancelled.
     """
     request, cancel = _request(core, method, path, given, stream=stream)
     if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
-        with saying_what_may_exist():  # a second batch would be paid, too
+        with saying_what_may_exist():  # a second batch would be billed
             return core.wait_for(request, _json_or_bytes, cancel=cancel, again=certainly_not_created)
     if not stream:
         return core.wait_for(request, _json_or_bytes, cancel=cancel)
@@ -101,7 +101,7 @@ def _request(
 
 
 def _body(json: Any, files: Any) -> bytes | Body | None:
-    """Get JSON as bytes; with files, JSON's keys are the form's fields."""
+    """Return JSON as bytes; with files, a form whose fields are the keys of the JSON."""
     if files is not None:
         problems = [
             Problem(name, f"expected a mapping, got {type(value).__name__}")
@@ -129,7 +129,7 @@ def _json_or_bytes(answer: Response) -> Any:
 
 
 def _items(call: BlockingCall, request: Request, answer: Response) -> Iterator[Any]:
-    """Get events of an event stream, objects of JSON lines, else bytes as they arrive."""
+    """Iterate over the events of an event stream, the objects of JSON lines, or else bytes as they arrive."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/event-stream":
         return call.requester.events(answer, max_event_bytes=request.max_event_bytes)
@@ -139,16 +139,16 @@ def _items(call: BlockingCall, request: Request, answer: Response) -> Iterator[A
 
 
 def paginate(core: ClientCore, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
-    """Get a list that comes in pages, from any path.
+    """Return the pages of a list, from any path.
 
     Raises:
-        ParameterError: something is wrong; it names every place.
+        ParameterError: an argument is invalid; the error names every place.
     """
     rest = {name: value for name, value in given.items() if name != "params"}
     params = given.get("params") or {}
     if not isinstance(params, Mapping):
         raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-    _request(core, "GET", path, {**rest, "params": params}, stream=False)  # for its errors
+    _request(core, "GET", path, {**rest, "params": params}, stream=False)  # only for its errors
     endpoint = find("GET", path)
     if kind is not None and kind not in KINDS:
         raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])

@@ -1,6 +1,6 @@
-"""Every endpoint of the API: what it answers with, how its pages follow each other, which betas it needs.
+"""Every endpoint of the API: the kind of its response, the kind of its pages, the betas that it needs.
 
-The table is text and is read when somebody first asks, so that importing the package does not pay for it.
+The table is text that is parsed at its first use, so that importing the package does not pay for it.
 
 Example:
     >>> found = find("GET", "/v1/sessions/sesn_1/events")
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Page: TypeAlias = Literal["id", "cursor", "bidi", "report"]
-"""How the pages of a list follow each other; None where there is one answer.
+"""How the pages of a list follow each other; None if there is only one response.
 
-- `id`: `{data, has_more, first_id, last_id}`; the next is asked for with `after_id`, the one before with `before_id`.
-- `cursor`: `{data, next_page}`; the next is asked for with `page`.
+- `id`: `{data, has_more, first_id, last_id}`; `after_id` requests the next page, `before_id` the one before.
+- `cursor`: `{data, next_page}`; `page` requests the next page.
 - `bidi`: the same, and `prev_page`.
-- `report`: `{data, has_more, next_page}`; goes on even where `data` is empty.
+- `report`: `{data, has_more, next_page}`; goes on even if `data` is empty.
 """
 
 Answer: TypeAlias = Literal["json", "sse", "jsonl", "binary"]
-"""What comes back: one JSON value, server-sent events, a JSON value a line, or the bytes of a file."""
+"""The kind of a response: one JSON value, server-sent events, a JSON value a line, or the bytes of a file."""
 
 _METHODS = ("GET", "POST", "DELETE")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One thing that the API does.
+    """One endpoint of the API.
 
     Attributes:
         method: "GET", "POST" or "DELETE"; the API updates with POST.
-        path: Where, as a template: `/v1/models/{model_id}`.
-        name: What it does, such as "list" or "create".
-        page: How the pages of a list follow each other; None where there is one answer.
-        answer: What comes back. `POST /v1/messages` says "json" and answers with server-sent events where the body has
-            `"stream": true`; it alone leaves that to the body.
-        betas: What goes in the `anthropic-beta` header by default.
-        beta_only: True when it is not generally available: it may change, also where it needs no header.
+        path: Its path, as a template: `/v1/models/{model_id}`.
+        name: The name of its operation, such as "list" or "create".
+        page: How the pages of a list follow each other; None if there is only one response.
+        answer: The kind of its response. `POST /v1/messages` has "json", and sends server-sent events if the body has
+            `"stream": true`; only this endpoint leaves that to the body.
+        betas: The values of the `anthropic-beta` header by default.
+        beta_only: True if it is not generally available: it may change, even if it needs no header.
     """
 
     method: str
@@ -60,7 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 @cache
 def endpoints() -> tuple[Endpoint, ...]:
-    """Get all endpoints, sorted by path; those of one path as GET, POST, DELETE.
+    """Return all endpoints, sorted by path; those of one path as GET, POST, DELETE.
 
     Example:
         >>> [endpoint.name for endpoint in endpoints() if endpoint.path == "/v1/models"]
@@ -70,12 +70,12 @@ def endpoints() -> tuple[Endpoint, ...]:
 
 
 def find(method: str, path: str) -> Endpoint | None:
-    """Get the endpoint that a request goes to, or None when there is none.
+    """Return the endpoint that a request goes to, or None if there is none.
 
     Args:
         method: In upper or lower case.
         path: A template, whatever its parameters are called, or a path with values in it; with or without `/v1`.
-            Where a word could be either, it is taken as itself: `/messages/batches` is no message called "batches".
+            A literal segment precedes a parameter: `/messages/batches` is not a message called "batches".
 
     Example:
         >>> find("DELETE", "/files/{id}").name
@@ -91,7 +91,7 @@ def find(method: str, path: str) -> Endpoint | None:
 
 
 def _followed(tree: dict[str, Any], keys: list[str]) -> dict[str, Endpoint]:
-    """Get the endpoints at the end of a path through the tree, by method."""
+    """Return the endpoints at the end of a path through the tree, by method."""
     if not keys:
         return cast("dict[str, Endpoint]", tree.get("", {}))
     for key in (keys[0], "{}"):
@@ -102,7 +102,7 @@ def _followed(tree: dict[str, Any], keys: list[str]) -> dict[str, Endpoint]:
 
 @cache
 def _tree() -> dict[str, Any]:
-    """Get the paths as nested dicts, a level for each segment; parameters are "{}", and "" holds what is at the end."""
+    """Return the paths as nested dicts, a level for each segment; parameters are "{}", and "" holds the endpoints."""
     root: dict[str, Any] = {}
     for endpoint in endpoints():
         node = root
@@ -130,8 +130,8 @@ def _parsed() -> Iterator[Endpoint]:
             )
 
 
-# A line says how far along the endpoints below it are, and what goes in `anthropic-beta`. Then: path, and what it does.
-# Some that are generally available are also in the SDK's beta namespace, with a header there: it is not needed.
+# A line without a path: the stage of the endpoints below it, and their `anthropic-beta`. Then: path, methods and names.
+# Some GA endpoints are in the SDK's beta namespace as well, with a header there: it is not needed.
 _TABLE = """
 GA
 /files                                                         GET list:cursor, POST upload

@@ -32,11 +32,11 @@ class Files:
     """The files of a client: `client.files`. Any thread may use it.
 
     The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
-    `workspace_id`, and `cancel`, a `CancelToken`, with which another thread ends it.
+    `workspace_id`, and `cancel`, a `CancelToken`, with which another thread cancels it.
     """
 
     def __init__(self, core: ClientCore) -> None:
-        """It comes with a client."""
+        """Use `client.files`, which the client makes."""
         self._core = core
 
     def upload(
@@ -47,19 +47,19 @@ class Files:
         expires_in_seconds: int | None = None,
         **options: Unpack[CallOptions],
     ) -> FileMetadata:
-        """Upload a file, and get its metadata; `content.document` and `content.image` take them.
+        """Upload a file, and return its metadata, which `content.document` and `content.image` take.
 
         It is read from the disk while it is sent, and never as a whole in memory.
 
         Args:
-            file: A path, bytes, or a file that is open for reading bytes, which is sent from where it stands.
-            filename: What the API is to call it; by default the file's own name.
-            expires_in_seconds: When it is to be deleted: after an hour (3,600) to ninety days (7,776,000).
+            file: A path, bytes, or a file that is open for reading bytes, which is sent from its current position.
+            filename: Its name at the API; by default the file's own name.
+            expires_in_seconds: When the API deletes it: after an hour (3,600) to ninety days (7,776,000).
             **options: See the class.
 
         Raises:
             ParameterError: there is no such file, or it cannot be read; nothing was sent.
-            AnthropixError: it was not uploaded. From a pipe, it is not sent a second time.
+            AnthropixError: it was not uploaded. An upload from a pipe is not retried.
 
         Example:
             >>> uploaded = client.files.upload(b"Some text.", filename="text.txt")
@@ -77,10 +77,10 @@ class Files:
         return cast("FileMetadata", self._core.ask("POST", _FILES, options, body=body))
 
     def list(self, *, limit: int | None = None, **options: Unpack[CallOptions]) -> Pages[FileMetadata]:
-        """Get the metadata of all files, page by page as you loop.
+        """List the metadata of all files, page by page as you loop.
 
         Args:
-            limit: How many a page should have.
+            limit: Files per page.
             **options: See the class.
 
         Example:
@@ -91,7 +91,7 @@ class Files:
         return self._core.pages(_FILES, options, {"limit": limit}, "cursor")
 
     def retrieve(self, file: File, **options: Unpack[CallOptions]) -> FileMetadata:
-        """Get a file's metadata.
+        """Return a file's metadata.
 
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
@@ -99,7 +99,7 @@ class Files:
         return cast("FileMetadata", self._core.ask("GET", item_path(_FILES, "file", file), options))
 
     def delete(self, file: File, **options: Unpack[CallOptions]) -> DeletedFile:
-        """Delete a file. Requests can name it no more.
+        """Delete a file. Requests can no longer name it.
 
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
@@ -115,7 +115,7 @@ class Files:
     ) -> bytes | int:
         """Download a file, as it arrives: to the disk, to an open file, or into memory.
 
-        A file on the disk is there when it is whole, and not before; one that was there is replaced then, and its
+        A file on the disk appears when it is complete, and not before; an existing one is replaced then, and its
         permissions are kept. Links are followed; pipes and devices are written to.
 
         Args:
@@ -124,11 +124,11 @@ class Files:
             **options: See the class.
 
         Returns:
-            How many bytes were written; the bytes themselves without `to`.
+            The number of bytes written; the bytes themselves without `to`.
 
         Raises:
             ParameterError: `to` cannot be written; nothing was sent.
-            AnthropixError: it could not be had, or not as a whole; what an open file got until then stays in it.
+            AnthropixError: it could not be fetched completely; bytes written to an open file until then stay in it.
 
         Example:
             >>> uploaded = client.files.upload(b"Some text.", filename="text.txt")

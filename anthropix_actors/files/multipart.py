@@ -1,8 +1,8 @@
 """Files and form fields as one body, `multipart/form-data`, read while it is sent.
 
-What a caller gives as a file is a path, bytes, or a file object; or a pair of a name and one of these. File objects are
-the caller's code: whatever they raise or return is an error of ours, or bytes. They are read in the thread of the call,
-without a lock; one that blocks holds up its own upload, and that cannot be cancelled until it returns.
+A caller gives a file as a path, bytes, or a file object; or as a pair of a name and one of these. File objects are the
+caller's code: an exception, or a result other than bytes, becomes an `AnthropixError`. They are read in the thread of
+the call, without a lock; one that blocks holds up its own upload, which cannot be cancelled until it returns.
 
 Source: https://www.rfc-editor.org/rfc/rfc7578 and https://html.spec.whatwg.org/multipage/form-control-infrastructure.html
 (4.10.21.8, how names are escaped), read 2026-11-23.
@@ -30,18 +30,18 @@ _ESCAPED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 class Multipart:
-    """The body of a form.
+    """The body of a multipart form.
 
     Args:
         fields: Its text fields.
         files: Its files, by field; a list under one name for several.
 
     Raises:
-        ParameterError: something is no file, or is not there; all such things at once.
+        ParameterError: a value is not a file, or a file does not exist; it has all such problems.
     """
 
     def __init__(self, fields: Mapping[str, Any], files: Mapping[str, Any]) -> None:
-        """Look at the files; read nothing yet."""
+        """Check the files; their content is not read yet."""
         problems: list[Problem] = []
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
@@ -65,7 +65,7 @@ class Multipart:
         return all(part.repeatable for part in self._parts)
 
     def open(self) -> tuple[BinaryIO, int | None]:
-        """Get it as a file, and its length; None where a file does not know its own."""
+        """Return the body as a file, and its length; None if the length of a file is not known."""
         sizes = [part.size for part in self._parts]
         length = None if None in sizes else sum(cast("list[int]", sizes))
         return cast("BinaryIO", _Joined(self._parts)), length
@@ -80,9 +80,9 @@ class _Part:
     """A piece of the body.
 
     Attributes:
-        name: What it is called.
+        name: Its file name.
         kind: Its media type.
-        size: Its bytes, or None.
+        size: Its length in bytes, or None if that is not known.
         repeatable: Whether it can be opened again.
     """
 
@@ -92,15 +92,15 @@ class _Part:
 
     @property
     def kind(self) -> str:
-        """Guess by the name, as browsers do."""
+        """The media type, guessed from the name, as browsers do."""
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
 
     def open(self) -> Any:
-        """Get it as a file."""
+        """Return it as a file."""
         raise NotImplementedError
 
     def close(self, file: Any) -> None:
-        """Close what `open` gave."""
+        """Close the file that `open` returned."""
         file.close()
 
 
@@ -122,9 +122,9 @@ class _OnDisk(_Part):
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self._path = path
-        with path.open("rb") as file:  # so that one that cannot be read is found now
+        with path.open("rb") as file:  # so that an unreadable file is found now
             size = os.fstat(file.fileno()).st_size
-            # Files of /proc say that they are empty, and are not.
+            # Files of /proc report the size 0, and are not empty.
             self.size = size if size or not file.read(1) else None
 
     def open(self) -> Any:
@@ -147,7 +147,7 @@ class _Pipe(_Part):
 
 
 class _Given(_Part):
-    """A file object of the caller's, sent from where it stands; the caller closes it."""
+    """The caller's file object, sent from its current position; the caller closes it."""
 
     def __init__(self, file: Any) -> None:
         name = getattr(file, "name", None)
@@ -176,10 +176,10 @@ class _Joined:
         self._part: _Part | None = None
         self._file: Any = None
         self._left: int | None = None
-        self._rest = b""  # of a file that gave more than it was asked for
+        self._rest = b""  # of a file that returned more than `size`
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes; none at the end.
+        """Read up to `size` bytes; b"" at the end.
 
         Raises:
             AnthropixError: a file cannot be read, or has become shorter.
@@ -190,7 +190,7 @@ class _Joined:
             part = cast("_Part", self._part)
             data = self._rest or self._read(part, size if self._left is None else min(size, self._left))
             if self._left is not None:
-                data = data[: self._left]  # what was added to a file meanwhile is not sent
+                data = data[: self._left]  # bytes added to a file meanwhile are not sent
             if data:
                 data, self._rest = data[:size], data[size:]
                 if self._left is not None:
@@ -205,7 +205,7 @@ class _Joined:
             return b""
         try:
             data = self._file.read(size)
-        except Exception as exc:  # an error of ours may be that of a request which the file itself made
+        except Exception as exc:  # even an AnthropixError: of a request that the file object made
             raise AnthropixError(f"{part.name}: it cannot be read: {_text(exc)}") from exc
         if not isinstance(data, bytes | bytearray | memoryview):
             raise AnthropixError(f"{part.name}: it cannot be read: expected bytes, got {type(data).__name__}")
@@ -238,7 +238,7 @@ def _several(place: str, given: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _source(given: Any, place: str, problems: list[Problem]) -> _Part:
-    """Get a part from what a caller gave."""
+    """Return the part for a file that the caller gave."""
     name, value = given if isinstance(given, tuple) and len(given) == 2 else (None, given)  # noqa: PLR2004 - a pair
     part: _Part = _Bytes(b"")
     try:
@@ -276,22 +276,22 @@ def _field(value: Any, place: str, problems: list[Problem]) -> bytes:
 
 
 def _escaped(name: Any, place: str, problems: list[Problem]) -> str:
-    """Get a name as it is written in a part's head."""
+    """Return a name as it is written in the head of a part."""
     if not isinstance(name, str):
         problems.append(Problem(place, f"expected names that are strings, got {shown(name)}"))
         return ""
     try:
         name.encode()
     except UnicodeEncodeError:
-        problems.append(Problem(place, f"its name is no UTF-8: {name!a}; give another one, such as filename="))
+        problems.append(Problem(place, f"its name is not UTF-8: {name!a}; give another one, such as filename="))
         return ""
     return name.translate(_ESCAPED)
 
 
 def _text(exc: BaseException) -> str:
-    """Get what an exception says; those of the system say it well, the caller's need their class."""
+    """Return the text of an exception, with its class; the text of an OSError suffices."""
     try:
         said = f"{exc}"
-    except Exception:  # noqa: BLE001 - the caller's
+    except Exception:  # noqa: BLE001 - the caller's code
         said = ""
     return said if said and isinstance(exc, OSError) else f"{type(exc).__name__}: {said}"

@@ -1,7 +1,7 @@
-"""Where a download goes: into memory, an open file, a place on the disk, a pipe or a device.
+"""The destinations of a download: memory, an open file, a path on the disk, a pipe or a device.
 
-An open file is the caller's code: whatever it raises is an error of ours, and it is called in the thread of the call,
-without a lock. One that blocks holds up its own download, and that cannot be cancelled until it returns.
+An open file is the caller's code: its exceptions become an `AnthropixError`, and it is called in the thread of the
+call, without a lock. One that blocks holds up its own download, which cannot be cancelled until it returns.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Sink:
-    """Takes a download, and keeps it."""
+    """The destination of a download: this one keeps it in memory."""
 
     def take(self, answer: Response) -> bytes | int:
-        """Take an answer; get its bytes, or how many there were.
+        """Read a response to its end; return its bytes, or how many were written.
 
         Raises:
             AnthropixError: it is an error, could not be read to its end, or cannot be written.
@@ -39,12 +39,12 @@ class Sink:
         return read_body(answer)
 
     def again(self, _: APIError) -> bool:
-        """Whether it can be given the same again."""
+        """Return whether the download may be retried."""
         return True
 
 
 class _Opened(Sink):
-    """Writes what is downloaded to an open file: perhaps the caller's, so whatever it raises is an error of ours."""
+    """Writes a download to an open file: perhaps the caller's, so its exceptions become an `AnthropixError`."""
 
     def __init__(self, file: Any, name: str = "the file") -> None:
         self._file = file
@@ -55,20 +55,20 @@ class _Opened(Sink):
         raise_for_status(answer)
         for chunk in answer.chunks():
             self._write(chunk)
-        with _writing(self._name):  # what a buffer holds may not fit the disk
+        with _writing(self._name):  # buffered bytes may not fit on the disk
             flush = getattr(self._file, "flush", None)
             if callable(flush):
                 flush()
         return self._count
 
     def _write(self, chunk: bytes) -> None:
-        """Write all of it, however little is taken at a time."""
+        """Write all of `chunk`, however little the file takes at a time."""
         while chunk:
             with _writing(self._name):
                 written = self._file.write(chunk)
             if written is None and isinstance(self._file, io.RawIOBase):
                 raise AnthropixError(f"{self._name} cannot be written: it would block")
-            if not isinstance(written, int) or written > len(chunk):  # many a writer of somebody's own returns nothing
+            if not isinstance(written, int) or written > len(chunk):  # many a caller's own writer returns None
                 written = len(chunk)
             if written <= 0:
                 raise AnthropixError(f"{self._name} cannot be written: it takes nothing")
@@ -80,11 +80,11 @@ class _Opened(Sink):
 
 
 class _OnDisk(Sink):
-    """Writes what is downloaded beside its place, and moves it there when it is whole.
+    """Writes a download beside its path, and moves it there when it is complete.
 
     Args:
-        path: The place.
-        mode: The permissions of the file that is there; None when there is none.
+        path: The destination.
+        mode: The permissions of an existing file; None if there is none.
     """
 
     def __init__(self, path: Path, mode: int | None) -> None:
@@ -93,7 +93,9 @@ class _OnDisk(Sink):
 
     def take(self, answer: Response) -> bytes | int:
         raise_for_status(answer)
-        part = self._path.with_name(f".{secrets.token_hex(8)}.part")  # no longer than any name
+        part = self._path.with_name(
+            f".{secrets.token_hex(8)}.part"
+        )  # short: the name itself may be as long as names can be
         mode = 0o666 if self._mode is None else self._mode
         try:
             with _writing(str(self._path)):
@@ -101,7 +103,7 @@ class _OnDisk(Sink):
             with contextlib.closing(file):
                 if self._mode is not None:
                     with _writing(str(self._path)):
-                        os.fchmod(file.fileno(), mode)  # what the umask took
+                        os.fchmod(file.fileno(), mode)  # the bits that the umask cleared
                 count = _Opened(file, str(self._path)).take(answer)
             with _writing(str(self._path)):
                 part.replace(self._path)
@@ -112,7 +114,7 @@ class _OnDisk(Sink):
 
 
 class _ToSpecial(Sink):
-    """Writes what is downloaded to a pipe or a device, which stays what it is."""
+    """Writes a download to a pipe or a device, which is not replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -134,15 +136,15 @@ class _ToSpecial(Sink):
 def _writing(what: str) -> Generator[None]:
     try:
         yield
-    except Exception as exc:  # an error of ours may be that of a request which the file itself made
+    except Exception as exc:  # even an AnthropixError: of a request that the file object made
         raise AnthropixError(f"{what} cannot be written: {type(exc).__name__}: {exc}") from exc
 
 
 def sink_for(to: Any) -> Sink:
-    """Get what takes a download.
+    """Return the sink for `to`.
 
     Raises:
-        ParameterError: it cannot be written there.
+        ParameterError: `to` cannot be written.
     """
     if to is None:
         return Sink()
@@ -160,19 +162,19 @@ def sink_for(to: Any) -> Sink:
 
 
 def _at(path: Path) -> Sink:
-    """Get what writes to a path.
+    """Return the sink for a path.
 
     Raises:
-        OSError, ValueError, ParameterError: there can be no such file, or it must not be written.
+        OSError, ValueError, ParameterError: the file cannot exist, or must not be written.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         mode = None
-    special = mode is not None and is_special(mode)  # by its own name: /dev/stdout may lead to a pipe that has none
-    path = path if special else Path(os.path.realpath(path))  # through links, as open() goes
+    special = mode is not None and is_special(mode)  # by its own name: /dev/stdout may link to a pipe without one
+    path = path if special else Path(os.path.realpath(path))  # follows links, as open() does
     if not path.parent.is_dir() or (mode is not None and stat.S_ISDIR(mode)):
-        raise ParameterError([Problem("to", f"expected the path of a file in a folder that is there, got {path}")])
+        raise ParameterError([Problem("to", f"expected the path of a file in an existing folder, got {path}")])
     if not os.access(path if mode is not None else path.parent, os.W_OK):
         raise PermissionError(f"no permission to write {path}")
     if special:

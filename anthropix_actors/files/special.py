@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TICK = 0.02
-"""Seconds between two looks whether the scope was cancelled."""
+"""Seconds between two checks whether the scope was cancelled."""
 
-_NOBODY_READS = 6  # ENXIO: a named pipe that nobody has opened for reading
+_NOBODY_READS = 6  # ENXIO: a named pipe that is not open for reading
 
 
 def is_special(mode: int) -> bool:
-    """Whether a file is no regular one: it is opened once, and written to as it is.
+    """Return whether a file is not a regular one: it is opened once, and written to directly.
 
     Example:
         >>> is_special(os.stat("/dev/null").st_mode)
@@ -32,8 +32,8 @@ class Special:
     """A pipe or a device, open for reading or for writing.
 
     Args:
-        path: Where it is. A named pipe is open when the other end is, too.
-        writing: Whether it is written to.
+        path: Its path. Opening a named pipe for writing waits until it is open for reading.
+        writing: Whether it is opened for writing.
 
     Raises:
         OSError: it cannot be opened.
@@ -57,21 +57,21 @@ class Special:
         self._poll.register(self._file, self._events)
 
     def read(self, size: int) -> bytes:
-        """Get what there is, `size` bytes at most; b"" at the end."""
+        """Wait for bytes, and return at most `size`; b"" at the end."""
         while True:
             self._wait()
             try:
                 return os.read(self._file, size)
-            except BlockingIOError:  # somebody else was faster
+            except BlockingIOError:  # another reader was faster
                 self._scope.sleep(TICK)
 
     def write(self, data: bytes) -> int:
-        """Write some of it; get how much."""
+        """Write a part of `data`; return how many bytes."""
         while True:
             self._wait()
             try:
                 return os.write(self._file, data)
-            except BlockingIOError:  # it has room, but not for all that would have to be written at once
+            except BlockingIOError:  # there is room, but not for all bytes that must be written at once
                 self._scope.sleep(TICK)
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""When a chat may go: what the API allows in a minute, and how its limits are used and not run into."""
+"""Rate limiting: when each chat may send its request, so that the API's limits are used, but not hit."""

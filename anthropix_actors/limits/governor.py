@@ -1,13 +1,13 @@
-"""The governor: chats of one key go as fast as the API's limits let them, and not faster.
+"""The governor: sends the requests of one key as fast as the API's rate limits allow, and not faster.
 
-The API tells with each answer how many requests and tokens are left of a minute's. A governor reads that, and lets each
-chat send its request when there is room for it, in the order in which they came, model by model. When one is refused
-all the same, with a 429, the others wait, too, instead of running into the same wall one after the other.
+Each response says how many requests and tokens are left of the current minute's. A governor reads that, and lets each
+chat send its request when the limits have room for it: in order of arrival, for each model separately. If a request is
+refused nevertheless, with a 429, the others wait as well, instead of hitting the same limit one after the other.
 
-A governor only estimates. So nothing that goes wrong in it fails a chat: that is logged, once, and the chat goes on
-without it; for others of its model, the governor starts to learn anew.
+A governor only estimates. So an error inside it never fails a chat: it is logged, once, and the chat goes on without
+the governor, which forgets what it has learned about the chat's model, and starts to learn anew.
 
-Every client has one of its own. Clients that share a key may share one:
+Every client has its own governor. Clients that share a key may share one:
 
     >>> from anthropix_actors import Client
     >>> governor = Governor()
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
     from anthropix_actors.limits.pacer import Sent
 
 FIRST_PAUSE = 1.0
-"""Seconds that a 429 stops the others for when it does not say how long."""
+"""Seconds for which a 429 without `retry-after` stops the other requests."""
 
 
 _BACK_IN_LINE = 0.05
-"""Seconds more that others are stopped for: those that were refused are back in the line by then, and go first."""
+"""Seconds added to such a stop: by then the refused requests are back in the line, and go first."""
 
 MOST_MODELS = 64
-"""How many models' limits are remembered when no chat uses them any more: those that were used last."""
+"""How many models' limits are kept when no chat uses them any more: the latest used."""
 
 _LOOK_AGAIN = 60.0
-"""Seconds after which one that waits asks again in any case."""
+"""Seconds after which a waiting chat re-checks in any case."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):
     """One limit of the API.
 
     Attributes:
-        per_minute: How much there is in a minute.
-        left: How much is left by now, as far as is known: less what is held back for requests on their way.
+        per_minute: The limit per minute.
+        left: The estimate of what is left now, less what is reserved for requests in flight.
     """
 
     per_minute: float
@@ -68,7 +68,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class Governor:
-    """Lets requests go as the API's limits allow. All of it may be used from any thread.
+    """Lets requests go as the API's limits allow. Safe from any thread.
 
     Example:
         >>> client.chat(model="claude-sonnet-5", messages=hello)["stop_reason"]
@@ -80,18 +80,24 @@ class Governor:
     """
 
     def __init__(self) -> None:
-        """Start without knowing any limit."""
-        # Reentrant, as a signal handler may cancel a chat that the thread it interrupts lets go.
+        """Start without any known limit."""
+        # Reentrant: a signal handler may cancel a chat while the thread that it interrupts is releasing that chat.
         self._lock = threading.RLock()
-        self._lines: weakref.WeakValueDictionary[str, _Line] = weakref.WeakValueDictionary()  # of chats that are known
+        self._lines: weakref.WeakValueDictionary[str, _Line] = weakref.WeakValueDictionary()  # while chats use them
         self._last: dict[str, _Line] = {}  # the oldest first
         self._faulty = False
         SWEEPER.fork_listeners.add(self)
 
-    def limits(self) -> dict[str, dict[str, RateLimit]]:
-        """Get the limits that the API has told of: by model, then by kind.
+    def __repr__(self) -> str:
+        """Show which models it knows, and how many requests wait."""
+        with self._lock:
+            lines = [f"{model}: {len(line.waiting)} waiting" for model, line in list(self._lines.items())]
+        return f"<Governor {', '.join(lines) or 'no requests yet'}>"
 
-        The kinds are `requests`, `input-tokens`, `output-tokens`, and `tokens`, for both.
+    def limits(self) -> dict[str, dict[str, RateLimit]]:
+        """Return the limits that the API has reported: by model, then by kind.
+
+        The kinds are `requests`, `input-tokens`, `output-tokens`, and `tokens` (input and output together).
         """
         now = time.monotonic()
         with self._lock:
@@ -101,7 +107,7 @@ class Governor:
             }
 
     def line(self, model: str) -> _Line:
-        """Get the line for a model's requests."""
+        """Return the waiting line of a model's requests."""
         with self._lock:
             line = self._lines.get(model)
             if line is None:
@@ -113,33 +119,33 @@ class Governor:
             return line
 
     def failed(self, error: Exception) -> None:
-        """Say, the first time, that something went wrong in here."""
+        """Log an error inside the governor, the first time only."""
         first, self._faulty = not self._faulty, True
         if first:
             log(logging.ERROR, "the governor failed; chats go on without it", exc_info=error)
 
     def after_fork(self) -> None:
-        """Start afresh in a forked child: those who wait are the parent's."""
+        """Forget the waiting lines in a forked child: the waiting threads run in the parent only."""
         self._lock = threading.RLock()
         self._lines, self._last = weakref.WeakValueDictionary(), {}
 
 
 class _Line:
-    """Those who wait to send a request to one model."""
+    """The chats that wait to send a request to one model."""
 
     def __init__(self, lock: Any) -> None:
         self.lock = lock
         self.pacer = Pacer()
-        self.waiting: list[GovernorThrottle] = []  # in the order in which they came, refused ones, too
+        self.waiting: list[GovernorThrottle] = []  # in order of arrival, including refused ones
         self.numbers = itertools.count(1)
 
     def wake_first(self) -> None:
-        """Make the first in the line look again whether it may go."""
+        """Make the first in the line re-check whether it may go."""
         if self.waiting:
             self.waiting[0].wake()
 
     def start_anew(self) -> None:
-        """Forget what is known of limits."""
+        """Forget all that is known about the limits."""
         with self.lock:
             self.pacer = Pacer()
             self.wake_first()
@@ -153,7 +159,7 @@ def let_through(
     patience: float,
     usage: Callable[[], Mapping[str, Any] | None],
 ) -> GovernorThrottle | None:
-    """Return the throttle of a chat; None when that fails, so the chat goes without. Args: see `GovernorThrottle`."""
+    """Return a chat's throttle; None if making it fails: then the chat goes without. Args: see `GovernorThrottle`."""
     try:
         return GovernorThrottle(governor, body, scope, patience=patience, usage=usage)
     except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
@@ -162,14 +168,14 @@ def let_through(
 
 
 class GovernorThrottle:
-    """One chat's way through a governor: a turn for each attempt. For the chat's own thread, but for `wake`.
+    """One chat's access to a governor: one turn for each attempt. Only in the chat's own thread, except `wake`.
 
     Args:
-        governor: Who is asked.
+        governor: The governor.
         body: The request's body.
-        scope: What cancels the chat.
-        patience: The longest wait in seconds that the API may ask for; for more, nobody else waits.
-        usage: Gets what the answer cost; None when it did not come to its end.
+        scope: The scope of the chat.
+        patience: The longest wait in seconds that the API may ask for; a longer one does not stop other requests.
+        usage: Returns the answer's usage, or None if the answer is incomplete.
     """
 
     def __init__(
@@ -188,19 +194,19 @@ class GovernorThrottle:
         self._scope = scope
         self._patience = patience
         self._usage = usage
-        self._sent: tuple[Pacer, Sent] | None = None  # while a request is on its way
-        self.number = 0  # its place among all that came to this line, from 1
+        self._sent: tuple[Pacer, Sent] | None = None  # while a request is in flight
+        self.number = 0  # its place in order of arrival, from 1
         self._awake = False
 
     def acquire(self) -> None:
-        """Wait until the request may go.
+        """Wait until the request may be sent, and book it. In the chat's thread.
 
         Raises:
             CancelledError: the chat was cancelled while it waited.
         """
         line = self._line
         with line.lock:
-            # One that was refused came before all who have not been sent, and after those who were refused before it.
+            # A refused chat keeps its place: before all chats not sent yet, after those refused that arrived earlier.
             self.number = self.number or next(line.numbers)
             bisect.insort(line.waiting, self, key=lambda way: way.number)
         try:
@@ -212,7 +218,7 @@ class GovernorThrottle:
                 line.wake_first()
 
     def _delay(self) -> float:
-        """Go, and get 0; or get the seconds after which to ask again, or infinity for when somebody wakes it."""
+        """Book the request and return 0, or return the seconds to wait: infinity means until `wake`."""
         line = self._line
         with self._sound(), line.lock:
             self._awake = False
@@ -226,12 +232,12 @@ class GovernorThrottle:
         return 0.0
 
     def wake(self) -> None:
-        """Look again whether it may go."""
+        """Make `acquire` re-check. From any thread."""
         self._awake = True
         self._scope.notify()
 
     def on_response(self, headers: Mapping[str, str]) -> None:
-        """Note what the answer says of the limits."""
+        """Note the limits that a response reports. In the chat's thread."""
         with self._sound(), self._line.lock:
             if self._sent is not None:
                 pacer, sent = self._sent
@@ -239,7 +245,7 @@ class GovernorThrottle:
                 self._line.wake_first()
 
     def release(self, error: APIError | None) -> None:
-        """Note that the attempt is over, and why."""
+        """Note that the attempt has finished, and with which error. In the chat's thread."""
         usage = None
         with self._sound():
             usage = self._usage()
@@ -257,7 +263,7 @@ class GovernorThrottle:
 
     @contextlib.contextmanager
     def _sound(self) -> Generator[None]:
-        """Let nothing that goes wrong reach the chat; what is known may be wrong then, and is forgotten."""
+        """Keep errors from the chat. The state may be wrong after one, so it is forgotten."""
         try:
             yield
         except Exception as exc:  # noqa: BLE001 - a governor never fails a chat

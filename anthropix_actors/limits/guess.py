@@ -1,7 +1,6 @@
 """A first guess at the input tokens of a request, before anything is learned. Pure.
 
-It looks into a caller's own objects without being asked to. So it never raises, and is quick whatever they are: nested,
-in circles, or large.
+It reads the caller's own objects, unasked. So it never raises, and is fast for any of them: nested, cyclic, or large.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _HOLDING = ("content", "source")
-"""The keys under which blocks and their sources are."""
+"""The keys that hold blocks and their sources."""
 
-_SOURCES = ("base64", "url", "file")  # no set: what is under `type` may be anything, also what has no hash
+_SOURCES = ("base64", "url", "file")  # not a set: the value of `type` may be any object, even one without a hash
 _LETTERS_PER_TOKEN = 4.0
 _TOKENS_PER_MEDIUM = 1500.0
-"""What an image or a document is taken for, whatever its size: its bytes say nothing."""
+"""The guess for an image or a document, whatever its size: its tokens do not depend on its bytes."""
 
 _MOST_PARTS = 100_000
-"""How many parts of a body are looked at: what so many come to is a guess, too."""
+"""The most parts of a body to look at: their sum is a guess as well."""
 
 
 def input_guess(body: Mapping[str, Any]) -> float:
     """Guess the input tokens of a request's body, before anything is learned.
 
-    Never raises an `Exception`, whatever is in it, and looks at a hundred thousand of its parts at most.
+    Never raises an `Exception`, whatever `body` contains, and looks at a hundred thousand of its parts at most.
 
     Example:
         >>> input_guess({"messages": [{"role": "user", "content": "Four letters a token."}], "max_tokens": 9})
@@ -37,16 +36,16 @@ def input_guess(body: Mapping[str, Any]) -> float:
     try:
         for amount in _amounts(body):
             tokens += amount
-    except Exception:  # noqa: BLE001 - a caller's own kind of mapping, perhaps: what it held until then is a guess, too
+    except Exception:  # noqa: BLE001 - perhaps the caller's own mapping class: the sum so far is a guess as well
         return tokens
     return tokens
 
 
 def _amounts(body: Mapping[str, Any]) -> Iterator[float]:
-    """Get what the parts of a body come to.
+    """Yield the guesses for the parts of a body.
 
-    A medium's source is looked for where the API has one: in a block, in the content of a block, and so on. The same
-    keys mean other things in a tool's schema and in its input.
+    Sources of media are looked for only where the API has them: in a block, in the content of a block, and so on. The
+    same keys have other meanings in a tool's schema and in its input.
     """
     todo = [(body.get(part), part == "messages") for part in ("system", "messages", "tools")]
     room = _MOST_PARTS

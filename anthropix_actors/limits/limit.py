@@ -1,44 +1,46 @@
-"""How much is left of one of the API's limits, as far as can be known. Pure.
+"""Estimates how much is left of one of the API's limits. Pure.
 
-An answer says how much was left when its request was taken. From that follow two bounds for what is left now:
+A limit is refilled continuously, like a token bucket. A response says how much was left when its request was accepted.
+From that follow two bounds for the amount left now:
 
-- at most, what the answer to the latest request said, less what was sent after it;
-- at least, what any answer said, less all that may have been taken since: what was sent after its request, what was on
-  its way when that was sent, and what was written until its answer came.
+- at most: the amount in the response to the latest request, less what was sent after that request;
+- at least: the amount in any response, less all that may have been taken since: what was sent after its request, what
+  was in flight when that was sent, and the output until its response arrived.
 
-The lower one holds as long as nobody else uses the limit; and then the upper one may be wrong, where requests overtake
-each other. So the smaller of both is believed.
+The lower bound holds as long as no other client uses the limit; the upper bound may be wrong if requests overtake each
+other. So the estimate is the smaller of both.
 
-What an answer writes is known at its end, and was taken all the while. So it is taken from what ran over meanwhile, as
-nobody had told that there was room for it; and of the rest, only as much as the last minute may have written: all that
-was taken before is filled again. A debt is never larger than a minute's worth, whatever a usage says.
+The output of an answer is known only at its end, but was taken all along. So it is first taken from the overflow: the
+refill that was not counted meanwhile because the limit seemed full, though it was not. Of the rest, only as much is
+taken as the last minute may have written: all taken before is refilled by now. A debt is never larger than a minute's
+worth, whatever the usage says.
 """
 
 from __future__ import annotations
 
 MINUTE = 60.0
-"""Seconds that a limit is counted in."""
+"""Seconds in which a limit is refilled completely."""
 
-_SPARE = 0.01  # of a limit: for what others take, for clocks, and for requests that overtake each other
+_SPARE = 0.01  # of a limit: a margin for other clients, for clocks, and for requests that overtake each other
 
 
 class _Level:
-    """One bound for what is left: filled without a break, until it is full.
+    """One bound for the amount left: refilled continuously, until it is full.
 
     Attributes:
-        amount: What is left by this bound; less than nothing where more was taken than there was.
-        full_since: Since when what comes runs over, what was taken from that left out; None while it is not full.
+        amount: The amount left by this bound; negative if more was taken than was left.
+        full_since: The start of the overflow that was not yet taken; None while it is not full.
     """
 
     __slots__ = ("amount", "full_since")
 
     def __init__(self, amount: float) -> None:
-        """Start with so much."""
+        """Start with `amount`."""
         self.amount = amount
         self.full_since: float | None = None
 
     def fill(self, full: float, rate: float, since: float, now: float) -> None:
-        """Let come in what came in."""
+        """Refill for the time from `since` to `now`."""
         before, self.amount = self.amount, min(full, self.amount + (now - since) * rate)
         if self.amount < full:
             self.full_since = None
@@ -46,13 +48,13 @@ class _Level:
             self.full_since = since + max(0.0, full - before) / rate
 
     def to(self, amount: float) -> None:
-        """Have so much."""
+        """Set the amount."""
         if amount < self.amount:
             self.full_since = None
         self.amount = amount
 
     def overflow(self, amount: float, rate: float, since: float, now: float) -> float:
-        """Take from what ran over since some time; get how much that was."""
+        """Take at most `amount` from the overflow since `since`; return how much was taken."""
         if self.full_since is None:
             return 0.0
         begun = max(since, self.full_since)
@@ -62,18 +64,18 @@ class _Level:
 
 
 class Limit:
-    """One limit: so much a minute, of which some is left.
+    """The estimate of one limit.
 
     Args:
-        per_minute: How much; positive.
-        least: How much is left at least.
-        most: How much is left at most.
+        per_minute: The limit per minute; positive.
+        least: The amount that is left at least.
+        most: The amount that is left at most.
         now: The time, in seconds.
 
     Attributes:
-        per_minute: How much.
-        full: How much it holds at most. That may be less than a minute's worth: as much as was seen.
-        newest: The number of the latest request whose answer told of it.
+        per_minute: The limit per minute.
+        full: The capacity, at most `per_minute`: the largest amount that was seen left, or needed.
+        newest: The number of the latest request whose response reported the limit.
 
     Example:
         >>> limit = Limit(60, least=4, most=5, now=0.0)
@@ -83,7 +85,7 @@ class Limit:
     """
 
     def __init__(self, per_minute: float, *, least: float, most: float, now: float) -> None:
-        """Start with what is told: nobody waits for a limit of which nothing is known."""
+        """Start with the first amounts that a response reported."""
         self.per_minute = per_minute
         self.full = 0.0
         self.newest = 0
@@ -98,32 +100,32 @@ class Limit:
         self._at = now
 
     def remaining(self, now: float) -> float:
-        """Get what is left now, as far as is known. Changes nothing."""
+        """Return the estimate of the amount left now. Changes nothing."""
         filled = max(0.0, now - self._at) * self._rate
         return min(self.full, min(self._least.amount, self._most.amount) + filled)
 
     def seen(self, amount: float) -> None:
-        """Take note that it holds so much, or has to."""
+        """Note that the capacity is at least `amount`, or `per_minute` if that is less."""
         self.full = max(self.full, min(amount, self.per_minute))
 
     def at_least(self, amount: float, now: float) -> None:
-        """Take note that at least so much is left, if nobody else uses it."""
+        """Note that at least `amount` is left, if no other client uses the limit."""
         self._advance(now)
         self._least.to(max(self._least.amount, amount))
 
     def at_most(self, amount: float, now: float) -> None:
-        """Take note that at most so much is left."""
+        """Note that at most `amount` is left."""
         self._advance(now)
         self._most.to(max(amount, -self.per_minute))
 
     def take(self, amount: float, now: float) -> None:
-        """Take note that so much is taken."""
+        """Note that `amount` is taken now."""
         self._advance(now)
         for level in (self._least, self._most):
             level.to(max(level.amount - amount, -self.per_minute))
 
     def wrote(self, amount: float, since: float, now: float) -> None:
-        """Take note that so much was taken, bit by bit, from some time until now."""
+        """Note that `amount` was taken bit by bit, from `since` until now."""
         self._advance(now)
         latest = amount * MINUTE / max(MINUTE, now - since)
         for level in (self._least, self._most):
@@ -131,19 +133,19 @@ class Limit:
             level.to(max(level.amount - rest, -self.per_minute))
 
     def give_back(self, amount: float) -> None:
-        """Take note that less was taken than said; a negative amount says that it was more."""
+        """Note that `amount` less was taken than noted before, or more if it is negative."""
         self._least.to(max(self._least.amount + amount, -self.per_minute))
 
     def forgive(self, now: float) -> None:
-        """Forget debts: nobody takes anything, so there can be none for which to wait longer than a minute."""
+        """Forget debts: nothing is in flight, so no request should wait longer than a minute."""
         self._advance(now)
         for level in (self._least, self._most):
             level.to(max(level.amount, 0.0))
 
     def wait(self, amount: float, held: float, now: float) -> float:
-        """Get the seconds until there is so much beside what is held back for others, and a little to spare.
+        """Return the seconds until `amount` is left on top of `held`, plus a small margin.
 
-        A request that takes more than was ever seen, or than there ever is, waits until there might be as much.
+        A request larger than anything seen, or than the limit itself, waits until the limit could be full.
         """
         self.seen(amount * (1 + _SPARE))
         spare = self.full * _SPARE

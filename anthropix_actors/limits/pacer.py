@@ -1,16 +1,16 @@
-"""When the next request of a model may be sent, so that the API's limits are used and not run into. Pure.
+"""When the next request of a model may be sent, so that the API's limits are used, but not hit. Pure.
 
-What is known comes from the API's answers. Each says, for each limit, how much there is by the minute, and how much was
-left when its request was taken; that is filled again without a break. A `Limit` knows what that means for now. Rules:
+The limits are known from the API's responses. Each says, for each limit, the amount per minute, and the amount that was
+left when its request was accepted; limits are refilled continuously. `Limit` estimates the amount left now. Rules:
 
-- a request goes when every limit has room for it, with a little to spare;
-- its output is held back from when it is sent until it has ended: nobody knows before how much it is going to be;
-- after a 429, none goes before the time that the API asked for, but one after an hour at the latest;
-- with nothing on its way, none waits for longer than a minute for a limit, whatever was told of it;
-- as long as no limit is known, 32 requests may wait for an answer, and one more for each answer that came: a crowd that
-  starts at once would else run into a wall that nobody has told it of. After a 429 without limits it begins with one.
+- a request is sent when every limit has room for it, plus a margin;
+- output is reserved for a request from when it is sent until it has ended, as its amount is not known before;
+- after a 429, no request is sent before the time that the API asked for, but one is after an hour at the latest;
+- with no request in flight, none waits longer than a minute for a limit, whatever the API reported;
+- while no limit is known, 32 requests may be unanswered, and one more for each response: many chats that start at once
+  would otherwise hit a limit before they know it. After a 429 without limits, the window starts again at one.
 
-Numbers come from outside: one that makes no sense is none.
+Numbers come from outside: invalid ones are ignored.
 
 Source: https://docs.claude.com/en/api/rate-limits, read 2026-11-23.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIRST_REQUESTS = 32
-"""How many requests may wait for their answer before anything is known of limits."""
+"""How many requests may be unanswered before any limit is known."""
 
 FOREVER = math.inf
 
@@ -34,36 +34,36 @@ _KINDS = ("requests", "input-tokens", "output-tokens", "tokens")
 _SENT = ("requests", "input-tokens", "tokens")
 _WRITTEN = ("output-tokens", "tokens")
 _PREFIX = "anthropic-ratelimit-"
-_FIRST_OUTPUT = 1000.0  # tokens of an answer, before any came
-_LEARNING = 0.2  # the share of the newest answer in what is learned, after the first few
-_SPREADS = 2.0  # a request is let go when there is room for so much more than it is likely to take
-_WILDEST = 8.0  # how far off a guess at the input may be taken to be
+_FIRST_OUTPUT = 1000.0  # tokens of an answer, before any is known
+_LEARNING = 0.2  # the weight of the newest answer in the averages, after the first few
+_SPREADS = 2.0  # how many average deviations above its likely input a request must have room for
+_WILDEST = 8.0  # the largest factor by which a guess at the input is corrected
 
-_LONGEST_PAUSE = 3600.0  # seconds that a 429 stops others for: then one may ask again
+_LONGEST_PAUSE = 3600.0  # seconds for which a 429 stops the others at most: then one may try again
 _MOST_PER_MINUTE = 1e12
-_MOST_TOKENS = 1e7  # of one request: more than any model takes or writes
+_MOST_TOKENS = 1e7  # of one request: more than any model accepts or writes
 
 
 class Sent:
-    """A request on its way.
+    """A request in flight.
 
     Attributes:
         guess: A first guess at its input tokens.
         input: How many input tokens are booked for it.
-        output: How many output tokens are held back for it.
-        number: Its place among all that were sent.
+        output: How many output tokens are reserved for it.
+        number: Its place in the order of sending.
         at: When it was sent, in seconds.
-        taken: What all requests until then have taken of each limit, itself included.
-        written: The output of all that had ended.
-        unsure: What of `taken` may not have reached the API before it.
-        answered: Whether its answer has begun, or none will.
-        ended: Whether it is over.
+        taken: The sum that all requests until then have taken of each limit, including this one.
+        written: The output of all requests that had ended by then.
+        unsure: The part of `taken` that was unanswered then.
+        answered: Whether its response has begun, or never will.
+        ended: Whether it has ended.
     """
 
     __slots__ = ("answered", "at", "ended", "guess", "input", "number", "output", "taken", "unsure", "written")
 
     def __init__(self, guess: float, input_: float, output: float, number: int, at: float) -> None:
-        """Start without an answer."""
+        """Start unanswered."""
         self.guess = guess
         self.input = input_
         self.output = output
@@ -75,12 +75,12 @@ class Sent:
         self.answered = self.ended = False
 
     def cost(self, kind: str) -> float:
-        """Get what it takes of a limit when it reaches the API."""
+        """Return what it takes of a limit when it reaches the API."""
         return {"requests": 1.0, "output-tokens": 0.0}.get(kind, self.input)
 
 
 class Pacer:
-    """The limits of one model, as far as they are known. Not thread-safe.
+    """The known limits of one model. Not thread-safe: guarded by the lock of the governor.
 
     Example:
         >>> pacer = Pacer()
@@ -94,7 +94,7 @@ class Pacer:
     """
 
     def __init__(self) -> None:
-        """Start without knowing anything."""
+        """Start without any known limit."""
         self._limits: dict[str, Limit] = {}
         self._resume_at = 0.0
         self._window = FIRST_REQUESTS
@@ -102,17 +102,17 @@ class Pacer:
         self._running = 0  # requests that have not ended
         self._number = 0
         self._taken: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
-        self._unsure: dict[str, float] = dict.fromkeys(_KINDS, 0.0)  # of what was taken, by requests without an answer
+        self._unsure: dict[str, float] = dict.fromkeys(_KINDS, 0.0)  # the part of `_taken` by unanswered requests
         self._written = 0.0  # output of requests that have ended
-        self._held = 0.0  # output of requests that have not ended
+        self._held = 0.0  # output reserved for requests that have not ended
         self._input_factor = 1.0
-        self._input_spread = 0.0  # how far off that was, on average
+        self._input_spread = 0.0  # its average deviation
         self._output = _FIRST_OUTPUT
         self._seconds = 0.0  # from a request to its end
         self._learned_from = 0
 
     def wait(self, guess: float, now: float) -> float:
-        """Get the seconds until a request may be sent, as far as is known now; 0 when it may now.
+        """Return the seconds until a request may be sent, by what is known now; 0 if it may be sent at once.
 
         Args:
             guess: A first guess at its input tokens.
@@ -134,11 +134,11 @@ class Pacer:
         return self._held * self._soon() if kind in _WRITTEN else 0.0
 
     def _soon(self) -> float:
-        """Get the share of an answer that is written within a minute: what is written later is no matter yet."""
+        """Return the share of an answer that is written within a minute: later output does not count yet."""
         return MINUTE / max(MINUTE, self._seconds)
 
     def send(self, guess: float, now: float) -> Sent:
-        """Note that a request goes."""
+        """Note that a request is sent; return its booking."""
         self._number += 1
         sent = Sent(guess, guess * self._input_factor, self._output, self._number, now)
         sent.unsure = self._unsure.copy()
@@ -157,7 +157,7 @@ class Pacer:
             self._limits[kind].take(amount, now)
 
     def answered(self, sent: Sent, headers: Mapping[str, str], now: float) -> None:
-        """Note that an answer has begun, or that none will; its headers say what was left."""
+        """Note that a response has begun, or never will; its headers report the limits."""
         if sent.answered:
             return
         sent.answered = True
@@ -172,7 +172,7 @@ class Pacer:
                 self._told(sent, kind, per_minute, left, now)
 
     def _told(self, sent: Sent, kind: str, per_minute: float, left: float, now: float) -> None:
-        """Note how much of a limit was left when a request was taken."""
+        """Note how much of a limit was left when a request was accepted."""
         limit = self._limits.get(kind)
         most = left - (self._taken[kind] - sent.taken[kind])
         least = most - sent.unsure[kind] - (self._written - sent.written if kind in _WRITTEN else 0.0)
@@ -180,7 +180,7 @@ class Pacer:
         if limit is None or (newer and limit.per_minute != per_minute):
             limit = self._limits[kind] = Limit(per_minute, least=least, most=most, now=now)
         elif limit.per_minute != per_minute:
-            return  # it was overtaken: by now the limit is another one
+            return  # overtaken by a newer response: the limit has changed since
         limit.seen(left + sent.cost(kind))
         limit.at_least(least, now)
         if newer:
@@ -188,14 +188,14 @@ class Pacer:
             limit.at_most(most, now)
 
     def refused(self, sent: Sent, seconds: float, now: float) -> None:
-        """Note a 429: no request goes for so many seconds."""
+        """Note a 429: no request is sent for `seconds`."""
         for kind in _SENT:
             self._give_back(kind, sent.cost(kind))
         self._resume_at = max(self._resume_at, now + min(max(0.0, seconds), _LONGEST_PAUSE))
         self._window = 1
 
     def ended(self, sent: Sent, usage: Mapping[str, Any] | None, now: float) -> None:
-        """Note that a request has ended; learn from what it took, if it was answered to its end."""
+        """Note that a request has ended; learn from its usage, if its answer was complete."""
         if sent.ended:
             return
         sent.ended = True
@@ -214,13 +214,13 @@ class Pacer:
                 if kind in self._limits:
                     self._limits[kind].wrote(output, sent.at, now)
             self._output += share * (output - self._output)
-        # What was read from the cache does not count.
+        # Input that is read from the cache does not count.
         read, cached = _count(usage, "input_tokens"), _count(usage, "cache_creation_input_tokens")
         if read is not None:
             self._settle(sent, read + (cached or 0.0), share)
 
     def _settle(self, sent: Sent, read: float, share: float) -> None:
-        """Put what a request read in place of what was booked for it, and learn from that."""
+        """Replace the input booked for a request by its actual input, and learn from the difference."""
         for kind in ("input-tokens", "tokens"):
             self._give_back(kind, sent.input - read)
         if sent.guess > 0:
@@ -234,7 +234,7 @@ class Pacer:
             self._limits[kind].give_back(amount)
 
     def remaining(self, now: float) -> dict[str, tuple[float, float]]:
-        """Get, for each limit that is known, how much there is by the minute, and how much is left."""
+        """Return, for each known limit, the amount per minute, and the estimate of the amount left."""
         return {
             kind: (limit.per_minute, max(0.0, limit.remaining(now) - self._held_of(kind)))
             for kind, limit in self._limits.items()

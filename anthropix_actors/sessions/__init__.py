@@ -1,4 +1,4 @@
-"""Sessions of managed agents: what happens in them, as it happens."""
+"""Sessions of managed agents: their events, as they happen."""
 
 from anthropix_actors._foreign.public import publish
 from anthropix_actors.sessions.sessions import Sessions

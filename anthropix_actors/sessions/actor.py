@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class SessionActor(TaskActor[SessionTask]):
-    """Tells the events of a session."""
+    """Delivers the events of a session."""
 
     ref_class = SessionRef
 
     def run(self) -> None:
-        """Follow until the session ends."""
+        """Follow until the session ends, in the actor's thread."""
         task = self._task
         last: dict[str, Any] = {}
         for event in task.follower.events(task.requester, self._retrying):

@@ -1,11 +1,11 @@
-"""Follows the events of a session, without a gap and without a repetition, however often the connection is lost.
+"""Follows the events of a session, without a gap and without a duplicate, however often the connection is lost.
 
-The API keeps a session's events, so what is missed can be listed. For each connection: the stream is opened first, then
-what came after the last event that was given is listed and given, then the stream is read, less what was listed. So
-nothing falls between the two.
+The API keeps a session's events, so missed events can be listed. For each connection: the stream is opened first, then
+the events after the last one yielded are listed and yielded, then the stream is read, except for the listed events. So
+no event falls between the two.
 
-Previews (`event_start`, `event_delta`) are not kept, so those of a lost connection stay lost; the event itself, when it
-is complete, does not.
+Previews (`event_start`, `event_delta`) are not kept, so those of a lost connection stay lost; the complete event does
+not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anthropix_actors._http.transport import Response
 
 REMEMBERED = 10_000
-"""How many events back a repetition is recognised."""
+"""How many events back a duplicate is recognised."""
 
 _PREVIEWS = frozenset({"event_start", "event_delta"})
 _ENDS = frozenset({"session.status_terminated", "session.deleted"})
@@ -41,12 +41,12 @@ class Follower:
     """Follows one session, or one thread of it.
 
     Args:
-        core: What the calls of the client share.
+        core: The client's core: settings, transport, request factory.
         stream: The request for its stream.
-        listing: Makes the request for a page of its events, given the query.
-        retry: How patiently a lost connection is made again.
-        after: The id of the event to go on after; "" for the beginning, None for now.
-        thread: Whether it is a thread.
+        listing: Returns the request for a page of its events, given the query.
+        retry: The retry policy for lost connections.
+        after: The id of the event to resume after; "" for the beginning, None for now.
+        thread: Whether it follows a thread.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to know about it
@@ -59,28 +59,29 @@ class Follower:
         after: str | None,
         thread: bool,
     ) -> None:
-        """Hold what is followed; ask nothing yet."""
+        """Hold the requests; send none yet."""
         self._core = core
         self._stream = stream
         self._listing = listing
         self._retry = retry
         self._thread = thread
         self._asked = after
-        self._time: str | None = None  # when the last event happened, if that is known
+        self._time: str | None = None  # of the last event, if that is known
         self._recent: dict[str, None] = {}  # ids, the oldest first
         self.last_id = after
 
     def events(
         self, requester: Requester, retrying: Callable[[APIError, int, float], object]
     ) -> Iterator[dict[str, Any] | None]:
-        """Get the events, up to the one that ends the session; None first, when it is being followed.
+        """Yield the events, up to the one that ends the session; None whenever a connection is open, so None first.
 
         Args:
             requester: Sends its requests.
-            retrying: Told of each lost connection, how many were lost in a row, and the seconds until the next.
+            retrying: Called with each connection error, how many there were in a row, and the seconds until the next
+                attempt.
 
         Raises:
-            AnthropixError: it can be followed no longer.
+            AnthropixError: it cannot be followed any longer.
         """
         failures = 0
         known = self.last_id is not None
@@ -90,7 +91,7 @@ class Follower:
                     self._begin(requester)
                     known = True
                 for event in self._connection(requester):
-                    if event is not None:  # a connection alone is no progress: it may be closed at once, each time
+                    if event is not None:  # a connection alone is not progress: it may be closed at once, each time
                         failures = 0
                     yield event
                     if event is not None and _kind(event) in (_THREAD_ENDS if self._thread else _ENDS):
@@ -100,16 +101,16 @@ class Follower:
                 requester.scope.check()
                 failures += 1
                 requester.annotate(exc)
-                delay = self._retry.delay(exc, attempts=failures, dice=random.random())  # noqa: S311 - no secret
+                delay = self._retry.delay(exc, attempts=failures, dice=random.random())  # noqa: S311 - not a secret
                 if delay is None:
                     raise
                 retrying(exc, failures, delay)
                 requester.scope.sleep(delay)
 
     def _begin(self, requester: Requester) -> None:
-        """Note the newest event that there is: what comes after it is followed."""
+        """Note the newest event: following starts after it."""
         self.last_id = ""
-        if self._thread:  # its list knows no order but one
+        if self._thread:  # its list has only one order
             for event in self._listed(requester, {}):
                 self._note(event)
         else:
@@ -125,7 +126,7 @@ class Follower:
                 raise ProtocolError(f"expected an event stream, got {kind}")
             with requester.scope.child() as scope:
                 missed = self._missed(Requester(self._core.transport, scope))
-                first = next(missed, None)  # so that it is known by now whether there is the event to begin after
+                first = next(missed, None)  # raises if the event to resume after does not exist
                 yield None
                 for event in itertools.chain([] if first is None else [first], missed):
                     self._note(event)
@@ -143,7 +144,7 @@ class Follower:
                 yield event
 
     def _missed(self, requester: Requester) -> Iterator[dict[str, Any]]:
-        """Get the events after the last one, page by page: a whole history may be large."""
+        """Yield the events after the last one, page by page: a whole history may be large."""
         query = {} if self._time is None or self._thread else {"created_at[gte]": self._time}
         found, some = not self.last_id, False
         for event in self._listed(requester, query):
@@ -156,12 +157,12 @@ class Follower:
             return
         if self._asked and self.last_id == self._asked:
             raise ParameterError([Problem("after", f"the session has no event {self._asked!r}")])
-        for event in self._listed(requester, query) if some else ():  # none is known, so all of them are new
+        for event in self._listed(requester, query) if some else ():  # no known event is listed, so all are new
             if event["id"] not in self._recent:
                 yield event
 
     def _listed(self, requester: Requester, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Get the listed events that have an id: the others cannot be told from each other."""
+        """Yield the listed events that have an id: the others cannot be told apart."""
 
         def fetch(params: Mapping[str, Any]) -> Any:
             return requester.send(self._listing(params), decode_json)
@@ -191,7 +192,7 @@ def _id(event: dict[str, Any]) -> str | None:
 
 
 def _time(event: dict[str, Any]) -> str | None:
-    """Get when an event happened, if that is a time: it goes into a query, which would be refused for another thing."""
+    """Return the time of an event, if it is valid: it goes into a query, which the API would refuse otherwise."""
     when = event.get("processed_at")
     with contextlib.suppress(ValueError):
         if isinstance(when, str):

@@ -1,4 +1,4 @@
-"""What the following of a session tells its subscribers."""
+"""The messages that a session task sends to its subscribers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class SessionEvent(msgspec.Struct, frozen=True):
-    """Something happened in a session.
+    """An event of a session.
 
     Attributes:
-        session: The work that follows the session.
+        session: The ref of the task that follows the session.
         data: The event as it was on the wire; `data["type"]` is its kind.
     """
 
@@ -24,12 +24,12 @@ class SessionEvent(msgspec.Struct, frozen=True):
 
 
 class SessionRetrying(msgspec.Struct, frozen=True):
-    """The connection to a session was lost; it is made again after `delay` seconds, and what was missed is told then.
+    """The connection to a session was lost; it is opened again after `delay` seconds, and missed events follow then.
 
     Attributes:
-        session: The work that follows the session.
+        session: The ref of the task that follows the session.
         attempt: How many attempts in a row have failed.
-        delay: Seconds until the next one.
+        delay: Seconds until the next attempt.
         error: Why it was lost.
     """
 
@@ -40,10 +40,10 @@ class SessionRetrying(msgspec.Struct, frozen=True):
 
 
 class SessionDone(msgspec.Struct, frozen=True):
-    """The session, or the thread that was followed, has ended. The last message of its work.
+    """The session, or the thread that was followed, has ended. The last message of the task.
 
     Attributes:
-        session: The work that followed the session.
+        session: The ref of the task that followed the session.
         event: The event that ended it.
     """
 
@@ -52,10 +52,10 @@ class SessionDone(msgspec.Struct, frozen=True):
 
 
 class SessionFailed(msgspec.Struct, frozen=True):
-    """The session can be followed no longer. The last message of its work.
+    """The session cannot be followed any longer. The last message of the task.
 
     Attributes:
-        session: The work that followed the session; `session.last_event_id` is where to go on.
+        session: The ref of the task; `session.last_event_id` is where to resume.
         error: Why.
     """
 
@@ -64,10 +64,10 @@ class SessionFailed(msgspec.Struct, frozen=True):
 
 
 class SessionCancelled(msgspec.Struct, frozen=True):
-    """Somebody stopped following the session, or nobody listened any more. The last message of its work.
+    """The task was cancelled, or its last subscriber was gone. The last message of the task.
 
     Attributes:
-        session: The work that followed the session, which itself goes on.
+        session: The ref of the task; the session itself goes on.
         reason: Why, in a few words.
     """
 
@@ -76,7 +76,7 @@ class SessionCancelled(msgspec.Struct, frozen=True):
 
 
 SessionTerminal: TypeAlias = SessionDone | SessionFailed | SessionCancelled
-"""The message that ends the following of a session."""
+"""The terminal message of a session task."""
 
 SessionMessage: TypeAlias = SessionEvent | SessionRetrying | SessionTerminal
-"""Whatever is told about a session."""
+"""Every message of a session task."""

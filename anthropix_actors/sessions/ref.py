@@ -13,24 +13,24 @@ from anthropix_actors.sessions.task import SessionTask
 class SessionRef(TaskRef[SessionTask]):
     """The ref of an actor that follows a session. All of it may be used from any thread.
 
-    It is a `pykka.ActorRef`; `cancel()` and `stop()` end the following; the session goes on at the API.
+    It is a `pykka.ActorRef`; `cancel()` and `stop()` end the task; the session goes on at the API.
     """
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the latest event that was told: where to go on after a crash. None or "" before there is one."""
+        """The id of the latest event that was delivered: where to resume after a crash. None or "" before the first."""
         return self._task.follower.last_id
 
     def result(self, timeout: float | None = None) -> dict[str, Any]:
-        """Wait until the session has ended, and get the event that ended it.
+        """Wait until the session has ended, and return the event that ended it.
 
         Args:
             timeout: Seconds to wait at most; None for as long as it takes.
 
         Raises:
             TimeoutError: it has not ended.
-            CancelledError: it is followed no longer.
-            AnthropixError: it could be followed no longer; which class says why.
+            CancelledError: following it was cancelled.
+            AnthropixError: it cannot be followed any longer; the class says why.
         """
         terminal = self._wait(timeout)
         if isinstance(terminal, SessionDone):

@@ -1,6 +1,6 @@
-"""Sessions of managed agents: what happens in them, as it happens.
+"""Sessions of managed agents: their events, as they happen.
 
-What else there is to do with sessions goes through `Client.request` and `Client.paginate`.
+All other calls about sessions go through `Client.request` and `Client.paginate`.
 
 Source: https://docs.claude.com/en/api/beta/sessions, read 2026-11-23.
 """
@@ -44,12 +44,11 @@ class Sessions:
     """The sessions of a client: `client.sessions`. Any thread may use it.
 
     The options of a call are `timeout` (a `Timeout`, or seconds in all), `max_retries`, `beta`, `extra_headers`,
-    `workspace_id`, and for a call that
-    waits `cancel`, a `CancelToken`.
+    `workspace_id`, and for a call that waits `cancel`, a `CancelToken`.
     """
 
     def __init__(self, core: ClientCore) -> None:
-        """It comes with a client."""
+        """Use `client.sessions`, which the client makes."""
         self._core = core
 
     @overload
@@ -86,28 +85,28 @@ class Sessions:
         tag: str | None = None,
         **options: Any,
     ) -> ItemStream[dict[str, Any]] | SessionRef:
-        """Follow a session: get its events as they happen, each once, however often the connection is lost.
+        """Follow a session: its events as they happen, each once, however often the connection is lost.
 
-        A lost connection is made again, and what happened meanwhile is listed; as long as another attempt may help, it
-        is made. It ends when the session is terminated or deleted (a thread: when the thread is terminated).
+        A lost connection is opened again as long as a retry may help, and the events missed meanwhile are listed.
+        Following ends when the session is terminated or deleted (a thread: when the thread is terminated).
 
         Args:
             session: Its id, or its object.
-            stream: True gets an `ItemStream`, to loop over. A subscriber is told a `SessionEvent` for each event, a
+            stream: True returns an `ItemStream`, to loop over. A subscriber gets a `SessionEvent` for each event, a
                 `SessionRetrying` when the connection was lost, and one of `SessionDone`, `SessionFailed` and
                 `SessionCancelled` in the end; a `SessionRef` is returned at once.
-            thread: Follow this thread of the session alone.
+            thread: Follow only this thread of the session.
             after: Begin after this event (its id, or the event itself); "" for the session's first event; by default
-                with what happens from now on.
+                with the next event from now on.
             event_deltas: Types of events to preview while they are made, such as "agent.message": `event_start` and
-                `event_delta` come before the event itself. Those that a lost connection loses are not made good.
+                `event_delta` come before the event itself. Previews lost with a connection are not sent again.
             tag: With a subscriber: a word of your own.
             **options: See the class. Unless `timeout` says otherwise, a session may be silent for ever, and followed
-                for as long as it takes: the client's `idle` and `total` timeouts are for answers.
+                for as long as it takes: the client's `idle` and `total` timeouts do not apply.
 
         Raises:
-            ParameterError: something is wrong; it names every place, and nothing was sent.
-            AnthropixError: with `stream=True`, the session cannot be followed; `NotFoundError` if there is none.
+            ParameterError: an argument is invalid; the error names every place, and nothing was sent.
+            AnthropixError: with `stream=True`, the session cannot be followed; `NotFoundError` if it does not exist.
 
         Example:
             >>> with client.sessions.events("sesn_1") as events:
@@ -125,7 +124,7 @@ class Sessions:
         deltas = _strings(event_deltas, "event_deltas", problems)
         if problems:
             raise ParameterError(problems)
-        # Nothing happens for as long as nobody does anything: silence is no fault, unless the caller says so.
+        # A session without work has no events: silence is not a fault, unless the caller sets a timeout.
         given = work_options(self._core, options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS), idle=None)
         cancel = given.pop("cancel", None)
         follower, request = self._follower(session, thread, event_id, deltas, given)
@@ -152,7 +151,7 @@ class Sessions:
 
         stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
         retry = without_limit(stream.retry)
-        stream = replace(stream, retry=RetryPolicy(0))  # the follower is the one that tries again
+        stream = replace(stream, retry=RetryPolicy(0))  # the follower itself retries
         follower = Follower(
             self._core,
             stream,
@@ -188,4 +187,4 @@ def _strings(values: Any, place: str, problems: list[Problem]) -> list[str]:
 
 
 def _silently(*_: object) -> None:
-    """Tell nobody of a lost connection: a loop goes on when there is something to go on with."""
+    """Ignore a lost connection: a loop goes on with the next event."""

@@ -1,4 +1,4 @@
-"""The state of following a session, shared by its actor, its refs and the sweeper."""
+"""The state of a session task, shared by its actor, its refs and the sweeper."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 class SessionTask(Task):
-    """The state of the following of one session."""
+    """The state of one session task."""
 
     what = "session"
 
     def __init__(self, core: ClientCore, scope: CancelScope, follower: Follower, timeout: Any, tag: str | None) -> None:
-        """Start with nothing followed."""
+        """Hold the follower; nothing is followed yet."""
         super().__init__(core.transport, scope, timeout, tag=tag)
         self.follower = follower
 
     def cancelled(self, error: CancelledError) -> SessionTerminal:
-        """Return the message that ends a following which was cancelled."""
+        """Return the terminal message of a task that was cancelled."""
         return SessionCancelled(self.ref, error.reason)
 
     def failed(self, error: AnthropixError) -> SessionTerminal:
-        """Return the message that ends a following which failed."""
+        """Return the terminal message of a task that failed."""
         return SessionFailed(self.ref, error)

@@ -253,7 +253,7 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
 
 def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Callable[..., Client]) -> None:
     with Server(after(b"HTTP/1.1 200 OK\r\ncontent-type: application/js")) as server:
-        with pytest.raises(TruncatedError, match="answer's head"):
+        with pytest.raises(TruncatedError, match="response's head"):
             connect(server).models.retrieve("claude-test")
     with Server(after(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as server:
         assert connect(server).request("GET", "/x") is None
@@ -342,9 +342,9 @@ def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client])
         ({"max_retries": -1}, "max_retries: expected an integer from 0, got -1"),
         ({"max_retries": True}, "max_retries: expected an integer from 0, got True"),
         ({"max_retries": 1.5}, "max_retries: expected an integer from 0, got 1.5"),
-        ({"workspace_id": "a\r\nb"}, "workspace_id: expected an id, letters, digits, _ and -, got 'a"),
+        ({"workspace_id": "a\r\nb"}, "workspace_id: expected an id of letters, digits and . : / _ -, got 'a"),
         ({"user_profile_id": ""}, "user_profile_id: expected an id"),
-        ({"user_profile_id": 5}, "user_profile_id: expected an id, letters, digits, _ and -, got 5"),
+        ({"user_profile_id": 5}, "user_profile_id: expected an id of letters, digits and . : / _ -, got 5"),
         ({"workspace_id": "w", "extra_headers": 5}, "extra_headers: expected a mapping of names to values, got int"),
     ],
 )

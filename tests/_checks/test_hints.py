@@ -115,12 +115,12 @@ class Raising:
 
 
 HOW = {
-    "function": (print, "a function; types.SimpleNamespace(tell=function) can be told"),
-    "method": ([].append, "a function; types.SimpleNamespace(tell=function) can be told"),
-    "queue": (queue.Queue(), "a queue, Queue; types.SimpleNamespace(tell=queue.put) can be told"),
-    "asyncio": (asyncio.Queue(), "a queue of asyncio's; types.SimpleNamespace(tell=lambda message: loop."),
-    "actor class": (Printer, "the class Printer; an actor of it can be told: Printer.start()"),
-    "class": (Inbox, "the class Inbox; an object of it can be told: Inbox()"),
+    "function": (print, "a function; pass types.SimpleNamespace(tell=function)"),
+    "method": ([].append, "a function; pass types.SimpleNamespace(tell=function)"),
+    "queue": (queue.Queue(), "a queue, Queue; pass types.SimpleNamespace(tell=queue.put)"),
+    "asyncio": (asyncio.Queue(), "a queue of asyncio's; pass types.SimpleNamespace(tell=lambda message: loop."),
+    "actor class": (Printer, "the class Printer; pass an actor of it: Printer.start()"),
+    "class": (Inbox, "the class Inbox; pass an object of it: Inbox()"),
     "no class": (dict, "the class dict"),
     "raising": (Raising(), "Raising, whose attributes raise RuntimeError"),
     "text": ("yes", "str"),
@@ -145,7 +145,7 @@ def test_a_proxy_is_said_to_have_a_ref(connect: Callable[..., Client]) -> None:
     try:
         with Server(answering("Hello")) as server:
             client: Any = connect(server)
-            with pytest.raises(ParameterError, match=r"got ActorProxy; its ref can be told: \.actor_ref"):
+            with pytest.raises(ParameterError, match=r"got ActorProxy; pass its ref: \.actor_ref"):
                 client.chat(**ASK, stream=proxy)
             assert client.chat(**ASK, stream=proxy.actor_ref).result(DEADLINE)
     finally:

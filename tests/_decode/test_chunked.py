@@ -94,7 +94,7 @@ def test_a_size_that_is_no_number_is_an_error_after_what_came_before(size: bytes
     found, body = decoded([b"2\r\nok\r\n" + size + b"\r\nabcde\r\n"])
     assert found == b"ok"
     assert body.error is not None
-    assert "is no number" in str(body.error)
+    assert "is not a number" in str(body.error)
 
 
 @pytest.mark.parametrize("data", [b"3\r\nabcX\r\n", b"3\r\nabc\n0\r\n\r\n", b"3\r\nabcdef\r\n"])

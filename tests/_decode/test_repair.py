@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from anthropix_actors import ProtocolError
 from anthropix_actors._decode.json import joined
 from anthropix_actors._decode.repair import COMMON, as_error
-from anthropix_actors._decode.sse import events
+
+from decoding import events
 
 
 def told(*documents: str, lenient: bool = True) -> list[dict[str, Any]]:

@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anthropix_actors import ProtocolError
-from anthropix_actors._decode.sse import MAX_EVENT_LINES, _Blocks, blocks, events
+from anthropix_actors._decode.sse import MAX_EVENT_LINES, _Blocks
+
+from decoding import blocks, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

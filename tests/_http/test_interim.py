@@ -115,7 +115,7 @@ def test_one_that_is_cut_is_a_connection_error(cut: bytes, connect: Callable[...
 def test_there_is_an_end_to_them(connect: Callable[..., Client]) -> None:
     with (
         Server(Halt(PROCESSING * (MOST_INTERIM + 1))) as server,
-        pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} answers of status"),
+        pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} responses of status"),
     ):
         connect(server).chat(**ASK)
 

@@ -147,7 +147,7 @@ def test_a_plain_proxy_that_answers_itself_may_be_the_one_who_refuses() -> None:
     with (
         Server(after(page)) as proxy,
         Client("k", base_url="http://api.invalid", proxy=proxy.url, max_retries=0) as client,
-        pytest.raises(AuthenticationError, match=rf"Access denied.*perhaps by the proxy {proxy.url}"),
+        pytest.raises(AuthenticationError, match=rf"Access denied.*perhaps sent by the proxy {proxy.url}"),
     ):
         client.chat(**ASK)
 

@@ -89,13 +89,13 @@ BROKEN_GZIP = GZIPPED[:12] + b"\xff\xff\xff\xff" + GZIPPED[16:]
 FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "closed before the answer": (after(), APIConnectionError, "reset", True),
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
-    "no headers": (Halt(), APITimeoutError, "no answer within 0.3 s", True),
-    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "answer's head", True),
-    "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "answer's head", True),
+    "no headers": (Halt(), APITimeoutError, "no response within 0.3 s", True),
+    "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "response's head", True),
+    "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "response's head", True),
     "half a header, but the kind": (
         after(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-y"),
         TruncatedError,
-        "answer's head",
+        "response's head",
         True,
     ),
     "garbage instead of a status": (after(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, "BadStatusLine", False),
@@ -126,7 +126,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "a body shorter than its length": (
         after(head(framing="9999"), FIRST_BYTES),
         TruncatedError,
-        "inside the answer",
+        "inside the response",
         True,
     ),
     "a body until close that ends early": (after(head(framing="close"), FIRST_BYTES), TruncatedError, "_stop", True),
@@ -137,8 +137,8 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
         True,
     ),
     "a reset in the body": (and_reset(head(), chunks(FIRST)), APIConnectionError, "", True),
-    "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "no number", False),
-    "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "no number", False),
+    "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "not a number", False),
+    "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "not a number", False),
     "a chunk larger than any memory": (
         Halt(head(), chunks(FIRST), b"7fffffffffff\r\nx"),
         APITimeoutError,

@@ -26,12 +26,12 @@ def test_a_base_url_is_taken_with_and_without_its_end(given: str, expected: str)
 
 @pytest.mark.parametrize("host", ["a..b", ".x", "x" * 64 + ".example", "x:0", "\u0416" * 64, "x..", "x:0/v1"])
 def test_what_no_host_can_be_called_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^base_url: expected something like"):
+    with pytest.raises(ConfigurationError, match=r"^base_url: expected a URL like"):
         normalize_base_url(f"https://{host}")
 
 
 def test_a_port_of_0_is_no_origin() -> None:
-    with pytest.raises(ValueError, match="no http or https URL"):
+    with pytest.raises(ValueError, match="not an http or https URL"):
         origin_of("https://x:0")
 
 

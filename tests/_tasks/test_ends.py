@@ -843,7 +843,7 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     client = connect("http://127.0.0.1:1", ledger=ledger)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread_for())
-        with pytest.raises(AnthropixError, match="no thread to look after timeouts"):
+        with pytest.raises(AnthropixError, match="no thread to watch timeouts"):
             client.count_tokens(**ASK)
         with pytest.raises(AnthropixError, match="no thread"):
             client.chat(**ASK)

@@ -189,7 +189,7 @@ def test_a_batch_that_is_being_cancelled_says_so(connect: Callable[..., Client])
 def test_results_that_are_kept_no_longer_are_named_so(connect: Callable[..., Client]) -> None:
     body = batch_of("msgbatch_1", processing_status="ended")
     with Server(Always(json_answer("200 OK", body))) as server:
-        with pytest.raises(ConflictError, match="kept no longer"):
+        with pytest.raises(ConflictError, match="no longer kept"):
             connect(server).batches.results("msgbatch_1")
 
 

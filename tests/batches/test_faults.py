@@ -166,7 +166,7 @@ UNCLEAR = {
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_a_batch_is_not_made_twice_and_the_error_says_how_to_look_for_it(client: Client, api: Api, name: str) -> None:
     api.on(MAKE, UNCLEAR[name])
-    with pytest.raises(AnthropixError, match=r"may have been made.*client\.batches\.list\(\)"):
+    with pytest.raises(AnthropixError, match=r"may have been created.*client\.batches\.list\(\)"):
         client.batches.create(REQUESTS)
     assert api.count(MAKE) == 1
     client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
@@ -179,7 +179,7 @@ def test_a_batch_is_not_made_twice_and_the_error_says_how_to_look_for_it(client:
 
 def test_a_batch_is_not_made_twice_by_a_request_in_general_terms_either(client: Client, api: Api) -> None:
     api.on(MAKE, UNCLEAR["502"])
-    with pytest.raises(InternalServerError, match="may have been made"):
+    with pytest.raises(InternalServerError, match="may have been created"):
         client.request("POST", "/messages/batches", json={"requests": REQUESTS})
     assert api.count(MAKE) == 1
     api.on(MAKE, json_answer("429 x", error_body("rate_limit_error"), SOON), batch_of("msgbatch_1"))
@@ -208,7 +208,7 @@ def test_what_was_refused_was_surely_not_made(client: Client, api: Api, answer: 
     api.on(MAKE, answer)
     with pytest.raises(APIStatusError) as raised:
         client.batches.create(REQUESTS)
-    assert "may have been made" not in str(raised.value)
+    assert "may have been created" not in str(raised.value)
     assert api.count(MAKE) == 1
 
 
@@ -218,7 +218,7 @@ def test_a_creation_that_could_not_be_sent_is_tried_again(connect: Callable[...,
     with pytest.raises(APIConnectionError) as raised:
         connect(server, max_retries=1).batches.create(REQUESTS)
     assert raised.value.attempts == 2
-    assert "may have been made" not in str(raised.value)
+    assert "may have been created" not in str(raised.value)
 
 
 def test_credentials_that_are_renewed_are_worth_another_attempt(server: Server, api: Api) -> None:
@@ -241,7 +241,7 @@ def test_what_is_cancelled_while_it_is_made_may_exist_and_says_so(client: Client
     work.cancel("lunch")
     (cancelled,) = told(inbox)
     assert cancelled.reason == "lunch"
-    assert "requests[0:1]: the batch may have been made" in str(cancelled.error)
+    assert "requests[0:1]: the batch may have been created" in str(cancelled.error)
     token, errors = CancelToken(), []
 
     def create() -> None:
@@ -274,7 +274,7 @@ def test_what_runs_out_of_time_while_it_is_made_may_exist(client: Client, api: A
     client.batches.run(REQUESTS, inbox := Inbox(), timeout=Timeout(total=0.2))
     (failed,) = told(inbox)
     assert isinstance(failed.error, APITimeoutError)
-    assert "may have been made" in str(failed.error)
+    assert "may have been created" in str(failed.error)
     assert failed.failures == {}, "it is the end of the work"
 
 
@@ -593,7 +593,7 @@ def test_of_three_batches_one_was_deleted_and_the_others_go_on(
     assert sorted(ids_of(before)) == ["msgbatch_1", "msgbatch_3"]
     assert isinstance(failed.error, NotFoundError)
     assert list(failed.failures) == ["msgbatch_2"]
-    assert "msgbatch_2: no such batch (the others were told)" in str(failed.error)
+    assert "msgbatch_2: no such batch (the results of the others were delivered)" in str(failed.error)
     with pytest.raises(NotFoundError):
         work.result(1)
     assert (work.state().told, list(work.state().failures)) == (2, ["msgbatch_2"])
@@ -605,8 +605,8 @@ def test_several_that_failed_are_all_named(connect: Callable[..., Client], serve
     connect(server).batches.follow(ids, inbox := Inbox())
     failed = told(inbox)[-1]
     assert list(failed.failures) == ids
-    assert "msgbatch_0: no such batch (there is something wrong with msgbatch_1," in str(failed.error)
-    assert "msgbatch_5, ..., too" in str(failed.error)
+    assert "msgbatch_0: no such batch (failed as well: msgbatch_1," in str(failed.error)
+    assert "msgbatch_5, ...; see failures" in str(failed.error)
 
 
 @pytest.mark.parametrize("number", [1, 2, 6])
@@ -621,8 +621,8 @@ def test_others_are_named_where_there_are_any(
     connect(server, max_retries=0).batches.follow(ids, inbox := Inbox(), poll=0.001)
     text = str(told(inbox)[-1].error)
     assert ("msgbatch_0: no such batch (" in text) == (number > 1)
-    assert ("(the others were told)" in text) == (number == 2)
-    assert ("msgbatch_4, msgbatch_5, too" in text) == (number == 6)
+    assert ("(the results of the others were delivered)" in text) == (number == 2)
+    assert ("msgbatch_4, msgbatch_5; see failures" in text) == (number == 6)
 
 
 def test_what_got_no_answer_is_not_named_by_the_answer_to_another(connect: Callable[..., Client]) -> None:
@@ -752,10 +752,10 @@ def test_a_line_that_is_no_result_costs_itself_and_is_named(client: Client, api:
     *before, failed = told(inbox)
     assert ids_of(before) == ["a", "c"]
     assert isinstance(failed.error, ProtocolError)
-    assert "line 2 is no result: {'custom_id':" in str(failed.error)
+    assert "line 2 is not a result: {'custom_id':" in str(failed.error)
     assert "nor are 1 other" in str(failed.error)
     got: list[str] = []
-    with pytest.raises(ProtocolError, match="line 2 is no result"):
+    with pytest.raises(ProtocolError, match="line 2 is not a result"):
         got.extend(each["custom_id"] for each in client.batches.results("msgbatch_1", stream=True))
     assert got == ["a", "c"]
 

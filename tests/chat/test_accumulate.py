@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from anthropix_actors import ProtocolError
 from anthropix_actors._decode.json import DEEPEST
-from anthropix_actors._decode.sse import events
 from anthropix_actors.chat.accumulate import RAW_INPUT, Accumulator, events_of
 from anthropix_actors.chat.parameters import chat_body
 
+from decoding import events
 from servers import STOP, answer, block_start, block_stop, message_delta, start, text_delta
 
 if TYPE_CHECKING:

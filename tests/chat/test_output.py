@@ -31,7 +31,7 @@ from msgspec import Meta
 from anthropix_actors import ChatDone, ChatFailed, Client, OutputError, ParameterError, Parsed
 from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.emulator import Emulator, Reply
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.schema_example import example_for
 
 from actors import ASK, HELLO, Inbox
 
@@ -154,7 +154,7 @@ def test_every_schema_is_one_that_the_api_takes(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [Home, Place, Inner, Plain, Box[int]])
 def test_what_fits_the_schema_is_decoded_into_the_type(kind: Any) -> None:
-    value = fitting(schema_of(kind))
+    value = example_for(schema_of(kind))
     if kind is Home:
         value["pets"] = [{"type": "cat", "lives": 9}, {"type": "dog", "breed": "pug"}]
     decoded = decode_output(kind, message_of(json.dumps(value)))

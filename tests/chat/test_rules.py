@@ -143,11 +143,11 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "two answers": (
         {"messages": [HELLO, assistant(call()), user(result(), result())]},
-        ["messages[2].content[1].tool_use_id: expected one result for each call, 'a' has another"],
+        ["messages[2].content[1].tool_use_id: expected one result per call, got another for 'a'"],
     ),
     "an id twice": (
         {"messages": [HELLO, assistant(call(), TEXT, call()), user(result())]},
-        ["messages[1].content[2].id: expected an id of its own, messages[1].content[0] has 'a', too"],
+        ["messages[1].content[2].id: expected a unique id, got 'a', the id of messages[1].content[0]"],
     ),
     "after a compaction": (
         {"messages": [assistant(COMPACTION, call()), GO_ON]},
@@ -156,8 +156,8 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a name twice": (
         {"tools": [tool("a"), {"type": "bash_20990101", "name": "bash"}, tool("bash"), tool("a")]},
         [
-            "tools[2].name: expected a name of its own, tools[1] is called 'bash', too",
-            "tools[3].name: expected a name of its own, tools[0] is called 'a', too",
+            "tools[2].name: expected a unique name, got 'bash', the name of tools[1]",
+            "tools[3].name: expected a unique name, got 'a', the name of tools[0]",
         ],
     ),
     "a budget": (
@@ -174,11 +174,11 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "four and one on top": (
         {"cache_control": {"type": "ephemeral"}, "messages": [user(*[MARKED] * 4), assistant(TEXT), HELLO]},
-        ["cache_control: expected at most 4, it is one more than those in the blocks"],
+        ["cache_control: expected at most 4, got one more besides those in the blocks"],
     ),
     "five minutes first": (
         {"system": [MARKED], "messages": [user(HOUR)]},
-        ["messages[0].content[0].cache_control: expected those of an hour before those of five minutes: system[0]"],
+        ["messages[0].content[0].cache_control: expected one-hour breakpoints before those of five minutes: system[0]"],
     ),
 }
 

@@ -86,7 +86,7 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
     with Client("mine", base_url=url[0]) as client:
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
         assert client.chat(**ASK, extra_headers={"host": "claude.test"})["stop_reason"] == "end_turn"
-        with pytest.raises(PermissionDeniedError, match="no name of this emulator"):
+        with pytest.raises(PermissionDeniedError, match="not a name of this emulator"):
             client.chat(**ASK, extra_headers={"host": "evil.example"})
     served.send_signal(signal.SIGINT)
     _, err = served.communicate(timeout=DEADLINE)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from anthropix_actors import Client
 from anthropix_actors.chat.accumulate import RAW_INPUT
 from anthropix_actors.emulator import Compaction, Emulator, PauseTurn, Refusal, Reply, Thinking, ToolCall
-from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.context import after_compaction
 from anthropix_actors.emulator._model.json import encode
-from anthropix_actors.emulator._model.partial import whole_part
+from anthropix_actors.emulator._model.partial_json import complete_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,14 +61,14 @@ def posted(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def alike(message: Any) -> dict[str, Any]:
-    """Get what a stream and no stream must say alike; ids are new each time.
+    """Return what must be the same with and without a stream; ids are new each time.
 
     Arguments that are cut, our client keeps as their text.
     """
     content = [{key: value for key, value in block.items() if key != "id"} for block in message["content"]]
     for block in content:
         if RAW_INPUT in block:
-            block["input"] = whole_part(block.pop(RAW_INPUT))
+            block["input"] = complete_members(block.pop(RAW_INPUT))
     keys = ("stop_reason", "stop_sequence", "stop_details", "usage")
     return {"content": content, **{key: message[key] for key in keys}}
 
@@ -240,7 +240,7 @@ def test_what_comes_before_a_summary_counts_no_more(client: Client) -> None:
     counts = [client.count_tokens(model="m", messages=messages)["input_tokens"] for messages in (before, after)]
     assert counts[0] == counts[1]
     failed = {"role": "assistant", "content": [{"type": "compaction", "content": None}, {"type": "other"}, "odd"]}
-    assert seen({"messages": [*before[:1], failed]})["messages"] == [*before[:1], failed]
+    assert after_compaction({"messages": [*before[:1], failed]})["messages"] == [*before[:1], failed]
 
 
 # Cut
@@ -299,13 +299,13 @@ def test_nothing_comes_after_a_call_that_is_cut() -> None:
 )
 def test_what_is_whole_is_kept_however_json_is_cut(members: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
-    assert whole_part(text) == members
+    assert complete_members(text) == members
     cut = data.draw(st.integers(0, len(text)))
-    kept = whole_part(text[:cut])
+    kept = complete_members(text[:cut])
     assert list(members.items())[: len(kept)] == list(kept.items())
 
 
-# As the official SDK gets them
+# As the official SDK reads them
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from anthropix_actors.emulator import (
     ToolCall,
     recording,
 )
-from anthropix_actors.emulator._api.batch import Speed
-from anthropix_actors.emulator._api.pages import by_cursor, by_id, values
+from anthropix_actors.emulator._api.batch import BatchSchedule
+from anthropix_actors.emulator._api.pages import page_by_cursor, page_by_id, query_values
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.events import message_events
 
@@ -92,7 +92,7 @@ def text(result: dict[str, Any]) -> str:
     return said
 
 
-# A batch's life
+# Life cycle
 
 
 def test_a_batch_is_in_progress_and_then_has_ended(emulator: Emulator) -> None:
@@ -243,7 +243,7 @@ def test_batches_are_listed_page_by_page_the_newest_first(emulator: Emulator) ->
     assert wrong.json()["error"]["message"] == "after_id: no such message batch: msgbatch_1"
 
 
-# Its answers
+# Results
 
 
 def test_requests_are_answered_as_chats_without_a_stream_are(emulator: Emulator) -> None:
@@ -337,7 +337,7 @@ def test_many_requests_are_answered_one_by_one(emulator: Emulator) -> None:
         assert [json.loads(line)["custom_id"] for line in response.iter_lines()] == list(map(str, range(2000)))
 
 
-# What it refuses
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_many_requests_are_answered_one_by_one(emulator: Emulator) -> None:
         ({"requests": [{"custom_id": "a" * 65, "params": {}}]}, "requests.0.custom_id: String should match pattern"),
         ({"requests": [{"custom_id": "a\n", "params": {}}]}, "requests.0.custom_id: String should match pattern"),
         ({"requests": [{"custom_id": "a", "params": 1}]}, "requests.0.params: Input should be an object"),
-        (asked("a", "b", "a"), "requests.2.custom_id: a is there twice"),
+        (asked("a", "b", "a"), "requests.2.custom_id: a is used twice"),
         ({"requests": [*asked("a")["requests"], {"custom_id": "b"}]}, "requests.1.params: Field required"),
         ({"requests": [{**asked("a")["requests"][0], "x": 1}]}, "requests.0.x: Extra inputs are not permitted"),
     ],
@@ -415,11 +415,11 @@ def test_a_batch_may_be_larger_than_a_chat(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("options", [{"batch_seconds": -1}, {"batch_polls": -1}])
 def test_a_batch_ends_after_its_creation(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="a batch ends after its creation"):
+    with pytest.raises(ValueError, match="batch_seconds and batch_polls must be 0 or more"):
         Emulator(**options)
 
 
-# What happens to its answers on the way
+# Faults
 
 
 @pytest.mark.parametrize("fault", [Drop, Reset])
@@ -484,23 +484,23 @@ def test_a_stranger_takes_no_scripted_answer(emulator: Emulator) -> None:
     assert send(emulator, "GET", PATH).json() == {"id": "msgbatch_1"}
 
 
-# Rules without a server
+# Pure functions
 
 
 @given(st.floats(0, 10), st.integers(0, 10), st.floats(0, 20), st.integers(0, 20), st.floats(0, 5))
 def test_progress_grows_from_nothing_to_one(
     seconds: float, polls: int, passed: float, polled: int, more: float
 ) -> None:
-    speed = Speed(seconds, polls)
-    progress = speed.progress(passed, polled)
-    assert 0 <= progress <= speed.progress(passed + more, polled + 1) <= 1
+    schedule = BatchSchedule(seconds, polls)
+    progress = schedule.progress(passed, polled)
+    assert 0 <= progress <= schedule.progress(passed + more, polled + 1) <= 1
     assert (progress == 1) == (passed >= seconds and polled >= polls)
 
 
 @given(st.lists(st.text(max_size=3), unique=True, max_size=30), st.integers(1, 10))
 def test_walking_the_pages_by_id_finds_everything_once_in_both_directions(ids: list[str], limit: int) -> None:
     def page(**query: str) -> dict[str, Any]:
-        return by_id({"limit": str(limit), **query}, ids, lambda name: {"id": name}, "letter")
+        return page_by_id({"limit": str(limit), **query}, ids, lambda name: {"id": name}, "letter")
 
     found = page()
     walked = found["data"]
@@ -529,7 +529,7 @@ def test_walking_the_pages_by_cursor_finds_everything_that_stays_once(
     gone: set[int] = set()
     query = {"limit": str(limit)}
     while True:
-        found, cursor = by_cursor(query, sorted(left, reverse=falling), falling=falling)
+        found, cursor = page_by_cursor(query, sorted(left, reverse=falling), descending=falling)
         walked += found
         if cursor is None:
             break
@@ -552,9 +552,9 @@ def test_walking_the_pages_by_cursor_finds_everything_that_stays_once(
 )
 def test_wrong_pages_are_refused(query: dict[str, str], said: str) -> None:
     with pytest.raises(RefusedError, match=said):
-        by_cursor(query, [1])
+        page_by_cursor(query, [1])
 
 
 def test_a_parameter_may_have_several_values() -> None:
-    assert values({"types": "a,b", "types[]": "c", "type": "d"}, "types") == ["a", "b", "c"]
-    assert values({}, "types") == []
+    assert query_values({"types": "a,b", "types[]": "c", "type": "d"}, "types") == ["a", "b", "c"]
+    assert query_values({}, "types") == []

@@ -1,4 +1,4 @@
-"""Prompt caching, as usage tells of it."""
+"""Prompt caching, as usage reports it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from anthropix_actors import Client
 from anthropix_actors.emulator import Emulator, Limits, Status
-from anthropix_actors.emulator._model.cache import HOUR, LOOK_BACK, MINUTES_5, Cache, Priced, least
+from anthropix_actors.emulator._model.cache import HOUR, LOOK_BACK, MINUTES_5, InputCost, PromptCache, min_cacheable
 from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def request(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 9, "messages": list(messages) or [user(text())], **more}
 
 
-def asked(cache: Cache, body: dict[str, Any], now: float = 0.0, owner: str = "me") -> Priced:
-    """Price a request that is answered."""
+def asked(cache: PromptCache, body: dict[str, Any], now: float = 0.0, owner: str = "me") -> InputCost:
+    """Return the cost of a request, and store what it writes."""
     priced = cache.price(owner, body, now)
-    cache.keep(priced, now)
-    assert priced.read + priced.unread == count_input(body)
+    cache.store(priced, now)
+    assert priced.read + priced.uncached == count_input(body)
     assert min(priced.read, priced.written_1h, priced.written_5m, priced.other) >= 0
     return priced
 
@@ -56,13 +56,13 @@ def asked(cache: Cache, body: dict[str, Any], now: float = 0.0, owner: str = "me
 
 
 def test_nothing_is_cached_without_a_breakpoint() -> None:
-    cache = Cache()
+    cache = PromptCache()
     for _ in range(2):
-        assert asked(cache, request(user(text(5000)))) == Priced(0, 0, 0, 5004)
+        assert asked(cache, request(user(text(5000)))) == InputCost(0, 0, 0, 5004)
 
 
 def test_a_prefix_is_written_and_then_read() -> None:
-    cache = Cache()
+    cache = PromptCache()
     first = asked(cache, request(user(text(600, **MARK), text(30))))
     assert (first.read, first.written_5m, first.written_1h, first.other) == (0, 604, 0, 30)
     second = asked(cache, request(user(text(600, **MARK), text(20, "other"))))
@@ -70,7 +70,7 @@ def test_a_prefix_is_written_and_then_read() -> None:
 
 
 def test_usage_adds_up() -> None:
-    usage = Priced(1, 20, 300, 4000).usage()
+    usage = InputCost(1, 20, 300, 4000).usage()
     assert usage["cache_creation"] == {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 20}
     assert usage["cache_creation_input_tokens"] == 320
     assert (usage["cache_read_input_tokens"], usage["input_tokens"]) == (1, 4000)
@@ -92,16 +92,16 @@ def test_usage_adds_up() -> None:
     ],
 )
 def test_a_prefix_has_a_least_size(model: str, tokens: int) -> None:
-    assert least(model) == tokens
+    assert min_cacheable(model) == tokens
     for words, written in ((tokens - 5, 0), (tokens - 4, tokens)):
-        cache = Cache()
+        cache = PromptCache()
         body = request(user(text(words, **MARK), text(4)), model=model)
         assert asked(cache, body).written_5m == written
         assert asked(cache, body).read == written
 
 
 def test_prefixes_go_from_tools_over_the_system_prompt_to_messages() -> None:
-    cache = Cache()
+    cache = PromptCache()
     tools = [TOOL, {**TOOL, "name": "other", **MARK}]
     body = request(user(text(600, **MARK)), tools=tools, system=[text(600, **MARK)])
     whole = asked(cache, body)
@@ -109,34 +109,34 @@ def test_prefixes_go_from_tools_over_the_system_prompt_to_messages() -> None:
     assert asked(cache, body | {"messages": [user(text(7, "new"))]}).read == count_input(body) - 604
     assert asked(cache, body | {"messages": [user(text())], "system": "new"}).read == count_input({"tools": tools})
     for changed in ([TOOL], [*reversed(tools)], [{**TOOL, "name": "third"}, tools[1]]):
-        assert asked(Cache(), body | {"tools": changed}).read == 0
+        assert asked(PromptCache(), body | {"tools": changed}).read == 0
         assert cache.price("me", body | {"tools": changed}, 0.0).read == 0
 
 
 def test_the_top_level_marks_the_last_block_that_can_be_cached() -> None:
-    cache = Cache()
+    cache = PromptCache()
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     turns = [user(text(600)), {"role": "assistant", "content": [text(2), thought]}]
     assert asked(cache, request(*turns, **MARK)).written_5m == count_input({"messages": turns}) - 1 - 1
     more = asked(cache, request(*turns, user(text(3, "more")), **MARK))
     assert more.read == count_input({"messages": turns}) - 2
     assert (more.written_5m, more.other) == (2 + 3 + 4, 0)
-    assert asked(Cache(), request(user(text(600)), **MARK_HOUR)).written_1h == 604
-    assert asked(Cache(), request(user(text(600, **MARK)), **MARK_HOUR)).written_5m == 604  # its own counts
-    assert asked(Cache(), request({"role": "user", "content": [thought]}, **MARK)).written_5m == 0
+    assert asked(PromptCache(), request(user(text(600)), **MARK_HOUR)).written_1h == 604
+    assert asked(PromptCache(), request(user(text(600, **MARK)), **MARK_HOUR)).written_5m == 604  # its own counts
+    assert asked(PromptCache(), request({"role": "user", "content": [thought]}, **MARK)).written_5m == 0
 
 
 def test_a_string_and_its_text_block_are_the_same() -> None:
-    cache = Cache()
+    cache = PromptCache()
     asked(cache, request(user(text(600)), system="long " * 600, **MARK))
     again = request({"role": "user", "content": text(600)["text"]}, system=[text(600, "long ")], **MARK)
     assert again["system"][0]["text"] != "long " * 600
     again["system"][0]["text"] = "long " * 600
-    assert asked(cache, again).unread == 0
+    assert asked(cache, again).uncached == 0
 
 
 def test_the_order_of_keys_counts_only_inside_of_inputs_and_schemas() -> None:
-    cache = Cache()
+    cache = PromptCache()
     asked(cache, request(tools=[{**TOOL, **MARK}]))
     turned = dict(reversed({**TOOL, **MARK}.items()))
     assert asked(cache, request(tools=[turned])).read > 0
@@ -145,7 +145,7 @@ def test_the_order_of_keys_counts_only_inside_of_inputs_and_schemas() -> None:
 
 
 def test_breakpoints_may_move_and_stand_in_tool_results() -> None:
-    cache = Cache()
+    cache = PromptCache()
     result = {"type": "tool_result", "tool_use_id": "t", "content": [text(600, **MARK), "odd"]}
     assert asked(cache, request(user(result))).written_5m > 600
     plain = {**result, "content": [text(600), "odd"]}
@@ -154,10 +154,10 @@ def test_breakpoints_may_move_and_stand_in_tool_results() -> None:
 
 @pytest.mark.parametrize("odd", [{"cache_control": None}, {"cache_control": "ephemeral"}, {"content": 3}])
 def test_what_is_no_breakpoint_is_none(odd: dict[str, Any]) -> None:
-    assert asked(Cache(), request(user(text(600, **odd)))).written_5m == 0
+    assert asked(PromptCache(), request(user(text(600, **odd)))).written_5m == 0
 
 
-# How far back
+# Look-back
 
 
 def turns(count: int) -> list[dict[str, Any]]:
@@ -166,29 +166,29 @@ def turns(count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("more", "read"), [(LOOK_BACK - 1, True), (LOOK_BACK, False)])
 def test_it_is_looked_for_over_20_blocks(more: int, read: int) -> None:
-    cache = Cache()
+    cache = PromptCache()
     row = turns(1 + more)
     first = copy.deepcopy(row[:1])
     first[0]["content"][0] |= MARK
     asked(cache, request(*first))
     assert bool(asked(cache, request(*row, **MARK)).read) == read
     row[1]["content"][0] |= MARK  # one more breakpoint, nearer to the first
-    cache = Cache()
+    cache = PromptCache()
     asked(cache, request(*first))
     assert asked(cache, request(*row, **MARK)).read == 604
 
 
 def test_only_what_had_a_breakpoint_can_be_read() -> None:
-    cache = Cache()
+    cache = PromptCache()
     asked(cache, request(user(text(600), text(600, "same"), text(3, "old", **MARK))))
     assert asked(cache, request(user(text(600), text(600, "same"), text(3, "new", **MARK)))).read == 0
 
 
-# How long
+# Time to live
 
 
 def test_it_runs_out_after_5_minutes_and_lives_on_when_it_is_read() -> None:
-    cache = Cache()
+    cache = PromptCache()
     body = request(user(text(600, **MARK)))
     asked(cache, body, 0.0)
     assert asked(cache, body, MINUTES_5 - 1).read == 604
@@ -197,7 +197,7 @@ def test_it_runs_out_after_5_minutes_and_lives_on_when_it_is_read() -> None:
 
 
 def test_it_may_live_for_an_hour() -> None:
-    cache = Cache()
+    cache = PromptCache()
     body = request(user(text(600, **MARK)), system=[text(700, **MARK_HOUR)])
     first = asked(cache, body, 0.0)
     assert (first.written_1h, first.written_5m) == (700, 604)
@@ -208,19 +208,19 @@ def test_it_may_live_for_an_hour() -> None:
 
 
 def test_what_has_run_out_is_not_kept_for_ever() -> None:
-    cache = Cache()
+    cache = PromptCache()
     for place in range(1100):
         asked(cache, request(user(text(600, f"a{place}", **MARK))), 10.0 * place)
     assert len(cache._entries) < 200
     assert asked(cache, request(user(text(600, "a1095", **MARK))), 11_000.0).read == 604
 
 
-# Whose it is, and what it depends on
+# Owners and settings
 
 
 @pytest.mark.parametrize("change", [{"model": "claude-fable-5"}, {"speed": "fast"}])
 def test_another_model_or_speed_reads_nothing_of_the_system_prompt(change: dict[str, Any]) -> None:
-    cache = Cache()
+    cache = PromptCache()
     body = request(system=[text(600, **MARK)])
     asked(cache, body)
     assert cache.price("me", body, 0.0).read == 600
@@ -250,7 +250,7 @@ CHANGES: list[tuple[Callable[[Any], object], str]] = [
 
 @pytest.mark.parametrize(("change", "levels"), CHANGES)
 def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], object], levels: str) -> None:
-    cache = Cache()
+    cache = PromptCache()
     sizes = {"t": count_input({"tools": [TOOL]}), "s": 700, "m": 804, "": 0}
     body = request(user(text(800, **MARK)), tools=[{**TOOL, **MARK}], system=[text(700, **MARK)])
     asked(cache, body)
@@ -260,7 +260,7 @@ def test_a_change_costs_its_level_and_those_after_it(change: Callable[[Any], obj
     assert cache.price("me", changed, 0.0).read == sum(sizes[level] for level in levels) + searching
 
 
-# Whatever is asked
+# Any request
 
 
 @st.composite
@@ -287,18 +287,18 @@ BODIES = bodies()
 
 @given(st.lists(st.tuples(BODIES, st.floats(0, 400)), max_size=6))
 def test_the_parts_add_up_and_what_was_just_asked_is_read(steps: list[tuple[dict[str, Any], float]]) -> None:
-    cache, now = Cache(), 0.0
+    cache, now = PromptCache(), 0.0
     for body, wait in steps:
         now += wait
         first = asked(cache, body, now)
         again = asked(cache, body, now)
-        assert again.unread == first.other
+        assert again.uncached == first.other
         assert again.read == first.read + first.written_1h + first.written_5m
 
 
 @given(BODIES, st.floats(0, 299))
 def test_a_conversation_that_grows_reads_all_that_it_wrote(body: dict[str, Any], wait: float) -> None:
-    cache = Cache()
+    cache = PromptCache()
     bodies = [body, {**body, "messages": [*body["messages"], user(text(3, "more"))]}]
     for before, after in pairwise([asked(cache, each, wait * place) for place, each in enumerate(bodies)]):
         assert after.read >= before.read + before.written_1h + before.written_5m
@@ -306,7 +306,7 @@ def test_a_conversation_that_grows_reads_all_that_it_wrote(body: dict[str, Any],
 
 @given(BODIES)
 def test_to_price_changes_nothing(body: dict[str, Any]) -> None:
-    cache = Cache()
+    cache = PromptCache()
     assert cache.price("me", body, 0.0) == cache.price("me", body, 0.0)
 
 

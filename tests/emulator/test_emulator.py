@@ -20,7 +20,7 @@ from anthropix_actors.emulator import Emulator, Headers, Reply, Request, Status,
 from anthropix_actors.emulator import recordings as names_of_recordings
 from anthropix_actors.emulator._model.errors import as_status
 from anthropix_actors.emulator._model.events import accumulate, message_events
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.schema_example import example_for
 from anthropix_actors.emulator._model.tokens import count_input
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def events_of(response: requests.Response) -> list[dict[str, Any]]:
 
 
 def answered(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
-    """Ask with a stream and without: both must say the same."""
+    """Ask with a stream and without: both must answer the same."""
     whole: dict[str, Any] = post(emulator, body).json()
     streamed = accumulate(events_of(post(emulator, body | {"stream": True})))
     assert without_ids(streamed) == without_ids(whole)
@@ -111,7 +111,7 @@ def nested(depth: int) -> dict[str, Any]:
     return {"type": "array", "items": nested(depth - 1)} if depth else {"type": "null"}
 
 
-# What it says by default
+# Default answers
 
 
 def test_a_stream_has_the_events_of_the_api_in_their_order(emulator: Emulator) -> None:
@@ -190,7 +190,7 @@ def test_a_tool_is_not_called_otherwise(emulator: Emulator, choice: dict[str, An
 
 
 def test_tools_that_the_users_last_text_does_not_name_are_not_called(emulator: Emulator) -> None:
-    """As Claude Code asks: texts of the program, that name all tools, around the user's own."""
+    """As Claude Code asks: texts of the program, which name all tools, around the user's own."""
     reminder = "<system-reminder>\nThe tools are clock and get_weather.\n</system-reminder>"
     contents: list[Any] = [
         [{"type": "text", "text": "Use clock."}, {"type": "text", "text": f"{reminder}\nhello\n{reminder}"}],
@@ -332,7 +332,7 @@ def test_every_kind_of_value_counts() -> None:
     ],
 )
 def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
-    jsonschema.validate(fitting(schema), schema)
+    jsonschema.validate(example_for(schema), schema)
 
 
 @pytest.mark.parametrize(
@@ -345,10 +345,10 @@ def test_values_fit_their_schema(schema: dict[str, Any]) -> None:
     ],
 )
 def test_a_schema_without_a_bottom_comes_to_an_end(schema: dict[str, Any]) -> None:
-    json.dumps(fitting(schema))
+    json.dumps(example_for(schema))
 
 
-# What it says when told
+# Scripted answers
 
 
 def test_answers_are_taken_in_order_and_then_the_handler_is_asked() -> None:
@@ -537,7 +537,7 @@ def test_what_is_no_answer_is_refused_at_once(emulator: Emulator) -> None:
         emulator.queue("text", path="/v1/models")
 
 
-# What it refuses
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -655,7 +655,7 @@ def test_a_client_that_leaves_while_it_sends_leaves_no_request(emulator: Emulato
     assert emulator.requests == []
 
 
-# By which names
+# Host names
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.:80", "my.localhost:1", "127.0.0.2:99", "[::1]:8", "::1"])
@@ -745,7 +745,7 @@ def test_a_model_is_found_or_not(emulator: Emulator) -> None:
     assert missing.json()["error"]["message"] == "model: claude-0"
 
 
-# What it notes
+# Recorded requests
 
 
 def test_it_notes_its_requests_and_hides_their_key(emulator: Emulator) -> None:
@@ -776,11 +776,11 @@ def test_a_type_without_a_status_is_a_500() -> None:
     assert as_status("strange_error", None).status == 500
 
 
-# How it lives
+# Starting and stopping
 
 
 def test_it_is_started_once(emulator: Emulator) -> None:
-    with pytest.raises(RuntimeError, match="started once"):
+    with pytest.raises(RuntimeError, match="started only once"):
         emulator.start()
 
 
@@ -881,7 +881,7 @@ def test_importing_the_package_imports_no_emulator_and_the_plugin_no_server() ->
 
 @pytest.mark.parametrize("missing", ["starlette.applications", "uvicorn"])
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for module in ("server", "_api.app", "_api.serving"):
+    for module in ("server", "_api.app", "_api.server_thread"):
         monkeypatch.delitem(sys.modules, f"anthropix_actors.emulator.{module}")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=r"needs (starlette|uvicorn): pip install python-multipart "):
@@ -924,7 +924,7 @@ def test_an_emulator_that_gets_no_thread_leaves_nothing_behind(
 
     emulator = Emulator()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)  # what a process does that has used up its threads
+        patch.setattr(threading.Thread, "start", refuse)  # as in a process that has used up its threads
         with pytest.raises(RuntimeError, match="can't start new thread"):
             emulator.start()
     gc.collect()
@@ -941,5 +941,5 @@ def test_stopping_while_clients_connect_loses_no_connection(recwarn: pytest.Warn
         emulator.stop()
         for client in clients:
             client.close()
-        gc.collect()  # a connection that was lost would be found by it, and the warning fails this test
+        gc.collect()  # would find a lost connection, and its warning would fail this test
     assert not recwarn.list

@@ -26,7 +26,7 @@ from anthropix_actors.emulator import (
     Status,
     recording,
 )
-from anthropix_actors.emulator._script.steps import Head, Step, Until, apply, recut
+from anthropix_actors.emulator._script.steps import Head, SleepUntil, Step, rechunked, with_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ class Call:
         return list(iter(lambda: self.file.readline().strip(), b""))
 
     def chunk(self) -> bytes:
-        """Get the next chunk; the last one of a whole body is empty."""
+        """Return the next chunk; the last one of a complete body is empty."""
         size = int(self.file.readline().strip(), 16)
         data = self.file.read(size)
         assert self.file.read(2) == b"\r\n"
@@ -253,7 +253,7 @@ def test_a_stall_before_everything_sends_not_even_the_headers(emulator: Emulator
     emulator.queue(Stall("Hello."))
     with Call(emulator) as call:
         emulator.wait_for_requests(1, DEADLINE)
-        assert stream(emulator).status_code == 200  # a round trip in which the stalled one could have spoken
+        assert stream(emulator).status_code == 200  # a round trip in which the stalled one could have sent
         call.socket.settimeout(0)
         with pytest.raises(BlockingIOError):
             call.socket.recv(1)
@@ -314,7 +314,7 @@ def test_a_client_that_leaves_just_before_the_end_is_noticed(emulator: Emulator)
         for _ in range(17):
             yield {"type": "ping"}
         left.wait(DEADLINE)
-        for _ in range(33):  # in which the loop learns that the connection has gone
+        for _ in range(33):  # until the loop notices that the connection is lost
             yield {"type": "ping"}
 
     emulator.queue(told())
@@ -331,7 +331,7 @@ def test_a_client_that_leaves_is_no_matter_for_stderr(emulator: Emulator, caplog
     def told() -> Iterator[dict[str, Any]]:
         yield {"type": "ping"}
         left.wait(DEADLINE)
-        for _ in range(1000):  # asyncio warns of the fifth that is sent into a connection that was reset
+        for _ in range(1000):  # asyncio warns at the fifth send on a reset connection
             yield {"type": "ping"}
 
     emulator.queue(told())
@@ -395,7 +395,7 @@ def test_an_error_event_is_a_status_without_a_stream(emulator: Emulator) -> None
     assert response.json()["error"]["message"] == "Overloaded"
 
 
-# Other cuts and other times
+# Cuts and paces
 
 
 @pytest.mark.parametrize("every", [1, 7, 1000, 1_000_000])
@@ -419,8 +419,8 @@ def test_the_first_sizes_may_be_chosen(emulator: Emulator) -> None:
 
 
 def test_cuts_end_where_something_else_happens() -> None:
-    steps: list[Step] = [Head(200, {}), b"abc", Until(1.0), b"de"]
-    assert list(recut(iter(steps), itertools.repeat(2))) == [Head(200, {}), b"ab", b"c", Until(1.0), b"de"]
+    steps: list[Step] = [Head(200, {}), b"abc", SleepUntil(1.0), b"de"]
+    assert list(rechunked(iter(steps), itertools.repeat(2))) == [Head(200, {}), b"ab", b"c", SleepUntil(1.0), b"de"]
 
 
 def test_faults_go_around_each_other_and_cuts_come_last(emulator: Emulator) -> None:
@@ -453,7 +453,7 @@ def test_a_pace_waits_before_each_delta_for_its_tokens() -> None:
 
     told: list[Step] = [Head(200, {}), b"event: ping\n\n", delta(text="two words"), delta(signature="x")]
     told += [delta(partial_json="{"), b"content_block_delta?"]
-    waits = [step.seconds for step in apply(Pace(tokens_per_second=2), iter(told)) if isinstance(step, Until)]
+    waits = [step.seconds for step in with_fault(Pace(tokens_per_second=2), iter(told)) if isinstance(step, SleepUntil)]
     assert waits == [1.0, 1.5, 2.0, 2.5]
 
 
@@ -485,7 +485,7 @@ def test_every_recorded_stream_is_answered_without_a_stream_too(emulator: Emulat
             assert response.json()["id"] == expected["message"]["id"], path.name
 
 
-# What makes no sense
+# Invalid faults
 
 
 @pytest.mark.parametrize(

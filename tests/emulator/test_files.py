@@ -79,7 +79,7 @@ def test_an_empty_file_is_a_file(emulator: Emulator) -> None:
 def test_a_file_is_named_and_typed_as_the_api_does(
     emulator: Emulator, name: str, kind: str | None, filename: str, mime_type: str
 ) -> None:
-    # requests writes a name that is not ASCII in a way that the API does not ask for
+    # requests encodes a name that is not ASCII in a way that the API does not expect
     disposition = f'form-data; name="file"; filename="{name}"'.encode()
     typed = b"" if kind is None else f"content-type: {kind}\r\n".encode()
     body = b"--x\r\nContent-Disposition: %s\r\n%s\r\nHello\r\n--x--\r\n" % (disposition, typed)

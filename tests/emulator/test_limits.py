@@ -1,4 +1,4 @@
-"""The emulator's limits: so many requests and tokens in a minute."""
+"""The emulator's limits: requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -113,5 +113,5 @@ def test_without_limits_everything_is_let_in_and_the_usual_limits_are_told() -> 
 
 @pytest.mark.parametrize("bad", [{"requests": 0}, {"input_tokens": -1}, {"output_tokens": 0}, {"seconds": 0.0}])
 def test_limits_that_let_nothing_in_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give positive numbers"):
+    with pytest.raises(ValueError, match="must be positive"):
         Limits(**bad)

@@ -1,4 +1,4 @@
-"""What the emulator refuses, over the wire, each rule by itself; and that it takes what the API took."""
+"""The emulator's refusals over the wire, rule by rule; and that it accepts the requests that the API accepted."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from anthropix_actors.emulator import (
 )
 from anthropix_actors.emulator._model.events import encode, message_events
 from anthropix_actors.emulator.rules import active, first_refusal, table
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import ChatRequest
+from anthropix_actors.emulator.rules.sent_thoughts import SentThoughts
 from anthropix_actors.emulator.rules.thinking import places, sign
-from anthropix_actors.emulator.rules.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ NO_RESULTS = (
 
 
 class Case(NamedTuple):
-    """A request that a rule refuses, in which words, and one beside it that is taken."""
+    """A request that a rule refuses, the words, and a similar request that is accepted."""
 
     rule: str
     refused: JSON
@@ -525,7 +525,7 @@ CHATS_ALONE = [
         {"anthropic-beta": "interleaved-thinking-2025-05-14"},
     ),
 ]
-"""What token counts have not."""
+"""Parameters that token counts do not have."""
 
 _SAMPLING = {"temperature", "top_p", "top_k", "stop_sequences", "max_tokens", "service_tier", "output_format"}
 
@@ -587,7 +587,7 @@ def test_each_request_of_a_batch_is_refused_alike_when_it_is_done(emulator: Emul
 
 @pytest.mark.parametrize("case", [*CASES, *CHATS_ALONE], ids=name_of)
 def test_a_rule_that_is_switched_off_refuses_nothing(case: Case) -> None:
-    asked = Asked(
+    asked = ChatRequest(
         chat(case.refused),
         version=case.headers.get("anthropic-version", "2023-06-01"),
         betas=frozenset(case.headers.get("anthropic-beta", "").split(", ")),
@@ -616,7 +616,7 @@ def test_an_emulator_keeps_all_rules_but_those() -> None:
         ),
         ({"x"}, ValueError, "no rule is called 'x'; see anthropix_actors.emulator.RULES"),
         ([7], ValueError, "no rule is called 7"),
-        ("base64", TypeError, r"without is a collection of names: give \['base64'\]"),
+        ("base64", TypeError, r"without must be a collection of names: give \['base64'\]"),
     ],
 )
 def test_a_name_that_is_no_rules_is_an_error_at_once(without: Any, error: type[Exception], said: str) -> None:
@@ -639,7 +639,7 @@ def test_the_documentation_has_all_rules() -> None:
     assert table() in DOCS.read_text()
 
 
-# Types that no switch turns off
+# Types, which are always checked
 
 
 @pytest.mark.parametrize(
@@ -727,7 +727,7 @@ def test_the_thoughts_of_a_script_are_remembered(answer: Any, tmp_path: Path) ->
 
 
 def test_the_thoughts_of_every_kind_of_answer_are_remembered() -> None:
-    thoughts = Thoughts()
+    thoughts = SentThoughts()
     hm = Thinking("Hm.", signature="c2ln")
     answers: list[Any] = [
         Refusal(content=[hm]),
@@ -735,28 +735,28 @@ def test_the_thoughts_of_every_kind_of_answer_are_remembered() -> None:
         Reply(["One.", Compaction("All."), hm]),
     ]
     for place, answer in enumerate(answers):
-        thoughts.note(chat({}), answer)
-        assert ("Hm.", place) in thoughts.said("c2ln")
+        thoughts.record(chat({}), answer)
+        assert ("Hm.", place) in thoughts.sent_with("c2ln")
 
 
 def test_an_answer_that_cannot_be_read_is_not_remembered(tmp_path: Path) -> None:
-    thoughts = Thoughts()
+    thoughts = SentThoughts()
     once = iter([text()])
     odd: list[Any] = [None, "Hi", b"no events", b'"signature', tmp_path / "none", {"content": 1}, Status(529), once]
     for answer in (*odd, {"content": once}):
-        thoughts.note(chat({}), answer)
+        thoughts.record(chat({}), answer)
     assert list(once) == [text()]
-    thoughts.note(None, Reply([Thinking("Hm.", signature="c2ln")]))
-    thoughts.note(chat({}), Reply([Thinking("Hm.")]))
-    assert not thoughts.said("c2ln")
+    thoughts.record(None, Reply([Thinking("Hm.", signature="c2ln")]))
+    thoughts.record(chat({}), Reply([Thinking("Hm.")]))
+    assert not thoughts.sent_with("c2ln")
 
 
 def test_the_oldest_thoughts_are_forgotten() -> None:
-    thoughts = Thoughts()
+    thoughts = SentThoughts()
     for number in range(10_001):
-        thoughts.note(chat({}), Reply([Thinking("Hm.", signature=str(number))]))
-    assert not thoughts.said("0")
-    assert thoughts.said("1") == thoughts.said("10000") == {("Hm.", 0)}
+        thoughts.record(chat({}), Reply([Thinking("Hm.", signature=str(number))]))
+    assert not thoughts.sent_with("0")
+    assert thoughts.sent_with("1") == thoughts.sent_with("10000") == {("Hm.", 0)}
 
 
 def test_omitted_thoughts_are_signed_too(emulator: Emulator) -> None:
@@ -794,7 +794,7 @@ def test_places_do_not_change_when_texts_are_joined(kinds: list[str], cut: int) 
     assert places(kinds[:cut]) == counted[:cut]
 
 
-# Whatever comes
+# Any JSON
 
 SAID = """user assistant system text tool_use tool_result thinking image document base64 5m 1h ephemeral enabled any
 tool custom object integer"""
@@ -825,7 +825,7 @@ _MESSAGES = st.lists(
 @given(st.dictionaries(_TOP, _ANY, max_size=5), _MESSAGES, st.sampled_from(["2023-06-01", "2026-10-21"]))
 def test_whatever_json_comes_no_rule_raises(body: JSON, messages: list[JSON], version: str) -> None:
     for changed in (body, {**body, "messages": messages}):
-        asked = Asked(changed, version=version, betas=frozenset({"structured-outputs-2025-11-13"}), batched=True)
+        asked = ChatRequest(changed, version=version, betas=frozenset({"structured-outputs-2025-11-13"}), in_batch=True)
         for rule in RULES.values():
             for refusal in rule.refusals(asked):
                 assert refusal.endswith(rule.says[-10:]) or "{}" in rule.says
@@ -836,13 +836,15 @@ def test_blocks_and_schemas_may_be_as_deep_as_json_can() -> None:
     schema: JSON = {}
     for _ in range(2000):
         content, schema = [result(content=content)], {"anyOf": [schema]}
-    asked = Asked({**said(model(call()), user(*content)), **strict(schema)}, known=frozenset({"messages"}))
+    asked = ChatRequest({**said(model(call()), user(*content)), **strict(schema)}, known=frozenset({"messages"}))
     assert first_refusal(asked, active({"unknown-key"})) is None
 
 
 def test_a_source_of_another_form_is_passed_over() -> None:
     odd: list[Any] = [None, {}, {"type": "url"}, {"type": "base64"}, {"type": "base64", "media_type": 1, "data": "*"}]
-    asked = Asked(said(user(*({"type": "image", "source": source} for source in odd))), known=frozenset({"messages"}))
+    asked = ChatRequest(
+        said(user(*({"type": "image", "source": source} for source in odd))), known=frozenset({"messages"})
+    )
     assert first_refusal(asked, active()) is None
 
 
@@ -862,18 +864,18 @@ def test_recorded_answers_can_be_sent_back(corpus: Path) -> None:
     count = 0
     for name, content in answers(corpus):
         if not content or "REDACTED" in json.dumps(content) or name in MADE_UP:
-            continue  # nothing was said, or ids and signatures are not the API's
+            continue  # an empty answer, or ids and signatures are not the API's
         blocks = [block for block in content if block.get("text") != ""]
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         back = said(model(*earlier(blocks), *blocks), user(*(result(call_id) for call_id in calls), text("Go on.")))
-        asked = Asked(back, known=frozenset({"messages"}))
+        asked = ChatRequest(back, known=frozenset({"messages"}))
         assert first_refusal(asked, active()) is None, name
         count += 1
     assert count > 80
 
 
 def earlier(blocks: list[JSON]) -> Iterator[JSON]:
-    """Get the calls of an earlier answer: a server's tool may wait until the user's tools are done."""
+    """Return the calls of an earlier answer: a server tool may wait until the user's tools are done."""
     for block in blocks:
         called = any(each.get("id") == block.get("tool_use_id") for each in blocks)
         if block["type"].endswith("_tool_result") and not called:

@@ -1,4 +1,4 @@
-"""Message threads: the emulator holds the conversation."""
+"""Message threads: the emulator stores the conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
 
 
 class World:
-    """An emulator that tells what its handler was asked."""
+    """An emulator that records the requests to its handler."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -105,13 +105,13 @@ def test_an_answer_starts_its_five_minutes_anew_and_what_has_run_out_is_forgotte
     assert world.said("Go on", second["id"])["stop_reason"] == "end_turn"
     world.clock.now = 9 * LIFETIME
     world.said("Hello")
-    assert len(world.emulator._desk._threads._held) == 1
+    assert len(world.emulator._state._threads._stored) == 1
 
 
 def test_an_answer_is_continued_once(world: World) -> None:
     first = world.said("Hello")
     world.answers = [Status(529)]
-    assert world.ask("Go on", first["id"]).status_code == 529  # which is no answer
+    assert world.ask("Go on", first["id"]).status_code == 529  # which is not an answer
     world.said("Go on", first["id"])
     assert world.refused("Go on", first["id"]) == (400, "thread_already_continued")
 

@@ -80,7 +80,7 @@ def test_everything_wrong_is_refused_before_anything_is_sent(
     assert "missing.pdf" in str(raised.value)
     with pytest.raises(ParameterError, match="expires_in_seconds"):
         client.files.upload(b"x", expires_in_seconds=seconds)
-    with pytest.raises(ParameterError, match=r"^to: expected the path of a file in a folder that is there, got"):
+    with pytest.raises(ParameterError, match=r"^to: expected the path of a file in an existing folder, got"):
         client.files.download("file_1", tmp_path)
     for to in (tmp_path, tmp_path / "no" / "folder", 5, io.StringIO()):
         with pytest.raises(ParameterError, match="to: expected"):

@@ -195,7 +195,7 @@ NO_UTF_8 = "bad\udcff.txt"
 def test_a_name_that_is_no_utf_8_is_named_unless_there_is_another(tmp_path: Path) -> None:
     path = tmp_path / NO_UTF_8
     path.write_bytes(b"x")
-    with pytest.raises(ParameterError, match=r"files\.f: its name is no UTF-8: 'bad\\udcff\.txt'"):
+    with pytest.raises(ParameterError, match=r"files\.f: its name is not UTF-8: 'bad\\udcff\.txt'"):
         Multipart({}, {"f": path})
     assert parts_of(Multipart({}, {"f": ("good.txt", path)}))[0][3] == b"x"
     assert places_of({"a": NO_UTF_8, NO_UTF_8: "b"}, {"f": (NO_UTF_8, b""), NO_UTF_8: b""}) == [

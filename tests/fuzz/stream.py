@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from anthropix_actors._checks.shapes import Tagged, fits
-from anthropix_actors._decode.sse import MAX_EVENT_BYTES, MAX_EVENT_LINES, events
+from anthropix_actors._decode.sse import MAX_EVENT_BYTES, MAX_EVENT_LINES
 from anthropix_actors.chat.accumulate import GROWING, RAW_INPUT, Accumulator
 from anthropix_actors.chat.block import kind_of
 from anthropix_actors.chat.parameters import BLOCKS, chat_body
 from anthropix_actors.errors import ProtocolError
 
 from actors import going_on
+from decoding import events
 from fuzz.odd import Dice, bytewise, cut, sizes
 from fuzz.odd import events as odd_events
 from fuzz.reference import Unsure, json_value, parse, told

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
-from anthropix_actors._decode.sniff import Form, beginning, message_in
+from anthropix_actors._decode.sniff import Form, message_in
 from anthropix_actors.chat.accumulate import Accumulator, events_of
+from anthropix_actors.chat.decoder import AnswerDecoder
 from anthropix_actors.errors import APIError
 
 from fuzz.odd import Dice, cut, message, sizes
@@ -18,10 +20,12 @@ def whole(data: bytes) -> None:
     dice = Dice(data)
     body = data if data.startswith(b"{") else json.dumps(message(dice)).encode()
     lengths = sizes(dice)
-    source = iter(cut(body, lengths))
-    head, form = beginning(source, "application/json")
-    assert form is Form.JSON
-    assert head + b"".join(source) == body
+    decoder = AnswerDecoder("application/json", max_event_bytes=1 << 20)
+    for piece in cut(body, lengths):
+        assert not list(decoder.feed(piece))
+    with contextlib.suppress(APIError):
+        list(decoder.close())
+    assert decoder.form is Form.JSON
     for end in {len(body), *(length % (len(body) + 1) for length in lengths)}:
         _check(body[:end], is_whole=end == len(body))
 

@@ -1,4 +1,4 @@
-"""The API's paths, as a Starlette application."""
+"""The Starlette application: routes, and what happens to every request."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
+from starlette.routing import Route as StarletteRoute
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.emulator._api.batches import Batches
+from anthropix_actors.emulator._api.batches import BatchRoutes
 from anthropix_actors.emulator._api.checks import (
-    refused_chat,
-    refused_count,
-    refused_headers,
-    refused_object,
+    check_chat,
+    check_count,
+    check_headers,
+    check_object,
     too_large,
 )
-from anthropix_actors.emulator._api.desk import CHAT
-from anthropix_actors.emulator._api.endpoint import Endpoint, TooLargeError, note
-from anthropix_actors.emulator._api.files import Files
-from anthropix_actors.emulator._api.hosts import refused_host
-from anthropix_actors.emulator._api.models import MODELS, page
-from anthropix_actors.emulator._api.sessions import Sessions
-from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._api.files import FileRoutes
+from anthropix_actors.emulator._api.hosts import check_host
+from anthropix_actors.emulator._api.models import MODELS, models_page
+from anthropix_actors.emulator._api.route import Route, TooLargeError, to_request
+from anthropix_actors.emulator._api.sessions import SessionRoutes
+from anthropix_actors.emulator._api.state import CHAT
+from anthropix_actors.emulator._model.context import after_compaction
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.tokens import count_input
-from anthropix_actors.emulator._script.compile import Compiler, unstreamed
-from anthropix_actors.emulator._script.play import Playback
+from anthropix_actors.emulator._script.responder import Responder, error_event_as_status
+from anthropix_actors.emulator._script.step_response import StepResponse
 from anthropix_actors.emulator._script.steps import metered
 from anthropix_actors.emulator.answers import Status, unwrap
 
@@ -42,107 +42,107 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request as HTTPRequest
 
-    from anthropix_actors.emulator._api.desk import Desk
+    from anthropix_actors.emulator._api.state import ServerState
     from anthropix_actors.emulator._script.steps import Step
     from anthropix_actors.emulator.records import Request
 
 _ORGANIZATION = "01234567-89ab-4def-8123-456789abcdef"
 
 
-def application(desk: Desk, released: asyncio.Semaphore) -> Starlette:
-    """Get the application; `released` has a permit for each stalled answer that may go on."""
-    api = _Api(desk, released)
-    strangers: dict[Any, Any] = {404: api.stranger(_UNKNOWN), 405: api.stranger(_WRONG_METHOD)}
-    endpoints = [
-        Endpoint("POST", CHAT, api.chat),
-        Endpoint("POST", CHAT + "/count_tokens", api.count),
-        Endpoint("GET", "/v1/models", _models),
-        Endpoint("GET", "/v1/models/{id}", _model),
-        *Batches(desk).endpoints(),
-        *Files().endpoints(),
-        *Sessions(desk).endpoints(),
+def application(state: ServerState, released: asyncio.Semaphore) -> Starlette:
+    """Return the application; `released` has a permit for each stalled answer to resume."""
+    api = _Api(state, released)
+    handlers: dict[Any, Any] = {404: api.exception_handler(_UNKNOWN), 405: api.exception_handler(_WRONG_METHOD)}
+    routes = [
+        Route("POST", CHAT, api.chat),
+        Route("POST", CHAT + "/count_tokens", api.count),
+        Route("GET", "/v1/models", _list_models),
+        Route("GET", "/v1/models/{id}", _retrieve_model),
+        *BatchRoutes(state).routes(),
+        *FileRoutes().routes(),
+        *SessionRoutes(state).routes(),
     ]
-    routes = [Route(each.path, api.serve(each), methods=[each.method]) for each in endpoints]
-    app = Starlette(routes=routes, exception_handlers=strangers)
+    starlette_routes = [StarletteRoute(each.path, api.serve(each), methods=[each.method]) for each in routes]
+    app = Starlette(routes=starlette_routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 
 
 class _Api:
-    """What all endpoints have in common. Runs in the event loop."""
+    """What all routes have in common. Runs in the event loop."""
 
-    def __init__(self, desk: Desk, released: asyncio.Semaphore) -> None:
-        self._desk = desk
+    def __init__(self, state: ServerState, released: asyncio.Semaphore) -> None:
+        self._state = state
         self._released = released
         self._ids = Ids()
 
-    def serve(self, endpoint: Endpoint) -> Callable[[HTTPRequest], Awaitable[Playback]]:
-        async def serve(http: HTTPRequest) -> Playback:
-            return await self._answer(http, endpoint)
+    def serve(self, route: Route) -> Callable[[HTTPRequest], Awaitable[StepResponse]]:
+        async def serve(http: HTTPRequest) -> StepResponse:
+            return await self._answer(http, route)
 
         return serve
 
-    def stranger(self, endpoint: Endpoint) -> Callable[[HTTPRequest, Exception], Awaitable[Playback]]:
-        async def serve(http: HTTPRequest, _: Exception) -> Playback:
-            return await self._answer(http, endpoint, known=False)
+    def exception_handler(self, route: Route) -> Callable[[HTTPRequest, Exception], Awaitable[StepResponse]]:
+        async def serve(http: HTTPRequest, _: Exception) -> StepResponse:
+            return await self._answer(http, route, routed=False)
 
         return serve
 
-    def chat(self, request: Request, compiler: Compiler) -> Iterator[Step]:
-        if refusal := refused_object(request):
-            return compiler.other(refusal)
-        compiler.request = request = self._desk.whole(request)
-        refusal = refused_chat(request, self._desk.rules, self._desk.thoughts)
+    def chat(self, request: Request, responder: Responder) -> Iterator[Step]:
+        if refusal := check_object(request):
+            return responder.answer(refusal)
+        responder.request = request = self._state.expand_thread(request)
+        refusal = check_chat(request, self._state.rules, self._state.thoughts)
         if refusal:
-            return compiler.other(refusal)
-        model, meter = request.body["model"], self._desk.meter
-        priced = self._desk.price(request)
-        refusal = meter.let_in(model, priced.unread)
-        compiler.headers.update(meter.headers(model))
+            return responder.answer(refusal)
+        model, meter = request.body["model"], self._state.meter
+        cost = self._state.price(request)
+        refusal = meter.admit(model, cost.uncached)
+        responder.headers.update(meter.headers(model))
         if refusal:
-            return compiler.other(refusal)
-        charge, hold = partial(self._desk.charge, priced), partial(self._desk.hold, request)
-        steps = compiler.chat(self._desk.answer(request), charge, hold)
+            return responder.answer(refusal)
+        charge, store = partial(self._state.charge, cost), partial(self._state.store_thread, request)
+        steps = responder.chat(self._state.answer(request), charge, store)
         return metered(steps, partial(meter.spend, model)) if meter.enforced else steps
 
-    def count(self, request: Request, compiler: Compiler) -> Iterator[Step]:
-        refusal = refused_count(request, self._desk.rules, self._desk.thoughts)
-        return compiler.other(refusal or {"input_tokens": count_input(seen(request.body))})
+    def count(self, request: Request, responder: Responder) -> Iterator[Step]:
+        refusal = check_count(request, self._state.rules, self._state.thoughts)
+        return responder.answer(refusal or {"input_tokens": count_input(after_compaction(request.body))})
 
-    async def _answer(self, http: HTTPRequest, endpoint: Endpoint, *, known: bool = True) -> Playback:
+    async def _answer(self, http: HTTPRequest, route: Route, *, routed: bool = True) -> StepResponse:
         refusal = body = None
         try:
-            body = await endpoint.read(http, endpoint.limit)
+            body = await route.read(http, route.limit)
         except TooLargeError:
-            refusal = too_large(endpoint.limit)
-        except ClientDisconnect:  # while it was sending; nobody is there to be told
-            return Playback(iter(()), self._released, self._desk.hung_up)
-        request = note(http, body)
-        self._desk.note(request)
-        compiler = Compiler(request, self._headers(request), self._ids)
-        refusal = refused_host(request.headers.get("host"), *self._desk.hosts) or refusal
-        if known or self._scripted(request):
-            refusal = refusal or refused_headers(request, self._desk.api_key)
+            refusal = too_large(route.limit)
+        except ClientDisconnect:  # while it was sending; no client is left to answer
+            return StepResponse(iter(()), self._released, self._state.record_hangup)
+        request = to_request(http, body)
+        self._state.record(request)
+        responder = Responder(request, self._headers(request), self._ids)
+        refusal = check_host(request.headers.get("host"), *self._state.hosts) or refusal
+        if routed or self._takes_queued(request):
+            refusal = refusal or check_headers(request, self._state.api_key)
         try:
-            steps = compiler.other(refusal) if refusal else self._steps(request, compiler, endpoint)
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise anything
-            # The client hears of it. Nothing goes past here: asyncio ends the loop for an exit, and so for everybody.
+            steps = responder.answer(refusal) if refusal else self._steps(request, responder, route)
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001 - a user's handler may raise any
+            # The client gets a 500. No exception may pass: for SystemExit, asyncio would end the loop of all clients.
             log(logging.ERROR, "no answer for %s %s", request.method, request.path, exc_info=exc)
-            steps = compiler.other(Status(500, f"the emulator found no answer: {exc!r}"))
-        return Playback(steps, self._released, self._desk.hung_up, compiler.closing)
+            steps = responder.answer(Status(500, f"the emulator failed to answer: {exc!r}"))
+        return StepResponse(steps, self._released, self._state.record_hangup, responder.on_close)
 
-    def _scripted(self, request: Request) -> bool:
-        return request.path != CHAT and self._desk.scripted(request.path)
+    def _takes_queued(self, request: Request) -> bool:
+        return request.path != CHAT and self._state.has_queued(request.path)
 
-    def _steps(self, request: Request, compiler: Compiler, endpoint: Endpoint) -> Iterator[Step]:
-        if not self._scripted(request):
-            return _made(endpoint, request, compiler)
-        (answer,) = self._desk.take(request.path)
-        said, faults = unwrap(answer)
-        if said is None and not endpoint.streams:
-            said, faults = unstreamed(said, faults)
-        steps = _made(endpoint, request, compiler) if said is None else compiler.other(said)
-        return compiler.faulty(steps, faults)
+    def _steps(self, request: Request, responder: Responder, route: Route) -> Iterator[Step]:
+        if not self._takes_queued(request):
+            return _handle(route, request, responder)
+        (answer,) = self._state.pop(request.path)
+        plain, faults = unwrap(answer)
+        if plain is None and not route.streams:
+            plain, faults = error_event_as_status(plain, faults)
+        steps = _handle(route, request, responder) if plain is None else responder.answer(plain)
+        return responder.with_faults(steps, faults)
 
     def _headers(self, request: Request) -> dict[str, str]:
         now = dt.datetime.now(dt.UTC)
@@ -150,35 +150,35 @@ class _Api:
             "date": email.utils.format_datetime(now, usegmt=True),
             "request-id": self._ids.new("req_011C"),
         }
-        if refused_headers(request, self._desk.api_key):
-            return headers  # whose limits these would be is not known
+        if check_headers(request, self._state.api_key):
+            return headers  # without a valid key, it is unknown whose limits to report
         headers["anthropic-organization-id"] = _ORGANIZATION
-        return {**headers, **self._desk.meter.headers("")}
+        return {**headers, **self._state.meter.headers("")}
 
 
-def _made(endpoint: Endpoint, request: Request, compiler: Compiler) -> Iterator[Step]:
+def _handle(route: Route, request: Request, responder: Responder) -> Iterator[Step]:
     try:
-        return endpoint.make(request, compiler)
+        return route.handle(request, responder)
     except RefusedError as exc:
-        return compiler.other(exc.told)
+        return responder.answer(exc.status)
 
 
-def _models(request: Request, compiler: Compiler) -> Iterator[Step]:
-    return compiler.json(page(request.query))
+def _list_models(request: Request, responder: Responder) -> Iterator[Step]:
+    return responder.json(models_page(request.query))
 
 
-def _model(request: Request, compiler: Compiler) -> Iterator[Step]:
+def _retrieve_model(request: Request, responder: Responder) -> Iterator[Step]:
     model_id = request.path.rpartition("/")[2]
-    return compiler.other(MODELS.get(model_id) or Status(404, f"model: {model_id}"))
+    return responder.answer(MODELS.get(model_id) or Status(404, f"model: {model_id}"))
 
 
-def _unknown(_: Request, compiler: Compiler) -> Iterator[Step]:
-    return compiler.other(Status(404, "Not Found"))
+def _unknown(_: Request, responder: Responder) -> Iterator[Step]:
+    return responder.answer(Status(404, "Not Found"))
 
 
-def _wrong_method(_: Request, compiler: Compiler) -> Iterator[Step]:
-    return compiler.other(Status(405, "Method Not Allowed"))
+def _wrong_method(_: Request, responder: Responder) -> Iterator[Step]:
+    return responder.answer(Status(405, "Method Not Allowed"))
 
 
-_UNKNOWN = Endpoint("", "", _unknown)
-_WRONG_METHOD = Endpoint("", "", _wrong_method)
+_UNKNOWN = Route("", "", _unknown)
+_WRONG_METHOD = Route("", "", _wrong_method)

@@ -1,6 +1,6 @@
-"""What the API refuses before a model hears of it.
+"""Checks of requests, before a model would see them; each returns the refusal, or None.
 
-Of the parameters of a chat: first whether they are there, and of their types, then the rules.
+The parameters of a chat are first checked for presence and type, then by the rules.
 
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/versioning, read 2026-11-23.
 """
@@ -14,7 +14,7 @@ from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors.chat.parameters import CHAT, COUNT_TOKENS
 from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator.answers import Status
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.table import first_refusal
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._checks.shapes import Shape
     from anthropix_actors.emulator.records import Request
+    from anthropix_actors.emulator.rules.sent_thoughts import SentThoughts
     from anthropix_actors.emulator.rules.table import Rule
-    from anthropix_actors.emulator.rules.thoughts import Thoughts
     from anthropix_actors.errors import Problem
 
 VERSIONS = frozenset({"2023-06-01", "2026-10-21"})
@@ -35,9 +35,9 @@ _MISSING = "required, and missing"
 _TEXT = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\]\.text")
 
 
-def refused_headers(request: Request, api_key: str | None) -> Status | None:
-    """Check who asks, and in which version of the API."""
-    key = _key(request.headers)
+def check_headers(request: Request, api_key: str | None) -> Status | None:
+    """Check the API key and the version."""
+    key = _api_key(request.headers)
     if not key:
         return Status(401, "x-api-key header is required")
     if api_key is not None and key != api_key:
@@ -51,23 +51,23 @@ def refused_headers(request: Request, api_key: str | None) -> Status | None:
 
 
 def too_large(limit: int) -> Status:
-    """Get the refusal of a body with more than `limit` bytes."""
+    """Return the refusal of a body of more than `limit` bytes."""
     return Status(413, f"Request exceeds the maximum size of {limit >> 20} MB")
 
 
-def refused_chat(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
-    """Check the body of `POST /v1/messages`, or of a request of a batch, which has a `custom_id`."""
+def check_chat(request: Request, rules: Sequence[Rule], thoughts: SentThoughts) -> Status | None:
+    """Check the body of `POST /v1/messages`, or of a batch's request, which has a `custom_id`."""
     known = frozenset({"stream", *CHAT.required, *CHAT.optional})
-    return refused_object(request) or _refused(request, CHAT, known, rules, thoughts)
+    return check_object(request) or _check_params(request, CHAT, known, rules, thoughts)
 
 
-def refused_count(request: Request, rules: Sequence[Rule], thoughts: Thoughts) -> Status | None:
+def check_count(request: Request, rules: Sequence[Rule], thoughts: SentThoughts) -> Status | None:
     """Check the body of `POST /v1/messages/count_tokens`."""
     known = frozenset({*COUNT_TOKENS.required, *COUNT_TOKENS.optional})
-    return refused_object(request) or _refused(request, COUNT_TOKENS, known, rules, thoughts)
+    return check_object(request) or _check_params(request, COUNT_TOKENS, known, rules, thoughts)
 
 
-def refused_object(request: Request) -> Status | None:
+def check_object(request: Request) -> Status | None:
     """Check that the body is a JSON object."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -77,19 +77,19 @@ def refused_object(request: Request) -> Status | None:
     return None
 
 
-def refused_keys(keys: Iterable[str], known: Container[str], place: str = "") -> Status | None:
+def check_keys(keys: Iterable[str], known: Container[str], place: str = "") -> Status | None:
     """Check that all keys are known."""
     unknown = next((key for key in keys if key not in known), None)
     return None if unknown is None else Status(400, f"{place}{unknown}: Extra inputs are not permitted")
 
 
-def _key(headers: Mapping[str, str]) -> str:
+def _api_key(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
 
 
-def _refused(
-    request: Request, shape: Shape, known: frozenset[str], rules: Sequence[Rule], thoughts: Thoughts
+def _check_params(
+    request: Request, shape: Shape, known: frozenset[str], rules: Sequence[Rule], thoughts: SentThoughts
 ) -> Status | None:
     body: dict[str, Any] = request.body
     if "stream" in body and not isinstance(body["stream"], bool):
@@ -97,26 +97,26 @@ def _refused(
     for problem in _problems(shape, body):
         text = "Field required" if problem.text.startswith(_MISSING) else problem.text
         return Status(400, f"{_place(problem.place)}: {text}")
-    asked = Asked(
+    chat_request = ChatRequest(
         body,
         version=request.headers["anthropic-version"],
         betas=_betas(request.headers),
         known=known,
-        batched=request.custom_id is not None,
-        said=thoughts.said,
+        in_batch=request.custom_id is not None,
+        sent_with=thoughts.sent_with,
     )
-    words = first_refusal(asked, rules)
+    words = first_refusal(chat_request, rules)
     return None if words is None else Status(400, words)
 
 
 def _problems(shape: Shape, body: dict[str, Any]) -> Iterator[Problem]:
-    """Find what is missing, and what is of a wrong type; where a rule looks at the value, it is left to that."""
+    """Yield missing parameters and wrong types, except where a rule checks the value."""
     for problem in problems_of(shape, body, ""):
-        if not _is_ruled(problem.place, body):
+        if not _has_rule(problem.place, body):
             yield problem
 
 
-def _is_ruled(place: str, body: dict[str, Any]) -> bool:
+def _has_rule(place: str, body: dict[str, Any]) -> bool:
     if text := _TEXT.fullmatch(place):
         message, block = map(int, text.groups())
         return bool(body["messages"][message]["content"][block].get("text") == "")
@@ -129,7 +129,7 @@ def _betas(headers: Mapping[str, str]) -> frozenset[str]:
 
 
 def _place(place: str) -> str:
-    """Write `messages[2].content` as the API does.
+    """Return `messages[2].content` in the API's notation.
 
     Example:
         >>> _place("messages[2].content[0].text")

@@ -1,4 +1,4 @@
-"""Reads forms with files in them.
+"""Reads multipart forms.
 
 Source: https://www.rfc-editor.org/rfc/rfc7578, read 2026-11-23.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from anthropix_actors.emulator._api.endpoint import chunks, json_body
+from anthropix_actors.emulator._api.route import chunks, json_body
 from anthropix_actors.emulator.records import Upload
 
 if TYPE_CHECKING:
@@ -20,36 +20,36 @@ FORM = "multipart/form-data"
 
 
 async def form_body(http: HTTPRequest, limit: int) -> Any:
-    """Read the fields of a form. What is no form is read as `json_body` does.
+    """Read the fields of a form. A body of another type is read by `json_body`.
 
     Returns:
-        A mapping from names to text; what has a file's name or type, and what is called `file`, is an `Upload`. None
-        where the form is broken.
+        A mapping from names to text; a field with a file's name or type, or with the name `file`, is an `Upload`. None
+        if the form is malformed.
 
     Raises:
-        TooLargeError: there are more than `limit` bytes.
+        TooLargeError: the body has more than `limit` bytes.
         ClientDisconnect: the client has left.
     """
     kind, options = parse_options_header(http.headers.get("content-type"))
     if kind != FORM.encode():
         return await json_body(http, limit)
-    form = _Form(options.get(b"boundary", b""))
-    async for chunk in chunks(http, limit):  # to the end: an answer in the middle of a body would not be heard
+    form = _FormParser(options.get(b"boundary", b""))
+    async for chunk in chunks(http, limit):  # to the end: the client would not read a response in mid-body
         form.feed(chunk)
-    return form.fields if form.whole else None
+    return form.fields if form.complete else None
 
 
-class _Form:
-    """A form that comes in pieces.
+class _FormParser:
+    """A push parser of one form.
 
     Attributes:
         fields: Its fields so far.
-        whole: Whether it has come to its end, and is good.
+        complete: Whether the end was reached and the form is well-formed.
     """
 
     def __init__(self, boundary: bytes) -> None:
         self.fields: dict[str, Upload | str] = {}
-        self.whole = False
+        self.complete = False
         self._broken = not boundary
         self._parser = MultipartParser(
             boundary,
@@ -66,13 +66,13 @@ class _Form:
         self._begin()
 
     def feed(self, chunk: bytes) -> None:
-        """Go on with more bytes; what is broken stays broken."""
+        """Parse more bytes; after an error, ignore them."""
         try:
             if not self._broken:
                 self._parser.write(chunk)
         except FormParserError:
             self._broken = True
-            self.whole = False
+            self.complete = False
 
     def _begin(self) -> None:
         self._headers: dict[bytes, bytes] = {}
@@ -101,10 +101,10 @@ class _Form:
             self.fields[name] = Upload(filename, _text(kind), bytes(self._content))
         else:
             self.fields[name] = _text(self._content)
-        self._content = bytearray()  # a large file is not to be there twice
+        self._content = bytearray()  # do not hold a large file twice
 
     def _end(self) -> None:
-        self.whole = True
+        self.complete = True
 
 
 def _text(data: bytes | bytearray) -> str:

@@ -1,8 +1,8 @@
-"""By which names the emulator lets itself be called: pure.
+"""The check of the `Host` header: pure.
 
 A web page in this machine's browser can reach loopback by a name of its own that it has bound to 127.0.0.1 (DNS
-rebinding), and then reads what the emulator answers. The browser tells that name in the `Host` header, so a name that
-is not ours is refused.
+rebinding), and could then read the emulator's responses. The browser sends that name in the `Host` header, so a name
+that is not the emulator's is refused.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 ANY = "*"
 
 
-def refused_host(header: str | None, listens: str, names: Collection[str]) -> Status | None:
-    """Check by which name a client has called.
+def check_host(header: str | None, listens: str, names: Collection[str]) -> Status | None:
+    """Return the refusal of a host name that is not the emulator's, or None.
 
     Args:
-        header: The `Host` header; None where there is none, as no browser sends a request.
-        listens: Where the emulator listens.
+        header: The `Host` header; None if there is none, which no browser does.
+        listens: The address that the emulator listens on.
         names: Further names; `"*"` is every name.
 
     Example:
-        >>> refused_host("localhost:8787", "127.0.0.1", ()) is None
+        >>> check_host("localhost:8787", "127.0.0.1", ()) is None
         True
-        >>> refused_host("evil.example", "127.0.0.1", ()).status
+        >>> check_host("evil.example", "127.0.0.1", ()).status
         403
     """
     if header is None or ANY in names:
@@ -37,14 +37,14 @@ def refused_host(header: str | None, listens: str, names: Collection[str]) -> St
     name = _name(header)
     if name in {_name(listens), *map(_name, names)} or name == "localhost" or name.endswith(".localhost"):
         return None
-    # Who listens on more than loopback may be called by any of the machine's addresses; an address cannot be rebound.
+    # If it listens beyond loopback, any of the machine's addresses is accepted; an address cannot be rebound.
     if (address := _address(name)) is not None and (address.is_loopback or not _is_loopback(_name(listens))):
         return None
-    return Status(403, f"Host: {name!r} is no name of this emulator; to let it in: Emulator(hosts=[{name!r}])")
+    return Status(403, f"Host: {name!r} is not a name of this emulator; to accept it: Emulator(hosts=[{name!r}])")
 
 
 def _name(header: str) -> str:
-    """Get the name without the port, in lower case, and without the brackets of IPv6.
+    """Return the name without the port, in lower case, and without the brackets of IPv6.
 
     Example:
         >>> _name("[::1]:8787"), _name("Example.COM.:80"), _name("::1")

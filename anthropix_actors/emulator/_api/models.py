@@ -1,4 +1,4 @@
-"""The models that the emulator knows, the newest first, and their pages.
+"""The models that the emulator lists, newest first.
 
 Source: https://docs.claude.com/en/api/models-list, read 2026-11-23.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.emulator._api.pages import by_id
+from anthropix_actors.emulator._api.pages import page_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ def _model(model_id: str, name: str) -> dict[str, Any]:
         "type": "model",
         "id": model_id,
         "display_name": name,
-        "created_at": "1970-01-01T00:00:00Z",  # the API's own way to say that it does not know
+        "created_at": "1970-01-01T00:00:00Z",  # the API's value for an unknown date
         "line": model_id.split("-")[1],
         "lifecycle": "active",
         "deprecated_at": None,
@@ -68,14 +68,14 @@ def _model(model_id: str, name: str) -> dict[str, Any]:
 MODELS: Mapping[str, Mapping[str, Any]] = {model_id: _model(model_id, name) for model_id, name in _NAMES.items()}
 
 
-def page(query: Mapping[str, str]) -> dict[str, Any]:
-    """Get one page of models.
+def models_page(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return one page of models.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
 
     Example:
-        >>> [model["id"] for model in page({"limit": "2"})["data"]]
+        >>> [model["id"] for model in models_page({"limit": "2"})["data"]]
         ['claude-fable-5-2', 'claude-haiku-5-5']
     """
-    return by_id(query, list(MODELS), MODELS.__getitem__, "model")
+    return page_by_id(query, list(MODELS), MODELS.__getitem__, "model")

@@ -1,4 +1,4 @@
-"""Lists that come page by page, in both ways that the API has.
+"""Paging of lists, in both of the API's ways.
 
 Source: https://docs.claude.com/en/api/listing-message-batches and https://docs.claude.com/en/api/files-list, read
 2026-11-23.
@@ -20,29 +20,29 @@ HIGHEST_LIMIT = 1000
 _CURSOR = "page_"
 
 
-def by_id(
+def page_by_id(
     query: Mapping[str, str], ids: Sequence[str], show: Callable[[str], Mapping[str, Any]], noun: str
 ) -> dict[str, Any]:
-    """Get one page of a list that is walked with `after_id` and `before_id`.
+    """Return one page of a list that is paged by `after_id` and `before_id`.
 
     Args:
         query: The query of the request.
-        ids: The ids of everything there is, in the order of the list.
-        show: Gets the object of an id.
-        noun: What the objects are, for errors.
+        ids: All ids, in the order of the list.
+        show: Returns the object of an id.
+        noun: What an object is called in errors.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
 
     Example:
-        >>> by_id({"limit": "1", "after_id": "b"}, ["a", "b", "c"], lambda name: {"id": name}, "letter")
+        >>> page_by_id({"limit": "1", "after_id": "b"}, ["a", "b", "c"], lambda name: {"id": name}, "letter")
         {'data': [{'id': 'c'}], 'has_more': False, 'first_id': 'c', 'last_id': 'c'}
     """
     limit = _limit(query)
     if "after_id" in query:
-        begin = _place(query, "after_id", ids, noun) + 1
+        begin = _index_of(query, "after_id", ids, noun) + 1
     elif "before_id" in query:
-        ids = ids[: _place(query, "before_id", ids, noun)]
+        ids = ids[: _index_of(query, "before_id", ids, noun)]
         begin = max(0, len(ids) - limit)
     else:
         begin = 0
@@ -52,42 +52,42 @@ def by_id(
     return {"data": [show(each) for each in found], "has_more": more, **ends}
 
 
-def by_cursor(
-    query: Mapping[str, str], numbers: Sequence[int], *, falling: bool = False
+def page_by_cursor(
+    query: Mapping[str, str], numbers: Sequence[int], *, descending: bool = False
 ) -> tuple[Sequence[int], str | None]:
-    """Get one page of a list that is walked with `page`, a cursor that means nothing to clients.
+    """Return one page of a list that is paged by `page`, an opaque cursor.
 
-    A cursor holds the last number of its page, so what comes and goes in between moves nothing to another page.
+    A cursor holds the last number of its page, so objects that come and go meanwhile move no other to another page.
 
     Args:
         query: The query of the request.
         numbers: One number for each object, in the order of the list.
-        falling: Whether they fall all along, instead of rising.
+        descending: Whether the numbers are in falling order instead of rising.
 
     Returns:
-        The numbers of this page, and the cursor of the next one, or None at the end.
+        The numbers of this page, and the cursor of the next page, or None at the end.
 
     Raises:
         RefusedError: a parameter of the query is wrong.
 
     Example:
-        >>> numbers, cursor = by_cursor({"limit": "2"}, [9, 7, 4], falling=True)
-        >>> numbers, by_cursor({"page": cursor}, [9, 4], falling=True)
+        >>> numbers, cursor = page_by_cursor({"limit": "2"}, [9, 7, 4], descending=True)
+        >>> numbers, page_by_cursor({"page": cursor}, [9, 4], descending=True)
         ([9, 7], ([4], None))
     """
     limit = _limit(query)
     if "page" in query:
-        last = _number(query["page"])
-        numbers = [number for number in numbers if (number < last if falling else number > last)]
+        last = _decode_cursor(query["page"])
+        numbers = [number for number in numbers if (number < last if descending else number > last)]
     found = numbers[:limit]
-    return found, _cursor(found[-1]) if limit < len(numbers) else None
+    return found, _encode_cursor(found[-1]) if limit < len(numbers) else None
 
 
-def values(query: Mapping[str, str], key: str) -> list[str]:
-    """Get the values of a parameter that may have several: repeated, with brackets, or with commas.
+def query_values(query: Mapping[str, str], key: str) -> list[str]:
+    """Return the values of a parameter that may have several: repeated, with brackets, or with commas.
 
     Example:
-        >>> values({"types[]": "user.message,agent.message"}, "types")
+        >>> query_values({"types[]": "user.message,agent.message"}, "types")
         ['user.message', 'agent.message']
     """
     return [value for name in (key, f"{key}[]") for value in query.get(name, "").split(",") if value]
@@ -101,18 +101,18 @@ def _limit(query: Mapping[str, str]) -> int:
     return limit
 
 
-def _place(query: Mapping[str, str], key: str, ids: Sequence[str], noun: str) -> int:
+def _index_of(query: Mapping[str, str], key: str, ids: Sequence[str], noun: str) -> int:
     try:
         return ids.index(query[key])
     except ValueError:
         raise RefusedError(400, f"{key}: no such {noun}: {query[key]}") from None
 
 
-def _cursor(number: int) -> str:
+def _encode_cursor(number: int) -> str:
     return _CURSOR + base64.urlsafe_b64encode(b"%d" % number).decode()
 
 
-def _number(cursor: str) -> int:
+def _decode_cursor(cursor: str) -> int:
     try:
         return int(base64.urlsafe_b64decode(cursor.removeprefix(_CURSOR)))
     except ValueError:

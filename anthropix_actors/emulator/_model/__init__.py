@@ -1,1 +1,1 @@
-"""What a model says: a request as it is seen, Messages and their events, tokens, caching. Pure."""
+"""The emulated model: default replies, Messages and their events, tokens, caching, threads. Pure."""

@@ -1,9 +1,9 @@
 """Prompt caching, as the API counts it: pure, the time is passed in.
 
-A request is a row of blocks: its tools, its system prompt, its messages. `cache_control` on a block is a breakpoint; at
-the top level it is one on the last block that can be cached. Each breakpoint whose prefix is long enough is written,
-and nothing else is. To be read, a prefix is looked for at each breakpoint, and from there back over 20 blocks in all;
-the longest that is there counts. It is the same prefix if everything in it is the same, and what belongs to its level:
+A request is a sequence of blocks: its tools, its system prompt, its messages. `cache_control` on a block is a
+breakpoint; at the top level it is one on the last block that can be cached. Only a breakpoint whose prefix is long
+enough is written. For a read, each breakpoint and the blocks before it, 20 in all, are looked up; the longest prefix
+that is cached counts. Two prefixes are the same if all their blocks are, and the settings of their level:
 
 | what changes | tools | system | messages |
 |---|---|---|---|
@@ -11,14 +11,14 @@ the longest that is there counts. It is the same prefix if everything in it is t
 | web search on or off, citations on or off, `speed` | | lost | lost |
 | `tool_choice`, `thinking`, any image or none | | | lost |
 
-What is read lives on for its time to live, 5 minutes or an hour. The caches of two models, of two keys and of two
-workspaces are apart.
+A read renews a prefix for its time to live, 5 minutes or an hour. Each model, each key and each workspace has a cache
+of its own.
 
-Different from the API: tokens are the emulator's own estimate; a prefix can be read as soon as its request is answered;
-thoughts of earlier turns stay in the prefix.
+Unlike at the API, tokens are the emulator's own estimate; a prefix can be read as soon as its request is answered;
+thinking blocks of earlier turns stay in the prefix.
 
-Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11-26; the least sizes of models
-that it does not name are those of their line.
+Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11-26; a model
+that it does not name has the minimum size of its line.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 LOOK_BACK = 20
-"""Blocks that are looked at from a breakpoint back, itself included."""
+"""Blocks that are looked up from a breakpoint back, including its own."""
 
 MINUTES_5 = 300.0
 HOUR = 3600.0
 
-_LEAST = {
+_MIN_CACHEABLE = {
     "claude-opus-4-8": 1024,
     "claude-opus-4-7": 2048,
     "claude-opus-4-6": 4096,
@@ -54,41 +54,41 @@ _LEAST = {
     "claude-mythos-preview": 4096,
     "claude-mythos": 512,
 }
-"""The fewest tokens of a prefix that is cached, by the beginning of the model's name: the first that fits counts."""
+"""The fewest tokens of a prefix that is cached, by the beginning of the model's name: the first match counts."""
 
-_LEAST_OTHERWISE = 1024
+_MIN_CACHEABLE_OTHERS = 1024
 
 _NOT_CACHED = frozenset({"thinking", "redacted_thinking"})
 
-_SWEEP = 1024
-"""Entries from which on those that have run out are looked for."""
+_SWEEP_SIZE = 1024
+"""The number of entries above which expired ones are removed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class InputCost:
     """What the input of a request costs.
 
     Attributes:
-        read: Tokens that were read from the cache.
-        written_1h: Tokens that are written for an hour.
-        written_5m: Tokens that are written for 5 minutes.
+        read: Tokens read from the cache.
+        written_1h: Tokens written for an hour.
+        written_5m: Tokens written for 5 minutes.
         other: All other tokens.
-        kept: What is written or lives on when the request is answered: each prefix with its time to live.
+        entries: The prefixes to write or renew when the request is answered, each with its time to live.
     """
 
     read: int
     written_1h: int
     written_5m: int
     other: int
-    kept: tuple[tuple[bytes, float], ...] = ()
+    entries: tuple[tuple[bytes, float], ...] = ()
 
     @property
-    def unread(self) -> int:
-        """Tokens that were not read from the cache: what counts towards the limits."""
+    def uncached(self) -> int:
+        """Tokens not read from the cache: those that count towards the rate limits."""
         return self.written_1h + self.written_5m + self.other
 
     def usage(self) -> dict[str, Any]:
-        """Get what a Message tells of it."""
+        """Return the part of a Message's usage that reports it."""
         return {
             "input_tokens": self.other,
             "cache_creation_input_tokens": self.written_1h + self.written_5m,
@@ -106,10 +106,10 @@ class _Block:
 
     Attributes:
         level: 0 for tools, 1 for the system prompt, 2 for messages.
-        text: All that has to be the same.
-        tokens: How many there are.
-        ttl: How long the prefix up to it is kept, in seconds; 0 where there is no breakpoint.
-        cacheable: Whether it may be the last one of a prefix.
+        text: The bytes that must be the same.
+        tokens: The number of its tokens.
+        ttl: How long the prefix up to it is kept, in seconds; 0 without a breakpoint.
+        cacheable: Whether it may be the last block of a prefix.
     """
 
     level: int
@@ -119,70 +119,70 @@ class _Block:
     cacheable: bool
 
 
-def least(model: str) -> int:
-    """Get the fewest tokens of a prefix that is cached.
+def min_cacheable(model: str) -> int:
+    """Return the fewest tokens of a prefix that a model caches.
 
     Example:
-        >>> least("claude-opus-4-8"), least("claude-haiku-4-5-20251001"), least("claude-opus-5-5"), least("other")
-        (1024, 4096, 512, 1024)
+        >>> [min_cacheable(model) for model in ("claude-opus-4-8", "claude-haiku-4-5-20251001", "other")]
+        [1024, 4096, 1024]
     """
-    return next((tokens for name, tokens in _LEAST.items() if model.startswith(name)), _LEAST_OTHERWISE)
+    return next((tokens for name, tokens in _MIN_CACHEABLE.items() if model.startswith(name)), _MIN_CACHEABLE_OTHERS)
 
 
-class Cache:
-    """The prefixes that are cached. Not thread-safe: the event loop has it."""
+class PromptCache:
+    """The cached prefixes. Not thread-safe: only the event loop uses it."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._entries: dict[bytes, tuple[float, float]] = {}  # time to live, and when it runs out
-        self._sweep = _SWEEP
+        self._entries: dict[bytes, tuple[float, float]] = {}  # time to live, and when it expires
+        self._sweep = _SWEEP_SIZE
 
-    def price(self, owner: str, body: Mapping[str, Any], now: float) -> Priced:
-        """Get what the input of a request costs now. Changes nothing.
+    def price(self, owner: str, body: Mapping[str, Any], now: float) -> InputCost:
+        """Return what the input of a request costs now. Changes nothing.
 
         Args:
-            owner: Whose request it is.
+            owner: The owner of the request.
             body: The request.
             now: The time, in seconds.
         """
         total = count_input(body)
-        blocks = _blocks(body) if any(map(_ttl, _may_be_marked(body))) else []  # most requests ask for no caching
+        blocks = _blocks(body) if any(map(_ttl, _markable(body))) else []  # most requests have no breakpoint
         ends = [place for place, block in enumerate(blocks) if block.ttl]
         if not ends:
-            return Priced(0, 0, 0, total)
+            return InputCost(0, 0, 0, total)
         sizes = [min(size, total) for size in accumulate(block.tokens for block in blocks)]
         prefixes = _prefixes(f"{owner} {body.get('model')}", body, blocks)
-        hit = self._longest(prefixes, ends, now)
-        written = [place for place in ends if place > hit and sizes[place] >= least(str(body.get("model")))]
+        hit = self._longest_hit(prefixes, ends, now)
+        written = [place for place in ends if place > hit and sizes[place] >= min_cacheable(str(body.get("model")))]
         read = sizes[hit] if hit >= 0 else 0
         hour = max((sizes[place] for place in written if blocks[place].ttl == HOUR), default=read)
         last = max((sizes[place] for place in written), default=read)
-        kept = [(prefix, self._entries[prefix][0]) for prefix in prefixes[: hit + 1] if self._lives(prefix, now)]
+        kept = [(prefix, self._entries[prefix][0]) for prefix in prefixes[: hit + 1] if self._is_live(prefix, now)]
         kept += [(prefixes[place], blocks[place].ttl) for place in written]
-        return Priced(read, hour - read, last - hour, total - last, tuple(kept))
+        return InputCost(read, hour - read, last - hour, total - last, tuple(kept))
 
-    def keep(self, priced: Priced, now: float) -> None:
-        """Note that a request is answered: what it writes can be read, what it read lives on."""
-        for prefix, ttl in priced.kept:
+    def store(self, cost: InputCost, now: float) -> None:
+        """Write and renew the prefixes of a request that is answered."""
+        for prefix, ttl in cost.entries:
             self._entries[prefix] = ttl, now + ttl
         if len(self._entries) > self._sweep:
             self._entries = {prefix: entry for prefix, entry in self._entries.items() if entry[1] > now}
-            self._sweep = max(_SWEEP, 2 * len(self._entries))
+            self._sweep = max(_SWEEP_SIZE, 2 * len(self._entries))
 
-    def _longest(self, prefixes: list[bytes], ends: list[int], now: float) -> int:
-        """Get the last block of the longest prefix that is there; -1 for none."""
+    def _longest_hit(self, prefixes: list[bytes], ends: list[int], now: float) -> int:
+        """Return the index of the last block of the longest cached prefix; -1 for none."""
         for end in reversed(ends):
             for place in range(end, max(end - LOOK_BACK, -1), -1):
-                if self._lives(prefixes[place], now):
+                if self._is_live(prefixes[place], now):
                     return place
         return -1
 
-    def _lives(self, prefix: bytes, now: float) -> bool:
+    def _is_live(self, prefix: bytes, now: float) -> bool:
         return prefix in self._entries and self._entries[prefix][1] > now
 
 
 def _prefixes(owner: str, body: Mapping[str, Any], blocks: list[_Block]) -> list[bytes]:
-    """Get a digest of each prefix: of all blocks up to one, and of what their levels depend on."""
+    """Return a digest of each prefix: of its blocks, and of the settings that its levels depend on."""
     depends = (owner.encode(), _json.encode(_system_depends(body)), _json.encode(_messages_depend(body)))
     digest, level, found = b"", -1, list[bytes]()
     for block in blocks:
@@ -196,32 +196,36 @@ def _prefixes(owner: str, body: Mapping[str, Any], blocks: list[_Block]) -> list
 
 
 def _system_depends(body: Mapping[str, Any]) -> list[Any]:
-    searches = any(map(_searches, _objects(body.get("tools"))))
-    cites = any((block.get("citations") or {}) == {"enabled": True} for block in _inner(body))
+    searches = any(map(_is_web_search, _objects(body.get("tools"))))
+    cites = any((block.get("citations") or {}) == {"enabled": True} for block in _message_blocks(body))
     return [searches, cites, body.get("speed")]
 
 
 def _messages_depend(body: Mapping[str, Any]) -> list[Any]:
-    return [body.get("tool_choice"), body.get("thinking"), any(_type(block) == "image" for block in _inner(body))]
+    return [
+        body.get("tool_choice"),
+        body.get("thinking"),
+        any(_type(block) == "image" for block in _message_blocks(body)),
+    ]
 
 
-def _inner(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Get the blocks of all messages, and those in tool results."""
+def _message_blocks(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the blocks of all messages, including those in tool results."""
     for message in body["messages"]:
         for block in _objects(message.get("content")):
             yield block
             yield from _objects(block.get("content"))
 
 
-def _may_be_marked(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _markable(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield body
     yield from _objects(body.get("tools"))
     yield from _objects(body.get("system"))
-    yield from _inner(body)
+    yield from _message_blocks(body)
 
 
 def _blocks(body: Mapping[str, Any]) -> list[_Block]:
-    """Get the blocks of a request."""
+    """Return the blocks of a request, the top-level `cache_control` applied."""
     blocks = list(_all_blocks(body))
     ttl = _ttl(body)
     if ttl and (cacheable := [place for place, block in enumerate(blocks) if block.cacheable]):
@@ -247,14 +251,14 @@ def _block(level: int, before: str, block: dict[str, Any], tokens: int) -> _Bloc
     inner = max(map(_ttl, _objects(block.get("content"))), default=0.0)
     cacheable = _type(block) not in _NOT_CACHED and block.get("text") != ""
     text = b""
-    if not (level == 0 and _searches(block)):  # whether there is web search, the system prompt's level says
-        # The order of a block's own keys is no matter, but that inside of a tool's input or schema is.
+    if not (level == 0 and _is_web_search(block)):  # the system prompt's level says whether there is web search
+        # The order of a block's own keys does not matter, but the order within a tool's input or schema does.
         text = before.encode() + _json.encode(dict(sorted(_unmarked(block).items())))
     return _Block(level, text, tokens, (_ttl(block) or inner) if cacheable else 0.0, cacheable)
 
 
 def _unmarked(block: dict[str, Any]) -> dict[str, Any]:
-    """Take out the breakpoints: they may move."""
+    """Return a block without breakpoints: they may move."""
     plain = {key: value for key, value in block.items() if key != "cache_control"}
     if is_array(plain.get("content")):
         plain["content"] = [_unmarked(part) if is_object(part) else part for part in plain["content"]]
@@ -276,7 +280,7 @@ def _objects(value: Any) -> Iterable[dict[str, Any]]:
     return [item for item in value if is_object(item)] if is_array(value) else []
 
 
-def _searches(tool: Mapping[str, Any]) -> bool:
+def _is_web_search(tool: Mapping[str, Any]) -> bool:
     return _type(tool).startswith("web_search")
 
 

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def seen(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drop what was said before the last compaction: its summary stands for all that.
+def after_compaction(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a request without the messages before the last compaction, which its summary replaces.
 
-    A compaction that failed has no summary, and stands for nothing.
+    A failed compaction has no summary, and replaces nothing.
 
     Example:
         >>> compacted = [{"type": "compaction", "content": "They greeted."}, {"type": "text", "text": "Hello."}]
         >>> messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": compacted}]
-        >>> seen({"messages": messages})["messages"] == messages[1:]
+        >>> after_compaction({"messages": messages})["messages"] == messages[1:]
         True
 
     Source: https://platform.claude.com/docs/en/build-with-claude/compaction, read 2026-11-26.

@@ -1,4 +1,4 @@
-"""The API's errors: which type goes with which status, in which words.
+"""The API's errors: their types, statuses and texts.
 
 Source: https://docs.claude.com/en/api/errors, read 2026-11-23.
 """
@@ -26,7 +26,7 @@ _TYPES = {
 
 _STATUSES = {error_type: status for status, error_type in _TYPES.items()}
 
-_WORDS = {
+_MESSAGES = {
     "invalid_request_error": "Invalid request",
     "authentication_error": "invalid x-api-key",
     "billing_error": "Your credit balance is too low to access the Anthropic API.",
@@ -45,23 +45,26 @@ _SERVER_ERRORS = 500
 
 
 class RefusedError(Exception):
-    """The API refuses what a request asks for.
+    """The API refuses a request.
 
     Args:
         status: The HTTP status.
-        message: What is wrong, as the API would say it.
-        error_code: The API's name of it, where it has one.
+        message: What is wrong, in the API's words.
+        error_code: The `error_code` in the error's details; None for none.
+
+    Attributes:
+        status: The answer to the client.
     """
 
     def __init__(self, status: int, message: str, error_code: str | None = None) -> None:
-        """Hold what the client is told."""
+        """Make the answer."""
         super().__init__(message)
-        self.told = Status(status, message, error_code=error_code)
+        self.status = Status(status, message, error_code=error_code)
 
 
 def error_body(error_type: str, message: str | None, request_id: str, error_code: str | None = None) -> dict[str, Any]:
-    """Get the body of an error: of a status, and of an `error` event alike."""
-    words = message or _WORDS.get(error_type, error_type)
+    """Return the body of an error, the same for a status and an `error` event."""
+    words = message or _MESSAGES.get(error_type, error_type)
     details = None if error_code is None else {"error_code": error_code}
     return {
         "type": "error",
@@ -71,23 +74,23 @@ def error_body(error_type: str, message: str | None, request_id: str, error_code
 
 
 def status_body(status: Status, request_id: str) -> dict[str, Any]:
-    """Get the body of a `Status`.
+    """Return the body of a `Status`.
 
     Example:
         >>> status_body(Status(529), "req_1")["error"]["type"]
         'overloaded_error'
     """
-    return error_body(status.type or _type(status.status), status.message, request_id, status.error_code)
+    return error_body(status.type or _error_type(status.status), status.message, request_id, status.error_code)
 
 
 def status_headers(status: Status) -> dict[str, str]:
-    """Get the headers of a `Status`: its own, and when to come back."""
+    """Return the headers of a `Status`: its own, and `retry-after`."""
     wait = {} if status.retry_after is None else {"retry-after": f"{status.retry_after:g}"}
     return {"content-type": "application/json", **wait, **status.headers}
 
 
 def as_status(error_type: str, message: str | None) -> Status:
-    """Turn the error of a stream into the status that a request without a stream gets.
+    """Return the status that a request without a stream gets in place of an `error` event.
 
     Example:
         >>> as_status("overloaded_error", None).status
@@ -96,6 +99,6 @@ def as_status(error_type: str, message: str | None) -> Status:
     return Status(_STATUSES.get(error_type, _SERVER_ERRORS), message=message, type=error_type)
 
 
-def _type(status: int) -> str:
+def _error_type(status: int) -> str:
     other = "api_error" if status >= _SERVER_ERRORS else "invalid_request_error"
     return _TYPES.get(status, other)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._decode.sse import events
+from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.messages import CutInput
@@ -22,7 +22,7 @@ _INPUT_PIECE = 16
 """Characters of a tool's input per delta."""
 
 _AT_THE_END = ("stop_reason", "stop_sequence", "stop_details", "container")
-"""Keys of a Message that its `message_delta` tells."""
+"""Keys of a Message that its `message_delta` has."""
 
 _CUMULATIVE = (
     "input_tokens",
@@ -33,11 +33,11 @@ _CUMULATIVE = (
     "server_tool_use",
     "iterations",
 )
-"""Keys of a usage that the `message_delta` tells again, with their totals."""
+"""Keys of a usage that the `message_delta` repeats, with their totals."""
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
-    r"""Write one event as the API does.
+    r"""Encode one event as the API does.
 
     Example:
         >>> encode({"type": "message_stop"})
@@ -47,11 +47,11 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def message_events(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Get the events that stream a Message, with a ping after the first block has started, as from the API."""
+    """Yield the events that stream a Message, with a ping after the first block has started, as from the API."""
     usage: Mapping[str, Any] = message.get("usage") or dict[str, Any]()
     start: dict[str, Any] = {key: None if key in _AT_THE_END else value for key, value in message.items()}
     begun = {key: value for key, value in usage.items() if key not in {"output_tokens_details", "iterations"}}
-    if usage.get("iterations"):  # a stream begins with what its first one has read
+    if usage.get("iterations"):  # a stream starts with the usage of its first iteration
         begun |= {key: value for key, value in usage["iterations"][0].items() if key in begun}
     begun["output_tokens"] = min(1, usage.get("output_tokens", 0))
     yield {"type": "message_start", "message": start | {"content": [], "usage": begun}}
@@ -69,7 +69,7 @@ def message_events(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _unroll(block: Mapping[str, Any]) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """Take out of a block what comes in deltas. A kind without deltas starts whole."""
+    """Return a block emptied of the content that comes in deltas, and those deltas; other kinds start complete."""
     match block:
         case {"type": "text", "text": str()}:
             hollow = {**block, "text": ""}
@@ -100,8 +100,8 @@ def _thinking_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _compaction_deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    told = {key: value for key, value in block.items() if key != "type"}
-    yield {"type": "compaction_delta", **told}  # the API sends a summary at once
+    rest = {key: value for key, value in block.items() if key != "type"}
+    yield {"type": "compaction_delta", **rest}  # the API sends a summary in one delta
 
 
 def _input_deltas(given: Any) -> Iterator[dict[str, Any]]:
@@ -112,10 +112,10 @@ def _input_deltas(given: Any) -> Iterator[dict[str, Any]]:
 
 
 def accumulate(stream: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Get what a client without a stream would get for these events: the Message, or the body of their error.
+    """Return what a client without a stream would get for these events: the Message, or the body of their error.
 
     Raises:
-        ProtocolError: they are no answer of the API.
+        ProtocolError: they are not an answer of the API.
     """
     answer = Accumulator()
     for event in stream:
@@ -126,12 +126,14 @@ def accumulate(stream: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def decode(recorded: bytes) -> Iterator[dict[str, Any]]:
-    """Get the events of a recorded stream.
+    """Return the events of a recorded stream.
 
     Raises:
-        ProtocolError: it is no event stream of the API.
+        ProtocolError: it is not an event stream of the API.
     """
-    return events([recorded])
+    decoder = SSEDecoder()
+    yield from decoder.feed(recorded)
+    yield from decoder.close()
 
 
 def split(recorded: bytes) -> Iterator[bytes]:

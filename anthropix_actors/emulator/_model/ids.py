@@ -13,7 +13,7 @@ class Ids:
     """Hands out ids. Not thread-safe.
 
     Args:
-        seed: Another seed gives other ids.
+        seed: Another seed makes other ids.
 
     Example:
         >>> ids = Ids()
@@ -27,7 +27,7 @@ class Ids:
         self._numbers = itertools.count()
 
     def new(self, prefix: str) -> str:
-        """Get the next id: the prefix and 22 letters and digits."""
+        """Return the next id: the prefix and 22 letters and digits."""
         number = int.from_bytes(hashlib.sha256(f"{self._seed}{prefix}{next(self._numbers)}".encode()).digest())
         letters = ""
         for _ in range(_LENGTH):

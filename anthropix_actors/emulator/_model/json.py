@@ -1,4 +1,4 @@
-"""JSON values, for people and type checkers."""
+"""JSON encoding and decoding, and type guards for JSON values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ encode = msgspec.json.encode
 decode = msgspec.json.decode
 
 NotJSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `decode` raises."""
+"""The exceptions that `decode` raises."""
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a JSON value is an object."""
+    """Return whether a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_array(value: Any) -> TypeGuard[list[Any]]:
-    """Tell whether a JSON value is an array."""
+    """Return whether a JSON value is an array."""
     return isinstance(value, list)

@@ -1,8 +1,8 @@
-"""Message threads: conversations of which a client sends only what is new. Pure, the time is passed in.
+"""Message threads: conversations of which a client sends only the new messages. Pure, the time is passed in.
 
-A request with `thread: {"type": "create"}` is held with its answer under the answer's id; one with `continue` names
+A request with `thread: {"type": "create"}` is stored with its answer under the answer's id; one with `continue` names
 that id and sends the messages since. It takes its system prompt and its tools from the thread. Each answer can be
-continued once, within five minutes, by its owner. A refusal is not held.
+continued once, within five minutes, by its owner. A refusal is not stored.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/message-threads, read 2026-11-26; the error codes are
 those of the official SDK 2.14.0.
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 LIFETIME = 300.0
 
 _KEPT = ("system", "tools")
-"""Parameters that a thread keeps, and that are not sent again."""
+"""Parameters that a thread keeps, and that must not be sent again."""
 
 
 @dataclass(slots=True)
-class _Held:
+class _StoredThread:
     """A conversation up to an answer."""
 
     owner: str
@@ -36,23 +36,23 @@ class _Held:
     continued: bool = False
 
 
-class Threads:
-    """The conversations that are held. Not thread-safe: the event loop has it."""
+class MessageThreads:
+    """The stored conversations. Not thread-safe: only the event loop uses it."""
 
     def __init__(self) -> None:
-        """Start without any."""
-        self._held: dict[str, _Held] = {}
+        """Start without threads."""
+        self._stored: dict[str, _StoredThread] = {}
 
-    def whole(self, owner: str, body: dict[str, Any], now: float) -> dict[str, Any]:
-        """Get a request with all of its conversation.
+    def expand(self, owner: str, body: dict[str, Any], now: float) -> dict[str, Any]:
+        """Return a request with its whole conversation; unchanged if it continues no thread.
 
         Raises:
             RefusedError: there is no such thread, it was continued before, or the request repeats what it keeps.
         """
-        previous = _continued(body)
+        previous = _previous_id(body)
         if previous is None or not is_array(body.get("messages")):
             return body
-        held = self._held.get(previous)
+        held = self._stored.get(previous)
         if held is None or held.owner != owner or held.until <= now:
             raise RefusedError(404, f"thread: no thread was found for {previous}", "thread_not_found")
         if held.continued:
@@ -61,23 +61,23 @@ class Threads:
             raise RefusedError(400, f"{repeated[0]}: the thread keeps it; leave it out, or create a thread")
         return {**body, **held.kept, "messages": [*held.messages, *body["messages"]]}
 
-    def hold(self, owner: str, body: Mapping[str, Any], message: Mapping[str, Any], now: float) -> None:
-        """Hold a request, as the model has seen it, with its answer; only if it is of a thread."""
+    def store(self, owner: str, body: Mapping[str, Any], message: Mapping[str, Any], now: float) -> None:
+        """Store an expanded request with its answer, if it is of a thread."""
         if not is_object(body.get("thread")) or message.get("stop_reason") == "refusal":
             return
-        if (before := self._held.get(_continued(body) or "")) is not None:
+        if (before := self._stored.get(_previous_id(body) or "")) is not None:
             before.continued = True
         messages: list[Any] = list(body["messages"])
         answer: dict[str, Any] = {"role": "assistant", "content": list(message.get("content") or ())}
         if messages and messages[-1].get("role") == "assistant" and is_array(messages[-1].get("content")):
             answer["content"] = [*messages.pop()["content"], *answer["content"]]  # the rest of a paused turn
         kept = {key: body[key] for key in _KEPT if key in body}
-        self._held[str(message.get("id"))] = _Held(owner, kept, [*messages, answer], now + LIFETIME)
-        while (first := next(iter(self._held))) and self._held[first].until <= now:
-            del self._held[first]
+        self._stored[str(message.get("id"))] = _StoredThread(owner, kept, [*messages, answer], now + LIFETIME)
+        while (first := next(iter(self._stored))) and self._stored[first].until <= now:
+            del self._stored[first]
 
 
-def _continued(body: Mapping[str, Any]) -> str | None:
+def _previous_id(body: Mapping[str, Any]) -> str | None:
     thread = body.get("thread")
     if not is_object(thread) or thread.get("type") != "continue":
         return None

@@ -1,15 +1,15 @@
-"""The Message that an answer stands for."""
+"""Answers → Messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._model.partial import whole_part
+from anthropix_actors.emulator._model.partial_json import complete_members
 from anthropix_actors.emulator._model.tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
-from anthropix_actors.emulator.rules.asked import Asked
+from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.thinking import places, sign
 
 if TYPE_CHECKING:
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator._model.ids import Ids
 
-Written: TypeAlias = str | ToolCall | Reply | Refusal | PauseTurn | Compaction
+MessageAnswer: TypeAlias = str | ToolCall | Reply | Refusal | PauseTurn | Compaction
 
 
 class CutInput(dict[str, Any]):
-    """The arguments of a tool call that was cut: those that are whole.
+    """The complete arguments of a tool call that was cut.
 
     Args:
-        text: Their JSON, as far as it came.
+        text: The truncated JSON of all arguments.
 
     Attributes:
         text: The same.
     """
 
     def __init__(self, text: str) -> None:
-        """Take what is whole out of it."""
-        super().__init__(whole_part(text))
+        """Parse the complete arguments."""
+        super().__init__(complete_members(text))
         self.text = text
 
 
-def write(answer: Written, body: Mapping[str, Any], ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an answer as the Message it is on the wire.
+def to_message(answer: MessageAnswer, body: Mapping[str, Any], ids: Ids, usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer as a Message on the wire.
 
     Args:
         answer: The answer.
         body: The request that it answers.
-        ids: Where new ids come from.
-        usage: What to tell of the input and the service.
+        ids: Makes new ids.
+        usage: The usage of the input, and the service tier.
     """
     reply = _reply(answer, ids)
     blocks = [_block(part, ids) for part in reply.content]
@@ -57,11 +57,11 @@ def write(answer: Written, body: Mapping[str, Any], ids: Ids, usage: Mapping[str
         "stop_reason": reply.stop_reason or _stop_reason(blocks),
         "stop_sequence": reply.stop_sequence,
         "stop_details": _stop_details(answer),
-        "usage": {**usage, **_output(blocks, usage), **reply.usage},
+        "usage": {**usage, **_output_usage(blocks, usage), **reply.usage},
     }
 
 
-def cost(part: str | Thinking | ToolCall) -> int:
+def count_output(part: str | Thinking | ToolCall) -> int:
     """Estimate the output tokens of a part of a reply."""
     match part:
         case str():
@@ -72,7 +72,7 @@ def cost(part: str | Thinking | ToolCall) -> int:
             return count([part.name, part.input])
 
 
-def _reply(answer: Written, ids: Ids) -> Reply:
+def _reply(answer: MessageAnswer, ids: Ids) -> Reply:
     match answer:
         case Reply():
             return answer
@@ -99,14 +99,14 @@ def _stop_reason(blocks: list[dict[str, Any]]) -> str:
     return "compaction" if kinds == {"compaction"} else "end_turn"
 
 
-def _stop_details(answer: Written) -> dict[str, Any] | None:
+def _stop_details(answer: MessageAnswer) -> dict[str, Any] | None:
     if not isinstance(answer, Refusal):
         return None
     return {"type": "refusal", "category": answer.category, "explanation": answer.explanation}
 
 
-def _output(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Get what is told of the output; and where there is a compaction, of it and of what followed."""
+def _output_usage(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usage of the output; after a compaction, with the usage of each iteration."""
     said = [block for block in blocks if block["type"] != "compaction"]
     output = {
         "output_tokens": sum(map(_size, said)),
@@ -125,7 +125,7 @@ def _output(blocks: list[dict[str, Any]], usage: Mapping[str, Any]) -> dict[str,
     summaries = sum(_size(block) for block in blocks if block["type"] == "compaction")
     compacting = {key: usage[key] for key in nothing if key in usage}
     iterations = [{"type": "compaction", **compacting, "output_tokens": summaries}]
-    if said:  # what followed was told the summary instead of all that
+    if said:  # the next iteration read only the summary
         nothing["input_tokens"] = summaries
         iterations.append({"type": "message", **nothing, "output_tokens": output["output_tokens"]})
     return {**nothing, **output, "iterations": iterations}
@@ -158,8 +158,8 @@ def _input(call: ToolCall) -> dict[str, Any]:
 
 
 def _sign(blocks: list[dict[str, Any]], body: Mapping[str, Any]) -> None:
-    """Sign the thoughts that nobody signed, for their place in the whole turn: what is gone on with counts, too."""
-    last = Asked(dict(body)).last
+    """Sign the thoughts without a signature, for their place in the whole turn, including a prefill."""
+    last = ChatRequest(dict(body)).last_turn
     before = [block.kind for block in last.blocks] if last.role == "assistant" else []
     counted = places([*before, *(block["type"] for block in blocks)])[len(before) :]
     for block, place in zip(blocks, counted, strict=True):

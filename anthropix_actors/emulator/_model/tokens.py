@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"\s*\w{1,12}|\s*[^\w\s]|\s+\Z")
 
-_UNREAD = ("type", "role", "data", "signature", "cache_control", "media_type")
-"""Keys of messages, blocks and tools whose text no model reads as words."""
+_NOT_COUNTED = ("type", "role", "data", "signature", "cache_control", "media_type")
+"""Keys of messages, blocks and tools whose text is not counted."""
 
-_ANYBODYS = ("input", "input_schema")
-"""Keys under which those keys mean something else, and all is read."""
+_FREE_FORM = ("input", "input_schema")
+"""Keys below which those keys are the user's own, and all text is counted."""
 
-_PICTURE = 1500
-"""What an image or a document costs, whatever is in it."""
+_IMAGE_TOKENS = 1500
+"""The tokens of an image or a document, whatever its content."""
 
-_PER_MESSAGE = 4
+_MESSAGE_TOKENS = 4
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a text into tokens; joined, they are the text again.
+    """Split a text into tokens; joined, they are the text again.
 
     Example:
         >>> tokens("Hello, you two.")
@@ -35,7 +35,7 @@ def tokens(text: str) -> list[str]:
 
 
 def count(value: Any) -> int:
-    """Estimate the tokens of anything JSON: its texts and its numbers.
+    """Estimate the tokens of a JSON value: its texts and its numbers.
 
     Example:
         >>> count([{"type": "text", "text": "Hello, you two."}])
@@ -59,7 +59,7 @@ def _count(value: Any, *, blocks: bool) -> int:
 
     Args:
         value: The part.
-        blocks: Whether it is where messages and content blocks are. Elsewhere, a key such as `type` may be anybody's.
+        blocks: Whether it holds messages or content blocks. Elsewhere, a key such as `type` may be the user's own.
     """
     total, todo = 0, [(value, blocks)]  # no recursion: JSON may be nested more deeply than Python's stack
     while todo:
@@ -70,11 +70,11 @@ def _count(value: Any, *, blocks: bool) -> int:
             todo.extend((item, blocks) for item in value)
         elif is_object(value):
             if blocks and value.get("type") in ("image", "document"):
-                total += _PICTURE
+                total += _IMAGE_TOKENS
                 continue
-            total += _PER_MESSAGE if blocks and "role" in value else 0
-            parts = ((key, item) for key, item in value.items() if not (blocks and key in _UNREAD))
-            todo.extend((item, blocks and key not in _ANYBODYS) for key, item in parts)
+            total += _MESSAGE_TOKENS if blocks and "role" in value else 0
+            parts = ((key, item) for key, item in value.items() if not (blocks and key in _NOT_COUNTED))
+            todo.extend((item, blocks and key not in _FREE_FORM) for key, item in parts)
         else:
             total += value is not None
     return total

@@ -1,1 +1,1 @@
-"""An answer as steps: what is sent, when, and how it ends."""
+"""Answers → steps → bytes: what is sent, when, and how the response ends."""

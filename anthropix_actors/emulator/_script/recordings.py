@@ -9,7 +9,7 @@ _SUFFIX = ".sse"
 
 
 def recordings() -> list[str]:
-    """Get the names of the recordings.
+    """Return the names of the recordings.
 
     Example:
         >>> recordings()
@@ -19,13 +19,13 @@ def recordings() -> list[str]:
 
 
 def recording(name: str) -> bytes:
-    """Get one recording: an event stream in the API's own bytes, to be queued as it is.
+    """Return one recording: an event stream in the API's own bytes, to be queued unchanged.
 
     Args:
         name: `actors` is a text about actors and streams; `weather` thinks, speaks and calls a tool.
 
     Raises:
-        KeyError: there is no recording of that name; the text lists those there are.
+        KeyError: there is no recording of that name; the text lists the names.
 
     Example:
         >>> recording("actors")[:20]

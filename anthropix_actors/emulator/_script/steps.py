@@ -1,6 +1,6 @@
-"""An answer as steps: what to send, when to wait, how to end.
+"""The steps of a response: what to send, when to wait, how to end.
 
-Faults are generators around generators, so that an answer may be endless and an event is made when it is sent.
+Faults are generators around generators, so that an answer may be endless and each event is made when it is sent.
 """
 
 from __future__ import annotations
@@ -20,67 +20,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Send the status and the headers; always before the first bytes."""
+    """Send the status and the headers; always before the first bytes of the body."""
 
     status: int
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class WaitForRelease:
     """Send nothing, or pings, until released."""
 
     ping_every: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
-    """Wait until so many seconds after the head: counted from there, waits do not add up their delays."""
+class SleepUntil:
+    """Wait until `seconds` after the head: counted from there, the delays of waits do not add up."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait until there is more to send: until `over` is set."""
+class WaitForMore:
+    """Wait until there is more to send: until `more` is set."""
 
-    over: asyncio.Event
+    more: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Close the connection, or reset it. Nothing comes after it."""
+    """Close the connection, or reset it. Always the last step."""
 
     reset: bool
 
 
 class Finish:
-    """End the body here, as it should end. Nothing comes after it."""
+    """End the body properly. Always the last step."""
 
 
-Step: TypeAlias = Head | bytes | Hold | Until | Pause | Hangup | Finish
-"""Bytes are one event of a stream, or a whole body."""
+Step: TypeAlias = Head | bytes | WaitForRelease | SleepUntil | WaitForMore | Hangup | Finish
+"""One step; bytes are one event of a stream, or a whole body."""
 
 
-def apply(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
-    """Put a fault around steps."""
+def with_fault(fault: Drop | Reset | Stall | Pace | Cut, steps: Iterator[Step]) -> Iterator[Step]:
+    """Wrap steps in a fault."""
     match fault:
         case Drop() | Reset():
-            return interrupt(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
+            return insert(steps, Hangup(isinstance(fault, Reset)), events=fault.after_events, size=fault.after_bytes)
         case Stall():
-            return interrupt(steps, Hold(fault.ping_every), events=fault.after_events, size=fault.after_bytes)
+            return insert(steps, WaitForRelease(fault.ping_every), events=fault.after_events, size=fault.after_bytes)
         case Pace():
             return paced(steps, fault.tokens_per_second)
         case _:
-            return recut(steps, itertools.repeat(fault.every) if fault.every else iter(fault.sizes))
+            return rechunked(steps, itertools.repeat(fault.every) if fault.every else iter(fault.sizes))
 
 
-def interrupt(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
-    """Put `acts` after so many events or bytes, or before everything; at the end where the answer is shorter.
+def insert(steps: Iterator[Step], *acts: Step, events: int | None = None, size: int | None = None) -> Iterator[Step]:
+    """Insert `acts` after `events` or `size` bytes, or before everything; at the end if the answer is shorter.
 
     Example:
-        >>> list(interrupt(iter([Head(200, {}), b"one", b"two"]), Hold(None), events=1))
-        [Head(status=200, headers={}), b'one', Hold(ping_every=None), b'two']
+        >>> list(insert(iter([Head(200, {}), b"one", b"two"]), WaitForRelease(None), events=1))
+        [Head(status=200, headers={}), b'one', WaitForRelease(ping_every=None), b'two']
     """
     left = events if events is not None else size
     while left is not None and (step := next(steps, None)) is not None:
@@ -91,24 +91,24 @@ def interrupt(steps: Iterator[Step], *acts: Step, events: int | None = None, siz
                 break
             left -= len(step) if events is None else 1
         yield step
-        if left <= 0 and isinstance(step, Head | bytes):  # what an inner fault put before the head is no place
+        if left <= 0 and isinstance(step, Head | bytes):  # steps that an inner fault put before the head do not count
             break
     yield from acts
     yield from steps
 
 
 def paced(steps: Iterator[Step], tokens_per_second: float) -> Iterator[Step]:
-    """Put a wait before each delta: for as long as the tokens so far would have taken a model."""
-    said = 0
+    """Insert a wait before each delta: until a model at `tokens_per_second` would have written it."""
+    sent = 0
     for step in steps:
         if isinstance(step, bytes) and b"content_block_delta" in step:
-            said += max(1, len(tokens(_delta(step))))
-            yield Until(said / tokens_per_second)
+            sent += max(1, len(tokens(_delta(step))))
+            yield SleepUntil(sent / tokens_per_second)
         yield step
 
 
 def metered(steps: Iterator[Step], spend: Callable[[int], None]) -> Iterator[Step]:
-    """Count the tokens as they are written: of each delta; of an answer without a stream, what its usage says."""
+    """Call `spend` with output tokens as they are sent: of each delta; without a stream, those of the usage."""
     for step in steps:
         if isinstance(step, bytes):
             if b"content_block_delta" in step:
@@ -127,7 +127,7 @@ def _output_tokens(body: bytes) -> int:
 
 
 def _delta(event: bytes) -> str:
-    """Get the text of a delta, or of whatever grows; events are paced one at a time, so one delta is enough."""
+    """Return the text of a delta, of its thinking or JSON; empty for other events."""
     try:
         delta: dict[str, str] = json.loads(event.partition(b"data: ")[2])["delta"]
         return next((delta[key] for key in ("text", "thinking", "partial_json") if key in delta), "")
@@ -135,15 +135,15 @@ def _delta(event: bytes) -> str:
         return ""
 
 
-def recut(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
-    """Cut the bytes anew; where `sizes` end, the rest stays as it was.
+def rechunked(steps: Iterator[Step], sizes: Iterator[int]) -> Iterator[Step]:
+    """Split the bytes into chunks of `sizes`; after the last size, the rest is unchanged.
 
     Example:
-        >>> list(recut(iter([b"one", b"two", b"three"]), iter([1, 4])))
+        >>> list(rechunked(iter([b"one", b"two", b"three"]), iter([1, 4])))
         [b'o', b'netw', b'o', b'three']
     """
     size = next(sizes, None)
-    held = bytearray()  # taking bytes off its front costs nothing
+    held = bytearray()  # deleting at the front of a bytearray is cheap
     for step in steps:
         if isinstance(step, bytes):
             held += step

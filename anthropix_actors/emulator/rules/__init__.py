@@ -1,4 +1,4 @@
-"""What the API refuses in a chat's parameters: a table of rules, each with its source."""
+"""The rules by which the API refuses a chat's parameters, each with its source."""
 
 from anthropix_actors._foreign.public import publish
 from anthropix_actors.emulator.rules.rule import Rule

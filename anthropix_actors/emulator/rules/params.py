@@ -1,20 +1,20 @@
-"""Rules on the parameters themselves: which keys there are, and what the newer version of the API dropped. Pure."""
+"""Rules on the parameters themselves: unknown keys, and those that the newer version of the API dropped. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator.rules.rule import DOCS, OPENAPI, Found, documented, issue, seen
+from anthropix_actors.emulator.rules.rule import DOCS, OPENAPI, Violation, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest
 
 NEWER_VERSION = "2026-10-21"
 
 _BETA_KEYS = {"output_format": "structured-outputs-"}
-"""Keys that only a beta knows, and how its name begins."""
+"""Keys that only a beta knows, and the beginning of its name."""
 
 _MESSAGE_KEYS = frozenset({"role", "content"})
 
@@ -30,70 +30,70 @@ _BLOCK_KEYS = {
     "server_tool_use": _CACHED | {"id", "name", "input", "caller"},
     "tool_result": _CACHED | {"tool_use_id", "content", "is_error", "toolset_name"},
 }
-"""The keys of the blocks that are as old as the API, or nearly."""
+"""The keys of the block types that are about as old as the API."""
 
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 _EXTRA = "Extra inputs are not permitted"
 
 
-def _keys(asked: Asked) -> Iterator[Found]:
-    for key in asked.body:
+def _unknown_keys(request: ChatRequest) -> Iterator[Violation]:
+    for key in request.body:
         beta = _BETA_KEYS.get(key)
-        if not (key in asked.known if beta is None else any(name.startswith(beta) for name in asked.betas)):
-            yield Found(key)
+        if not (key in request.known if beta is None else any(name.startswith(beta) for name in request.betas)):
+            yield Violation(key)
 
 
-def _stream(asked: Asked) -> Iterator[Found]:
-    if asked.batched and asked.body.get("stream") is True:
-        yield Found("stream")
+def _stream(request: ChatRequest) -> Iterator[Violation]:
+    if request.in_batch and request.body.get("stream") is True:
+        yield Violation("stream")
 
 
-def _message_keys(asked: Asked) -> Iterator[Found]:
-    for message in asked.messages:
-        yield from (Found(f"{message.place}.{key}") for key in message.data if key not in _MESSAGE_KEYS)
+def _message_keys(request: ChatRequest) -> Iterator[Violation]:
+    for message in request.messages:
+        yield from (Violation(f"{message.place}.{key}") for key in message.data if key not in _MESSAGE_KEYS)
 
 
-def _block_keys(asked: Asked) -> Iterator[Found]:
-    for block in asked.content:
+def _block_keys(request: ChatRequest) -> Iterator[Violation]:
+    for block in request.all_blocks:
         known = _BLOCK_KEYS.get(block.kind)
         if known:
-            yield from (Found(f"{block.inner}.{key}") for key in block.data if key not in known)
+            yield from (Violation(f"{block.typed_place}.{key}") for key in block.data if key not in known)
 
 
-def _stop_sequences(asked: Asked) -> Iterator[Found]:
-    sequences = asked.body.get("stop_sequences")
+def _stop_sequences(request: ChatRequest) -> Iterator[Violation]:
+    sequences = request.body.get("stop_sequences")
     for each in sequences if isinstance(sequences, list) else ():
         if isinstance(each, str) and not each.strip():
-            yield Found("stop_sequences")
+            yield Violation("stop_sequences")
 
 
-def _effort(asked: Asked) -> Iterator[Found]:
-    effort = asked.part("output_config").get("effort")
+def _effort(request: ChatRequest) -> Iterator[Violation]:
+    effort = request.get_object("output_config").get("effort")
     if effort is not None and effort not in _EFFORTS:
-        yield Found("output_config.effort")
+        yield Violation("output_config.effort")
 
 
-def _is_newer(asked: Asked) -> bool:
-    return asked.version >= NEWER_VERSION
+def _is_newer(request: ChatRequest) -> bool:
+    return request.version >= NEWER_VERSION
 
 
-def _sampling(asked: Asked) -> Iterator[Found]:
-    if _is_newer(asked):
-        yield from (Found(key) for key in ("temperature", "top_p", "top_k") if asked.body.get(key) is not None)
+def _sampling(request: ChatRequest) -> Iterator[Violation]:
+    if _is_newer(request):
+        yield from (Violation(key) for key in ("temperature", "top_p", "top_k") if request.body.get(key) is not None)
 
 
-def _documents(asked: Asked) -> Iterator[Found]:
-    for message in asked.messages if _is_newer(asked) else ():
+def _documents(request: ChatRequest) -> Iterator[Violation]:
+    for message in request.messages if _is_newer(request) else ():
         if message.role == "assistant":
-            yield from (Found(block.place) for block in message.blocks if block.kind == "document")
+            yield from (Violation(block.place) for block in message.blocks if block.kind == "document")
 
 
-def _citations(asked: Asked) -> Iterator[Found]:
-    for message in asked.messages if _is_newer(asked) else ():
+def _citations(request: ChatRequest) -> Iterator[Violation]:
+    for message in request.messages if _is_newer(request) else ():
         if message.role == "user":
             cited = (block for block in message.blocks if block.kind == "text" and block.data.get("citations"))
-            yield from (Found(f"{block.inner}.citations") for block in cited)
+            yield from (Violation(f"{block.typed_place}.citations") for block in cited)
 
 
 _VERSIONS = DOCS + "api/versioning"
@@ -101,7 +101,7 @@ _VERSIONS = DOCS + "api/versioning"
 RULES = (
     seen(
         "unknown-key",
-        _keys,
+        _unknown_keys,
         "a parameter that the endpoint does not know; `output_format` goes with the beta `structured-outputs-...`",
         _EXTRA,
         issue("Aider-AI/aider", 4404),
@@ -109,14 +109,14 @@ RULES = (
     documented(
         "batch-stream",
         _stream,
-        "`stream: true` in a batch (`false` is taken)",
+        "`stream: true` in a batch (`false` is accepted)",
         _EXTRA,
         DOCS + "build-with-claude/batch-processing",
     ),
     documented(
         "message-key",
         _message_keys,
-        "another key in a message than `role` and `content`",
+        "a key in a message other than `role` and `content`",
         _EXTRA,
         OPENAPI,
     ),
@@ -130,14 +130,14 @@ RULES = (
     seen(
         "stop-sequence-blank",
         _stop_sequences,
-        "a stop sequence of white space alone",
+        "a stop sequence of white space only",
         "each stop sequence must contain non-whitespace",
         issue("BerriAI/litellm", 3286),
     ),
     documented(
         "effort-unknown",
         _effort,
-        "an effort that is none",
+        "an unknown effort",
         "Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
         OPENAPI,
     ),

@@ -1,4 +1,4 @@
-"""What a rule is."""
+"""`Rule`, and how rules are made."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest
 
 
-class Found(NamedTuple):
-    """Something that a rule is against.
+class Violation(NamedTuple):
+    """A place in a request that breaks a rule.
 
     Attributes:
-        place: Where; empty where the API's words name none.
-        values: What fills the gaps in the rule's words.
+        place: The place; empty if the API's words name none.
+        values: The values of the `{}` in the rule's words.
     """
 
     place: str
     values: tuple[object, ...] = ()
 
 
-Check: TypeAlias = "Callable[[Asked], Iterator[Found]]"
-"""Finds what a rule is against, in the order of the request. Pure; raises nothing, whatever JSON it gets."""
+Check: TypeAlias = "Callable[[ChatRequest], Iterator[Violation]]"
+"""Yields the violations of a rule, in the order of the request. Pure; raises nothing, whatever the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Something that the API refuses with status 400.
+    """A rule by which the API refuses a request with status 400.
 
     Attributes:
         name: Its name, for `Emulator(without=...)`.
         against: What it refuses.
-        says: The API's words, as closely as they are known, after the place; `{}` is what varies.
+        says: The API's words after the place, as closely as they are known; each `{}` stands for a value.
         source: Where it is known from.
-        seen: Whether somebody has seen the API refuse it, and says so there; else it is only documented.
+        seen: Whether the source shows that the API refused it; else it is only documented.
 
     Example:
         >>> from anthropix_actors.emulator import RULES
@@ -51,25 +51,25 @@ class Rule:
     seen: bool
     check: Check = field(repr=False)
 
-    def refusals(self, asked: Asked) -> Iterator[str]:
-        """Get the API's words for everything that it finds."""
-        for found in self.check(asked):
-            said = self.says.format(*found.values)
-            yield f"{found.place}: {said}" if found.place else said
+    def refusals(self, request: ChatRequest) -> Iterator[str]:
+        """Yield the API's words for each violation."""
+        for violation in self.check(request):
+            text = self.says.format(*violation.values)
+            yield f"{violation.place}: {text}" if violation.place else text
 
 
 def seen(name: str, check: Check, against: str, says: str, source: str) -> Rule:
-    """Make a rule that somebody has seen the API keep."""
+    """Make a rule whose source shows the API's refusal."""
     return Rule(name, against, says, source, seen=True, check=check)
 
 
 def documented(name: str, check: Check, against: str, says: str, source: str) -> Rule:
-    """Make a rule that nobody was found to have met."""
+    """Make a rule that is documented; no refusal by it was found."""
     return Rule(name, against, says, source, seen=False, check=check)
 
 
 def issue(repository: str, number: int) -> str:
-    """Get the address of an issue or a pull request that quotes the API, directly or through a gateway.
+    """Return the address of an issue or a pull request that quotes the API, directly or through a gateway.
 
     Example:
         >>> issue("anthropics/claude-code", 8210)

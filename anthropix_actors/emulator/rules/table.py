@@ -1,14 +1,14 @@
-"""What the API refuses in a chat's parameters: a table of rules, each with its source.
+"""The rules by which the API refuses a chat's parameters, each with its source.
 
-The emulator keeps all of them, in chats, token counts and batches alike, unless `Emulator(without=...)` names some.
-Beside them it checks what no switch turns off: that parameters are there, and of their types.
+The emulator applies all of them, in chats, token counts and batches alike, except those in `Emulator(without=...)`.
+The presence and the types of parameters are always checked.
 
-Rules that depend on what a model can do are left to the API, but for `prefill-model`.
+Rules that depend on what a model can do are left to the API, except `prefill-model`.
 
 Example:
     >>> from anthropix_actors.emulator import RULES
     >>> RULES["tool-name-twice"].against
-    'two tools of one name'
+    'two tools with the same name'
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import shown
-from anthropix_actors.emulator.rules import calls as _rules_calls
 from anthropix_actors.emulator.rules import content as _rules_content
+from anthropix_actors.emulator.rules import conversation as _rules_conversation
 from anthropix_actors.emulator.rules import params as _rules_params
-from anthropix_actors.emulator.rules import talk as _rules_talk
 from anthropix_actors.emulator.rules import thinking as _rules_thinking
+from anthropix_actors.emulator.rules import tool_calls as _rules_tool_calls
 from anthropix_actors.emulator.rules import tools as _rules_tools
 from anthropix_actors.emulator.rules.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anthropix_actors.emulator.rules.asked import Asked
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest
 
 __all__ = ["RULES", "Rule", "active", "first_refusal", "table"]
 
@@ -40,25 +40,25 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             _rules_params.RULES,
             _rules_content.RULES,
             _rules_tools.RULES,
-            _rules_talk.RULES,
-            _rules_calls.RULES,
+            _rules_conversation.RULES,
+            _rules_tool_calls.RULES,
             _rules_thinking.RULES,
         )
         for rule in rules
     }
 )
-"""All rules by name, in the order in which they are looked at."""
+"""All rules by name, in the order in which they are checked."""
 
 
 def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
-    """Get the rules but for some.
+    """Return the rules, except some.
 
     Args:
-        without: Their names.
+        without: The names of the excepted ones.
 
     Raises:
-        TypeError: `without` is one string.
-        ValueError: a name is no rule's.
+        TypeError: `without` is a single string.
+        ValueError: a name is not a rule's.
 
     Example:
         >>> active({"tool-names-twice"})
@@ -67,7 +67,7 @@ def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
         ValueError: no rule is called 'tool-names-twice'; did you mean 'tool-name-twice'?
     """
     if isinstance(without, str):
-        raise TypeError(f"without is a collection of names: give [{without!r}]")
+        raise TypeError(f"without must be a collection of names: give [{without!r}]")
     names = list(without)
     for name in names:
         if not isinstance(name, str) or name not in RULES:
@@ -77,24 +77,24 @@ def active(without: Iterable[str] = ()) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES.values() if rule.name not in names)
 
 
-def first_refusal(asked: Asked, rules: Iterable[Rule]) -> str | None:
-    """Get the API's words for the first thing that a rule is against; None if there is none."""
-    return next((words for rule in rules for words in rule.refusals(asked)), None)
+def first_refusal(request: ChatRequest, rules: Iterable[Rule]) -> str | None:
+    """Return the API's words for the first violation of the rules; None if there is none."""
+    return next((words for rule in rules for words in rule.refusals(request)), None)
 
 
 def table() -> str:
-    """Get the rules as a table in Markdown.
+    """Return the rules as a table in Markdown.
 
     Example:
         >>> print(table().splitlines()[0])
         | name | refuses | in the words | known from |
     """
     rows = ["| name | refuses | in the words | known from |", "|---|---|---|---|"]
-    rows += [f"| `{rule.name}` | {rule.against} | {rule.says} | {_known(rule)} |" for rule in RULES.values()]
+    rows += [f"| `{rule.name}` | {rule.against} | {rule.says} | {_source(rule)} |" for rule in RULES.values()]
     return "\n".join(rows) + "\n"
 
 
-def _known(rule: Rule) -> str:
+def _source(rule: Rule) -> str:
     address = rule.source if rule.source.startswith("https://") else None
     link = f"<{address}>" if address and " " not in address else rule.source
     return f"{'seen' if rule.seen else 'documented'}: {link}"

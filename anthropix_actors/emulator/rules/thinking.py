@@ -1,8 +1,8 @@
-"""Rules on thinking: what goes with it, and how its blocks are sent back. Pure.
+"""Rules on thinking: the parameters that it excludes, and how its blocks are sent back. Pure.
 
-The emulator signs as the API does: a signature stands for the thoughts and for their place in the turn, so that it can
-tell changed or moved blocks from its own without remembering any. Of other signatures, from recordings or scripts, it
-remembers what it sent with them (`_thoughts`); those that it never sent it takes as they are.
+The emulator's signatures encode the thoughts and their place in the turn, as the API's do, so it recognizes changed or
+moved blocks without remembering any. For other signatures, from recordings or scripts, it remembers the thoughts that
+it sent with them (`sent_thoughts`); signatures that it never sent are accepted.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import hashlib
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator.rules.rule import DOCS, Found, documented, issue, seen
+from anthropix_actors.emulator.rules.rule import DOCS, Violation, documented, issue, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anthropix_actors.emulator.rules.asked import Asked, Turn
+    from anthropix_actors.emulator.rules.chat_request import ChatRequest, Turn
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 _MARK = "EpEmulatedBy/anthropix+actors+++"
-"""What the emulator's own signatures begin with."""
+"""The beginning of the emulator's own signatures."""
 
 _GUIDE = "Please consult our documentation at https://platform.claude.com/docs/en/build-with-claude/extended-thinking"
 
 
 def sign(thinking: str, place: int) -> str:
-    """Sign thoughts; `place` is how many blocks are before them in the turn, as `places` counts.
+    """Return the signature of thoughts; `place` is the number of blocks before them in the turn, as `places` counts.
 
     Example:
         >>> sign("Hm.", 0) == sign("Hm.", 0), sign("Hm.", 0) == sign("Hm.", 1)
@@ -39,7 +39,7 @@ def sign(thinking: str, place: int) -> str:
 
 
 def places(kinds: Sequence[str]) -> list[int]:
-    """Count the blocks before each one. Texts in a row count as one: they may be joined when a turn is sent back.
+    """Return the number of blocks before each. Consecutive texts count as one: clients may join them.
 
     Args:
         kinds: The types of the blocks.
@@ -55,111 +55,114 @@ def places(kinds: Sequence[str]) -> list[int]:
     return counted
 
 
-def _budget_small(asked: Asked) -> Iterator[Found]:
-    budget = _budget(asked)
-    if budget is not None and budget < _LEAST_BUDGET:
-        yield Found("thinking.enabled.budget_tokens", (_LEAST_BUDGET,))
+def _budget_small(request: ChatRequest) -> Iterator[Violation]:
+    budget = _budget(request)
+    if budget is not None and budget < _MIN_BUDGET:
+        yield Violation("thinking.enabled.budget_tokens", (_MIN_BUDGET,))
 
 
-_LEAST_BUDGET = 1024
+_MIN_BUDGET = 1024
 
 
-def _budget_large(asked: Asked) -> Iterator[Found]:
-    """Find a budget that max_tokens has no room for; with tools, interleaved thinking has it over the whole turn."""
-    budget, most = _budget(asked), asked.body.get("max_tokens")
-    interleaved = asked.tools and any(beta.startswith("interleaved-thinking-") for beta in asked.betas)
+def _budget_large(request: ChatRequest) -> Iterator[Violation]:
+    """Find a budget not below `max_tokens`; with tools, interleaved thinking spreads it over the whole turn."""
+    budget, most = _budget(request), request.body.get("max_tokens")
+    interleaved = request.tools and any(beta.startswith("interleaved-thinking-") for beta in request.betas)
     if budget is not None and isinstance(most, int) and budget >= most and not interleaved:
-        yield Found("")
+        yield Violation("")
 
 
-def _budget(asked: Asked) -> int | None:
-    thinking = asked.part("thinking")
+def _budget(request: ChatRequest) -> int | None:
+    thinking = request.get_object("thinking")
     budget = thinking.get("budget_tokens")
     return budget if thinking.get("type") == "enabled" and isinstance(budget, int) else None
 
 
-def _temperature(asked: Asked) -> Iterator[Found]:
-    temperature = asked.body.get("temperature")
-    if asked.thinks and isinstance(temperature, (int, float)) and temperature != 1:
-        yield Found("")
+def _temperature(request: ChatRequest) -> Iterator[Violation]:
+    temperature = request.body.get("temperature")
+    if request.thinking_on and isinstance(temperature, (int, float)) and temperature != 1:
+        yield Violation("")
 
 
-def _top_p(asked: Asked) -> Iterator[Found]:
-    top_p = asked.body.get("top_p")
-    if asked.thinks and isinstance(top_p, (int, float)) and top_p < _LEAST_TOP_P:
-        yield Found("")
+def _top_p(request: ChatRequest) -> Iterator[Violation]:
+    top_p = request.body.get("top_p")
+    if request.thinking_on and isinstance(top_p, (int, float)) and top_p < _MIN_TOP_P:
+        yield Violation("")
 
 
-_LEAST_TOP_P = 0.95
+_MIN_TOP_P = 0.95
 
 
-def _top_k(asked: Asked) -> Iterator[Found]:
-    if asked.thinks and asked.body.get("top_k") is not None:
-        yield Found("")
+def _top_k(request: ChatRequest) -> Iterator[Violation]:
+    if request.thinking_on and request.body.get("top_k") is not None:
+        yield Violation("")
 
 
-def _forced_tool(asked: Asked) -> Iterator[Found]:
-    if asked.part("thinking").get("type") == "enabled" and asked.part("tool_choice").get("type") in ("any", "tool"):
-        yield Found("")
+def _forced_tool(request: ChatRequest) -> Iterator[Violation]:
+    if request.get_object("thinking").get("type") == "enabled" and request.get_object("tool_choice").get("type") in (
+        "any",
+        "tool",
+    ):
+        yield Violation("")
 
 
-def _not_first(asked: Asked) -> Iterator[Found]:
-    """Find thoughts in a turn that begins with a text; after a server's tool, as recordings show, they are taken."""
-    for turn in asked.turns if asked.part("thinking").get("type") == "enabled" else ():
+def _not_first(request: ChatRequest) -> Iterator[Violation]:
+    """Find thoughts in a turn that begins with a text; after a server tool, as recordings show, they are accepted."""
+    for turn in request.turns if request.get_object("thinking").get("type") == "enabled" else ():
         kinds = [block.kind for block in turn.blocks]
         if turn.role == "assistant" and kinds[:1] == ["text"] and any(kind in _THOUGHTS for kind in kinds):
-            yield Found(turn.blocks[0].place, ("text",))
+            yield Violation(turn.blocks[0].place, ("text",))
 
 
-def _last_block(asked: Asked) -> Iterator[Found]:
-    for turn in asked.turns:
+def _last_block(request: ChatRequest) -> Iterator[Violation]:
+    for turn in request.turns:
         if turn.role == "assistant" and turn.blocks and turn.blocks[-1].kind in _THOUGHTS:
-            yield Found(turn.place, (turn.blocks[-1].kind,))
+            yield Violation(turn.place, (turn.blocks[-1].kind,))
 
 
-def _loop_without(asked: Asked) -> Iterator[Found]:
-    """Find a turn that is to go on, by results or by itself, and does not begin with thoughts.
+def _loop_without_thinking(request: ChatRequest) -> Iterator[Violation]:
+    """Find a turn that the request continues, by results or as a prefill, and that does not begin with thoughts.
 
     A loop of calls and results is one turn of the model's: it need not think again before each of its calls.
     """
-    if asked.part("thinking").get("type") != "enabled":
+    if request.get_object("thinking").get("type") != "enabled":
         return
-    goes_on = asked.last.role == "assistant" or _has_results(asked.last)
-    loop = takewhile(lambda turn: turn.role != "user" or _has_results(turn), reversed(asked.turns))
+    goes_on = request.last_turn.role == "assistant" or _has_results(request.last_turn)
+    loop = takewhile(lambda turn: turn.role != "user" or _has_results(turn), reversed(request.turns))
     turn = next((turn for turn in reversed(list(loop)) if turn.role == "assistant"), None)
     if goes_on and turn and turn.blocks and turn.blocks[0].kind not in _THOUGHTS:
-        yield Found(f"{turn.blocks[0].place}.type", (turn.blocks[0].kind,))
+        yield Violation(f"{turn.blocks[0].place}.type", (turn.blocks[0].kind,))
 
 
 def _has_results(turn: Turn) -> bool:
     return any(block.kind == "tool_result" for block in turn.blocks)
 
 
-def _prefill_with(asked: Asked) -> Iterator[Found]:
-    if asked.part("thinking").get("type", "disabled") == "disabled" and asked.last.role == "assistant":
-        for block in asked.last.blocks:
+def _prefill_with_thinking(request: ChatRequest) -> Iterator[Violation]:
+    if request.get_object("thinking").get("type", "disabled") == "disabled" and request.last_turn.role == "assistant":
+        for block in request.last_turn.blocks:
             if block.kind in _THOUGHTS:
-                yield Found(block.place, (block.kind,))
+                yield Violation(block.place, (block.kind,))
 
 
-def _signature(asked: Asked) -> Iterator[Found]:
-    for block in (block for message in asked.messages if message.role == "assistant" for block in message.blocks):
+def _signature(request: ChatRequest) -> Iterator[Violation]:
+    for block in (block for message in request.messages if message.role == "assistant" for block in message.blocks):
         if block.kind == "thinking" and not block.text("signature").strip():
-            yield Found(block.place)
+            yield Violation(block.place)
 
 
-def _changed(asked: Asked) -> Iterator[Found]:
-    latest = next((turn.blocks for turn in reversed(asked.turns) if turn.role == "assistant"), ())
+def _changed(request: ChatRequest) -> Iterator[Violation]:
+    latest = next((turn.blocks for turn in reversed(request.turns) if turn.role == "assistant"), ())
     said = [block for block in latest if block.kind != "text" or block.text("text")]
     for block, place in zip(said, places([block.kind for block in said]), strict=True):
         signature, thinking = block.text("signature"), block.text("thinking")
         if block.kind == "thinking" and signature.startswith(_MARK):
             changed = signature != sign(thinking, place)
         else:
-            sent = asked.said(signature) if block.kind == "thinking" else ()
+            sent = request.sent_with(signature) if block.kind == "thinking" else ()
             changed = bool(sent) and (thinking, place) not in sent
         if changed:
-            yield Found(block.place)
+            yield Violation(block.place)
 
 
 RULES = (
@@ -205,14 +208,14 @@ RULES = (
     seen(
         "thinking-forced-tool",
         _forced_tool,
-        "thinking on a budget, and a tool that must be called",
+        "thinking with a budget, and a `tool_choice` that forces a tool",
         "Thinking may not be enabled when tool_choice forces tool use.",
         issue("mastra-ai/mastra", 7507),
     ),
     seen(
         "thinking-not-first",
         _not_first,
-        "with thinking on a budget, thoughts in a turn of the model's that begins with a text",
+        "with a thinking budget, thoughts in a turn of the model's that begins with a text",
         "If an assistant message contains any thinking blocks, the first block must be `thinking` or "
         "`redacted_thinking`. Found `{}`.",
         issue("anthropics/claude-code", 20705),
@@ -226,8 +229,8 @@ RULES = (
     ),
     seen(
         "thinking-missing",
-        _loop_without,
-        "with thinking on a budget, a turn that is to go on and does not begin with thoughts",
+        _loop_without_thinking,
+        "with a thinking budget, a turn that the request continues and that does not begin with thoughts",
         "Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is enabled, a final `assistant` "
         "message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` "
         "blocks). We recommend you include thinking blocks from previous turns. To avoid this requirement, disable "
@@ -237,7 +240,7 @@ RULES = (
     ),
     seen(
         "thinking-disabled",
-        _prefill_with,
+        _prefill_with_thinking,
         "thoughts in a last message of the model's, without thinking",
         "When thinking is disabled, an `assistant` message in the final position cannot contain `{}`. To use thinking "
         "blocks, enable `thinking` in your request.",

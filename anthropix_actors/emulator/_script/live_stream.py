@@ -1,4 +1,4 @@
-"""A stream that stays open: its steps come from other threads."""
+"""`LiveStream`: an event stream that stays open, fed by other threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from anthropix_actors.emulator._script.steps import Pause
+from anthropix_actors.emulator._script.steps import WaitForMore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ class LiveStream:
     """One open stream. Made in the event loop.
 
     Args:
-        previews: The types of events whose previews are wanted.
+        previews: The types of events whose previews the client asked for.
 
     Attributes:
         previews: The same.
@@ -33,17 +33,17 @@ class LiveStream:
         self._steps: deque[Step] = deque()
 
     def put(self, step: Step) -> None:
-        """Send this next. Safe from any thread."""
+        """Queue a step. Safe from any thread."""
         self._steps.append(step)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the emulator has stopped
             self._loop.call_soon_threadsafe(self._more.set)
 
     def steps(self) -> Iterator[Step]:
-        """Get what is to be sent, without end. Runs in the event loop."""
+        """Yield the steps, without end. Runs in the event loop."""
         while True:
-            # A step that is put after the last look at the deque sets the event after it has been cleared: the pause
-            # ends. One that is put before may set it as well, which costs one more look.
+            # A step that is put after the last look at the deque sets the event after it was cleared, so the wait ends.
+            # One that is put before may set it as well, which costs one more look.
             self._more.clear()
             while self._steps:
                 yield self._steps.popleft()
-            yield Pause(self._more)
+            yield WaitForMore(self._more)

@@ -1,4 +1,4 @@
-"""uvicorn in a thread of its own, and stopped at once."""
+"""`ServerThread`: uvicorn in a thread of its own that can be stopped at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-_STARTING = 10.0
+_START_TIMEOUT = 10.0
 _KEEP_ALIVE = 600
 
 
@@ -32,7 +32,7 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server without a clock: uvicorn's looks ten times a second whether it should stop, and takes its time then."""
+    """A server that stops at once: uvicorn's own polls ten times a second whether it should, then waits for clients."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -44,8 +44,8 @@ class _Server(uvicorn.Server):
         await self.stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Accept no more, before the servers are closed: asyncio loses a connection that it is just accepting for a
-        # closed one. Such a connection is a task first; then the protocol knows it.
+        # Stop accepting before the servers are closed: asyncio loses a connection that a closed server is just
+        # accepting. Such a connection is a task first; then the protocol knows it.
         loop = asyncio.get_running_loop()
         for server in self.servers:
             for listener in server.sockets:
@@ -54,7 +54,7 @@ class _Server(uvicorn.Server):
             connections: list[Any] = list(self.server_state.connections)
             for connection in connections:
                 connection.transport.abort()
-            await asyncio.sleep(0)  # in which the connections are told
+            await asyncio.sleep(0)  # lets the protocols see the abort
             if tasks:
                 await asyncio.wait(tasks)
         for server in self.servers:
@@ -68,14 +68,14 @@ class ServerThread:
 
     Args:
         app: The application.
-        listener: A listening socket, which is closed in the end.
+        listener: A listening socket; the server closes it.
 
     Raises:
-        RuntimeError: the process can have no more threads.
+        RuntimeError: no thread can be started.
     """
 
     def __init__(self, app: Starlette, listener: socket.socket) -> None:
-        """Start, and wait until requests are taken."""
+        """Start, and wait until requests are accepted."""
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -92,16 +92,16 @@ class ServerThread:
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="anthropix-emulator", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # there are no more threads
+        except RuntimeError:  # no thread can be started
             listener.close()
             raise
-        self._loop = self._server.loop.result(_STARTING)
+        self._loop = self._server.loop.result(_START_TIMEOUT)
 
     def _serve(self, listener: socket.socket) -> None:
         asyncio.run(self._server.serve(sockets=[listener]))
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function in the event loop, soon.
+        """Schedule a call of a function in the event loop. Safe from any thread.
 
         Raises:
             RuntimeError: it has stopped.
@@ -109,7 +109,7 @@ class ServerThread:
         self._loop.call_soon_threadsafe(function)
 
     def stop(self, timeout: float) -> None:
-        """Cut all connections and end the thread. Does nothing when it has ended.
+        """Abort all connections and end the thread. Does nothing if it has ended.
 
         Raises:
             TimeoutError: the thread is still busy after `timeout` seconds.

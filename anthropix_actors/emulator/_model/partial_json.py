@@ -1,4 +1,4 @@
-"""The part of a JSON object that is whole when its text is cut: pure."""
+"""Parses truncated JSON: pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 _DECODER = json.JSONDecoder()
 
 
-def whole_part(text: str) -> dict[str, Any]:
-    """Get the members of an object that are whole, at its top level.
+def complete_members(text: str) -> dict[str, Any]:
+    """Return the complete members of a truncated object, at its top level.
 
     Args:
-        text: The beginning of an object's JSON, without spaces between its parts; or all of it.
+        text: The beginning, or all, of an object's JSON, without spaces between its tokens.
 
     Example:
-        >>> whole_part('{"path":"a.txt","lines":[1,2],"text":"A lo')
+        >>> complete_members('{"path":"a.txt","lines":[1,2],"text":"A lo')
         {'path': 'a.txt', 'lines': [1, 2]}
     """
     members: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""A value that fits a JSON schema.
+"""An example value that matches a JSON schema.
 
-Enough of JSON Schema for tool inputs and structured output: what a schema offers itself goes first (`const`, `enum`,
-`default`, `examples`), then its type and limits. Patterns are not solved.
+Enough of JSON Schema for tool inputs and structured output: the schema's own values go first (`const`, `default`,
+`enum`, `examples`), then its type and limits. `pattern` is ignored.
 
 Source: https://json-schema.org/draft/2020-12/json-schema-validation, read 2026-11-23.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from anthropix_actors.emulator._model.json import is_array, is_object
 
-_DEEPEST = 12
-"""Where a schema that contains itself ends."""
+_MAX_DEPTH = 12
+"""The depth at which a recursive schema ends."""
 
 _FORMATS = {
     "date": "2026-11-23",
@@ -30,35 +30,35 @@ _FORMATS = {
 }
 
 
-def fitting(schema: Any) -> Any:
-    """Get a value that fits `schema`; the same one every time.
+def example_for(schema: Any) -> Any:
+    """Return a value that matches `schema`; the same one every time.
 
     Example:
-        >>> fitting({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+        >>> example_for({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
         {'city': 'city'}
     """
-    return _Fitter(schema).value(schema, "value", 0)
+    return _ExampleBuilder(schema).value(schema, "value", 0)
 
 
-class _Fitter:
-    """Walks a schema; `root` is where its references point into."""
+class _ExampleBuilder:
+    """Walks a schema; `root` resolves its references."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
-        if not is_object(schema) or depth > _DEEPEST:
+        if not is_object(schema) or depth > _MAX_DEPTH:
             return None
-        known = self.flat(schema, depth)
+        known = self.flattened(schema, depth)
         for key in ("const", "default"):
             if key in known:
                 return known[key]
         for key in ("enum", "examples"):
             if known.get(key):
                 return known[key][0]
-        return self.typed(known, name, depth)
+        return self.by_type(known, name, depth)
 
-    def typed(self, schema: dict[str, Any], name: str, depth: int) -> Any:
+    def by_type(self, schema: dict[str, Any], name: str, depth: int) -> Any:
         value: Any
         match _kind(schema):
             case "object":
@@ -75,22 +75,22 @@ class _Fitter:
                 value = None
         return value
 
-    def flat(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        """Follow a reference, take the first of alternatives, join what must all hold."""
-        if depth > _DEEPEST:
+    def flattened(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        """Resolve `$ref`, take the first of `anyOf` and `oneOf`, and merge `allOf`."""
+        if depth > _MAX_DEPTH:
             return {}
         parts: list[Any] = list(schema.get("allOf", ()))
         parts += [part[0] for key in ("anyOf", "oneOf") if (part := schema.get(key))]
         if "$ref" in schema:
-            parts.append(self.target(schema["$ref"]))
+            parts.append(self.resolve(schema["$ref"]))
         known = {key: item for key, item in schema.items() if key not in {"allOf", "anyOf", "oneOf", "$ref"}}
         for part in parts:
             if is_object(part):
-                known = _joined(known, self.flat(part, depth + 1))
+                known = _joined(known, self.flattened(part, depth + 1))
         return known
 
-    def target(self, reference: str) -> Any:
-        """Look up `#/$defs/name`. What is not there allows anything."""
+    def resolve(self, reference: str) -> Any:
+        """Look up `#/$defs/name`; a missing one allows any value."""
         place: dict[str, Any] = self.root
         for step in reference.split("/")[1:]:
             place = place.get(step.replace("~1", "/").replace("~0", "~"), {})
@@ -108,7 +108,7 @@ class _Fitter:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Join two schemas that must both hold: properties and required add up, of the rest the first one counts."""
+    """Merge two schemas that must both match: properties and required add up, other keys come from the first."""
     joined = {**other, **one}
     if "properties" in one and "properties" in other:
         joined["properties"] = {**other["properties"], **one["properties"]}

@@ -1,8 +1,8 @@
-"""A chat's parameters, as the rules look at them. Pure.
+"""`ChatRequest`: a chat's parameters, parsed for the rules. Pure.
 
-Whatever JSON comes, nothing here raises: what has not the form of a message or a block is passed over.
+It raises nothing, whatever the JSON: values without the form of a message or a block are skipped.
 
-Places are written as in the API's errors: `messages.2.content.0`.
+Places are in the notation of the API's errors: `messages.2.content.0`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 
-_DEEPEST = 8
-"""How deep blocks are looked for: the API's own are two deep, and a request may be a thousand."""
+_MAX_DEPTH = 8
+"""How deep blocks are looked for: the API's are nested two deep, but a request's may be a thousand."""
 
 
 class Block(NamedTuple):
     """A content block.
 
     Attributes:
-        place: Where it is.
-        data: The block itself; of a message that is one string, a text block that stands for it.
-        kind: Its type; "" where that is no string.
+        place: Its place.
+        data: The block itself; for content that is a string, a text block in its place.
+        kind: Its type; "" if that is not a string.
     """
 
     place: str
@@ -34,13 +34,13 @@ class Block(NamedTuple):
     kind: str
 
     def text(self, key: str) -> str:
-        """Get what is there under `key`, if that is text; else ""."""
+        """Return the value of `key` if it is a string; else ""."""
         value = self.data.get(key)
         return value if isinstance(value, str) else ""
 
     @property
-    def inner(self) -> str:
-        """The place of what is in it: the API names a block's type on the way."""
+    def typed_place(self) -> str:
+        """Its place with its type, which the API puts before a key of the block."""
         return f"{self.place}.{self.kind}"
 
 
@@ -48,10 +48,10 @@ class Message(NamedTuple):
     """A message.
 
     Attributes:
-        place: Where it is.
+        place: Its place.
         data: The message itself.
-        role: Who says it; "" where that is no string.
-        blocks: What it says.
+        role: Its role; "" if that is not a string.
+        blocks: Its content.
     """
 
     place: str
@@ -61,12 +61,12 @@ class Message(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Messages in a row with one role: the API joins them.
+    """Consecutive messages of one role, which the API joins.
 
     Attributes:
-        place: Where the first of them is.
-        role: Who says them.
-        blocks: What they say.
+        place: The place of the first message.
+        role: Their role.
+        blocks: Their content.
     """
 
     place: str
@@ -74,28 +74,28 @@ class Turn(NamedTuple):
     blocks: tuple[Block, ...]
 
     def ids(self, kind: str, key: str) -> list[str]:
-        """Get the ids under `key` of its blocks of a kind."""
+        """Return the ids under `key` of its blocks of type `kind`."""
         return [block.text(key) for block in self.blocks if block.kind == kind]
 
 
-def _nothing(_: str) -> Collection[tuple[str, int]]:
+def _never_sent(_: str) -> Collection[tuple[str, int]]:
     return ()
 
 
-NOBODY = Turn("", "", ())
+NO_TURN = Turn("", "", ())
 """The turn before the first and after the last."""
 
 
-class Asked:
-    """What is asked.
+class ChatRequest:
+    """A chat request, as the rules see it.
 
     Args:
         body: The parameters.
-        version: The version of the API that is asked.
-        betas: The betas that are asked for.
-        known: The keys that the endpoint knows, betas aside.
-        batched: Whether it is one of a batch's.
-        said: Gets the thoughts that were sent with a signature, and their places.
+        version: The version of the API in its header.
+        betas: The betas in its header.
+        known: The keys that the endpoint knows, except those of betas.
+        in_batch: Whether it is a batch's request.
+        sent_with: Returns the thoughts that were sent with a signature, and their places.
     """
 
     def __init__(  # noqa: PLR0913 - all have defaults, and names
@@ -105,22 +105,22 @@ class Asked:
         version: str = "2023-06-01",
         betas: frozenset[str] = frozenset(),
         known: frozenset[str] = frozenset(),
-        batched: bool = False,
-        said: Callable[[str], Collection[tuple[str, int]]] = _nothing,
+        in_batch: bool = False,
+        sent_with: Callable[[str], Collection[tuple[str, int]]] = _never_sent,
     ) -> None:
-        """Hold them."""
+        """Hold the parameters."""
         self.body = body
         self.version = version
         self.betas = betas
         self.known = known
-        self.batched = batched
-        self.said = said
+        self.in_batch = in_batch
+        self.sent_with = sent_with
 
-    def part(self, key: str) -> dict[str, Any]:
-        """Get an object of the request; an empty one where there is none.
+    def get_object(self, key: str) -> dict[str, Any]:
+        """Return an object of the request; an empty one if there is none.
 
         Example:
-            >>> Asked({"thinking": {"type": "adaptive"}, "metadata": 1}).part("metadata")
+            >>> ChatRequest({"thinking": {"type": "adaptive"}, "metadata": 1}).get_object("metadata")
             {}
         """
         value = self.body.get(key)
@@ -136,7 +136,7 @@ class Asked:
 
     @cached_property
     def turns(self) -> list[Turn]:
-        """The messages, those of one role in a row joined."""
+        """The messages, with consecutive ones of one role joined."""
         turns: list[Turn] = []
         for message in self.messages:
             if turns and turns[-1].role == message.role:
@@ -147,13 +147,13 @@ class Asked:
         return turns
 
     @property
-    def last(self) -> Turn:
+    def last_turn(self) -> Turn:
         """The last turn."""
-        return self.turns[-1] if self.turns else NOBODY
+        return self.turns[-1] if self.turns else NO_TURN
 
     @cached_property
     def tools(self) -> list[Block]:
-        """The tools, as blocks; one without a type is a custom one."""
+        """The tools, as blocks; a tool without a type is `custom`."""
         return [Block(place, data, _kind(data) or "custom") for place, data in objects(self.body.get("tools"), "tools")]
 
     @cached_property
@@ -162,18 +162,18 @@ class Asked:
         return list(_blocks(self.body.get("system"), "system"))
 
     @cached_property
-    def content(self) -> list[Block]:
-        """All blocks of the messages, those within others too, in their order: an inner one before the outer one."""
+    def all_blocks(self) -> list[Block]:
+        """All blocks of the messages, including nested ones, in order: an inner block before its outer one."""
         return [found for message in self.messages for block in message.blocks for found in _nested(block)]
 
     @property
-    def thinks(self) -> bool:
-        """Whether thinking is asked for, on a budget or adaptive."""
-        return self.part("thinking").get("type") in ("enabled", "adaptive")
+    def thinking_on(self) -> bool:
+        """Whether thinking is on, with a budget or adaptive."""
+        return self.get_object("thinking").get("type") in ("enabled", "adaptive")
 
 
 def objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Get the objects of an array, and their places.
+    """Yield the objects of an array, and their places.
 
     Example:
         >>> list(objects([{"a": 1}, "no", {}], "tools"))
@@ -202,12 +202,12 @@ def _blocks(content: Any, place: str) -> Iterator[Block]:
 
 
 def _nested(block: Block, depth: int = 0) -> Iterator[Block]:
-    """Get the blocks in a block, then itself."""
+    """Yield the blocks in a block, then the block itself."""
     holder = block.data
-    place = f"{block.inner}.content"
+    place = f"{block.typed_place}.content"
     if block.kind == "document" and is_object(holder.get("source")):
-        holder, place = holder["source"], f"{block.inner}.source.content"
-    if is_array(holder.get("content")) and depth < _DEEPEST:
+        holder, place = holder["source"], f"{block.typed_place}.source.content"
+    if is_array(holder.get("content")) and depth < _MAX_DEPTH:
         for inner in _blocks(holder["content"], place):
             yield from _nested(inner, depth + 1)
     yield block

@@ -1,4 +1,4 @@
-"""One endpoint: how its requests are read, and what answers them."""
+"""`Route`: a method and a path, how its bodies are read, and its handler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.requests import Request as HTTPRequest
 
 from anthropix_actors.emulator._api.checks import MAX_BODY_BYTES
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._script.compile import Compiler
+from anthropix_actors.emulator._script.responder import Responder
 from anthropix_actors.emulator.records import Headers, Request
 
 if TYPE_CHECKING:
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator._script.steps import Step
 
-Maker: TypeAlias = Callable[[Request, Compiler], "Iterator[Step]"]
-"""Does what a request asks for, at once, and gets the steps that tell of it."""
+Handler: TypeAlias = Callable[[Request, Responder], "Iterator[Step]"]
+"""Executes a request at once, and returns the steps of the response. Runs in the event loop."""
 
-Reader: TypeAlias = Callable[[HTTPRequest, int], Awaitable[Any]]
-"""Reads a body of so many bytes at most, as it is to be noted."""
+BodyReader: TypeAlias = Callable[[HTTPRequest, int], Awaitable[Any]]
+"""Reads a body up to a limit in bytes, in the form in which it is recorded."""
 
 
 class TooLargeError(Exception):
-    """The body has more bytes than its endpoint takes."""
+    """The body has more bytes than its route accepts."""
 
 
 async def json_body(http: HTTPRequest, limit: int) -> Any:
-    """Read JSON; where it is none, bytes; where there are none, None.
+    """Read a body: JSON, or bytes if it is not JSON, or None if it is empty.
 
     Raises:
-        TooLargeError: there are more than `limit` bytes.
+        TooLargeError: the body has more than `limit` bytes.
         ClientDisconnect: the client has left.
     """
     body = bytearray()
@@ -48,45 +48,45 @@ async def json_body(http: HTTPRequest, limit: int) -> Any:
 
 
 async def chunks(http: HTTPRequest, limit: int) -> AsyncIterator[bytes]:
-    """Read a body as it comes.
+    """Read a body chunk by chunk.
 
     Raises:
-        TooLargeError: there are more than `limit` bytes.
+        TooLargeError: the body has more than `limit` bytes.
         ClientDisconnect: the client has left.
     """
-    left = limit
+    remaining = limit
     if int(http.headers.get("content-length", 0)) > limit:
         raise TooLargeError
     async for chunk in http.stream():
-        left -= len(chunk)
-        if left < 0:
+        remaining -= len(chunk)
+        if remaining < 0:
             raise TooLargeError
         yield chunk
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Route:
     """A method of a path.
 
     Attributes:
         method: GET, POST or DELETE.
-        path: The path, with `{id}` where something else may stand.
-        make: What answers it.
-        read: What reads its body.
-        limit: The most bytes of a body.
-        streams: Whether it answers with an event stream.
+        path: The path, with placeholders such as `{id}`.
+        handle: Its handler.
+        read: The reader of its bodies.
+        limit: The largest body in bytes.
+        streams: Whether the response is an event stream.
     """
 
     method: str
     path: str
-    make: Maker
-    read: Reader = json_body
+    handle: Handler
+    read: BodyReader = json_body
     limit: int = MAX_BODY_BYTES
     streams: bool = False
 
 
-def note(http: HTTPRequest, body: Any) -> Request:
-    """Make a note of a request and its body."""
+def to_request(http: HTTPRequest, body: Any) -> Request:
+    """Return Starlette's request as the record of it."""
     query: dict[str, str] = {}
     for name, value in http.query_params.multi_items():
         query[name] = f"{query[name]},{value}" if name in query else value

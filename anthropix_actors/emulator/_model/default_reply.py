@@ -1,4 +1,4 @@
-"""What the emulator answers when nothing is scripted; the rules are in `anthropix_actors.emulator.answers`."""
+"""The default reply, when none is scripted; its rules are in `anthropix_actors.emulator.answers`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._model.context import seen
+from anthropix_actors.emulator._model.context import after_compaction
 from anthropix_actors.emulator._model.json import is_array, is_object
-from anthropix_actors.emulator._model.messages import cost
-from anthropix_actors.emulator._model.schema import fitting
+from anthropix_actors.emulator._model.messages import count_output
+from anthropix_actors.emulator._model.schema_example import example_for
 from anthropix_actors.emulator._model.tokens import count_input, tokens
 from anthropix_actors.emulator.answers import Reply
 from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
@@ -18,7 +18,7 @@ from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_QUOTED = 200
+_MAX_QUOTE = 200
 
 _ANSWER = (
     "{said} This is the emulator of the Anthropic API: no model has read your prompt. Each word of this answer travels "
@@ -33,27 +33,27 @@ _THOUGHTS = "The prompt has {words} words. There is no model here to weigh them,
 _SUMMARY = "The conversation so far, in {messages} messages, was: {said}"
 
 _TRIGGER = 150_000
-"""Input tokens from which on the API compacts, unless told otherwise."""
+"""Input tokens at which the API compacts by default."""
 
-Part = str | Thinking | ToolCall | Compaction | Mapping[str, Any]
+ContentPart = str | Thinking | ToolCall | Compaction | Mapping[str, Any]
 
 
 def default_reply(body: Mapping[str, Any]) -> Reply:
-    """Get a plausible reply to a request, the same one every time.
+    """Return a plausible reply to a request, the same one every time.
 
     Example:
         >>> asked = {"model": "claude-sonnet-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
         >>> default_reply(asked).content, default_reply(asked).stop_reason
         (['You said: "Hi'], 'max_tokens')
     """
-    compacted, paused = _compacted(body)
+    compacted, paused = _compaction(body)
     if paused:
         return Reply(compacted)
-    thoughts = _thoughts(body)
-    calls = _calls(body)
-    words, stop = _stopped(_words(body, calls), body.get("stop_sequences") or ())
-    parts: list[Part] = [*compacted, *_found(body), *thoughts, *([words] if words else []), *calls]
-    kept = _limited(parts, body["max_tokens"])
+    thoughts = _thinking_blocks(body)
+    calls = _tool_calls(body)
+    words, stop = _cut_at_stop_sequence(_reply_text(body, calls), body.get("stop_sequences") or ())
+    parts: list[ContentPart] = [*compacted, *_server_tool_results(body), *thoughts, *([words] if words else []), *calls]
+    kept = _cut_to_limit(parts, body["max_tokens"])
     if kept != parts or body["max_tokens"] == 0:
         return Reply(kept, stop_reason="max_tokens")
     if stop is not None and not calls:
@@ -61,28 +61,28 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
     return Reply(kept)
 
 
-def _found(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Get what the API's own tools found that a paused turn has called: nothing."""
+def _server_tool_results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return empty results for the server tools that a paused turn has called."""
     last = body["messages"][-1] if body["messages"] else {}
-    blocks = _mappings(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
+    blocks = _objects(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
     answered = {block.get("tool_use_id") for block in blocks}
     calls = [block for block in blocks if block.get("type") == "server_tool_use" and block.get("id") not in answered]
-    return [_found_nothing(str(call.get("name")), call.get("id")) for call in calls]
+    return [_empty_result(str(call.get("name")), call.get("id")) for call in calls]
 
 
-def _found_nothing(name: str, call_id: Any) -> dict[str, Any]:
+def _empty_result(name: str, call_id: Any) -> dict[str, Any]:
     kind = "tool_search_tool_result" if name.startswith("tool_search_tool") else f"{name}_tool_result"
     content = [] if name == "web_search" else {"type": f"{kind}_error", "error_code": "unavailable"}
     return {"type": kind, "tool_use_id": call_id, "content": content}
 
 
-def _compacted(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
-    """Get the summary that goes first, where one is wanted, and whether nothing comes after it."""
-    edits = _part(body, "context_management").get("edits")
+def _compaction(body: Mapping[str, Any]) -> tuple[list[Compaction], bool]:
+    """Return the summary that goes first, if one is asked for, and whether the reply ends with it."""
+    edits = _object(body, "context_management").get("edits")
     found = [edit for edit in (edits if is_array(edits) else ()) if is_object(edit)]
     edit = next((edit for edit in found if edit.get("type") == "compact_20260112"), None)
-    asked = bool(_part(body, "compaction"))
-    if not asked and (edit is None or count_input(seen(body)) < _trigger(edit)):
+    asked = bool(_object(body, "compaction"))
+    if not asked and (edit is None or count_input(after_compaction(body)) < _trigger(edit)):
         return [], False
     summary = _SUMMARY.format(messages=len(body["messages"]), said=_clip(_prompt(body)))
     return [Compaction(summary)], asked or bool(edit and edit.get("pause_after_compaction"))
@@ -94,8 +94,8 @@ def _trigger(edit: Mapping[str, Any]) -> float:
     return value if isinstance(value, (int, float)) else _TRIGGER
 
 
-def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
-    thinking = _part(body, "thinking")
+def _thinking_blocks(body: Mapping[str, Any]) -> list[Thinking]:
+    thinking = _object(body, "thinking")
     if thinking.get("type") not in {"enabled", "adaptive"}:
         return []
     thought = _THOUGHTS.format(words=len(_prompt(body).split()))
@@ -104,9 +104,9 @@ def _thoughts(body: Mapping[str, Any]) -> list[Thinking]:
     return [Thinking(thought)]
 
 
-def _calls(body: Mapping[str, Any]) -> list[ToolCall]:
+def _tool_calls(body: Mapping[str, Any]) -> list[ToolCall]:
     tools: list[Mapping[str, Any]] = body.get("tools") or []
-    choice = _part(body, "tool_choice")
+    choice = _object(body, "tool_choice")
     match choice.get("type", "auto"):
         case "tool":
             wanted = [tool for tool in tools if tool.get("name") == choice.get("name")]
@@ -114,37 +114,37 @@ def _calls(body: Mapping[str, Any]) -> list[ToolCall]:
             wanted = tools[:1]
         case "auto":
             said = "" if _tool_result(body) is not None else _prompt(body)
-            wanted = [tool for tool in tools if _names(said, str(tool.get("name", "")))]
+            wanted = [tool for tool in tools if _mentions(said, str(tool.get("name", "")))]
         case _:
             wanted = []
     if choice.get("disable_parallel_tool_use"):
         wanted = wanted[:1]
-    return [ToolCall(str(tool["name"]), fitting(tool.get("input_schema") or {"type": "object"})) for tool in wanted]
+    return [ToolCall(str(tool["name"]), example_for(tool.get("input_schema") or {"type": "object"})) for tool in wanted]
 
 
-def _names(prompt: str, name: str) -> bool:
+def _mentions(prompt: str, name: str) -> bool:
     return bool(name) and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prompt) is not None
 
 
-def _words(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
-    """Get the text of the reply; empty where a tool was forced."""
+def _reply_text(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
+    """Return the text of the reply; empty if a tool is forced."""
     if calls:
         named = " and ".join(call.name for call in calls)
-        forced = _part(body, "tool_choice").get("type") in {"any", "tool"}
+        forced = _object(body, "tool_choice").get("type") in {"any", "tool"}
         return "" if forced else f"I will use {named}."
-    wanted = _part(_part(body, "output_config"), "format")
+    wanted = _object(_object(body, "output_config"), "format")
     if wanted.get("type") == "json_schema":
-        return _json.encode(fitting(wanted.get("schema"))).decode()
+        return _json.encode(example_for(wanted.get("schema"))).decode()
     result = _tool_result(body)
     said = f'You said: "{_clip(_prompt(body))}".' if result is None else f'The tool said: "{_clip(result)}".'
     text = _ANSWER.format(said=said)
     last: Mapping[str, Any] = body["messages"][-1] if body["messages"] else dict[str, Any]()
     if last.get("role") == "assistant" and not _text(last.get("content")).endswith(" "):
-        return " " + text  # it goes on from the words that were put into its mouth
+        return " " + text  # it continues the prefill
     return text
 
 
-def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
+def _cut_at_stop_sequence(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
     """Cut a text before the first stop sequence in it."""
     found = [(place, sequence) for sequence in sequences if sequence and (place := text.find(sequence)) >= 0]
     if not found:
@@ -153,26 +153,26 @@ def _stopped(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
     return text[:place], sequence
 
 
-def _limited(parts: list[Part], limit: int) -> list[Part]:
-    """Keep what fits into `limit` tokens; what does not is cut. What the model does not write itself has no limit."""
-    kept: list[Part] = []
+def _cut_to_limit(parts: list[ContentPart], limit: int) -> list[ContentPart]:
+    """Cut the parts to `limit` tokens. Parts that the model does not write itself do not count."""
+    kept: list[ContentPart] = []
     for part in parts:
-        size = cost(part) if isinstance(part, (str, Thinking, ToolCall)) else 0
+        size = count_output(part) if isinstance(part, (str, Thinking, ToolCall)) else 0
         if size > limit:
-            return kept + _cut(part, limit)
+            return kept + _first_tokens(part, limit)
         kept.append(part)
         limit -= size
     return kept
 
 
-def _cut(part: Part, limit: int) -> list[Part]:
-    """Get the first `limit` tokens of a part; of a tool call, once its name is told, of its input."""
+def _first_tokens(part: ContentPart, limit: int) -> list[ContentPart]:
+    """Return the first `limit` tokens of a part; a tool call's name counts, and must fit whole."""
     match part:
         case str() if limit:
             return ["".join(tokens(part)[:limit])]
         case Thinking() if limit:
             return [Thinking("".join(tokens(part.thinking)[:limit]))]
-        case ToolCall() if limit > (named := cost(ToolCall(part.name))):
+        case ToolCall() if limit > (named := count_output(ToolCall(part.name))):
             text = _json.encode(part.input).decode()
             return [ToolCall(part.name, part.input, cut=len("".join(tokens(text)[: limit - named])))]
         case _:
@@ -180,44 +180,44 @@ def _cut(part: Part, limit: int) -> list[Part]:
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
-    """Get the last text of what the user said last, without what a program put into it in the user's name.
+    """Return the last text of the last user message, without `<system-reminder>`s.
 
     Programs such as Claude Code put texts of their own before the user's, and reminders into it, that name all tools.
     """
     said = [message for message in body["messages"] if message.get("role") == "user"]
     content = said[-1].get("content") if said else None
     if is_array(content):
-        texts = [block.get("text") for block in _mappings(content) if block.get("type") == "text"]
+        texts = [block.get("text") for block in _objects(content) if block.get("type") == "text"]
         words = [_REMINDER.sub("", text) for text in texts if isinstance(text, str)]
         return next((text for text in reversed(words) if text.strip()), "")
     return _REMINDER.sub("", _text(content))
 
 
 def _tool_result(body: Mapping[str, Any]) -> str | None:
-    """Get the result of a tool, where the last message has one; one of the system's may come after it."""
+    """Return the result of a tool, if the last message has one; a `system` message may follow it."""
     said = [message for message in body["messages"] if message.get("role") != "system"]
     content = said[-1].get("content") if said else None
     if not is_array(content):
         return None
-    results = [block for block in _mappings(content) if block.get("type") == "tool_result"]
+    results = [block for block in _objects(content) if block.get("type") == "tool_result"]
     return _text(results[-1].get("content")) if results else None
 
 
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    blocks = _mappings(content) if is_array(content) else []
+    blocks = _objects(content) if is_array(content) else []
     return " ".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
 
 
-def _part(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Get an object of the request; where it is null or absent, an empty one."""
+def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return an object of the request; an empty one if it is null or absent."""
     return body.get(key) or dict[str, Any]()
 
 
-def _mappings(content: list[Any]) -> list[dict[str, Any]]:
+def _objects(content: list[Any]) -> list[dict[str, Any]]:
     return [block for block in content if is_object(block)]
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= _QUOTED else text[: _QUOTED - 3] + "..."
+    return text if len(text) <= _MAX_QUOTE else text[: _MAX_QUOTE - 3] + "..."
