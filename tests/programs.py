@@ -8,10 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from typing import TYPE_CHECKING
 
-from servers import DEADLINE, Peer, answer, chunks, head
+from servers import DEADLINE, answer, chunks, head
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,20 +36,6 @@ client = Client("k", base_url=url, proxy="")
 EVENTS = answer("Hello", ", ", "you")
 BEGUN = (head(), chunks(EVENTS[:3]))
 """The first bytes of an answer, with some text."""
-
-
-class Halt:
-    """A script of a server: it sends so much, says so, and waits until the client hangs up."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = pieces
-        self.reached = threading.Semaphore(0)
-
-    def __call__(self, peer: Peer) -> None:
-        if peer.read_request():
-            peer.send(*self.pieces)
-            self.reached.release()
-            peer.wait_for_hang_up()
 
 
 class Programs:

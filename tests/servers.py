@@ -95,14 +95,18 @@ class Server:
         self._acceptor.join(DEADLINE)  # first: a connection it has just accepted is to be shut down too
         assert not self._acceptor.is_alive(), "the test's server goes on accepting"
         self.listener.close()
-        for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self.hang_up()
         for thread in self._threads:
             thread.join(DEADLINE)
             assert not thread.is_alive(), "a script of the test's server does not end"
         for sock in self._sockets:
             sock.close()
+
+    def hang_up(self) -> None:
+        """End all connections, as a server does that goes down, so that a client that waits for one goes on."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -202,11 +206,31 @@ def error_body(kind: str, message: str = "no") -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_test"}
 
 
+BUSY = json_answer("529 Overloaded", error_body("overloaded_error", "Overloaded"), {"retry-after-ms": "1"})
+"""An overload that is to be tried again at once."""
+
+
+def batch_of(batch_id: str, lines: int | None = None, **more: Any) -> dict[str, Any]:
+    """Return a batch that runs; or one that has ended, with this number of results."""
+    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+    running = {"id": batch_id, "type": "message_batch", "processing_status": "in_progress", "results_url": None}
+    if lines is not None:
+        counts.update(processing=0, expired=lines)
+        running.update(processing_status="ended", results_url=f"/v1/messages/batches/{batch_id}/results")
+    return {**running, "request_counts": counts, **more}
+
+
+def line_of(custom_id: str) -> bytes:
+    """Return a line of a batch's results: that of a request which expired."""
+    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
+
+
 def sse(event: dict[str, Any]) -> bytes:
     data = json.dumps(event, separators=(",", ":"))
     return f"event: {event['type']}\ndata: {data}\n\n".encode()
 
 
+LAST_CHUNK = b"0\r\n\r\n"
 PING: dict[str, Any] = {"type": "ping"}
 STOP: dict[str, Any] = {"type": "message_stop"}
 
@@ -251,28 +275,18 @@ def chunks(events: Iterable[dict[str, Any]]) -> bytes:
     return b"".join(chunk(sse(event)) for event in events)
 
 
+def stream_of(*events: dict[str, Any]) -> bytes:
+    """Return a response that is a stream of these events."""
+    return head() + chunks(events) + LAST_CHUNK
+
+
+def whole(*texts: str) -> bytes:
+    """Return a response that is the stream of a whole answer."""
+    return stream_of(*answer(*texts))
+
+
 def send_answer(peer: Peer, *texts: str) -> None:
-    peer.send(head(), chunks(answer(*texts)), b"0\r\n\r\n")
-
-
-def answering(*texts: str) -> Callable[[Peer], None]:
-    """Get a script that answers every request on a connection."""
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            send_answer(peer, *texts)
-
-    return script
-
-
-def after(*pieces: bytes) -> Callable[[Peer], None]:
-    """Get a script that reads a request, sends exactly these bytes, and closes."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(*pieces)
-
-    return script
+    peer.send(whole(*texts))
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -281,3 +295,134 @@ def until(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what the test waited for did not happen"
         time.sleep(0.001)
+
+
+# Scripts: what a server does on each connection
+
+
+def after(*pieces: bytes) -> Callable[[Peer], None]:
+    """Read a request, send exactly these bytes, and close."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*pieces)
+
+    return script
+
+
+class Always:
+    """Give the same response to every request, and note the heads of the requests."""
+
+    def __init__(self, response: bytes) -> None:
+        self.response = response
+        self.heads: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            self.heads.append(peer.head)
+            peer.send(self.response)
+
+
+def answering(*texts: str) -> Callable[[Peer], None]:
+    """Answer every chat with these pieces of text."""
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            send_answer(peer, *texts)
+
+    return script
+
+
+class Replies:
+    """Give one response to each request, in turn and over any connections; close the connection for None."""
+
+    def __init__(self, *responses: bytes | None) -> None:
+        self.responses = list(responses)
+        self.bodies: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            self.bodies.append(peer.body)
+            response = self.responses.pop(0)
+            if response is None:
+                return
+            peer.send(response)
+
+
+class Halt:
+    """Read a request, send these bytes, and then nothing more until the client hangs up.
+
+    Attributes:
+        reached: Released when all bytes have been sent.
+    """
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+        self.reached = threading.Semaphore(0)
+
+    def __call__(self, peer: Peer) -> None:
+        if peer.read_request():
+            peer.send(*self.pieces)
+            self.reached.release()
+            peer.wait_for_hang_up()
+
+
+def stalling(peer: Peer) -> None:
+    """Begin an answer, with some text, and send nothing more until the client hangs up."""
+    Halt(head(), chunks(answer("Hi")[:3]))(peer)
+
+
+class Gated:
+    """Send the first events of an answer, and the rest once the gate is open.
+
+    Attributes:
+        go_on: The gate: open for good once it is set.
+        reached: Released when the first events have been sent.
+    """
+
+    def __init__(self, events: list[dict[str, Any]], first: int = 3, go_on: threading.Event | None = None) -> None:
+        self.events = events
+        self.first = first
+        self.go_on = go_on or threading.Event()
+        self.reached = threading.Semaphore(0)
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head(), chunks(self.events[: self.first]))
+            self.reached.release()
+            wait(self.go_on)
+            peer.send(chunks(self.events[self.first :]), LAST_CHUNK)
+
+
+class Turnstile:
+    """Send the first events of each answer, and the rest of one answer each time that the test lets one pass.
+
+    Attributes:
+        reached: Released when the first events of an answer have been sent.
+        let: Acquired before the rest of an answer is sent.
+    """
+
+    def __init__(self, *texts: str, first: int | None = 3, headers: dict[str, str] | None = None) -> None:
+        """Where `first` is None, send nothing before the test lets it, not even the head."""
+        self.texts = texts
+        self.first = first
+        self.headers = headers
+        self.reached = threading.Semaphore(0)
+        self.let = threading.Semaphore(0)
+
+    def __call__(self, peer: Peer) -> None:
+        while peer.read_request():
+            pieces = [head(headers=self.headers), *[chunk(sse(event)) for event in self.events_for(peer)], LAST_CHUNK]
+            cut = 0 if self.first is None else 1 + self.first
+            peer.send(b"".join(pieces[:cut]))
+            self.reached.release()
+            acquire(self.let)
+            self.passes()
+            peer.send(b"".join(pieces[cut:]))
+
+    def events_for(self, peer: Peer) -> list[dict[str, Any]]:  # noqa: ARG002 - for subclasses
+        """Return the events of the answer to a request."""
+        return answer(*self.texts)
+
+    def passes(self) -> None:
+        """Take note that an answer is about to end, before the client can know."""

@@ -33,19 +33,17 @@ from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 from anthropix_actors.ledger import Ended
 from anthropix_actors.types import ChatParams
 
-from actors import ASK, HELLO, Inbox
+from actors import ASK, HELLO, Inbox, task_of
 from servers import (
     DEADLINE,
     Peer,
     Server,
     after,
-    answer,
     answering,
-    chunks,
     error_body,
-    head,
     json_answer,
     send_answer,
+    stalling,
     until,
     wait,
 )
@@ -191,7 +189,8 @@ def test_the_key_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> None
         failed = inbox.until_end()[-1]
         wait(chat.actor_stopped)
         client.close()
-    things = [client, client.chat, chat, failed, failed.error, failed.error.__dict__, chat._task.request, caplog.text]
+    request = task_of(chat).request
+    things = [client, client.chat, chat, failed, failed.error, failed.error.__dict__, request, caplog.text]
     assert all(SECRET not in repr(thing) + str(thing) for thing in things)
     with pytest.raises(AnthropixError) as caught:
         Client(SECRET, base_url="http://127.0.0.1:1", max_retries=0).chat(**ASK)
@@ -363,8 +362,8 @@ def test_a_timeout_has_five_parts_and_a_number_is_the_total() -> None:
             client.chat(**ASK, stream=Inbox(), timeout=Timeout(idle=None)),
         ]
         for chat in chats:
-            wait(chat._task.finished)
-    assert [chat._task.request.timeout for chat in chats] == [
+            wait(chat.actor_stopped)
+    assert [task_of(chat).request.timeout for chat in chats] == [
         Timeout(connect=3),
         Timeout(connect=3, total=7),
         Timeout(idle=None),
@@ -414,12 +413,7 @@ def test_a_client_is_shared_between_threads(connect: Callable[..., Client]) -> N
 
 
 def test_closing_a_client_cancels_what_runs_and_takes_nothing_new() -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(stalling) as server:
         inbox = Inbox()
         with Client("k", base_url=server.url) as client:
             chat = client.chat(**ASK, stream=inbox)

@@ -43,6 +43,7 @@ from servers import (
     head,
     json_answer,
     start,
+    stream_of,
     text_delta,
 )
 from servers import answer as whole
@@ -452,7 +453,7 @@ def test_an_overload_right_after_the_beginning_costs_nothing(connect: Callable[.
     def script(peer: Peer) -> None:
         while peer.read_request():
             events = [start(input_tokens=100), overloaded] if first.acquire(blocking=False) else whole("Hi")
-            peer.send(head(), chunks(events), b"0\r\n\r\n")
+            peer.send(stream_of(*events))
 
     first, inbox = threading.Semaphore(1), Inbox()
     with Server(script) as server:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors import Client, Governor
 from anthropix_actors.chat.accumulate import Accumulator
 
-from actors import ASK, Inbox
-from programs import BEGUN, Halt
-from servers import Server, acquire, answering, until
+from actors import ASK, Inbox, task_of
+from programs import BEGUN
+from servers import Halt, Server, acquire, answering, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +27,13 @@ def test_the_parts_of_a_chat_show_their_state(connect: Callable[..., Client]) ->
         chat = client.chat(**ASK, stream=Inbox())
         acquire(halt.reached)
         waits = client.chat(**ASK, stream=Inbox())
-        task = chat._task
+        task = task_of(chat)
         until(lambda: chat.state == "answering")
         assert re.fullmatch(r"<ChatTask answering, 1 subscribers, \d\.\d s>", repr(task))
-        assert re.fullmatch(r"<ChatTask queued, 1 subscribers, \d\.\d s>", repr(waits._task))
+        assert re.fullmatch(r"<ChatTask queued, 1 subscribers, \d\.\d s>", repr(task_of(waits)))
         assert repr(task.slots) == "<Slots 1 of 1 taken, 1 waiting>"
         assert repr(task.scope) == "<CancelScope open, a socket>"
-        assert repr(waits._task.scope) == "<CancelScope open, no socket>"
+        assert repr(task_of(waits).scope) == "<CancelScope open, no socket>"
         (delivery,) = task.followers
         assert re.fullmatch(r"<Delivery to <actors\.Inbox object at \w+>, open, 0 waiting>", repr(delivery))
         assert repr(governor) == f"<Governor {ASK['model']}: 0 waiting>"
@@ -63,5 +63,5 @@ def test_an_answer_is_copied_once_for_its_end(connect: Callable[..., Client]) ->
         finally:
             threading.setprofile(sys.getprofile())
     assert end.message["content"][0]["text"] == "Hello"
-    assert repr(chat._task.scope) == "<CancelScope committed, no socket>"
+    assert repr(task_of(chat).scope) == "<CancelScope committed, no socket>"
     assert len(copied) == 1

@@ -15,6 +15,8 @@ from actors import ASK, HELLO, Inbox
 from servers import (
     DEADLINE,
     PING,
+    Always,
+    Halt,
     Peer,
     Server,
     answer,
@@ -23,6 +25,7 @@ from servers import (
     chunks,
     head,
     json_answer,
+    send_answer,
     sse,
     start,
     text_delta,
@@ -52,15 +55,6 @@ def slowly(peer: Peer, pieces: list[bytes]) -> None:
     for piece in pieces:
         pause.wait(TICK)
         peer.send(piece)
-
-
-def silent(*before: bytes) -> Callable[[Peer], None]:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(*before)
-        peer.wait_for_hang_up()
-
-    return script
 
 
 JSON_HEAD = head(framing="100000", content_type="application/json")
@@ -154,7 +148,7 @@ def test_connect_says_nothing_of_an_upload(connect: Callable[..., Client]) -> No
 
 @pytest.mark.parametrize("use", USES)
 def test_first_byte_is_the_time_from_the_request_to_the_head(use: str, connect: Callable[..., Client]) -> None:
-    with Server(silent()) as server:
+    with Server(Halt()) as server:
         error = fails(connect(server, timeout=only(first_byte=SHORT)), use, "first_byte", SHORT)
     assert not error.unsent
     assert error.retryable
@@ -175,7 +169,7 @@ def test_no_other_timeout_ends_the_wait_for_the_head(use: str, connect: Callable
         peer.read_request()
         threading.Event().wait(2 * SHORT)
         if use == "chat":
-            peer.send(head(), chunks(answer("late")), b"0\r\n\r\n")
+            send_answer(peer, "late")
         else:
             peer.send(json_answer("200 OK", {"input_tokens": 1}))
 
@@ -202,7 +196,7 @@ def test_first_byte_says_nothing_of_the_body(connect: Callable[..., Client]) -> 
 
 @pytest.mark.parametrize("use", USES)
 def test_read_is_the_time_between_two_bytes(use: str, connect: Callable[..., Client]) -> None:
-    with Server(silent(HEADS[use])) as server:
+    with Server(Halt(HEADS[use])) as server:
         fails(connect(server, timeout=only(read=SHORT)), use, "read", SHORT)
 
 
@@ -237,7 +231,7 @@ def test_a_stall_before_anything_was_told_is_worth_another_attempt(connect: Call
             peer.send(head())
             peer.wait_for_hang_up()
         else:
-            peer.send(head(), chunks(answer("Hi")), b"0\r\n\r\n")
+            send_answer(peer, "Hi")
 
     stalls = threading.Semaphore(1)
     with Server(script) as server:
@@ -258,7 +252,7 @@ def test_events_that_come_in_time_put_idle_off(connect: Callable[..., Client]) -
 
 @pytest.mark.parametrize("use", ["call", "download", "loop"])
 def test_idle_in_another_body_is_the_time_without_a_byte(use: str, connect: Callable[..., Client]) -> None:
-    with Server(silent(HEADS[use])) as server:
+    with Server(Halt(HEADS[use])) as server:
         fails(connect(server, timeout=only(idle=SHORT)), use, "idle", SHORT)
 
 
@@ -327,10 +321,7 @@ def test_total_is_the_time_for_everything(use: str, connect: Callable[..., Clien
 
 
 def test_total_counts_all_attempts_and_the_waits_between_them(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("529 Overloaded", {}, {"retry-after-ms": "50"}))
-
+    script = Always(json_answer("529 Overloaded", {}, {"retry-after-ms": "50"}))
     with Server(script) as server:
         client = connect(server, timeout=SHORT, max_retries=1000)
         assert fails(client, "chat", "total", SHORT).attempts > 1
@@ -343,7 +334,7 @@ def test_a_wait_for_a_turn_or_for_a_limit_is_nobodys_silence(connect: Callable[.
     def script(peer: Peer) -> None:
         while peer.read_request():
             release.wait(2 * SHORT)
-            peer.send(head(), chunks(answer("x")), b"0\r\n\r\n")
+            send_answer(peer, "x")
 
     with Server(script) as server:
         client = connect(server, max_concurrency=1, timeout=only(idle=SHORT, read=SHORT, connect=SHORT))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,27 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors._calls.core import ClientCore
-from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, calls_of, core_of, until_at_rest, watched
 from interrupts import interrupted_at
-from servers import DEADLINE, Peer, Server, acquire, after, answering, chunk, error_body, head, json_answer, until, wait
+from servers import (
+    BUSY,
+    DEADLINE,
+    Always,
+    Halt,
+    Peer,
+    Server,
+    acquire,
+    after,
+    answering,
+    chunk,
+    head,
+    json_answer,
+    until,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,8 +135,8 @@ def test_a_call_ends_in_every_phase(connect: Callable[..., Client], phase: str, 
     assert error.attempts == 1
     if phase in {"body", "retry"}:
         assert error.request_id == "req_test"
-    assert not list(client._core._running)
-    until(lambda: not SWEEPER._watched)
+    assert not core_of(client).running()
+    until(lambda: not watched())
     while ended.acquire(blocking=False):
         pass
 
@@ -172,17 +185,11 @@ def test_with_a_token_that_was_cancelled_before_nothing_is_sent(connect: Callabl
 
 
 def test_a_chat_that_was_cancelled_before_it_waits_its_turn_does_not_wait(connect: Callable[..., Client]) -> None:
-    silent = threading.Semaphore(0)
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        silent.release()
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    halt = Halt()
+    with Server(halt) as server:
         client, token = connect(server, max_concurrency=1), CancelToken()
         first = client.chat(**ASK, stream=Inbox())
-        acquire(silent)
+        acquire(halt.reached)
         token.cancel("enough")
         with pytest.raises(CancelledError, match="enough"):
             client.chat(**ASK, cancel=token)
@@ -192,15 +199,11 @@ def test_a_chat_that_was_cancelled_before_it_waits_its_turn_does_not_wait(connec
 
 
 def test_a_token_keeps_nothing_alive_and_harms_no_other_call(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("200 OK", {}))
-
-    with Server(script) as server:
+    with Server(Always(json_answer("200 OK", {}))) as server:
         client, token = connect(server), CancelToken()
         assert client.request("GET", "/x", cancel=token) == {}
         gc.collect()
-        assert not list(token._running)
+        assert not calls_of(token)
         token.cancel()
         assert client.request("GET", "/x") == {}
         assert server.connections == 1, "the connection was kept"
@@ -240,12 +243,11 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
         client, token = connect(server), CancelToken()
         call = Blocked(client, cancel=token)
         acquire(began)
-        (running,) = client._core._running
+        (running,) = core_of(client).running()
         running.after_fork()  # what a fork does to it, in the child
         assert "forked" in str(running.requester.scope.cause)
         assert running.cancel_and_join("the interpreter exits")(1) is None
-        for sock in server._sockets:
-            sock.shutdown(socket.SHUT_RDWR)
+        server.hang_up()
         assert "forked" in str(call.end())
 
 
@@ -259,14 +261,6 @@ def test_an_answer_whose_head_is_cut_is_not_taken_for_an_empty_one(connect: Call
 
 # options
 
-
-def refusing(peer: Peer) -> None:
-    while peer.read_request():
-        heads.append(peer.head.decode("latin-1").lower())
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-
-
-heads: list[str] = []
 
 CALLS = (
     *("chat", "stream", "subscriber", "count_tokens", "models", "pages"),
@@ -310,16 +304,16 @@ def test_a_call_may_say_how_often_it_is_sent_again(
 ) -> None:
     if call == "sessions" and (client_s if call_s is None else call_s):
         return  # patient for ever, or not at all
-    heads.clear()
-    with Server(refusing) as server, pytest.raises(OverloadedError):
+    busy = Always(BUSY)
+    with Server(busy) as server, pytest.raises(OverloadedError):
         make(call, connect(server, max_retries=client_s), max_retries=call_s)
-    assert len(heads) == attempts
+    assert len(busy.heads) == attempts
 
 
 @pytest.mark.parametrize("call", ["chat", "stream", "subscriber", "count_tokens", "create"])
 def test_on_whose_behalf_and_where_are_headers(call: str, connect: Callable[..., Client]) -> None:
-    heads.clear()
-    with Server(refusing) as server, pytest.raises(OverloadedError):
+    busy = Always(BUSY)
+    with Server(busy) as server, pytest.raises(OverloadedError):
         make(
             call,
             connect(server),
@@ -327,18 +321,19 @@ def test_on_whose_behalf_and_where_are_headers(call: str, connect: Callable[...,
             workspace_id="wrkspc_1",
             extra_headers={"Anthropic-Workspace-Id": "wrkspc_2", "x-more": "1"},
         )
-    assert "anthropic-user-profile-id: uprof_1\r\n" in heads[0]
-    assert heads[0].count("anthropic-workspace-id:") == 1
-    assert "anthropic-workspace-id: wrkspc_2\r\n" in heads[0]
-    assert "x-more: 1\r\n" in heads[0]
+    sent = busy.heads[0].decode("latin-1").lower()
+    assert "anthropic-user-profile-id: uprof_1\r\n" in sent
+    assert sent.count("anthropic-workspace-id:") == 1
+    assert "anthropic-workspace-id: wrkspc_2\r\n" in sent
+    assert "x-more: 1\r\n" in sent
 
 
 def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client]) -> None:
     for call in {*CALLS} - {"request", "paginate"}:
-        heads.clear()
-        with Server(refusing) as server, pytest.raises(OverloadedError):
+        busy = Always(BUSY)
+        with Server(busy) as server, pytest.raises(OverloadedError):
             make(call, connect(server), workspace_id="wrkspc_1")
-        assert "anthropic-workspace-id: wrkspc_1" in heads[0].splitlines()
+        assert b"anthropic-workspace-id: wrkspc_1" in busy.heads[0].lower().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -356,7 +351,7 @@ def test_the_workspace_is_a_header_of_every_call(connect: Callable[..., Client])
 def test_options_that_cannot_be_right_are_refused_before_sending(
     options: dict[str, Any], text: str, connect: Callable[..., Client]
 ) -> None:
-    with Server(refusing) as server:
+    with Server(Always(BUSY)) as server:
         with pytest.raises(ParameterError) as raised:
             connect(server).chat(**ASK, **options)
         assert server.connections == 0
@@ -364,7 +359,7 @@ def test_options_that_cannot_be_right_are_refused_before_sending(
 
 
 def test_only_calls_that_are_made_for_somebody_say_for_whom(connect: Callable[..., Client]) -> None:
-    with Server(refusing) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
+    with Server(Always(BUSY)) as server, pytest.raises(ParameterError, match="user_profile_id: unknown parameter"):
         connect(server).models.retrieve("m", user_profile_id="uprof_1")  # type: ignore[call-arg]
 
 
@@ -386,9 +381,9 @@ def test_an_interrupt_while_a_call_ends_leaves_nothing_behind(connect: Callable[
         client = connect(server)
         with pytest.raises(KeyboardInterrupt), interrupted_at(ClientCore.leave):
             client.count_tokens(**ASK)
-        assert not client._core.running()
+        assert not core_of(client).running()
         assert client.drain(timeout=0)
-        until(lambda: SWEEPER._thread is None)
+        until_at_rest()
 
 
 def test_draining_waits_for_calls_too(connect: Callable[..., Client]) -> None:

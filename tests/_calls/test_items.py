@@ -11,16 +11,14 @@ import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
 from anthropix_actors._calls.core import ClientCore
-from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http.requester import Requester
 
+from actors import core_of, until_at_rest, watched
 from interrupts import interrupted_at
-from servers import DEADLINE, Peer, Server, acquire, chunk, head, until
+from servers import DEADLINE, LAST_CHUNK, Peer, Server, acquire, chunk, head, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Lines:
@@ -67,7 +65,7 @@ def closed(server: Server, client: Client, lines: Lines) -> None:
     """Wait until the connection is closed, and nothing looks after the stream any more."""
     lines.allowed.release(1000)
     acquire(server.hung_up)
-    until(lambda: not list(client._core._running) and not SWEEPER._watched)
+    until(lambda: not core_of(client).running() and not watched())
 
 
 def test_a_loop_gets_all_items_and_the_connection_is_kept(server: Server, client: Client, lines: Lines) -> None:
@@ -81,7 +79,7 @@ def test_a_loop_gets_all_items_and_the_connection_is_kept(server: Server, client
         stream.close()
         assert stream.cancel() in {True, False}
     assert server.connections == 1
-    assert not SWEEPER._watched
+    assert not watched()
 
 
 def test_items_come_as_they_arrive(client: Client, lines: Lines) -> None:
@@ -228,5 +226,5 @@ def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines:
     lines.allowed.release(100)
     with pytest.raises(KeyboardInterrupt), interrupted_at(function):
         list(open_stream(client))
-    assert not client._core.running()
-    until(lambda: SWEEPER._thread is None)
+    assert not core_of(client).running()
+    until_at_rest()

@@ -17,16 +17,17 @@ import pykka
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
-from anthropix_actors import ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+from anthropix_actors import CancelledError, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
 from anthropix_actors._cancel.scope import running_scope
 
-from actors import ASK, Inbox, Reader
+from actors import ASK, Inbox, Reader, socket_of, until_blocked
 from servers import (
     DEADLINE,
     Peer,
     Server,
     Tunnel,
     acquire,
+    after,
     answering,
     block_start,
     chunk,
@@ -97,7 +98,7 @@ SILENT = [
 ]
 
 
-class Stalling:
+class StallsOnce:
     """A script that stalls on the first connection, after `until_then`, and answers on all others."""
 
     def __init__(self, until_then: Callable[[Peer], object]) -> None:
@@ -126,7 +127,7 @@ def assert_cancelled(client: Client, stalled: threading.Event, inbox: Inbox, **o
     assert isinstance(messages[-1], ChatCancelled)
     assert messages[-1].reason == "enough"
     wait(chat.actor_stopped)
-    assert chat._task.scope._socket is None, "the duplicate of the socket is closed"
+    assert socket_of(chat) is None, "the duplicate of the socket is closed"
     return messages
 
 
@@ -135,7 +136,7 @@ def assert_cancelled(client: Client, stalled: threading.Event, inbox: Inbox, **o
 def test_cancel_ends_a_chat_whose_server_is_silent(
     phase: Callable[[Peer], None], *, encrypted: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    script = Stalling(phase)
+    script = StallsOnce(phase)
     with (
         Server(script, server_tls if encrypted else None) as server,
         Client("k", base_url=server.url, timeout=PATIENT, verify=client_tls) as client,
@@ -181,7 +182,7 @@ def test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach(monkeypatch: py
     def observe(pool: HTTPConnectionPool, conn: Any) -> None:
         scope = running_scope()
         assert scope is not None
-        held.append(scope._socket)
+        held.append(socket_of(scope))
         check_in(pool, conn)
 
     monkeypatch.setattr(HTTPConnectionPool, "_put_conn", observe)
@@ -191,7 +192,7 @@ def test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach(monkeypatch: py
 
 
 def test_cancel_ends_a_tls_handshake(client_tls: ssl.SSLContext) -> None:
-    script = Stalling(lambda peer: peer.sock.recv(1))
+    script = StallsOnce(lambda peer: peer.sock.recv(1))
     with (
         Server(script) as server,
         Client("k", base_url=f"https://localhost:{server.port}", timeout=PATIENT, verify=client_tls) as client,
@@ -201,7 +202,7 @@ def test_cancel_ends_a_tls_handshake(client_tls: ssl.SSLContext) -> None:
 
 
 def test_cancel_ends_the_sending_of_a_large_request() -> None:
-    script = Stalling(lambda peer: peer.sock.recv(1))
+    script = StallsOnce(lambda peer: peer.sock.recv(1))
     with Server(script) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
         server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         inbox = Inbox()
@@ -230,7 +231,7 @@ def test_cancel_ends_connecting(full_backlog: int) -> None:
 
 
 def test_cancel_ends_a_proxys_connect() -> None:
-    script = Stalling(Peer.read_request)
+    script = StallsOnce(Peer.read_request)
     with (
         Server(script) as proxy,
         Client("k", base_url="https://api.invalid", proxy=proxy.url, timeout=PATIENT) as client,
@@ -243,7 +244,7 @@ def test_cancel_ends_a_proxys_connect() -> None:
 def test_cancel_reaches_through_a_proxys_tunnel(
     phase: Callable[[Peer], None], server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    script = Stalling(phase)
+    script = StallsOnce(phase)
     with Server(script, server_tls) as server:
         tunnel = Tunnel(server.port)
         with (
@@ -257,7 +258,7 @@ def test_cancel_reaches_through_a_proxys_tunnel(
 
 
 def test_cancel_ends_a_tls_handshake_within_a_tunnel(client_tls: ssl.SSLContext) -> None:
-    script = Stalling(lambda peer: peer.sock.recv(1))
+    script = StallsOnce(lambda peer: peer.sock.recv(1))
     with Server(script) as server:
         with (
             Server(Tunnel(server.port)) as proxy,
@@ -270,11 +271,8 @@ def test_cancel_ends_a_tls_handshake_within_a_tunnel(client_tls: ssl.SSLContext)
 
 
 def test_cancel_ends_the_wait_for_a_retry() -> None:
-    def overloaded(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after": "30"}))
-
-    with Server(overloaded) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
+    overloaded = json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after": "30"})
+    with Server(after(overloaded)) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
         inbox = Inbox()
         chat = client.chat(**ASK, stream=inbox)
         assert inbox.until(ChatRetrying).delay == 30
@@ -287,10 +285,10 @@ def test_cancel_ends_the_wait_for_a_retry() -> None:
 def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
     with Server(answering(*["x"] * 200)) as server, Client("k", base_url=server.url, window=8) as client:
         inbox = Inbox()
-        reader = Reader.start(inbox, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox, gate=gate)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         assert chat.cancel() is True
         wait(chat.actor_stopped)
         gate.set()
@@ -303,14 +301,15 @@ def test_cancel_ends_the_wait_for_a_slow_subscriber() -> None:
 def test_cancel_ends_the_wait_for_a_slow_iterator() -> None:
     with Server(answering(*["x"] * 200)) as server, Client("k", base_url=server.url, window=8) as client:
         stream = client.chat(**ASK, stream=True)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(stream)
         stream.chat.cancel()
         wait(stream.chat.actor_stopped)
-        assert stream.chat._task.terminal.reason == "cancelled"
+        with pytest.raises(CancelledError, match=r"^cancelled$"):
+            stream.chat.result(0)
 
 
 def test_stop_cancels_and_waits_for_the_actor_but_not_for_the_network() -> None:
-    script = Stalling(chunked_body)
+    script = StallsOnce(chunked_body)
     with Server(script) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
         inbox = Inbox()
         chat = client.chat(**ASK, stream=inbox)
@@ -322,7 +321,7 @@ def test_stop_cancels_and_waits_for_the_actor_but_not_for_the_network() -> None:
 
 
 def test_stop_all_cancels_every_chat() -> None:
-    script = Stalling(waits_for_headers)
+    script = StallsOnce(waits_for_headers)
     with Server(script) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
         inbox = Inbox()
         chat = client.chat(**ASK, stream=inbox)

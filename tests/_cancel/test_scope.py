@@ -10,7 +10,8 @@ import pytest
 from anthropix_actors import APIConnectionError, CancelledError, StalledError
 from anthropix_actors._cancel.scope import CancelScope, running_scope
 
-from servers import DEADLINE, until
+from actors import socket_of, until_blocked
+from servers import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +108,7 @@ def test_a_wait_ends_when_it_is_ready_or_its_time_is_up() -> None:
     ready = threading.Event()
 
     def make_ready() -> None:
-        until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(scope)
         ready.set()
         scope.notify()
 
@@ -120,7 +121,7 @@ def test_a_cancel_ends_a_wait_and_a_sleep() -> None:
     scope = CancelScope()
 
     def cancel() -> None:
-        until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(scope)
         scope.cancel(STOP)
 
     threading.Thread(target=cancel).start()
@@ -267,4 +268,4 @@ def test_an_attempt_may_keep_its_socket_for_later() -> None:
         with pytest.raises(ValueError, match="oops"), failed.attempt(hold=True):
             failed.bind(one)
             raise ValueError("oops")
-        assert failed._socket is None
+        assert socket_of(failed) is None

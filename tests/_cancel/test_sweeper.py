@@ -21,8 +21,22 @@ from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, Chat
 from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
 from anthropix_actors._foreign.threads import Asker
 
-from actors import ASK, Inbox, Reader
-from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until, wait
+from actors import (
+    ASK,
+    Inbox,
+    Reader,
+    core_of,
+    followers_of,
+    lock_of,
+    make_it_miss,
+    no_thread_for,
+    task_of,
+    thread_of,
+    until_at_rest,
+    until_told,
+    watched,
+)
+from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, stalling, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +71,7 @@ def test_the_sweeper_looks_again_and_again_and_its_thread_ends_with_the_last_cha
     sweeper, first, second = Sweeper(), Watched(), Watched()
     sweeper.watch(first)
     sweeper.watch(second)
-    thread = sweeper._thread
+    thread = thread_of(sweeper)
     assert thread is not None
     for _ in range(2):
         wait(first.swept)
@@ -98,7 +112,7 @@ def test_without_a_thread_nothing_is_watched(error: BaseException, monkeypatch: 
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(AnthropixError if isinstance(error, RuntimeError) else KeyboardInterrupt):
             sweeper.watch(chat)
-    assert sweeper._watched == set()
+    assert watched(sweeper) == set()
     sweeper.watch(chat)
     wait(chat.swept)
     sweeper.unwatch(chat)
@@ -197,21 +211,15 @@ def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
     sweeper.watch(chat)
     keeper = Watched()
     sweeper.fork_listeners.add(keeper)
-    thread = sweeper._thread
-    with sweeper._lock:
+    thread = thread_of(sweeper)
+    with lock_of(sweeper):
         sweeper.after_fork()
     assert chat.forgotten == keeper.forgotten == 1
-    assert sweeper._thread is None
-    assert sweeper._watched == set()
+    assert thread_of(sweeper) is None
+    assert watched(sweeper) == set()
     assert list(sweeper.fork_listeners) == [keeper]
     assert thread is not None
     thread.join(DEADLINE)  # it sees that there is nothing to watch
-
-
-def stalling(peer: Peer) -> None:
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi")[:3]))
-    peer.wait_for_hang_up()
 
 
 PREFACE = """
@@ -351,7 +359,7 @@ def test_whoever_parts_from_a_chat_waits_until_actors_have_handled_its_end_as_lo
             reader = Reader.start(inbox, hold)
             chat = connect(server).chat(**ASK, stream=reader)
             inbox.until(ChatEvent)
-            heard = chat._task.cancel_and_join("the process ends")
+            heard = task_of(chat).cancel_and_join("the process ends")
             if patience == DEADLINE:
                 threading.Timer(0.3, handle.set).start()
             start = time.monotonic()
@@ -376,10 +384,10 @@ def test_when_a_call_that_nobody_follows_is_over_everybody_has_been_told(connect
         calling.start()
         until(lambda: any(chat.snapshot() for chat in client.chats()))
         (chat,) = client.chats()
-        SWEEPER.unwatch(chat._task)  # it would see to it, too
-        until(lambda: SWEEPER._thread is None)
+        SWEEPER.unwatch(task_of(chat))  # it would see to it, too
+        until_at_rest()
         chat.cancel()
-        wait(chat._task.delivered)
+        until_told(chat)
         calling.join(DEADLINE)
 
 
@@ -404,8 +412,8 @@ def test_whoever_parts_from_a_call_that_nobody_follows_waits_for_its_thread_alon
             calling.start()
             until(lambda: any(chat.snapshot() for chat in client.chats()))
             (chat,) = client.chats()
-            heard = chat._task.cancel_and_join("the process ends")
-            wait(chat._task.delivered)
+            heard = task_of(chat).cancel_and_join("the process ends")
+            until_told(chat)
             for patience in (0.2, DEADLINE):
                 start = time.monotonic()
                 parting = threading.Thread(target=heard, args=(patience,))
@@ -435,23 +443,23 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
         client = connect(server, max_concurrency=1)
         runs, waits = (client.chat(**ASK, stream=inbox, tag=tag) for tag in ("runs", "waits"))
         inbox.until(ChatEvent)
-        slots = runs._task.slots
+        slots, task = core_of(client).slots, task_of(runs)
         assert slots is not None
-        with slots.lock, runs._task.lock, runs._task.scope.condition:  # as a thread may do at the fork
+        with slots.lock, task.lock, task.scope.condition:  # as a thread may do at the fork
             slots.after_fork()
-            runs._task.after_fork()
+            task.after_fork()
         for chat in (runs, waits):
             with pytest.raises(CancelledError, match="the process was forked; the chat goes on in the parent"):
                 chat.result(0)
             assert chat.actor_stopped.is_set()
             assert not chat.cancel("it is nothing of mine")
-            assert chat._task.followers == ()
+            assert followers_of(chat) == ()
             assert pykka.ActorRegistry.get_by_urn(chat.actor_urn) is None
         assert not hung_up.is_set()
-        assert slots.before(waits._task) == ()
+        assert slots.before(task_of(waits)) == ()
         replacement = Inbox()
         again = client.chat(**ASK, stream=replacement)  # there is room for it
-        assert slots.before(again._task) == ()
+        assert slots.before(task_of(again)) == ()
         replacement.until(ChatEvent)
         again.cancel()
         assert isinstance(replacement.until_end()[-1], ChatCancelled)
@@ -460,7 +468,7 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
 
 
 def test_the_process_has_one_sweeper_and_its_thread_does_not_outlive_the_chats() -> None:
-    until(lambda: SWEEPER._thread is None)
+    until_at_rest()
 
 
 def test_nothing_is_watched_when_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,7 +476,7 @@ def test_nothing_is_watched_when_the_interpreter_ends(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     with pytest.raises(AnthropixError, match="interpreter is ending"):
         sweeper.watch(Watched())
-    assert sweeper._thread is None
+    assert thread_of(sweeper) is None
 
 
 def test_what_is_posted_before_anything_has_run_starts_no_thread() -> None:
@@ -513,20 +521,17 @@ def test_what_is_asked_while_the_asking_thread_ends_is_not_forgotten() -> None:
             return super().get(block, timeout)
 
     asker, done = Asker(), threading.Event()
-    asker._actions = Late()
+    make_it_miss(asker, Late())
     asker.ask(done.set)
     wait(done)
-    until(lambda: asker._thread is None)
+    until_at_rest(asker)
 
 
 def test_where_no_thread_is_to_be_had_it_is_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     asker, done = Asker(), threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         asker.ask(done.set)
-        assert asker._thread is None
+        assert thread_of(asker) is None
     asker.look()
     wait(done)

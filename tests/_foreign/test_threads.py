@@ -11,6 +11,7 @@ import pytest
 from anthropix_actors._foreign import threads as _foreign
 from anthropix_actors._foreign.threads import Asker, Pulse, in_background
 
+from actors import busy_since, make_it_miss, no_thread_for, thread_of, until_at_rest
 from servers import DEADLINE, until, wait
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def asker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asker]:
     asker = Asker()
     monkeypatch.setattr(_foreign, "ASKER", asker)
     yield asker
-    until(lambda: asker._thread is None)
+    until_at_rest(asker)
 
 
 class Blocked:
@@ -38,17 +39,13 @@ class Blocked:
         self.let.wait(2 * DEADLINE)
 
 
-def no_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
 def test_what_runs_in_the_background_keeps_no_process_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
     assert in_background(lambda: threads.put(threading.current_thread()), "a name")
     thread = threads.get(timeout=DEADLINE)
     assert (thread.name, thread.daemon) == ("a name", True)
     thread.join(DEADLINE)
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for())
     assert not in_background(pytest.fail, "a name")
 
 
@@ -61,7 +58,7 @@ def test_one_thread_does_all_in_order_and_ends_when_there_is_nothing_to_do(asker
         assert numbers == (0, 1, 2)
         assert len(set(threads)) == 1
         assert threads[0].daemon
-        until(lambda: asker._since is None)
+        until(lambda: busy_since(asker) is None)
         threads[0].join(DEADLINE)
         assert not threads[0].is_alive()
 
@@ -72,27 +69,27 @@ def test_what_takes_its_time_is_waited_for_and_what_does_not_return_is_left_behi
     first, second = Blocked(), Blocked()
     asker.ask(first)
     wait(first.began)
-    thread = asker._thread
+    thread = thread_of(asker)
     asker.ask(second)
     asker.look()
-    assert asker._thread is thread
+    assert thread_of(asker) is thread
     assert not second.began.is_set()
     monkeypatch.setattr(_foreign, "PATIENCE", 0.0)
     asker.look()
     wait(second.began)
-    assert asker._thread is not thread
+    assert thread_of(asker) is not thread
     first.let.set()  # it is late, and takes nothing more
     assert thread is not None
     thread.join(DEADLINE)
     assert not thread.is_alive()
-    assert asker._since is not None  # the other one's
+    assert busy_since(asker) is not None  # the other one's
     second.let.set()
 
 
 def test_without_a_thread_what_is_asked_waits_for_the_next_time(asker: Asker) -> None:
     done = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         asker.ask(done.set)
     assert not done.is_set()
     asker.look()
@@ -111,7 +108,7 @@ def test_what_is_asked_just_as_the_thread_ends_is_done(asker: Asker) -> None:
             return super().get(block, timeout)
 
     done = threading.Event()
-    asker._actions = Late()
+    make_it_miss(asker, Late())
     asker.ask(int)
     wait(done)
 

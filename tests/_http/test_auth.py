@@ -28,8 +28,8 @@ from anthropix_actors import (
 )
 from anthropix_actors.emulator import Emulator, Status
 
-from actors import ASK, Inbox
-from servers import DEADLINE, Peer, Server, answer, answering, chunks, head, json_answer, until, wait
+from actors import ASK, Inbox, core_of, no_thread_for
+from servers import DEADLINE, Peer, Replies, Server, answer, answering, chunks, head, json_answer, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,26 +153,18 @@ def test_a_401_lets_it_refresh_once_beyond_all_retries(emulator: Emulator, make:
 
 
 def test_a_refresh_takes_no_retry_and_gives_none(make: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        for status in ("401 Unauthorized", *["503 Service Unavailable"] * 5):
-            if peer.read_request():
-                peer.send(
-                    json_answer(status, {"type": "error", "error": {"type": "api_error"}}, {"retry-after-ms": "1"})
-                )
-
+    error = {"type": "error", "error": {"type": "api_error"}}
+    statuses = ("401 Unauthorized", *["503 Service Unavailable"] * 5)
+    script = Replies(*[json_answer(status, error, {"retry-after-ms": "1"}) for status in statuses])
     with Server(script) as server, pytest.raises(APIStatusError, match="503") as raised:
         make(server.url, Token("stale", "fresh"), max_retries=1).count_tokens(**ASK)
     assert raised.value.attempts == 3
 
 
 def test_a_token_that_expires_again_is_refreshed_again(make: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        for status in ("401 Unauthorized", "200 OK") * 2:
-            if peer.read_request():
-                peer.send(json_answer(status, {"input_tokens": 3}))
-
     token = Token("first", "second", "third")
-    with Server(script) as server:
+    statuses = ("401 Unauthorized", "200 OK") * 2
+    with Server(Replies(*[json_answer(status, {"input_tokens": 3}) for status in statuses])) as server:
         client = make(server.url, token)
         for _ in range(2):
             assert client.count_tokens(**ASK) == {"input_tokens": 3}
@@ -404,7 +396,7 @@ def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
 
     class Leaving(Token):
         def refresh(self) -> None:
-            (running,) = client._core.transport.auth._refreshes.values()
+            (running,) = core_of(client).transport.auth._refreshes.values()
             until(lambda: len(running.waiting) == 4)
             raise leaving
 
@@ -480,17 +472,10 @@ def test_without_a_thread_for_it_the_refresh_fails_and_the_next_is_tried(
     make: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = Token("stale", "fresh")
-    real = threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name == "anthropix-auth":
-            raise RuntimeError("can't start new thread")
-        real(thread)
-
     with Server(refusing_stale) as server:
         client = make(server.url, token)
         with monkeypatch.context() as patch:
-            patch.setattr("threading.Thread.start", start)
+            patch.setattr(threading.Thread, "start", no_thread_for("anthropix-auth"))
             with pytest.raises(ConfigurationError, match=r"no thread for auth\.refresh"):
                 client.count_tokens(**ASK)
         assert client.count_tokens(**ASK)["input_tokens"] == 1

@@ -10,7 +10,7 @@ import pytest
 from anthropix_actors import APIConnectionError, APIError, Client, ProtocolError, Timeout
 
 from actors import ASK
-from servers import Peer, Server, Tunnel, answer, chunks, head, json_answer
+from servers import Halt, Peer, Server, Tunnel, after, answer, chunks, head, json_answer, send_answer
 
 if TYPE_CHECKING:
     import ssl
@@ -107,22 +107,16 @@ def test_a_proxy_may_send_them_before_it_opens_the_tunnel(
 
 @pytest.mark.parametrize("cut", [b"HTTP/1.1 103 Ea", HINTS[:40], HINTS[:-2], HINTS], ids=["1", "2", "3", "between"])
 def test_one_that_is_cut_is_a_connection_error(cut: bytes, connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(cut)
-
-    with Server(script) as server, pytest.raises(APIConnectionError) as caught:
+    with Server(after(cut)) as server, pytest.raises(APIConnectionError) as caught:
         connect(server).chat(**ASK)
     assert caught.value.retryable
 
 
 def test_there_is_an_end_to_them(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(PROCESSING * (MOST_INTERIM + 1))
-        peer.wait_for_hang_up()
-
-    with Server(script) as server, pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} responses of status"):
+    with (
+        Server(Halt(PROCESSING * (MOST_INTERIM + 1))) as server,
+        pytest.raises(ProtocolError, match=f"more than {MOST_INTERIM} responses of status"),
+    ):
         connect(server).chat(**ASK)
 
 
@@ -149,10 +143,10 @@ def test_a_switch_of_protocols_is_an_error_and_its_connection_is_not_used_again(
         peer.read_request()
         if peer.number == 1:
             peer.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n")
-            peer.send(head(), chunks(answer("of nobody")), b"0\r\n\r\n")
+            send_answer(peer, "of nobody")
             peer.wait_for_hang_up()
         else:
-            peer.send(head(), chunks(answer("mine")), b"0\r\n\r\n")
+            send_answer(peer, "mine")
 
     with Server(script) as server:
         client = connect(server)

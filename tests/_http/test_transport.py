@@ -41,6 +41,7 @@ from actors import ASK, Inbox
 from servers import (
     DEADLINE,
     PING,
+    Halt,
     Peer,
     Server,
     Tunnel,
@@ -56,6 +57,7 @@ from servers import (
     send_answer,
     sse,
     start,
+    stream_of,
     text_delta,
     until,
     wait,
@@ -67,17 +69,6 @@ if TYPE_CHECKING:
 FIRST = [start(), block_start(), text_delta("Hi")]
 FIRST_BYTES = b"".join(map(sse, FIRST))
 SHORT = Timeout(connect=5, read=0.2, idle=10, first_byte=0.3)
-
-
-def and_stay(*pieces: bytes) -> Callable[[Peer], None]:
-    """Get a script that sends these bytes and keeps the connection open, silently."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(*pieces)
-        peer.wait_for_hang_up()
-
-    return script
 
 
 def and_reset(*pieces: bytes) -> Callable[[Peer], None]:
@@ -98,7 +89,7 @@ BROKEN_GZIP = GZIPPED[:12] + b"\xff\xff\xff\xff" + GZIPPED[16:]
 FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "closed before the answer": (after(), APIConnectionError, "reset", True),
     "reset before the answer": (and_reset(), APIConnectionError, "reset", True),
-    "no headers": (and_stay(), APITimeoutError, "no response within 0.3 s", True),
+    "no headers": (Halt(), APITimeoutError, "no response within 0.3 s", True),
     "half a header": (after(b"HTTP/1.1 200 OK\r\ncontent-ty"), TruncatedError, "response's head", True),
     "half of the kind": (after(b"HTTP/1.1 200 OK\r\ncontent-type: text/ev"), TruncatedError, "response's head", True),
     "half a header, but the kind": (
@@ -115,14 +106,14 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
         False,
     ),
     "too many headers": (after(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n"), ProtocolError, "headers", False),
-    "silence in a chunked body": (and_stay(head(), chunks(FIRST)), APITimeoutError, "silent", True),
-    "silence in a body with a length": (and_stay(head(framing="9999"), FIRST_BYTES), APITimeoutError, "silent", True),
-    "silence in a body until close": (and_stay(head(framing="close"), FIRST_BYTES), APITimeoutError, "silent", True),
+    "silence in a chunked body": (Halt(head(), chunks(FIRST)), APITimeoutError, "silent", True),
+    "silence in a body with a length": (Halt(head(framing="9999"), FIRST_BYTES), APITimeoutError, "silent", True),
+    "silence in a body until close": (Halt(head(framing="close"), FIRST_BYTES), APITimeoutError, "silent", True),
     "the end between two chunks": (after(head(), chunks(FIRST)), TruncatedError, "ended inside", True),
     "the end in the size of a chunk": (after(head(), chunks(FIRST), b"4"), TruncatedError, "ended inside", True),
     "the end in a chunk": (after(head(), chunks(FIRST), b"40\r\ndata: {"), TruncatedError, "ended inside", True),
     "the end before a chunk's CRLF": (after(head(), chunks(FIRST)[:-2]), TruncatedError, "ended inside", True),
-    "the last chunk, but no message_stop": (after(head(), chunks(FIRST), b"0\r\n\r\n"), TruncatedError, "_stop", True),
+    "the last chunk, but no message_stop": (after(stream_of(*FIRST)), TruncatedError, "_stop", True),
     "the last chunk without its CRLF": (after(head(), chunks(FIRST), b"0\r\n"), TruncatedError, "ended inside", True),
     "the end inside an event": (
         after(
@@ -149,7 +140,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "a chunk size that is no number": (after(head(), chunks(FIRST), b"zz\r\n"), ProtocolError, "not a number", False),
     "a negative chunk size": (after(head(), chunks(FIRST), b"-5\r\nabcde"), ProtocolError, "not a number", False),
     "a chunk larger than any memory": (
-        and_stay(head(), chunks(FIRST), b"7fffffffffff\r\nx"),
+        Halt(head(), chunks(FIRST), b"7fffffffffff\r\nx"),
         APITimeoutError,
         "",
         True,
@@ -562,7 +553,7 @@ def test_the_first_bytes_timeout_bounds_headers_that_drip(connect: Callable[...,
 
 
 def test_without_a_read_timeout_the_idle_timeout_still_ends_silence(connect: Callable[..., Client]) -> None:
-    with Server(and_stay(head())) as server:
+    with Server(Halt(head())) as server:
         client = connect(server, timeout=Timeout(read=None, idle=0.3))
         with pytest.raises(StalledError):
             client.chat(**ASK)
@@ -570,7 +561,7 @@ def test_without_a_read_timeout_the_idle_timeout_still_ends_silence(connect: Cal
 
 
 def test_the_total_timeout_bounds_everything(connect: Callable[..., Client]) -> None:
-    with Server(and_stay(head(), chunks(FIRST))) as server:
+    with Server(Halt(head(), chunks(FIRST))) as server:
         client = connect(server, max_retries=5)
         with pytest.raises(APITimeoutError, match=r"timeout\.total") as caught:
             client.chat(**ASK, timeout=0.3)

@@ -32,11 +32,23 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.task import Task
-from anthropix_actors.chat.actor import ChatActor
 
-from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from actors import (
+    ASK,
+    STARTS_A_THREAD,
+    TERMINAL,
+    Inbox,
+    Reader,
+    no_thread_for,
+    task_of,
+    text_of,
+    until_all_turns_are_back,
+    until_at_rest,
+    until_queued,
+    watched,
+)
 from interrupts import interrupted_at
-from servers import DEADLINE, Peer, Server, acquire, answer, chunks, head, send_answer, until
+from servers import DEADLINE, Peer, Server, Turnstile, acquire, answer, answering, send_answer, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,31 +56,27 @@ if TYPE_CHECKING:
     from anthropix_actors import ChatRef
 
 
-class Turnstile:
-    """A script that holds each answer in its middle until the test lets it end, and notes who came."""
+class Counting(Turnstile):
+    """A turnstile that repeats each question, and notes who came and how many were there at once."""
 
     def __init__(self) -> None:
+        super().__init__(first=2)
         self.came: list[str] = []
-        self.arrived = threading.Semaphore(0)
-        self.let_end = threading.Semaphore(0)
         self.at_once = 0
         self.most = 0
         self._lock = threading.Lock()
 
-    def __call__(self, peer: Peer) -> None:
-        while peer.read_request():
-            text = json.loads(peer.body)["messages"][0]["content"]
-            with self._lock:
-                self.came.append(text)
-                self.at_once += 1
-                self.most = max(self.most, self.at_once)
-            events = answer(text)
-            peer.send(head(), chunks(events[:2]))
-            self.arrived.release()
-            acquire(self.let_end)
-            with self._lock:  # before the client can know that its chat has ended
-                self.at_once -= 1
-            peer.send(chunks(events[2:]), b"0\r\n\r\n")
+    def events_for(self, peer: Peer) -> list[dict[str, Any]]:
+        text = json.loads(peer.body)["messages"][0]["content"]
+        with self._lock:
+            self.came.append(text)
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        return answer(text)
+
+    def passes(self) -> None:
+        with self._lock:
+            self.at_once -= 1
 
 
 def ask(text: str, **more: Any) -> dict[str, Any]:
@@ -81,13 +89,13 @@ def start(client: Client, *texts: str) -> tuple[list[ChatRef], list[Inbox]]:
 
 
 def test_so_many_run_at_once_and_the_others_follow_in_their_order(connect: Callable[..., Client]) -> None:
-    gate, names = Turnstile(), [str(number) for number in range(12)]
+    gate, names = Counting(), [str(number) for number in range(12)]
     with Server(gate) as server:
         chats, inboxes = start(connect(server, max_concurrency=3), *names)
         for _ in range(3):
-            acquire(gate.arrived)
+            acquire(gate.reached)
         for _ in names:
-            gate.let_end.release()
+            gate.let.release()
         for name, inbox in zip(names, inboxes, strict=True):
             assert text_of(inbox.until_end()) == name
     assert gate.most == 3
@@ -96,22 +104,22 @@ def test_so_many_run_at_once_and_the_others_follow_in_their_order(connect: Calla
 
 
 def test_one_at_a_time_is_strictly_first_come_first_served(connect: Callable[..., Client]) -> None:
-    gate, names = Turnstile(), [str(number) for number in range(20)]
+    gate, names = Counting(), [str(number) for number in range(20)]
     with Server(gate) as server:
         _, inboxes = start(connect(server, max_concurrency=1), *names)
         for _ in names:
-            gate.let_end.release()
+            gate.let.release()
         inboxes[-1].until_end()
     assert gate.came == names
     assert gate.most == 1
 
 
 def test_a_chat_that_waits_has_no_thread_and_no_connection_and_is_told_nothing(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         start(client, "first")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         threads = threading.active_count()
         chats, inboxes = start(client, *map(str, range(100)))
         assert threading.active_count() == threads
@@ -122,14 +130,14 @@ def test_a_chat_that_waits_has_no_thread_and_no_connection_and_is_told_nothing(c
         client.close()
         for inbox in inboxes:
             assert isinstance(inbox.until_end()[0], ChatCancelled)
-        gate.let_end.release()
+        gate.let.release()
 
 
 def test_a_chat_that_waits_is_cancelled_at_once_and_never_sent(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         chats, inboxes = start(connect(server, max_concurrency=1), "first", "second", "third")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         assert chats[1].cancel("no need any more")
         assert not chats[1].cancel()
         (cancelled,) = inboxes[1].until_end()
@@ -138,94 +146,94 @@ def test_a_chat_that_waits_is_cancelled_at_once_and_never_sent(connect: Callable
             chats[1].result(DEADLINE)
         until(lambda: not chats[1].is_alive())
         assert gate.at_once == 1  # what was cancelled has given no turn away that it did not have
-        gate.let_end.release(2)
+        gate.let.release(2)
         assert isinstance(inboxes[2].until_end()[-1], ChatDone)
     assert gate.came == ["first", "third"]
 
 
 @pytest.mark.parametrize("block", [True, False])
 def test_stop_reaches_a_chat_that_waits(connect: Callable[..., Client], *, block: bool) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         chats, inboxes = start(connect(server, max_concurrency=1), "first", "second")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         chats[1].stop(block=block, timeout=DEADLINE)
         assert inboxes[1].until_end()[0].reason == "stopped"
-        gate.let_end.release()
+        gate.let.release()
         assert isinstance(inboxes[0].until_end()[-1], ChatDone)
     assert gate.came == ["first"]
 
 
 @pytest.mark.parametrize("how", ["close", "stop_all"])
 def test_when_everything_ends_nothing_that_waits_is_sent(connect: Callable[..., Client], how: str) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=2)
         _, inboxes = start(client, *map(str, range(30)))
         for _ in range(2):
-            acquire(gate.arrived)
+            acquire(gate.reached)
         if how == "close":
             client.close()
         else:
             pykka.ActorRegistry.stop_all(timeout=DEADLINE)
         assert all(isinstance(inbox.until_end()[-1], ChatCancelled) for inbox in inboxes)
-        gate.let_end.release(2)
+        gate.let.release(2)
     assert len(gate.came) == 2
 
 
 def test_a_waiting_chat_whose_subscriber_has_died_is_never_sent(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         start(client, "first")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         reader = Reader.start(Inbox())
         chat = client.chat(**ask("second"), stream=reader)
         reader.stop()
         until(lambda: not chat.is_alive())
         with pytest.raises(AnthropixError, match="nobody listens any more"):
             chat.result(DEADLINE)
-        gate.let_end.release()
+        gate.let.release()
     assert gate.came == ["first"]
 
 
 def test_a_waiting_stream_that_is_lost_is_never_sent(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         start(client, "first")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         stream = client.chat(**ask("second"), stream=True)
         chat = stream.chat
         del stream
         gc.collect()
         until(lambda: not chat.is_alive())
-        gate.let_end.release()
+        gate.let.release()
     assert gate.came == ["first"]
 
 
 def test_the_time_in_the_queue_does_not_count(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         start(client, "first")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         chat = client.chat(**ask("second", timeout=Timeout(total=0.2)), stream=Inbox())
         with pytest.raises(TimeoutError, match="it goes on"):
             chat.result(timeout=0.5)
-        gate.let_end.release(2)
+        gate.let.release(2)
         assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
 
 
 def test_a_blocking_call_waits_for_its_turn_and_can_be_given_up(connect: Callable[..., Client]) -> None:
-    gate, results = Turnstile(), []
+    gate, results = Counting(), []
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         start(client, "first")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         caller = threading.Thread(target=lambda: results.append(client.chat(**ask("second"))["content"]))
         caller.start()
-        gate.let_end.release(2)
+        gate.let.release(2)
         caller.join(DEADLINE)
     assert results == [[{"type": "text", "text": "second"}]]
 
@@ -242,16 +250,16 @@ def test_a_turn_that_finds_no_thread_fails_its_chat_and_goes_to_the_next(
         begin(thread)
 
     monkeypatch.setattr(threading.Thread, "start", sometimes)
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         refuse.set()
         with pytest.raises(AnthropixError, match="no thread for another chat"):
             client.chat(**ask("never"))
         chats, inboxes = start(client, "first", "second", "third")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         refuse.set()
-        gate.let_end.release(2)
+        gate.let.release(2)
         (failed,) = inboxes[1].until_end()
         assert isinstance(failed, ChatFailed)
         assert "no thread for another chat" in str(failed.error)
@@ -264,12 +272,7 @@ def test_a_turn_that_finds_no_thread_fails_its_chat_and_goes_to_the_next(
 def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_the_ledger(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, *, booked: bool
 ) -> None:
-    begin, refuse = threading.Thread.start, threading.Event()
-
-    def sometimes(thread: threading.Thread) -> None:
-        if refuse.is_set() and thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
+    refuse = threading.Event()
 
     def call() -> None:
         try:
@@ -277,20 +280,18 @@ def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_th
         except AnthropixError as exc:
             errors.put(exc)
 
-    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor", while_set=refuse))
     errors: queue.SimpleQueue[AnthropixError] = queue.SimpleQueue()
-    gate, ledger = Turnstile(), Inbox()
+    gate, ledger = Counting(), Inbox()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1, ledger=ledger if booked else None)
-        (chat,), _ = start(client, "first")
-        acquire(gate.arrived)
+        start(client, "first")
+        acquire(gate.reached)
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
-        slots = chat._task.slots
-        assert slots is not None
-        until(lambda: slots._waiting)
+        until_queued(client)
         refuse.set()
-        gate.let_end.release()
+        gate.let.release()
         assert "no thread for another chat" in str(errors.get(timeout=DEADLINE))
         caller.join(DEADLINE)
         if booked:
@@ -300,38 +301,31 @@ def test_a_call_that_finds_no_thread_when_its_turn_comes_hears_so_and_so_does_th
 def test_a_call_that_is_cancelled_and_finds_no_thread_takes_no_turn_from_those_who_come_later(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, refuse, token = threading.Thread.start, threading.Event(), CancelToken()
-
-    def sometimes(thread: threading.Thread) -> None:
-        if refuse.is_set() and thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
+    refuse, token = threading.Event(), CancelToken()
 
     def call() -> None:
         with pytest.raises(CancelledError):
             client.chat(**ask("second"), cancel=token)
 
-    monkeypatch.setattr(threading.Thread, "start", sometimes)
-    gate = Turnstile()
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor", while_set=refuse))
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
-        (chat,), (inbox,) = start(client, "first")
-        acquire(gate.arrived)
+        _, (inbox,) = start(client, "first")
+        acquire(gate.reached)
         caller = threading.Thread(target=call, daemon=True)
         caller.start()
-        slots = chat._task.slots
-        assert slots is not None
-        until(lambda: slots._waiting)
+        until_queued(client)
         refuse.set()
         token.cancel()
         caller.join(DEADLINE)
         assert not caller.is_alive()
         refuse.clear()
-        gate.let_end.release()
+        gate.let.release()
         assert isinstance(inbox.until_end()[-1], ChatDone)
         _, (later,) = start(client, "third")
-        acquire(gate.arrived)
-        gate.let_end.release()
+        acquire(gate.reached)
+        gate.let.release()
         assert isinstance(later.until_end()[-1], ChatDone)
 
 
@@ -351,22 +345,15 @@ def test_a_bounded_pool_works_through_many_chats(connect: Callable[..., Client])
 
 
 def test_chats_that_are_cancelled_at_any_moment_leave_no_turn_behind(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            send_answer(peer, "hello")
-
-    with Server(script) as server:
+    with Server(answering("hello")) as server:
         client = connect(server, max_concurrency=4)
         chats, inboxes = start(client, *map(str, range(200)))
         for chat in chats[::2]:
             chat.cancel()
         for inbox in inboxes:
             assert isinstance(inbox.until_end()[-1], TERMINAL)
-        slots = client._core.slots
-        assert slots is not None
-        until(lambda: not slots._running)
-        assert not slots._waiting
-        until(lambda: SWEEPER._thread is None)
+        until_all_turns_are_back(client)
+        until_at_rest()
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
@@ -410,7 +397,7 @@ def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_af
     assert slots.before(second) == (first,)  # type: ignore[arg-type, comparison-overlap]
     slots.release(second)  # type: ignore[arg-type]
     assert slots.before(second) == ()  # type: ignore[arg-type]
-    assert slots not in SWEEPER._watched
+    assert slots not in watched()
     slots.give_back(first)  # type: ignore[arg-type]
     assert second.log == []
 
@@ -419,10 +406,10 @@ def test_work_that_was_released_while_it_waited_gets_no_turn_and_nobody_looks_af
 def test_when_the_last_one_has_its_turn_nobody_looks_after_the_queue(how: str) -> None:
     slots, first, second, third = Slots(1), Work(), Work(), Work()
     turns(slots, first, second)
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     getattr(slots, how)(second if how == "start_cancelled" else first)
     assert second.log == ["began"]
-    assert slots not in SWEEPER._watched
+    assert slots not in watched()
     if how == "start_cancelled":
         slots.give_back(first)  # type: ignore[arg-type]
     turns(slots, third)
@@ -456,7 +443,7 @@ def test_work_that_finds_no_thread_waits_on_at_the_head_and_is_looked_after() ->
     slots.sweep(start + 1.5)
     slots.sweep(start + 2.0)
     assert works[3].log == [start + 1.0, start + 2.0]
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     SWEEPER.unwatch(slots)
 
 
@@ -465,7 +452,7 @@ def test_the_only_work_that_waits_on_is_looked_after() -> None:
     turns(slots, first, second, third)
     slots.give_back(first)  # type: ignore[arg-type]
     assert third.log[-1] == "began"
-    assert slots in SWEEPER._watched
+    assert slots in watched()
     slots.release(third)  # type: ignore[arg-type]
 
 
@@ -536,18 +523,18 @@ def run(server: Server, text: str) -> tuple[str, str, int]:
 
 
 def test_chats_that_wait_hear_of_the_interpreters_exit() -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         ended = run(server, "for n in range(5): client.chat(**ask(str(n)), stream=Printer())\nstarted.wait(10)")
-        gate.let_end.release()
+        gate.let.release()
     assert ended == ("told: the interpreter exits\n" * 5, "", 0)
     assert gate.came == ["0"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_has_turns_of_its_own() -> None:
-    gate = Turnstile()
-    gate.let_end.release(4)
+    gate = Counting()
+    gate.let.release(4)
     with Server(gate) as server:
         out, err, code = run(
             server,
@@ -623,7 +610,7 @@ def test_of_two_handlers_that_wait_at_the_same_time_one_is_refused(connect: Call
                         outcomes.put(type(exc).__name__)
 
         for _ in range(2):
-            client.chat(**ASK, stream=Asking())._task.held = Meeting(together)
+            task_of(client.chat(**ASK, stream=Asking())).held = Meeting(together)
         go.set()
         assert sorted(outcomes.get(timeout=DEADLINE) for _ in range(2)) == ["DeadlockError", "end_turn"]
         assert client.drain(timeout=DEADLINE)
@@ -651,15 +638,15 @@ def test_nobody_is_waited_for_where_there_is_room() -> None:
 
 
 def test_an_interrupt_while_a_waiting_chat_is_hurried_leaves_no_turn_behind(connect: Callable[..., Client]) -> None:
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         client = connect(server, max_concurrency=1)
         chats, inboxes = start(client, "first", "second", "third")
-        acquire(gate.arrived)
-        with pytest.raises(KeyboardInterrupt), interrupted_at(ChatActor._begin):
+        acquire(gate.reached)
+        with pytest.raises(KeyboardInterrupt), interrupted_at(STARTS_A_THREAD):
             chats[1].cancel()
         assert isinstance(inboxes[1].until_end()[-1], ChatCancelled)
-        gate.let_end.release(2)
+        gate.let.release(2)
         for each in (inboxes[0], inboxes[2]):
             assert isinstance(each.until_end()[-1], ChatDone)
     assert gate.came == ["first", "third"]
@@ -668,21 +655,14 @@ def test_an_interrupt_while_a_waiting_chat_is_hurried_leaves_no_turn_behind(conn
 def test_a_waiting_chat_that_is_cancelled_when_there_is_no_thread_ends_all_the_same(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    gate = Turnstile()
+    gate = Counting()
     with Server(gate) as server:
         chats, inboxes = start(connect(server, max_concurrency=1), "first", "second")
-        acquire(gate.arrived)
+        acquire(gate.reached)
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", refuse)
+            patch.setattr(threading.Thread, "start", no_thread_for("ChatActor"))
             assert chats[1].cancel()
             assert isinstance(inboxes[1].until_end()[-1], ChatCancelled)
-        gate.let_end.release()
+        gate.let.release()
         assert isinstance(inboxes[0].until_end()[-1], ChatDone)
     assert gate.came == ["first"]

@@ -14,7 +14,6 @@ from pykka.messages import ProxyGetAttr
 
 from anthropix_actors import (
     CancelledError,
-    ChatCancelled,
     ChatDone,
     ChatEvent,
     ChatFailed,
@@ -27,17 +26,14 @@ from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_t
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
 from anthropix_actors.chat.event_queue import EventQueue
 
-from actors import ASK, Inbox, Reader, text_of
+from actors import ASK, Blocking, Inbox, Mortal, Reader, text_of, unread, until_blocked, waiting_in
 from servers import (
     DEADLINE,
-    Peer,
     Server,
-    answer,
     answering,
     block_start,
     block_stop,
-    chunks,
-    head,
+    stalling,
     start,
     text_delta,
     until,
@@ -70,8 +66,8 @@ class Held:
 
     def __init__(self, kind: type[Mailbox | CoalescingMailbox], window: int) -> None:
         self.inbox = Inbox()
-        self.ref = Reader.start(self.inbox, held=True)
-        self.gate = self.ref._actor_weakref().gate  # type: ignore[union-attr]
+        self.gate, self.began = threading.Event(), threading.Event()
+        self.ref = Reader.start(self.inbox, gate=self.gate, began=self.began)
         self.scope = CancelScope()
         self.delivery = kind(self.ref, self.scope, window)
         self.told = 0
@@ -91,7 +87,7 @@ class Held:
         return thread
 
     def wait_until_full(self) -> None:
-        until(lambda: self.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(self.scope)
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 4, 8, 100, 256])
@@ -187,24 +183,14 @@ def test_a_subscriber_that_is_no_actor_paces_the_chat_by_returning(connect: Call
 
 
 def test_a_subscriber_may_say_that_it_is_no_longer_alive(connect: Callable[..., Client]) -> None:
-    class Mortal(Inbox):
-        alive = True
-
-        def is_alive(self) -> bool:
-            return self.alive
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("x")[:3]))
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(stalling) as server:
         inbox = Mortal()
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until(ChatEvent)
         inbox.alive = False
         wait(chat.actor_stopped)
-        assert isinstance(chat._task.terminal, ChatCancelled)
+        with pytest.raises(CancelledError):
+            chat.result(0)
 
 
 def test_a_delivery_fits_its_subscriber() -> None:
@@ -217,19 +203,6 @@ def test_a_delivery_fits_its_subscriber() -> None:
     assert type(chat_delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
     assert type(chat_delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
     ref.stop()
-
-
-class Stuck(Inbox):
-    """Is told nothing more before it is let: the thread that tells it has the turn, and keeps it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began, self.gate = threading.Event(), threading.Event()
-
-    def tell(self, message: Any, /) -> None:
-        super().tell(message)
-        self.began.set()
-        wait(self.gate)
 
 
 def telling(delivery: Delivery, *messages: Any) -> threading.Thread:
@@ -274,29 +247,29 @@ def test_what_comes_just_as_a_thread_gives_up_its_turn_is_told() -> None:
 
 
 def test_what_waits_for_a_turn_is_bounded() -> None:
-    inbox, scope = Stuck(), CancelScope()
+    inbox, scope = Blocking(), CancelScope()
     delivery = Delivery(inbox, scope, 3)
     first = telling(delivery, 0)
     wait(inbox.began)
     second = telling(delivery, *range(1, 6))
-    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
-    assert len(delivery._waiting) == 3
+    until_blocked(scope)
+    assert waiting_in(delivery) == 3
     assert not delivery.is_told
     assert not delivery.is_held_up  # a thread is about it
-    inbox.gate.set()
+    inbox.let.set()
     first.join(DEADLINE)
     second.join(DEADLINE)
     assert [inbox.next() for _ in range(6)] == list(range(6))
 
 
 def test_after_the_last_messages_nothing_is_told() -> None:
-    inbox = Stuck()
+    inbox = Blocking()
     delivery = Delivery(inbox, CancelScope())
     thread = telling(delivery, "first")
     wait(inbox.began)
     delivery.close("last")
     delivery.tell_all(["late"])
-    inbox.gate.set()
+    inbox.let.set()
     thread.join(DEADLINE)
     assert [inbox.next(), inbox.next()] == ["first", "last"]
     assert inbox.queue.empty()
@@ -413,22 +386,21 @@ def test_what_was_kept_reaches_an_actor_with_a_bounded_mailbox() -> None:
         def _create_actor_inbox() -> Any:
             return queue.Queue(maxsize=1)
 
-    inbox = Inbox()
-    ref = Bounded.start(inbox, held=True)
+    inbox, gate = Inbox(), threading.Event()
+    ref = Bounded.start(inbox, gate=gate)
     delivery = CoalescingMailbox(ref, CancelScope(), 64)
     messages: list[Any] = [ChatEvent(CHAT, block_start(number)) for number in range(5)]  # type: ignore[arg-type]
     for message in messages:
         delivery.tell(message)
-    ref._actor_weakref().gate.set()  # type: ignore[union-attr] # in whose thread the others cannot be put
+    gate.set()  # in the actor's thread, from whose thread the others cannot be put
     assert [inbox.next() for _ in messages] == messages
     ref.stop()
 
 
 def test_an_actor_that_stops_before_it_has_handled_all_is_not_failed_by_what_was_kept() -> None:
     held = Held(CoalescingMailbox, 64)
-    actor = held.ref._actor_weakref()
     held.ref.tell("something else")
-    wait(actor.began)  # type: ignore[union-attr]
+    wait(held.began)
     held.ref.stop(block=False)
     held.delivery.tell(event("first"))
     held.delivery.tell(event("second"))
@@ -457,10 +429,10 @@ def test_coalescing_works_from_end_to_end(connect: Callable[..., Client]) -> Non
     texts = [f"{number} " for number in range(2000)]
     with Server(answering(*texts)) as server:
         inbox = Inbox()
-        reader = Reader.start(inbox, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox, gate=gate)
         chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
-        wait(chat._task.finished)
+        assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
         gate.set()
         messages = inbox.until_end()
         reader.stop()
@@ -549,8 +521,8 @@ def test_a_full_channel_waits_until_half_of_it_is_taken() -> None:
 
     putting = threading.Thread(target=put)
     putting.start()
-    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
-    assert channel._queue.qsize() == 4
+    until_blocked(scope)
+    assert unread(channel) == 4
     for _ in range(6):
         channel.get()
     putting.join(DEADLINE)
@@ -588,22 +560,15 @@ def test_several_messages_at_once_reach_any_subscriber() -> None:
 
 
 def test_a_delivery_that_is_closed_takes_nothing_that_comes_later() -> None:
-    inbox, gate, began = Inbox(), threading.Event(), threading.Event()
-
-    class Slow(Inbox):
-        def tell(self, message: Any, /) -> None:
-            began.set()
-            wait(gate)
-            inbox.tell(message)
-
-    delivery = Delivery(Slow(), CancelScope(), 4)
+    inbox = Blocking()
+    delivery = Delivery(inbox, CancelScope(), 4)
     delivery.put("a")
     draining = threading.Thread(target=delivery.drain)
     draining.start()
-    wait(began)
+    wait(inbox.began)
     delivery.close("end")
     delivery.tell_all(["late"])
-    gate.set()
+    inbox.let.set()
     draining.join(DEADLINE)
     assert [inbox.next(), inbox.next()] == ["a", "end"]
     assert inbox.queue.empty()
@@ -652,14 +617,14 @@ def test_an_actor_with_a_bounded_inbox_is_told_the_rest_by_another_thread() -> N
         def _create_actor_inbox(self) -> queue.Queue[Any]:  # type: ignore[override]
             return queue.Queue(maxsize=2)
 
-    inbox = Inbox()
-    reader = Bounded.start(inbox, held=True)
+    inbox, gate, began = Inbox(), threading.Event(), threading.Event()
+    reader = Bounded.start(inbox, gate=gate, began=began)
     mailbox = CoalescingMailbox(reader, CancelScope(), 8)
     mailbox.tell(event("a"))
-    wait(reader._actor_weakref().began)  # type: ignore[union-attr]
+    wait(began)
     for text in "bcd":
         mailbox.tell(event(text))
-    reader._actor_weakref().gate.set()  # type: ignore[union-attr]
+    gate.set()
     assert inbox.next() == event("a")
     assert inbox.next() == event("bcd")
     reader.stop()

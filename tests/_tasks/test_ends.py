@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import logging
 import queue
@@ -32,7 +33,6 @@ from anthropix_actors import (
     Timeout,
     as_completed,
 )
-from anthropix_actors._calls.core import ClientCore
 from anthropix_actors._cancel import scope as _scope
 from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
@@ -44,13 +44,39 @@ from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.limits.governor import Governor, GovernorThrottle
 
-from actors import ASK, TERMINAL, Inbox, Reader, text_of
+from actors import (
+    ASK,
+    ENTERS_THE_CLIENT,
+    STARTS_A_THREAD,
+    TERMINAL,
+    Blocking,
+    Inbox,
+    Mortal,
+    Reader,
+    core_of,
+    followers_of,
+    is_being_asked,
+    no_thread_for,
+    task_of,
+    text_of,
+    until_at_rest,
+    until_blocked,
+    until_told,
+    waiting_in,
+    watched,
+)
 from interrupts import interrupted_at
-from programs import BEGUN, Halt
+from programs import BEGUN
 from servers import (
+    BUSY,
     DEADLINE,
+    Always,
+    Gated,
+    Halt,
     Peer,
+    Replies,
     Server,
+    Turnstile,
     acquire,
     answer,
     answering,
@@ -58,35 +84,16 @@ from servers import (
     error_body,
     head,
     json_answer,
+    stalling,
     text_delta,
     until,
     wait,
+    whole,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import FrameType
-
-
-def stalling(peer: Peer) -> None:
-    """Begin an answer, and say no more until the client hangs up."""
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi")[:3]))
-    peer.wait_for_hang_up()
-
-
-class Blocking(Inbox):
-    """A subscriber whose `tell` does not return before the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began = threading.Event()
-        self.let = threading.Event()
-
-    def tell(self, message: Any, /) -> None:
-        self.began.set()
-        assert self.let.wait(2 * DEADLINE), "the test did not let it return"  # later than any wait of the test's
-        super().tell(message)
 
 
 @pytest.fixture
@@ -123,18 +130,12 @@ def test_a_last_tell_that_blocks_keeps_nobody_else_from_the_end(connect: Callabl
                 wait(let)
             super().tell(message)
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head())
-        wait(subscribed)
-        peer.send(chunks(answer("Hi")), b"0\r\n\r\n")
-
-    subscribed = threading.Event()
+    script = Gated(answer("Hi"), 0)
     with Server(script) as server:
         first, second = BlocksAtTheEnd(), Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
-        subscribed.set()
+        script.go_on.set()
         assert isinstance(second.until_end()[-1], ChatDone)
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
         let.set()
@@ -167,14 +168,7 @@ def test_a_timeout_ends_a_chat_whose_tell_blocks(connect: Callable[..., Client],
 def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
     connect: Callable[..., Client], blocking: Blocking
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("Hi", " there")
-        peer.send(head(), chunks(events[:3]))
-        wait(blocking.began)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
-    with Server(script) as server:
+    with Server(Gated(answer("Hi", " there"), go_on=blocking.began)) as server:
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         for _ in range(3):
@@ -184,30 +178,23 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         assert chat.snapshot() is not None
         assert isinstance(inbox.until_end()[-1], ChatDone)
         assert blocking.queue.empty()
-        until(lambda: chat._task.thread is None)  # it looks no more who has been told
+        until(lambda: task_of(chat).thread is None)  # it looks no more who has been told
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
-        until(chat._task.delivered.is_set)
-        assert chat._task.followers == ()
+        until_told(chat)
+        assert followers_of(chat) == ()
 
 
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
     connect: Callable[..., Client], blocking: Blocking
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer(*"abcdefghijklmnop")
-        peer.send(head(), chunks(events[:3]))
-        wait(blocking.began)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
-    with Server(script) as server:
+    with Server(Gated(answer(*"abcdefghijklmnop"), go_on=blocking.began)) as server:
         inbox = Inbox()
         chat = connect(server, window=4).chat(**ASK, stream=inbox)
         for _ in range(3):
             inbox.next()
         chat.subscribe(blocking)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         blocking.let.set()
         assert text_of(blocking.until_end()) == "abcdefghijklmnop"
         assert text_of(inbox.until_end()) == "abcdefghijklmnop"
@@ -303,10 +290,10 @@ def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit
         calling.start()
         wait(blocking.began)
         (chat,) = client.chats()
-        assert chat._task.followers == ()
+        assert followers_of(chat) == ()
         calling.join(DEADLINE)
         assert not calling.is_alive()
-        wait(chat._task.delivered)
+        until_told(chat)
         until(lambda: any(text.startswith("chat done after ") for text in caplog.messages))
         assert chat.is_alive()
         blocking.let.set()
@@ -318,12 +305,12 @@ def test_others_tell_the_end_when_the_chats_own_thread_has_had_its_time(
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=blocking)
         wait(blocking.began)
-        SWEEPER.unwatch(chat._task)
-        until(lambda: SWEEPER._thread is None)  # from now on, the test does what the sweeper did
+        SWEEPER.unwatch(task_of(chat))
+        until_at_rest()  # from now on, the test does what the sweeper did
         chat.cancel()
         for seconds, over in ((0, False), (PATIENCE / 2, False), (PATIENCE, True)):
-            chat._task.sweep(1000.0 + seconds)
-            assert chat._task.finished.is_set() == over
+            task_of(chat).sweep(1000.0 + seconds)
+            assert task_of(chat).finished.is_set() == over
         blocking.let.set()
         assert isinstance(blocking.until_end()[-1], ChatCancelled)
 
@@ -343,12 +330,6 @@ def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
             if how == "blocks":
                 wait(let)
             raise ValueError if how == "raises" else SystemExit
-
-    class Mortal(Inbox):
-        alive = True
-
-        def is_alive(self) -> bool:
-            return self.alive
 
     with Server(stalling) as server:
         client = connect(server)
@@ -383,9 +364,9 @@ def test_a_thread_that_has_not_started_is_not_dead(connect: Callable[..., Client
     with Server(stalling) as server:
         worker = Worker()
         chat = connect(server).chat(**ASK, stream=worker)
-        follower = chat._task.followers[0]
-        until(lambda: follower._pulse._asked)
-        until(lambda: not follower._pulse._asked)
+        (follower,) = followers_of(chat)
+        until(lambda: is_being_asked(follower))
+        until(lambda: not is_being_asked(follower))
         assert chat.is_alive()
         worker.start()
         chat.cancel()
@@ -524,7 +505,7 @@ def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(
         client.close()
         for inbox in inboxes:
             inbox.until_end()
-        assert all(not chat._task.held for chat in chats)
+        assert all(not task_of(chat).held for chat in chats)
 
 
 def test_a_loop_over_a_stream_in_a_tell_of_the_same_chat_is_refused(connect: Callable[..., Client]) -> None:
@@ -603,9 +584,9 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
         waiting = threading.Thread(target=give_up)
         waiting.start()
-        until(lambda: chat._task.waiting)
+        until(lambda: task_of(chat).waiting)
         reader.stop()
-        until(lambda: not chat._task.followers)
+        until(lambda: not followers_of(chat))
         assert chat.is_alive()
         waiting.join(DEADLINE)
         until(lambda: not chat.is_alive())
@@ -613,16 +594,10 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
 
 def test_a_result_is_waited_for_longer_than_one_slice(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        wait(let)
-        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Event()
+    script = Gated(answer("Hi"))
     with Server(script) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
-        threading.Timer(1.5 * SLICE, let.set).start()
+        threading.Timer(1.5 * SLICE, script.go_on.set).start()
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
@@ -680,7 +655,7 @@ def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
             return _waits.running_actors()
 
     reader = Asked.start(Inbox())
-    assert reader._actor_weakref().ask() == set()  # type: ignore[union-attr]
+    assert _waits.running_actors() == set()
     assert reader.proxy().ask().get(timeout=DEADLINE) == {reader.actor_urn}
     reader.stop()
 
@@ -688,13 +663,13 @@ def test_only_the_thread_of_an_actor_is_in_its_handler() -> None:
 def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         inbox, other = Inbox(), Inbox()
-        reader = Reader.start(inbox, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox, gate=gate)
         chat = connect(server).chat(**ASK, stream=reader, coalesce=True)
         chat.subscribe(other)
         for _ in range(3):
             other.next()
-        assert [follower for follower in chat._task.followers if follower._waiting]
+        assert any(waiting_in(follower) for follower in followers_of(chat))
         chat.unsubscribe(reader)
         gate.set()
         reader.ask({"command": "probe"}, timeout=DEADLINE)
@@ -732,12 +707,11 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
         chat.unsubscribe(first)
-        assert [follower.subscriber is second for follower in chat._task.followers] == [True]
+        assert [follower.subscriber is second for follower in followers_of(chat)] == [True]
         reader = Reader.start(inbox)
         chat.subscribe(reader)
-        actor: Any = reader._actor_weakref()
-        chat.unsubscribe(pykka.ActorRef(actor))
-        assert len(chat._task.followers) == 1
+        chat.unsubscribe(copy.copy(reader))
+        assert len(followers_of(chat)) == 1
         chat.cancel()
         reader.stop()
 
@@ -748,8 +722,8 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
 def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() -> None:
     chat: Any = object()
     inbox = Inbox()
-    reader = Reader.start(inbox, held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox, gate=gate)
     mailbox = CoalescingMailbox(reader, CancelScope(), 64)
     extra: Any = text_delta("c")
     extra["delta"]["logprob"] = -1
@@ -766,8 +740,8 @@ def test_coalescing_keeps_what_the_api_adds_and_takes_deltas_without_a_type() ->
 
 
 def test_empty_deltas_that_wait_are_bounded_too() -> None:
-    reader = Reader.start(Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(Inbox(), gate=gate)
     scope = CancelScope()
     mailbox = CoalescingMailbox(reader, scope, 8)
     event: Any = text_delta("")
@@ -778,7 +752,7 @@ def test_empty_deltas_that_wait_are_bounded_too() -> None:
 
     telling = threading.Thread(target=tell)
     telling.start()
-    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scope)
     gate.set()
     telling.join(DEADLINE)
     assert not telling.is_alive()
@@ -807,30 +781,17 @@ def test_an_actor_with_a_bounded_mailbox_does_not_wait_for_itself(connect: Calla
 def test_when_there_are_no_threads_left_those_who_wait_wait_on_or_hear_an_end(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, refuse, arrived, let = threading.Thread.start, threading.Event(), threading.Semaphore(0), threading.Event()
-
-    def sometimes(thread: threading.Thread) -> None:
-        if refuse.is_set() and thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            arrived.release()
-            wait(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    refuse, script = threading.Event(), Gated(answer("Hi"))
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor", while_set=refuse))
     with Server(script) as server:
         client = connect(server, max_concurrency=2)
         inboxes = [Inbox() for _ in range(1000)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
-        acquire(arrived)
-        acquire(arrived)
+        acquire(script.reached)
+        acquire(script.reached)
         refuse.set()
-        let.set()
+        script.go_on.set()
         ends = [inbox.until_end()[-1] for inbox in inboxes[:2]]
         assert all(isinstance(end, ChatDone) for end in ends)
         ends = [inbox.until_end()[-1] for inbox in inboxes[2:]]
@@ -878,13 +839,10 @@ def test_without_threads_the_end_of_a_chat_that_waits_is_told_all_the_same(
 def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     ledger = Inbox()
     client = connect("http://127.0.0.1:1", ledger=ledger)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(threading.Thread, "start", no_thread_for())
         with pytest.raises(AnthropixError, match="no thread to watch timeouts"):
             client.count_tokens(**ASK)
         with pytest.raises(AnthropixError, match="no thread"):
@@ -897,19 +855,12 @@ def test_without_a_thread_a_call_is_refused_with_an_error_of_ours(
 def test_a_chat_that_finds_no_thread_is_an_error_for_its_caller_and_nobody_else(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
     inbox, ledger = Inbox(), Inbox()
     client = connect("http://127.0.0.1:1", ledger=ledger)
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor"))
     with pytest.raises(AnthropixError, match="no thread for another chat"):
         client.chat(**ASK, stream=inbox)
-    assert not SWEEPER._watched  # there is nothing to tell
+    assert not watched()  # there is nothing to tell
     assert inbox.queue.empty()
     assert ledger.queue.empty()
 
@@ -1000,14 +951,8 @@ def test_a_program_that_is_patched_after_the_import_goes_on() -> None:
 
 
 def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            acquire(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server, max_concurrency=1)
         first = client.chat(**ASK, stream=Inbox(), tag="first")
         second = client.chat(**ASK, stream=Inbox())
@@ -1019,7 +964,7 @@ def test_a_client_knows_what_runs(connect: Callable[..., Client]) -> None:
         assert repr(first).endswith(", req_test>")
         assert f"{first} {second}".startswith("<ChatRef 'first', answering, 0.")  # print shows it, too
         assert repr(second).startswith("<ChatRef queued, 0.")
-        let.release(2)
+        turnstile.let.release(2)
         second.result(timeout=DEADLINE)
         until(lambda: not client.chats())
         assert (first.state, second.state) == ("done", "done")
@@ -1054,32 +999,25 @@ def test_a_chat_that_waits_for_the_apis_limits_is_queued(connect: Callable[..., 
     limits = {"anthropic-ratelimit-requests-limit": "1", "anthropic-ratelimit-requests-remaining": "0"}
     ahead.on_response(limits)
     chat = connect("http://127.0.0.1:1", governor=governor).chat(**ASK, stream=Inbox())
-    until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(chat)
     assert chat.state == "queued"
     chat.cancel()
 
 
 def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer("Hi")[:3]))
-            arrived.release()
-            acquire(let)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    arrived, let = threading.Semaphore(0), threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server, max_concurrency=1)
         inboxes = [Inbox() for _ in range(3)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
-        acquire(arrived)
+        acquire(turnstile.reached)
         assert client.drain(timeout=0.01) is False
         with pytest.raises(ConfigurationError, match="being drained"):
             client.chat(**ASK)
         with pytest.raises(ConfigurationError, match="being drained"):
             client.count_tokens(**ASK)
-        let.release(3)
+        turnstile.let.release(3)
         assert client.drain() is True
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
         client.close()
@@ -1091,16 +1029,8 @@ def test_draining_takes_nothing_new_and_lets_what_runs_and_waits_end(connect: Ca
 def test_closing_with_a_grace_lets_what_runs_end_and_cancels_the_rest(
     connect: Callable[..., Client], *, ends: bool
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        if ends:
-            wait(closing)
-            peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-        peer.wait_for_hang_up()
-
     closing = threading.Event()
-    with Server(script) as server:
+    with Server(Gated(answer("Hi"), go_on=closing) if ends else stalling) as server:
         client = connect(server)
         inbox = Inbox()
         client.chat(**ASK, stream=inbox)
@@ -1125,17 +1055,13 @@ def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[...,
             while True:
                 client.models.retrieve("m")
 
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("200 OK", {"id": "m"}))
-
-    with Server(script) as server:
+    with Server(Always(json_answer("200 OK", {"id": "m"}))) as server:
         for _ in range(5):
             client = connect(server)
             callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
             for caller in callers:
                 caller.start()
-            until(client._core.running)
+            until(core_of(client).running)
             client.close()
             for caller in callers:
                 caller.join(DEADLINE)
@@ -1186,39 +1112,27 @@ def test_a_done_callback_that_blocks_keeps_the_next_one_from_nothing(connect: Ca
 
 
 def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")[:3]))
-        acquire(let)
-        peer.send(chunks(answer("Hi")[3:]), b"0\r\n\r\n")
-
-    let = threading.Semaphore(0)
-    with Server(script) as server:
+    turnstile = Turnstile("Hi")
+    with Server(turnstile) as server:
         client = connect(server)
         chats = [client.chat(**ASK, stream=Inbox(), tag=str(number)) for number in range(3)]
         with pytest.raises(TimeoutError, match="3 of the works"):
             list(as_completed(chats, timeout=0.01))
         coming = as_completed([*chats, chats[0]], timeout=DEADLINE)
-        let.release()
+        turnstile.let.release()
         first = next(coming)
         assert first.state == "done"
-        let.release(2)
+        turnstile.let.release(2)
         assert {first, *coming} == set(chats)
-        assert not any(chat._task.waiting for chat in chats)
+        assert not any(task_of(chat).waiting for chat in chats)
         assert list(as_completed([])) == []
 
 
 def test_the_logger_says_what_ended_and_what_is_sent_again(
     connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-        peer.read_request()
-        peer.send(head(), chunks(answer("Hi")), b"0\r\n\r\n")
-
     caplog.set_level(logging.INFO, "anthropix_actors")
-    with Server(script) as server:
+    with Server(Replies(BUSY, whole("Hi"))) as server:
         chat = connect(server, max_retries=1).chat(**ASK, stream=Inbox(), tag="night")
         until(lambda: not chat.is_alive())
     again, end = [record for record in caplog.records if record.name == "anthropix_actors"]
@@ -1234,8 +1148,9 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
-    chat._task.began, chat._task.ended = 1.0, 3.14159
-    assert chat._task.fields()["seconds"] == 2.142
+    task = task_of(chat)
+    task.began, task.ended = 1.0, 3.14159
+    assert task.fields()["seconds"] == 2.142
     assert "test-secret" not in caplog.text
 
 
@@ -1293,16 +1208,12 @@ def test_messages_that_come_while_another_thread_tells_are_told_in_order_by_that
 def test_the_logger_says_how_calls_and_loops_went(
     connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("529 Overloaded", error_body("overloaded_error"), {"retry-after-ms": "1"}))
-        peer.read_request()
-        peer.send(json_answer("200 OK", {"input_tokens": 3}))
-        peer.read_request()
-        peer.send(json_answer("404 Not Found", error_body("not_found_error")))
-        peer.read_request()
-        peer.send(json_answer("200 OK", b"abc"))
-
+    script = Replies(
+        BUSY,
+        json_answer("200 OK", {"input_tokens": 3}),
+        json_answer("404 Not Found", error_body("not_found_error")),
+        json_answer("200 OK", b"abc"),
+    )
     caplog.set_level(logging.DEBUG, "anthropix_actors")
     with Server(script) as server:
         client = connect(server, max_retries=1)
@@ -1441,24 +1352,12 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         for _ in range(3):
             with pytest.raises(TimeoutError, match="1 of the works"):
                 list(as_completed([chat], timeout=0))
-        assert chat._task.callbacks == ()
+        assert task_of(chat).callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
 
 
 # Where there is no thread, and where an interrupt falls
-
-
-def refusing(*names: str) -> Callable[[threading.Thread], None]:
-    """Get a `Thread.start` that fails for threads whose names begin so."""
-    begin = threading.Thread.start
-
-    def start(thread: threading.Thread) -> None:
-        if thread.name.startswith(names):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    return start
 
 
 def test_who_subscribes_when_there_is_no_thread_is_told_by_the_one_that_subscribes(
@@ -1468,7 +1367,7 @@ def test_who_subscribes_when_there_is_no_thread_is_told_by_the_one_that_subscrib
         first, second = Inbox(), Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         until(lambda: first.queue.qsize() == 3)
-        monkeypatch.setattr(threading.Thread, "start", refusing("anthropix-told"))
+        monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix-told"))
         chat.subscribe(second)
         assert text_of([second.next() for _ in range(3)]) == text_of([first.next() for _ in range(3)])
         chat.cancel()
@@ -1498,7 +1397,7 @@ def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Cl
 
 @pytest.mark.parametrize(
     "function",
-    [TaskActor.__init__, TaskActor._begin, ClientCore._enter, ChatTask.begin],
+    [TaskActor.__init__, STARTS_A_THREAD, ENTERS_THE_CLIENT, ChatTask.begin],
     ids=lambda f: f.__name__,
 )
 def test_an_interrupt_while_a_chat_starts_leaves_none(connect: Callable[..., Client], function: Any) -> None:
@@ -1527,22 +1426,22 @@ def test_a_chat_that_an_interrupt_left_without_an_actor_keeps_nobody_from_their_
     with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor.__init__):
         connect("http://127.0.0.1:1").chat(**ASK, stream=inbox)
     wait(told)
-    (watched,) = SWEEPER._those_watched()
+    (left,) = watched()
     if how == "the exit":
-        watched.cancel_and_join("the interpreter exits")(0.0)
+        left.cancel_and_join("the interpreter exits")(0.0)
     else:
-        watched.after_fork()
+        left.after_fork()
     let.set()
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
-    until(lambda: not SWEEPER._watched)
+    until(lambda: not watched())
 
 
 def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, inbox = connect("http://127.0.0.1:1"), Inbox()
-    monkeypatch.setattr(threading.Thread, "start", refusing("anthropix"))
-    with pytest.raises(KeyboardInterrupt), interrupted_at(TaskActor._begin):
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix"))
+    with pytest.raises(KeyboardInterrupt), interrupted_at(STARTS_A_THREAD):
         client.chat(**ASK, stream=inbox)
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
 
@@ -1551,7 +1450,7 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         chat.result(timeout=DEADLINE)
-        assert not chat._task.abort(AnthropixError("too late"))
+        assert not task_of(chat).abort(AnthropixError("too late"))
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
@@ -1561,7 +1460,7 @@ def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Call
         with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
-        wait(chat._task.finished)
+        wait(chat.actor_stopped)
 
 
 def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_behind(
@@ -1571,7 +1470,7 @@ def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_b
         chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
         with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
             chat.unsubscribe(inbox)
-        wait(chat._task.finished)
+        wait(chat.actor_stopped)
         assert chat.state == "cancelled"
 
 

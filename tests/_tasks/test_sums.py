@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from anthropix_actors._tasks import sums as _books
 from anthropix_actors._tasks.sums import Books
 
+from actors import lock_of
 from servers import DEADLINE
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def test_a_child_that_is_forked_while_another_thread_adds_can_add() -> None:
     books.add([("a", 1)])
 
     def hold() -> None:
-        with books._lock:
+        with lock_of(books):
             held.set()
             assert done.wait(DEADLINE)
 

@@ -35,9 +35,9 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader
+from actors import HELLO, Inbox, Reader, core_of, no_thread_for, until_blocked
 from interrupts import interrupted_at
-from servers import Peer, Server, acquire, chunk, head, json_answer, until, wait
+from servers import LAST_CHUNK, Always, Halt, Peer, Server, acquire, batch_of, chunk, head, json_answer, line_of, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,32 +59,6 @@ def told(inbox: Inbox) -> list[Any]:
 
 def ids_of(messages: list[Any]) -> list[str]:
     return [message.custom_id for message in messages if isinstance(message, BatchResult)]
-
-
-def batch_body(batch_id: str = "msgbatch_1", **more: Any) -> dict[str, Any]:
-    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-    return {
-        "id": batch_id,
-        "type": "message_batch",
-        "processing_status": "in_progress",
-        "request_counts": counts,
-        "results_url": None,
-        **more,
-    }
-
-
-def line_of(custom_id: str) -> bytes:
-    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
-
-
-def always(answer: bytes) -> Callable[[Peer], None]:
-    """Get a script that gives one answer to every request."""
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(answer)
-
-    return script
 
 
 @pytest.fixture
@@ -155,7 +129,7 @@ def test_a_creation_that_was_refused_for_now_is_sent_again(client: Client, emula
 
 @pytest.mark.parametrize("body", [{"id": "x"}, [1], b"no json"])
 def test_an_answer_that_is_no_batch_is_an_error(connect: Callable[..., Client], body: Any) -> None:
-    with Server(always(json_answer("200 OK", body))) as server:
+    with Server(Always(json_answer("200 OK", body))) as server:
         with pytest.raises(ProtocolError):
             connect(server).batches.retrieve("msgbatch_1")
 
@@ -207,14 +181,14 @@ def test_a_batch_that_has_not_ended_says_so_and_names_its_state(client: Client) 
 
 
 def test_a_batch_that_is_being_cancelled_says_so(connect: Callable[..., Client]) -> None:
-    body = batch_body(processing_status="canceling")
-    with Server(always(json_answer("200 OK", body))) as server, pytest.raises(ConflictError, match="canceling"):
+    body = batch_of("msgbatch_1", processing_status="canceling")
+    with Server(Always(json_answer("200 OK", body))) as server, pytest.raises(ConflictError, match="canceling"):
         connect(server).batches.results(body)  # type: ignore[call-overload] # a part of one is enough here
 
 
 def test_results_that_are_kept_no_longer_are_named_so(connect: Callable[..., Client]) -> None:
-    body = batch_body(processing_status="ended")
-    with Server(always(json_answer("200 OK", body))) as server:
+    body = batch_of("msgbatch_1", processing_status="ended")
+    with Server(Always(json_answer("200 OK", body))) as server:
         with pytest.raises(ConflictError, match="no longer kept"):
             connect(server).batches.results("msgbatch_1")
 
@@ -225,8 +199,8 @@ def test_results_on_another_origin_are_refused_and_the_key_stays_here(
 ) -> None:
     with Server(lambda peer: peer.read_request()) as stranger:
         url = stranger.url + "/v1/messages/batches/msgbatch_1/results"
-        body = batch_body(processing_status="ended", results_url=url)
-        with Server(always(json_answer("200 OK", body))) as server:
+        body = batch_of("msgbatch_1", processing_status="ended", results_url=url)
+        with Server(Always(json_answer("200 OK", body))) as server:
             if form == "user":
                 url = server.url.replace("http://", "http://evil@") + "/results"
             given: Any = {"url": url, "user": url, "object": {**body, "results_url": url}, "retrieved": "msgbatch_1"}[
@@ -246,9 +220,6 @@ def test_results_on_another_origin_are_refused_and_the_key_stays_here(
         assert stranger.connections == 0
 
 
-LAST_CHUNK = b"0\r\n\r\n"
-
-
 def serving_results(*pieces: bytes) -> Callable[[Peer], None]:
     """Get a script that answers any look with an ended batch, and a look at its results with these bytes."""
 
@@ -260,7 +231,7 @@ def serving_results(*pieces: bytes) -> Callable[[Peer], None]:
                     return
                 continue
             url = f"http://{peer.header('host')}{BATCHES}/msgbatch_1/results"
-            peer.send(json_answer("200 OK", batch_body(processing_status="ended", results_url=url)))
+            peer.send(json_answer("200 OK", batch_of("msgbatch_1", processing_status="ended", results_url=url)))
 
     return script
 
@@ -309,7 +280,7 @@ def test_recorded_results_are_read_without_a_loss(connect: Callable[..., Client]
 def test_recorded_batches_are_read_without_a_loss(connect: Callable[..., Client], corpus: Path) -> None:
     for path in sorted((corpus / "batches").glob("*.json")):
         recorded = path.read_bytes()
-        with Server(always(json_answer("200 OK", recorded))) as server:
+        with Server(Always(json_answer("200 OK", recorded))) as server:
             assert connect(server).batches.retrieve("msgbatch_1") == json.loads(recorded)
 
 
@@ -378,10 +349,10 @@ def test_without_retries_a_run_fails_at_once_and_can_be_followed_again(
 def test_a_poll_waits_as_long_as_the_api_asks(client: Client, emulator: Emulator) -> None:
     inbox = Inbox()
     batch = client.batches.create(requests_of(1))
-    body = json.dumps(batch_body(batch["id"])).encode()
+    body = json.dumps(batch_of(batch["id"])).encode()
     emulator.queue(Raw(body, headers={"retry-after": "3600"}), path=f"{BATCHES}/{batch['id']}")
     work = client.batches.follow(batch["id"], inbox, poll=0.001)
-    until(lambda: work._task.scope.condition._waiters)  # type: ignore[attr-defined] # it waits an hour, not a millisecond
+    until_blocked(work)  # it waits an hour, not a millisecond
     assert work.cancel()
     assert isinstance(told(inbox)[-1], BatchCancelled)
     assert len(emulator.requests) == 2
@@ -463,15 +434,11 @@ def test_a_dead_actor_is_refused_as_a_subscriber(client: Client) -> None:
 # Cancel, in all the ways that work may end
 
 
-def waiting(work: Any) -> None:
-    until(lambda: work._task.scope.condition._waiters)
-
-
 def test_a_cancel_ends_the_work_here_and_the_batch_goes_on(client: Client, emulator: Emulator) -> None:
     inbox = Inbox()
     work = client.batches.run(requests_of(1), inbox)
     inbox.until(BatchProgress)
-    waiting(work)
+    until_blocked(work)
     assert work.cancel("lunch")
     assert not work.cancel("again")
     assert told(inbox)[-1] == BatchCancelled(work, "lunch", None)
@@ -484,7 +451,7 @@ def test_a_cancel_at_the_api_cancels_the_batches_there_too(client: Client, emula
     inbox = Inbox()
     work = client.batches.run(requests_of(1), inbox)
     inbox.until(BatchProgress)
-    waiting(work)
+    until_blocked(work)
     work.cancel("enough", at_api=True)
     assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
     assert emulator.requests[-1].path == f"{BATCHES}/{work.ids[0]}/cancel"
@@ -499,17 +466,17 @@ def test_a_cancel_at_the_api_that_fails_says_why(
 ) -> None:
     client, inbox = connect(emulator.url), Inbox()
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox)
-    waiting(work)
+    until_blocked(work)
     path = f"{BATCHES}/{work.ids[0]}"
     emulator.queue(answer, path=path + "/cancel")
-    emulator.queue(batch_body(work.ids[0]), path=path)
+    emulator.queue(batch_of(work.ids[0]), path=path)
     work.cancel("enough", at_api=True)
     assert isinstance(told(inbox)[-1].error, AnthropixError)
 
 
 def test_a_batch_that_has_ended_meanwhile_needs_no_cancelling(client: Client, emulator: Emulator) -> None:
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox := Inbox())
-    waiting(work)
+    until_blocked(work)
     client.batches.retrieve(work.ids[0])
     work.cancel("enough", at_api=True)
     assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
@@ -521,17 +488,17 @@ def test_an_api_that_cannot_be_reached_is_why_a_batch_was_not_cancelled(connect:
     with Emulator(batch_polls=9) as emulator:
         client = connect(emulator.url)
         work = client.batches.follow(client.batches.create(requests_of(1)), inbox := Inbox())
-        waiting(work)
+        until_blocked(work)
     work.cancel("enough", at_api=True)
     assert isinstance(told(inbox)[-1].error, APIConnectionError)
 
 
 def test_batches_that_have_ended_are_not_cancelled_at_the_api(client: Client, emulator: Emulator) -> None:
-    reader = Reader.start(inbox := Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox := Inbox(), gate=gate)
     batch = ended(client, 600)
     work = client.batches.follow(batch, reader, poll=0.001)
-    waiting(work)  # for the reader
+    until_blocked(work)  # for the reader
     work.cancel(at_api=True)
     gate.set()
     assert isinstance(told(inbox)[-1], BatchCancelled)
@@ -541,10 +508,10 @@ def test_batches_that_have_ended_are_not_cancelled_at_the_api(client: Client, em
 
 def test_a_slow_subscriber_makes_the_work_wait(client: Client) -> None:
     batch = ended(client, 2000)
-    reader = Reader.start(inbox := Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(inbox := Inbox(), gate=gate)
     work = client.batches.results(batch, stream=reader)
-    waiting(work)
+    until_blocked(work)
     assert reader.actor_inbox.qsize() <= 300  # type: ignore[attr-defined]
     gate.set()
     assert len(ids_of(told(inbox))) == 2000
@@ -554,16 +521,17 @@ def test_a_slow_subscriber_makes_the_work_wait(client: Client) -> None:
 @pytest.mark.parametrize("how", ["dies", "leaves"])
 def test_a_subscriber_that_goes_in_the_middle_of_the_results_ends_the_work(client: Client, how: str) -> None:
     batch = ended(client, 2000)
-    reader = Reader.start(Inbox(), held=True)
-    gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+    gate = threading.Event()
+    reader = Reader.start(Inbox(), gate=gate)
     work = client.batches.results(batch, stream=reader)
-    waiting(work)
+    until_blocked(work)
     if how == "leaves":
         work.unsubscribe(reader, "seen enough")
     gate.set()
     reader.stop()
-    until(work._task.finished.is_set)
-    assert isinstance(work._task.terminal, BatchCancelled)
+    wait(work.actor_stopped)
+    with pytest.raises(CancelledError):
+        work.result(0)
 
 
 def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
@@ -577,8 +545,9 @@ def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
 
     inbox = Failing()
     work = client.batches.results(ended(client, 10), stream=inbox)
-    until(work._task.finished.is_set)
-    assert isinstance(work._task.terminal, BatchCancelled)
+    wait(work.actor_stopped)
+    with pytest.raises(CancelledError):
+        work.result(0)
     assert [inbox.next().custom_id for _ in range(2)] == ["n0", "n1"]
     assert inbox.queue.empty()
     assert "two are enough" in caplog.text
@@ -588,13 +557,9 @@ def test_work_that_nobody_listens_to_ends(client: Client) -> None:
     reader = Reader.start(Inbox())
     work = client.batches.run(requests_of(1), reader)
     reader.stop()
+    wait(work.actor_stopped)  # to ask for the result sooner would be to listen
     with pytest.raises(CancelledError, match="nobody listens"):
-        raise _terminal_error(work)
-
-
-def _terminal_error(work: Any) -> CancelledError:
-    until(work._task.finished.is_set)
-    return CancelledError(work._task.terminal.reason)
+        work.result(0)
 
 
 @pytest.mark.parametrize("how", ["stop", "stop_all", "close", "unsubscribe", "total"])
@@ -604,7 +569,7 @@ def test_the_work_ends_in_every_way_that_a_chat_does(
     client, inbox = connect(emulator.url), Inbox()
     options: Any = {"timeout": Timeout(total=0.2)} if how == "total" else {}
     work = client.batches.follow(client.batches.create(requests_of(1)), inbox, **options)
-    waiting(work)
+    until_blocked(work)
     if how == "stop":
         work.stop()
     elif how == "stop_all":
@@ -613,7 +578,8 @@ def test_the_work_ends_in_every_way_that_a_chat_does(
         client.close()
     elif how == "unsubscribe":
         work.unsubscribe(inbox)
-        assert isinstance(work._wait(5), BatchCancelled)
+        with pytest.raises(CancelledError):
+            work.result(5)
         assert inbox.queue.empty() or not isinstance(inbox.queue.get(), ENDS)
         return
     assert isinstance(told(inbox)[-1], BatchFailed if how == "total" else BatchCancelled)
@@ -629,25 +595,14 @@ def test_work_stopped_before_it_began_has_made_nothing(client: Client, emulator:
 
 
 def test_without_a_thread_there_is_no_work_and_nothing_left(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("BatchActor"):
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("BatchActor"))
     with pytest.raises(Exception, match="no thread for another batch"):
         client.batches.run(requests_of(1), Inbox())
     assert not pykka.ActorRegistry.get_all()
 
 
 def test_a_total_timeout_ends_blocking_results(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.wait_for_hang_up()
-
-    with Server(script) as server:
+    with Server(Halt()) as server:
         token = CancelToken()
         client = connect(server)
         with pytest.raises(Exception, match=r"timeout\.total"):
@@ -673,7 +628,7 @@ def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Cal
     with pytest.raises(KeyboardInterrupt), interrupted_at(BatchTask.__init__):
         client.batches.run(requests_of(1), Inbox())
     gc.collect()  # a file that was left open would say so
-    assert not client._core.running()
+    assert not core_of(client).running()
 
 
 def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:

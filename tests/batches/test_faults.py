@@ -42,8 +42,8 @@ from anthropix_actors.batches import ref as batch_ref_module
 from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_may_exist
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
-from actors import HELLO, Inbox, Reader
-from servers import DEADLINE, Peer, Server, error_body, json_answer, until, wait
+from actors import HELLO, Inbox, Reader, task_of, until_blocked
+from servers import DEADLINE, Peer, Server, batch_of, error_body, json_answer, line_of, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,20 +73,6 @@ def told(inbox: Inbox) -> list[Any]:
 
 def ids_of(messages: list[Any]) -> list[str]:
     return [message.custom_id for message in messages if isinstance(message, BatchResult)]
-
-
-def batch_of(batch_id: str, lines: int | None = None, **more: Any) -> dict[str, Any]:
-    """Get a batch that runs; or one that has ended, with so many results."""
-    counts = {"processing": 1, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
-    running = {"id": batch_id, "type": "message_batch", "processing_status": "in_progress", "results_url": None}
-    if lines is not None:
-        counts.update(processing=0, expired=lines)
-        running.update(processing_status="ended", results_url=f"{BATCHES}/{batch_id}/results")
-    return {**running, "request_counts": counts, **more}
-
-
-def line_of(custom_id: str) -> bytes:
-    return json.dumps({"custom_id": custom_id, "result": {"type": "expired"}}).encode() + b"\n"
 
 
 class Cut(bytes):
@@ -384,7 +370,7 @@ def test_an_odd_url_of_results_is_the_servers_fault(client: Client, api: Api, ur
     client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
     assert isinstance(told(inbox)[-1].error, ProtocolError)
     with pytest.raises(ParameterError, match="batch: expected its id"):
-        client.batches.follow(f"{client.batches._core.base_url}/x", inbox)
+        client.batches.follow(f"{client.base_url}/x", inbox)
 
 
 @given(st.text() | st.from_regex(r"[a-z]{0,5}:?/{0,3}[a-z.@:/?#\[\]\\]{0,20}"), st.sampled_from(["", "/p", "/p/q"]))
@@ -410,12 +396,13 @@ def test_what_was_told_before_a_cancel_is_what_is_counted(
     api.batch("msgbatch_1", *lines)
     inbox, ledger = Inbox(), Ledger()
     client = connect(server, ledger=ledger)
-    reader = Reader.start(inbox, held=True)
+    gate = threading.Event()
+    reader = Reader.start(inbox, gate=gate)
     work = client.batches.results("msgbatch_1", stream=reader if actor else Cancelling(inbox))
     if actor:
-        until(lambda: work._task.scope.condition._waiters)  # type: ignore[attr-defined] # for the reader
+        until_blocked(work)  # for the reader
         work.cancel("enough")
-        reader._actor_weakref().gate.set()  # type: ignore[union-attr]
+        gate.set()
     messages = told(inbox)
     assert isinstance(messages[-1], BatchCancelled)
     count = len(ids_of(messages))
@@ -472,7 +459,7 @@ def test_the_clients_total_timeout_is_not_the_works_and_its_own_is(
     with Server(ending_after(-1)) as server:
         work = connect(server, timeout=timeout).batches.results("msgbatch_1", stream=(inbox := Inbox()))
         assert isinstance(told(inbox)[-1], BatchDone)
-        assert work._task.deadline is None
+        assert task_of(work).deadline is None
 
 
 def test_a_stop_after_a_cancel_at_the_api_does_not_wait_for_a_silent_api(client: Client, api: Api) -> None:
@@ -518,7 +505,7 @@ def test_a_cancel_at_the_api_has_its_time(connect: Callable[..., Client]) -> Non
         inbox.until(BatchProgress)
         work.cancel("enough", at_api=True)
         wait(asked)
-        work._task.sweep(time.monotonic())  # as the sweeper does, sooner or later
+        task_of(work).sweep(time.monotonic())  # as the sweeper does, sooner or later
         let.set()
         assert told(inbox)[-1] == BatchCancelled(work, "enough", None)
 
@@ -537,18 +524,18 @@ def test_after_a_cancel_at_the_api_a_thread_that_is_held_up_has_a_second_more_be
     api.batch("msgbatch_1", line_of("a"))
     work = client.batches.follow("msgbatch_1", inbox := Inbox(), seen=Blocking())
     wait(entered)
-    record, second = work._task, 10 * PATIENCE
+    task, second = task_of(work), 10 * PATIENCE
     before = time.monotonic()
     work.cancel("enough", at_api=True)
     after = time.monotonic()
-    record.sweep(before)  # as the sweeper does: here, at times that are still to come
-    record.sweep(after + CANCEL_PATIENCE)
-    record.sweep(before + CANCEL_PATIENCE + second - 0.01)
-    assert not record.finished.is_set()
+    task.sweep(before)  # as the sweeper does: here, at times that are still to come
+    task.sweep(after + CANCEL_PATIENCE)
+    task.sweep(before + CANCEL_PATIENCE + second - 0.01)
+    assert not task.finished.is_set()
 
     def is_over() -> bool:
-        record.sweep(after + CANCEL_PATIENCE + second)
-        return record.finished.is_set()
+        task.sweep(after + CANCEL_PATIENCE + second)
+        return bool(task.finished.is_set())
 
     until(is_over)
     assert "no time to hear" in str(told(inbox)[-1].error)
@@ -569,7 +556,7 @@ def test_a_look_waits_no_longer_than_there_is_time(client: Client, api: Api, ask
     api.on(LOOK, json_answer("200 OK", batch_of("msgbatch_1"), {"retry-after": asked}))
     work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
     inbox.until(BatchProgress)
-    until(lambda: work._task.scope.condition._waiters)  # type: ignore[attr-defined] # an hour
+    until_blocked(work)  # an hour
     work.cancel()
     assert isinstance(told(inbox)[-1], BatchCancelled)
     assert api.count(LOOK) == 1
@@ -1018,8 +1005,8 @@ def test_what_a_forked_child_knows_of_the_work_cancels_nothing(client: Client, a
     api.batch("msgbatch_1", line_of("a"))
     work = client.batches.follow("msgbatch_1", inbox := Inbox())
     assert isinstance(told(inbox)[-1], BatchDone)
-    work._task.after_fork()
-    assert str(work._task.parting.cause) == "the process was forked"
+    task_of(work).after_fork()
+    assert str(task_of(work).parting.cause) == "the process was forked"
     assert work.result(1)["expired"] == 1
 
 

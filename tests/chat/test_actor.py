@@ -31,12 +31,27 @@ from anthropix_actors import (
 )
 from anthropix_actors.chat.accumulate import Accumulator
 
-from actors import ASK, HELLO, TERMINAL, Inbox, Reader, text_of
+from actors import (
+    ASK,
+    HELLO,
+    TERMINAL,
+    Inbox,
+    Reader,
+    followers_of,
+    is_collected,
+    no_thread_for,
+    task_of,
+    text_of,
+    until_blocked,
+)
 from servers import (
+    BUSY,
     DEADLINE,
     PING,
     STOP,
+    Gated,
     Peer,
+    Replies,
     Server,
     acquire,
     after,
@@ -45,7 +60,6 @@ from servers import (
     block_start,
     block_stop,
     chunk,
-    chunks,
     error_body,
     head,
     json_answer,
@@ -53,9 +67,11 @@ from servers import (
     send_answer,
     sse,
     start,
+    stream_of,
     text_delta,
     until,
     wait,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -64,52 +80,7 @@ if TYPE_CHECKING:
 OVERLOADED: dict[str, Any] = error_body("overloaded_error", "Overloaded")
 
 
-class Gated:
-    """A script that sends the first events of an answer, and the rest once it is let."""
-
-    def __init__(self, events: list[dict[str, Any]], first: int) -> None:
-        self.events = events
-        self.first = first
-        self.go_on = threading.Event()
-        self.first_sent = threading.Event()
-
-    def __call__(self, peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunks(self.events[: self.first]))
-        self.first_sent.set()
-        wait(self.go_on)
-        peer.send(chunks(self.events[self.first :]), b"0\r\n\r\n")
-
-
-class Script:
-    """A script that plays one reply per request, over any connections."""
-
-    def __init__(self, *replies: bytes | None) -> None:
-        self.replies = list(replies)
-        self.bodies: list[bytes] = []
-
-    def __call__(self, peer: Peer) -> None:
-        while peer.read_request():
-            self.bodies.append(peer.body)
-            reply = self.replies.pop(0)
-            if reply is None:
-                return
-            peer.send(reply)
-
-
-def whole(*texts: str) -> bytes:
-    return head() + chunks(answer(*texts)) + b"0\r\n\r\n"
-
-
-def stream_of(*events: dict[str, Any]) -> bytes:
-    return head() + chunks(events) + b"0\r\n\r\n"
-
-
-QUICK = {"retry-after-ms": "1"}
-BUSY = json_answer("529 Overloaded", OVERLOADED, QUICK)
-
-
-# 1: order and tags
+# Order and tags
 
 
 def test_messages_come_in_order_and_carry_their_chat(connect: Callable[..., Client]) -> None:
@@ -131,7 +102,7 @@ def test_messages_come_in_order_and_carry_their_chat(connect: Callable[..., Clie
 def test_events_are_what_was_on_the_wire_and_pings_are_not_told(connect: Callable[..., Client]) -> None:
     odd: dict[str, Any] = {"type": "brand_new", "with": ["anything", None, 1.5]}
     events = [start(), PING, block_start(), PING, text_delta("é\u2028"), odd, block_stop(), message_delta(), STOP]
-    with Server(Script(stream_of(*events))) as server:
+    with Server(Replies(stream_of(*events))) as server:
         inbox = Inbox()
         connect(server).chat(**ASK, stream=inbox)
         messages = inbox.until_end()
@@ -139,7 +110,7 @@ def test_events_are_what_was_on_the_wire_and_pings_are_not_told(connect: Callabl
     assert messages[-1].message["content"] == [{"type": "text", "text": "é\u2028"}]
 
 
-# 2: exactly one terminal message, last
+# Exactly one terminal message, and it comes last
 
 
 def test_an_answer_ends_with_done_and_the_whole_message(connect: Callable[..., Client]) -> None:
@@ -175,7 +146,7 @@ def test_an_answer_ends_with_done_and_the_whole_message(connect: Callable[..., C
 def test_a_failure_ends_with_exactly_one_failed(
     reply: bytes | None, kind: type[AnthropixError], connect: Callable[..., Client]
 ) -> None:
-    with Server(Script(reply)) as server:
+    with Server(Replies(reply)) as server:
         inbox = Inbox()
         client = connect(server)
         chat = client.chat(**ASK, stream=inbox)
@@ -198,8 +169,8 @@ def test_a_bug_in_the_chat_is_a_failure_and_not_silence(
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until(ChatEvent)
-        chat._task.answer = None  # type: ignore[assignment]
-        chat._task.snapshot = lambda: None  # type: ignore[method-assign]
+        task_of(chat).answer = None
+        task_of(chat).snapshot = lambda: None
         script.go_on.set()
         failed = inbox.until_end()[-1]
     assert isinstance(failed, ChatFailed)
@@ -224,7 +195,7 @@ def test_a_subscriber_that_raises_is_told_nothing_more_and_harms_nobody(
     with Server(script) as server:
         broken, inbox = Broken(), Inbox()
         chat = connect(server).chat(**ASK, stream=broken)
-        wait(script.first_sent)
+        acquire(script.reached)
         chat.subscribe(inbox)
         script.go_on.set()
         assert isinstance(inbox.until_end()[-1], ChatDone)
@@ -237,25 +208,18 @@ def test_when_the_system_gives_no_thread_the_caller_gets_an_error_and_no_zombie_
     connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect("http://127.0.0.1:9")
-    real_start = threading.Thread.start
-
-    def start_but_no_chat(thread: threading.Thread) -> None:
-        if thread.name.startswith("ChatActor"):
-            raise RuntimeError("can't start new thread")
-        real_start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_but_no_chat)
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("ChatActor"))
     with pytest.raises(AnthropixError, match="no thread for another chat: can't start"):
         client.chat(**ASK)
     assert pykka.ActorRegistry.get_all() == []
 
 
-# 3: visible retries
+# Retries are told
 
 
 def test_a_retry_is_told_before_its_wait(connect: Callable[..., Client]) -> None:
     limited = json_answer("429 Slow down", error_body("rate_limit_error", "slow"), {"retry-after-ms": "2"})
-    with Server(Script(BUSY, limited, whole("fine"))) as server:
+    with Server(Replies(BUSY, limited, whole("fine"))) as server:
         inbox = Inbox()
         chat = connect(server, max_retries=2).chat(**ASK, stream=inbox)
         messages = inbox.until_end()
@@ -271,7 +235,7 @@ def test_a_retry_is_told_before_its_wait(connect: Callable[..., Client]) -> None
     assert isinstance(messages[-1], ChatDone)
 
 
-# 4: cut answers, 5: errors in a stream
+# Cut answers, and errors in a stream
 
 
 def test_a_cut_answer_is_never_taken_for_a_whole_one(connect: Callable[..., Client]) -> None:
@@ -302,7 +266,7 @@ def test_the_partial_answer_of_a_cut_tool_call_keeps_its_text(connect: Callable[
         block_start(type="tool_use", id="toolu_1", name="weather", input={}),
         {"type": "content_block_delta", "index": 0, "delta": delta},
     ]
-    with Server(Script(stream_of(*events))) as server:
+    with Server(Replies(stream_of(*events))) as server:
         with pytest.raises(TruncatedError) as caught:
             connect(server).chat(**ASK)
     assert caught.value.partial is not None
@@ -336,7 +300,7 @@ def test_an_error_in_a_stream_has_the_class_of_the_same_error_as_a_status(
 ) -> None:
     body = error_body(kind, "because")
     reply = stream_of(start(), block_start(), text_delta("Hi"), body) if in_stream else json_answer(f"{status} X", body)
-    with Server(Script(reply)) as server:
+    with Server(Replies(reply)) as server:
         with pytest.raises(APIError) as caught:
             connect(server).chat(**ASK)
     error = caught.value
@@ -347,13 +311,13 @@ def test_an_error_in_a_stream_has_the_class_of_the_same_error_as_a_status(
     assert (error.partial is not None) is in_stream
 
 
-# 6: retry only before content
+# A retry only before any content
 
 
 def test_an_overload_right_after_message_start_is_retried_and_nobody_sees_two_beginnings(
     connect: Callable[..., Client],
 ) -> None:
-    with Server(Script(stream_of(start(), PING, OVERLOADED), whole("fine"))) as server:
+    with Server(Replies(stream_of(start(), PING, OVERLOADED), whole("fine"))) as server:
         inbox = Inbox()
         connect(server, max_retries=1).chat(**ASK, stream=inbox)
         messages = inbox.until_end()
@@ -364,7 +328,7 @@ def test_an_overload_right_after_message_start_is_retried_and_nobody_sees_two_be
 
 @pytest.mark.parametrize("ending", [[OVERLOADED], []], ids=["overloaded", "cut"])
 def test_after_content_nothing_is_retried(ending: list[dict[str, Any]], connect: Callable[..., Client]) -> None:
-    script = Script(stream_of(start(), block_start(), *ending), whole("never sent"))
+    script = Replies(stream_of(start(), block_start(), *ending), whole("never sent"))
     with Server(script) as server:
         inbox = Inbox()
         client = connect(server, max_retries=5)
@@ -377,7 +341,7 @@ def test_after_content_nothing_is_retried(ending: list[dict[str, Any]], connect:
 
 
 def test_a_failure_before_any_content_still_keeps_the_message_that_had_begun(connect: Callable[..., Client]) -> None:
-    with Server(Script(stream_of(start(input_tokens=42), OVERLOADED))) as server:
+    with Server(Replies(stream_of(start(input_tokens=42), OVERLOADED))) as server:
         with pytest.raises(OverloadedError) as caught:
             connect(server).chat(**ASK)
     assert caught.value.partial is not None
@@ -385,7 +349,7 @@ def test_a_failure_before_any_content_still_keeps_the_message_that_had_begun(con
 
 
 def test_retries_end_and_the_error_says_how_many_attempts_there_were(connect: Callable[..., Client]) -> None:
-    script = Script(BUSY, None, BUSY, whole("never sent"))
+    script = Replies(BUSY, None, BUSY, whole("never sent"))
     with Server(script) as server:
         with pytest.raises(OverloadedError) as caught:
             connect(server, max_retries=2).chat(**ASK)
@@ -396,7 +360,7 @@ def test_retries_end_and_the_error_says_how_many_attempts_there_were(connect: Ca
 
 def test_a_retry_after_above_the_cap_fails_at_once_with_the_value(connect: Callable[..., Client]) -> None:
     limited = json_answer("429 Slow down", error_body("rate_limit_error"), {"retry-after": "3600"})
-    with Server(Script(limited)) as server:
+    with Server(Replies(limited)) as server:
         with pytest.raises(RateLimitError) as caught:
             connect(server, max_retries=5).chat(**ASK)
     assert caught.value.retry_after == 3600
@@ -405,21 +369,21 @@ def test_a_retry_after_above_the_cap_fails_at_once_with_the_value(connect: Calla
 
 def test_the_api_may_forbid_a_retry(connect: Callable[..., Client]) -> None:
     final = json_answer("529 Overloaded", OVERLOADED, {"x-should-retry": "false"})
-    with Server(Script(final)) as server:
+    with Server(Replies(final)) as server:
         with pytest.raises(OverloadedError) as caught:
             connect(server, max_retries=5).chat(**ASK)
     assert caught.value.attempts == 1
 
 
 def test_an_error_knows_only_its_own_attempts_request_id(connect: Callable[..., Client]) -> None:
-    with Server(Script(BUSY, None)) as server:
+    with Server(Replies(BUSY, None)) as server:
         with pytest.raises(AnthropixError) as caught:
             connect(server, max_retries=1).chat(**ASK)
     assert caught.value.attempts == 2
     assert caught.value.request_id is None
 
 
-# 8: nobody listens
+# No subscriber is left
 
 
 def test_when_the_only_subscriber_dies_the_request_is_cancelled(connect: Callable[..., Client]) -> None:
@@ -441,11 +405,11 @@ def test_when_a_subscriber_dies_with_its_mailbox_full_the_request_is_cancelled(c
         def die(_: Any) -> None:
             raise RuntimeError("the subscriber's own fault")
 
-        reader = Reader.start(Inbox(), die, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(Inbox(), die, gate=gate)
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         gate.set()
         wait(chat.actor_stopped)
         with pytest.raises(CancelledError, match="nobody listens"):
@@ -462,9 +426,9 @@ def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(conn
         results: list[Any] = []
         waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
         waiter.start()
-        until(lambda: chat._task.waiting)
+        until(lambda: task_of(chat).waiting)
         reader.stop()
-        until(lambda: not chat._task.followers)
+        until(lambda: not followers_of(chat))
         script.go_on.set()
         waiter.join(DEADLINE)
     assert results[0]["stop_reason"] == "end_turn"
@@ -600,7 +564,7 @@ def test_joining_at_any_moment_misses_nothing_and_repeats_nothing(connect: Calla
         first = Inbox()
         chat = connect(server).chat(**ASK, stream=first)
         others = []
-        while not chat._task.finished.is_set():
+        while chat.state != "done":
             chat.subscribe(inbox := Inbox())
             others.append(inbox)
             first.queue.get(timeout=DEADLINE)
@@ -698,7 +662,7 @@ def test_a_subscriber_that_fails_at_a_retry_is_told_nothing_more(connect: Callab
             super().tell(message)
             raise ValueError("mine")
 
-    with Server(Script(BUSY, whole("x"))) as server:
+    with Server(Replies(BUSY, whole("x"))) as server:
         broken = Broken()
         chat = connect(server, max_retries=1).chat(**ASK, stream=broken)
         wait(chat.actor_stopped)
@@ -752,11 +716,11 @@ def test_an_actor_may_stop_its_chat_from_its_handler_while_the_chat_waits_for_it
             stopped.append(message.chat.stop(timeout=DEADLINE))
 
     with Server(answering(*["x"] * 200)) as server:
-        reader = Reader.start(inbox := Inbox(), stop, held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(inbox := Inbox(), stop, gate=gate)
         client = connect(server, window=8)
         chat = client.chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         gate.set()
         inbox.until_end()
         reader.stop()
@@ -770,8 +734,8 @@ def test_a_finished_chat_holds_on_to_nobody(connect: Callable[..., Client]) -> N
         chat = connect(server).chat(**ASK, stream=inbox)
         inbox.until_end()
         wait(chat.actor_stopped)
-        until(lambda: gc.collect() >= 0 and chat._actor_weakref() is None)
-        assert chat._task.followers == ()
+        until(lambda: gc.collect() >= 0 and is_collected(chat))
+        assert followers_of(chat) == ()
 
 
 def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:
@@ -790,7 +754,7 @@ def test_a_text_of_a_new_type_that_begins_as_something_else_ends_the_chat_with_a
     connect: Callable[..., Client],
 ) -> None:
     found = [start(), block_start(type="new", text=5), text_delta("x"), block_stop(), message_delta(), STOP]
-    with Server(after(head(), chunks(found), b"0\r\n\r\n")) as server:
+    with Server(after(stream_of(*found))) as server:
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         with pytest.raises(ProtocolError):
@@ -801,7 +765,7 @@ def test_a_text_of_a_new_type_that_begins_as_something_else_ends_the_chat_with_a
 def test_a_tools_input_that_is_nested_deeply_ends_with_its_message(connect: Callable[..., Client]) -> None:
     tool = block_start(type="tool_use", id="toolu_1", name="t", input={})
     found = [start(), tool, json_delta("[" * 600 + "]" * 600), block_stop(), message_delta("tool_use"), STOP]
-    with Server(after(head(), chunks(found), b"0\r\n\r\n")) as server:
+    with Server(after(stream_of(*found))) as server:
         inbox = Inbox()
         chat = connect(server).chat(**ASK, stream=inbox)
         chat.result(5)
@@ -810,10 +774,10 @@ def test_a_tools_input_that_is_nested_deeply_ends_with_its_message(connect: Call
 
 def test_a_slow_actor_that_is_unsubscribed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
     with Server(answering(*["x"] * 200)) as server:
-        reader = Reader.start(Inbox(), held=True)
-        gate = reader._actor_weakref().gate  # type: ignore[union-attr]
+        gate = threading.Event()
+        reader = Reader.start(Inbox(), gate=gate)
         chat = connect(server, window=8).chat(**ASK, stream=reader)
-        until(lambda: chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(chat)
         chat.subscribe(inbox := Inbox())
         chat.unsubscribe(reader)
         assert isinstance(inbox.until_end()[-1], ChatDone)

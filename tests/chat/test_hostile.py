@@ -26,6 +26,7 @@ from actors import ASK, Inbox
 from servers import (
     DEADLINE,
     STOP,
+    Always,
     Peer,
     Server,
     acquire,
@@ -311,18 +312,12 @@ def test_no_parameter_of_a_call_can_be_more_than_it_is(
     connect: Callable[..., Client], call: Callable[[Client], object]
 ) -> None:
     """It is refused, or arrives as the text that it is; and there is no line of its own in the head."""
-    heads: list[bytes] = []
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            heads.append(peer.head)
-            peer.send(json_answer("404 Not Found", error_body("not_found_error")))
-
+    script = Always(json_answer("404 Not Found", error_body("not_found_error")))
     with Server(script) as server:
         with pytest.raises((AnthropixError, TypeError)) as caught:
             call(connect(server))
-        assert server.connections == len(heads) == int(isinstance(caught.value, APIError))
-    for each in heads:
+        assert server.connections == len(script.heads) == int(isinstance(caught.value, APIError))
+    for each in script.heads:
         assert not any(line.lower().startswith(b"evil") for line in each.split(b"\r\n"))
         assert each.count(b" HTTP/1.1") == 1
 

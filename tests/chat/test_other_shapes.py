@@ -29,14 +29,15 @@ from actors import ASK, HELLO, Inbox, Reader, going_on, text_of
 from servers import (
     DEADLINE,
     STOP,
+    Halt,
     Peer,
+    Replies,
     Server,
     after,
     answer,
     block_start,
     block_stop,
     chunk,
-    chunks,
     error_body,
     head,
     json_answer,
@@ -44,6 +45,7 @@ from servers import (
     send_answer,
     sse,
     start,
+    stream_of,
     text_delta,
 )
 
@@ -143,7 +145,7 @@ def test_what_was_taken_is_what_is_sent_back(connect: Callable[..., Client]) -> 
         while peer.read_request():
             sent.append(json.loads(peer.body))
             found = [start(), block_start(0, **CALL), piece(text), block_stop(), message_delta("tool_use"), STOP]
-            peer.send(head(), chunks(found), b"0\r\n\r\n")
+            peer.send(stream_of(*found))
 
     with Server(script) as server:
         client = connect(server)
@@ -266,12 +268,7 @@ def test_not_any_number_of_unknown_events_is_held_back(connect: Callable[..., Cl
 
 
 def test_a_stream_of_unknown_events_alone_is_a_stall(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunk(raw("metrics", "{}")))
-        peer.wait_for_hang_up()
-
-    raised = failure(script, connect, timeout=Timeout(connect=5, read=10, idle=0.2))
+    raised = failure(Halt(head(), chunk(raw("metrics", "{}"))), connect, timeout=Timeout(connect=5, read=10, idle=0.2))
     assert isinstance(raised, StalledError)
 
 
@@ -430,14 +427,7 @@ def test_an_error_as_json_under_a_good_status_is_that_error(
 
 
 def test_such_an_error_is_tried_again(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        if peer.number == 1:
-            peer.send(json_answer("200 OK", error_body("overloaded_error")))
-        else:
-            send_answer(peer, "fine")
-
-    with Server(script) as server:
+    with Server(Replies(json_answer("200 OK", error_body("overloaded_error")), stream_of(*answer("fine")))) as server:
         assert connect(server, max_retries=1).chat(**ASK)["content"][0]["text"] == "fine"
 
 

@@ -12,9 +12,11 @@ import pytest
 
 from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, Stream, TruncatedError
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, core_of, unread, until_blocked
 from servers import (
     DEADLINE,
+    Gated,
+    Halt,
     Peer,
     Server,
     acquire,
@@ -25,6 +27,7 @@ from servers import (
     error_body,
     head,
     json_answer,
+    stalling,
     until,
     wait,
 )
@@ -35,17 +38,10 @@ if TYPE_CHECKING:
     from anthropix_actors import ChatRef
 
 
-def stalling(peer: Peer) -> None:
-    """Send the beginning of an answer, and then nothing."""
-    peer.read_request()
-    peer.send(head(), chunks(answer("Hi", " there")[:4]))
-    peer.wait_for_hang_up()
-
-
 @pytest.fixture
 def stalled(connect: Callable[..., Client]) -> Iterator[Callable[[], Stream]]:
     """Make streams that stall after a few events; their requests have been cancelled when the test ends."""
-    with Server(stalling) as server:
+    with Server(Halt(head(), chunks(answer("Hi", " there")[:4]))) as server:
         client = connect(server)
         made: list[ChatRef] = []
 
@@ -174,7 +170,7 @@ def interrupt_when_in(function: str) -> None:
 
 
 def interrupt_in_the_answer(client: Client) -> None:
-    until(lambda: any(chat.snapshot() for chat in list(client._core._running)))
+    until(lambda: any(chat.snapshot() for chat in core_of(client).running()))
     interrupt_when_in("wait")
 
 
@@ -190,7 +186,7 @@ def test_close_ends_a_loop_that_waits_in_another_thread(stalled: Callable[[], St
 
     looping = threading.Thread(target=loop)
     looping.start()
-    until(lambda: stream.snapshot and stream._channel._queue.empty())
+    until(lambda: stream.snapshot and not unread(stream))
     stream.close()
     stream.close()
     looping.join(DEADLINE)
@@ -244,15 +240,7 @@ def test_a_failure_reaches_every_thread_that_iterates(connect: Callable[..., Cli
 
 
 def test_one_thread_that_leaves_does_not_end_the_loop_of_another(connect: Callable[..., Client]) -> None:
-    left = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("a", "b", "c")
-        peer.send(head(), chunks(events[:3]))
-        wait(left)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
+    script = Gated(answer("a", "b", "c"))
     with Server(script) as server:
         stream = connect(server).chat(**ASK, stream=True)
         rest: list[Any] = []
@@ -260,7 +248,7 @@ def test_one_thread_that_leaves_does_not_end_the_loop_of_another(connect: Callab
         next(looping)
         for _ in stream:
             break
-        left.set()
+        script.go_on.set()
         rest.extend(looping)
     assert rest[-1]["type"] == "message_stop"
 
@@ -286,20 +274,12 @@ def test_a_cancel_from_another_thread_raises_in_the_loop_with_what_had_arrived(s
 
 
 def test_a_closed_stream_whose_chat_somebody_else_follows_does_not_cancel_it(connect: Callable[..., Client]) -> None:
-    left = threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        events = answer("a", "b")
-        peer.send(head(), chunks(events[:3]))
-        wait(left)
-        peer.send(chunks(events[3:]), b"0\r\n\r\n")
-
+    script = Gated(answer("a", "b"))
     with Server(script) as server:
         stream = connect(server).chat(**ASK, stream=True)
         stream.chat.subscribe(inbox := Inbox())
         stream.close()
-        left.set()
+        script.go_on.set()
         assert isinstance(inbox.until_end()[-1], ChatDone)
 
 
@@ -319,8 +299,8 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
     with Server(script) as server:
         stream = connect(server, window=4).chat(**ASK, stream=True)
         next(stream)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
-        assert stream._channel._queue.qsize() <= 4
+        until_blocked(stream)
+        assert unread(stream) <= 4
         stream.close()
         wait(stream.chat.actor_stopped)
     assert sent < 5000 * 10_000
@@ -329,11 +309,11 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client])
 def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:
     with Server(answering(*["x"] * 200)) as server:
         stream = connect(server, window=8).chat(**ASK, stream=True)
-        until(lambda: stream.chat._task.scope.condition._waiters)  # type: ignore[attr-defined]
+        until_blocked(stream)
         stream.chat.subscribe(inbox := Inbox())
         stream.close()
         assert isinstance(inbox.until_end()[-1], ChatDone)
-        assert stream._channel._queue.qsize() <= 9
+        assert unread(stream) <= 9
 
 
 def test_a_failed_stream_is_not_kept_by_its_error(connect: Callable[..., Client]) -> None:

@@ -26,13 +26,13 @@ from anthropix_actors._calls.core import decode_json
 from anthropix_actors.emulator import Emulator, Raw, Status
 from anthropix_actors.endpoints import endpoints
 
-from servers import PING, Peer, Server, after, chunk, head, json_answer, sse
+from actors import core_of
+from servers import LAST_CHUNK, PING, Halt, Peer, Server, after, chunk, head, json_answer, sse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ODD = "a/b c%é?#;"
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Recording:
@@ -156,7 +156,7 @@ def test_nothing_is_sent_to_another_origin(connect: Callable[..., Client]) -> No
         with pytest.raises(ParameterError, match="URL"):
             client.request("GET", other.url + "/v1/models")
         with pytest.raises(ConfigurationError, match="another origin"):
-            client._core.wait_for(client._core.request("GET", other.url + "/v1/models"), decode_json)
+            core_of(client).wait_for(core_of(client).request("GET", other.url + "/v1/models"), decode_json)
         assert other.connections == 0
 
 
@@ -247,12 +247,7 @@ def test_an_event_that_is_an_error_is_raised_in_its_place(connect: Callable[...,
 
 
 def test_a_stream_of_pings_stalls(connect: Callable[..., Client]) -> None:
-    def pinging(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(), chunk(sse(PING)))
-        peer.wait_for_hang_up()
-
-    with Server(pinging) as server:
+    with Server(Halt(head(), chunk(sse(PING)))) as server:
         stream = connect(server).request("GET", "/anything", stream=True, timeout=Timeout(idle=0.05, read=10))
         with pytest.raises(StalledError):
             next(stream)

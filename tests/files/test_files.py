@@ -29,7 +29,8 @@ from anthropix_actors import (
 )
 from anthropix_actors.emulator import Drop, Emulator, Stall, Status
 
-from servers import DEADLINE, Peer, Server, acquire, head, json_answer
+from actors import core_of
+from servers import DEADLINE, Always, Peer, Server, acquire, after, head, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def test_a_large_file_goes_up_and_down_without_being_in_memory(connect: Callable
 
     with Server(script) as server:
         client = connect(server)
-        client.models._core.request("GET", "/v1/models")  # all code has run
+        core_of(client).request("GET", "/v1/models")  # all code has run
         tracemalloc.start()
         try:
             client.files.upload(path)
@@ -389,9 +390,7 @@ def test_a_pipe_is_written_to_and_waited_for(down: Callable[..., Any], tmp_path:
 
 
 def test_what_went_into_a_device_is_not_asked_for_again(connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(head(framing="9", content_type="application/octet-stream"), b"half")
+    script = after(head(framing="9", content_type="application/octet-stream"), b"half")
 
     with Server(script) as server, pytest.raises(TruncatedError) as raised:
         connect(server, max_retries=3).files.download("file_1", "/dev/null")
@@ -455,9 +454,7 @@ def test_a_file_object_may_use_the_client_that_reads_it(connect: Callable[..., C
 
     asked: list[str] = []
 
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(json_answer("200 OK", {"id": "x"}))
+    script = Always(json_answer("200 OK", {"id": "x"}))
 
     with Server(script) as server:
         client = connect(server)

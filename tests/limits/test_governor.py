@@ -30,21 +30,21 @@ from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
 from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, GovernorThrottle
 from anthropix_actors.limits.pacer import FIRST_REQUESTS, Pacer
 
-from actors import ASK, Inbox
+from actors import ASK, Inbox, lock_of, until_blocked
 from servers import (
     DEADLINE,
     Peer,
+    Replies,
     Server,
+    Turnstile,
     acquire,
     after,
-    answer,
-    chunks,
     error_body,
-    head,
     json_answer,
     send_answer,
     until,
     wait,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -67,21 +67,6 @@ def waits(client: Client, name: str = "claude-test") -> int:
     governor = client.governor
     assert governor is not None
     return len(governor.line(name).waiting)
-
-
-class Gate:
-    """A script that answers nothing until the test lets it, with headers of its choice."""
-
-    def __init__(self, **headers: str) -> None:
-        self.headers = headers
-        self.asked = threading.Semaphore(0)
-        self.let_go = threading.Semaphore(0)
-
-    def __call__(self, peer: Peer) -> None:
-        while peer.read_request():
-            self.asked.release()
-            acquire(self.let_go)
-            peer.send(head(headers=self.headers), chunks(answer("hello")), b"0\r\n\r\n")
 
 
 def test_the_limits_that_the_api_tells_of_can_be_read(connect: Callable[..., Client]) -> None:
@@ -157,13 +142,8 @@ def test_a_spending_limit_is_not_waited_for(connect: Callable[..., Client], code
     body = error_body("rate_limit_error", "no more money")
     body["error"]["details"] = {"error_code": code}
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(json_answer("429 No", body, {"retry-after": "30", "x-should-retry": "true"}))
-        peer.read_request()
-        send_answer(peer, "paid")
-
-    with Server(script) as server:
+    refused = json_answer("429 No", body, {"retry-after": "30", "x-should-retry": "true"})
+    with Server(Replies(refused, whole("paid"))) as server:
         client = connect(server, max_retries=5)
         begun = time.monotonic()
         with pytest.raises(RateLimitError) as caught:
@@ -211,36 +191,36 @@ def test_clients_may_share_a_governor(connect: Callable[..., Client]) -> None:
 
 
 def test_a_crowd_that_knows_no_limits_grows_with_each_answer(connect: Callable[..., Client]) -> None:
-    gate = Gate()
+    gate = Turnstile("hello", first=None)
     with Server(gate) as server:
         client = connect(server)
         inboxes = [Inbox() for _ in range(FIRST_REQUESTS + 10)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
         for _ in range(FIRST_REQUESTS):
-            acquire(gate.asked)
+            acquire(gate.reached)
         until(lambda: waits(client) == 10)
-        assert not gate.asked.acquire(blocking=False)
-        gate.let_go.release()
+        assert not gate.reached.acquire(blocking=False)
+        gate.let.release()
         for _ in range(2):
-            acquire(gate.asked)
-        gate.let_go.release(len(inboxes))
+            acquire(gate.reached)
+        gate.let.release(len(inboxes))
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
 
 
 def test_a_known_limit_ends_the_caution_of_the_first(connect: Callable[..., Client]) -> None:
-    gate = Gate(**{LIMIT: "4000", LEFT: "4000"})
+    gate = Turnstile("hello", first=None, headers={LIMIT: "4000", LEFT: "4000"})
     with Server(gate) as server:
         client = connect(server)
-        gate.let_go.release()
+        gate.let.release()
         client.chat(**ASK)
-        acquire(gate.asked)
+        acquire(gate.reached)
         inboxes = [Inbox() for _ in range(FIRST_REQUESTS + 10)]
         for inbox in inboxes:
             client.chat(**ASK, stream=inbox)
         for _ in inboxes:
-            acquire(gate.asked)
-        gate.let_go.release(len(inboxes))
+            acquire(gate.reached)
+        gate.let.release(len(inboxes))
         assert all(isinstance(inbox.until_end()[-1], ChatDone) for inbox in inboxes)
 
 
@@ -393,14 +373,19 @@ def test_a_governor_that_fails_at_once_fails_no_chat(
 def test_when_a_governor_fails_those_who_wait_go(caplog: pytest.LogCaptureFixture) -> None:
     governor = Governor()
     line = governor.line("claude-test")
-    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)]
+    breaks = False
+
+    def usage() -> Any:
+        return 1 / 0 if breaks else None
+
+    ways = [GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=usage) for _ in range(3)]
     ways[0].acquire()
     ways[0].release(RateLimitError("slow", retry_after=60, retryable=True))
     threads = [threading.Thread(target=way.acquire) for way in ways]
     for thread in threads:
         thread.start()
     until(lambda: len(line.waiting) == 3)
-    ways[0]._usage = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    breaks = True
     ways[0].release(None)
     for thread in threads:
         thread.join(DEADLINE)
@@ -517,7 +502,7 @@ def test_a_pass_counts_once_whatever_is_said_of_it_afterwards() -> None:
 def test_in_a_forked_child_nobody_waits() -> None:
     governor = Governor()
     assert governor.line("m") is governor.line("m")
-    with governor._lock:
+    with lock_of(governor):
         before = governor.line("m")
         governor.after_fork()
     assert governor.limits() == {}
@@ -528,7 +513,7 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
     governor, held, let = Governor(), threading.Event(), threading.Event()
 
     def hold() -> None:
-        with governor._lock:
+        with lock_of(governor):
             held.set()
             wait(let)
 
@@ -550,16 +535,15 @@ def test_in_a_forked_child_nobody_waits_for_a_lock_of_the_parents() -> None:
 def test_one_that_waits_goes_at_once_when_an_answer_tells_of_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_scope, "SLICE", 10 * DEADLINE)  # it does not look by itself
     governor = Governor()
-    first, second, third = (
-        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None) for _ in range(3)
-    )
+    scopes = [CancelScope() for _ in range(3)]
+    first, second, third = (GovernorThrottle(governor, ASK, scope, patience=60, usage=lambda: None) for scope in scopes)
     first.acquire()
     second.acquire()
     limit, left = (f"anthropic-ratelimit-requests-{what}" for what in ("limit", "remaining"))
     first.on_response({limit: "2", left: "0"})
     waiting = threading.Thread(target=third.acquire)
     waiting.start()
-    until(lambda: third._scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scopes[2])
     second.on_response({limit: "1000", left: "900"})
     waiting.join(DEADLINE)
     assert not waiting.is_alive()
@@ -576,15 +560,13 @@ def test_a_request_on_its_way_takes_what_it_is_likely_to_read() -> None:
 
 def test_one_that_waits_goes_at_once_when_another_is_over() -> None:
     governor = Governor()
-    ways = [
-        GovernorThrottle(governor, ASK, CancelScope(), patience=60, usage=lambda: None)
-        for _ in range(FIRST_REQUESTS + 1)
-    ]
+    scopes = [CancelScope() for _ in range(FIRST_REQUESTS + 1)]
+    ways = [GovernorThrottle(governor, ASK, scope, patience=60, usage=lambda: None) for scope in scopes]
     for way in ways[:-1]:
         way.acquire()
     waiting = threading.Thread(target=ways[-1].acquire)
     waiting.start()
-    until(lambda: ways[-1]._scope.condition._waiters)  # type: ignore[attr-defined]
+    until_blocked(scopes[-1])
     ways[0].release(None)
     waiting.join(DEADLINE)
     assert not waiting.is_alive()

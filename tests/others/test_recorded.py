@@ -10,19 +10,11 @@ import pytest
 from anthropix_actors import APIStatusError, Client
 
 from actors import ASK
-from servers import Peer, Server, json_answer
+from servers import Always, Server, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-def always(answer: bytes) -> Callable[[Peer], None]:
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(answer)
-
-    return script
 
 
 def test_recorded_messages_without_a_stream_are_read_without_a_loss(
@@ -32,7 +24,7 @@ def test_recorded_messages_without_a_stream_are_read_without_a_loss(
     assert paths
     for path in paths:
         recorded = path.read_bytes()
-        with Server(always(json_answer("200 OK", recorded))) as server:
+        with Server(Always(json_answer("200 OK", recorded))) as server:
             assert connect(server).request("POST", "/messages", json=ASK) == json.loads(recorded)
 
 
@@ -43,7 +35,7 @@ def test_recorded_errors_are_raised_without_a_loss(connect: Callable[..., Client
         recorded: Any = json.loads(path.read_text())
         headers = {name: recorded[name] for name in ("retry-after", "x-should-retry") if recorded[name]}
         answer = json_answer(f"{recorded['status']} No", recorded["body"], headers)
-        with Server(always(answer)) as server:
+        with Server(Always(answer)) as server:
             client = connect(server)
             calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
                 (client.models.retrieve, {"model": "m"}),

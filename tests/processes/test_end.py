@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from programs import BEGUN, Halt, ended_by, ends, line
+from programs import BEGUN, ended_by, ends, line
 from servers import (
     DEADLINE,
+    Halt,
     Server,
     acquire,
     answering,

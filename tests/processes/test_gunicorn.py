@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from programs import BEGUN, EVENTS, Halt
-from servers import DEADLINE, Peer, Server, acquire, chunks, send_answer, text_delta, wait
+from programs import BEGUN, EVENTS
+from servers import DEADLINE, Halt, Peer, Server, acquire, chunks, send_answer, text_delta, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

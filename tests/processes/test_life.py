@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anthropix_actors import APITimeoutError
-from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.emulator import Emulator
 
-from actors import ASK, Inbox
-from programs import BEGUN, EVENTS, PREFACE, Halt, ends, interrupted, line
+from actors import ASK, Inbox, until_at_rest
+from programs import BEGUN, EVENTS, PREFACE, ends, interrupted, line
 from servers import (
     DEADLINE,
+    Halt,
     Peer,
     Server,
     acquire,
@@ -278,7 +278,7 @@ def test_ctrl_c_that_is_caught_while_a_chat_starts_leaves_no_chat_behind(
                 sys.setprofile(None)
                 signal.raise_signal(signal.SIGINT)
 
-    until(lambda: SWEEPER._thread is None)
+    until_at_rest()
     inbox, halt = Inbox(), Halt()
     with Server(halt) as server:
         client = connect(server, max_concurrency=1)

@@ -35,7 +35,7 @@ from anthropix_actors import (
 from anthropix_actors.emulator import Emulator, Raw, Status
 from anthropix_actors.sessions.follower import REMEMBERED
 
-from actors import Inbox, Reader
+from actors import Inbox, Reader, task_of, timeout_of
 from servers import Peer, Server, chunk, chunks, head, json_answer, until, wait
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_what_is_no_time_is_not_asked_for(client: Client, emulator: Emulator, to
     session.wait_for_streams()
     session.add({**message(1), "processed_at": told_time})
     inbox.until(SessionEvent)
-    assert work._task.follower._time == known
+    assert task_of(work).follower._time == known
     work.cancel()
 
 
@@ -319,7 +319,7 @@ def test_only_so_many_ids_are_remembered(connect: Callable[..., Client]) -> None
     with Server(script) as server:
         work = connect(server).sessions.events("sesn_1", after="", stream=(inbox := Inbox()))
         assert numbers(data_of(told(inbox))) == list(range(REMEMBERED + 5))
-        assert len(work._task.follower._recent) == REMEMBERED
+        assert len(task_of(work).follower._recent) == REMEMBERED
 
 
 def test_everything_wrong_is_refused_before_anything_is_sent(client: Client, emulator: Emulator) -> None:
@@ -346,8 +346,9 @@ def test_the_following_ends_in_every_way_that_a_chat_does(
     session.wait_for_streams()
     if how == "subscriber":
         reader.stop()
-        until(work._task.finished.is_set)
-        assert isinstance(work._task.terminal, SessionCancelled)
+        wait(work.actor_stopped)
+        with pytest.raises(CancelledError):
+            work.result(0)
     else:
         ways: dict[str, Callable[[], object]] = {"cancel": work.cancel, "stop": work.stop, "close": client.close}
         ways.get(how, partial(stop_all_but, reader))()
@@ -391,7 +392,7 @@ def test_a_session_may_be_silent_unless_the_caller_says_otherwise(
     client = connect(emulator.url, timeout=Timeout(idle=0.05, read=5))
     session = emulator.session("sesn_1")
     work = client.sessions.events("sesn_1", stream=(inbox := Inbox()))
-    assert work._task._timeout.idle is None
+    assert timeout_of(work).idle is None
     work.cancel()
     assert isinstance(told(inbox)[-1], SessionCancelled)
     session.wait_for_streams(0)
@@ -575,9 +576,9 @@ def test_the_clients_total_timeout_is_not_a_sessions_and_its_own_is(
         session.add(message(1), TERMINATED)
         assert numbers(list(events)) == [1]
     assert isinstance(told(inbox)[-1], SessionDone)
-    assert work._task.deadline is None
+    assert task_of(work).deadline is None
     work = client.sessions.events("sesn_1", after="", stream=Inbox(), timeout=30)
-    assert work._task._timeout.idle is None, "a number is the time in all, and says nothing of silence"
+    assert timeout_of(work).idle is None, "a number is the time in all, and says nothing of silence"
 
 
 @pytest.mark.parametrize("deltas", [5, [5], [{"a": 1}], None])
