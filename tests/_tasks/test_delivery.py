@@ -12,15 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pykka.messages import ProxyGetAttr
 
-from anthropix_actors import (
-    CancelledError,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatRetrying,
-    Client,
-    TruncatedError,
-)
+from anthropix_actors import CancelledError, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
