@@ -1,4 +1,4 @@
-"""Requests and their answers within one scope: attempts, what is known of them, and reading in steps.
+"""The retry loop: sends requests within one cancel scope, and reads responses step by step.
 
 An answer is used in one of two ways: as a whole within its attempt (`send`), so that a failure may lead to another
 attempt; or it is opened within its attempt and read afterwards, step by step (`open`, `chunks`).
@@ -33,7 +33,7 @@ _UNAUTHORIZED = 401
 
 
 class Throttle(Protocol):
-    """Where each attempt waits for its turn. For one thread."""
+    """Decides when each attempt may be sent. All in the thread that sends."""
 
     def acquire(self) -> None:
         """Wait until the request may be sent.
@@ -43,10 +43,10 @@ class Throttle(Protocol):
         """
 
     def on_response(self, headers: Mapping[str, str]) -> None:
-        """Take note of an answer's headers."""
+        """Note the headers of a response."""
 
     def release(self, error: APIError | None) -> None:
-        """Take note that the attempt is over, and why. Called after each `acquire` that let it in."""
+        """Note that the attempt has finished, and its error, if any. Called after each `acquire` that returned."""
 
 
 class _NullThrottle:
@@ -64,17 +64,17 @@ _UNTHROTTLED: Throttle = _NullThrottle()
 
 
 class Requester:
-    """What one piece of work says to the API and hears from it.
+    """Sends the requests of one task or call, each as often as needed, and reads their responses.
 
     Attributes:
         scope: What cancels it.
         attempts: How many times the current request has been sent.
         sent: A token of the latest attempt of any request; None before there is one.
-        headers: The latest answer's, names in lower case; empty before there is one.
-        status: The latest answer's HTTP status; None before there is one.
-        request: What is sent; between two attempts, another one may be put here.
-        fields: Gets what a record on the logger says of the work that it belongs to.
-        gate: Where its attempts wait for their turn; open, unless somebody puts another one here.
+        headers: Those of the latest response, names in lower case; empty before there is one.
+        status: The HTTP status of the latest response; None before there is one.
+        request: The request that is sent; it may be replaced between two attempts.
+        fields: Returns the fields of records on the logger for the task that it belongs to.
+        throttle: Decides when each attempt may be sent; at once, by default.
     """
 
     def __init__(self, transport: Transport, scope: CancelScope) -> None:
@@ -106,16 +106,16 @@ class Requester:
         again: Callable[[APIError], bool] | None = None,
         retrying: Callable[[APIError, float], object] | None = None,
     ) -> T:
-        """Send a request, and get what `use` makes of its answer.
+        """Send a request, and return what `use` makes of the response.
 
         Args:
             request: What to send.
-            use: Gets an answer whatever its status; may raise `APIError`. The answer is closed after it.
-            again: Whether an error may lead to another attempt, should the policy want one. All may, by default.
-            retrying: Told of each failed attempt that another follows, before the wait.
+            use: Called with the response, whatever its status; may raise `APIError`. The response is closed after it.
+            again: Called with each error; False vetoes any retry.
+            retrying: Called with the error and the delay of each retry, before the wait.
 
         Raises:
-            AnthropixError: the last attempt's error, or what cancelled the scope.
+            AnthropixError: the error of the last attempt, or the one that cancelled the scope.
         """
 
         def attempt(request: Request) -> T:
@@ -135,10 +135,10 @@ class Requester:
         again: Callable[[APIError], bool] | None = None,
         retrying: Callable[[APIError, float], object] | None = None,
     ) -> Response:
-        """Send a request as `send` does, and get its answer open, its body unread. Close it with `close`.
+        """Send a request as `send` does, and return the response open, its body unread. Close it with `close`.
 
         Raises:
-            AnthropixError: there is no answer, or it is an error.
+            AnthropixError: there is no response, or its status is an error.
         """
 
         def attempt(request: Request) -> Response:
@@ -154,7 +154,7 @@ class Requester:
         return self._repeat(request, attempt, again, retrying, hold=True)
 
     def chunks(self, answer: Response) -> Iterator[bytes]:
-        """Get the body of an open answer as it arrives, each chunk in a step of its own.
+        """Yield the body of an open response as it arrives, each chunk in a step of its own.
 
         Raises:
             AnthropixError: it could not be read to its end, or the scope was cancelled.
@@ -169,10 +169,10 @@ class Requester:
             yield chunk
 
     def events(self, answer: Response, *, max_event_bytes: int) -> Iterator[dict[str, Any]]:
-        """Get the events of an open answer that is an event stream, pings left out.
+        """Yield the events of an open response that is an event stream, without pings.
 
         Raises:
-            AnthropixError: it could not be read to its end, is no event stream, or stalled; or an event was an error.
+            AnthropixError: it was cut, is not an event stream, or stalled; or an event was an error.
         """
         scope, decoder = self.scope, SSEDecoder(max_event_bytes=max_event_bytes)
         scope.idle_since = time.monotonic()
@@ -188,19 +188,19 @@ class Requester:
             scope.idle_since = None
 
     def close(self, answer: Response) -> None:
-        """Close an answer that was opened. Only by the thread that reads, or when nobody reads any more."""
+        """Close a response that was opened. In the thread that reads it, or after its last read."""
         with self.scope.step():
             answer.close()
         self._opened = None
         self.scope.release()
 
     def let_go(self) -> None:
-        """Close an answer that was opened, and that an interrupt kept its reader from closing. Again does nothing."""
+        """Close a response that an interrupt kept its reader from closing. Again does nothing."""
         if (answer := self._opened) is not None:
             self.close(answer)
 
     def annotate(self, error: AnthropixError) -> None:
-        """Add to an error what is known of the request; take out of it what it must not hold."""
+        """Add to an error what is known of the request, and remove secrets from it."""
         if not error.attempts:  # else it is of an earlier request: what is known now is of another one
             error.attempts = self.attempts
             error.request_id = error.request_id or self.request_id
@@ -217,7 +217,7 @@ class Requester:
         return answer
 
     def log_retry(self, error: APIError, delay: float) -> None:
-        """Write the record of an attempt that failed, and that another follows."""
+        """Write the record of a retry."""
         if LOGGER.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {**self.fields(), "status": error.status, "delay": delay}
             what = "%s is sent again in %.1f s, after %s: %s"
@@ -257,12 +257,12 @@ class Requester:
             self.scope.sleep(delay)
 
     def _refresh(self, request: Request) -> bool:
-        """Have the credentials renewed that were refused; get whether to try again."""
+        """Have refused credentials renewed; return whether to try again."""
         auth, may = self._transport.auth, request.repeatable and not self._in_refresh
         return may and auth.refresh(self._mark, self.scope, request.timeout.idle)
 
     def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
-        """Make one attempt, when the gate lets it in."""
+        """Make one attempt, when the throttle allows it."""
         self.throttle.acquire()
         error = None
         try:
@@ -280,10 +280,10 @@ class Requester:
 
 
 def _delay(request: Request, error: APIError, attempts: int) -> float:
-    """Get the seconds to wait before another attempt.
+    """Return the seconds to wait before a retry.
 
     Raises:
-        APIError: there is to be none.
+        APIError: the error itself, if there is to be no retry.
     """
     delay = request.retry.delay(error, attempts=attempts, dice=random.random())  # noqa: S311 - not for secrets
     if delay is None or not request.repeatable:
@@ -293,10 +293,10 @@ def _delay(request: Request, error: APIError, attempts: int) -> float:
 
 
 def raise_for_status(answer: Response) -> None:
-    """Go on only with an answer that is no error.
+    """Raise if the response is an error.
 
     Raises:
-        APIStatusError: it is one.
+        APIStatusError: its status is not a success.
     """
     if not answer.ok:
         error = error_from_response(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
@@ -304,7 +304,7 @@ def raise_for_status(answer: Response) -> None:
 
 
 def read_body(answer: Response) -> bytes:
-    """Get the whole body.
+    """Return the whole body.
 
     Raises:
         APIError: it could not be read to its end, or is larger than `answer.max_bytes`.
@@ -316,7 +316,7 @@ def read_body(answer: Response) -> bytes:
 
 
 def iter_limited(answer: Response) -> Iterator[bytes]:
-    """Get the body as it arrives, of an answer that is kept in memory.
+    """Yield the body of a response that is kept in memory, as it arrives.
 
     Raises:
         APIError: it could not be read to its end, or is larger than `answer.max_bytes`.

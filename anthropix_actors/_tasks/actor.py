@@ -1,7 +1,7 @@
-"""The actor that does a piece of work: what actors of chats, batches and session streams have in common.
+"""Base class of the actors behind chats, batches and sessions, and how they are started.
 
-The actor does all of it in one blocking `on_receive`. So nothing reaches it through its mailbox while it works; what
-must reach it goes out of band, through the scope and the task that it shares with its ref.
+The whole task runs in one blocking `on_receive`, so its mailbox is not read meanwhile. Cancellation goes out of band,
+through the scope and the task that actor and ref share.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _numbers = itertools.count()
 
 
 class TaskActor(pykka.ThreadingActor, Generic[R]):
-    """The actor that does one piece of work. Started by `start_actor`; everyone else has its ref."""
+    """The actor that runs one task. Started by `start_actor`; all others have its ref."""
 
     use_daemon_thread = True  # or work without an end would keep the process from exiting
     ref_class: type[TaskRef[Any]] = TaskRef
 
     def __init__(self, task: R) -> None:
-        """Put the work first in the mailbox, before anybody has the ref: a `stop()` cannot overtake it."""
+        """Put the work first in the mailbox, before there is a ref to call: a `stop()` cannot overtake it."""
         super().__init__()
         self._task = task
         self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {task.tag}" if task.tag else "")
@@ -44,14 +44,14 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         self._ref.tell(_RUN)
 
     def run(self) -> None:
-        """Do the work, and end the task. What it raises ends the task, too."""
+        """Do the work, and finish the task; an exception finishes it as well. In the actor's thread."""
         raise NotImplementedError
 
     def on_error(self) -> None:
-        """Do what is left to do before an exception of `run` becomes the end; must not raise."""
+        """Do last work before an exception of `run` becomes the end; must not raise. In the actor's thread."""
 
     def _start_actor_loop(self) -> None:
-        """Start the thread; or leave that to the slots, when it is the work's turn."""
+        """Start the thread, or let the slots do so when it is the turn of the task."""
         self._task.enter(self._ref)
         slots = self._task.slots
         if slots is None:
@@ -62,10 +62,10 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
                 slots.start_cancelled(self._task)
 
     def _begin(self) -> None:
-        """Start the thread.
+        """Start the thread, and the time of the task.
 
         Raises:
-            AnthropixError: there is none to be had, or the interpreter is ending.
+            AnthropixError: the system gives no thread, or the interpreter is ending.
         """
         task = self._task
         task.begin()
@@ -77,7 +77,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
             raise AnthropixError(f"no thread for another {task.what}: {exc}") from exc
 
     def name_thread(self, known_as: str | None) -> None:
-        """Let profilers and dumps of all threads say which work this thread does. Only the actor's thread."""
+        """Name the thread, for profilers and dumps of all threads. In the actor's thread."""
         if known_as:
             threading.current_thread().name = f"{self._name} {known_as}"
 
@@ -125,13 +125,13 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 def start_actor(
     actor: type[TaskActor[R]], task: R, followers: Iterable[Delivery], *args: Any, waited_for: bool = False
 ) -> Any:
-    """Start the actor for a piece of work, and get its ref.
+    """Start the actor of a task, and return its ref.
 
     Args:
         actor: The actor's class.
-        task: What it shares with its ref.
-        followers: Who follows it from the start.
-        args: What else the class takes.
+        task: The state that it shares with its ref.
+        followers: The deliveries to its first subscribers.
+        args: Further arguments of the class.
         waited_for: Whether the caller is going to wait for the result.
 
     Raises:

@@ -48,7 +48,7 @@ class ChatActor(TaskActor[ChatTask]):
     ref_class = ChatRef
 
     def __init__(self, task: ChatTask) -> None:
-        """Start with nothing told."""
+        """Start with nothing delivered."""
         self._has_content = False  # more than a message_start has come: after that, no more attempts
         self._decoded: list[Any] = []  # events not told yet
         self._more: ResumePlan | None = None  # of a cut answer, until the next one has content
@@ -56,15 +56,15 @@ class ChatActor(TaskActor[ChatTask]):
         super().__init__(task)
 
     def run(self) -> None:
-        """Send the request, as often as need be, and tell its answer."""
+        """Send the request, as often as needed, and publish the events of its answer."""
         task = self._task
         try:
             task.requester.send(task.request, self._read, again=self._may_try_again, retrying=self._retrying)
-        finally:  # whoever keeps the ref does not keep a prompt of megabytes
+        finally:  # a ref that is kept does not keep a prompt of megabytes
             task.request = task.requester.request = replace(task.request, body=None)
 
     def _may_try_again(self, error: APIError) -> bool:
-        """Get whether another attempt can follow: with the same request, or with one for the rest of the answer."""
+        """Return whether a retry is possible: with the same request, or with one for the rest of the answer."""
         task = self._task
         if not self._has_content:
             return True
@@ -80,7 +80,7 @@ class ChatActor(TaskActor[ChatTask]):
         return True
 
     def on_error(self) -> None:
-        """Let a failed chat's `partial` have what was decoded and not told, too."""
+        """Add what was decoded and not published to the `partial` of a failed chat."""
         with contextlib.suppress(Exception), self._task.lock:  # the error that is about to be told matters more
             for event in self._spliced(self._decoded):
                 self._task.answer.add(event)
@@ -127,7 +127,7 @@ class ChatActor(TaskActor[ChatTask]):
         return False
 
     def _is_last(self, event: Any) -> bool:
-        """Deal with one event; get whether it ended the answer."""
+        """Take one event; return whether it ended the answer."""
         kind = event["type"]
         if kind in _CONTENT:
             self._has_content = True
@@ -147,7 +147,7 @@ class ChatActor(TaskActor[ChatTask]):
         return True
 
     def _has_stop_reason(self) -> bool:
-        """Whether the model has said why it stopped: then nothing is missing but the end."""
+        """Return whether the model has given its stop reason: then only the end is missing."""
         self._tell()
         message = self._task.snapshot()
         return message is not None and message.get("stop_reason") is not None
@@ -165,10 +165,10 @@ class ChatActor(TaskActor[ChatTask]):
         task.finish(terminal, ChatEvent(task.ref, stop))
 
     def _tell(self) -> None:
-        """Tell what has been decoded.
+        """Publish what has been decoded.
 
         A `message_start` is held back until content follows it. So an overload that comes right after it can still be
-        retried, without anybody having seen an answer that began twice.
+        retried, and no subscriber sees an answer that begins twice.
         """
         if self._has_content and self._decoded:
             scope = self._task.scope
@@ -178,7 +178,7 @@ class ChatActor(TaskActor[ChatTask]):
             scope.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
-        """Begin to tell the rest of an answer; get its first events as they are to be told."""
+        """Begin to publish the rest of an answer; return its first events as they are to be published."""
         task = self._task
         cut: Any = task.snapshot()
         # What the cut answer wrote is not reported; an estimate of it is nearer to the truth than nothing.
@@ -194,11 +194,11 @@ class ChatActor(TaskActor[ChatTask]):
 
 
 def start_chat(task: ChatTask, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:
-    """Start the actor for one request, and get its ref.
+    """Start the actor for one request, and return its ref.
 
     Args:
-        task: What is to be done.
-        followers: Who follows it from the start.
+        task: The state that it shares with its ref.
+        followers: The deliveries to its first subscribers.
         waited_for: Whether the caller is going to wait for the result.
 
     Raises:
