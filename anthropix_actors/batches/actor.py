@@ -8,6 +8,7 @@ to follow them again.
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,7 @@ class BatchActor(TellingActor):
             # The API may still be writing a file that looks complete; or the counts are wrong, and stay wrong.
             each.fewer = each.fewer + 1 if whole and not progress else 0
             task.requester.annotate(error)
-            wait = without_limit(task.retry).delay(error, attempts=each.failures, dice=0.0)
+            wait = without_limit(task.retry).delay(error, attempts=each.failures, dice=random.random())  # noqa: S311
             if wait is None or each.fewer >= FEWER_RESULTS:
                 raise error
             others_turn = each.failures % TRIES == 0

@@ -697,6 +697,21 @@ def test_results_that_fail_three_times_wait_for_the_next_look_and_no_longer(
     assert api.count(LOOK) == 2
 
 
+def test_results_are_read_again_after_a_wait_with_jitter(
+    api: Api, connect: Callable[..., Client], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that many clients of a server that was down do not come back at the same moments."""
+    monkeypatch.setattr("anthropix_actors._http.retry.FIRST_DELAY", 0.001)
+    api.batch("msgbatch_1", line_of("a"))
+    cut = json_answer("200 OK", line_of("a")[:-9])
+    api.on(RESULTS, cut, cut, json_answer("200 OK", line_of("a")))
+    connect(server, max_retries=1).batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+    delays = [each.delay for each in told(inbox) if isinstance(each, BatchRetrying)]
+    assert len(delays) == 2
+    assert 0.00075 <= delays[0] < 0.001
+    assert 0.0015 <= delays[1] < 0.002
+
+
 def line(count: int) -> bytes:
     return json_answer("200 OK", b"".join(line_of(f"n{number}") for number in range(count)))
 
