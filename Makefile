@@ -7,7 +7,7 @@
 #               SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make mutants  changes the core in some 2,400 ways; a test must notice each, or tests/mutants/survivors.toml say why not;
-#               MODULES="limits.pacer limits.governor" for some, SAMPLE=50 SEED=3 for a few; interrupted, it goes on
+#               MODULES="limits.model_limits limits.governor" for some, SAMPLE=50 SEED=3 for a few; interrupted, it goes on
 #               where it was
 # make endurance  mixed work for MINUTES=20, and whether memory, threads and descriptors stay flat; with a graph
 # make drift    where the API moved: the endpoints here against those of the official SDK's newest release

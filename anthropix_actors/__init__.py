@@ -9,10 +9,10 @@
 subscriber.
 """
 
-from anthropix_actors._calls.items import ItemStream
+from anthropix_actors._calls.cancel_token import CancelToken
+from anthropix_actors._calls.item_stream import ItemStream
 from anthropix_actors._calls.pages import Pages
-from anthropix_actors._cancel.token import CancelToken
-from anthropix_actors._foreign.public import alias, publish
+from anthropix_actors._foreign.public_names import alias, publish
 from anthropix_actors._http.request import Timeout, __version__
 from anthropix_actors._tasks.waits import as_completed
 from anthropix_actors.batches.ref import BatchRef

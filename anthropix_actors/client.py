@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
 
-from anthropix_actors._calls.core import ClientCore
+from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._checks.hints import OF_A_CLIENT, by_name, missing, shows
+from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._http.request import (
@@ -62,10 +62,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Never, Self, Unpack
 
-    from anthropix_actors._calls.items import ItemStream
+    from anthropix_actors._calls.cancel_token import CancelToken
+    from anthropix_actors._calls.item_stream import ItemStream
     from anthropix_actors._calls.options import ChatParams, RequestParams
     from anthropix_actors._calls.pages import PageKind, Pages
-    from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message

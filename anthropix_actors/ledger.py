@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._tasks.sums import Books
+from anthropix_actors._tasks.ledger_sums import Books
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
 from anthropix_actors.messages import BatchResult, ChatCancelled, ChatDone, ChatFailed
 from anthropix_actors.usage import UNKNOWN_MODEL, Usage, is_refusal, lost, per_model, was_sent

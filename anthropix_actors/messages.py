@@ -18,7 +18,7 @@ Example:
 
 from __future__ import annotations
 
-from anthropix_actors._foreign.public import publish
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.subscriber import Subscriber
 from anthropix_actors.batches.messages import (
     BatchCancelled,

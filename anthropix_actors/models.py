@@ -12,7 +12,7 @@ from anthropix_actors._checks.named import item_path
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.options import CallOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import Model

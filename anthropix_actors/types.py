@@ -18,7 +18,7 @@ from anthropix_actors._calls.options import (
     RequestParams,
     WorkOptions,
 )
-from anthropix_actors._foreign.public import publish
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._wire.events import (
     CitationsDelta,
     ContentBlockDelta,

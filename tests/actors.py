@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, Stream
-from anthropix_actors._calls.core import ClientCore
+from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.actor import TaskActor
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.sweeper import Sweeper
     from anthropix_actors._foreign.threads import Asker
     from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.ledger_sums import Books
     from anthropix_actors._tasks.ref import TaskRef
-    from anthropix_actors._tasks.sums import Books
     from anthropix_actors.chat.event_queue import EventQueue
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]

@@ -64,7 +64,7 @@ PURE = frozenset(
             "_checks/shapes",
             "_http/urls",
         ),
-        *("limits/pacer", "_http/retry", "content", "endpoints", "errors", "types", "usage"),
+        *("limits/model_limits", "_http/retry", "content", "endpoints", "errors", "types", "usage"),
     )
 )
 """Modules that decide, and hold nothing: an interrupt there is one in whoever calls them, and it is a third of all."""

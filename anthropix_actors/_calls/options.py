@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 from msgspec.structs import replace
 
-from anthropix_actors._cancel.token import CancelToken
+from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import Timeout, as_work_timeout, beta_names
@@ -24,7 +24,7 @@ from anthropix_actors._wire.params import (
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
 
 WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
 CALL_OPTIONS = (*WORK_OPTIONS, "cancel")

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sseclient
 
+from anthropix_actors._decode.event_repair import DONE, Odd
 from anthropix_actors._decode.json import decoded
-from anthropix_actors._decode.repair import DONE, Odd
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SSEDecoder:
     r"""Decodes an event stream as it arrives: feed it bytes, and loop over the events that end with them.
 
     Pings are left out. Each event has a `type` that is a string. What is not written as the API writes it is mended, as
-    `repair` says.
+    `event_repair` says.
 
     Args:
         max_event_bytes: The largest event to accept.

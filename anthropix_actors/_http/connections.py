@@ -30,7 +30,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from anthropix_actors._cancel.scope import running_scope
 from anthropix_actors._http.body import Upload
-from anthropix_actors._http.exceptions import NoAnswerError
+from anthropix_actors._http.library_errors import NoAnswerError
 
 if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope

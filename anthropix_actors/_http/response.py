@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._http.connections import here
-from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors.errors import APIError, TruncatedError
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import requests
 from anthropix_actors._http.auth import Auth
 from anthropix_actors._http.body import opened
 from anthropix_actors._http.connections import ScopedAdapter, here
-from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.library_check import check_libraries
+from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.proxy import proxy_for
 from anthropix_actors._http.response import Response
 from anthropix_actors._http.secrets import hide, secrets_in
 from anthropix_actors._http.trust import context_of, trusted
 from anthropix_actors._http.urls import origin_of
-from anthropix_actors._http.versions import check_libraries
 from anthropix_actors.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 from pykka.messages import ProxyGetAttr
 
-from anthropix_actors._checks.hints import no_subscriber
+from anthropix_actors._checks.migration_hints import no_subscriber
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import Pulse
 from anthropix_actors.errors import ParameterError, Problem

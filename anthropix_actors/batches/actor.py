@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._http.requester import Requester
 from anthropix_actors._http.retry import retry_after, without_limit
-from anthropix_actors.batches.deliver import TellingActor
 from anthropix_actors.batches.messages import BatchProgress, BatchRetrying
 from anthropix_actors.batches.results import (
     BATCHES,
@@ -25,6 +24,7 @@ from anthropix_actors.batches.results import (
     decode_batch,
     saying_what_may_exist,
 )
+from anthropix_actors.batches.results_actor import TellingActor
 from anthropix_actors.errors import AnthropixError, APIConnectionError, APIError, CancelledError, NotFoundError
 
 if TYPE_CHECKING:

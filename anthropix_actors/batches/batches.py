@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
-from anthropix_actors._calls.items import ItemStream, stream_items
+from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options, work_options
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._foreign.log import shown
@@ -17,7 +17,6 @@ from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.batches.actor import BatchActor
 from anthropix_actors.batches.body import batch_bodies, close_all
-from anthropix_actors.batches.deliver import ResultsActor
 from anthropix_actors.batches.results import (
     BATCHES,
     address_of,
@@ -29,6 +28,7 @@ from anthropix_actors.batches.results import (
     saying_what_may_exist,
     strange_url,
 )
+from anthropix_actors.batches.results_actor import ResultsActor
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._calls.blocking import BlockingCall
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._tasks.subscriber import Subscriber

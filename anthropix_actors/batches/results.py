@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from anthropix_actors._calls.core import JSON_LINES, decode_json
+from anthropix_actors._calls.client_core import JSON_LINES, decode_json
 from anthropix_actors._checks.named import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
@@ -27,7 +27,7 @@ from anthropix_actors.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.requester import Requester
     from anthropix_actors._http.transport import Response

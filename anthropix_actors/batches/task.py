@@ -20,7 +20,7 @@ from anthropix_actors.errors import APIError, CancelledError, ParameterError, Pr
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._wire.resources import MessageBatch, RequestCounts
     from anthropix_actors.batches.body import BatchBody

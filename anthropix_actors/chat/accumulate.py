@@ -24,8 +24,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied
-from anthropix_actors._decode.repair import GROWING
 from anthropix_actors.chat.block import RAW_INPUT, Block, kind_of
 from anthropix_actors.chat.resume import MISSHAPEN, PartialBlock, misshapen
 from anthropix_actors.errors import ProtocolError

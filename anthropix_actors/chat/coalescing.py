@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from anthropix_actors._decode.repair import GROWING
+from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
 from anthropix_actors.chat.messages import ChatEvent

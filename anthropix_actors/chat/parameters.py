@@ -1,7 +1,7 @@
 """The declared shape of each call's parameters, and their validation. Pure.
 
 Everything that the API fixes is checked: required keys, types, ranges, the shapes of known blocks; and combinations, in
-`rules`. Everything that it keeps open is not checked:
+`combinations`. Everything that it keeps open is not checked:
 model names, block types and tool types are never compared with a list, and unknown keys pass.
 
 Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23.
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
-from anthropix_actors.chat.rules import whole_problems
+from anthropix_actors.chat.combinations import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def chat_body(
     """Return the body of a chat's request: the given parameters, and over them `extra_body`.
 
     It is a deep copy, so that the caller cannot change the request while it waits for a retry. If each parameter is
-    right on its own, their combination is checked (`rules`).
+    right on its own, their combination is checked (`combinations`).
 
     Args:
         params: The parameters by name, as for `chat_problems`.

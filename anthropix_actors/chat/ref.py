@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._checks.hints import OF_A_CHAT, missing, no_subscriber
+from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.chat.coalescing import chat_delivery_to
 from anthropix_actors.chat.messages import ChatDone, ChatFailed

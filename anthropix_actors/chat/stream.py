@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._checks.hints import OF_A_STREAM, missing
+from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.block import kind_of
 from anthropix_actors.chat.messages import ChatCancelled

@@ -23,7 +23,7 @@ from anthropix_actors.limits.governor import let_through
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.delivery import Delivery

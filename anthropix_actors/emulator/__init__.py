@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._foreign.public import publish
+from anthropix_actors._foreign.public_names import publish
 
 if TYPE_CHECKING:
     from anthropix_actors.emulator._script.recordings import recording, recordings

@@ -6,7 +6,7 @@ Example:
     ('/v1/sessions/{session_id}/events', 'cursor', ('managed-agents-2026-04-01',))
 """
 
-from anthropix_actors._foreign.public import publish
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.endpoints.table import Answer, Endpoint, Page, endpoints, find
 
 __all__ = ["Answer", "Endpoint", "Page", "endpoints", "find"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._calls.core import JSON_LINES, decode_json
-from anthropix_actors._calls.items import ItemStream, stream_items
+from anthropix_actors._calls.client_core import JSON_LINES, decode_json
+from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import checked_options
 from anthropix_actors._calls.pages import KINDS, Pages
 from anthropix_actors._checks.paths import fill_path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anthropix_actors._calls.blocking import BlockingCall
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Response
 

@@ -32,14 +32,14 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import RateLimitError
 from anthropix_actors.limits.guess import input_guess
-from anthropix_actors.limits.pacer import Pacer
+from anthropix_actors.limits.model_limits import Pacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors.errors import APIError
-    from anthropix_actors.limits.pacer import Sent
+    from anthropix_actors.limits.model_limits import Sent
 
 FIRST_PAUSE = 1.0
 """Seconds for which a 429 without `retry-after` stops the other requests."""

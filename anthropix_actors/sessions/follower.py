@@ -16,7 +16,7 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._calls.core import decode_json
+from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.pages import Pages
 from anthropix_actors._http.requester import Requester
 from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
@@ -24,7 +24,7 @@ from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Response

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from msgspec.structs import replace
 
-from anthropix_actors._calls.items import ItemStream, stream_items
+from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_options
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.named import item_path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._calls.blocking import BlockingCall
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.options import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.subscriber import Subscriber

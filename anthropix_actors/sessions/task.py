@@ -8,7 +8,7 @@ from anthropix_actors._tasks.task import Task
 from anthropix_actors.sessions.messages import SessionCancelled, SessionFailed
 
 if TYPE_CHECKING:
-    from anthropix_actors._calls.core import ClientCore
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors.errors import AnthropixError, CancelledError
     from anthropix_actors.sessions.follower import Follower

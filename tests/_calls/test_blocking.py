@@ -22,7 +22,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._calls.core import ClientCore
+from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
 

@@ -33,7 +33,7 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors._http.connections import _Idle
-from anthropix_actors._http.exceptions import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.request import Timeout as RequestTimeout
 from anthropix_actors._http.transport import Transport
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anthropix_actors import Client
 from anthropix_actors.chat.accumulate import RAW_INPUT
 from anthropix_actors.emulator import Compaction, Emulator, PauseTurn, Refusal, Reply, Thinking, ToolCall
-from anthropix_actors.emulator._model.context import after_compaction
+from anthropix_actors.emulator._model.compaction import after_compaction
 from anthropix_actors.emulator._model.json import encode
 from anthropix_actors.emulator._model.partial_json import complete_members
 

@@ -22,7 +22,7 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._calls.core import decode_json
+from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors.emulator import Emulator, Raw, Status
 from anthropix_actors.endpoints import endpoints
 

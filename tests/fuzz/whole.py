@@ -6,9 +6,9 @@ import contextlib
 import json
 from typing import Any
 
-from anthropix_actors._decode.sniff import Form, message_in
+from anthropix_actors._decode.answer_form import Form, message_in
 from anthropix_actors.chat.accumulate import Accumulator, events_of
-from anthropix_actors.chat.decoder import AnswerDecoder
+from anthropix_actors.chat.answer_decoder import AnswerDecoder
 from anthropix_actors.errors import APIError
 
 from fuzz.odd import Dice, cut, message, sizes

@@ -28,7 +28,7 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.retry import LONGEST_WAIT
 from anthropix_actors.emulator import Emulator, ErrorEvent, Limits, Status
 from anthropix_actors.limits.governor import FIRST_PAUSE, MOST_MODELS, GovernorThrottle
-from anthropix_actors.limits.pacer import FIRST_REQUESTS, Pacer
+from anthropix_actors.limits.model_limits import FIRST_REQUESTS, Pacer
 
 from actors import ASK, Inbox, lock_of, until_blocked
 from servers import (

@@ -2,8 +2,8 @@
 
 What no test notices is explained in `survivors.toml`, or it is a failure; so is an explanation whose change is no more.
 What is explained is not tried, but with `--explained`: it takes long, as all tests are run that might notice it.
-`MODULES="limits.pacer limits.governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it goes on
-where it was (in .mutants), as long as neither the package nor the tests change.
+`MODULES="limits.model_limits limits.governor"` names modules; `SAMPLE=50 SEED=3` takes some by chance. Interrupted, it
+goes on where it was (in .mutants), as long as neither the package nor the tests change.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ CORE = (
         "_tasks.concurrency",
         "_cancel.scope",
         "_foreign.threads",
-        "limits.pacer",
-        "limits.limit",
+        "limits.model_limits",
+        "limits.limit_estimate",
         "limits.governor",
     ),
     *(
@@ -52,7 +52,7 @@ CORE = (
         "_http.retry",
         "batches.actor",
         "batches.task",
-        "batches.deliver",
+        "batches.results_actor",
         "batches.results",
         "sessions.follower",
         "sessions.actor",
@@ -73,11 +73,11 @@ OWN = {
     "_tasks.waits": "_calls/test_blocking _tasks/test_ends test_client",
     "_cancel.scope": "_cancel/test_scope _cancel/test_cancel",
     "_foreign.threads": "_cancel/test_sweeper _tasks/test_delivery _tasks/test_ends",
-    "limits.limit": "limits/test_limit limits/test_pacer",
+    "limits.limit_estimate": "limits/test_limit_estimate limits/test_model_limits",
     "_http.requester": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
     "batches.actor": "batches/test_batches batches/test_faults",
     "batches.task": "batches/test_batches batches/test_faults",
-    "batches.deliver": "batches/test_batches batches/test_faults",
+    "batches.results_actor": "batches/test_batches batches/test_faults",
     "batches.results": "batches/test_batches batches/test_faults",
     "sessions.follower": "sessions/test_sessions",
     "sessions.actor": "sessions/test_sessions",

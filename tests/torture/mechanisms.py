@@ -210,7 +210,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "results are told once",
-        "batches/deliver.py",
+        "batches/results_actor.py",
         "            if custom_id in found:",
         "            if False:",
         "batches/test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",

@@ -16,12 +16,12 @@ from anthropix_actors._foreign.log import log
 from anthropix_actors.emulator._api.batches import BatchRoutes
 from anthropix_actors.emulator._api.checks import check_chat, check_count, check_headers, check_object, too_large
 from anthropix_actors.emulator._api.files import FileRoutes
-from anthropix_actors.emulator._api.hosts import check_host
+from anthropix_actors.emulator._api.host_header import check_host
 from anthropix_actors.emulator._api.models import MODELS, models_page
 from anthropix_actors.emulator._api.route import Route, TooLargeError, to_request
 from anthropix_actors.emulator._api.sessions import SessionRoutes
 from anthropix_actors.emulator._api.state import CHAT
-from anthropix_actors.emulator._model.context import after_compaction
+from anthropix_actors.emulator._model.compaction import after_compaction
 from anthropix_actors.emulator._model.errors import RefusedError
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.tokens import count_input

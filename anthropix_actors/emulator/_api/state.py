@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._model.cache import PromptCache
-from anthropix_actors.emulator._model.context import after_compaction
+from anthropix_actors.emulator._model.compaction import after_compaction
 from anthropix_actors.emulator._model.ids import Ids
 from anthropix_actors.emulator._model.message_threads import MessageThreads
 from anthropix_actors.emulator.limits import Meter

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.emulator._model import json as _json
-from anthropix_actors.emulator._model.context import after_compaction
+from anthropix_actors.emulator._model.compaction import after_compaction
 from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator._model.messages import count_output
 from anthropix_actors.emulator._model.schema_example import example_for

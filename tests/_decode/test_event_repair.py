@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ProtocolError
+from anthropix_actors._decode.event_repair import COMMON, as_error
 from anthropix_actors._decode.json import joined
-from anthropix_actors._decode.repair import COMMON, as_error
 
 from decoding import events
 

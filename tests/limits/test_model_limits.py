@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anthropix_actors.emulator.limits import Bucket
-from anthropix_actors.limits.pacer import FIRST_REQUESTS, FOREVER, Pacer
+from anthropix_actors.limits.model_limits import FIRST_REQUESTS, FOREVER, Pacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anthropix_actors.limits.pacer import Sent
+    from anthropix_actors.limits.model_limits import Sent
 
 
 def told(kind: str, per_minute: float, left: float) -> dict[str, str]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.limits.limit import MINUTE, Limit
+from anthropix_actors.limits.limit_estimate import MINUTE, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

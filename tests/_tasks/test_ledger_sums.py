@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors._tasks import sums as _books
-from anthropix_actors._tasks.sums import Books
+from anthropix_actors._tasks import ledger_sums as _books
+from anthropix_actors._tasks.ledger_sums import Books
 
 from actors import lock_of
 from servers import DEADLINE

@@ -12,7 +12,7 @@ import pykka
 import pytest
 
 from anthropix_actors import ChatDone, Client, ParameterError, text_of
-from anthropix_actors._checks.hints import OF_A_CHAT, OF_A_CLIENT, OF_A_STREAM, no_subscriber
+from anthropix_actors._checks.migration_hints import OF_A_CHAT, OF_A_CLIENT, OF_A_STREAM, no_subscriber
 
 from actors import ASK, Inbox, Reader
 from servers import DEADLINE, Server, answering

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._decode.event_repair import as_error
 from anthropix_actors._decode.json import decoded
-from anthropix_actors._decode.repair import as_error
 from anthropix_actors.errors import ProtocolError, TruncatedError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import ProtocolError, TruncatedError
-from anthropix_actors._decode.sniff import KEPT, Form, form_of, message_in, no_answer, without_blanks
+from anthropix_actors._decode.answer_form import KEPT, Form, form_of, message_in, no_answer, without_blanks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, APIError, ProtocolError, TruncatedError
-from anthropix_actors._decode.sniff import KEPT, Form
+from anthropix_actors._decode.answer_form import KEPT, Form
 from anthropix_actors.chat.accumulate import events_of
-from anthropix_actors.chat.decoder import AnswerDecoder
+from anthropix_actors.chat.answer_decoder import AnswerDecoder
 
 from decoding import events, fed
 from fuzz.odd import cut

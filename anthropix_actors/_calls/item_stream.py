@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from anthropix_actors._calls.core import ClientCore
-    from anthropix_actors._cancel.token import CancelToken
+    from anthropix_actors._calls.cancel_token import CancelToken
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Timeout
 
 T = TypeVar("T")

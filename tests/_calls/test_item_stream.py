@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
-from anthropix_actors._calls.core import ClientCore
+from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors._http.requester import Requester
 
 from actors import core_of, until_at_rest, watched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._decode.sniff import KEPT, Form, form_of, message_in, no_answer, without_blanks
+from anthropix_actors._decode.answer_form import KEPT, Form, form_of, message_in, no_answer, without_blanks
 from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors.chat.accumulate import events_of
 

@@ -24,8 +24,8 @@ from anthropix_actors.errors import AnthropixError, ConfigurationError, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.pages import PageKind
-    from anthropix_actors._cancel.token import CancelToken
     from anthropix_actors._http.request import Body, Timeout
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Response, Transport

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors.limits.limit import MINUTE, Limit
+from anthropix_actors.limits.limit_estimate import MINUTE, Limit
 
 EIGHT = 8000.0
 

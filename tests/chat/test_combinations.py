@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
 from anthropix_actors.batches.body import batch_bodies, close_all
+from anthropix_actors.chat.combinations import WAY_AROUND, whole_problems
 from anthropix_actors.chat.parameters import chat_body, count_tokens_body
-from anthropix_actors.chat.rules import WAY_AROUND, whole_problems
 
 from actors import ASK
 from servers import Server, answering
