@@ -11,6 +11,7 @@ import pykka
 
 from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
+from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
@@ -86,6 +87,9 @@ _CHAT_OPTIONAL = {
     **{name: None for name in (*PARAMETERS, *CHAT_OPTIONS) if name not in {*_REQUIRED, "max_tokens"}},
 }
 _COUNT_OPTIONAL = {name: None for name in (*COUNT_PARAMETERS, *COUNT_OPTIONS) if name not in _REQUIRED}
+
+
+exit_and_fork.install()
 
 
 class Client:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -56,7 +56,6 @@ PURE = frozenset(
         *(
             "chat/accumulate",
             "_decode/chunked",
-            "_checks/named",
             "_checks/suggest",
             "chat/output",
             "chat/parameters",

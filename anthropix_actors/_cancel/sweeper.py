@@ -12,10 +12,7 @@ an action to the sweeper (`SimpleQueue.put` is made for that), which ends the sw
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import logging
-import os
 import queue
 import sys
 import threading
@@ -33,9 +30,6 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between two sweeps: how late a timeout may be."""
-
-EXIT_PATIENCE = 1.0
-"""Seconds that the interpreter's exit waits for chats to end."""
 
 
 class Watched(Protocol):
@@ -127,12 +121,6 @@ class Sweeper:
             if time.monotonic() >= deadline:
                 return
 
-    def end(self) -> None:
-        """Cancel all, as the interpreter exits, in the main thread; Ctrl-C or `sys.exit()` cuts the wait short."""
-        self.ending = True
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):
-            self.cancel_all("the interpreter exits", patience=EXIT_PATIENCE)
-
     def after_fork(self) -> None:
         """Start afresh in a forked child, where only the forking thread lives on."""
         watched, fork_listeners = self._watched, list(self.fork_listeners)
@@ -178,9 +166,3 @@ def _nothing() -> None:
 
 SWEEPER = Sweeper()
 SWEEPER.fork_listeners.add(ASKER)
-
-# atexit is LIFO: make a finalizer first, so that urllib3's (they close idle connections) run after `end`.
-weakref.finalize(SWEEPER, _nothing)
-atexit.register(SWEEPER.end)
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    os.register_at_fork(after_in_child=SWEEPER.after_fork)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors._foreign.log import LOGGER, log
-from anthropix_actors._http.retry import error_from_response
+from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors.errors import APIError, ProtocolError
 
 if TYPE_CHECKING:

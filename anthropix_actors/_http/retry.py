@@ -17,19 +17,17 @@ Source: https://docs.claude.com/en/api/errors and the official SDK's behaviour, 
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from anthropix_actors.errors import APIError, APIStatusError, status_error_class
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from anthropix_actors.errors import APIError, APIStatusError
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 8.0
@@ -53,12 +51,7 @@ LONGEST_WAIT = 30 * 24 * 3600.0
 """The longest wait, in seconds, taken from a response; longer ones count as this. Some systems cannot wait 50 days."""
 
 _SERVER_ERRORS = 500
-_GOOD, _REDIRECT = 2, 3
-_LONGEST = 500
-_LONGEST_PLACE = 200
-_MOST_SENTENCES = 10
-_FRAME = frozenset({"type", "request_id", "status", "code"})
-"""Keys of an error's body that are not its text."""
+_GOOD = 2
 
 _FOREVER = 1 << 30
 _MOST_DOUBLINGS = 32  # more than LONGEST_DELAY needs; without this, attempt 1026 would overflow
@@ -84,6 +77,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
             dice: A random number from 0 to 1, for the jitter.
 
         Example:
+            >>> from anthropix_actors import APIError
             >>> RetryPolicy().delay(APIError("reset", retryable=True), attempts=2, dice=0.0)
             1.0
         """
@@ -137,113 +131,8 @@ def _sane(seconds: float | None) -> float | None:
     return min(seconds, LONGEST_WAIT) if seconds is not None and 0 < seconds < math.inf else None
 
 
-def error_from_response(
-    status: int, body: object, headers: Mapping[str, str], *, now: float, in_stream: bool = False
-) -> APIStatusError:
-    """Return the error for an error response, or for an error event.
-
-    Args:
-        status: The HTTP status; 200 for an error inside a stream.
-        body: The parsed JSON, or the text if it is not JSON.
-        headers: The response's headers, names in lower case.
-        now: The time, in seconds since 1970.
-        in_stream: Whether it came as an event.
-
-    Example:
-        >>> body = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-        >>> error_from_response(529, body, {}, now=0.0)
-        OverloadedError('Overloaded')
-    """
-    kind = _kind(body)
-    cls = status_error_class(status, kind)
-    message = _said(body)[:_LONGEST] or _said_nothing(status, cls, headers)
-    error = cls(
-        message,
-        status=status,
-        type=kind,
-        body=body,
-        in_stream=in_stream,
-        retry_after=retry_after(headers, now=now),
-        response_headers=headers,
-    )
-    error.retryable = _retryable(error, headers)
-    return error
-
-
-def _kind(body: object) -> str | None:
-    """Return the type of an error: from the API's `error` object, or from a body that is that object itself."""
-    if not isinstance(body, dict):
-        return None
-    told = body.get("error")
-    kind = told.get("type") if isinstance(told, dict) else body.get("type")
-    return kind if isinstance(kind, str) and (isinstance(told, dict) or kind.endswith("_error")) else None
-
-
-def _said(body: object) -> str:
-    """Return the text of an error's body, in the forms of the API, gateways and frameworks, or else all of it."""
-    if isinstance(body, str):
-        return body.strip()
-    if not isinstance(body, dict):
-        return _written(body) if body else ""
-    for key in ("error", "errors", "message", "detail", "msg"):
-        if text := _sentence(body.get(key)):
-            return text
-    rest = {key: value for key, value in body.items() if key not in _FRAME}
-    return _written(rest) if any(rest.values()) else ""
-
-
-def _sentence(told: object) -> str:
-    """Return the text in a part of an error's body: a string, a mapping that has one, or a list of these."""
-    if isinstance(told, str):
-        return told.strip()
-    if isinstance(told, list):
-        return "; ".join(filter(None, map(_sentence_of_item, told[:_MOST_SENTENCES])))
-    if isinstance(told, dict):
-        texts = (told.get(key) for key in ("message", "msg", "detail", "title"))
-        text = next((text for text in texts if isinstance(text, str) and text.strip()), "").strip()
-        place = told.get("loc")  # FastAPI's name for the place
-        return f"{'.'.join(map(str, place))}: {text}" if text and isinstance(place, list) else text
-    return ""
-
-
-def _sentence_of_item(told: object) -> str:
-    return "" if isinstance(told, list) else _sentence(told)
-
-
-def _written(body: object) -> str:
-    try:
-        return json.dumps(body, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
-def _said_nothing(status: int, cls: type[APIStatusError], headers: Mapping[str, str]) -> str:
-    """Return the text of an error whose body has none."""
-    if status // 100 == _REDIRECT and (place := _without_secrets(headers.get("location", ""))):
-        return f"it redirects to {place}, which is not followed: set base_url to the address of the API"
-    if meaning := (cls.__doc__ or "").partition(": ")[2]:
-        return meaning
-    if status // 100 == _GOOD:
-        return "an error without any text"
-    try:
-        return f"{HTTPStatus(status).phrase}, without any further text"
-    except ValueError:
-        return f"status {status}, without any text"
-
-
-def _without_secrets(place: str) -> str:
-    """Return an address without user, query and fragment, which may contain keys."""
-    shown = place.partition("?")[0].partition("#")[0]
-    scheme, slashes, rest = shown.rpartition("//")
-    host, slash, path = rest.partition("/")
-    return (
-        f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"[:_LONGEST_PLACE]
-        if slashes
-        else shown[:_LONGEST_PLACE]
-    )
-
-
-def _retryable(error: APIStatusError, headers: Mapping[str, str]) -> bool:
+def is_retryable(error: APIStatusError, headers: Mapping[str, str]) -> bool:
+    """Return whether a retry of a request that got this error may help, by rules 2 to 4."""
     if error.error_code in NEVER_AGAIN:
         return False
     if error.in_stream or (error.status or 0) // 100 == _GOOD:  # neither status nor headers know anything of it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options, work_options
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
 from anthropix_actors._tasks.actor import start_actor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from anthropix_actors._calls.client_core import JSON_LINES, decode_json
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.urls import origin_of

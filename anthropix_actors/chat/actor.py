@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from anthropix_actors._decode.answer_form import Form
 from anthropix_actors._decode.event_repair import DONE
 from anthropix_actors._foreign.log import log
+from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors._http.requester import iter_limited, raise_for_status
-from anthropix_actors._http.retry import error_from_response
 from anthropix_actors._tasks.actor import TaskActor, start_actor
 from anthropix_actors.chat.answer_decoder import AnswerDecoder
 from anthropix_actors.chat.messages import ChatEvent, ChatRetrying

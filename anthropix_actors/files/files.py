@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
 from anthropix_actors.files.sinks import sink_for

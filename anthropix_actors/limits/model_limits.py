@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.limits.headers import KINDS, reported
 from anthropix_actors.limits.limit_estimate import MINUTE, Limit
 
 if TYPE_CHECKING:
@@ -30,17 +31,14 @@ FIRST_REQUESTS = 32
 
 FOREVER = math.inf
 
-_KINDS = ("requests", "input-tokens", "output-tokens", "tokens")
 _SENT = ("requests", "input-tokens", "tokens")
 _WRITTEN = ("output-tokens", "tokens")
-_PREFIX = "anthropic-ratelimit-"
 _FIRST_OUTPUT = 1000.0  # tokens of an answer, before any is known
 _LEARNING = 0.2  # the weight of the newest answer in the averages, after the first few
 _SPREADS = 2.0  # how many average deviations above its likely input a request must have room for
 _WILDEST = 8.0  # the largest factor by which a guess at the input is corrected
 
 _LONGEST_PAUSE = 3600.0  # seconds for which a 429 stops the others at most: then one may try again
-_MOST_PER_MINUTE = 1e12
 _MOST_TOKENS = 1e7  # of one request: more than any model accepts or writes
 
 
@@ -101,8 +99,8 @@ class Pacer:
         self._unanswered = 0
         self._running = 0  # requests that have not ended
         self._number = 0
-        self._taken: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
-        self._unsure: dict[str, float] = dict.fromkeys(_KINDS, 0.0)  # the part of `_taken` by unanswered requests
+        self._taken: dict[str, float] = dict.fromkeys(KINDS, 0.0)
+        self._unsure: dict[str, float] = dict.fromkeys(KINDS, 0.0)  # the part of `_taken` by unanswered requests
         self._written = 0.0  # output of requests that have ended
         self._held = 0.0  # output reserved for requests that have not ended
         self._input_factor = 1.0
@@ -165,11 +163,8 @@ class Pacer:
         self._window += 1
         for kind in _SENT:
             self._unsure[kind] -= sent.cost(kind)
-        for kind in _KINDS:
-            per_minute = _number(headers.get(f"{_PREFIX}{kind}-limit"))
-            left = _number(headers.get(f"{_PREFIX}{kind}-remaining"))
-            if per_minute is not None and 1 <= per_minute <= _MOST_PER_MINUTE and left is not None:
-                self._told(sent, kind, per_minute, left, now)
+        for kind, per_minute, left in reported(headers):
+            self._told(sent, kind, per_minute, left, now)
 
     def _told(self, sent: Sent, kind: str, per_minute: float, left: float, now: float) -> None:
         """Note how much of a limit was left when a request was accepted."""
@@ -239,14 +234,6 @@ class Pacer:
             kind: (limit.per_minute, max(0.0, limit.remaining(now) - self._held_of(kind)))
             for kind, limit in self._limits.items()
         }
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if 0 <= number < FOREVER else None
 
 
 def _count(usage: Mapping[str, Any], name: str) -> float | None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_options
 from anthropix_actors._cancel.scope import CancelScope
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, without_limit
 from anthropix_actors._tasks.actor import start_actor

@@ -18,6 +18,7 @@ import pykka
 import pytest
 
 from anthropix_actors import AnthropixError, CancelledError, ChatCancelled, ChatEvent
+from anthropix_actors._cancel.exit_and_fork import end
 from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
 from anthropix_actors._foreign.threads import Asker
 
@@ -200,7 +201,7 @@ def test_at_the_end_another_interrupt_ends_the_wait(interrupt: type[BaseExceptio
     sweeper, chat = Sweeper(), Slow()
     sweeper.watch(chat)
     assert not sweeper.ending
-    sweeper.end()
+    end(sweeper)
     assert sweeper.ending, "from now on, there may be no more threads"
     assert chat.reasons == ["the interpreter exits"]
     sweeper.unwatch(chat)

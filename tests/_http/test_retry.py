@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIError, APIStatusError, errors
+from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors._http.retry import (
     LONGEST_DELAY,
     LONGEST_WAIT,
     NEVER_AGAIN,
     RetryPolicy,
-    error_from_response,
     retry_after,
     without_limit,
 )

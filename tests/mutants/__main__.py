@@ -44,12 +44,14 @@ CORE = (
         "_cancel.scope",
         "_foreign.threads",
         "limits.model_limits",
+        "limits.headers",
         "limits.limit_estimate",
         "limits.governor",
     ),
     *(
         "_http.requester",
         "_http.retry",
+        "_http.api_errors",
         "batches.actor",
         "batches.task",
         "batches.results_actor",
@@ -60,7 +62,7 @@ CORE = (
         "sessions.task",
         "chat.accumulate",
     ),
-    *("chat.block", "chat.resume", "usage", "content", "_checks.paths", "_cancel.sweeper"),
+    *("chat.block", "chat.resume", "usage", "content", "_checks.paths", "_cancel.sweeper", "_cancel.exit_and_fork"),
 )
 OWN = {
     "_tasks.delivery": "_tasks/test_delivery _tasks/test_ends",
@@ -73,6 +75,8 @@ OWN = {
     "_tasks.waits": "_calls/test_blocking _tasks/test_ends test_client",
     "_cancel.scope": "_cancel/test_scope _cancel/test_cancel",
     "_foreign.threads": "_cancel/test_sweeper _tasks/test_delivery _tasks/test_ends",
+    "limits.headers": "limits/test_model_limits",
+    "_http.api_errors": "_http/test_retry test_errors",
     "limits.limit_estimate": "limits/test_limit_estimate limits/test_model_limits",
     "_http.requester": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
     "batches.actor": "batches/test_batches batches/test_faults",
@@ -85,6 +89,7 @@ OWN = {
     "sessions.task": "sessions/test_sessions",
     "chat.accumulate": "chat/test_accumulate chat/test_resume",
     "chat.block": "chat/test_accumulate",
+    "_cancel.exit_and_fork": "_cancel/test_sweeper processes/test_end processes/test_fork",
     "usage": "test_usage test_ledger",
 }
 """Which tests come first, as they look at what a module does: of others, the one of its name."""

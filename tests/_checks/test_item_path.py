@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from anthropix_actors import ParameterError
-from anthropix_actors._checks.named import item_path
+from anthropix_actors._checks.paths import item_path
 
 
 def test_a_thing_is_named_by_its_id_or_its_object() -> None:

@@ -1,0 +1,37 @@
+"""What becomes of chats when the interpreter exits, and when the process forks.
+
+At exit, all are cancelled, and their subscribers are told. A forked child has none of its parent's threads: there, all
+that the parent runs is marked as finished, and the connections are left to the parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import weakref
+
+from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
+
+EXIT_TIMEOUT = 1.0
+"""Seconds that the interpreter's exit waits for chats to end."""
+
+
+def end(sweeper: Sweeper) -> None:
+    """Cancel all, as the interpreter exits, in the main thread; Ctrl-C or `sys.exit()` cuts the wait short."""
+    sweeper.ending = True
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        sweeper.cancel_all("the interpreter exits", patience=EXIT_TIMEOUT)
+
+
+def install() -> None:
+    """See to both, from now on. Called once, when the package is imported."""
+    # atexit is LIFO: make a finalizer first, so that urllib3's (they close idle connections) run after `end`.
+    weakref.finalize(SWEEPER, _nothing)
+    atexit.register(end, SWEEPER)
+    if hasattr(os, "register_at_fork"):  # pragma: no branch
+        os.register_at_fork(after_in_child=SWEEPER.after_fork)
+
+
+def _nothing() -> None:
+    """Do nothing, as a finalizer."""
