@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.item_stream import ItemStream
-    from anthropix_actors._calls.options import ChatParams, RequestParams
+    from anthropix_actors._calls.option_types import ChatParams, RequestParams
     from anthropix_actors._calls.pages import PageKind, Pages
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.subscriber import Subscriber

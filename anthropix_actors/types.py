@@ -10,7 +10,7 @@ model names are open lists.
 Source: https://docs.claude.com/en/api/messages and /streaming, read 2026-11-23.
 """
 
-from anthropix_actors._calls.options import (
+from anthropix_actors._calls.option_types import (
     BatchRequestParam,
     CallOptions,
     ChatParams,

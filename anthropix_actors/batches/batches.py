@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.client_core import ClientCore
-    from anthropix_actors._calls.options import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
+    from anthropix_actors._calls.option_types import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.resources import BatchLine, DeletedBatch, MessageBatch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._calls.client_core import ClientCore
-    from anthropix_actors._calls.options import CallOptions
+    from anthropix_actors._calls.option_types import CallOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import DeletedFile, FileMetadata
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.client_core import ClientCore
-    from anthropix_actors._calls.options import CallOptions, WorkOptions
+    from anthropix_actors._calls.option_types import CallOptions, WorkOptions
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.sessions.ref import SessionRef
