@@ -9,81 +9,87 @@
 subscriber.
 """
 
-from anthropix_actors._calls.cancel_token import CancelToken
-from anthropix_actors._calls.item_stream import ItemStream
-from anthropix_actors._calls.pages import Pages
-from anthropix_actors._foreign.public_names import alias, publish
-from anthropix_actors._http.request import Timeout, __version__
-from anthropix_actors._tasks.waits import as_completed
-from anthropix_actors.batches.ref import BatchRef
-from anthropix_actors.batches.task import BatchState
-from anthropix_actors.chat.actor import ChatActor
-from anthropix_actors.chat.output import Parsed
-from anthropix_actors.chat.ref import ChatRef
-from anthropix_actors.chat.stream import Stream
-from anthropix_actors.client import Client
-from anthropix_actors.content import text_of
-from anthropix_actors.errors import (
-    AnthropixError,
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    CancelledError,
-    ConfigurationError,
-    ConflictError,
-    DeadlockError,
-    GatewayTimeoutError,
-    InternalServerError,
-    NotFoundError,
-    OutputError,
-    OverloadedError,
-    ParameterError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-    PreconditionFailedError,
-    Problem,
-    ProtocolError,
-    RateLimitError,
-    RequestTimeoutError,
-    RequestTooLargeError,
-    ServiceUnavailableError,
-    StalledError,
-    TruncatedError,
-    UnprocessableEntityError,
-)
-from anthropix_actors.ledger import Cost, Ledger, Price
-from anthropix_actors.limits.governor import Governor, RateLimit
-from anthropix_actors.messages import (
-    BatchCancelled,
-    BatchDone,
-    BatchFailed,
-    BatchMessage,
-    BatchProgress,
-    BatchResult,
-    BatchRetrying,
-    BatchTerminal,
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatMessage,
-    ChatResumed,
-    ChatRetrying,
-    SessionCancelled,
-    SessionDone,
-    SessionEvent,
-    SessionFailed,
-    SessionMessage,
-    SessionRetrying,
-    SessionTerminal,
-    Subscriber,
-    Terminal,
-)
-from anthropix_actors.sessions.ref import SessionRef
-from anthropix_actors.usage import Usage
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anthropix_actors._calls.cancel_token import CancelToken
+    from anthropix_actors._calls.item_stream import ItemStream
+    from anthropix_actors._calls.pages import Pages
+    from anthropix_actors._http.request import Timeout
+    from anthropix_actors._http.version import __version__
+    from anthropix_actors._tasks.waits import as_completed
+    from anthropix_actors.batches.ref import BatchRef
+    from anthropix_actors.batches.task import BatchState
+    from anthropix_actors.chat.actor import ChatActor
+    from anthropix_actors.chat.output import Parsed
+    from anthropix_actors.chat.ref import ChatRef
+    from anthropix_actors.chat.stream import Stream
+    from anthropix_actors.client import Client
+    from anthropix_actors.content import text_of
+    from anthropix_actors.errors import (
+        AnthropixError,
+        APIConnectionError,
+        APIError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        CancelledError,
+        ConfigurationError,
+        ConflictError,
+        DeadlockError,
+        GatewayTimeoutError,
+        InternalServerError,
+        NotFoundError,
+        OutputError,
+        OverloadedError,
+        ParameterError,
+        PaymentRequiredError,
+        PermissionDeniedError,
+        PreconditionFailedError,
+        Problem,
+        ProtocolError,
+        RateLimitError,
+        RequestTimeoutError,
+        RequestTooLargeError,
+        ServiceUnavailableError,
+        StalledError,
+        TruncatedError,
+        UnprocessableEntityError,
+    )
+    from anthropix_actors.ledger import Cost, Ledger, Price
+    from anthropix_actors.limits.governor import Governor, RateLimit
+    from anthropix_actors.messages import (
+        BatchCancelled,
+        BatchDone,
+        BatchFailed,
+        BatchMessage,
+        BatchProgress,
+        BatchResult,
+        BatchRetrying,
+        BatchTerminal,
+        ChatCancelled,
+        ChatDone,
+        ChatEvent,
+        ChatFailed,
+        ChatMessage,
+        ChatResumed,
+        ChatRetrying,
+        SessionCancelled,
+        SessionDone,
+        SessionEvent,
+        SessionFailed,
+        SessionMessage,
+        SessionRetrying,
+        SessionTerminal,
+        Subscriber,
+        Terminal,
+    )
+    from anthropix_actors.sessions.ref import SessionRef
+    from anthropix_actors.usage import Usage
 
 __all__ = [
     "APIConnectionError",
@@ -162,21 +168,115 @@ __all__ = [
     "text_of",
 ]
 
-publish(__name__, map(globals().get, __all__))
-alias(
-    __name__,
-    {  # in 0.4.0
-        "_batch_record": ("BatchState",),
-        "_batch_ref": ("BatchRef",),
-        "_call": ("CancelToken",),
-        "_chat": ("ChatActor", "ChatRef"),
-        "_output": ("Parsed",),
-        "_request": ("Timeout",),
-        "_session": ("SessionRef",),
-        "_waits": ("as_completed",),
-        "governor": ("Governor", "RateLimit"),
-        "items": ("ItemStream",),
-        "pages": ("Pages",),
-        "stream": ("Stream",),
-    },
+_HOMES = {
+    "_calls.cancel_token": ("CancelToken",),
+    "_calls.item_stream": ("ItemStream",),
+    "_calls.pages": ("Pages",),
+    "_http.request": ("Timeout",),
+    "_tasks.waits": ("as_completed",),
+    "batches.ref": ("BatchRef",),
+    "batches.task": ("BatchState",),
+    "chat.actor": ("ChatActor",),
+    "chat.output": ("Parsed",),
+    "chat.ref": ("ChatRef",),
+    "chat.stream": ("Stream",),
+    "client": ("Client",),
+    "content": ("text_of",),
+    "errors": (
+        "AnthropixError",
+        "APIConnectionError",
+        "APIError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "CancelledError",
+        "ConfigurationError",
+        "ConflictError",
+        "DeadlockError",
+        "GatewayTimeoutError",
+        "InternalServerError",
+        "NotFoundError",
+        "OutputError",
+        "OverloadedError",
+        "ParameterError",
+        "PaymentRequiredError",
+        "PermissionDeniedError",
+        "PreconditionFailedError",
+        "Problem",
+        "ProtocolError",
+        "RateLimitError",
+        "RequestTimeoutError",
+        "RequestTooLargeError",
+        "ServiceUnavailableError",
+        "StalledError",
+        "TruncatedError",
+        "UnprocessableEntityError",
+    ),
+    "ledger": (
+        "Cost",
+        "Ledger",
+        "Price",
+    ),
+    "limits.governor": (
+        "Governor",
+        "RateLimit",
+    ),
+    "messages": (
+        "BatchCancelled",
+        "BatchDone",
+        "BatchFailed",
+        "BatchMessage",
+        "BatchProgress",
+        "BatchResult",
+        "BatchRetrying",
+        "BatchTerminal",
+        "ChatCancelled",
+        "ChatDone",
+        "ChatEvent",
+        "ChatFailed",
+        "ChatMessage",
+        "ChatResumed",
+        "ChatRetrying",
+        "SessionCancelled",
+        "SessionDone",
+        "SessionEvent",
+        "SessionFailed",
+        "SessionMessage",
+        "SessionRetrying",
+        "SessionTerminal",
+        "Subscriber",
+        "Terminal",
+    ),
+    "sessions.ref": ("SessionRef",),
+    "usage": ("Usage",),
+    "_http.version": ("__version__",),
+}
+"""The modules that public names are in. Each is imported when one of its names is used first."""
+
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+_MOVED = (
+    *("_batch_record", "_batch_ref", "_call", "_chat", "_output", "_request", "_session", "_waits"),
+    *("governor", "items", "pages", "stream"),
 )
+"""Modules of 0.4.0: pickles name them, and find there what is public now."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return something public, and import it if that was not done yet."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return thing
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet as well."""
+    return sorted({*globals(), *__all__})
+
+
+for _name in _MOVED:
+    _old = ModuleType(f"{__name__}.{_name}", "Where something was in 0.4.0.")
+    _old.__getattr__ = __getattr__  # type: ignore[method-assign]
+    sys.modules[_old.__name__] = _old

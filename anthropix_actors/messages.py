@@ -18,7 +18,6 @@ Example:
 
 from __future__ import annotations
 
-from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.subscriber import Subscriber
 from anthropix_actors.batches.messages import (
     BatchCancelled,
@@ -76,5 +75,3 @@ __all__ = [
     "Subscriber",
     "Terminal",
 ]
-
-publish(__name__, map(globals().get, __all__))

@@ -41,5 +41,7 @@ def test_the_examples_run(
         "another": Inbox(),
     }
     module = importlib.import_module(name)
+    for public in getattr(module, "__all__", ()):  # imported when it is used first
+        getattr(module, public)
     failed, _ = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS)
     assert failed == 0

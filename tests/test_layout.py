@@ -151,8 +151,25 @@ def test_a_file_fits_in_a_head_or_says_why_not(path: Path) -> None:
     assert lines <= 300 or (name in LONGER and lines <= 700)
 
 
+def test_importing_the_package_imports_nothing_of_it_before_it_is_used() -> None:
+    program = (
+        "import sys, anthropix_actors as package; first = {*sys.modules}; assert 'Client' in dir(package)\n"
+        "assert not {'pykka', 'requests', 'msgspec', 'anthropix_actors.client'} & first, first\n"
+        "for name in package.__all__: getattr(package, name)\n"
+        "assert {'pykka', 'requests', 'msgspec', 'anthropix_actors.client'} <= {*sys.modules}\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=60)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'anthropix_actors' has no attribute 'chat_with_me'"):
+        _ = anthropix_actors.chat_with_me
+    with pytest.raises(ImportError, match="Nothing"):
+        exec("from anthropix_actors import Nothing")
+
+
 def test_importing_the_package_imports_no_extra() -> None:
-    program = "import sys, anthropix_actors; print(*sys.modules)"
+    program = "import sys; from anthropix_actors import *; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "anthropix_actors" in loaded

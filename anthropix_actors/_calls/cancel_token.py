@@ -6,6 +6,8 @@ import threading
 import weakref
 from typing import Any, Protocol
 
+from anthropix_actors._foreign.public_names import publish
+
 
 class Cancellable(Protocol):
     """A running call or task that can be cancelled."""
@@ -63,3 +65,6 @@ class CancelToken:
             self._running.add(cancellable)
         if self._reason is not None:
             cancellable.cancel(self._reason)
+
+
+publish("anthropix_actors", (CancelToken,))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anthropix_actors._calls.blocking import BlockingCall
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -159,3 +160,6 @@ def _looked_after(
         except BaseException:  # Ctrl-C in the middle of it
             core.end(call)
             raise
+
+
+publish("anthropix_actors", (ItemStream,))

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from anthropix_actors._foreign.log import shown
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -123,3 +124,6 @@ def next_params(kind: PageKind, page: Mapping[str, Any], params: Mapping[str, An
     if not value or not isinstance(value, (str, int)) or value is True:
         raise ProtocolError(f"expected {key}, which leads to the next page, got {shown(value)}", body=dict(page))
     return {**params, name: value}
+
+
+publish("anthropix_actors", (Pages,))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 def publish(module: str, things: Iterable[Any]) -> None:
@@ -26,19 +24,6 @@ def publish(module: str, things: Iterable[Any]) -> None:
             with contextlib.suppress(NameError):  # a name that is imported for type checkers only
                 thing.__annotations__ = get_type_hints(thing, include_extras=True)
             thing.__module__ = module
-
-
-def alias(package: str, moved: Mapping[str, Iterable[str]]) -> None:
-    """Make names importable from the modules where an older release had them, for its pickles.
-
-    Args:
-        package: The package that has them now.
-        moved: The former modules below it, each with its names.
-    """
-    for module, names in moved.items():
-        old = ModuleType(f"{package}.{module}", "Where something was in an older release.")
-        vars(old).update({name: getattr(sys.modules[package], name) for name in names})
-        sys.modules[old.__name__] = old
 
 
 def _is_public(module: str) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._http.version import __version__
 from anthropix_actors.errors import APITimeoutError, ConfigurationError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from anthropix_actors._http.retry import RetryPolicy
-
-__version__ = "0.5.0"
 
 BEARER_SINCE = "2026-10-21"
 """From this version of the API on, a key travels as a bearer token."""
@@ -268,3 +268,6 @@ def default_headers(api_version: str) -> dict[str, Any]:
         "anthropic-version": api_version,
         "user-agent": f"anthropix-actors/{__version__} Python/{platform.python_version()}",
     }
+
+
+publish("anthropix_actors", (Timeout,))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+from anthropix_actors._foreign.public_names import publish
+
 
 @runtime_checkable
 class Subscriber(Protocol):
@@ -15,3 +17,6 @@ class Subscriber(Protocol):
 
     def tell(self, message: Any, /) -> None:
         """Take one message."""
+
+
+publish("anthropix_actors.messages", (Subscriber,))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from anthropix_actors._cancel.scope import deadline_of, slice_of
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors.errors import DeadlockError, ParameterError, Problem
 
@@ -170,3 +171,6 @@ class _Ended:
 
     def tell(self, _: Any, /) -> None:
         self._ended.put(self._work)
+
+
+publish("anthropix_actors", (as_completed,))

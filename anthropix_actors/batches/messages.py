@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from anthropix_actors._foreign.public_names import publish
+
 if TYPE_CHECKING:
     from anthropix_actors._wire.resources import BatchOutcome, RequestCounts
     from anthropix_actors.batches.ref import BatchRef
@@ -104,3 +106,16 @@ BatchTerminal: TypeAlias = BatchDone | BatchFailed | BatchCancelled
 
 BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchRetrying | BatchTerminal
 """Every message of a batch task."""
+
+
+publish(
+    "anthropix_actors.messages",
+    (
+        BatchProgress,
+        BatchResult,
+        BatchRetrying,
+        BatchDone,
+        BatchFailed,
+        BatchCancelled,
+    ),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.batches.messages import BatchDone, BatchFailed
 from anthropix_actors.batches.task import CANCEL_PATIENCE, BatchState, BatchTask
@@ -78,3 +79,6 @@ class BatchRef(TaskRef[BatchTask]):
         """
         self._task.hurry_parting(STOP_PATIENCE)
         return super().stop(block=block, timeout=timeout)
+
+
+publish("anthropix_actors", (BatchRef,))

@@ -11,6 +11,7 @@ import msgspec
 
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.log import log, shown
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.batches.body import close_all
 from anthropix_actors.batches.messages import BatchCancelled, BatchFailed
@@ -182,3 +183,6 @@ class BatchTask(Task):
 
 def _no_counts() -> RequestCounts:
     return {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+
+
+publish("anthropix_actors", (BatchState,))

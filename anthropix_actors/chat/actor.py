@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from anthropix_actors._decode.answer_form import Form
 from anthropix_actors._decode.event_repair import DONE
 from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors._http.requester import iter_limited, raise_for_status
 from anthropix_actors._tasks.actor import TaskActor, start_actor
@@ -206,3 +207,6 @@ def start_chat(task: ChatTask, followers: Iterable[Delivery], *, waited_for: boo
     """
     ref: ChatRef = start_actor(ChatActor, task, followers, waited_for=waited_for)
     return ref
+
+
+publish("anthropix_actors", (ChatActor,))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.usage import Usage, spent, spent_before, spent_on_failure
 
 if TYPE_CHECKING:
@@ -120,3 +121,16 @@ Terminal: TypeAlias = ChatDone | ChatFailed | ChatCancelled
 
 ChatMessage: TypeAlias = ChatEvent | ChatRetrying | ChatResumed | ChatDone | ChatFailed | ChatCancelled
 """Any message of a chat."""
+
+
+publish(
+    "anthropix_actors.messages",
+    (
+        ChatEvent,
+        ChatRetrying,
+        ChatResumed,
+        ChatDone,
+        ChatFailed,
+        ChatCancelled,
+    ),
+)

@@ -16,6 +16,7 @@ import msgspec
 
 from anthropix_actors._checks.shapes import RESOLVING, described
 from anthropix_actors._foreign.log import shown
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import OutputError, ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -279,3 +280,6 @@ def _close_array(kept: dict[str, Any], rest: dict[str, Any], place: str, problem
         kept["items"] = _closed(kept.get("items", {}), f"{place}[]", problems)
     if rest.get("minItems") in _LEAST_ITEMS:
         kept["minItems"] = rest.pop("minItems")
+
+
+publish("anthropix_actors", (Parsed,))

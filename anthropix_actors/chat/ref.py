@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, no_subscriber
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.chat.coalescing import chat_delivery_to
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
@@ -126,3 +127,6 @@ def outcome(terminal: Terminal) -> Message:
     cancelled, chat = CancelledError(terminal.reason), terminal.chat
     cancelled.partial, cancelled.request_id, cancelled.attempts = terminal.partial, chat.request_id, chat.attempts
     raise cancelled
+
+
+publish("anthropix_actors", (ChatRef,))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.block import kind_of
 from anthropix_actors.chat.messages import ChatCancelled
@@ -158,3 +159,6 @@ def _close_collected(chat: weakref.ref[ChatRef], channel: weakref.ref[EventQueue
 def _close(chat: ChatRef, channel: EventQueue, reason: str) -> None:
     channel.close(ChatCancelled(chat, reason, chat.snapshot()))
     chat.unsubscribe(channel, reason)
+
+
+publish("anthropix_actors", (Stream,))

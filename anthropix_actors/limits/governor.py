@@ -30,6 +30,7 @@ import msgspec
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import RateLimitError
 from anthropix_actors.limits.guess import input_guess
 from anthropix_actors.limits.model_limits import Pacer
@@ -269,3 +270,12 @@ class GovernorThrottle:
         except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
             self._line.start_anew()
             self._governor.failed(exc)
+
+
+publish(
+    "anthropix_actors",
+    (
+        Governor,
+        RateLimit,
+    ),
+)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from anthropix_actors._foreign.public_names import publish
+
 if TYPE_CHECKING:
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.sessions.ref import SessionRef
@@ -80,3 +82,15 @@ SessionTerminal: TypeAlias = SessionDone | SessionFailed | SessionCancelled
 
 SessionMessage: TypeAlias = SessionEvent | SessionRetrying | SessionTerminal
 """Every message of a session task."""
+
+
+publish(
+    "anthropix_actors.messages",
+    (
+        SessionEvent,
+        SessionRetrying,
+        SessionDone,
+        SessionFailed,
+        SessionCancelled,
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.sessions.messages import SessionDone, SessionFailed
@@ -36,3 +37,6 @@ class SessionRef(TaskRef[SessionTask]):
         if isinstance(terminal, SessionDone):
             return terminal.event
         raise terminal.error if isinstance(terminal, SessionFailed) else CancelledError(terminal.reason)
+
+
+publish("anthropix_actors", (SessionRef,))
