@@ -201,11 +201,13 @@ async def _batch(writer: asyncio.StreamWriter, path: str, head: bytes, thousands
     """A batch that has ended, with so many results of a kilobyte each, in chunks of 16 KiB."""
     if not path.endswith("/results"):
         host = head.partition(b"\r\nhost: ")[2].partition(b"\r\n")[0].decode()
-        writer.write(_json_answer({**_BATCH, "results_url": f"http://{host}{path}/results"}))
+        counts = {**_BATCH["request_counts"], "succeeded": thousands * 1000}
+        results_url = f"http://{host}{path}/results"
+        writer.write(_json_answer({**_BATCH, "request_counts": counts, "results_url": results_url}))
         return
     writer.write(_HEAD.replace(b"text/event-stream; charset=utf-8", b"application/x-jsonl"))
-    for _ in range(thousands):
-        writer.write(_thousand_results())
+    for number in range(thousands):
+        writer.write(_thousand_results(number))
         await writer.drain()
     writer.write(_LAST_CHUNK)
     await writer.drain()
@@ -216,16 +218,21 @@ def _json_answer(data: dict[str, Any]) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
+def _thousand_results(thousand: int) -> bytes:
+    """Return results whose names nobody has had before: a result is delivered once."""
+    whole = _named_alike().replace(b'"custom_id":"', b'"custom_id":"%03d-' % thousand)
+    return _chunked([whole[start : start + PACKED] for start in range(0, len(whole), PACKED)])
+
+
 @functools.cache
-def _thousand_results() -> bytes:
+def _named_alike() -> bytes:
     block = {"type": "text", "text": text_of(RESULT_WORDS)}
     message = {**_MESSAGE, "content": [block], "stop_reason": "end_turn"}
     results = [
         {"custom_id": f"request-{number}", "result": {"type": "succeeded", "message": message}}
         for number in range(1000)
     ]
-    whole = b"".join(json.dumps(result, separators=(",", ":")).encode() + b"\n" for result in results)
-    return _chunked([whole[start : start + PACKED] for start in range(0, len(whole), PACKED)])
+    return b"".join(json.dumps(result, separators=(",", ":")).encode() + b"\n" for result in results)
 
 
 _ANSWERS: dict[str, Callable[..., Awaitable[None]]] = {

@@ -119,7 +119,7 @@ def _size(reader: _Reader) -> int:
     return reader.characters + reader.count * _AROUND
 
 
-_AROUND = 313
+_AROUND = 317
 
 
 def _raw(url: str) -> Callable[[], _Figures]:
