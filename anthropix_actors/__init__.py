@@ -14,6 +14,38 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.errors import (
+    AnthropixError,
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    CancelledError,
+    ConfigurationError,
+    ConflictError,
+    DeadlockError,
+    GatewayTimeoutError,
+    InternalServerError,
+    NotFoundError,
+    OutputError,
+    OverloadedError,
+    ParameterError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    Problem,
+    ProtocolError,
+    RateLimitError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ServiceUnavailableError,
+    StalledError,
+    TruncatedError,
+    UnprocessableEntityError,
+)
+
 if TYPE_CHECKING:
     from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.item_stream import ItemStream
@@ -29,37 +61,6 @@ if TYPE_CHECKING:
     from anthropix_actors.chat.stream import Stream
     from anthropix_actors.client import Client
     from anthropix_actors.content import text_of
-    from anthropix_actors.errors import (
-        AnthropixError,
-        APIConnectionError,
-        APIError,
-        APIStatusError,
-        APITimeoutError,
-        AuthenticationError,
-        BadRequestError,
-        CancelledError,
-        ConfigurationError,
-        ConflictError,
-        DeadlockError,
-        GatewayTimeoutError,
-        InternalServerError,
-        NotFoundError,
-        OutputError,
-        OverloadedError,
-        ParameterError,
-        PaymentRequiredError,
-        PermissionDeniedError,
-        PreconditionFailedError,
-        Problem,
-        ProtocolError,
-        RateLimitError,
-        RequestTimeoutError,
-        RequestTooLargeError,
-        ServiceUnavailableError,
-        StalledError,
-        TruncatedError,
-        UnprocessableEntityError,
-    )
     from anthropix_actors.ledger import Cost, Ledger, Price
     from anthropix_actors.limits.governor import Governor, RateLimit
     from anthropix_actors.messages import (
@@ -182,37 +183,6 @@ _HOMES = {
     "chat.stream": ("Stream",),
     "client": ("Client",),
     "content": ("text_of",),
-    "errors": (
-        "AnthropixError",
-        "APIConnectionError",
-        "APIError",
-        "APIStatusError",
-        "APITimeoutError",
-        "AuthenticationError",
-        "BadRequestError",
-        "CancelledError",
-        "ConfigurationError",
-        "ConflictError",
-        "DeadlockError",
-        "GatewayTimeoutError",
-        "InternalServerError",
-        "NotFoundError",
-        "OutputError",
-        "OverloadedError",
-        "ParameterError",
-        "PaymentRequiredError",
-        "PermissionDeniedError",
-        "PreconditionFailedError",
-        "Problem",
-        "ProtocolError",
-        "RateLimitError",
-        "RequestTimeoutError",
-        "RequestTooLargeError",
-        "ServiceUnavailableError",
-        "StalledError",
-        "TruncatedError",
-        "UnprocessableEntityError",
-    ),
     "ledger": (
         "Cost",
         "Ledger",
@@ -252,7 +222,10 @@ _HOMES = {
     "usage": ("Usage",),
     "_http.version": ("__version__",),
 }
-"""The modules that public names are in. Each is imported when one of its names is used first."""
+"""The modules that public names are in. Each is imported when one of its names is used first.
+
+Errors are imported at once: a program may name one first while the interpreter exits, when nothing can be imported.
+"""
 
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
