@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def publish(module: str, things: Iterable[Any]) -> None:
     """Set `__module__` of classes and functions to a public module, unless it is one already.
 
-    So files can be moved: pickles and texts do not name a file. Hints are resolved first, where possible: `msgspec`
-    looks them up in the module that a class names.
+    So files can be moved: pickles and texts do not name a file. The hints of a Struct are resolved first, where
+    possible: `msgspec` looks them up in the module that it names.
 
     Args:
         module: The module's name.
@@ -21,8 +21,9 @@ def publish(module: str, things: Iterable[Any]) -> None:
     """
     for thing in things:
         if callable(thing) and not _is_public(thing.__module__):
-            with contextlib.suppress(NameError):  # a name that is imported for type checkers only
-                thing.__annotations__ = get_type_hints(thing, include_extras=True)
+            if hasattr(thing, "__struct_fields__"):
+                with contextlib.suppress(NameError):  # a name that is imported for type checkers only
+                    thing.__annotations__ = get_type_hints(thing, include_extras=True)
             thing.__module__ = module
 
 
