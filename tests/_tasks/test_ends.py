@@ -1446,6 +1446,30 @@ def test_an_interrupt_while_a_chat_starts_is_told_even_without_a_thread(
     assert isinstance(inbox.until_end()[-1], ChatCancelled)
 
 
+def test_a_thread_that_begins_after_an_interrupt_finds_the_chat_ended(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, late = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("ChatActor"):
+            late.append(thread)
+            raise KeyboardInterrupt
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with Server(answering("Hi")) as server:
+        client, inbox = connect(server), Inbox()
+        with pytest.raises(KeyboardInterrupt):
+            client.chat(**ASK, stream=inbox)
+        (thread,) = late
+        begin(thread)
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+        assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        assert server.connections == 0
+
+
 def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Client]) -> None:
     with Server(answering("Hi")) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
