@@ -1,4 +1,7 @@
-"""The front door: checks a caller's arguments, and starts an actor. It decides nothing itself."""
+"""The front door: checks a caller's arguments, and starts an actor. It decides nothing itself.
+
+What a chat does not need is imported when it is first used: a program that only chats starts faster without it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._calls.client_core import ClientCore
-from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
+from anthropix_actors._calls.on_first_use import OnFirstUse
+from anthropix_actors._calls.options import (
+    CHAT_OPTIONS,
+    COUNT_OPTIONS,
+    PROFILE_OPTIONS,
+    REQUEST_OPTIONS,
+    checked_options,
+)
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.scope import CancelScope, deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
@@ -33,7 +43,6 @@ from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
-from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.actor import start_chat
 from anthropix_actors.chat.coalescing import chat_delivery_to
 from anthropix_actors.chat.event_queue import EventQueue
@@ -49,13 +58,8 @@ from anthropix_actors.chat.parameters import (
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
 from anthropix_actors.chat.task import ChatTask
-from anthropix_actors.endpoints.request import REQUEST_OPTIONS, paginate, request
-from anthropix_actors.endpoints.table import endpoints
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
-from anthropix_actors.files.files import Files
 from anthropix_actors.limits.governor import Governor
-from anthropix_actors.models import Models
-from anthropix_actors.sessions.sessions import Sessions
 
 if TYPE_CHECKING:
     import ssl
@@ -71,7 +75,11 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
+    from anthropix_actors.batches.batches import Batches
     from anthropix_actors.endpoints.table import Endpoint
+    from anthropix_actors.files.files import Files
+    from anthropix_actors.models import Models
+    from anthropix_actors.sessions.sessions import Sessions
 
 T = TypeVar("T")
 
@@ -131,10 +139,6 @@ class Client:
     Attributes:
         base_url: The URL that all requests go to.
         api_version: The version of the API that it speaks.
-        batches: Many requests at half the price, done within a day; see `anthropix_actors.batches`.
-        files: Files to upload once and name in many chats; see `anthropix_actors.files`.
-        models: The list of models; see `anthropix_actors.models`.
-        sessions: The events of a session, as they happen; see `anthropix_actors.sessions`.
 
     Raises:
         ConfigurationError: there is no key, or an argument cannot be used; the text says what to do.
@@ -205,10 +209,34 @@ class Client:
             governor=_as_governor(governor),
         )
         SWEEPER.fork_listeners.add(transport)
-        self.batches = Batches(self._core)
-        self.files = Files(self._core)
-        self.models = Models(self._core)
-        self.sessions = Sessions(self._core)
+
+    @OnFirstUse
+    def batches(self) -> Batches:
+        """Many requests at half the price, done within a day; see `anthropix_actors.batches`."""
+        from anthropix_actors.batches.batches import Batches
+
+        return Batches(self._core)
+
+    @OnFirstUse
+    def files(self) -> Files:
+        """Files to upload once and name in many chats; see `anthropix_actors.files`."""
+        from anthropix_actors.files.files import Files
+
+        return Files(self._core)
+
+    @OnFirstUse
+    def models(self) -> Models:
+        """The list of models; see `anthropix_actors.models`."""
+        from anthropix_actors.models import Models
+
+        return Models(self._core)
+
+    @OnFirstUse
+    def sessions(self) -> Sessions:
+        """The events of a session, as they happen; see `anthropix_actors.sessions`."""
+        from anthropix_actors.sessions.sessions import Sessions
+
+        return Sessions(self._core)
 
     @property
     def governor(self) -> Governor | None:
@@ -363,6 +391,8 @@ class Client:
             >>> client.request("GET", "/models/{model_id}", path_params={"model_id": "claude-sonnet-5"})["type"]
             'model'
         """
+        from anthropix_actors.endpoints.request import request
+
         return request(self._core, method, path, given, stream=stream)
 
     @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
@@ -382,6 +412,8 @@ class Client:
             >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
             ['claude-fable-5-2']
         """
+        from anthropix_actors.endpoints.request import paginate
+
         return paginate(self._core, path, given, kind)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -391,6 +423,8 @@ class Client:
             >>> [found.path for found in client.endpoints() if found.answer == "jsonl"]
             ['/v1/messages/batches/{message_batch_id}/results']
         """
+        from anthropix_actors.endpoints.table import endpoints
+
         return endpoints()
 
     def chats(self) -> tuple[ChatRef, ...]:

@@ -461,6 +461,24 @@ def test_the_repr_says_where_and_which_version() -> None:
     assert repr(Client("k")) == "Client(base_url='https://api.anthropic.com', api_version='2023-06-01')"
 
 
+def test_help_shows_what_a_client_has_besides_chats() -> None:
+    text = pydoc.plain(pydoc.render_doc(Client))
+    for line in (
+        "Many requests at half the price",
+        "Files to upload once",
+        "The list of models",
+        "events of a session",
+    ):
+        assert line in text
+    assert Client.batches.__doc__
+
+
+def test_a_part_of_a_client_may_be_replaced_by_one_for_tests(connect: Callable[..., Client]) -> None:
+    client, other = connect("http://127.0.0.1:1"), object()
+    client.batches = other  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
+    assert client.batches is other
+
+
 def test_help_shows_the_whole_signature() -> None:
     signature = inspect.signature(Client.chat)
     first = ["self", "model", "messages", "stream", "coalesce", "max_tokens"]

@@ -23,6 +23,10 @@ PROFILE_OPTIONS = (*CALL_OPTIONS, "user_profile_id")
 
 COUNT_OPTIONS = ("extra_body", *PROFILE_OPTIONS)
 CHAT_OPTIONS = (*COUNT_OPTIONS, "tag", "output", "resume")
+REQUEST_PARTS = ("path_params", "params", "json", "files")
+SENDING_OPTIONS = ("beta", "headers", "timeout", "max_retries", "cancel")
+REQUEST_OPTIONS = (*REQUEST_PARTS, *SENDING_OPTIONS)
+"""The options of `Client.request`: the parts of a request, and how it is sent."""
 
 _HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthropic-user-profile-id"}
 """Options that the API takes as headers. The caller's own `extra_headers` replace them."""

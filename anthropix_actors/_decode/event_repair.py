@@ -14,7 +14,9 @@ Gateways, proxies and servers of other models send events of other shapes. The r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from anthropix_actors._decode.json import joined, lenient, whole
 from anthropix_actors.errors import ProtocolError
@@ -49,7 +51,7 @@ _SAY_ALL = frozenset({"error", "message_stop"})
 _QUOTED = 80
 
 
-class _Half(NamedTuple):
+class _Half(msgspec.Struct, frozen=True):
     """The first half of a surrogate pair, and the delta that ended with it."""
 
     text: str

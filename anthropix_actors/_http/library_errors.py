@@ -11,8 +11,9 @@ import http.client
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import requests
 import urllib3
 
@@ -39,7 +40,7 @@ class NoAnswerError(TimeoutError):
     """The request was sent, but the head of its response did not arrive in time."""
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True):
     """How a request was sent, for the error's text.
 
     Attributes:

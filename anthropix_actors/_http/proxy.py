@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import msgspec
 from requests.utils import select_proxy, should_bypass_proxies
 
 from anthropix_actors._http.urls import PORTS
@@ -16,7 +16,7 @@ from anthropix_actors.errors import ConfigurationError
 _PLACE = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")  # a name or an address, as urlsplit gives it
 
 
-class Proxy(NamedTuple):
+class Proxy(msgspec.Struct, frozen=True):
     """A proxy.
 
     Attributes:

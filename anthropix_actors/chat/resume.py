@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import re
 import reprlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from anthropix_actors.errors import ProtocolError
 
@@ -51,7 +53,7 @@ def misshapen(event: object, exc: Exception) -> ProtocolError:
     return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
 
 
-class PartialBlock(NamedTuple):
+class PartialBlock(msgspec.Struct, frozen=True):
     """A block of an answer that was cut.
 
     Attributes:
@@ -63,7 +65,7 @@ class PartialBlock(NamedTuple):
     open: bool
 
 
-class ResumePlan(NamedTuple):
+class ResumePlan(msgspec.Struct, frozen=True):
     """How to resume an answer.
 
     Attributes:
@@ -125,13 +127,13 @@ def plan_resume(
 def _usable(parts: Sequence[PartialBlock]) -> int:
     """Return how many blocks from the start are complete, or a text."""
     answered = [part.data.get("tool_use_id") for part in parts]  # not a set: other servers may send any type
-    for index, (data, is_open) in enumerate(parts):
-        kind = str(data.get("type"))
+    for index, part in enumerate(parts):
+        data, kind = part.data, str(part.data.get("type"))
         if kind == "text":
             text = data.get("text")
             if not (isinstance(text, str) and text.strip()):
                 return index
-        elif is_open or (kind.endswith("tool_use") and kind != "tool_use" and data.get("id") not in answered):
+        elif part.open or (kind.endswith("tool_use") and kind != "tool_use" and data.get("id") not in answered):
             return index
     return len(parts)
 

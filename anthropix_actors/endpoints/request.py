@@ -9,7 +9,7 @@ import msgspec
 
 from anthropix_actors._calls.client_core import JSON_LINES, decode_json
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
-from anthropix_actors._calls.options import checked_options
+from anthropix_actors._calls.options import REQUEST_PARTS, SENDING_OPTIONS, checked_options
 from anthropix_actors._calls.pages import KINDS, Pages
 from anthropix_actors._checks.paths import fill_path
 from anthropix_actors._checks.plain_json import copy_json
@@ -36,8 +36,6 @@ _ACCEPTED = {
     "jsonl": JSON_LINES,
     "binary": "application/binary",
 }
-_OPTIONS = ("beta", "headers", "timeout", "max_retries", "cancel")
-REQUEST_OPTIONS = ("path_params", "params", "json", "files", *_OPTIONS)
 
 
 def request(core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
@@ -75,7 +73,7 @@ def _request(
     if not isinstance(stream, bool):
         problems.append(Problem("stream", f"expected True or False, got {type(stream).__name__}"))
     rest = dict(given)
-    said = {name: rest.pop(name, None) for name in REQUEST_OPTIONS[:4]}
+    said = {name: rest.pop(name, None) for name in REQUEST_PARTS}
     filled = ""
     body: bytes | Body | None = None
     try:
@@ -88,7 +86,7 @@ def _request(
         problems += exc.problems
     if problems:
         raise ParameterError(problems)
-    options = checked_options(rest, *_OPTIONS)
+    options = checked_options(rest, *SENDING_OPTIONS)
     options["extra_headers"] = options.pop("headers", None)
     cancel = options.pop("cancel", None)
     endpoint = find(method, path)

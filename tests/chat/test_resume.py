@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from anthropix_actors import (
     APIError,
@@ -200,7 +201,7 @@ def test_wherever_an_answer_is_cut_what_was_kept_and_what_follows_are_one(
     assert all(not part.open for part in answer.partial_blocks())
     expected = said(second)
     while more.trimmed and expected and more.trimmed.startswith(expected[0]):
-        more, expected = more._replace(trimmed=more.trimmed[1:]), expected[1:]
+        more, expected = replace(more, trimmed=more.trimmed[1:]), expected[1:]
     assert said(whole["content"]) == kept_text + expected
     assert whole["stop_reason"] == "end_turn"
     assert whole["usage"] == {

@@ -1,0 +1,48 @@
+"""An attribute that is made when it is first read. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+T = TypeVar("T")
+
+
+class OnFirstUse(Generic[T]):
+    """A decorator of a method: an attribute that the method makes when it is first read, and that can be assigned.
+
+    As `functools.cached_property`, whose lock a fork may leave held in Python 3.11. Without one, two threads may each
+    make it; both get the one that was there first.
+
+    Example:
+        >>> class Answer:
+        ...     @OnFirstUse
+        ...     def words(self) -> list[str]:
+        ...         return []
+        >>> answer = Answer()
+        >>> answer.words is answer.words
+        True
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        """Take the method."""
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Note the name under which the instance keeps it: from then on, that one is found first."""
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Self | T:
+        """Make it, unless another thread has done so meanwhile."""
+        if instance is None:
+            return self
+        made: T = vars(instance).setdefault(self._name, self._make(instance))
+        return made
