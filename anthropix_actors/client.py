@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.batches.batches import Batches
+    from anthropix_actors.endpoints.request import Endpoints
     from anthropix_actors.endpoints.table import Endpoint
     from anthropix_actors.files.files import Files
     from anthropix_actors.models import Models
@@ -238,6 +239,12 @@ class Client:
 
         return Sessions(self._core)
 
+    @OnFirstUse
+    def _endpoints(self) -> Endpoints:
+        from anthropix_actors.endpoints.request import Endpoints
+
+        return Endpoints(self._core)
+
     @property
     def governor(self) -> Governor | None:
         """The rate limiter of this client's chats, which knows the API's limits, or None."""
@@ -391,9 +398,7 @@ class Client:
             >>> client.request("GET", "/models/{model_id}", path_params={"model_id": "claude-sonnet-5"})["type"]
             'model'
         """
-        from anthropix_actors.endpoints.request import request
-
-        return request(self._core, method, path, given, stream=stream)
+        return self._endpoints.request(method, path, given, stream=stream)
 
     @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
@@ -412,9 +417,7 @@ class Client:
             >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
             ['claude-fable-5-2']
         """
-        from anthropix_actors.endpoints.request import paginate
-
-        return paginate(self._core, path, given, kind)
+        return self._endpoints.paginate(path, given, kind)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return all known endpoints, for `request` and `paginate`.
@@ -423,9 +426,7 @@ class Client:
             >>> [found.path for found in client.endpoints() if found.answer == "jsonl"]
             ['/v1/messages/batches/{message_batch_id}/results']
         """
-        from anthropix_actors.endpoints.table import endpoints
-
-        return endpoints()
+        return self._endpoints.known()
 
     def chats(self) -> tuple[ChatRef, ...]:
         """Return the running and waiting chats, the oldest first; each has its `tag`, `state` and `age`.

@@ -1,8 +1,11 @@
-"""An attribute that is made when it is first read. Pure."""
+"""An attribute that is made when it is first read."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +44,17 @@ class OnFirstUse(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object, owner: type) -> Self | T:
-        """Make it, unless another thread has done so meanwhile."""
+        """Make it, unless another thread has done so meanwhile.
+
+        Raises:
+            AnthropixError: it needs an import, and the interpreter is ending.
+        """
         if instance is None:
             return self
-        made: T = vars(instance).setdefault(self._name, self._make(instance))
+        try:
+            made: T = vars(instance).setdefault(self._name, self._make(instance))
+        except ImportError as exc:
+            if not sys.is_finalizing():
+                raise
+            raise AnthropixError("the interpreter is ending; nothing more is sent") from exc
         return made

@@ -28,7 +28,7 @@ from anthropix_actors._foreign.threads import Pulse
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -84,8 +84,11 @@ class Delivery:
         """Send a message; wait for capacity if needed. Raises as `tell_all`. In the task's thread."""
         self.tell_all((message,))
 
-    def tell_all(self, messages: Sequence[Any]) -> None:
+    def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages until it is detached; wait for capacity if needed. In the task's thread.
+
+        A message is taken from an iterator when nothing keeps it from being sent: so whoever made the iterator knows
+        which have been.
 
         Raises:
             Gone: the subscriber takes no more messages.
@@ -93,6 +96,7 @@ class Delivery:
         """
         mine = object()
         try:
+            self._scope.check()
             if not self._waiting and self._takes_turn(mine):
                 self._tell_each(messages)
             else:
@@ -103,22 +107,28 @@ class Delivery:
         if self._waiting:
             self.drain()
 
-    def _tell_each(self, messages: Sequence[Any]) -> None:
+    def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages; this thread has the turn."""
+        if self.detached:
+            return
         for message in messages:
+            self._tell_now(message)
             self._scope.check()
             if self.detached:
                 return
-            self._tell_now(message)
 
-    def _wait_behind(self, messages: Sequence[Any]) -> None:
+    def _wait_behind(self, messages: Iterable[Any]) -> None:
         """Leave messages to the thread that has the turn; wait while too many are waiting."""
+        self._wait_for(self._has_turns)
         for message in messages:
-            self._wait_for(lambda: len(self._waiting) < self._size)
             if not self._closed:
                 self.put(message)
             if self._turn is None:
                 self.drain()
+            self._wait_for(self._has_turns)
+
+    def _has_turns(self) -> bool:
+        return len(self._waiting) < self._size
 
     def _wait_for(self, has_room: Callable[[], bool]) -> None:
         """Wait for capacity, or until it is detached: then capacity might never come."""
@@ -254,17 +264,15 @@ class Mailbox(ActorDelivery):
         self._unprobed = 0
         self._unanswered = 0
 
-    def _tell_each(self, messages: Sequence[Any]) -> None:
+    def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages; after each quarter of the window, wait until the actor is less than a window behind.
 
         All in one loop, as this is where the time goes.
         """
         scope, tell, every = self._scope, self._ref.tell, self._every
+        if self.detached:
+            return
         for message in messages:
-            if scope.cause is not None:
-                scope.check()
-            if self.detached:
-                return
             try:
                 tell(message)
             except BaseException as exc:  # as in `_tell_now`
@@ -272,6 +280,10 @@ class Mailbox(ActorDelivery):
             self._unprobed += 1
             if self._unprobed >= every:
                 self._measure()
+            if scope.cause is not None:
+                scope.check()
+            if self.detached:
+                return
 
     def _measure(self) -> None:
         """Send a probe; wait while too many are unanswered."""

@@ -135,6 +135,14 @@ class Task(Supervised):
             except Gone:
                 self.detach(follower)
 
+    def tell_all(self, messages: Iterable[Any]) -> None:
+        """Tell the followers several messages; see `Delivery.tell_all`. Raises as `tell`."""
+        for follower in self.followers:
+            try:
+                follower.tell_all(messages)
+            except Gone:
+                self.detach(follower)
+
     def finish(self, terminal: Any, *before: Any) -> None:
         """Settle the end, unless it was settled, and announce it. Never waits for capacity, never raises.
 

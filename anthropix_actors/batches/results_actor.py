@@ -11,6 +11,8 @@ from anthropix_actors.batches.results import BATCHES, check_complete, decode_bat
 from anthropix_actors.batches.task import BatchTask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anthropix_actors._wire.resources import BatchLine, MessageBatch
     from anthropix_actors.errors import APIError
 
@@ -37,15 +39,13 @@ class TellingActor(TaskActor[BatchTask]):
         answer = requester.open(request, retrying=self._retrying)
         try:
             for lines in result_lines(requester, answer):
-                self._tell_lines(lines, found)
+                task.publish(self._new_results(lines, found))
         finally:
             requester.close(answer)
 
-    def _tell_lines(self, lines: list[BatchLine], found: set[str]) -> None:
-        # One loop, as the time is spent here. Results are delivered one by one, and counted before: `tell` may raise
-        # after it has delivered, when the task is cancelled while it waits for a slow subscriber, but never before.
-        task, ref, scope = self._task, self._task.ref, self._task.scope
-        note, tell, asks = task.note, task.tell, task.seen is not None
+    def _new_results(self, lines: list[BatchLine], found: set[str]) -> Iterator[BatchResult]:
+        """Yield the results that are to be delivered. Each is counted when it is taken, as then it is delivered."""
+        task, ref, note, asks = self._task, self._task.ref, self._task.note, self._task.seen is not None
         for line in lines:
             custom_id = line["custom_id"]
             if custom_id in found:
@@ -53,11 +53,9 @@ class TellingActor(TaskActor[BatchTask]):
             found.add(custom_id)
             if asks and task.is_seen(custom_id):
                 continue
-            if scope.cause is not None:
-                scope.check()
             message = BatchResult(ref, custom_id, line["result"])
             note(message)
-            tell(message)
+            yield message
 
     def _done(self) -> None:
         task = self._task

@@ -19,7 +19,7 @@ from anthropix_actors.batches.results import counts_of
 from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
@@ -165,12 +165,22 @@ class BatchTask(Task):
         self.parting.after_fork(CancelledError("the process was forked"))
         super().after_fork()
 
+    def publish(self, results: Iterator[BatchResult]) -> None:
+        """Deliver results to the subscriber, of which there is one at most; may wait for it. In the task's thread."""
+        self.tell_all(results)
+        for _ in results:  # there is none any more: they count all the same, for who waits for the end
+            self.scope.check()
+
     def note(self, result: BatchResult) -> None:
         """Count a result that is delivered."""
         results: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
         kind = result.result["type"]
-        results[kind] = results.get(kind, 0) + 1
-        self.tell_ledger(result)
+        try:
+            results[kind] += 1
+        except KeyError:
+            results[kind] = 1
+        if self.ledger is not None:
+            self.tell_ledger(result)
 
     def counts(self) -> RequestCounts:
         """Return the sum of the counts of all batches."""

@@ -14,7 +14,7 @@ from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -35,7 +35,7 @@ class CoalescingMailbox(ActorDelivery):
         self._busy = False
         self._chars = 0
 
-    def tell_all(self, messages: Sequence[Any]) -> None:
+    def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages, or keep them while it is busy; wait for capacity if needed. As `Delivery.tell_all`."""
         for message in messages:
             self._scope.check()

@@ -10,7 +10,7 @@ from anthropix_actors._cancel.scope import SLICE
 from anthropix_actors._tasks.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._wire.events import Event
@@ -37,7 +37,7 @@ class EventQueue(Delivery):
         self._end: dict[str, Terminal] = {}  # a dict, as its setdefault is atomic
         self._full = False
 
-    def tell_all(self, messages: Sequence[Any]) -> None:
+    def tell_all(self, messages: Iterable[Any]) -> None:
         """Do nothing: a loop gets events, and no messages such as retries. In the chat's thread."""
 
     def tell_events(self, events: Sequence[Event]) -> None:

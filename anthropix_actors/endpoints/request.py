@@ -16,7 +16,7 @@ from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._decode.jsonl import json_lines
 from anthropix_actors._http.requester import raise_for_status, read_body
 from anthropix_actors.batches.results import BATCHES, certainly_not_created, saying_what_may_exist
-from anthropix_actors.endpoints.table import find
+from anthropix_actors.endpoints.table import endpoints, find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Response
+    from anthropix_actors.endpoints.table import Endpoint
 
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 
@@ -38,64 +39,89 @@ _ACCEPTED = {
 }
 
 
-def request(core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
-    """Send any request; return its JSON, its bytes, or a stream of its items.
+class Endpoints:
+    """All endpoints, for a client's `request`, `paginate` and `endpoints`. Any thread may use it."""
 
-    Raises:
-        ParameterError: an argument is invalid; the error names every place, and nothing was sent.
-        AnthropixError: the call failed, or was cancelled.
-    """
-    request, cancel = _request(core, method, path, given, stream=stream)
-    if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
-        with saying_what_may_exist():  # a second batch would be billed
-            return core.wait_for(request, _json_or_bytes, cancel=cancel, again=certainly_not_created)
-    if not stream:
-        return core.wait_for(request, _json_or_bytes, cancel=cancel)
+    def __init__(self, core: ClientCore) -> None:
+        """Hold what the client's calls share."""
+        self._core = core
 
-    def items(call: BlockingCall) -> Iterator[Any]:
-        answer = call.requester.open(request)
+    def known(self) -> tuple[Endpoint, ...]:
+        """Return all known endpoints."""
+        return endpoints()
+
+    def request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
+        """Send any request; return its JSON, its bytes, or a stream of its items.
+
+        Raises:
+            ParameterError: an argument is invalid; the error names every place, and nothing was sent.
+            AnthropixError: the call failed, or was cancelled.
+        """
+        request, cancel = self._request(method, path, given, stream=stream)
+        if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
+            with saying_what_may_exist():  # a second batch would be billed
+                return self._core.wait_for(request, _json_or_bytes, cancel=cancel, again=certainly_not_created)
+        if not stream:
+            return self._core.wait_for(request, _json_or_bytes, cancel=cancel)
+
+        def items(call: BlockingCall) -> Iterator[Any]:
+            answer = call.requester.open(request)
+            try:
+                yield None  # it is open
+                yield from _items(call, request, answer)
+            finally:
+                call.requester.close(answer)
+
+        streamed: ItemStream[Any] = stream_items(self._core, request.timeout, items, cancel=cancel)
+        return streamed
+
+    def paginate(self, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
+        """Return the pages of a list, from any path.
+
+        Raises:
+            ParameterError: an argument is invalid; the error names every place.
+        """
+        rest = {name: value for name, value in given.items() if name != "params"}
+        params = given.get("params") or {}
+        if not isinstance(params, Mapping):
+            raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
+        self._request("GET", path, {**rest, "params": params}, stream=False)  # only for its errors
+        endpoint = find("GET", path)
+        if kind is not None and kind not in KINDS:
+            raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
+        known = kind or (endpoint.page if endpoint else None)
+        return Pages(lambda query: self.request("GET", path, {**rest, "params": query}, stream=False), params, known)
+
+    def _request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
+        problems: list[Problem] = []
+        if not isinstance(method, str) or method.upper() not in METHODS:
+            problems.append(Problem("method", f"expected one of {', '.join(METHODS)}, got {method!r}"))
+        if not isinstance(stream, bool):
+            problems.append(Problem("stream", f"expected True or False, got {type(stream).__name__}"))
+        rest = dict(given)
+        said = {name: rest.pop(name, None) for name in REQUEST_PARTS}
+        filled = ""
+        body: bytes | Body | None = None
         try:
-            yield None  # it is open
-            yield from _items(call, request, answer)
-        finally:
-            call.requester.close(answer)
-
-    streamed: ItemStream[Any] = stream_items(core, request.timeout, items, cancel=cancel)
-    return streamed
-
-
-def _request(
-    core: ClientCore, method: Any, path: Any, given: Mapping[str, Any], *, stream: object
-) -> tuple[Request, Any]:
-    problems: list[Problem] = []
-    if not isinstance(method, str) or method.upper() not in METHODS:
-        problems.append(Problem("method", f"expected one of {', '.join(METHODS)}, got {method!r}"))
-    if not isinstance(stream, bool):
-        problems.append(Problem("stream", f"expected True or False, got {type(stream).__name__}"))
-    rest = dict(given)
-    said = {name: rest.pop(name, None) for name in REQUEST_PARTS}
-    filled = ""
-    body: bytes | Body | None = None
-    try:
-        filled = fill_path(path, said["path_params"])
-    except ParameterError as exc:
-        problems += exc.problems
-    try:
-        body = _body(said["json"], said["files"])
-    except ParameterError as exc:
-        problems += exc.problems
-    if problems:
-        raise ParameterError(problems)
-    options = checked_options(rest, *SENDING_OPTIONS)
-    options["extra_headers"] = options.pop("headers", None)
-    cancel = options.pop("cancel", None)
-    endpoint = find(method, path)
-    accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
-    betas = endpoint.betas if endpoint else ()
-    request = core.request(
-        method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
-    )
-    return request, cancel
+            filled = fill_path(path, said["path_params"])
+        except ParameterError as exc:
+            problems += exc.problems
+        try:
+            body = _body(said["json"], said["files"])
+        except ParameterError as exc:
+            problems += exc.problems
+        if problems:
+            raise ParameterError(problems)
+        options = checked_options(rest, *SENDING_OPTIONS)
+        options["extra_headers"] = options.pop("headers", None)
+        cancel = options.pop("cancel", None)
+        endpoint = find(method, path)
+        accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
+        betas = endpoint.betas if endpoint else ()
+        request = self._core.request(
+            method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
+        )
+        return request, cancel
 
 
 def _body(json: Any, files: Any) -> bytes | Body | None:
@@ -134,21 +160,3 @@ def _items(call: BlockingCall, request: Request, answer: Response) -> Iterator[A
     if kind in {"application/x-jsonl", "application/jsonl", "application/x-ndjson"}:
         return (item for run in json_lines(call.requester.chunks(answer)) for _, item in run)
     return call.requester.chunks(answer)
-
-
-def paginate(core: ClientCore, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
-    """Return the pages of a list, from any path.
-
-    Raises:
-        ParameterError: an argument is invalid; the error names every place.
-    """
-    rest = {name: value for name, value in given.items() if name != "params"}
-    params = given.get("params") or {}
-    if not isinstance(params, Mapping):
-        raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-    _request(core, "GET", path, {**rest, "params": params}, stream=False)  # only for its errors
-    endpoint = find("GET", path)
-    if kind is not None and kind not in KINDS:
-        raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
-    known = kind or (endpoint.page if endpoint else None)
-    return Pages(lambda query: request(core, "GET", path, {**rest, "params": query}, stream=False), params, known)
