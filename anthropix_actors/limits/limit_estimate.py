@@ -10,6 +10,9 @@ From that follow two bounds for the amount left now:
 The lower bound holds as long as no other client uses the limit; the upper bound may be wrong if requests overtake each
 other. So the estimate is the smaller of both.
 
+A limit that is full is not refilled. A request in flight may not have arrived yet, and then the limit may have been
+full all the time since it was sent. So the lower bound is refilled only up to what the requests in flight leave of it.
+
 The output of an answer is known only at its end, but was taken all along. So it is first taken from the overflow: the
 refill that was not counted meanwhile because the limit seemed full, though it was not. Of the rest, only as much is
 taken as the last minute may have written: all taken before is refilled by now. A debt is never larger than a minute's
@@ -71,11 +74,13 @@ class Limit:
         least: The amount that is left at least.
         most: The amount that is left at most.
         now: The time, in seconds.
+        in_flight: The amount that unanswered requests take of it.
 
     Attributes:
         per_minute: The limit per minute.
         full: The capacity, at most `per_minute`: the largest amount that was seen left, or needed.
         newest: The number of the latest request whose response reported the limit.
+        in_flight: The amount that unanswered requests take of it.
 
     Example:
         >>> limit = Limit(60, least=4, most=5, now=0.0)
@@ -84,25 +89,26 @@ class Limit:
         (6.0, 10.0)
     """
 
-    def __init__(self, per_minute: float, *, least: float, most: float, now: float) -> None:
+    def __init__(self, per_minute: float, *, least: float, most: float, now: float, in_flight: float = 0.0) -> None:
         """Start with the first amounts that a response reported."""
         self.per_minute = per_minute
         self.full = 0.0
         self.newest = 0
+        self.in_flight = in_flight
         self._rate = per_minute / MINUTE
         self._least, self._most = _Level(max(least, -per_minute)), _Level(max(most, -per_minute))
         self._at = now
 
     def _advance(self, now: float) -> None:
         now = max(self._at, now)
-        for level in (self._least, self._most):
-            level.fill(self.full, self._rate, self._at, now)
+        self._least.fill(self.full - self.in_flight, self._rate, self._at, now)
+        self._most.fill(self.full, self._rate, self._at, now)
         self._at = now
 
     def remaining(self, now: float) -> float:
         """Return the estimate of the amount left now. Changes nothing."""
         filled = max(0.0, now - self._at) * self._rate
-        return min(self.full, min(self._least.amount, self._most.amount) + filled)
+        return min(self.full, self._most.amount + filled, self.full - self.in_flight, self._least.amount + filled)
 
     def seen(self, amount: float) -> None:
         """Note that the capacity is at least `amount`, or `per_minute` if that is less."""
@@ -117,6 +123,16 @@ class Limit:
         """Note that at most `amount` is left."""
         self._advance(now)
         self._most.to(max(amount, -self.per_minute))
+
+    def send(self, amount: float, now: float) -> None:
+        """Note that a request is sent that takes `amount`."""
+        self.take(amount, now)
+        self.in_flight += amount
+
+    def answered(self, amount: float, now: float) -> None:
+        """Note that a request which was sent is answered: its `amount` has been taken by now."""
+        self._advance(now)
+        self.in_flight = max(0.0, self.in_flight - amount)
 
     def take(self, amount: float, now: float) -> None:
         """Note that `amount` is taken now."""

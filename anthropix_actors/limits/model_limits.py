@@ -146,13 +146,10 @@ class Pacer:
         for kind in _SENT:
             self._unsure[kind] += sent.cost(kind)
             self._taken[kind] += sent.cost(kind)
-            self._take(kind, sent.cost(kind), now)
+            if kind in self._limits:
+                self._limits[kind].send(sent.cost(kind), now)
         sent.taken, sent.written = self._taken.copy(), self._written
         return sent
-
-    def _take(self, kind: str, amount: float, now: float) -> None:
-        if kind in self._limits:
-            self._limits[kind].take(amount, now)
 
     def answered(self, sent: Sent, headers: Mapping[str, str], now: float) -> None:
         """Note that a response has begun, or never will; its headers report the limits."""
@@ -163,6 +160,8 @@ class Pacer:
         self._window += 1
         for kind in _SENT:
             self._unsure[kind] -= sent.cost(kind)
+            if kind in self._limits:
+                self._limits[kind].answered(sent.cost(kind), now)
         for kind, per_minute, left in reported(headers):
             self._told(sent, kind, per_minute, left, now)
 
@@ -173,7 +172,8 @@ class Pacer:
         least = most - sent.unsure[kind] - (self._written - sent.written if kind in _WRITTEN else 0.0)
         newer = limit is None or sent.number >= limit.newest
         if limit is None or (newer and limit.per_minute != per_minute):
-            limit = self._limits[kind] = Limit(per_minute, least=least, most=most, now=now)
+            in_flight = self._unsure.get(kind, 0.0)  # output is not taken by sending
+            limit = self._limits[kind] = Limit(per_minute, least=least, most=most, now=now, in_flight=in_flight)
         elif limit.per_minute != per_minute:
             return  # overtaken by a newer response: the limit has changed since
         limit.seen(left + sent.cost(kind))

@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anthropix_actors.emulator.limits import Bucket
@@ -89,6 +89,21 @@ def test_an_answer_tells_the_most_and_the_least_that_may_be_left() -> None:
     pacer.answered(sent[2], told("input-tokens", 10_000, 2_000), 0.0)  # at most: somebody else uses the limit
     assert pacer.remaining(0.0) == {"input-tokens": (10_000, 1_900)}
     assert pacer.remaining(6.0) == {"input-tokens": (10_000, 2_900)}
+
+
+def test_a_limit_that_may_have_been_full_until_requests_arrive_was_not_refilled_meanwhile() -> None:
+    pacer = Pacer()
+    sent = [pacer.send(GUESS, 0.0) for _ in range(32)]
+    pacer.answered(sent[0], told("requests", 1200, 39), 0.0)  # the others have not arrived
+    assert pacer.remaining(0.0)["requests"] == (1200, 8)
+    assert pacer.remaining(0.5)["requests"] == (1200, 40 - 31)
+    pacer.answered(sent[1], {}, 1.0)
+    assert pacer.remaining(1.0)["requests"] == (1200, 9)  # known to be empty by so much only now
+    assert pacer.remaining(1.025)["requests"][1] == pytest.approx(9.5)
+    assert pacer.remaining(2.0)["requests"] == (1200, 40 - 30)
+    for each in sent[2:]:
+        pacer.answered(each, {}, 2.0)
+    assert pacer.remaining(3.0)["requests"] == (1200, 30)
 
 
 def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more() -> None:
@@ -354,9 +369,9 @@ class World:
     Requests take different times to arrive, and answers to come back and to end: all of them overtake each other.
     """
 
-    def __init__(self, kind: str, rate: int, slowness: float, holds: float, seed: int) -> None:
+    def __init__(self, kind: str, rate: int, slowness: float, holds: float, seed: int, late: float = 0.0) -> None:
         self.kind = kind
-        self.slowness = slowness
+        self.slowness, self.late = slowness, late
         self.dice = random.Random(seed)
         self.least, self.most = TAKES[kind]
         mean = (self.least + self.most) / 2
@@ -387,7 +402,12 @@ class World:
                 return delay
             self.todo -= 1
             sent, takes = self.pacer.send(GUESS, self.now), self.dice.uniform(self.least, self.most)
-            self.after(self.slowness / 4 + self.dice.uniform(0, 0.02), self.arrives, sent, takes)
+            self.after(
+                self.slowness / 4 + self.dice.uniform(0, 0.02) + self.late * (self.dice.random() < 0.9),
+                self.arrives,
+                sent,
+                takes,
+            )
         return FOREVER
 
     def after(self, seconds: float, happens: Callable[..., None], *what: Any) -> None:
@@ -435,6 +455,18 @@ def test_a_limit_is_used_and_not_run_into(kind: str, rate: int, slowness: float,
     assert world.refused <= max(5, 0.02 * world.count)
     best = (world.taken - world.holds) / world.rate
     assert world.now <= 1.15 * best + 3 * slowness + 2
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 40), st.floats(0.0, 2.0), st.sampled_from([60.0, 30.0, 4.0, 2.0]), st.integers(0, 10**6))
+def test_a_limit_of_requests_is_never_run_into_however_late_they_arrive(
+    rate: int, late: float, holds: float, seed: int
+) -> None:
+    assume(rate * holds > FIRST_REQUESTS)  # so many go before anything is known
+    world = World("requests", rate, 0.1, holds, seed, late)
+    world.run()
+    assert world.refused == 0
+    assert world.now <= 1.15 * (world.taken - world.holds) / world.rate + 3 * late + 2
 
 
 SENSELESS = st.sampled_from(["", "nan", "inf", "-1", "0", "1e-300", "1e400", "9" * 400, "many", "5, 5", "\u0665"])
