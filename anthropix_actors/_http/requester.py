@@ -1,4 +1,4 @@
-"""The retry loop: sends requests within one cancel scope, and reads responses step by step.
+"""The loop of attempts: sends requests within one cancel scope, and reads responses step by step.
 
 An answer is used in one of two ways: as a whole within its attempt (`send`), so that a failure may lead to another
 attempt; or it is opened within its attempt and read afterwards, step by step (`open`, `chunks`).
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,12 +16,14 @@ from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors._foreign.log import LOGGER, log
 from anthropix_actors._http.api_errors import error_from_response
+from anthropix_actors._http.backoff import Backoff
 from anthropix_actors.errors import APIError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._http.backoff import Retrying
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.transport import Response, Transport
     from anthropix_actors.errors import AnthropixError
@@ -104,54 +105,42 @@ class Requester:
         use: Callable[[Response], T],
         *,
         again: Callable[[APIError], bool] | None = None,
-        retrying: Callable[[APIError, float], object] | None = None,
+        retrying: Retrying | None = None,
+        hold: bool = False,
     ) -> T:
-        """Send a request, and return what `use` makes of the response.
+        """Send a request, as often as needed, and return what `use` makes of the response.
 
         Args:
             request: What to send.
-            use: Called with the response, whatever its status; may raise `APIError`. The response is closed after it.
+            use: Called with the response, whatever its status; may raise `APIError`.
             again: Called with each error; False vetoes any retry.
-            retrying: Called with the error and the delay of each retry, before the wait.
+            retrying: Called before the wait for each retry.
+            hold: Whether the response stays open after `use`, to be read in steps and closed with `close`.
 
         Raises:
             AnthropixError: the error of the last attempt, or the one that cancelled the scope.
         """
-
-        def attempt(request: Request) -> T:
-            answer = self._answer(request)
+        self.request = request
+        self.attempts = 0
+        backoff, refreshed = Backoff(self, request.retry), False
+        while True:
+            self.scope.check()  # what was cancelled before is no attempt
             try:
-                return use(answer)
-            finally:
-                answer.close()
-                self._opened = None
+                return self._attempt(self.request, use, hold=hold)
+            except APIError as exc:
+                error = exc
+            may_retry = (again is None or again(error)) and self.request.repeatable
+            at_once = may_retry and not refreshed and error.status == _UNAUTHORIZED and self._refresh(self.request)
+            refreshed = refreshed or at_once
+            backoff.wait(error, retrying, veto=not may_retry, at_once=at_once)
 
-        return self._repeat(request, attempt, again, retrying, hold=False)
-
-    def open(
-        self,
-        request: Request,
-        *,
-        again: Callable[[APIError], bool] | None = None,
-        retrying: Callable[[APIError, float], object] | None = None,
-    ) -> Response:
+    def open(self, request: Request, *, retrying: Retrying | None = None) -> Response:
         """Send a request as `send` does, and return the response open, its body unread. Close it with `close`.
 
         Raises:
             AnthropixError: there is no response, or its status is an error.
         """
-
-        def attempt(request: Request) -> Response:
-            answer = self._answer(request)
-            try:
-                raise_for_status(answer)
-            except BaseException:
-                answer.close()
-                self._opened = None
-                raise
-            return answer
-
-        return self._repeat(request, attempt, again, retrying, hold=True)
+        return self.send(request, _successful, retrying=retrying, hold=True)
 
     def chunks(self, answer: Response) -> Iterator[bytes]:
         """Yield the body of an open response as it arrives, each chunk in a step of its own.
@@ -216,52 +205,25 @@ class Requester:
         self._log("%s %s is answered with %s", request, answer.status)
         return answer
 
-    def log_retry(self, error: APIError, delay: float) -> None:
-        """Write the record of a retry."""
+    def announce_retry(self, error: APIError, attempt: int, delay: float, retrying: Retrying | None) -> None:
+        """Write the record of a retry, and tell about it, before the wait."""
         if LOGGER.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {**self.fields(), "status": error.status, "delay": delay}
             what = "%s is sent again in %.1f s, after %s: %s"
             log(logging.INFO, what, fields.get("work", "it"), delay, type(error).__name__, error, **fields)
+        if retrying is not None:
+            retrying(error, attempt, delay)
 
     def _log(self, text: str, request: Request, *more: object) -> None:
         if LOGGER.isEnabledFor(logging.DEBUG):  # an attempt is a hot path, and the fields take some time
             log(logging.DEBUG, text, request.method, request.path.partition("?")[0], *more, **self.fields())
 
-    def _repeat(
-        self,
-        request: Request,
-        attempt: Callable[[Request], T],
-        again: Callable[[APIError], bool] | None,
-        retrying: Callable[[APIError, float], object] | None,
-        *,
-        hold: bool,
-    ) -> T:
-        self.request = request
-        self.attempts = refreshed = 0
-        while True:
-            self.scope.check()  # what was cancelled before is no attempt
-            try:
-                return self._once(self.request, attempt, hold=hold)
-            except APIError as exc:
-                error = exc
-            self.annotate(error)
-            if again is not None and not again(error):
-                raise error.with_traceback(None)
-            if error.status == _UNAUTHORIZED and not refreshed and self._refresh(self.request):
-                refreshed, delay = 1, 0.0  # beyond the policy's number
-            else:
-                delay = _delay(self.request, error, self.attempts - refreshed)
-            self.log_retry(error, delay)
-            if retrying is not None:
-                retrying(error, delay)
-            self.scope.sleep(delay)
-
     def _refresh(self, request: Request) -> bool:
         """Have refused credentials renewed; return whether to try again."""
-        auth, may = self._transport.auth, request.repeatable and not self._in_refresh
-        return may and auth.refresh(self._mark, self.scope, request.timeout.idle)
+        auth = self._transport.auth
+        return not self._in_refresh and auth.refresh(self._mark, self.scope, request.timeout.idle)
 
-    def _once(self, request: Request, attempt: Callable[[Request], T], *, hold: bool) -> T:
+    def _attempt(self, request: Request, use: Callable[[Response], T], *, hold: bool) -> T:
         """Make one attempt, when the throttle allows it."""
         self.throttle.acquire()
         error = None
@@ -271,25 +233,20 @@ class Requester:
             self._mark = self._transport.auth.mark
             self._log("%s %s is sent", request)
             with self.scope.attempt(hold=hold):
-                return attempt(request)
+                answer, held = self._answer(request), False
+                try:
+                    used = use(answer)
+                    held = hold
+                    return used
+                finally:
+                    if not held:
+                        answer.close()
+                        self._opened = None
         except APIError as exc:
             error = exc
             raise
         finally:
             self.throttle.release(error)
-
-
-def _delay(request: Request, error: APIError, attempts: int) -> float:
-    """Return the seconds to wait before a retry.
-
-    Raises:
-        APIError: the error itself, if there is to be no retry.
-    """
-    delay = request.retry.delay(error, attempts=attempts, dice=random.random())  # noqa: S311 - not for secrets
-    if delay is None or not request.repeatable:
-        # Without the way through the libraries: it explains nothing, and its frames hold headers and sockets.
-        raise error.with_traceback(None)
-    return delay
 
 
 def raise_for_status(answer: Response) -> None:
@@ -301,6 +258,11 @@ def raise_for_status(answer: Response) -> None:
     if not answer.ok:
         error = error_from_response(answer.status, _json_or_text(answer.text()), answer.headers, now=time.time())
         raise answer.named(error)
+
+
+def _successful(answer: Response) -> Response:
+    raise_for_status(answer)
+    return answer
 
 
 def read_body(answer: Response) -> bytes:

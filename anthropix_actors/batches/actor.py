@@ -8,14 +8,14 @@ to follow them again.
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._http.backoff import Backoff
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._http.requester import Requester
 from anthropix_actors._http.retry import retry_after, without_limit
-from anthropix_actors.batches.messages import BatchProgress, BatchRetrying
+from anthropix_actors.batches.messages import BatchProgress
 from anthropix_actors.batches.results import (
     BATCHES,
     MAY_EXIST,
@@ -56,12 +56,12 @@ _CANCEL_TIMEOUT = Timeout(connect=5, read=10, first_byte=10)
 class _Followed:
     """One batch that is followed, and the progress of that."""
 
-    def __init__(self, batch_id: str) -> None:
+    def __init__(self, batch_id: str, backoff: Backoff) -> None:
         self.batch_id = batch_id
         self.seen = False  # at the API
         self.found: set[str] = set()  # the `custom_id`s of its results
-        self.failures = 0  # of reading its results, in a row
-        self.fewer = 0  # how many of these read the whole file
+        self.backoff = backoff  # of reading its results
+        self.fewer = 0  # how many of the failures in a row read the whole file
 
 
 class BatchActor(TellingActor):
@@ -114,10 +114,10 @@ class BatchActor(TellingActor):
         request = task.request("POST", BATCHES, body=body)
         refused = 0
 
-        def retrying(error: APIError, delay: float) -> None:
+        def retrying(error: APIError, attempt: int, delay: float) -> None:
             nonlocal refused
-            refused = requester.attempts
-            self._retrying(error, delay)
+            refused = attempt
+            self._retrying(error, attempt, delay)
 
         try:
             with saying_what_may_exist():
@@ -135,7 +135,8 @@ class BatchActor(TellingActor):
     def _follow(self) -> None:
         task = self._task
         self._began = time.monotonic()
-        to_do, delays = [_Followed(batch_id) for batch_id in task.batches], poll_delays(task.poll)
+        retry, delays = without_limit(task.retry), poll_delays(task.poll)
+        to_do = [_Followed(batch_id, Backoff(task.requester, retry)) for batch_id in task.batches]
         wait = next(delays) if task.bodies else 0.0  # they were created a moment ago
         while to_do:
             task.scope.sleep(wait)
@@ -157,14 +158,14 @@ class BatchActor(TellingActor):
 
         After an error that may pass, it is polled again in the next round, so that it does not hold up other batches.
         """
+        requester = self._task.requester
         try:
             batch = self._look(each.batch_id)
         except APIError as exc:
             if not self._may_be_mended(each, exc):
                 raise
             wait = max(delay, min(exc.retry_after or 0.0, LONGEST_WAIT))
-            self._task.requester.log_retry(exc, wait)
-            self._retrying(exc, wait)
+            requester.announce_retry(exc, requester.attempts, wait, self._retrying)
             return False
         each.seen = True
         self._saw(each.batch_id, batch)
@@ -187,7 +188,7 @@ class BatchActor(TellingActor):
 
     def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
         """Deliver a batch's results, each once, however often their file is cut; return whether it is finished."""
-        task = self._task
+        requester, backoff = self._task.requester, each.backoff
         while True:
             before, whole = len(each.found), False
             try:
@@ -198,22 +199,17 @@ class BatchActor(TellingActor):
                 error = exc
             else:
                 return True
-            progress = len(each.found) > before
-            each.failures = 1 if progress else each.failures + 1
+            if progress := len(each.found) > before:
+                backoff.reset()
             # The API may still be writing a file that looks complete; or the counts are wrong, and stay wrong.
             each.fewer = each.fewer + 1 if whole and not progress else 0
-            task.requester.annotate(error)
-            wait = without_limit(task.retry).delay(error, attempts=each.failures, dice=random.random())  # noqa: S311
-            if wait is None or each.fewer >= FEWER_RESULTS:
-                raise error
-            others_turn = each.failures % TRIES == 0
+            wait = backoff.delay(error, veto=each.fewer >= FEWER_RESULTS)
+            others_turn = backoff.failures % TRIES == 0
             wait = min(max(wait, delay if others_turn else 0.0), LONGEST_WAIT)
-            task.requester.log_retry(error, wait)
-            task.note_retry()
-            task.tell(BatchRetrying(task.ref, each.failures, wait, error))
+            requester.announce_retry(error, backoff.failures, wait, self._retrying)
             if others_turn:
                 return False
-            task.scope.sleep(wait)
+            requester.scope.sleep(wait)
 
 
 def poll_delays(longest: float) -> Iterator[float]:

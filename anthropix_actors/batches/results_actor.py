@@ -22,10 +22,10 @@ class TellingActor(TaskActor[BatchTask]):
 
     ref_class = BatchRef
 
-    def _retrying(self, error: APIError, delay: float) -> None:
+    def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         task = self._task
         task.note_retry()
-        task.tell(BatchRetrying(task.ref, task.requester.attempts, delay, error))
+        task.tell(BatchRetrying(task.ref, attempt, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:
         task = self._task

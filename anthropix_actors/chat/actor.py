@@ -86,13 +86,13 @@ class ChatActor(TaskActor[ChatTask]):
             for event in self._spliced(self._decoded):
                 self._task.answer.add(event)
 
-    def _retrying(self, error: APIError, delay: float) -> None:
+    def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         task = self._task
         if not is_refusal(error):
             task.lost += begun(self._decoded)
         self._decoded.clear()
         task.note_retry()
-        task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.annotated(error)))
+        task.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer, and tell the events of each piece before the next is read."""

@@ -30,6 +30,5 @@ class SessionActor(TaskActor[SessionTask]):
         task.finish(SessionDone(task.ref, last))
 
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
-        self._task.requester.log_retry(error, delay)
         self._task.note_retry()
         self._task.tell(SessionRetrying(self._task.ref, attempt, delay, error))

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.pages import Pages
+from anthropix_actors._http.backoff import Backoff
 from anthropix_actors._http.requester import Requester
 from anthropix_actors.errors import APIError, ParameterError, Problem, ProtocolError, TruncatedError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._http.backoff import Retrying
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.retry import RetryPolicy
     from anthropix_actors._http.transport import Response
@@ -70,20 +71,17 @@ class Follower:
         self._recent: dict[str, None] = {}  # ids, the oldest first
         self.last_id = after
 
-    def events(
-        self, requester: Requester, retrying: Callable[[APIError, int, float], object]
-    ) -> Iterator[dict[str, Any] | None]:
+    def events(self, requester: Requester, retrying: Retrying | None = None) -> Iterator[dict[str, Any] | None]:
         """Yield the events, up to the one that ends the session; None whenever a connection is open, so None first.
 
         Args:
             requester: Sends its requests.
-            retrying: Called with each connection error, how many there were in a row, and the seconds until the next
-                attempt.
+            retrying: Called before each wait for another connection.
 
         Raises:
             AnthropixError: it cannot be followed any longer.
         """
-        failures = 0
+        backoff = Backoff(requester, self._retry)
         known = self.last_id is not None
         while True:
             try:
@@ -92,20 +90,15 @@ class Follower:
                     known = True
                 for event in self._connection(requester):
                     if event is not None:  # a connection alone is not progress: it may be closed at once, each time
-                        failures = 0
+                        backoff.reset()
                     yield event
                     if event is not None and _kind(event) in (_THREAD_ENDS if self._thread else _ENDS):
                         return
                 raise TruncatedError("the session's stream ended, and the session did not", retryable=True)
             except APIError as exc:
-                requester.scope.check()
-                failures += 1
-                requester.annotate(exc)
-                delay = self._retry.delay(exc, attempts=failures, dice=random.random())  # noqa: S311 - not a secret
-                if delay is None:
-                    raise
-                retrying(exc, failures, delay)
-                requester.scope.sleep(delay)
+                error = exc
+            requester.scope.check()  # if it was cancelled, that is what ends it
+            backoff.wait(error, retrying)
 
     def _begin(self, requester: Requester) -> None:
         """Note the newest event: following starts after it."""

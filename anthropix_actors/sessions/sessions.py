@@ -165,7 +165,7 @@ class Sessions:
     def _loop(self, follower: Follower, request: Request, cancel: Any) -> ItemStream[dict[str, Any]]:
         def events(call: BlockingCall) -> Iterator[dict[str, Any]]:
             first = True
-            for event in follower.events(call.requester, _silently):
+            for event in follower.events(call.requester):
                 if event is not None or first:
                     yield cast("dict[str, Any]", event)
                 first = False
@@ -184,7 +184,3 @@ def _strings(values: Any, place: str, problems: list[Problem]) -> list[str]:
             return found
         problems.append(Problem(place, f"expected types of events, which are strings, got {shown(found)}"))
     return []
-
-
-def _silently(*_: object) -> None:
-    """Ignore a lost connection: a loop goes on with the next event."""

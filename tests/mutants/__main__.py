@@ -50,6 +50,7 @@ CORE = (
     ),
     *(
         "_http.requester",
+        "_http.backoff",
         "_http.retry",
         "_http.api_errors",
         "batches.actor",

@@ -41,7 +41,7 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
-_LOGGING = ("log", "_log", "log_retry", "LOGGER", "logging", "warnings")
+_LOGGING = ("log", "_log", "LOGGER", "logging", "warnings")
 _UNTESTED = ("__repr__", "__str__")
 _ANY_ORDER = ("min", "max", "suppress")
 _HELD = ("lock", "changed")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time
+import traceback
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -219,6 +222,19 @@ def test_a_loop_goes_on_after_a_cut_without_a_word(client: Client, emulator: Emu
         assert numbers(list(events)) == [2]
 
 
+def test_a_loop_that_lost_its_connection_has_it_in_the_log(
+    client: Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anthropix_actors")
+    session = emulator.session("sesn_1")
+    with client.sessions.events("sesn_1") as events:
+        session.cut()
+        session.add(TERMINATED)
+        assert len(list(events)) == 1
+    (again,) = [record for record in caplog.records if "sent again" in record.getMessage()]
+    assert again.getMessage().startswith("call is sent again in 0.")
+
+
 def test_previews_come_when_they_are_asked_for_and_are_no_place_to_go_on(client: Client, emulator: Emulator) -> None:
     session, inbox = emulator.session("sesn_1"), Inbox()
     work = client.sessions.events("sesn_1", stream=inbox, event_deltas=["agent.message"])
@@ -261,8 +277,11 @@ def test_without_retries_a_cut_is_the_end(emulator: Emulator, connect: Callable[
     session = emulator.session("sesn_1")
     with connect(emulator.url).sessions.events("sesn_1") as events:
         session.cut()
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(APIConnectionError) as caught:
             next(events)
+    files = {Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)}
+    assert "follower.py" in files
+    assert "response.py" not in files  # nor what is below it, whose frames hold the connection
 
 
 def test_an_error_event_is_an_error(connect: Callable[..., Client]) -> None:
