@@ -236,7 +236,7 @@ def lock_of(thing: Sweeper | Governor | Books) -> Any:
 def socket_of(waits: TaskRef[Any] | CancelScope) -> object:
     """Return the socket that a cancel would shut down, or None: a socket that was left would be a leak."""
     scope: CancelScope = waits if isinstance(waits, CancelScope) else task_of(waits).scope
-    return scope._socket
+    return scope.socket._duplicate
 
 
 def waiting_in(delivery: Delivery) -> int:

@@ -42,8 +42,8 @@ class Mechanism(NamedTuple):
 MECHANISMS = [
     Mechanism(
         "kill switch",
-        "_cancel/scope.py",
-        "self._socket.shutdown(socket.SHUT_RDWR)",
+        "_cancel/socket_shutdown.py",
+        "self._duplicate.shutdown(socket.SHUT_RDWR)",
         "pass",
         "_cancel/test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
     ),
