@@ -42,16 +42,13 @@ def slice_of(deadline: float | None) -> float:
 class CancelScope:
     """The unit of cancellation: one chat, or another task or call, with all its attempts.
 
-    `cancel`, `fail_attempt`, `notify` and the attributes may be used from any thread, the rest only in the task's.
+    `cancel`, `notify` and the attributes may be used from any thread, the rest only in the task's.
 
     Attributes:
         condition: The thread waits for it; its lock guards all that is here.
         socket: The socket that the thread may wait for.
         cause: The error that cancelled it, or None.
         committed: Whether the outcome is decided: a later cancel does not change it.
-        idle_since: The time of the latest progress (an event, or bytes of a body) on the monotonic clock; None while
-            nothing is expected.
-        asked_since: When the wait for the head of a response began; None outside of such a wait.
     """
 
     def __init__(self) -> None:
@@ -60,11 +57,8 @@ class CancelScope:
         self.condition = threading.Condition(threading.RLock())
         self.socket = SocketShutdown()
         self._child: CancelScope | None = None
-        self._interruption: APIError | None = None
         self.cause: CancelledError | APIError | None = None
         self.committed = False
-        self.idle_since: float | None = None
-        self.asked_since: float | None = None
 
     def __repr__(self) -> str:
         """Show whether it was cancelled, and whether there is a socket to shut down."""
@@ -85,13 +79,6 @@ class CancelScope:
             if self._child is not None:
                 self._child.cancel(cause)
         return first
-
-    def fail_attempt(self, error: APIError) -> None:
-        """End the running attempt with `error`; a retry may follow. Without an attempt, do nothing. Any thread."""
-        with self.condition:
-            if self.socket.is_bound and self._interruption is None and not self.committed:
-                self._interruption = error
-                self.socket.shut_down()
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:
@@ -172,52 +159,6 @@ class CancelScope:
         with self.condition:
             self.socket.release()
 
-    @contextlib.contextmanager
-    def attempt(self, *, hold: bool = False) -> Generator[None]:
-        """Run one attempt: its exceptions after `cancel()` or `fail_attempt()` are replaced by that cause.
-
-        Args:
-            hold: Keep the socket when the attempt succeeded: its response is read later, in steps, and the reader calls
-                `release()`.
-
-        Raises:
-            CancelledError: `cancel()` was called.
-            APIError: the error given to `fail_attempt()`, or raised by the attempt itself.
-        """
-        self.check()
-        self._interruption = None
-        held = False
-        try:
-            with self.step():
-                yield
-            held = hold
-        finally:
-            self.idle_since = None
-            if not held:
-                self.release()
-
-    @contextlib.contextmanager
-    def step(self) -> Generator[None]:
-        """Make this the thread's running scope for one step of an attempt. Raises what `attempt` raises.
-
-        A generator must not hold it over a `yield`: another scope may run in the thread meanwhile.
-        """
-        previous = running_scope()
-        try:
-            _running.scope = self
-            yield
-        except Exception as exc:
-            self._raise_cause(exc)
-            raise
-        finally:
-            _running.scope = previous
-
-    def _raise_cause(self, exc: Exception) -> None:
-        """Raise the cancellation instead, if it caused `exc`."""
-        cause = self.cause or self._interruption
-        if cause is not None and exc is not cause:
-            raise cause from exc
-
     def after_fork(self, cause: CancelledError) -> None:
         """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
         self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
@@ -225,12 +166,3 @@ class CancelScope:
         self.release()
         if self._child is not None:
             self._child.after_fork(cause)
-
-
-_running = threading.local()
-
-
-def running_scope() -> CancelScope | None:
-    """Return the scope of the attempt that the current thread runs, or None."""
-    scope: CancelScope | None = getattr(_running, "scope", None)
-    return scope

@@ -172,11 +172,11 @@ class ChatActor(TaskActor[ChatTask]):
         retried, and no subscriber sees an answer that begins twice.
         """
         if self._has_content and self._decoded:
-            scope = self._task.scope
-            scope.idle_since = None
+            timer = self._task.requester.attempt_scope.timer
+            timer.idle_since = None
             decoded, self._decoded = self._decoded, []
             self._task.publish(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
-            scope.idle_since = time.monotonic()
+            timer.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
         """Begin to publish the rest of an answer; return its first events as they are to be published."""

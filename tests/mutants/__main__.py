@@ -51,6 +51,8 @@ CORE = (
     ),
     *(
         "_http.requester",
+        "_http.attempt_scope",
+        "_http.stall_timer",
         "_http.retry",
         "_http.api_errors",
         "batches.actor",
@@ -80,6 +82,7 @@ OWN = {
     "limits.headers": "limits/test_model_limits",
     "_http.api_errors": "_http/test_retry test_errors",
     "limits.limit_estimate": "limits/test_limit_estimate limits/test_model_limits",
+    "_http.attempt_scope": "_http/test_attempt_scope test_timeouts",
     "_http.requester": "test_timeouts test_client _http/test_retry _http/test_auth _foreign/test_log",
     "batches.actor": "batches/test_batches batches/test_faults",
     "batches.task": "batches/test_batches batches/test_faults",

@@ -50,7 +50,7 @@ MECHANISMS = [
     Mechanism(
         "let go of a connection before others can have it",
         "_http/connections.py",
-        "            scope.release()\n        super()._put_conn",
+        "            attempt.cancel_scope.release()\n        super()._put_conn",
         "            pass\n        super()._put_conn",
         "_cancel/test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
     ),
