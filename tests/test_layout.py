@@ -56,7 +56,6 @@ LONGER = {
     "_tasks/delivery": "the deliveries are variations of one",
     "_http/requester": "the ways in which an answer is read",
     "_calls/client_core": "a client's settings, each with its word",
-    "_tasks/task": "one lock, and all that changes under it",
     "types": "a list",
     "errors": "a list",
     "endpoints/table": "a table",

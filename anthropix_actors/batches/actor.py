@@ -183,7 +183,7 @@ class BatchActor(TellingActor):
         task.batches[batch_id] = batch
         counts = task.counts()
         if counts != before or not known:
-            task.tell(BatchProgress(task.ref, counts))
+            task.followers.tell(BatchProgress(task.ref, counts))
 
     def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
         """Deliver a batch's results, each once, however often their file is cut; return whether it is finished."""
@@ -210,7 +210,7 @@ class BatchActor(TellingActor):
             wait = min(max(wait, delay if others_turn else 0.0), LONGEST_WAIT)
             task.requester.log_retry(error, wait)
             task.note_retry()
-            task.tell(BatchRetrying(task.ref, each.failures, wait, error))
+            task.followers.tell(BatchRetrying(task.ref, each.failures, wait, error))
             if others_turn:
                 return False
             task.scope.sleep(wait)

@@ -23,7 +23,7 @@ class TellingActor(TaskActor[BatchTask]):
     def _retrying(self, error: APIError, delay: float) -> None:
         task = self._task
         task.note_retry()
-        task.tell(BatchRetrying(task.ref, task.requester.attempts, delay, error))
+        task.followers.tell(BatchRetrying(task.ref, task.requester.attempts, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:
         task = self._task
@@ -45,7 +45,7 @@ class TellingActor(TaskActor[BatchTask]):
         # One loop, as the time is spent here. Results are delivered one by one, and counted before: `tell` may raise
         # after it has delivered, when the task is cancelled while it waits for a slow subscriber, but never before.
         task, ref, scope = self._task, self._task.ref, self._task.scope
-        note, tell, asks = task.note, task.tell, task.seen is not None
+        note, tell, asks = task.note, task.followers.tell, task.seen is not None
         for line in lines:
             custom_id = line["custom_id"]
             if custom_id in found:

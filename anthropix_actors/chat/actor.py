@@ -92,7 +92,7 @@ class ChatActor(TaskActor[ChatTask]):
             task.lost += begun(self._decoded)
         self._decoded.clear()
         task.note_retry()
-        task.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.annotated(error)))
+        task.followers.tell(ChatRetrying(task.ref, task.requester.attempts, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer, and tell the events of each piece before the next is read."""

@@ -91,8 +91,8 @@ MECHANISMS = [
     ),
     Mechanism(
         "sweeper: who has died listens no more",
-        "_tasks/task.py",
-        "            if not follower.is_alive():",
+        "_tasks/followers.py",
+        "            if not delivery.is_alive():",
         "            if False:",
         "chat/test_actor.py",
     ),
@@ -134,7 +134,7 @@ MECHANISMS = [
     Mechanism(
         "no handler waits for the chat that it follows",
         "_tasks/waits.py",
-        "    if task.is_followed_by(actors):",
+        "    if task.followers.include_one_of(actors):",
         "    if False:",
         "_tasks/test_ends.py::test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer",
     ),
