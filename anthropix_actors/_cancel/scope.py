@@ -55,7 +55,7 @@ class CancelScope:
         """Start with nothing to shut down."""
         # Reentrant, as a signal handler may cancel while the thread that it interrupts is binding a socket.
         self.condition = threading.Condition(threading.RLock())
-        self.socket = SocketShutdown()
+        self.socket = SocketShutdown(self.condition)
         self._child: CancelScope | None = None
         self.cause: CancelledError | APIError | None = None
         self.committed = False
@@ -161,7 +161,8 @@ class CancelScope:
 
     def after_fork(self, cause: CancelledError) -> None:
         """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
-        self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
+        # The old one may be held by a thread that is no more.
+        self.condition = self.socket.lock = threading.Condition(threading.RLock())
         self.cause = self.cause or cause
         self.release()
         if self._child is not None:

@@ -10,13 +10,24 @@ from __future__ import annotations
 import contextlib
 import socket
 from functools import partial
+from typing import TYPE_CHECKING
+
+from anthropix_actors._foreign.locks import is_held
+
+if TYPE_CHECKING:
+    import threading
 
 
 class SocketShutdown:
-    """Shuts down the socket that a scope is bound to. The caller holds the scope's lock."""
+    """Shuts down the socket that a scope is bound to.
 
-    def __init__(self) -> None:
+    Attributes:
+        lock: The scope's, which the caller holds.
+    """
+
+    def __init__(self, lock: threading.Condition) -> None:
         """Start with no socket."""
+        self.lock = lock
         self._duplicate: socket.SocketType | None = None
 
     @property
@@ -26,6 +37,7 @@ class SocketShutdown:
 
     def bind(self, sock: socket.socket) -> None:
         """Take a socket, in place of the one before."""
+        assert is_held(self.lock)
         # All in C: an interrupt between making the duplicate and the object that closes it would leak the descriptor.
         made = map(partial(socket.SocketType, sock.family, sock.type, sock.proto), map(socket.dup, (sock.fileno(),)))
         duplicate = next(made)
@@ -34,12 +46,14 @@ class SocketShutdown:
 
     def release(self) -> None:
         """Release the socket: it is shut down no longer."""
+        assert is_held(self.lock)
         held, self._duplicate = self._duplicate, None
         if held is not None:
             held.close()
 
     def shut_down(self) -> None:
         """Shut the socket down, if there is one: a read or write that waits returns at once."""
+        assert is_held(self.lock)
         if self._duplicate is not None:
             with contextlib.suppress(OSError):  # the peer has closed it already
                 self._duplicate.shutdown(socket.SHUT_RDWR)

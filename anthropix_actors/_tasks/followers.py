@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors._tasks.delivery import DEAD, Gone
@@ -126,7 +127,8 @@ class Followers:
                 self.detach(delivery)
 
     def close(self, *last: Any) -> None:
-        """Leave the end with every delivery: all messages of it, or the terminal one alone. Runs no foreign code."""
+        """Leave the end with every delivery: all of it, or the terminal message alone. The caller holds the lock."""
+        assert is_held(self._task.lock)
         for delivery in self.deliveries:
             delivery.close(*last)
         for callback in self.callbacks:
