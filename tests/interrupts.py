@@ -63,7 +63,7 @@ PURE = frozenset(
             "_checks/shapes",
             "_http/urls",
         ),
-        *("limits/model_limits", "_http/retry", "content", "endpoints", "errors", "types", "usage"),
+        *("limits/model_limits", "_http/retry", "content/__init__", "endpoints", "errors", "types", "usage"),
     )
 )
 """Modules that decide, and hold nothing: an interrupt there is one in whoever calls them, and it is a third of all."""
