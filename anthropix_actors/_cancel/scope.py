@@ -45,7 +45,7 @@ class CancelScope:
     `cancel`, `notify` and the attributes may be used from any thread, the rest only in the task's.
 
     Attributes:
-        condition: The thread waits for it; its lock guards all that is here.
+        condition: The thread waits for it; its lock guards the cause and the socket.
         socket: The socket that the thread may wait for.
         cause: The error that cancelled it, or None.
         committed: Whether the outcome is decided: a later cancel does not change it.
