@@ -183,13 +183,13 @@ def until_all_turns_are_back(client: Client) -> None:
 
 def followers_of(ref: TaskRef[Any]) -> tuple[Delivery, ...]:
     """Return the deliveries of a task: one that was left would keep its subscriber alive, or the task running."""
-    followers: tuple[Delivery, ...] = task_of(ref).followers
+    followers: tuple[Delivery, ...] = task_of(ref).followers.deliveries
     return followers
 
 
 def until_told(ref: TaskRef[Any]) -> None:
     """Wait until all followers were told the end: that is after the result is known, and before the thread ends."""
-    wait(task_of(ref).delivered)
+    wait(task_of(ref).followers.delivered)
 
 
 def timeout_of(ref: TaskRef[Any]) -> Timeout:
@@ -236,7 +236,7 @@ def lock_of(thing: Sweeper | Governor | Books) -> Any:
 def socket_of(waits: TaskRef[Any] | CancelScope) -> object:
     """Return the socket that a cancel would shut down, or None: a socket that was left would be a leak."""
     scope: CancelScope = waits if isinstance(waits, CancelScope) else task_of(waits).scope
-    return scope._socket
+    return scope.socket._duplicate
 
 
 def waiting_in(delivery: Delivery) -> int:

@@ -32,9 +32,9 @@ import pykka
 
 import anthropix_actors
 from anthropix_actors import AnthropixError, Client, ConfigurationError, Timeout
-from anthropix_actors._cancel import scope as _scope
-from anthropix_actors._cancel.scope import running_scope
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._http import attempt_scope as _attempt_scope
+from anthropix_actors._http.attempt_scope import running_attempt
 
 from actors import ASK, TERMINAL, Inbox
 
@@ -63,7 +63,7 @@ PURE = frozenset(
             "_checks/shapes",
             "_http/urls",
         ),
-        *("limits/model_limits", "_http/retry", "content", "endpoints", "errors", "types", "usage"),
+        *("limits/model_limits", "_http/retry", "content/__init__", "endpoints", "errors", "types", "usage"),
     )
 )
 """Modules that decide, and hold nothing: an interrupt there is one in whoever calls them, and it is a third of all."""
@@ -312,7 +312,7 @@ def interrupt_everywhere(
         if interrupter.place is None:
             break
         report.places += 1
-    _scope._running.scope = None
+    _attempt_scope._running.attempt = None
     if not _soon(lambda: _descriptors() <= open_before):
         report.faults.append(Fault(0, None, [f"{_descriptors() - open_before} descriptors are left open"]))
     return report
@@ -323,7 +323,7 @@ def _attempted(
 ) -> list[str]:
     prepare, action, finish = steps
     threads = set(threading.enumerate())
-    _scope._running.scope = None  # where a line is interrupted that puts it back, another scope may be left
+    _attempt_scope._running.attempt = None  # where a line is interrupted that puts it back, another scope may be left
     what = []
     try:
         prepare(attempt)
@@ -333,7 +333,7 @@ def _attempted(
                 report.unheard.append(interrupter.place)  # type: ignore[arg-type]
             elif problem:
                 what.append(problem)
-            if interrupter.kind == SIGNALS and running_scope() is not None:
+            if interrupter.kind == SIGNALS and running_attempt() is not None:
                 what.append("a scope is left")
             finish(attempt)
             what += _left(threads)

@@ -55,7 +55,6 @@ LONGER = {
     "batches/batches": "half of it is what its methods promise",
     "_tasks/delivery": "the deliveries are variations of one",
     "_calls/client_core": "a client's settings, each with its word",
-    "_tasks/task": "one lock, and all that changes under it",
     "types": "a list",
     "errors": "a list",
     "endpoints/table": "a table",

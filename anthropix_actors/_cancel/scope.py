@@ -1,12 +1,7 @@
 """The cancel scope: one kill switch for everything a chat's thread may wait for.
 
-The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread:
-
-- it shuts down a *duplicate* of the socket's descriptor. The duplicate is taken before `connect()`, so the switch
-  works in every phase; it is not a TLS object, so no ssl state is touched from a foreign thread (`SSLSocket.shutdown`
-  would make the reader see ciphertext); only the scope closes it, under its lock, so it never names a recycled
-  descriptor. Closing the socket instead would not wake the reader.
-- it wakes the condition.
+The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread: it shuts
+the socket down (`socket_shutdown.py` says how), and it wakes the condition.
 
 The transport binds the scope to a socket and releases it before another request can reuse the connection, so a late
 `cancel()` cannot hit another request.
@@ -17,13 +12,14 @@ Bytes that arrived before `cancel()` are still readable after it: call `check()`
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
+from anthropix_actors._cancel.socket_shutdown import SocketShutdown
+
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Generator
 
     from anthropix_actors.errors import APIError, CancelledError
@@ -46,32 +42,28 @@ def slice_of(deadline: float | None) -> float:
 class CancelScope:
     """The unit of cancellation: one chat, or another task or call, with all its attempts.
 
-    `cancel`, `fail_attempt`, `notify` and the attributes may be used from any thread, the rest only in the task's.
+    `cancel`, `notify` and the attributes may be used from any thread, the rest only in the task's.
 
     Attributes:
+        condition: The thread waits for it; its lock guards the cause and the socket.
+        socket: The socket that the thread may wait for.
         cause: The error that cancelled it, or None.
         committed: Whether the outcome is decided: a later cancel does not change it.
-        idle_since: The time of the latest progress (an event, or bytes of a body) on the monotonic clock; None while
-            nothing is expected.
-        asked_since: When the wait for the head of a response began; None outside of such a wait.
     """
 
     def __init__(self) -> None:
         """Start with nothing to shut down."""
         # Reentrant, as a signal handler may cancel while the thread that it interrupts is binding a socket.
         self.condition = threading.Condition(threading.RLock())
-        self._socket: socket.SocketType | None = None
+        self.socket = SocketShutdown(self.condition)
         self._child: CancelScope | None = None
-        self._interruption: APIError | None = None
         self.cause: CancelledError | APIError | None = None
         self.committed = False
-        self.idle_since: float | None = None
-        self.asked_since: float | None = None
 
     def __repr__(self) -> str:
         """Show whether it was cancelled, and whether there is a socket to shut down."""
         state = f"cancelled by {self.cause!r}" if self.cause is not None else "committed" if self.committed else "open"
-        return f"<CancelScope {state}, {'no' if self._socket is None else 'a'} socket>"
+        return f"<CancelScope {state}, {'a' if self.socket.is_bound else 'no'} socket>"
 
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel for good. Returns at once: True if this call did it, False if it was decided or cancelled before.
@@ -83,17 +75,10 @@ class CancelScope:
             if first:
                 self.cause = cause  # before the shutdown: the reader that it wakes reads the cause without the lock
                 self.condition.notify_all()
-            self._shut_down()
+            self.socket.shut_down()
             if self._child is not None:
                 self._child.cancel(cause)
         return first
-
-    def fail_attempt(self, error: APIError) -> None:
-        """End the running attempt with `error`; a retry may follow. Without an attempt, do nothing. Any thread."""
-        with self.condition:
-            if self._socket is not None and self._interruption is None and not self.committed:
-                self._interruption = error
-                self._shut_down()
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:
@@ -163,87 +148,22 @@ class CancelScope:
         Raises:
             CancelledError: `cancel()` was called before.
         """
-        # All in C: an interrupt between making the duplicate and the object that closes it would leak the descriptor.
-        made = map(partial(socket.SocketType, sock.family, sock.type, sock.proto), map(socket.dup, (sock.fileno(),)))
-        duplicate = next(made)
         with self.condition:
-            self.release()
-            self._socket = duplicate
+            self.socket.bind(sock)
             if self.cause is not None:
-                self._shut_down()
+                self.socket.shut_down()
         self.check()
 
     def release(self) -> None:
         """Release the socket: this scope no longer shuts it down."""
         with self.condition:
-            held, self._socket = self._socket, None
-            if held is not None:
-                held.close()
-
-    @contextlib.contextmanager
-    def attempt(self, *, hold: bool = False) -> Generator[None]:
-        """Run one attempt: its exceptions after `cancel()` or `fail_attempt()` are replaced by that cause.
-
-        Args:
-            hold: Keep the socket when the attempt succeeded: its response is read later, in steps, and the reader calls
-                `release()`.
-
-        Raises:
-            CancelledError: `cancel()` was called.
-            APIError: the error given to `fail_attempt()`, or raised by the attempt itself.
-        """
-        self.check()
-        self._interruption = None
-        held = False
-        try:
-            with self.step():
-                yield
-            held = hold
-        finally:
-            self.idle_since = None
-            if not held:
-                self.release()
-
-    @contextlib.contextmanager
-    def step(self) -> Generator[None]:
-        """Make this the thread's running scope for one step of an attempt. Raises what `attempt` raises.
-
-        A generator must not hold it over a `yield`: another scope may run in the thread meanwhile.
-        """
-        previous = running_scope()
-        try:
-            _running.scope = self
-            yield
-        except Exception as exc:
-            self._raise_cause(exc)
-            raise
-        finally:
-            _running.scope = previous
-
-    def _raise_cause(self, exc: Exception) -> None:
-        """Raise the cancellation instead, if it caused `exc`."""
-        cause = self.cause or self._interruption
-        if cause is not None and exc is not cause:
-            raise cause from exc
+            self.socket.release()
 
     def after_fork(self, cause: CancelledError) -> None:
         """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
-        self.condition = threading.Condition(threading.RLock())  # the old one may be held by a thread that is no more
+        # The old one may be held by a thread that is no more.
+        self.condition = self.socket.lock = threading.Condition(threading.RLock())
         self.cause = self.cause or cause
         self.release()
         if self._child is not None:
             self._child.after_fork(cause)
-
-    def _shut_down(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # the peer has closed it already
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-
-_running = threading.local()
-
-
-def running_scope() -> CancelScope | None:
-    """Return the scope of the attempt that the current thread runs, or None."""
-    scope: CancelScope | None = getattr(_running, "scope", None)
-    return scope

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors._foreign.threads import ASKER
+from anthropix_actors._foreign.threads import ASKER, in_background
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -105,6 +105,16 @@ class Sweeper:
         """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
         if (posted := self._posted) is not None:  # else nothing was ever watched
             posted.put(action)
+
+    def run_elsewhere(self, action: Callable[[], object], name: str) -> None:
+        """Run something that may block on a thread of its own; where there is none, the next look comes back to it.
+
+        While the interpreter ends there never is one, from Python 3.12 on. So it runs here, or nobody would be told:
+        what blocks then keeps the sweeper from the ends of others, and the exit waits for none of them longer than it
+        says. In the sweeper's thread.
+        """
+        if not in_background(action, name) and self.ending:
+            action()
 
     def cancel_all(self, reason: str, *, patience: float) -> None:
         """Cancel every chat, and wait until their subscribers know, for at most `patience` seconds.

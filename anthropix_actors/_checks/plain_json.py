@@ -1,4 +1,4 @@
-"""Deep-copies a caller's input into plain JSON types. Pure."""
+"""Deep-copies a caller's input into plain JSON types; reads the files that are in it, to send them as base64."""
 
 from __future__ import annotations
 

@@ -21,19 +21,16 @@ import ssl
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from anthropix_actors._cancel.scope import running_scope
+from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
-
-if TYPE_CHECKING:
-    from anthropix_actors._cancel.scope import CancelScope
 
 POOL_SIZE = 1000
 """The most idle connections to keep. The pool grows to as many as ever ran at once."""
@@ -88,12 +85,12 @@ class _Connection:
 
     def _tunnel(self) -> None:
         """Ask a proxy for a tunnel. Its response, which may be endless for http.client, does not count as progress."""
-        scope = here()
-        scope.idle_since = time.monotonic()
+        timer = this_attempt().timer
+        timer.idle_since = time.monotonic()
         try:
             super()._tunnel()  # type: ignore[misc]
         finally:
-            scope.idle_since = None
+            timer.idle_since = None
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
         if isinstance(body, Upload):
@@ -102,22 +99,14 @@ class _Connection:
 
     def getresponse(self) -> Any:
         """Wait at most `timeout.first_byte` for the whole head of the response, interim ones before it included."""
-        scope = here()
-        scope.idle_since, scope.asked_since = None, time.monotonic()
+        timer = this_attempt().timer
+        timer.idle_since, timer.asked_since = None, time.monotonic()
         try:
             return super().getresponse()  # type: ignore[misc]
         except TimeoutError as exc:
             raise NoAnswerError from exc
         finally:
-            scope.asked_since = None
-
-
-def here() -> CancelScope:
-    """Return the scope of the attempt that runs in this thread."""
-    scope = running_scope()
-    if scope is None:
-        raise RuntimeError("a request runs within the attempt of a scope")
-    return scope
+            timer.asked_since = None
 
 
 def _connected(address: tuple[str, int], timeout: float | None, options: Any) -> socket.socket:
@@ -125,7 +114,7 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
 
     The name look-up itself cannot be cancelled: the C library offers no way.
     """
-    scope = here()
+    scope = this_attempt().cancel_scope
     failure: OSError | None = None
     for family, kind, proto, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, proto)
@@ -178,19 +167,19 @@ class _Pool:
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)  # type: ignore[misc]
-        scope = running_scope()
-        if scope is not None and connection.sock is not None:
+        attempt = running_attempt()
+        if attempt is not None and connection.sock is not None:
             try:
-                scope.bind(connection.sock)
+                attempt.cancel_scope.bind(connection.sock)
             except BaseException:
                 connection.close()  # it is in no list any more: nothing else would close it
                 raise
         return connection
 
     def _put_conn(self, conn: Any) -> None:
-        scope = running_scope()
-        if scope is not None:
-            scope.release()
+        attempt = running_attempt()
+        if attempt is not None:
+            attempt.cancel_scope.release()
         super()._put_conn(conn)  # type: ignore[misc]
 
 

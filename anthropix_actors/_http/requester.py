@@ -16,6 +16,7 @@ from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import SSEDecoder
 from anthropix_actors._foreign.log import LOGGER, log
 from anthropix_actors._http.api_errors import error_from_response
+from anthropix_actors._http.attempt_scope import AttemptScope
 from anthropix_actors._http.backoff import Backoff
 from anthropix_actors.errors import APIError, ProtocolError
 
@@ -69,6 +70,7 @@ class Requester:
 
     Attributes:
         scope: What cancels it.
+        attempt_scope: What fails an attempt that stalls.
         attempts: How many times the current request has been sent.
         sent: A token of the latest attempt of any request; None before there is one.
         headers: Those of the latest response, names in lower case; empty before there is one.
@@ -81,6 +83,7 @@ class Requester:
     def __init__(self, transport: Transport, scope: CancelScope) -> None:
         """Hold the connections and the scope; send nothing yet."""
         self.scope = scope
+        self.attempt_scope = AttemptScope(scope)
         self.attempts = 0
         self.sent: object = None
         self.headers: Mapping[str, str] = {}
@@ -151,7 +154,7 @@ class Requester:
         chunks = answer.chunks()
         while True:
             self.scope.check()  # bytes that arrived before a cancel are still readable after it
-            with self.scope.step():
+            with self.attempt_scope.step():
                 chunk = next(chunks, None)
             if chunk is None:
                 return
@@ -163,22 +166,22 @@ class Requester:
         Raises:
             AnthropixError: it was cut, is not an event stream, or stalled; or an event was an error.
         """
-        scope, decoder = self.scope, SSEDecoder(max_event_bytes=max_event_bytes)
-        scope.idle_since = time.monotonic()
+        timer, decoder = self.attempt_scope.timer, SSEDecoder(max_event_bytes=max_event_bytes)
+        timer.idle_since = time.monotonic()
         try:
             for events in itertools.chain(map(decoder.feed, self.chunks(answer)), (decoder.close(),)):
                 for event in events:
                     if event["type"] == "error":
                         raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=True)
-                    scope.idle_since = None
+                    timer.idle_since = None
                     yield event
-                    scope.idle_since = time.monotonic()
+                    timer.idle_since = time.monotonic()
         finally:
-            scope.idle_since = None
+            timer.idle_since = None
 
     def close(self, answer: Response) -> None:
         """Close a response that was opened. In the thread that reads it, or after its last read."""
-        with self.scope.step():
+        with self.attempt_scope.step():
             answer.close()
         self._opened = None
         self.scope.release()
@@ -200,7 +203,7 @@ class Requester:
         self.headers = {}
         answer = self._opened = self._transport.open(request)
         self.headers, self.status, self._sent = answer.headers, answer.status, answer.sent
-        self.scope.idle_since = time.monotonic() if answer.of_events else None
+        self.attempt_scope.timer.idle_since = time.monotonic() if answer.of_events else None
         self.throttle.on_response(answer.headers)
         self._log("%s %s is answered with %s", request, answer.status)
         return answer
@@ -232,7 +235,7 @@ class Requester:
             self.sent = object()
             self._mark = self._transport.auth.mark
             self._log("%s %s is sent", request)
-            with self.scope.attempt(hold=hold):
+            with self.attempt_scope.attempt(hold=hold):
                 answer, held = self._answer(request), False
                 try:
                     used = use(answer)

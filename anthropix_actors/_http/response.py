@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.chunked import ChunkedBody
-from anthropix_actors._http.connections import here
+from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors.errors import APIError, TruncatedError
 
@@ -169,13 +169,13 @@ class Response:
 
 def _watched(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Count each piece of a body as progress. In a stream of events, events are counted instead."""
-    scope = here()
+    timer = this_attempt().timer
     while True:
-        scope.idle_since = time.monotonic()
+        timer.idle_since = time.monotonic()
         try:
             piece = next(pieces, None)
         finally:
-            scope.idle_since = None  # the time that handling a piece takes is not the server's silence
+            timer.idle_since = None  # the time that handling a piece takes is not the server's silence
         if piece is None:
             return
         yield piece

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.auth import Auth
 from anthropix_actors._http.body import opened
-from anthropix_actors._http.connections import ScopedAdapter, here
+from anthropix_actors._http.connections import ScopedAdapter
 from anthropix_actors._http.library_check import check_libraries
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.proxy import proxy_for
@@ -91,7 +92,7 @@ class Transport:
         prepared.headers.pop("Content-Length", None)
         prepared.body = None
         if request.body is not None:
-            prepared.body, length = opened(request.body, here())  # type: ignore[assignment] # as a Session would
+            prepared.body, length = opened(request.body, this_attempt().timer)  # type: ignore[assignment] # as a Session would
             if length is not None:
                 prepared.headers["Content-Length"] = str(length)
         response = self._sent(prepared, request)

@@ -1,1 +1,1 @@
-"""The parts that all actors share: task, ref, deliveries to subscribers, and waiting for a task."""
+"""The parts that all actors share: task, followers, ref, deliveries to subscribers, and waiting for a task."""

@@ -7,6 +7,7 @@ through the scope and the task that actor and ref share.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -137,16 +138,22 @@ def start_actor(
     Raises:
         AnthropixError: the system gives no more threads.
     """
-    task.followers = tuple(followers)
-    task.waiting = {task} if waited_for else set()
+    task.followers.deliveries = tuple(followers)
+    task.followers.waiting = {task} if waited_for else set()
     try:
         actor.start(task, *args)
         return task.ref  # noqa: TRY300 - an interrupt here is one of those below
     except AnthropixError as exc:  # which says it all to the caller
-        task.followers, task.ledger = (), None
+        task.followers.deliveries, task.ledger = (), None
         task.abort(exc)
         raise
     except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
         task.cancel("interrupted while it started")
         task.abort(AnthropixError("interrupted while it started"))
         raise
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    # pykka does not see to it: a child that was forked in the middle of its registry would wait for the lock for ever.
+    _registry = pykka.ActorRegistry._actor_refs_lock  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    os.register_at_fork(before=_registry.acquire, after_in_parent=_registry.release, after_in_child=_registry.release)

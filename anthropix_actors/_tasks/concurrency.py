@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Slots:
             return True
 
     def _unwatch(self) -> None:
+        assert is_held(self.lock)
         if not self._waiting:
             SWEEPER.unwatch(self)
 

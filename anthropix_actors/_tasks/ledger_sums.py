@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.locks import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -55,6 +56,7 @@ class Books:
                 self._adding = False
 
     def _add_first(self) -> None:
+        assert is_held(self._lock)
         try:
             changes = _changes(self._sums, self._told[0])
         except Exception:  # its values cannot be added: drop it, or it would block the others

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anthropix_actors._http.request import no_answer
 from anthropix_actors._http.requester import Requester
-from anthropix_actors.errors import APITimeoutError, CancelledError, StalledError
+from anthropix_actors.errors import APITimeoutError, CancelledError
 
 if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
@@ -68,13 +67,6 @@ class Supervised:
 
     def sweep(self, now: float) -> None:
         """Cancel it if its time is up, and fail an attempt that stalls. In the sweeper's thread."""
-        scope, timeout = self.scope, self._timeout
         if self.deadline is not None and now >= self.deadline:
-            scope.cancel(APITimeoutError(f"not done within {timeout.total} s (timeout.total)"))
-        since = scope.idle_since
-        if timeout.idle is not None and since is not None and now - since >= timeout.idle:
-            stalled = f"no progress but pings for {timeout.idle} s (timeout.idle)"
-            scope.fail_attempt(StalledError(stalled, retryable=True))
-        asked = scope.asked_since
-        if timeout.first_byte is not None and asked is not None and now - asked >= timeout.first_byte:
-            scope.fail_attempt(no_answer(timeout))
+            self.scope.cancel(APITimeoutError(f"not done within {self._timeout.total} s (timeout.total)"))
+        self.requester.attempt_scope.sweep(now, self._timeout)

@@ -11,8 +11,6 @@ from anthropix_actors.batches.results import BATCHES, check_complete, decode_bat
 from anthropix_actors.batches.task import BatchTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anthropix_actors._wire.resources import BatchLine, MessageBatch
     from anthropix_actors.errors import APIError
 
@@ -25,7 +23,7 @@ class TellingActor(TaskActor[BatchTask]):
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         task = self._task
         task.note_retry()
-        task.tell(BatchRetrying(task.ref, attempt, delay, error))
+        task.followers.tell(BatchRetrying(task.ref, attempt, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:
         task = self._task
@@ -43,19 +41,17 @@ class TellingActor(TaskActor[BatchTask]):
         finally:
             requester.close(answer)
 
-    def _new_results(self, lines: list[BatchLine], found: set[str]) -> Iterator[BatchResult]:
-        """Yield the results that are to be delivered. Each is counted when it is taken, as then it is delivered."""
-        task, ref, note, asks = self._task, self._task.ref, self._task.note, self._task.seen is not None
-        for line in lines:
+    def _new_results(self, lines: list[BatchLine], found: set[str]) -> list[BatchResult]:
+        """Return the results that are in neither `found` nor `seen`, and add them to `found`."""
+        task, ref, asks = self._task, self._task.ref, self._task.seen is not None
+        new = []
+        for line in lines:  # one loop, as the time is spent here
             custom_id = line["custom_id"]
-            if custom_id in found:
-                continue
-            found.add(custom_id)
-            if asks and task.is_seen(custom_id):
-                continue
-            message = BatchResult(ref, custom_id, line["result"])
-            note(message)
-            yield message
+            if custom_id not in found:
+                found.add(custom_id)
+                if not asks or not task.is_seen(custom_id):
+                    new.append(BatchResult(ref, custom_id, line["result"]))
+        return new
 
     def _done(self) -> None:
         task = self._task

@@ -165,22 +165,33 @@ class BatchTask(Task):
         self.parting.after_fork(CancelledError("the process was forked"))
         super().after_fork()
 
-    def publish(self, results: Iterator[BatchResult]) -> None:
-        """Deliver results to the subscriber, of which there is one at most; may wait for it. In the task's thread."""
-        self.tell_all(results)
-        for _ in results:  # there is none any more: they count all the same, for who waits for the end
-            self.scope.check()
+    def publish(self, results: list[BatchResult]) -> None:
+        """Deliver results to the subscriber, of which there is one at most; may wait for it. In the task's thread.
 
-    def note(self, result: BatchResult) -> None:
-        """Count a result that is delivered."""
-        results: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
-        kind = result.result["type"]
+        The ledger is told of those that were delivered after that: its code must not keep the subscriber from the end.
+        """
+        delivered: list[BatchResult] = []
+        each = self._counted(results, delivered)
         try:
-            results[kind] += 1
-        except KeyError:
-            results[kind] = 1
-        if self.ledger is not None:
-            self.tell_ledger(result)
+            self.followers.tell_all(each)
+            for _ in each:  # without a subscriber they count all the same, for callers that wait
+                self.scope.check()
+        finally:
+            if self.ledger is not None:
+                for result in delivered:
+                    self.tell_ledger(result)
+
+    def _counted(self, results: list[BatchResult], delivered: list[BatchResult]) -> Iterator[BatchResult]:
+        """Yield results. Each is counted when it is taken, as then it is delivered."""
+        counts: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
+        for result in results:
+            kind = result.result["type"]
+            try:
+                counts[kind] += 1
+            except KeyError:
+                counts[kind] = 1
+            delivered.append(result)
+            yield result
 
     def counts(self) -> RequestCounts:
         """Return the sum of the counts of all batches."""

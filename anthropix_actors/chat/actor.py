@@ -92,7 +92,7 @@ class ChatActor(TaskActor[ChatTask]):
             task.lost += begun(self._decoded)
         self._decoded.clear()
         task.note_retry()
-        task.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
+        task.followers.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer, and tell the events of each piece before the next is read."""
@@ -172,11 +172,11 @@ class ChatActor(TaskActor[ChatTask]):
         retried, and no subscriber sees an answer that begins twice.
         """
         if self._has_content and self._decoded:
-            scope = self._task.scope
-            scope.idle_since = None
+            timer = self._task.requester.attempt_scope.timer
+            timer.idle_since = None
             decoded, self._decoded = self._decoded, []
             self._task.publish(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
-            scope.idle_since = time.monotonic()
+            timer.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
         """Begin to publish the rest of an answer; return its first events as they are to be published."""

@@ -99,7 +99,7 @@ class ChatTask(Task):
         """
         error: ProtocolError | None = None
         with self.lock:
-            followers = self.followers
+            deliveries = self.followers.deliveries
             for index, event in enumerate(events):
                 try:
                     self.answer.add(event)
@@ -107,17 +107,17 @@ class ChatTask(Task):
                     error, events = exc, events[:index]
                     break
         messages: list[ChatEvent] = []
-        for follower in followers:
+        for delivery in deliveries:
             try:
-                if isinstance(follower, EventQueue):
-                    follower.tell_events(events)
+                if isinstance(delivery, EventQueue):
+                    delivery.tell_events(events)
                 else:
                     messages = messages or [
                         ChatEvent(self.ref, event) for event in events
                     ]  # made once, for all of them
-                    follower.tell_all(messages)
+                    delivery.tell_all(messages)
             except Gone:
-                self.detach(follower)
+                self.followers.detach(delivery)
         if error is not None:
             raise error
 
@@ -126,8 +126,8 @@ class ChatTask(Task):
         with self.lock:
             self.answer.resume_from(more.kept, usage)
             self.resumed = True
-            followers = self.followers
-        self.tell(ChatResumed(self.ref, self.requester.attempts, more.kept), followers)
+            deliveries = self.followers.deliveries
+        self.followers.tell(ChatResumed(self.ref, self.requester.attempts, more.kept), deliveries)
 
     def snapshot(self) -> Message | None:
         """Return a copy of the Message so far; None before there is any."""
@@ -143,12 +143,9 @@ class ChatTask(Task):
         """
         with self.lock:
             follower.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
-            if self.terminal is None:
-                self.followers = (*self.followers, follower)
-            else:
-                follower.close(*self.last)
-        if not in_background(partial(self.drain, follower), "anthropix-told"):
-            self.drain(follower)
+            self.followers.attach(follower)
+        if not in_background(partial(self.followers.drain, follower), "anthropix-told"):
+            self.followers.drain(follower)
 
     def _doing(self) -> State:
         return "answering" if self.requester.headers else "sent"

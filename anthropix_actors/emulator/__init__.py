@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.answers import Answer, PauseTurn, Raw, Refusal, Reply, Status
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
-    from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.records import Headers, Request, Upload
+    from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.rules.table import RULES, Rule
     from anthropix_actors.emulator.server import Emulator, serve
     from anthropix_actors.emulator.sessions import Session
@@ -62,7 +62,7 @@ _HOMES = {
     "answers": ("Answer", "PauseTurn", "Raw", "Refusal", "Reply", "Status"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
-    "parts": ("Compaction", "Thinking", "ToolCall"),
+    "reply_parts": ("Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
     "rules": ("RULES", "Rule"),
     "server": ("Emulator", "serve"),

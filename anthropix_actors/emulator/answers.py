@@ -61,7 +61,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from anthropix_actors.emulator.faults import Fault
-from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
 
 _LOWEST_STATUS = 200
 _HIGHEST_STATUS = 599

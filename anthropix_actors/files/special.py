@@ -7,7 +7,8 @@ import select
 import stat
 from typing import TYPE_CHECKING
 
-from anthropix_actors._cancel.scope import CancelScope, running_scope
+from anthropix_actors._cancel.scope import CancelScope
+from anthropix_actors._http.attempt_scope import running_attempt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,8 @@ class Special:
 
     def __init__(self, path: Path, *, writing: bool = False) -> None:
         """Open it."""
-        self._scope = running_scope() or CancelScope()
+        attempt = running_attempt()
+        self._scope = CancelScope() if attempt is None else attempt.cancel_scope
         self._file = -1
         self._events = select.POLLOUT if writing else select.POLLIN
         flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (os.O_WRONLY if writing else os.O_RDONLY)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import RateLimitError
@@ -141,7 +142,8 @@ class _Line:
         self.numbers = itertools.count(1)
 
     def wake_first(self) -> None:
-        """Make the first in the line re-check whether it may go."""
+        """Make the first in the line re-check whether it may go. The caller holds the lock."""
+        assert is_held(self.lock)
         if self.waiting:
             self.waiting[0].wake()
 

@@ -18,7 +18,7 @@ import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from anthropix_actors import CancelledError, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
-from anthropix_actors._cancel.scope import running_scope
+from anthropix_actors._http.attempt_scope import this_attempt
 
 from actors import ASK, Inbox, Reader, socket_of, until_blocked
 from servers import (
@@ -180,9 +180,7 @@ def test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach(monkeypatch: py
     check_in = HTTPConnectionPool._put_conn
 
     def observe(pool: HTTPConnectionPool, conn: Any) -> None:
-        scope = running_scope()
-        assert scope is not None
-        held.append(socket_of(scope))
+        held.append(socket_of(this_attempt().cancel_scope))
         check_in(pool, conn)
 
     monkeypatch.setattr(HTTPConnectionPool, "_put_conn", observe)

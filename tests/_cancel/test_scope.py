@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anthropix_actors import APIConnectionError, CancelledError, StalledError
-from anthropix_actors._cancel.scope import CancelScope, running_scope
+from anthropix_actors import CancelledError
+from anthropix_actors._cancel.scope import CancelScope
 
-from actors import socket_of, until_blocked
+from actors import until_blocked
 from servers import DEADLINE
 
 if TYPE_CHECKING:
@@ -131,65 +131,6 @@ def test_a_cancel_ends_a_wait_and_a_sleep() -> None:
         scope.wait(lambda: True)
 
 
-def test_an_attempt_names_the_scope_of_its_thread_and_lets_go_of_everything(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    scope, outer = CancelScope(), CancelScope()
-    with outer.attempt():
-        with scope.attempt():
-            assert running_scope() is scope
-            scope.idle_since = 1.0
-            scope.bind(ours)
-        assert running_scope() is outer
-    assert running_scope() is None
-    assert scope.idle_since is None
-    scope.cancel(STOP)
-    theirs.sendall(b"x")
-    assert ours.recv(1) == b"x"
-
-
-def test_an_error_after_a_cancel_comes_out_as_the_cancel() -> None:
-    scope = CancelScope()
-    with pytest.raises(CancelledError) as caught, scope.attempt():
-        scope.cancel(STOP)
-        raise ConnectionResetError
-    assert caught.value is STOP
-    assert isinstance(caught.value.__cause__, ConnectionResetError)
-    with pytest.raises(CancelledError), scope.attempt():
-        pytest.fail("no attempt begins after a cancel")
-
-
-def test_an_error_of_the_attempt_itself_comes_out_as_it_is() -> None:
-    scope = CancelScope()
-    with pytest.raises(ConnectionResetError), scope.attempt():
-        raise ConnectionResetError
-
-
-def test_an_interruption_ends_one_attempt_and_allows_the_next(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, _ = pair
-    scope = CancelScope()
-    stalled = StalledError("nothing came")
-    with pytest.raises(StalledError) as caught, scope.attempt():
-        scope.bind(ours)
-        scope.fail_attempt(stalled)
-        scope.fail_attempt(StalledError("again"))
-        assert ours.recv(1) == b""
-        raise APIConnectionError("the end")
-    assert caught.value is stalled
-    with scope.attempt():
-        scope.check()
-    with pytest.raises(APIConnectionError, match="another"), scope.attempt():
-        raise APIConnectionError("another")
-
-
-def test_an_interruption_without_a_connection_does_nothing() -> None:
-    scope = CancelScope()
-    scope.fail_attempt(StalledError("nothing came"))
-    with scope.attempt():
-        pass
-
-
 def test_forgetting_cancels_without_a_shutdown_even_while_the_lock_is_held(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
@@ -240,32 +181,3 @@ def test_a_child_is_forgotten_with_its_parent() -> None:
     with parent.child() as child:
         parent.after_fork(CancelledError("forked"))
         assert child.cause is parent.cause
-
-
-def test_steps_of_several_scopes_may_take_turns() -> None:
-    first, second = CancelScope(), CancelScope()
-    with first.step():
-        assert running_scope() is first
-        with second.step():
-            assert running_scope() is second
-        assert running_scope() is first
-    assert running_scope() is None
-
-
-def test_an_attempt_may_keep_its_socket_for_later() -> None:
-    scope = CancelScope()
-    one, other = socket.socketpair()
-    with one, other:
-        with scope.attempt(hold=True):
-            scope.bind(one)
-        assert running_scope() is None
-        scope.cancel(CancelledError("lunch"))
-        assert other.recv(1) == b""
-        scope.release()
-    failed = CancelScope()
-    one, other = socket.socketpair()
-    with one, other:
-        with pytest.raises(ValueError, match="oops"), failed.attempt(hold=True):
-            failed.bind(one)
-            raise ValueError("oops")
-        assert socket_of(failed) is None

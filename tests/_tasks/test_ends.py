@@ -39,6 +39,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors._tasks.delivery import Delivery
+from anthropix_actors._tasks.followers import Followers
 from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.task import ChatTask
@@ -584,7 +585,7 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
         waiting = threading.Thread(target=give_up)
         waiting.start()
-        until(lambda: task_of(chat).waiting)
+        until(lambda: task_of(chat).followers.waiting)
         reader.stop()
         until(lambda: not followers_of(chat))
         assert chat.is_alive()
@@ -1124,7 +1125,7 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
         assert first.state == "done"
         turnstile.let.release(2)
         assert {first, *coming} == set(chats)
-        assert not any(task_of(chat).waiting for chat in chats)
+        assert not any(task_of(chat).followers.waiting for chat in chats)
         assert list(as_completed([])) == []
 
 
@@ -1352,7 +1353,7 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         for _ in range(3):
             with pytest.raises(TimeoutError, match="1 of the works"):
                 list(as_completed([chat], timeout=0))
-        assert task_of(chat).callbacks == ()
+        assert task_of(chat).followers.callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
 
@@ -1481,7 +1482,7 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
 def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Followers.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
         wait(chat.actor_stopped)
@@ -1492,7 +1493,7 @@ def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_b
 ) -> None:
     with Server(stalling) as server:
         chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Task.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Followers.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         wait(chat.actor_stopped)
         assert chat.state == "cancelled"

@@ -426,7 +426,7 @@ def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(conn
         results: list[Any] = []
         waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
         waiter.start()
-        until(lambda: task_of(chat).waiting)
+        until(lambda: task_of(chat).followers.waiting)
         reader.stop()
         until(lambda: not followers_of(chat))
         script.go_on.set()

@@ -11,6 +11,7 @@ import pytest
 
 from anthropix_actors import CancelledError
 from anthropix_actors._cancel.scope import CancelScope
+from anthropix_actors._http.attempt_scope import AttemptScope
 from anthropix_actors.files.special import Special, is_special
 
 from servers import DEADLINE
@@ -24,7 +25,7 @@ def fifo(tmp_path: Path) -> Path:
 
 
 def written(path: Path, data: bytes, scope: CancelScope | None = None) -> None:
-    with (scope or CancelScope()).step():
+    with AttemptScope(scope or CancelScope()).step():
         file = Special(path, writing=True)
         try:
             while data:
@@ -35,7 +36,7 @@ def written(path: Path, data: bytes, scope: CancelScope | None = None) -> None:
 
 
 def read(path: Path) -> bytes:
-    with CancelScope().step():
+    with AttemptScope(CancelScope()).step():
         file = Special(path)
         pieces = []
         while piece := file.read(1000):
@@ -65,7 +66,7 @@ def test_a_cancel_ends_every_wait(fifo: Path, phase: str) -> None:
     scope = CancelScope()
     held = os.open(fifo, os.O_RDWR) if phase != "open" else -1  # the other end, which does nothing
     threading.Timer(0.05, scope.cancel, [CancelledError("enough")]).start()
-    with pytest.raises(CancelledError, match="enough"), scope.step():
+    with pytest.raises(CancelledError, match="enough"), AttemptScope(scope).step():
         if phase == "read":
             Special(fifo).read(1)
         else:
@@ -108,7 +109,7 @@ def test_where_another_process_was_faster_it_waits_again(
         return real(descriptor, given)
 
     monkeypatch.setattr(os, name, busy)
-    with CancelScope().step():
+    with AttemptScope(CancelScope()).step():
         file = Special(fifo, writing=name == "write")
         assert file.read(9) == b"x" if name == "read" else file.write(b"y") == 1
         file.close()

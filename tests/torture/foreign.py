@@ -117,7 +117,7 @@ def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
         "the client's": calls._lock,
         "the governor's": calls.governor._lock,
     }.items()
-    for follower in (*record.followers, *record.callbacks):
+    for follower in record.followers.all_deliveries:
         yield "a delivery's", follower._lock
 
 

@@ -42,15 +42,15 @@ class Mechanism(NamedTuple):
 MECHANISMS = [
     Mechanism(
         "kill switch",
-        "_cancel/scope.py",
-        "self._socket.shutdown(socket.SHUT_RDWR)",
+        "_cancel/socket_shutdown.py",
+        "self._duplicate.shutdown(socket.SHUT_RDWR)",
         "pass",
         "_cancel/test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
     ),
     Mechanism(
         "let go of a connection before others can have it",
         "_http/connections.py",
-        "            scope.release()\n        super()._put_conn",
+        "            attempt.cancel_scope.release()\n        super()._put_conn",
         "            pass\n        super()._put_conn",
         "_cancel/test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
     ),
@@ -91,8 +91,8 @@ MECHANISMS = [
     ),
     Mechanism(
         "sweeper: who has died listens no more",
-        "_tasks/task.py",
-        "            if not follower.is_alive():",
+        "_tasks/followers.py",
+        "            if not delivery.is_alive():",
         "            if False:",
         "chat/test_actor.py",
     ),
@@ -134,7 +134,7 @@ MECHANISMS = [
     Mechanism(
         "no handler waits for the chat that it follows",
         "_tasks/waits.py",
-        "    if task.is_followed_by(actors):",
+        "    if task.followers.include_one_of(actors):",
         "    if False:",
         "_tasks/test_ends.py::test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer",
     ),

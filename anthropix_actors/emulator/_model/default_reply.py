@@ -13,7 +13,7 @@ from anthropix_actors.emulator._model.messages import count_output
 from anthropix_actors.emulator._model.schema_example import example_for
 from anthropix_actors.emulator._model.tokens import count_input, tokens
 from anthropix_actors.emulator.answers import Reply
-from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

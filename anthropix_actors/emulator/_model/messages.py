@@ -8,7 +8,7 @@ from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.partial_json import complete_members
 from anthropix_actors.emulator._model.tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
-from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.thinking import places, sign
 

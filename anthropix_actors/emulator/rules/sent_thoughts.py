@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from anthropix_actors.emulator._model import events as _events
 from anthropix_actors.emulator._model.json import is_array, is_object
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply, unwrap
-from anthropix_actors.emulator.parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.thinking import places
 

@@ -1,4 +1,4 @@
-"""The data of content blocks: reads a caller's `source` as bytes or a path, and detects the media type."""
+"""The data of content blocks: reads a caller's `source` as bytes or a path."""
 
 from __future__ import annotations
 
@@ -119,28 +119,3 @@ def _hint(name: str) -> str:
 def refused(what: str) -> ParameterError:
     """Return the error for a source, with this text."""
     return ParameterError([Problem("source", what)])
-
-
-def image_type(head: bytes) -> str | None:
-    """Return the media type of an image, or None if it is not of a type that the API accepts.
-
-    Example:
-        >>> image_type(b"GIF89a...")
-        'image/gif'
-    """
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    for start, media_type in (
-        (b"\x89PNG\r\n\x1a\n", "image/png"),
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"GIF87a", "image/gif"),
-        (b"GIF89a", "image/gif"),
-    ):
-        if head.startswith(start):
-            return media_type
-    return None
-
-
-def pdf_type(head: bytes) -> str | None:
-    """Return the media type of a PDF, or None if it is not a PDF."""
-    return "application/pdf" if head.startswith(b"%PDF-") else None

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from anthropix_actors._checks.media import EXPECTED, data_of, head_of, image_type, pdf_type, read, refused
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._foreign.log import shown
+from anthropix_actors.content.media_type import image_type, pdf_type
+from anthropix_actors.content.sources import EXPECTED, data_of, head_of, read, refused
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

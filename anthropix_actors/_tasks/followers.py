@@ -1,0 +1,163 @@
+"""Who follows a task: its subscribers, its done callbacks, and the callers that wait for its result.
+
+A task without subscribers and waiting callers is cancelled: by the thread in which the last of them leaves, or by the
+sweeper, which also finds the subscribers that have died.
+
+Followers change under the task's lock, which guards the terminal message as well: so each of them is told the end,
+once, whether it comes before the end or after it. No foreign code runs while the lock is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._foreign.locks import is_held
+from anthropix_actors._foreign.log import log, shown
+from anthropix_actors._foreign.threads import ASKER
+from anthropix_actors._tasks.delivery import DEAD, Gone
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.task import Task
+
+_NOBODY = "nobody listens any more"
+
+
+class Followers:
+    """The followers of one task. In any thread, where a method does not say otherwise.
+
+    Attributes:
+        deliveries: The deliveries to the subscribers; none after these have been told the end.
+        callbacks: The deliveries to those that are told the end alone.
+        waiting: A token of each caller that waits for the result.
+        delivered: Set when all have been told the end.
+    """
+
+    def __init__(self, task: Task) -> None:
+        """Start without any."""
+        self._task = task
+        self.deliveries: tuple[Delivery, ...] = ()
+        self.callbacks: tuple[Delivery, ...] = ()
+        self.waiting: set[object] = set()
+        self.delivered = threading.Event()
+
+    @property
+    def all_deliveries(self) -> tuple[Delivery, ...]:
+        """The deliveries to all that are told the end."""
+        return (*self.deliveries, *self.callbacks)
+
+    def include_one_of(self, actors: Container[str]) -> bool:
+        """Return whether one of these actors, by their urns, is a subscriber."""
+        refs = (each.subscriber for each in self.deliveries if isinstance(each.subscriber, pykka.ActorRef))
+        return any(ref.actor_urn in actors for ref in refs)
+
+    # Who comes, and who leaves
+
+    def attach(self, delivery: Delivery) -> None:
+        """Add a subscriber; if the end has come, only leave it with the delivery. `drain` is up to the caller."""
+        with self._task.lock:
+            if self._task.terminal is None:
+                self.deliveries = (*self.deliveries, delivery)
+            else:
+                delivery.close(*self._task.last)
+
+    def detach(self, delivery: Delivery, reason: str = _NOBODY) -> None:
+        """Remove a subscriber, which is told nothing more; cancel the task if it was the last."""
+        with self._task.lock:
+            delivery.detach()
+            self.deliveries = tuple(each for each in self.deliveries if each is not delivery)
+        self.cancel_if_abandoned(reason)
+
+    def add_callback(self, callback: Delivery) -> None:
+        """Add a callback, which is told the end alone; at once if it has come."""
+        with self._task.lock:
+            if self._task.terminal is not None:
+                callback.close(self._task.terminal)
+            else:
+                self.callbacks = (*self.callbacks, callback)
+        self.drain(callback)
+
+    def remove_callback(self, callback: Delivery | None) -> None:
+        """Take a callback back."""
+        with self._task.lock:
+            self.callbacks = tuple(each for each in self.callbacks if each is not callback)
+
+    @property
+    def have_left(self) -> bool:
+        """Whether all have left before the end: there are neither subscribers nor callers that wait."""
+        return not self.deliveries and not self.waiting and self._task.terminal is None
+
+    def cancel_if_abandoned(self, reason: str = _NOBODY) -> None:
+        """Cancel the task if all have left."""
+        with self._task.lock:
+            abandoned = self.have_left
+        if abandoned:
+            self._task.cancel(reason)
+
+    def sweep(self) -> None:
+        """Remove the subscribers that have died; cancel the task if it is abandoned. In the sweeper's thread."""
+        for delivery in self.deliveries:
+            if not delivery.is_alive():
+                ASKER.ask(partial(self._log_death, delivery.subscriber))
+                self.detach(delivery)
+        self.cancel_if_abandoned()  # again, where an interrupt kept `detach` from doing so
+
+    def _log_death(self, subscriber: object) -> None:
+        log(logging.WARNING, DEAD, shown(subscriber), **self._task.fields())
+
+    # What they are told
+
+    def tell(self, message: Any, deliveries: Iterable[Delivery] | None = None) -> None:
+        """Tell the subscribers, or those of `deliveries`; wait for a slow one. In the task's thread.
+
+        Raises:
+            AnthropixError: the task was cancelled while it waited.
+        """
+        for delivery in self.deliveries if deliveries is None else deliveries:
+            try:
+                delivery.tell(message)
+            except Gone:
+                self.detach(delivery)
+
+    def tell_all(self, messages: Iterable[Any]) -> None:
+        """Tell the subscribers several messages; see `Delivery.tell_all`. Raises as `tell`."""
+        for delivery in self.deliveries:
+            try:
+                delivery.tell_all(messages)
+            except Gone:
+                self.detach(delivery)
+
+    def close(self, *last: Any) -> None:
+        """Leave the end with every delivery: all of it, or the terminal message alone. The caller holds the lock."""
+        assert is_held(self._task.lock)
+        for delivery in self.deliveries:
+            delivery.close(*last)
+        for callback in self.callbacks:
+            callback.close(last[-1])
+
+    def drain(self, delivery: Delivery) -> None:
+        """Deliver what waits for one of them."""
+        try:
+            delivery.drain()
+        except Gone:
+            self.detach(delivery)
+        if self._task.finished.is_set():
+            self.note_told()
+
+    def note_told(self) -> None:
+        """Set `delivered` when all have been told of the end."""
+        if all(delivery.is_told for delivery in self.all_deliveries):
+            self.deliveries = self.callbacks = ()
+            self.delivered.set()
+
+    def after_fork(self) -> None:
+        """Forget the subscribers in a forked child: they are told in the parent."""
+        self.deliveries = self.callbacks = ()
+        self.delivered = threading.Event()
