@@ -151,8 +151,7 @@ def _numbered(module: str) -> list[tuple[int, Mutant]]:
 def _stamp() -> str:
     """Get what changes with the package, the tests and the interpreter."""
     digest = hashlib.sha256(sys.version.encode())
-    package = source_of("_cancel.scope")[0].parent
-    for folder in (package, TESTS):
+    for folder in (cover.PACKAGE, TESTS):
         for path in sorted(folder.rglob("*.py")):
             if "mutants" not in path.parts or path.name == "operators.py":
                 digest.update(path.read_bytes())

@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING, Any
 import coverage
 import pytest
 
+import anthropix_actors
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 UNUSED = (
-    *("compat", "docstrings", "examples", "fuzz", "gunicorn", "interrupts", "layout", "names", "official_sdk"),
-    *("other_servers", "process_end", "process_fork", "process_life", "readme", "recorded", "torture", "types"),
-    *("cli", "emulator", "emulator_batches", "emulator_faults", "emulator_files", "emulator_limits"),
-    *("emulator_openapi", "emulator_sessions", "batch_crash", "mutants", "emulator_answers", "emulator_cache"),
-    *("emulator_rules", "emulator_threads", "drift", "other_clients", "pyinstaller"),
+    *("cli", "emulator", "others", "processes", "batches/test_crash.py"),
+    *("test_docstrings.py", "test_examples.py", "test_fuzz.py", "test_layout.py", "test_readme.py"),
+    *("test_torture.py", "test_types.py"),
 )
 """Tests of other things, and those whose work is done in other processes, where nobody sees a change."""
 
 
 def arguments(tests: Path) -> list[str]:
     """Get what pytest is called with."""
-    left_out = [f"--ignore={tests / f'test_{name}.py'}" for name in UNUSED]
+    left_out = [f"--ignore={tests / name}" for name in UNUSED]
     imported = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # the package, by us
     return [f"--rootdir={tests.parent}", "-q", "-p", "no:cacheprovider", "-W", imported, str(tests), *left_out]
+
+
+PACKAGE = Path(anthropix_actors.__file__).parent
 
 
 class Cover:
@@ -61,10 +64,10 @@ class Cover:
         data = self._coverage.get_data()
         found: dict[str, dict[int, list[str]]] = {}
         for name in data.measured_files():
-            if Path(name).parent.name == "anthropix_actors":  # not the emulator, nor the transport
-                tests = data.contexts_by_lineno(name)
-                good = {line: sorted({each for each in ran if each} - self.failed) for line, ran in tests.items()}
-                found[Path(name).stem] = good
+            module = ".".join(Path(name).relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+            tests = data.contexts_by_lineno(name)
+            good = {line: sorted({each for each in ran if each} - self.failed) for line, ran in tests.items()}
+            found[module] = good
         return found
 
 
