@@ -101,13 +101,13 @@ MECHANISMS = [
         "_tasks/task.py",
         "            if self.terminal is not None:\n                return\n            self.terminal, self.last",
         "            self.terminal, self.last",
-        "chat/test_actor.py",
+        "_tasks/test_ends.py",
     ),
     Mechanism(
         "bytes that came before a cancel are not told after it",
         "_tasks/delivery.py",
-        "            self._scope.check()\n            if self.detached:\n                return\n",
-        "            if self.detached:\n                return\n",
+        "            self._tell_now(message)\n            self._scope.check()\n",
+        "            self._tell_now(message)\n",
         "_cancel/test_cancel.py::test_what_arrived_before_the_cancel_is_not_told_after_it",
     ),
     Mechanism(
@@ -211,8 +211,8 @@ MECHANISMS = [
     Mechanism(
         "results are told once",
         "batches/results_actor.py",
-        "            if custom_id in found:",
-        "            if False:",
+        "            if custom_id not in found:",
+        "            if True:",
         "batches/test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",
     ),
 ]
