@@ -55,7 +55,6 @@ LONGER = {
     "batches/batches": "half of it is what its methods promise",
     "_tasks/delivery": "the deliveries are variations of one",
     "_http/requester": "the ways in which an answer is read",
-    "_calls/client_core": "a client's settings, each with its word",
     "_tasks/task": "one lock, and all that changes under it",
     "types": "a list",
     "errors": "a list",

@@ -79,10 +79,10 @@ def work_options(
         ParameterError: an option is unknown, or its value cannot be right.
     """
     given = checked_options(options, *known)
-    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.timeout, **patience))
+    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.request_factory.timeout, **patience))
     given["beta"] = beta_names(given.get("beta"))  # an iterator would be empty from the second request on
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])
     sent = {name: value for name, value in given.items() if name != "cancel"}
-    core.request("GET", "/", **sent)  # raises now what every request would raise
+    core.request_factory.build("GET", "/", **sent)  # raises now what every request would raise
     return given

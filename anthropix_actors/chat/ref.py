@@ -109,7 +109,7 @@ class ChatRef(TaskRef[ChatTask]):
         if (what := no_subscriber(subscriber)) is not None:
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")
         task = self._task
-        size = task.request.window if window is None else window
+        size = task.window if window is None else window
         delivery = chat_delivery_to(subscriber, task.scope, window=size, coalesce=coalesce)
         task.attach(delivery)
 

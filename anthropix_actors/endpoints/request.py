@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._calls.client_core import JSON_LINES, decode_json
+from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import checked_options
 from anthropix_actors._calls.pages import KINDS, Pages
+from anthropix_actors._calls.request_factory import JSON_LINES
 from anthropix_actors._checks.paths import fill_path
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._decode.jsonl import json_lines
@@ -94,7 +95,7 @@ def _request(
     endpoint = find(method, path)
     accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
     betas = endpoint.betas if endpoint else ()
-    request = core.request(
+    request = core.request_factory.build(
         method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
     )
     return request, cancel

@@ -35,7 +35,7 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader, core_of, no_thread_for, until_blocked
+from actors import HELLO, Inbox, Reader, no_thread_for, running_in, until_blocked
 from interrupts import interrupted_at
 from servers import LAST_CHUNK, Always, Halt, Peer, Server, acquire, batch_of, chunk, head, json_answer, line_of, wait
 
@@ -628,7 +628,7 @@ def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Cal
     with pytest.raises(KeyboardInterrupt), interrupted_at(BatchTask.__init__):
         client.batches.run(requests_of(1), Inbox())
     gc.collect()  # a file that was left open would say so
-    assert not core_of(client).running()
+    assert not running_in(client)
 
 
 def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:

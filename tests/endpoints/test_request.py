@@ -155,8 +155,9 @@ def test_nothing_is_sent_to_another_origin(connect: Callable[..., Client]) -> No
         client = connect(server)
         with pytest.raises(ParameterError, match="URL"):
             client.request("GET", other.url + "/v1/models")
+        core = core_of(client)
         with pytest.raises(ConfigurationError, match="another origin"):
-            core_of(client).wait_for(core_of(client).request("GET", other.url + "/v1/models"), decode_json)
+            core.wait_for(core.request_factory.build("GET", other.url + "/v1/models"), decode_json)
         assert other.connections == 0
 
 
