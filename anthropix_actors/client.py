@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._calls.client_core import ClientCore
-from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_options
+from anthropix_actors._calls.options import CHAT_OPTIONS, COUNT_OPTIONS, PROFILE_OPTIONS, checked_values
 from anthropix_actors._calls.request_factory import RequestFactory
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.scope import deadline_of
@@ -30,12 +30,12 @@ from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
 from anthropix_actors._tasks.concurrency import Slots
-from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
+from anthropix_actors._tasks.delivery import WINDOW, Mailbox, delivery_to, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.actor import ChatActor
-from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.event_queue import EventQueue
 from anthropix_actors.chat.output import Parsed, output_format
 from anthropix_actors.chat.parameters import (
@@ -281,7 +281,8 @@ class Client:
                 channel = EventQueue(task.scope, task.window)
                 return Stream(start(ChatActor, task, [channel], cancel=cancel), channel)
             if stream is not False:
-                follower = chat_delivery_to(stream, task.scope, window=task.window, coalesce=coalesce)
+                mailbox = CoalescingMailbox if coalesce else Mailbox
+                follower = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
                 chat: ChatRef = start(ChatActor, task, [follower], cancel=cancel)
                 return chat
             chat = start(ChatActor, task, cancel=cancel)
@@ -479,7 +480,7 @@ class Client:
         params.setdefault("max_tokens", MAX_TOKENS)
         if output is not None:
             params["output_config"] = _with_format(params, output)
-        options = checked_options(options, *PROFILE_OPTIONS)
+        options = checked_values(options)
         cancel = options.pop("cancel", None)
         theirs = options.get("extra_headers")  # may include betas
         betas = None if theirs else self._core.request_factory.betas(options.get("beta"))

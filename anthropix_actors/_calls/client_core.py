@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from anthropix_actors._calls.blocking import BlockingCall
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._calls.pages import Pages
@@ -130,11 +132,33 @@ class ClientCore:
         """Return a list that comes in pages; nothing is sent yet.
 
         Raises:
-            ParameterError: an option is unknown, or a value of `params` cannot go into a query.
+            ParameterError: an option or a value of `params` cannot be sent.
         """
-        checked_options(options, *CALL_OPTIONS)
+        given = checked_options(options, *CALL_OPTIONS)
+        cancel = given.pop("cancel", None)
+        request = self.request_factory.build("GET", path, **given, **more)
+        return self.pages_of(request, decode_json, params, kind, cancel=cancel)
+
+    def pages_of(
+        self,
+        request: Request,
+        use: Callable[[Response], Any],
+        params: Mapping[str, Any],
+        kind: PageKind | None,
+        *,
+        cancel: CancelToken | None,
+    ) -> Pages[Any]:
+        """Return a list that comes in pages: each is requested as `request` says, with another query.
+
+        Raises:
+            ParameterError: a value of `params` cannot go into a query.
+        """
         encode_query(params)
-        return Pages(lambda query: self.ask("GET", path, options, params=query, **more), params, kind)
+
+        def fetch(query: Mapping[str, Any]) -> Any:
+            return self.wait_for(replace(request, path=request.path + encode_query(query)), use, cancel=cancel)
+
+        return Pages(fetch, params, kind)
 
     def close(self) -> None:
         """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from anthropix_actors._calls.blocking import BlockingCall
+    from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.option_types import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
@@ -207,15 +208,15 @@ class Batches:
         if not isinstance(stream, bool):
             if problems := subscriber_problems(stream, "stream"):
                 raise ParameterError(problems)
-            given = work_options(self._core, options, *WORK_OPTIONS)
-            task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
+            work = work_options(self._core, options, *WORK_OPTIONS)
+            task = BatchTask(self._core, work, batches=self._named(batch), tag=tag)
             follower = delivery_to(stream, task.scope, window=self._core.window)
             ref: BatchRef = self._core.registry.start(ResultsActor, task, [follower])
             return ref
-        request_options = checked_options(options, *CALL_OPTIONS)
-        cancel = request_options.pop("cancel", None)
-        found = next(iter(self._named(batch).values())) or self.retrieve(batch, **options)
-        request = results_request(self._core, found, request_options)
+        given = checked_options(options, *CALL_OPTIONS)
+        cancel = given.pop("cancel", None)
+        found = next(iter(self._named(batch).values())) or self._retrieved(batch, given, cancel)
+        request = results_request(self._core, found, given)
 
         def lines(call: BlockingCall) -> Iterator[BatchLine]:
             answer = call.requester.open(request)
@@ -332,6 +333,10 @@ class Batches:
         follower = delivery_to(subscriber, task.scope, window=self._core.window)
         ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
         return ref
+
+    def _retrieved(self, batch: Batch, options: Mapping[str, Any], cancel: CancelToken | None) -> MessageBatch:
+        request = self._core.request_factory.build("GET", _path(batch), **options)
+        return self._core.wait_for(request, decode_batch, cancel=cancel)
 
     def _named(self, batch: Any) -> dict[str, MessageBatch | None]:
         """Return a batch by its id; with its object if that is given and has a results URL, or is one."""

@@ -10,7 +10,7 @@ import msgspec
 from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import checked_options
-from anthropix_actors._calls.pages import KINDS, Pages
+from anthropix_actors._calls.pages import KINDS
 from anthropix_actors._calls.request_factory import JSON_LINES
 from anthropix_actors._checks.paths import fill_path
 from anthropix_actors._checks.plain_json import copy_json
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._calls.pages import Pages
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Response
 
@@ -149,9 +150,9 @@ def paginate(core: ClientCore, path: Any, given: Mapping[str, Any], kind: Any) -
     params = given.get("params") or {}
     if not isinstance(params, Mapping):
         raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-    _request(core, "GET", path, {**rest, "params": params}, stream=False)  # only for its errors
+    request, cancel = _request(core, "GET", path, rest, stream=False)
     endpoint = find("GET", path)
     if kind is not None and kind not in KINDS:
         raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
     known = kind or (endpoint.page if endpoint else None)
-    return Pages(lambda query: request(core, "GET", path, {**rest, "params": query}, stream=False), params, known)
+    return core.pages_of(request, _json_or_bytes, params, known, cancel=cancel)

@@ -156,6 +156,15 @@ def ended(client: Client, count: int = 3) -> Any:
     return batch
 
 
+def test_options_of_results_are_those_of_both_requests(anthropix_emulator: Emulator, client: Client) -> None:
+    batch = ended(client)
+    options: Any = {"beta": iter(["b"]), "workspace_id": "wrkspc_1", "extra_headers": {"x-mine": "1"}}
+    assert len(client.batches.results(batch["id"], **options)) == 3
+    for request in anthropix_emulator.requests[-2:]:
+        names = ("anthropic-beta", "anthropic-workspace-id", "x-mine")
+        assert [request.headers.get(name) for name in names] == ["b", "wrkspc_1", "1"]
+
+
 def test_results_come_all_at_once_in_a_loop_or_to_a_subscriber(client: Client) -> None:
     batch, inbox = ended(client), Inbox()
     expected = ["n0", "n1", "n2"]

@@ -281,8 +281,9 @@ def test_a_list_of_an_unknown_path_is_known_by_its_pages(
     first = {"data": [{"n": 1}], "has_more": True, "next_page": "p2"}
     last = {"data": [{"n": 2}], "has_more": False, "next_page": None}
     anthropix_emulator.queue(first, last, first, last, path="/v1/new")
-    assert [item["n"] for item in client.paginate("/new", params={"limit": 1})] == [1, 2]
+    assert [item["n"] for item in client.paginate("/new", params={"limit": 1}, beta=iter(["b"]))] == [1, 2]
     assert [item["n"] for item in client.paginate("/new", kind="token")] == [1, 2]
     assert [request.query for request in anthropix_emulator.requests] == [
         *({"limit": "1"}, {"limit": "1", "page": "p2"}, {}, {"page_token": "p2"}),
     ]
+    assert [request.headers.get("anthropic-beta") for request in anthropix_emulator.requests] == ["b", "b", None, None]
