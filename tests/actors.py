@@ -234,7 +234,7 @@ def make_it_miss(asker: Asker, actions: queue.SimpleQueue[Any]) -> None:
     asker._actions = actions
 
 
-def lock_of(thing: Sweeper | Governor | Books) -> Any:
+def lock_of(thing: Sweeper | Governor | Books | Registry) -> Any:
     """Return a lock, to hold it as another thread may at the moment of a fork."""
     return thing._lock
 

@@ -35,9 +35,23 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader, no_thread_for, running_in, until_blocked
+from actors import HELLO, Inbox, Reader, no_thread_for, running_in, task_of, until_blocked
 from interrupts import interrupted_at
-from servers import LAST_CHUNK, Always, Halt, Peer, Server, acquire, batch_of, chunk, head, json_answer, line_of, wait
+from servers import (
+    DEADLINE,
+    LAST_CHUNK,
+    Always,
+    Halt,
+    Peer,
+    Server,
+    acquire,
+    batch_of,
+    chunk,
+    head,
+    json_answer,
+    line_of,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -323,6 +337,13 @@ def test_many_requests_are_split_over_batches_under_one_ref(client: Client, monk
     assert len(work.ids) == 3
     assert messages[-1].counts["succeeded"] == 5
     assert max(message.counts["processing"] for message in messages if isinstance(message, BatchProgress)) == 5
+
+
+def test_a_batch_that_has_its_thread_is_not_broken_off(client: Client) -> None:
+    work = client.batches.run(requests_of(1), (inbox := Inbox()), poll=0.01)
+    inbox.until(BatchProgress)
+    assert not task_of(work).abort(AnthropixError("too late"))
+    assert work.result(DEADLINE)["succeeded"] == 1
 
 
 def test_a_run_is_told_of_failed_attempts_and_outlives_them(client: Client, emulator: Emulator) -> None:
