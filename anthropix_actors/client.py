@@ -19,10 +19,11 @@ from anthropix_actors._calls.options import (
     COUNT_OPTIONS,
     PROFILE_OPTIONS,
     REQUEST_OPTIONS,
-    checked_options,
+    checked_values,
 )
+from anthropix_actors._calls.request_factory import RequestFactory
 from anthropix_actors._cancel import exit_and_fork
-from anthropix_actors._cancel.scope import CancelScope, deadline_of
+from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._checks.suggest import unknown_problems
@@ -31,7 +32,6 @@ from anthropix_actors._http.request import (
     Timeout,
     as_timeout,
     auth_headers,
-    beta_names,
     check_api_version,
     default_headers,
     merge_headers,
@@ -40,11 +40,11 @@ from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
 from anthropix_actors._tasks.concurrency import Slots
-from anthropix_actors._tasks.delivery import WINDOW, subscriber_problems
+from anthropix_actors._tasks.delivery import WINDOW, Mailbox, delivery_to, subscriber_problems
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
-from anthropix_actors.chat.actor import start_chat
-from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.actor import ChatActor
+from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.event_queue import EventQueue
 from anthropix_actors.chat.output import Parsed, output_format
 from anthropix_actors.chat.parameters import (
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.item_stream import ItemStream
     from anthropix_actors._calls.option_types import ChatParams, RequestParams
     from anthropix_actors._calls.pages import PageKind, Pages
-    from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
@@ -184,7 +183,6 @@ class Client:
         if api_key is not None or auth_token is not None:
             known = auth_headers(api_key=api_key, auth_token=auth_token, api_version=api_version)
         system = merge_headers(default_headers(api_version), known, place="headers")
-        merge_headers(headers, place="headers")  # for its errors
         _check_counts(
             max_retries=max_retries,
             max_retry_after=max_retry_after,
@@ -193,18 +191,21 @@ class Client:
             max_answer_bytes=max_answer_bytes,
             max_concurrency=1 if max_concurrency is None else max_concurrency,
         )
+        request_factory = RequestFactory(
+            system,
+            headers=headers,
+            beta=beta,
+            timeout=as_timeout(timeout, Timeout()),
+            retry=RetryPolicy(max_retries, max_retry_after),
+            max_event_bytes=max_event_bytes,
+            max_answer_bytes=max_answer_bytes,
+        )
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
         self._core = ClientCore(
             transport,
+            request_factory,
             api_version=self.api_version,
-            system=system,
-            headers=headers or {},
-            beta=beta_names(beta),
-            timeout=as_timeout(timeout, Timeout()),
-            retry=RetryPolicy(max_retries, max_retry_after),
             window=window,
-            max_event_bytes=max_event_bytes,
-            max_answer_bytes=max_answer_bytes,
             ledger=ledger,
             slots=None if max_concurrency is None else Slots(max_concurrency),
             governor=_as_governor(governor),
@@ -308,16 +309,18 @@ class Client:
         Source: https://docs.claude.com/en/api/messages, read 2026-11-23.
         """
         by_name("chat", _given)
-        scope = CancelScope()
-        task, cancel = self._checked_chat(params, scope, stream, coalesce=coalesce)
-        window = self._core.window
+        task, cancel = self._checked_chat(params, stream, coalesce=coalesce)
+        start = self._core.registry.start
         try:
             if stream is True:
-                channel = EventQueue(scope, window)
-                return Stream(self._start(task, cancel, channel), channel)
+                channel = EventQueue(task.scope, task.window)
+                return Stream(start(ChatActor, task, [channel], cancel=cancel), channel)
             if stream is not False:
-                return self._start(task, cancel, chat_delivery_to(stream, scope, window=window, coalesce=coalesce))
-            chat = self._start(task, cancel)
+                mailbox = CoalescingMailbox if coalesce else Mailbox
+                follower = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
+                chat: ChatRef = start(ChatActor, task, [follower], cancel=cancel)
+                return chat
+            chat = start(ChatActor, task, cancel=cancel)
             message = chat.result()
             return message if task.output is None else Parsed(chat.output(), message)
         except DeadlockError:
@@ -435,7 +438,7 @@ class Client:
             >>> for chat in client.chats():
             ...     print(chat.tag, chat.state, round(chat.age, 1))
         """
-        return tuple(work for work in self._core.running() if isinstance(work, ChatRef))
+        return tuple(work for work in self._core.registry.running() if isinstance(work, ChatRef))
 
     def drain(self, timeout: float | None = None) -> bool:
         """Refuse new calls, and wait until all running tasks and calls, including waiting chats, have finished.
@@ -460,10 +463,10 @@ class Client:
         if timeout is not None:
             _check_counts(timeout=timeout)
         deadline = deadline_of(timeout)
-        for work in self._core.running():
+        for work in self._core.registry.running():
             if isinstance(work, TaskRef):
                 refuse_deadlock(task_of(work))
-        return self._core.drain(deadline)
+        return self._core.registry.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:
         """Cancel all running tasks and calls, and close the idle connections. A second call does nothing.
@@ -493,13 +496,8 @@ class Client:
         """Close the client."""
         self.close()
 
-    def _start(self, task: ChatTask, cancel: CancelToken | None, *followers: Delivery) -> ChatRef:
-        if cancel is not None:  # before the start: if the token is cancelled already, nothing is sent
-            cancel.add(task)
-        return self._core.start(task, lambda: start_chat(task, followers, waited_for=not followers))
-
     def _checked_chat(
-        self, params: dict[str, Any], scope: CancelScope, stream: object, *, coalesce: bool
+        self, params: dict[str, Any], stream: object, *, coalesce: bool
     ) -> tuple[ChatTask, CancelToken | None]:
         """Check all arguments of a chat; return its task, ready to start, and its token."""
         options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
@@ -517,18 +515,16 @@ class Client:
         params.setdefault("max_tokens", MAX_TOKENS)
         if output is not None:
             params["output_config"] = _with_format(params, output)
-        options = checked_options(options, *PROFILE_OPTIONS)
+        options = checked_values(options)
         cancel = options.pop("cancel", None)
         theirs = options.get("extra_headers")  # may include betas
-        betas = None if theirs else self._core.betas(options.get("beta"))
+        betas = None if theirs else self._core.request_factory.betas(options.get("beta"))
         body = chat_body(params, api_version=self.api_version, extra_body=extra_body, betas=betas)
         body["stream"] = True
-        request = self._core.request("POST", "/v1/messages", json=body, accept="text/event-stream", **options)
-        task = ChatTask(self._core, request, scope, tag=tag, output=output)
-        task.resume = bool(resume)
-        if self.governor is not None:
-            task.throttle_with(self.governor, body)
-        return task, cancel
+        request = self._core.request_factory.build(
+            "POST", "/v1/messages", json=body, accept="text/event-stream", **options
+        )
+        return ChatTask(self._core, request, body, tag=tag, output=output, resume=bool(resume)), cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, Stream
-from anthropix_actors._calls.client_core import ClientCore
+from anthropix_actors._calls.registry import Registry
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.actor import TaskActor
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors import CancelToken, Client, Governor, Timeout
+    from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._cancel.sweeper import Sweeper
     from anthropix_actors._foreign.threads import Asker
     from anthropix_actors._tasks.delivery import Delivery
@@ -159,6 +160,11 @@ def core_of(client: Client) -> ClientCore:
     return client._core
 
 
+def running_in(client: Client) -> list[Any]:
+    """Return the tasks and calls of a client that have not ended: one that was left would hold up its `drain`."""
+    return core_of(client).registry.running()
+
+
 def until_blocked(waits: TaskRef[Any] | Stream | CancelScope) -> None:
     """Wait until a task waits for room at a subscriber, for a time or for a limit: no server sees that."""
     work = waits.chat if isinstance(waits, Stream) else waits
@@ -228,7 +234,7 @@ def make_it_miss(asker: Asker, actions: queue.SimpleQueue[Any]) -> None:
     asker._actions = actions
 
 
-def lock_of(thing: Sweeper | Governor | Books) -> Any:
+def lock_of(thing: Sweeper | Governor | Books | Registry) -> Any:
     """Return a lock, to hold it as another thread may at the moment of a fork."""
     return thing._lock
 
@@ -259,8 +265,8 @@ def is_collected(ref: pykka.ActorRef[Any]) -> bool:
     return ref._actor_weakref() is None
 
 
-STARTS_A_THREAD = TaskActor._begin
+STARTS_A_THREAD = TaskActor._start_thread
 """Starts the thread of a task that has its turn: a place to interrupt."""
 
-ENTERS_THE_CLIENT = ClientCore._enter
+ENTERS_THE_CLIENT = Registry.track
 """Has a client take note of a task: a place to interrupt."""

@@ -55,6 +55,7 @@ PURE = frozenset(
     for name in (
         *(
             "chat/accumulate",
+            "_calls/request_factory",
             "_decode/chunked",
             "_checks/suggest",
             "chat/output",

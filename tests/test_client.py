@@ -233,6 +233,10 @@ def test_betas_are_strings_or_lists_and_add_up(client_beta: Any, call_beta: Any,
     assert headers_of(beta=client_beta, call={"beta": call_beta}).get("anthropic-beta") == expected
 
 
+def test_betas_may_come_from_an_iterator() -> None:
+    assert headers_of(beta=iter("a"), call={"beta": iter(["b", "c"])})["anthropic-beta"] == "a,b,c"
+
+
 def test_a_raw_beta_header_replaces_all_betas() -> None:
     sent = headers_of(beta="a", call={"beta": "b", "extra_headers": {"Anthropic-Beta": "z"}})
     assert sent["anthropic-beta"] == "z"

@@ -54,7 +54,6 @@ LONGER = {
     "client": "half of it is what its methods promise",
     "batches/batches": "half of it is what its methods promise",
     "_tasks/delivery": "the deliveries are variations of one",
-    "_calls/client_core": "a client's settings, each with its word",
     "types": "a list",
     "errors": "a list",
     "endpoints/table": "a table",

@@ -21,6 +21,8 @@ def test_models_are_listed_page_by_page_and_retrieved(
     assert [request.query.get("after_id") for request in anthropix_emulator.requests] == [None, names[3], names[7]]
     assert [model["id"] for model in client.models.list(before_id=names[3])] == names[:3]
     assert [model["id"] for model in client.models.list(after_id=names[7])] == names[8:]
+    assert len([*client.models.list(limit=9, beta=iter(["b"]))]) == 10
+    assert [request.headers["anthropic-beta"] for request in anthropix_emulator.requests[-2:]] == ["b", "b"]
     model = client.models.retrieve(names[0], beta="b", extra_headers={"x-mine": "1"})
     assert client.models.retrieve(model) == model
     assert anthropix_emulator.requests[-2].headers["anthropic-beta"] == "b"
@@ -36,6 +38,8 @@ def test_what_is_no_model_is_refused(anthropix_emulator: Emulator, connect: Call
         models.list(limit={})
     with pytest.raises(ParameterError, match="did you mean timeout"):
         models.list(timeuot=1)
+    with pytest.raises(ParameterError, match=r"extra_headers\['x-mine'\]"):
+        models.list(extra_headers={"x-mine": "\n"})
     assert len(anthropix_emulator.requests) == 1
 
 

@@ -147,7 +147,7 @@ def _looked_after(
     core: ClientCore, call: BlockingCall, items: Callable[[BlockingCall], Iterator[T]], cancel: CancelToken | None
 ) -> Iterator[T]:
     try:
-        core.begin(call, cancel)
+        core.registry.begin(call, cancel)
         yield from items(call)
         call.log_end()
     except AnthropixError as exc:
@@ -156,9 +156,9 @@ def _looked_after(
         raise
     finally:
         try:
-            core.end(call)
+            core.registry.end(call)
         except BaseException:  # Ctrl-C in the middle of it
-            core.end(call)
+            core.registry.end(call)
             raise
 
 

@@ -1,7 +1,7 @@
 """The options of a call: their types, and their checks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +35,29 @@ _ID = re.compile(r"[\w.:/-]{1,256}", re.ASCII)
 
 
 def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    """Return a checked copy of a call's options; those that the API takes as headers are moved to `extra_headers`.
+    """Return a copy of a call's options with checked names and values, as `checked_values` does.
 
     Raises:
         ParameterError: an option is unknown, or its value cannot be right.
+    """
+    return checked_values(options, unknown_problems(options.keys() - set(known), known))
+
+
+def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ()) -> dict[str, Any]:
+    """Return a checked copy of a call's options; those that the API takes as headers are moved to `extra_headers`.
+
+    Args:
+        options: The options; their names are known.
+        problems: Those that were found before.
+
+    Raises:
+        ParameterError: there are problems, or a value cannot be right.
 
     Example:
-        >>> checked_options({"workspace_id": "wrkspc_1", "extra_headers": {"x-a": "b"}}, *CALL_OPTIONS)
+        >>> checked_values({"workspace_id": "wrkspc_1", "extra_headers": {"x-a": "b"}})
         {'extra_headers': {'anthropic-workspace-id': 'wrkspc_1', 'x-a': 'b'}}
     """
-    problems = unknown_problems(options.keys() - set(known), known)
+    problems = [*problems]
     if not isinstance(options.get("cancel"), (CancelToken, NoneType)):
         problems.append(Problem("cancel", f"expected a CancelToken, got {type(options['cancel']).__name__}"))
     retries = options.get("max_retries")
@@ -60,6 +73,8 @@ def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
             problems.append(Problem(name, f"expected an id of letters, digits and . : / _ -, got {shown(value)}"))
     if problems:
         raise ParameterError(problems)
+    if checked.get("beta") is not None:
+        checked["beta"] = beta_names(checked["beta"])  # an iterator would be empty when it is read again
     more = checked.get("extra_headers") or {}
     if headers and isinstance(more, Mapping):  # anything else is refused where all headers are merged
         checked["extra_headers"] = {**headers, **more}
@@ -83,10 +98,9 @@ def work_options(
         ParameterError: an option is unknown, or its value cannot be right.
     """
     given = checked_options(options, *known)
-    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.timeout, **patience))
-    given["beta"] = beta_names(given.get("beta"))  # an iterator would be empty from the second request on
+    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.request_factory.timeout, **patience))
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])
     sent = {name: value for name, value in given.items() if name != "cancel"}
-    core.request("GET", "/", **sent)  # raises now what every request would raise
+    core.request_factory.build("GET", "/", **sent)  # raises now what every request would raise
     return given

@@ -143,7 +143,6 @@ class Request(msgspec.Struct, frozen=True):
         retry: When to send it again.
         max_event_bytes: The largest event to accept.
         max_answer_bytes: The largest response to keep in memory.
-        window: How many messages a subscriber may be behind.
     """
 
     method: str
@@ -154,7 +153,6 @@ class Request(msgspec.Struct, frozen=True):
     retry: RetryPolicy
     max_event_bytes: int
     max_answer_bytes: int
-    window: int
 
     def __repr__(self) -> str:
         """Return its repr, without body, query and headers."""
@@ -221,12 +219,15 @@ def beta_names(beta: str | Iterable[str] | None) -> list[str]:
         raise ParameterError([Problem("beta", f"expected a string or strings, got {beta!r}")]) from None
 
 
-def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[str, str]:
+def merge_headers(
+    *layers: Mapping[str, str | None] | None, place: str, over: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Merge headers, later layers over earlier ones, ignoring the case of names. The value None removes a header.
 
     Args:
         layers: Headers, the most general first.
         place: The parameter that the last layer came from, for errors.
+        over: Headers below all layers, which were merged before; they are not checked again.
 
     Raises:
         ParameterError: HTTP does not allow a name or a value. The text does not repeat the value.
@@ -235,7 +236,7 @@ def merge_headers(*layers: Mapping[str, str | None] | None, place: str) -> dict[
         >>> merge_headers({"Accept": "a", "x-b": "1"}, {"accept": "c", "X-B": None}, place="headers")
         {'accept': 'c'}
     """
-    merged: dict[str, str] = {}
+    merged = dict(over or {})
     problems: list[Problem] = []
     for layer in layers:
         if layer is not None and not hasattr(layer, "items"):

@@ -118,7 +118,10 @@ class Transport:
         self._adapter.close()
 
     def _url(self, path: str) -> str:
-        """Return a request's URL. A whole URL, as the API sends for a batch's results, must be on the same origin."""
+        """Return a request's URL. A whole URL, as the API sends for a batch's results, must be on the same origin.
+
+        Whoever made the request has checked that; here is the last place to do so before the key is sent.
+        """
         if path.startswith("/"):
             return self.base_url + path
         with contextlib.suppress(ValueError):

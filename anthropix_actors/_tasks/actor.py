@@ -1,4 +1,4 @@
-"""Base class of the actors behind chats, batches and sessions, and how they are started.
+"""Base class of the actors behind chats, batches and sessions.
 
 The whole task runs in one blocking `on_receive`, so its mailbox is not read meanwhile. Cancellation goes out of band,
 through the scope and the task that actor and ref share.
@@ -18,9 +18,6 @@ from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import AnthropixError, CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import Task
 
 
@@ -31,7 +28,7 @@ _numbers = itertools.count()
 
 
 class TaskActor(pykka.ThreadingActor, Generic[R]):
-    """The actor that runs one task. Started by `start_actor`; all others have its ref."""
+    """The actor that runs one task. Started by `Registry.start`; all others have its ref."""
 
     use_daemon_thread = True  # or work without an end would keep the process from exiting
     ref_class: type[TaskRef[Any]] = TaskRef
@@ -56,13 +53,13 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         self._task.enter(self._ref)
         slots = self._task.slots
         if slots is None:
-            self._begin()
+            self._start_thread()
         else:
-            slots.take(self._task, self._begin)
+            slots.take(self._task, self._start_thread)
             if self._task.scope.cause is not None:  # before it waited
                 slots.start_cancelled(self._task)
 
-    def _begin(self) -> None:
+    def _start_thread(self) -> None:
         """Start the thread, and the time of the task.
 
         Raises:
@@ -121,36 +118,6 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
     def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002
         """Do the same when a foreign message, such as a proxy call, raised in the actor's thread."""
         self.on_stop()
-
-
-def start_actor(
-    actor: type[TaskActor[R]], task: R, followers: Iterable[Delivery], *args: Any, waited_for: bool = False
-) -> Any:
-    """Start the actor of a task, and return its ref.
-
-    Args:
-        actor: The actor's class.
-        task: The state that it shares with its ref.
-        followers: The deliveries to its first subscribers.
-        args: Further arguments of the class.
-        waited_for: Whether the caller is going to wait for the result.
-
-    Raises:
-        AnthropixError: the system gives no more threads.
-    """
-    task.followers.deliveries = tuple(followers)
-    task.followers.waiting = {task} if waited_for else set()
-    try:
-        actor.start(task, *args)
-        return task.ref  # noqa: TRY300 - an interrupt here is one of those below
-    except AnthropixError as exc:  # which says it all to the caller
-        task.followers.deliveries, task.ledger = (), None
-        task.abort(exc)
-        raise
-    except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
-        task.cancel("interrupted while it started")
-        task.abort(AnthropixError("interrupted while it started"))
-        raise
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch

@@ -25,7 +25,7 @@ from pykka.messages import ProxyGetAttr
 from anthropix_actors._checks.migration_hints import no_subscriber
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import Pulse
-from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -347,12 +347,7 @@ def delivery_to(
         scope: The scope of the task that it follows.
         window: How many messages it may be behind.
         to_actor: Makes the delivery if the subscriber is an actor.
-
-    Raises:
-        ParameterError: `window` is not an integer from 1.
     """
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise ParameterError([Problem("window", f"expected an integer from 1, got {window!r}")])
     if isinstance(subscriber, pykka.ActorRef):
         return to_actor(subscriber, scope, window)
     return Delivery(subscriber, scope, window)

@@ -98,8 +98,8 @@ class BatchActor(TellingActor):
     def _cancel_at_api(self, requester: Requester, batch_id: str) -> None:
         task, path = self._task, f"{BATCHES}/{batch_id}"
         options: dict[str, Any] = {**task.options, "timeout": _CANCEL_TIMEOUT}
-        cancel = task.core.request("POST", path + "/cancel", **options)
-        look = task.core.request("GET", path, **options)
+        cancel = task.core.request_factory.build("POST", path + "/cancel", **options)
+        look = task.core.request_factory.build("GET", path, **options)
         try:
             task.batches[batch_id] = requester.send(cancel, decode_batch)
         except AnthropixError as exc:

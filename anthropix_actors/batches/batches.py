@@ -13,7 +13,6 @@ from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
-from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.batches.actor import BatchActor
 from anthropix_actors.batches.body import batch_bodies, close_all
@@ -30,13 +29,14 @@ from anthropix_actors.batches.results import (
 )
 from anthropix_actors.batches.results_actor import ResultsActor
 from anthropix_actors.batches.task import BatchTask
-from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Unpack
 
     from anthropix_actors._calls.blocking import BlockingCall
+    from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.option_types import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
@@ -208,13 +208,15 @@ class Batches:
         if not isinstance(stream, bool):
             if problems := subscriber_problems(stream, "stream"):
                 raise ParameterError(problems)
-            given = work_options(self._core, options, *WORK_OPTIONS)
-            task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
-            return self._start(ResultsActor, task, stream)
-        request_options = checked_options(options, *CALL_OPTIONS)
-        cancel = request_options.pop("cancel", None)
-        found = next(iter(self._named(batch).values())) or self.retrieve(batch, **options)
-        request = results_request(self._core, found, request_options)
+            work = work_options(self._core, options, *WORK_OPTIONS)
+            task = BatchTask(self._core, work, batches=self._named(batch), tag=tag)
+            follower = delivery_to(stream, task.scope, window=self._core.window)
+            ref: BatchRef = self._core.registry.start(ResultsActor, task, [follower])
+            return ref
+        given = checked_options(options, *CALL_OPTIONS)
+        cancel = given.pop("cancel", None)
+        found = next(iter(self._named(batch).values())) or self._retrieved(batch, given, cancel)
+        request = results_request(self._core, found, given)
 
         def lines(call: BlockingCall) -> Iterator[BatchLine]:
             answer = call.requester.open(request)
@@ -279,10 +281,13 @@ class Batches:
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
             task = BatchTask(self._core, given, bodies=bodies, poll=poll, tag=tag)
+            follower = delivery_to(subscriber, task.scope, window=self._core.window)
         except BaseException:
             close_all(bodies)
             raise
-        return self._start(BatchActor, task, subscriber)  # which closes the bodies, however it ends
+        # From here on the task closes the bodies, however it ends.
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        return ref
 
     def follow(
         self,
@@ -325,30 +330,25 @@ class Batches:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
         nothing = type(seen) is tuple and not seen
         task = BatchTask(self._core, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
-        return self._start(BatchActor, task, subscriber)
+        follower = delivery_to(subscriber, task.scope, window=self._core.window)
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        return ref
+
+    def _retrieved(self, batch: Batch, options: Mapping[str, Any], cancel: CancelToken | None) -> MessageBatch:
+        request = self._core.request_factory.build("GET", _path(batch), **options)
+        return self._core.wait_for(request, decode_batch, cancel=cancel)
 
     def _named(self, batch: Any) -> dict[str, MessageBatch | None]:
         """Return a batch by its id; with its object if that is given and has a results URL, or is one."""
         if _is_url(batch):
             try:
-                address_of(batch, self._core.base_url)
+                address_of(batch, self._core.transport.base_url)
             except ValueError:
-                raise ParameterError([Problem("batch", strange_url(batch, self._core.base_url))]) from None
+                raise ParameterError([Problem("batch", strange_url(batch, self._core.transport.base_url))]) from None
             return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
         # A copy: the caller's mapping may change, or run any code, when another thread reads it.
         known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
-
-    def _start(self, actor: type[BatchActor | ResultsActor], task: BatchTask, subscriber: Subscriber) -> BatchRef:
-        try:
-            follower = delivery_to(subscriber, task.scope, window=self._core.window)
-            started: BatchRef = self._core.start(task, lambda: start_actor(actor, task, [follower]))
-        except BaseException:  # including Ctrl-C: the caller does not get the ref
-            task.cancel("interrupted while it started")
-            task.abort(AnthropixError("it did not start"))
-            raise
-        else:
-            return started
 
 
 def _check(subscriber: object, poll: object, seen: object = ()) -> None:

@@ -9,7 +9,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from anthropix_actors._calls.client_core import JSON_LINES, decode_json
+from anthropix_actors._calls.client_core import decode_json
+from anthropix_actors._calls.request_factory import JSON_LINES
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._decode.jsonl import MAX_LINE_BYTES, json_lines
 from anthropix_actors._foreign.log import shown
@@ -123,10 +124,10 @@ def results_request(core: ClientCore, batch: MessageBatch, options: Mapping[str,
         why = "they are no longer kept" if state == "ended" else "wait until it has ended"
         raise ConflictError(f"the batch {batch['id']} has no results: it is {state}; {why}", type="conflict_error")
     try:
-        address = address_of(url, core.base_url)
+        address = address_of(url, core.transport.base_url)
     except ValueError:
-        raise ProtocolError(f"results_url: {strange_url(url, core.base_url)}", body=dict(batch)) from None
-    return core.request("GET", address, accept=JSON_LINES, **options)
+        raise ProtocolError(f"results_url: {strange_url(url, core.transport.base_url)}", body=dict(batch)) from None
+    return core.request_factory.build("GET", address, accept=JSON_LINES, **options)
 
 
 def address_of(url: object, base_url: str) -> str:

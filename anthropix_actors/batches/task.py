@@ -57,7 +57,7 @@ class BatchTask(Task):
     """The state of one batch task.
 
     Attributes:
-        core: The client's core: settings, transport, request factory.
+        core: The parts of its client.
         retry: The retry policy of its requests.
         options: The options of its requests, from `work_options`.
         bodies: The bodies of the batches to create.
@@ -86,7 +86,7 @@ class BatchTask(Task):
         super().__init__(core.transport, CancelScope(), options["timeout"], tag=tag, ledger=core.ledger)
         self.core = core
         self.options = options
-        self.retry = core.retry_of(options.get("max_retries"))
+        self.retry = core.request_factory.retry_of(options.get("max_retries"))
         self.bodies = bodies or []
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
         self.poll = poll
@@ -109,7 +109,7 @@ class BatchTask(Task):
 
     def request(self, method: str, path: str, **more: Any) -> Request:
         """Return a request with the options of this task."""
-        return self.core.request(method, path, **self.options, **more)
+        return self.core.request_factory.build(method, path, **self.options, **more)
 
     def is_seen(self, custom_id: str) -> bool:
         """Return whether the caller has handled a result before, by `seen`.

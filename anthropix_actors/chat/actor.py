@@ -19,7 +19,7 @@ from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors._http.requester import iter_limited, raise_for_status
-from anthropix_actors._tasks.actor import TaskActor, start_actor
+from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors.chat.answer_decoder import AnswerDecoder
 from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
 from anthropix_actors.chat.ref import ChatRef
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anthropix_actors._http.transport import Response
-    from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors.chat.resume import ResumePlan
 
 
@@ -44,7 +43,7 @@ _MOST_HELD = 64
 
 
 class ChatActor(TaskActor[ChatTask]):
-    """The actor that runs one request. Started by `start_chat`; everyone else has its `ChatRef`."""
+    """The actor that runs one request. Started by `Registry.start`; everyone else has its `ChatRef`."""
 
     ref_class = ChatRef
 
@@ -192,21 +191,6 @@ class ChatActor(TaskActor[ChatTask]):
     def _spliced(self, events: list[Any]) -> list[Any]:
         splice = self._splice
         return events if splice is None else [told for event in events for told in splice.events(event)]
-
-
-def start_chat(task: ChatTask, followers: Iterable[Delivery], *, waited_for: bool = False) -> ChatRef:
-    """Start the actor for one request, and return its ref.
-
-    Args:
-        task: The state that it shares with its ref.
-        followers: The deliveries to its first subscribers.
-        waited_for: Whether the caller is going to wait for the result.
-
-    Raises:
-        AnthropixError: the system gives no more threads.
-    """
-    ref: ChatRef = start_actor(ChatActor, task, followers, waited_for=waited_for)
-    return ref
 
 
 publish("anthropix_actors", (ChatActor,))

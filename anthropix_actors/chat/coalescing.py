@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import pykka
-
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._tasks.delivery import ActorDelivery, Delivery, Gone, Mailbox, delivery_to
+from anthropix_actors._tasks.delivery import ActorDelivery, Gone
 from anthropix_actors.chat.messages import ChatEvent
-from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pykka
+
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors._tasks.subscriber import Subscriber
 
 COALESCED_CHARS = 1 << 16
 """How many characters wait for a slow subscriber before the chat itself waits."""
@@ -127,15 +125,3 @@ def _merge_key(message: Any) -> tuple[tuple[Any, ...], str]:
             if key is not None and delta.keys() == {"type", key} and isinstance(delta[key], str):
                 return (event["index"], kind, key), delta[key]
     return (), ""
-
-
-def chat_delivery_to(subscriber: Subscriber, scope: CancelScope, *, window: int, coalesce: bool) -> Delivery:
-    """Return a delivery of the class that fits a chat's subscriber.
-
-    Raises:
-        ParameterError: `window` is not an integer from 1, or `coalesce` is True and the subscriber is not an actor.
-    """
-    if coalesce and not isinstance(subscriber, pykka.ActorRef):
-        what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"
-        raise ParameterError([Problem("coalesce", what)])
-    return delivery_to(subscriber, scope, window=window, to_actor=CoalescingMailbox if coalesce else Mailbox)

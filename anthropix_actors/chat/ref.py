@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pykka
+
 from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.delivery import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef
-from anthropix_actors.chat.coalescing import chat_delivery_to
+from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.task import ChatTask
-from anthropix_actors.errors import CancelledError
+from anthropix_actors.errors import CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,10 +111,16 @@ class ChatRef(TaskRef[ChatTask]):
         """
         if (what := no_subscriber(subscriber)) is not None:
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")
-        task = self._task
-        size = task.request.window if window is None else window
-        delivery = chat_delivery_to(subscriber, task.scope, window=size, coalesce=coalesce)
-        task.attach(delivery)
+        problems = []
+        if coalesce and not isinstance(subscriber, pykka.ActorRef):
+            what = f"expected an ActorRef as subscriber, got {type(subscriber).__name__}: only a mailbox can be behind"
+            problems.append(Problem("coalesce", what))
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+            problems.append(Problem("window", f"expected an integer from 1, got {window!r}"))
+        if problems:
+            raise ParameterError(problems)
+        task, mailbox = self._task, CoalescingMailbox if coalesce else Mailbox
+        task.attach(delivery_to(subscriber, task.scope, window=window or task.window, to_actor=mailbox))
 
 
 def outcome(terminal: Terminal) -> Message:

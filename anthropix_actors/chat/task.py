@@ -10,6 +10,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.task import Task
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors._calls.client_core import ClientCore
-    from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import State
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from anthropix_actors.chat.messages import Terminal
     from anthropix_actors.chat.resume import ResumePlan
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.limits.governor import Governor
 
 
 class ChatTask(Task):
     """The state of one chat.
 
     Attributes:
+        window: How many messages a subscriber may be behind.
         request: What is sent.
         output: The type that the answer is to be decoded into, or None.
         resume: Whether a cut answer is gone on with.
@@ -50,23 +50,30 @@ class ChatTask(Task):
 
     what = "chat"
 
-    def __init__(
-        self, core: ClientCore, request: Request, scope: CancelScope, *, tag: str | None = None, output: Any = None
+    def __init__(  # noqa: PLR0913 - what there is to know at the start
+        self,
+        core: ClientCore,
+        request: Request,
+        body: Mapping[str, Any],
+        *,
+        tag: str | None = None,
+        output: Any = None,
+        resume: bool = False,
     ) -> None:
-        """Start without an answer."""
-        super().__init__(core.transport, scope, request.timeout, tag=tag, ledger=core.ledger)
+        """Start without an answer. `body` is the request's, by which a governor guesses its tokens."""
+        super().__init__(core.transport, CancelScope(), request.timeout, tag=tag, ledger=core.ledger)
         self.slots = core.slots
+        self.window = core.window
         self.request = request
         self.output = output
-        self.resume = self.resumed = False
+        self.resume = resume
+        self.resumed = False
         self.answer = Accumulator()
         self.lost: tuple[Mapping[str, Any], ...] = ()
-
-    def throttle_with(self, governor: Governor, body: Mapping[str, Any]) -> None:
-        """Let a governor say when each attempt may go."""
-        patience = self.request.retry.max_retry_after
-        way = let_through(governor, body, self.scope, patience=patience, usage=self.answer.usage)
-        self.requester.throttle = way or self.requester.throttle
+        if core.governor is not None:
+            patience = request.retry.max_retry_after
+            throttle = let_through(core.governor, body, self.scope, patience=patience, usage=self.answer.usage)
+            self.requester.throttle = throttle or self.requester.throttle
 
     def cancelled_message(self, error: CancelledError) -> Terminal:
         """Return the message that ends a chat which was cancelled."""

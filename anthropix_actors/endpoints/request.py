@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._calls.client_core import JSON_LINES, decode_json
+from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import REQUEST_PARTS, SENDING_OPTIONS, checked_options
-from anthropix_actors._calls.pages import KINDS, Pages
+from anthropix_actors._calls.pages import KINDS
+from anthropix_actors._calls.request_factory import JSON_LINES
 from anthropix_actors._checks.paths import fill_path
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._decode.jsonl import json_lines
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._calls.pages import Pages
     from anthropix_actors._http.request import Body, Request
     from anthropix_actors._http.transport import Response
     from anthropix_actors.endpoints.table import Endpoint
@@ -85,12 +87,12 @@ class Endpoints:
         params = given.get("params") or {}
         if not isinstance(params, Mapping):
             raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-        self._request("GET", path, {**rest, "params": params}, stream=False)  # only for its errors
+        request, cancel = self._request("GET", path, rest, stream=False)
         endpoint = find("GET", path)
         if kind is not None and kind not in KINDS:
             raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
         known = kind or (endpoint.page if endpoint else None)
-        return Pages(lambda query: self.request("GET", path, {**rest, "params": query}, stream=False), params, known)
+        return self._core.pages_of(request, _json_or_bytes, params, known, cancel=cancel)
 
     def _request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
         problems: list[Problem] = []
@@ -118,7 +120,7 @@ class Endpoints:
         endpoint = find(method, path)
         accept = _ACCEPTED[endpoint.answer] if endpoint else "*/*" if stream else "application/json"
         betas = endpoint.betas if endpoint else ()
-        request = self._core.request(
+        request = self._core.request_factory.build(
             method.upper(), filled, params=said["params"], body=body, accept=accept, default_betas=betas, **options
         )
         return request, cancel

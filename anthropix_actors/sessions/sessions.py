@@ -14,11 +14,9 @@ from msgspec.structs import replace
 
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_options
-from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, without_limit
-from anthropix_actors._tasks.actor import start_actor
 from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
@@ -130,10 +128,9 @@ class Sessions:
         follower, request = self._follower(session, thread, event_id, deltas, given)
         if stream is True:
             return self._loop(follower, request, cancel)
-        scope = CancelScope()
-        delivery = delivery_to(stream, scope, window=self._core.window)
-        task = SessionTask(self._core, scope, follower, request.timeout, tag)
-        ref: SessionRef = self._core.start(task, lambda: start_actor(SessionActor, task, [delivery]))
+        task = SessionTask(self._core, follower, request.timeout, tag)
+        delivery = delivery_to(stream, task.scope, window=self._core.window)
+        ref: SessionRef = self._core.registry.start(SessionActor, task, [delivery])
         return ref
 
     def _follower(
@@ -147,7 +144,7 @@ class Sessions:
         betas = found.betas if found else ()
 
         def request(path: str, **more: Any) -> Request:
-            return self._core.request("GET", path, default_betas=betas, **options, **more)
+            return self._core.request_factory.build("GET", path, default_betas=betas, **options, **more)
 
         stream = request(places[0], params={"event_deltas": event_deltas}, accept="text/event-stream")
         retry = without_limit(stream.retry)

@@ -22,11 +22,11 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._calls.client_core import ClientCore
+from anthropix_actors._calls.registry import Registry
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.emulator import Status
 
-from actors import ASK, Inbox, calls_of, core_of, until_at_rest, watched
+from actors import ASK, Inbox, calls_of, running_in, until_at_rest, watched
 from interrupts import interrupted_at
 from servers import (
     BUSY,
@@ -135,7 +135,7 @@ def test_a_call_ends_in_every_phase(connect: Callable[..., Client], phase: str, 
     assert error.attempts == 1
     if phase in {"body", "retry"}:
         assert error.request_id == "req_test"
-    assert not core_of(client).running()
+    assert not running_in(client)
     until(lambda: not watched())
     while ended.acquire(blocking=False):
         pass
@@ -243,7 +243,7 @@ def test_a_call_of_the_parents_is_over_in_a_forked_child(connect: Callable[..., 
         client, token = connect(server), CancelToken()
         call = Blocked(client, cancel=token)
         acquire(began)
-        (running,) = core_of(client).running()
+        (running,) = running_in(client)
         running.after_fork()  # what a fork does to it, in the child
         assert "forked" in str(running.requester.scope.cause)
         assert running.cancel_and_join("the interpreter exits")(1) is None
@@ -379,9 +379,9 @@ def test_work_with_batches_is_as_patient_as_its_call_says(
 def test_an_interrupt_while_a_call_ends_leaves_nothing_behind(connect: Callable[..., Client]) -> None:
     with Server(after(json_answer("200 OK", {"input_tokens": 3}))) as server:
         client = connect(server)
-        with pytest.raises(KeyboardInterrupt), interrupted_at(ClientCore.leave):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Registry.untrack):
             client.count_tokens(**ASK)
-        assert not core_of(client).running()
+        assert not running_in(client)
         assert client.drain(timeout=0)
         until_at_rest()
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, CancelToken, Client, TruncatedError
-from anthropix_actors._calls.client_core import ClientCore
+from anthropix_actors._calls.registry import Registry
 from anthropix_actors._http.requester import Requester
 
-from actors import core_of, until_at_rest, watched
+from actors import running_in, until_at_rest, watched
 from interrupts import interrupted_at
 from servers import DEADLINE, LAST_CHUNK, Peer, Server, acquire, chunk, head, until
 
@@ -65,7 +65,7 @@ def closed(server: Server, client: Client, lines: Lines) -> None:
     """Wait until the connection is closed, and nothing looks after the stream any more."""
     lines.allowed.release(1000)
     acquire(server.hung_up)
-    until(lambda: not core_of(client).running() and not watched())
+    until(lambda: not running_in(client) and not watched())
 
 
 def test_a_loop_gets_all_items_and_the_connection_is_kept(server: Server, client: Client, lines: Lines) -> None:
@@ -221,10 +221,10 @@ def test_a_cancelled_stream_is_not_kept_by_its_error(client: Client) -> None:
     until(lambda: gc.collect() >= 0 and left() is None)
 
 
-@pytest.mark.parametrize("function", [ClientCore.leave, Requester.close], ids=["leave", "close"])
+@pytest.mark.parametrize("function", [Registry.untrack, Requester.close], ids=["untrack", "close"])
 def test_an_interrupt_while_it_ends_leaves_nothing_behind(client: Client, lines: Lines, function: Any) -> None:
     lines.allowed.release(100)
     with pytest.raises(KeyboardInterrupt), interrupted_at(function):
         list(open_stream(client))
-    assert not core_of(client).running()
+    assert not running_in(client)
     until_at_rest()

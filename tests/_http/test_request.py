@@ -81,7 +81,7 @@ def test_a_version_is_a_date() -> None:
 
 
 def test_a_request_does_not_show_its_headers_and_body() -> None:
-    request = Request("POST", "/v1/x", b"private", {"x-api-key": "secret"}, Timeout(), RetryPolicy(), 1, 1, 1)
+    request = Request("POST", "/v1/x", b"private", {"x-api-key": "secret"}, Timeout(), RetryPolicy(), 1, 1)
     assert "secret" not in repr(request)
     assert "private" not in repr(request)
 

@@ -15,7 +15,7 @@ from pykka.messages import ProxyGetAttr
 from anthropix_actors import CancelledError, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
-from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox, chat_delivery_to
+from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox
 from anthropix_actors.chat.event_queue import EventQueue
 
 from actors import ASK, Blocking, Inbox, Mortal, Reader, text_of, unread, until_blocked, waiting_in
@@ -191,9 +191,8 @@ def test_a_delivery_fits_its_subscriber() -> None:
     assert type(delivery_to(ref, scope, window=8)) is Mailbox
     assert type(delivery_to(ref, scope, window=1)) is Mailbox
     assert type(delivery_to(Inbox(), scope, window=8)) is Delivery
-    assert type(chat_delivery_to(ref, scope, window=8, coalesce=False)) is Mailbox
-    assert type(chat_delivery_to(ref, scope, window=8, coalesce=True)) is CoalescingMailbox
-    assert type(chat_delivery_to(Inbox(), scope, window=8, coalesce=False)) is Delivery
+    assert type(delivery_to(ref, scope, window=8, to_actor=CoalescingMailbox)) is CoalescingMailbox
+    assert type(delivery_to(Inbox(), scope, window=8, to_actor=CoalescingMailbox)) is Delivery
     ref.stop()
 
 

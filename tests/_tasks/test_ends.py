@@ -54,10 +54,10 @@ from actors import (
     Inbox,
     Mortal,
     Reader,
-    core_of,
     followers_of,
     is_being_asked,
     no_thread_for,
+    running_in,
     task_of,
     text_of,
     until_at_rest,
@@ -1062,7 +1062,7 @@ def test_a_client_may_be_closed_while_calls_begin_and_end(connect: Callable[...,
             callers = [threading.Thread(target=call, args=(client,)) for _ in range(8)]
             for caller in callers:
                 caller.start()
-            until(core_of(client).running)
+            until(partial(running_in, client))
             client.close()
             for caller in callers:
                 caller.join(DEADLINE)

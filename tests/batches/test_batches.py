@@ -35,9 +35,23 @@ from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.emulator import Drop, Emulator, Raw, Status
 
-from actors import HELLO, Inbox, Reader, core_of, no_thread_for, until_blocked
+from actors import HELLO, Inbox, Reader, no_thread_for, running_in, task_of, until_blocked
 from interrupts import interrupted_at
-from servers import LAST_CHUNK, Always, Halt, Peer, Server, acquire, batch_of, chunk, head, json_answer, line_of, wait
+from servers import (
+    DEADLINE,
+    LAST_CHUNK,
+    Always,
+    Halt,
+    Peer,
+    Server,
+    acquire,
+    batch_of,
+    chunk,
+    head,
+    json_answer,
+    line_of,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,6 +168,15 @@ def ended(client: Client, count: int = 3) -> Any:
         batch = client.batches.retrieve(batch)
     assert batch["processing_status"] == "ended"
     return batch
+
+
+def test_options_of_results_are_those_of_both_requests(anthropix_emulator: Emulator, client: Client) -> None:
+    batch = ended(client)
+    options: Any = {"beta": iter(["b"]), "workspace_id": "wrkspc_1", "extra_headers": {"x-mine": "1"}}
+    assert len(client.batches.results(batch["id"], **options)) == 3
+    for request in anthropix_emulator.requests[-2:]:
+        names = ("anthropic-beta", "anthropic-workspace-id", "x-mine")
+        assert [request.headers.get(name) for name in names] == ["b", "wrkspc_1", "1"]
 
 
 def test_results_come_all_at_once_in_a_loop_or_to_a_subscriber(client: Client) -> None:
@@ -314,6 +337,13 @@ def test_many_requests_are_split_over_batches_under_one_ref(client: Client, monk
     assert len(work.ids) == 3
     assert messages[-1].counts["succeeded"] == 5
     assert max(message.counts["processing"] for message in messages if isinstance(message, BatchProgress)) == 5
+
+
+def test_a_batch_that_has_its_thread_is_not_broken_off(client: Client) -> None:
+    work = client.batches.run(requests_of(1), (inbox := Inbox()), poll=0.01)
+    inbox.until(BatchProgress)
+    assert not task_of(work).abort(AnthropixError("too late"))
+    assert work.result(DEADLINE)["succeeded"] == 1
 
 
 def test_a_run_is_told_of_failed_attempts_and_outlives_them(client: Client, emulator: Emulator) -> None:
@@ -628,7 +658,7 @@ def test_an_interrupt_while_a_run_starts_closes_what_was_to_be_sent(connect: Cal
     with pytest.raises(KeyboardInterrupt), interrupted_at(BatchTask.__init__):
         client.batches.run(requests_of(1), Inbox())
     gc.collect()  # a file that was left open would say so
-    assert not core_of(client).running()
+    assert not running_in(client)
 
 
 def test_work_that_is_no_chat_runs_until_it_ends(connect: Callable[..., Client]) -> None:

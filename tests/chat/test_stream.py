@@ -12,7 +12,7 @@ import pytest
 
 from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, Stream, TruncatedError
 
-from actors import ASK, Inbox, core_of, unread, until_blocked
+from actors import ASK, Inbox, running_in, unread, until_blocked
 from servers import (
     DEADLINE,
     Gated,
@@ -170,7 +170,7 @@ def interrupt_when_in(function: str) -> None:
 
 
 def interrupt_in_the_answer(client: Client) -> None:
-    until(lambda: any(chat.snapshot() for chat in core_of(client).running()))
+    until(lambda: any(chat.snapshot() for chat in running_in(client)))
     interrupt_when_in("wait")
 
 

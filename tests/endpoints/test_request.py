@@ -155,8 +155,9 @@ def test_nothing_is_sent_to_another_origin(connect: Callable[..., Client]) -> No
         client = connect(server)
         with pytest.raises(ParameterError, match="URL"):
             client.request("GET", other.url + "/v1/models")
+        core = core_of(client)
         with pytest.raises(ConfigurationError, match="another origin"):
-            core_of(client).wait_for(core_of(client).request("GET", other.url + "/v1/models"), decode_json)
+            core.wait_for(core.request_factory.build("GET", other.url + "/v1/models"), decode_json)
         assert other.connections == 0
 
 
@@ -280,8 +281,9 @@ def test_a_list_of_an_unknown_path_is_known_by_its_pages(
     first = {"data": [{"n": 1}], "has_more": True, "next_page": "p2"}
     last = {"data": [{"n": 2}], "has_more": False, "next_page": None}
     anthropix_emulator.queue(first, last, first, last, path="/v1/new")
-    assert [item["n"] for item in client.paginate("/new", params={"limit": 1})] == [1, 2]
+    assert [item["n"] for item in client.paginate("/new", params={"limit": 1}, beta=iter(["b"]))] == [1, 2]
     assert [item["n"] for item in client.paginate("/new", kind="token")] == [1, 2]
     assert [request.query for request in anthropix_emulator.requests] == [
         *({"limit": "1"}, {"limit": "1", "page": "p2"}, {}, {"page_token": "p2"}),
     ]
+    assert [request.headers.get("anthropic-beta") for request in anthropix_emulator.requests] == ["b", "b", None, None]

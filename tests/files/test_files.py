@@ -119,7 +119,7 @@ def test_a_large_file_goes_up_and_down_without_being_in_memory(connect: Callable
 
     with Server(script) as server:
         client = connect(server)
-        core_of(client).request("GET", "/v1/models")  # all code has run
+        core_of(client).request_factory.build("GET", "/v1/models")  # all code has run
         tracemalloc.start()
         try:
             client.files.upload(path)

@@ -109,13 +109,13 @@ class Foreign:
 
 
 def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
-    record, calls = chat._task, client._core
+    record, core = chat._task, client._core
     yield from {
         "the record's lock": record.lock,
         "the scope's": record.scope.condition,
         "the sweeper's": SWEEPER._lock,
-        "the client's": calls._lock,
-        "the governor's": calls.governor._lock,
+        "the client's": core.registry._lock,
+        "the governor's": core.governor._lock,
     }.items()
     for follower in record.followers.all_deliveries:
         yield "a delivery's", follower._lock

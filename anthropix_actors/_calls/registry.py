@@ -1,0 +1,144 @@
+"""What runs for one client: its tasks and its blocking calls, from their start to their end."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from anthropix_actors._cancel.scope import slice_of
+from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors.errors import AnthropixError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anthropix_actors._calls.blocking import BlockingCall
+    from anthropix_actors._calls.cancel_token import CancelToken
+    from anthropix_actors._tasks.actor import TaskActor
+    from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.ref import TaskRef
+    from anthropix_actors._tasks.task import Task
+
+R = TypeVar("R", bound="Task")
+
+Running: TypeAlias = "TaskRef[Any] | BlockingCall"
+
+
+class Registry:
+    """The running tasks and calls of one client. All methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        # Reentrant, as a signal handler may close the client while the thread it interrupts starts a chat.
+        self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._running: dict[Running, None] = {}  # in the order in which they were started
+        self._refusal: str | None = None  # why nothing more is started
+        SWEEPER.fork_listeners.add(self)
+
+    def start(
+        self,
+        actor: type[TaskActor[R]],
+        task: R,
+        followers: Sequence[Delivery] = (),
+        *,
+        cancel: CancelToken | None = None,
+    ) -> Any:
+        """Start the actor of a task, and return its ref.
+
+        Its ref is in the registry before its thread begins, and after pykka has written to its logger: no lock is held
+        meanwhile, and a client that is closed meanwhile does not take it.
+
+        Args:
+            actor: The actor's class.
+            task: The state that it shares with its ref.
+            followers: The deliveries to its first subscribers; without any, the caller is going to wait for the result.
+            cancel: The caller's token.
+
+        Raises:
+            ConfigurationError: the client is closed, or draining.
+            AnthropixError: the system gives no more threads.
+        """
+        if cancel is not None:  # first: if the token is cancelled already, nothing is sent
+            cancel.add(task)
+        try:
+            task.followers.deliveries = tuple(followers)
+            task.followers.waiting = set() if followers else {task}
+            task.enter, task.leave = self.track, self.untrack
+            actor.start(task)
+            return task.ref  # noqa: TRY300 - an interrupt here is one of those below
+        except AnthropixError as exc:  # which says it all to the caller
+            task.followers.deliveries, task.ledger = (), None
+            task.abort(exc)
+            raise
+        except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
+            task.cancel("interrupted while it started")
+            task.abort(AnthropixError("interrupted while it started"))
+            raise
+
+    def begin(self, call: BlockingCall, cancel: CancelToken | None = None) -> None:
+        """Track a call, and let the sweeper watch it, until `end`.
+
+        Raises:
+            ConfigurationError: the client is closed, or draining.
+            AnthropixError: the sweeper's thread could not be started.
+        """
+        self.track(call)
+        SWEEPER.watch(call)
+        if cancel is not None:
+            cancel.add(call)
+
+    def end(self, call: BlockingCall) -> None:
+        """Track a call no longer. Calling it again does nothing."""
+        SWEEPER.unwatch(call)
+        call.requester.let_go()
+        self.untrack(call)
+
+    def track(self, started: Running) -> None:
+        """Take up a call, or the ref of a task, that begins.
+
+        Raises:
+            ConfigurationError: the client is closed, or draining.
+        """
+        with self._lock:
+            self._running[started] = None
+        if self._refusal is not None:  # checked last: a later `close` finds this call among the running ones
+            self.untrack(started)
+            raise ConfigurationError(self._refusal)
+
+    def untrack(self, started: Running) -> None:
+        """Drop a call, or the ref of a task, that has ended."""
+        with self._lock:
+            self._running.pop(started, None)
+            self._ended.notify_all()
+
+    def running(self) -> list[Running]:
+        """Return the running calls, and the refs of the running tasks, in the order in which they were started."""
+        with self._lock:
+            return list(self._running)
+
+    def drain(self, deadline: float | None) -> bool:
+        """Refuse new calls, and wait for the running ones until the deadline; return whether all have ended."""
+        with self._lock:
+            self._refusal = self._refusal or "the client takes nothing new, as it is being drained; make another one"
+            while self._running:
+                if not (left := slice_of(deadline)):
+                    return False
+                self._ended.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Refuse new calls from now on. The running ones go on."""
+        with self._lock:
+            self._refusal = "the client is closed; make another one"
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel all running calls and tasks; wait for none."""
+        for each in self.running():
+            each.cancel(reason)
+
+    def after_fork(self) -> None:
+        """Replace the lock in a forked child: a thread of the parent may have held it to start a chat."""
+        self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._running = {}
