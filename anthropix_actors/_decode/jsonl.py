@@ -61,16 +61,19 @@ class JSONLinesDecoder:
         self._held.append(data)
         self._size += len(data)
         if b"\n" in data:
-            *lines, rest = b"".join(self._held).split(b"\n")
-            run, error = _decoded(lines, self.number)
-            if run:
-                yield run
-            if error is not None:
-                raise error
-            self.number += len(lines)
-            self._held, self._size = [rest], len(rest)
+            yield from self._lines()
         if self._size > self._max_line_bytes:
             raise ProtocolError(f"line {self.number} is longer than {self._max_line_bytes} bytes")
+
+    def _lines(self) -> Iterator[Run]:
+        *lines, rest = b"".join(self._held).split(b"\n")
+        run, error = _decoded(lines, self.number)
+        if run:
+            yield run
+        if error is not None:
+            raise error
+        self.number += len(lines)
+        self._held, self._size = [rest], len(rest)
 
     def close(self) -> Iterator[Run]:
         """Return the last line, where it lacks its end.

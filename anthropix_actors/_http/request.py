@@ -174,8 +174,13 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
         >>> auth_headers(api_key="sk-ant-1", auth_token=None, api_version="2023-06-01")
         {'x-api-key': 'sk-ant-1'}
     """
-    secret: Any = api_key if api_key is not None else auth_token
-    name = "api_key" if api_key is not None else "auth_token"
+    if api_key is not None and api_version < BEARER_SINCE:
+        return {"x-api-key": _checked_secret("api_key", api_key)}
+    name, secret = ("api_key", api_key) if api_key is not None else ("auth_token", auth_token)
+    return {"authorization": f"Bearer {_checked_secret(name, secret)}"}
+
+
+def _checked_secret(name: str, secret: Any) -> str:
     if secret == "":
         what = "it is an empty string. Set the environment variable ANTHROPIC_API_KEY, or pass Client(api_key=...)"
         raise ConfigurationError(f"{name}: there is no API key: {what}")
@@ -184,9 +189,7 @@ def auth_headers(*, api_key: str | None, auth_token: str | None, api_version: st
     fits = secret.isascii() and secret.isprintable() and secret == secret.strip()
     if not fits:
         raise ConfigurationError(f"{name}: expected printable ASCII without spaces around it (is there a line break?)")
-    if api_key is not None and api_version < BEARER_SINCE:
-        return {"x-api-key": secret}
-    return {"authorization": f"Bearer {secret}"}
+    return secret
 
 
 def check_api_version(api_version: str) -> str:

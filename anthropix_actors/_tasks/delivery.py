@@ -40,6 +40,7 @@ _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 _PROBES_PER_WINDOW = 4
 
 DEAD = "%s stopped before what it followed had ended; it is told nothing more"
+FAILED = "%s failed to take a message and is told nothing more"
 
 
 class Gone(Exception):  # noqa: N818 - a signal between two modules, not an error
@@ -212,12 +213,7 @@ class Delivery:
         if isinstance(exc, pykka.ActorDeadError):
             log(logging.WARNING, DEAD, shown(self.subscriber))
         else:
-            log(
-                logging.ERROR,
-                "%s failed to take a message and is told nothing more",
-                shown(self.subscriber),
-                exc_info=exc,
-            )
+            log(logging.ERROR, FAILED, shown(self.subscriber), exc_info=exc)
         return Gone()
 
     def flush(self, timeout: float) -> None:

@@ -149,17 +149,22 @@ class Accumulator:
     def _content_block_start(self, event: dict[str, Any]) -> None:
         message = self._started()
         data = copied(event["content_block"])
-        index = event.get("index")
-        if type(index) is not int or index < 0:
-            index = len(self._blocks)
-            while index in self._by_index:
-                index += 1
-        block = Block(data, index)
+        block = Block(data, self._index_of(event))
         if data["type"] == "fallback" and isinstance(data.get("to"), dict):  # another model goes on from here
             message["model"] = data["to"].get("model", message.get("model"))
         self._blocks.append(block)
-        self._by_index[index] = block
+        self._by_index[block.index] = block
         message["content"].append(data)
+
+    def _index_of(self, event: dict[str, Any]) -> int:
+        """Return the index of a block that starts: its own, or else one that no other has."""
+        index = event.get("index")
+        if type(index) is int and index >= 0:
+            return index
+        index = len(self._blocks)
+        while index in self._by_index:
+            index += 1
+        return index
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
         block = self._by_index.get(event["index"]) or self._block(event)

@@ -92,16 +92,18 @@ class _Calls:
         for index, block in enumerate(blocks):
             kind = block["type"]
             if kind == "tool_use":
-                name = block["id"]
-                if name in self._open:
-                    what = f"expected a unique id, got {name!r}, the id of {self._open[name]}"
-                    problems.append(Problem(f"{place}[{index}].id", what))
-                else:
-                    self._open[name] = f"{place}[{index}]"
+                self._call(block["id"], f"{place}[{index}]", problems)
             elif kind in _PASSED:
                 self._pass(kind, problems)
             elif isinstance(block.get("id"), str):
                 self._others.add(block["id"])
+
+    def _call(self, name: str, place: str, problems: list[Problem]) -> None:
+        if name in self._open:
+            what = f"expected a unique id, got {name!r}, the id of {self._open[name]}"
+            problems.append(Problem(f"{place}.id", what))
+        else:
+            self._open[name] = place
 
     def _pass(self, kind: str, problems: list[Problem]) -> None:
         """Lift the need for results of the earlier calls; forget the problems of messages that the API drops."""

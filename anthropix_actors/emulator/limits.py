@@ -114,9 +114,7 @@ class Meter:
         waits = {kind: buckets[kind].wait(need, now) for kind, need in needs.items()}
         kind = max(waits, key=lambda kind: waits[kind])
         if waits[kind] > 0:
-            limit = f"{buckets[kind].per_minute:,.0f} {kind.replace('-', ' ')} per minute"
-            words = f"This request would exceed your organization's rate limit of {limit}."
-            return Status(429, words, retry_after=float(math.ceil(waits[kind])))
+            return _refusal(kind, buckets[kind].per_minute, waits[kind])
         for kind in ("requests", "input-tokens"):
             buckets[kind].take(needs[kind], now)
         return None
@@ -150,3 +148,9 @@ class Meter:
             }
             self._models[model] = {kind: Bucket(limit, limits.seconds, now) for kind, limit in each.items()}
         return self._models[model]
+
+
+def _refusal(kind: str, per_minute: float, wait: float) -> Status:
+    limit = f"{per_minute:,.0f} {kind.replace('-', ' ')} per minute"
+    words = f"This request would exceed your organization's rate limit of {limit}."
+    return Status(429, words, retry_after=float(math.ceil(wait)))

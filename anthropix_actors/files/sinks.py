@@ -167,10 +167,7 @@ def _at(path: Path) -> Sink:
     Raises:
         OSError, ValueError, ParameterError: the file cannot exist, or must not be written.
     """
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = None
+    mode = _mode_of(path)
     special = mode is not None and is_special(mode)  # by its own name: /dev/stdout may link to a pipe without one
     path = path if special else Path(os.path.realpath(path))  # follows links, as open() does
     if not path.parent.is_dir() or (mode is not None and stat.S_ISDIR(mode)):
@@ -180,3 +177,10 @@ def _at(path: Path) -> Sink:
     if special:
         return _ToSpecial(path)
     return _OnDisk(path, None if mode is None else stat.S_IMODE(mode))
+
+
+def _mode_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None

@@ -144,12 +144,15 @@ class Pacer:
         self._running += 1
         self._held += sent.output
         for kind in _SENT:
-            self._unsure[kind] += sent.cost(kind)
-            self._taken[kind] += sent.cost(kind)
-            if kind in self._limits:
-                self._limits[kind].send(sent.cost(kind), now)
+            self._book(kind, sent.cost(kind), now)
         sent.taken, sent.written = self._taken.copy(), self._written
         return sent
+
+    def _book(self, kind: str, amount: float, now: float) -> None:
+        self._unsure[kind] += amount
+        self._taken[kind] += amount
+        if kind in self._limits:
+            self._limits[kind].send(amount, now)
 
     def answered(self, sent: Sent, headers: Mapping[str, str], now: float) -> None:
         """Note that a response has begun, or never will; its headers report the limits."""
