@@ -20,7 +20,7 @@ import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
-from anthropix_actors._tasks.followers import Followers
+from anthropix_actors._tasks.audience import Followers
 from anthropix_actors._tasks.supervised import Supervised
 from anthropix_actors.errors import AnthropixError, CancelledError
 

@@ -38,8 +38,8 @@ from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
+from anthropix_actors._tasks.audience import Followers
 from anthropix_actors._tasks.delivery import Delivery
-from anthropix_actors._tasks.followers import Followers
 from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.task import ChatTask

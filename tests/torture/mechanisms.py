@@ -91,7 +91,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "sweeper: who has died listens no more",
-        "_tasks/followers.py",
+        "_tasks/audience.py",
         "            if not delivery.is_alive():",
         "            if False:",
         "chat/test_actor.py",
