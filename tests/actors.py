@@ -187,15 +187,15 @@ def until_all_turns_are_back(client: Client) -> None:
     assert not slots._waiting
 
 
-def followers_of(ref: TaskRef[Any]) -> tuple[Delivery, ...]:
+def deliveries_of(ref: TaskRef[Any]) -> tuple[Delivery, ...]:
     """Return the deliveries of a task: one that was left would keep its subscriber alive, or the task running."""
-    followers: tuple[Delivery, ...] = task_of(ref).followers.deliveries
-    return followers
+    deliveries: tuple[Delivery, ...] = task_of(ref).audience.deliveries
+    return deliveries
 
 
 def until_told(ref: TaskRef[Any]) -> None:
-    """Wait until all followers were told the end: that is after the result is known, and before the thread ends."""
-    wait(task_of(ref).followers.delivered)
+    """Wait until all subscribers were told the end: that is after the result is known, and before the thread ends."""
+    wait(task_of(ref).audience.delivered)
 
 
 def timeout_of(ref: TaskRef[Any]) -> Timeout:

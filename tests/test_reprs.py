@@ -34,7 +34,7 @@ def test_the_parts_of_a_chat_show_their_state(connect: Callable[..., Client]) ->
         assert repr(task.slots) == "<Slots 1 of 1 taken, 1 waiting>"
         assert repr(task.scope) == "<CancelScope open, a socket>"
         assert repr(task_of(waits).scope) == "<CancelScope open, no socket>"
-        (delivery,) = task.followers.deliveries
+        (delivery,) = task.audience.deliveries
         assert re.fullmatch(r"<Delivery to <actors\.Inbox object at \w+>, open, 0 waiting>", repr(delivery))
         assert repr(governor) == f"<Governor {ASK['model']}: 0 waiting>"
         chat.cancel("enough")

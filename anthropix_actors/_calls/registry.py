@@ -40,7 +40,7 @@ class Registry:
         self,
         actor: type[TaskActor[R]],
         task: R,
-        followers: Sequence[Delivery] = (),
+        subscribers: Sequence[Delivery] = (),
         *,
         cancel: CancelToken | None = None,
     ) -> Any:
@@ -52,7 +52,8 @@ class Registry:
         Args:
             actor: The actor's class.
             task: The state that it shares with its ref.
-            followers: The deliveries to its first subscribers; without any, the caller is going to wait for the result.
+            subscribers: The deliveries to its first subscribers; without any, the caller is going to
+                wait for the result.
             cancel: The caller's token.
 
         Raises:
@@ -62,13 +63,13 @@ class Registry:
         if cancel is not None:  # first: if the token is cancelled already, nothing is sent
             cancel.add(task)
         try:
-            task.followers.deliveries = tuple(followers)
-            task.followers.waiting = set() if followers else {task}
+            task.audience.deliveries = tuple(subscribers)
+            task.audience.waiting = set() if subscribers else {task}
             task.enter, task.leave = self.track, self.untrack
             actor.start(task)
             return task.ref  # noqa: TRY300 - an interrupt here is one of those below
         except AnthropixError as exc:  # which says it all to the caller
-            task.followers.deliveries, task.ledger = (), None
+            task.audience.deliveries, task.ledger = (), None
             task.abort(exc)
             raise
         except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now

@@ -1,1 +1,1 @@
-"""The parts that all actors share: task, followers, ref, deliveries to subscribers, and waiting for a task."""
+"""The parts that all actors share: task, audience, ref, deliveries to subscribers, and waiting for a task."""

@@ -1,9 +1,9 @@
-"""Who follows a task: its subscribers, its done callbacks, and the callers that wait for its result.
+"""The audience of a task: its subscribers, its done callbacks, and the callers that wait for its result.
 
 A task without subscribers and waiting callers is cancelled: by the thread in which the last of them leaves, or by the
 sweeper, which also finds the subscribers that have died.
 
-Followers change under the task's lock, which guards the terminal message as well: so each of them is told the end,
+The audience changes under the task's lock, which guards the terminal message as well: so each of them is told the end,
 once, whether it comes before the end or after it. No foreign code runs while the lock is held.
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _NOBODY = "nobody listens any more"
 
 
-class Followers:
-    """The followers of one task. In any thread, where a method does not say otherwise.
+class Audience:
+    """The audience of one task. In any thread, where a method does not say otherwise.
 
     Attributes:
         deliveries: The deliveries to the subscribers; none after these have been told the end.

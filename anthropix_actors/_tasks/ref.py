@@ -101,11 +101,11 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             subscriber: The subscriber.
             reason: The reason, if the task is cancelled.
         """
-        followers = self._task.followers
-        for delivery in followers.deliveries:
+        audience = self._task.audience
+        for delivery in audience.deliveries:
             if delivery is subscriber or is_to(delivery, subscriber):
-                followers.detach(delivery, reason)
-        followers.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
+                audience.detach(delivery, reason)
+        audience.cancel_if_abandoned(reason)  # an interrupt may have come between these two before
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call a function with this ref when the task has finished; at once if it has. As with a Future.
@@ -127,7 +127,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         if not callable(callback):
             what = f"expected a function that takes this ref, got {type(callback).__name__}"
             raise ParameterError([Problem("callback", what)])
-        self._task.followers.add_callback(Delivery(_Callback(self, callback), self._task.scope))
+        self._task.audience.add_callback(Delivery(_Callback(self, callback), self._task.scope))
 
     @property
     def tag(self) -> str | None:
@@ -166,7 +166,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         with waiting_for(task):
             done = wait(task.finished, deadline)
         if not done:
-            what = "it is cancelled, as nobody listens any more" if task.followers.have_left else "it goes on"
+            what = "it is cancelled, as nobody listens any more" if task.audience.have_left else "it goes on"
             raise TimeoutError(f"the {task.what} has no result after {timeout} s; {what}")
         return task.terminal
 

@@ -1,10 +1,10 @@
 """The state of one task, shared by its actor, its refs and the sweeper.
 
-One lock guards the terminal message, the followers, and what subclasses add. No foreign code runs while it is held.
+One lock guards the terminal message, the audience, and what subclasses add. No foreign code runs while it is held.
 
 The end comes in two steps. `settle` decides it, once, and leaves the terminal message with every delivery; `announce`
 has it told. Mostly the work's own thread does both. Where foreign code keeps it from that, in a subscriber's `tell`, a
-ledger, or the look-up of a host's name, the sweeper settles, and each follower that waits is told on a thread of its
+ledger, or the look-up of a host's name, the sweeper settles, and each subscriber that waits is told on a thread of its
 own: so one that never returns costs nobody else anything.
 """
 
@@ -20,7 +20,7 @@ import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
-from anthropix_actors._tasks.audience import Followers
+from anthropix_actors._tasks.audience import Audience
 from anthropix_actors._tasks.supervised import Supervised
 from anthropix_actors.errors import AnthropixError, CancelledError
 
@@ -47,7 +47,7 @@ class Task(Supervised):
 
     Attributes:
         lock: Guards what several threads change.
-        followers: Who follows it, and keeps it from being cancelled.
+        audience: Who listens to it, which keeps it from being cancelled.
         terminal: The message that ended it, or None.
         last: The messages of the end: the terminal message, and those right before it.
         finished: Set when the outcome is known.
@@ -72,14 +72,14 @@ class Task(Supervised):
         tag: str | None = None,
         ledger: Subscriber | None = None,
     ) -> None:
-        """Start without followers."""
+        """Start without an audience."""
         super().__init__(transport, scope, timeout, tag)
         self.ledger = ledger
         self._booked = self._logged = False
         self.enter: Callable[[Any], object] = _nothing
         self.leave: Callable[[Any], object] = _nothing
         self.lock = threading.RLock()
-        self.followers = Followers(self)
+        self.audience = Audience(self)
         self.terminal: Any = None
         self.last: tuple[Any, ...] = ()
         self.finished = threading.Event()
@@ -95,7 +95,7 @@ class Task(Supervised):
     def __repr__(self) -> str:
         """Show kind, state, age and how many subscribers it has."""
         age = (self.ended or time.monotonic()) - self.made
-        return f"<{type(self).__name__} {self.state}, {len(self.followers.deliveries)} subscribers, {age:.1f} s>"
+        return f"<{type(self).__name__} {self.state}, {len(self.audience.deliveries)} subscribers, {age:.1f} s>"
 
     # By each kind of work
 
@@ -128,9 +128,9 @@ class Task(Supervised):
         """Make known the end that was settled. Runs foreign code, one subscriber's after the other's."""
         self._book_end()  # before anything shows that it has finished
         self.finished.set()
-        for delivery in self.followers.all_deliveries:
-            self.followers.drain(delivery)
-        self.followers.note_told()
+        for delivery in self.audience.all_deliveries:
+            self.audience.drain(delivery)
+        self.audience.note_told()
         self.leave(self.ref)
         self._log_end()
 
@@ -182,7 +182,7 @@ class Task(Supervised):
                 return
             self.terminal, self.last = terminal, (*before, terminal)
             self.ended = time.monotonic()
-            self.followers.close(*self.last)
+            self.audience.close(*self.last)
 
     def cancel(self, reason: str) -> bool:
         cancelled = super().cancel(reason)
@@ -206,10 +206,10 @@ class Task(Supervised):
         if self.slots is not None:
             self.slots.release(self)
         self.patience, self._late_since = 0.0, self.made  # at once
-        self.followers.note_told()
+        self.audience.note_told()
         self.leave(self.ref)
         try:
-            (SWEEPER.unwatch if self.followers.delivered.is_set() and self.ledger is None else SWEEPER.watch)(self)
+            (SWEEPER.unwatch if self.audience.delivered.is_set() and self.ledger is None else SWEEPER.watch)(self)
         except AnthropixError:  # not even a thread for the sweeper
             self.announce()
         return True
@@ -229,13 +229,13 @@ class Task(Supervised):
     # By the sweeper
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
-        """Cancel; return a function that waits, up to a timeout, for followers and actor to finish."""
-        deliveries = self.followers.deliveries
+        """Cancel; return a function that waits, up to a timeout, for subscribers and actor to finish."""
+        deliveries = self.audience.deliveries
         self.cancel(reason)
 
         def heard(timeout: float) -> None:
             deadline = time.monotonic() + timeout
-            self.followers.delivered.wait(timeout)
+            self.audience.delivered.wait(timeout)
             for delivery in deliveries:
                 delivery.flush(max(0.0, deadline - time.monotonic()))
             if self.ref is not None:  # else an interrupt came before there was an actor
@@ -246,7 +246,7 @@ class Task(Supervised):
     def sweep(self, now: float) -> None:
         super().sweep(now)
         if self.terminal is None:
-            self.followers.sweep()
+            self.audience.sweep()
         cause = self.scope.cause
         if cause is not None:
             self.scope.cancel(cause)  # again, where an interrupt kept a cancel from its end
@@ -264,19 +264,19 @@ class Task(Supervised):
             self.slots.give_back(self)
         if not self._booked:
             SWEEPER.run_elsewhere(self._book_end, "anthropix-ledger")
-        for delivery in self.followers.all_deliveries:
+        for delivery in self.audience.all_deliveries:
             if delivery.is_held_up:
-                SWEEPER.run_elsewhere(partial(self.followers.drain, delivery), "anthropix-told")
-        self.followers.note_told()
+                SWEEPER.run_elsewhere(partial(self.audience.drain, delivery), "anthropix-told")
+        self.audience.note_told()
         self.leave(self.ref)
-        if self.followers.delivered.is_set():
+        if self.audience.delivered.is_set():
             SWEEPER.unwatch(self)
             SWEEPER.run_elsewhere(self._log_end, "anthropix-log")
 
     def after_fork(self) -> None:
         """End it in a forked child."""
         self.lock, self.finished = threading.RLock(), threading.Event()
-        self.followers.after_fork()
+        self.audience.after_fork()
         cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
         self.scope.after_fork(cause)
         self.terminal = self.terminal or self.terminal_for(cause)

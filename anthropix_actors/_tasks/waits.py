@@ -72,7 +72,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
         )
     if task.terminal is not None:  # a subscriber that got it may ask for the result; the task finishes in no time
         return
-    if task.followers.include_one_of(actors):
+    if task.audience.include_one_of(actors):
         raise DeadlockError(
             f"this is a handler of an actor that follows the {task.what}: while it waits, it takes no messages, and"
             " when they fill its window, the answer stops. Return, and wait for the terminal message, which has all of"
@@ -81,7 +81,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
     if task.slots is not None:
         with task.slots.lock:  # or of two threads that check at the same time, neither would see the other one wait
             before = task.slots.before(task)
-            ours = [work for work in before if work.thread == thread or work.followers.include_one_of(actors)]
+            ours = [work for work in before if work.thread == thread or work.audience.include_one_of(actors)]
             if ours and all(work in ours or work.held for work in before):
                 raise DeadlockError(
                     f"the {task.what} waits for its turn (max_concurrency), and all running chats wait for threads that"
@@ -106,14 +106,14 @@ def waiting_for(*tasks: Task) -> Generator[None]:
         for task in tasks:
             refuse_deadlock(task, mine, held)
         for task in tasks:
-            task.followers.waiting.add(mine)
+            task.audience.waiting.add(mine)
         yield
     finally:
         for task in (*tasks, *held):
-            task.followers.waiting.discard(mine)
+            task.audience.waiting.discard(mine)
             task.held.discard(mine)
         for task in tasks:
-            task.followers.cancel_if_abandoned()
+            task.audience.cancel_if_abandoned()
 
 
 def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W]:
@@ -147,7 +147,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
         try:
             for work in [*left]:
                 told = left[work] = Delivery(_Ended(work, ended), task_of(work).scope)
-                task_of(work).followers.add_callback(told)
+                task_of(work).audience.add_callback(told)
             while left:
                 seconds = slice_of(deadline)
                 with contextlib.suppress(queue.Empty):
@@ -159,7 +159,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                     raise TimeoutError(f"{len(left)} of the works have not finished within {timeout} s")
         finally:
             for work, unheard in left.items():  # or each of many short loops would leave a callback behind
-                task_of(work).followers.remove_callback(unheard)
+                task_of(work).audience.remove_callback(unheard)
 
 
 class _Ended:

@@ -184,7 +184,7 @@ class BatchActor(TellingActor):
         task.batches[batch_id] = batch
         counts = task.counts()
         if counts != before or not known:
-            task.followers.tell(BatchProgress(task.ref, counts))
+            task.audience.tell(BatchProgress(task.ref, counts))
 
     def _deliver(self, each: _Followed, batch: MessageBatch, delay: float) -> bool:
         """Deliver a batch's results, each once, however often their file is cut; return whether it is finished."""

@@ -23,7 +23,7 @@ class TellingActor(TaskActor[BatchTask]):
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         task = self._task
         task.note_retry()
-        task.followers.tell(BatchRetrying(task.ref, attempt, delay, error))
+        task.audience.tell(BatchRetrying(task.ref, attempt, delay, error))
 
     def _look(self, batch_id: str) -> MessageBatch:
         task = self._task

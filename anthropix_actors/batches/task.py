@@ -173,7 +173,7 @@ class BatchTask(Task):
         delivered: list[BatchResult] = []
         each = self._counted(results, delivered)
         try:
-            self.followers.tell_all(each)
+            self.audience.tell_all(each)
             for _ in each:  # without a subscriber they count all the same, for callers that wait
                 self.scope.check()
         finally:

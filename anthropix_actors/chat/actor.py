@@ -91,7 +91,7 @@ class ChatActor(TaskActor[ChatTask]):
             task.lost += begun(self._decoded)
         self._decoded.clear()
         task.note_retry()
-        task.followers.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
+        task.audience.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer, and tell the events of each piece before the next is read."""

@@ -1,6 +1,6 @@
 """The state of one chat, shared by its actor, its refs and the sweeper.
 
-One lock makes the answer so far, the list of followers and the end change together; so a subscriber that joins late
+One lock makes the answer so far, the list of subscribers and the end change together; so a subscriber that joins late
 misses nothing and gets nothing twice.
 """
 
@@ -99,14 +99,14 @@ class ChatTask(Task):
         return error
 
     def publish(self, events: list[Event]) -> None:
-        """Take events into the answer, and tell them; may wait for a slow follower. Only the chat's thread.
+        """Take events into the answer, and tell them; may wait for a slow subscriber. Only the chat's thread.
 
         Raises:
             ProtocolError: one of them does not fit; those before it have been told.
         """
         error: ProtocolError | None = None
         with self.lock:
-            deliveries = self.followers.deliveries
+            deliveries = self.audience.deliveries
             for index, event in enumerate(events):
                 try:
                     self.answer.add(event)
@@ -124,7 +124,7 @@ class ChatTask(Task):
                     ]  # made once, for all of them
                     delivery.tell_all(messages)
             except Gone:
-                self.followers.detach(delivery)
+                self.audience.detach(delivery)
         if error is not None:
             raise error
 
@@ -133,26 +133,26 @@ class ChatTask(Task):
         with self.lock:
             self.answer.resume_from(more.kept, usage)
             self.resumed = True
-            deliveries = self.followers.deliveries
-        self.followers.tell(ChatResumed(self.ref, self.requester.attempts, more.kept), deliveries)
+            deliveries = self.audience.deliveries
+        self.audience.tell(ChatResumed(self.ref, self.requester.attempts, more.kept), deliveries)
 
     def snapshot(self) -> Message | None:
         """Return a copy of the Message so far; None before there is any."""
         with self.lock:
             return self.answer.snapshot()
 
-    def attach(self, follower: Delivery) -> None:
-        """Tell a follower what has been said so far, and from now on all that is said.
+    def attach(self, delivery: Delivery) -> None:
+        """Tell a subscriber what has been said so far, and from now on all that is said.
 
         What was said is put before it under the lock, so that nothing comes between, and is told without it: by the
         chat's thread if that has something more to tell, else by one made for it. Not by the caller's: a `tell` that
         blocks would block it, and an interrupt would leave its story without an end.
         """
         with self.lock:
-            follower.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
-            self.followers.attach(follower)
-        if not in_background(partial(self.followers.drain, follower), "anthropix-told"):
-            self.followers.drain(follower)
+            delivery.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
+            self.audience.attach(delivery)
+        if not in_background(partial(self.audience.drain, delivery), "anthropix-told"):
+            self.audience.drain(delivery)
 
     def _doing(self) -> State:
         return "answering" if self.requester.headers else "sent"

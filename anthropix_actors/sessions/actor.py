@@ -24,11 +24,11 @@ class SessionActor(TaskActor[SessionTask]):
         last: dict[str, Any] = {}
         for event in task.follower.events(task.requester, self._retrying):
             if event is not None:
-                task.followers.tell(SessionEvent(task.ref, event))
+                task.audience.tell(SessionEvent(task.ref, event))
                 last = event
         task.scope.commit()
         task.finish(SessionDone(task.ref, last))
 
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         self._task.note_retry()
-        self._task.followers.tell(SessionRetrying(self._task.ref, attempt, delay, error))
+        self._task.audience.tell(SessionRetrying(self._task.ref, attempt, delay, error))

@@ -27,7 +27,7 @@ from actors import (
     Inbox,
     Reader,
     core_of,
-    followers_of,
+    deliveries_of,
     lock_of,
     make_it_miss,
     no_thread_for,
@@ -454,7 +454,7 @@ def test_what_is_forgotten_is_over_tells_nobody_and_leaves_the_connection_alone(
                 chat.result(0)
             assert chat.actor_stopped.is_set()
             assert not chat.cancel("it is nothing of mine")
-            assert followers_of(chat) == ()
+            assert deliveries_of(chat) == ()
             assert pykka.ActorRegistry.get_by_urn(chat.actor_urn) is None
         assert not hung_up.is_set()
         assert slots.before(task_of(waits)) == ()

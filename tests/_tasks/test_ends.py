@@ -38,7 +38,7 @@ from anthropix_actors._cancel.scope import SLICE, CancelScope
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks import waits as _waits
 from anthropix_actors._tasks.actor import TaskActor
-from anthropix_actors._tasks.audience import Followers
+from anthropix_actors._tasks.audience import Audience
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.chat.coalescing import CoalescingMailbox
@@ -54,7 +54,7 @@ from actors import (
     Inbox,
     Mortal,
     Reader,
-    followers_of,
+    deliveries_of,
     is_being_asked,
     no_thread_for,
     running_in,
@@ -183,7 +183,7 @@ def test_a_replay_that_blocks_holds_no_lock_and_loses_nothing(
         blocking.let.set()
         assert text_of(blocking.until_end()) == "Hi there"
         until_told(chat)
-        assert followers_of(chat) == ()
+        assert deliveries_of(chat) == ()
 
 
 def test_a_chat_waits_for_a_replay_that_is_far_behind_and_can_be_cancelled(
@@ -291,7 +291,7 @@ def test_a_ledger_that_blocks_keeps_neither_the_logger_nor_the_interpreters_exit
         calling.start()
         wait(blocking.began)
         (chat,) = client.chats()
-        assert followers_of(chat) == ()
+        assert deliveries_of(chat) == ()
         calling.join(DEADLINE)
         assert not calling.is_alive()
         until_told(chat)
@@ -365,9 +365,9 @@ def test_a_thread_that_has_not_started_is_not_dead(connect: Callable[..., Client
     with Server(stalling) as server:
         worker = Worker()
         chat = connect(server).chat(**ASK, stream=worker)
-        (follower,) = followers_of(chat)
-        until(lambda: is_being_asked(follower))
-        until(lambda: not is_being_asked(follower))
+        (delivery,) = deliveries_of(chat)
+        until(lambda: is_being_asked(delivery))
+        until(lambda: not is_being_asked(delivery))
         assert chat.is_alive()
         worker.start()
         chat.cancel()
@@ -585,9 +585,9 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
 
         waiting = threading.Thread(target=give_up)
         waiting.start()
-        until(lambda: task_of(chat).followers.waiting)
+        until(lambda: task_of(chat).audience.waiting)
         reader.stop()
-        until(lambda: not followers_of(chat))
+        until(lambda: not deliveries_of(chat))
         assert chat.is_alive()
         waiting.join(DEADLINE)
         until(lambda: not chat.is_alive())
@@ -670,7 +670,7 @@ def test_nothing_is_told_after_unsubscribe_not_even_what_was_kept(connect: Calla
         chat.subscribe(other)
         for _ in range(3):
             other.next()
-        assert any(waiting_in(follower) for follower in followers_of(chat))
+        assert any(waiting_in(delivery) for delivery in deliveries_of(chat))
         chat.unsubscribe(reader)
         gate.set()
         reader.ask({"command": "probe"}, timeout=DEADLINE)
@@ -708,11 +708,11 @@ def test_unsubscribe_goes_by_identity_and_refs_by_their_actor(connect: Callable[
         chat = connect(server).chat(**ASK, stream=first)
         chat.subscribe(second)
         chat.unsubscribe(first)
-        assert [follower.subscriber is second for follower in followers_of(chat)] == [True]
+        assert [delivery.subscriber is second for delivery in deliveries_of(chat)] == [True]
         reader = Reader.start(inbox)
         chat.subscribe(reader)
         chat.unsubscribe(copy.copy(reader))
-        assert len(followers_of(chat)) == 1
+        assert len(deliveries_of(chat)) == 1
         chat.cancel()
         reader.stop()
 
@@ -1125,7 +1125,7 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
         assert first.state == "done"
         turnstile.let.release(2)
         assert {first, *coming} == set(chats)
-        assert not any(task_of(chat).followers.waiting for chat in chats)
+        assert not any(task_of(chat).audience.waiting for chat in chats)
         assert list(as_completed([])) == []
 
 
@@ -1353,7 +1353,7 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
         for _ in range(3):
             with pytest.raises(TimeoutError, match="1 of the works"):
                 list(as_completed([chat], timeout=0))
-        assert task_of(chat).followers.callbacks == ()
+        assert task_of(chat).audience.callbacks == ()
         chat.cancel()
         assert list(as_completed([chat, chat], timeout=DEADLINE)) == [chat]
 
@@ -1482,7 +1482,7 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
 def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Followers.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Audience.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         chat.unsubscribe(inbox)
         wait(chat.actor_stopped)
@@ -1493,7 +1493,7 @@ def test_whom_an_interrupt_kept_from_cancelling_the_chat_they_left_leaves_none_b
 ) -> None:
     with Server(stalling) as server:
         chat = connect(server, timeout=None).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(KeyboardInterrupt), interrupted_at(Followers.cancel_if_abandoned):
+        with pytest.raises(KeyboardInterrupt), interrupted_at(Audience.cancel_if_abandoned):
             chat.unsubscribe(inbox)
         wait(chat.actor_stopped)
         assert chat.state == "cancelled"

@@ -37,7 +37,7 @@ from actors import (
     TERMINAL,
     Inbox,
     Reader,
-    followers_of,
+    deliveries_of,
     is_collected,
     no_thread_for,
     task_of,
@@ -426,9 +426,9 @@ def test_a_chat_that_somebody_waits_for_goes_on_when_its_subscriber_is_dead(conn
         results: list[Any] = []
         waiter = threading.Thread(target=lambda: results.append(chat.result(DEADLINE)))
         waiter.start()
-        until(lambda: task_of(chat).followers.waiting)
+        until(lambda: task_of(chat).audience.waiting)
         reader.stop()
-        until(lambda: not followers_of(chat))
+        until(lambda: not deliveries_of(chat))
         script.go_on.set()
         waiter.join(DEADLINE)
     assert results[0]["stop_reason"] == "end_turn"
@@ -735,7 +735,7 @@ def test_a_finished_chat_holds_on_to_nobody(connect: Callable[..., Client]) -> N
         inbox.until_end()
         wait(chat.actor_stopped)
         until(lambda: gc.collect() >= 0 and is_collected(chat))
-        assert followers_of(chat) == ()
+        assert deliveries_of(chat) == ()
 
 
 def test_every_request_is_its_own_actor(connect: Callable[..., Client]) -> None:

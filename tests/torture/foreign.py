@@ -117,8 +117,8 @@ def _locks(chat: Any, client: Any) -> Iterator[tuple[str, Any]]:
         "the client's": core.registry._lock,
         "the governor's": core.governor._lock,
     }.items()
-    for follower in record.followers.all_deliveries:
-        yield "a delivery's", follower._lock
+    for delivery in record.audience.all_deliveries:
+        yield "a delivery's", delivery._lock
 
 
 def _raises(kind: type[BaseException]) -> Callable[[Foreign, Any], object]:

@@ -134,7 +134,7 @@ MECHANISMS = [
     Mechanism(
         "no handler waits for the chat that it follows",
         "_tasks/waits.py",
-        "    if task.followers.include_one_of(actors):",
+        "    if task.audience.include_one_of(actors):",
         "    if False:",
         "_tasks/test_ends.py::test_a_handler_that_waits_for_the_chat_it_follows_is_refused_however_short_the_answer",
     ),
