@@ -40,8 +40,10 @@ from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
 from anthropix_actors._tasks.concurrency import Slots
-from anthropix_actors._tasks.delivery import WINDOW, Mailbox, delivery_to, subscriber_problems
+from anthropix_actors._tasks.delivery import WINDOW
+from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.coalescing import CoalescingMailbox

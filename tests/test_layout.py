@@ -53,7 +53,6 @@ THIRD_PARTIES = {
 LONGER = {
     "client": "half of it is what its methods promise",
     "batches/batches": "half of it is what its methods promise",
-    "_tasks/delivery": "the deliveries are variations of one",
     "types": "a list",
     "errors": "a list",
     "endpoints/table": "a table",

@@ -1,10 +1,14 @@
-"""The protocol of a subscriber."""
+"""What a subscriber may be."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import pykka
+
+from anthropix_actors._checks.migration_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.errors import Problem
 
 
 @runtime_checkable
@@ -17,6 +21,23 @@ class Subscriber(Protocol):
 
     def tell(self, message: Any, /) -> None:
         """Take one message."""
+
+
+def subscriber_problems(
+    subscriber: object, place: str, expected: str = "something with a tell method"
+) -> list[Problem]:
+    """Return the problems of an object that is to be a subscriber.
+
+    Args:
+        subscriber: The object.
+        place: The name of its parameter, for the error.
+        expected: What the parameter may be, for the error.
+    """
+    if (what := no_subscriber(subscriber)) is not None:
+        return [Problem(place, f"expected {expected}, got {what}")]
+    if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
+        return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
+    return []
 
 
 publish("anthropix_actors.messages", (Subscriber,))

@@ -13,7 +13,8 @@ from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
-from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
+from anthropix_actors._tasks.mailbox import delivery_to
+from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.batches.actor import BatchActor
 from anthropix_actors.batches.body import batch_bodies, close_all
 from anthropix_actors.batches.results import (

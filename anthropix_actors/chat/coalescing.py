@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._tasks.delivery import ActorDelivery, Gone
+from anthropix_actors._tasks.delivery import Gone
+from anthropix_actors._tasks.mailbox import ActorDelivery
 from anthropix_actors.chat.messages import ChatEvent
 
 if TYPE_CHECKING:

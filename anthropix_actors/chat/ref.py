@@ -8,7 +8,7 @@ import pykka
 
 from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, no_subscriber
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors._tasks.delivery import Mailbox, delivery_to
+from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.messages import ChatDone, ChatFailed

@@ -17,7 +17,8 @@ from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_opt
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, without_limit
-from anthropix_actors._tasks.delivery import delivery_to, subscriber_problems
+from anthropix_actors._tasks.mailbox import delivery_to
+from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.endpoints.table import find
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.sessions.actor import SessionActor

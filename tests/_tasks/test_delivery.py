@@ -14,7 +14,8 @@ from pykka.messages import ProxyGetAttr
 
 from anthropix_actors import CancelledError, ChatDone, ChatEvent, ChatFailed, ChatRetrying, Client, TruncatedError
 from anthropix_actors._cancel.scope import CancelScope
-from anthropix_actors._tasks.delivery import Delivery, Gone, Mailbox, delivery_to
+from anthropix_actors._tasks.delivery import Delivery, Gone
+from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox
 from anthropix_actors.chat.event_queue import EventQueue
 

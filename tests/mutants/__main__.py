@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CORE = (
     *(
         "_tasks.delivery",
+        "_tasks.mailbox",
         "chat.coalescing",
         "chat.event_queue",
         "_tasks.task",
@@ -73,6 +74,7 @@ CORE = (
 )
 OWN = {
     "_tasks.delivery": "_tasks/test_delivery _tasks/test_ends",
+    "_tasks.mailbox": "_tasks/test_delivery _tasks/test_ends",
     "chat.coalescing": "_tasks/test_delivery _tasks/test_ends",
     "chat.event_queue": "_tasks/test_delivery chat/test_stream",
     "_tasks.task": "_tasks/test_ends _foreign/test_log _cancel/test_sweeper _tasks/test_concurrency",

@@ -77,7 +77,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "window",
-        "_tasks/delivery.py",
+        "_tasks/mailbox.py",
         "        if self._unanswered > self._allowed:\n            self._wait_for(self._has_room)",
         "        pass",
         "_tasks/test_delivery.py::test_an_actor_is_never_more_than_a_window_behind",
