@@ -18,7 +18,7 @@ Source: https://docs.claude.com/en/api/overview and the official SDK 2.12.0, rea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
@@ -32,7 +32,7 @@ T = TypeVar("T")
 PageKind: TypeAlias = Literal["id", "cursor", "bidi", "report", "token"]
 """How the next page is requested."""
 
-KINDS: tuple[PageKind, ...] = ("id", "cursor", "bidi", "report", "token")
+KINDS: tuple[PageKind, ...] = get_args(PageKind)
 
 
 class Pages(Generic[T]):

@@ -17,17 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
+from anthropix_actors._calls.pages import PageKind
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Page: TypeAlias = Literal["id", "cursor", "bidi", "report"]
-"""How the pages of a list follow each other; None if there is only one response.
-
-- `id`: `{data, has_more, first_id, last_id}`; `after_id` requests the next page, `before_id` the one before.
-- `cursor`: `{data, next_page}`; `page` requests the next page.
-- `bidi`: the same, and `prev_page`.
-- `report`: `{data, has_more, next_page}`; goes on even if `data` is empty.
-"""
+Page: TypeAlias = PageKind
+"""How the next page of a list is requested, see `anthropix_actors.pages`; None if there is only one response."""
 
 Answer: TypeAlias = Literal["json", "sse", "jsonl", "binary"]
 """The kind of a response: one JSON value, server-sent events, a JSON value a line, or the bytes of a file."""
