@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CHAT: Any = object()
 DONE = ChatDone(CHAT, {})  # type: ignore[typeddict-item]
@@ -539,6 +540,31 @@ def test_several_messages_at_once_are_told_in_order_until_the_actor_leaves_or_di
     delivery.flush(5)
     with pytest.raises(Gone):
         Mailbox(reader, CancelScope(), 8).tell_all(["nobody"])
+
+
+@pytest.mark.parametrize("kind", [Delivery, Mailbox])
+@pytest.mark.parametrize("ends", ["cancelled", "detached"])
+def test_a_message_is_taken_only_when_nothing_keeps_it_from_being_told(kind: Any, ends: str) -> None:
+    inbox, scope = Inbox(), CancelScope()
+    reader = Reader.start(inbox)
+    delivery = Delivery(inbox, scope) if kind is Delivery else Mailbox(reader, scope, 8)
+    taken: list[int] = []
+
+    def messages() -> Iterator[int]:
+        for number in range(5):
+            taken.append(number)
+            if number == 1 and ends == "cancelled":
+                scope.cancel(CancelledError("lunch"))
+            elif number == 1:
+                delivery.detach()
+            yield number
+
+    with pytest.raises(CancelledError) if ends == "cancelled" else contextlib.nullcontext():
+        delivery.tell_all(messages())
+    assert taken == [0, 1]
+    assert [inbox.next(), inbox.next()] == [0, 1]
+    reader.stop()
+    assert inbox.queue.empty()
 
 
 def test_several_messages_at_once_reach_any_subscriber() -> None:
