@@ -202,6 +202,8 @@ class Client:
             max_event_bytes=max_event_bytes,
             max_answer_bytes=max_answer_bytes,
         )
+        if ledger is not None and (problems := subscriber_problems(ledger, "ledger")):
+            raise ParameterError(problems)
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
         self._core = ClientCore(
             transport,
