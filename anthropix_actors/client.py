@@ -143,7 +143,8 @@ class Client:
         api_version: The version of the API that it speaks.
 
     Raises:
-        ConfigurationError: there is no key, or an argument cannot be used; the text says what to do.
+        ConfigurationError: there is no key, or an address, a proxy, a certificate, a version or `auth` cannot be used.
+        ParameterError: another argument is of the wrong kind.
 
     Example:
         >>> client = Client("sk-ant-...", timeout=Timeout(connect=5), max_retries=4)
@@ -202,6 +203,8 @@ class Client:
             max_event_bytes=max_event_bytes,
             max_answer_bytes=max_answer_bytes,
         )
+        if ledger is not None and (problems := subscriber_problems(ledger, "ledger")):
+            raise ParameterError(problems)
         transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
         self._core = ClientCore(
             transport,

@@ -350,6 +350,8 @@ def test_only_an_actors_deltas_can_be_coalesced(stream: Any, connect: Callable[.
         ({"timeout": "9"}, "timeout: expected a Timeout"),
         ({"beta": 5}, "beta: expected a string or strings, got 5"),
         ({"beta": [5]}, "beta: expected a string or strings"),
+        ({"ledger": 5}, "ledger: expected something with a tell method, got int"),
+        ({"ledger": Ledger}, r"ledger: expected something with a tell method, .*; pass an object of it: Ledger\(\)"),
     ],
 )
 def test_options_that_are_none_are_refused(options: dict[str, Any], problem: str) -> None:

@@ -101,7 +101,7 @@ def by_name(what: str, given: tuple[object, ...]) -> None:
     """
     if given:
         example = ASK.replace("client.chat", f"client.{what}")
-        if isinstance(given[0], str):
+        if len(given) == 1 and isinstance(given[0], str):  # of several, it may be the model's name
             example = example.replace('"content": "..."', f'"content": {shown(given[0])}')
         raise TypeError(f"{what}() takes its parameters by name: {example}")
 

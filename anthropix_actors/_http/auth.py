@@ -39,7 +39,14 @@ class Auth:
     """
 
     def __init__(self, auth: Callable[[Any], Any] | None) -> None:
-        """Keep `auth`; it is not called yet."""
+        """Keep `auth`; it is not called yet.
+
+        Raises:
+            ConfigurationError: it cannot be called.
+        """
+        if auth is not None and not callable(auth):
+            what = "expected a function of the request that returns headers, or an auth object of requests"
+            raise ConfigurationError(f"auth: {what}, got {type(auth).__name__}")
         self._auth = auth
         # Keyed by the mark that was refused. No lock: a signal handler may use the client in between, and wait.
         self._refreshes: dict[int, _Refresh] = {}

@@ -137,6 +137,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     """
     deadline = deadline_of(timeout)
     left: dict[W, Delivery | None] = dict.fromkeys(works)
+    number = len(left)
     what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
         Problem("works", f"{what} {type(work).__name__}") for work in left if not hasattr(work, "add_done_callback")
@@ -156,7 +157,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                     yield work
                     continue
                 if not seconds:
-                    raise TimeoutError(f"{len(left)} of the works have not finished within {timeout} s")
+                    raise TimeoutError(f"{len(left)} of {number} tasks did not finish within {timeout} s")
         finally:
             for work, unheard in left.items():  # or each of many short loops would leave a callback behind
                 task_of(work).audience.remove_callback(unheard)

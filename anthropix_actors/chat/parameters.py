@@ -43,34 +43,37 @@ MAPPINGS = ListOf(MAPPING, "a list of mappings")
 CACHE_CONTROL = Shape({"type": STRING}, {"ttl": STRING}, 'a mapping like {"type": "ephemeral"}')
 _CACHED = {"cache_control": CACHE_CONTROL}
 
-TEXT = Shape({"text": NON_EMPTY}, {**_CACHED, "citations": MAPPINGS}, "a text block")
+_TEXT_BLOCK = 'a text block like {"type": "text", "text": "..."}'
+_BLOCK = 'a block like {"type": "text", "text": "..."}'
+_SOURCE = 'a source like {"type": "url", "url": "..."}'
+TEXT = Shape({"text": NON_EMPTY}, {**_CACHED, "citations": MAPPINGS}, _TEXT_BLOCK)
 _ENCODED = Shape({"media_type": STRING, "data": STRING})
 _FROM_URL = Shape({"url": NON_EMPTY})
 _FROM_FILE = Shape({"file_id": NON_EMPTY})
-IMAGE_SOURCE = Tagged({"base64": _ENCODED, "url": _FROM_URL, "file": _FROM_FILE}, "a source")
+IMAGE_SOURCE = Tagged({"base64": _ENCODED, "url": _FROM_URL, "file": _FROM_FILE}, _SOURCE)
 IMAGE = Shape({"source": IMAGE_SOURCE}, _CACHED)
-_INNER_BLOCKS = ListOf(Tagged({"text": TEXT, "image": IMAGE}, "a block"), "a list of blocks")
+_INNER_BLOCKS = ListOf(Tagged({"text": TEXT, "image": IMAGE}, _BLOCK), "a list of blocks")
 DOCUMENT_SOURCE = Tagged(
     {
         **IMAGE_SOURCE.shapes,
         "text": Shape({"media_type": STRING, "data": STRING}),
         "content": Shape({"content": StringOr(_INNER_BLOCKS)}),
     },
-    "a source",
+    _SOURCE,
 )
 DOCUMENT = Shape({"source": DOCUMENT_SOURCE}, {**_CACHED, "title": STRING, "context": STRING, "citations": MAPPING})
 SEARCH_RESULT = Shape(
     {
         "source": STRING,
         "title": STRING,
-        "content": ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"),
+        "content": ListOf(Tagged({"text": TEXT}, _TEXT_BLOCK), "a list of text blocks"),
     },
     {**_CACHED, "citations": MAPPING},
 )
 TOOL_USE = Shape({"id": NON_EMPTY, "name": NON_EMPTY, "input": MAPPING}, _CACHED)
 _SERVER_RESULT = Shape({"tool_use_id": NON_EMPTY, "content": ANYTHING}, _CACHED)
 TOOL_RESULT_CONTENT = Tagged(
-    {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": SEARCH_RESULT}, "a block"
+    {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": SEARCH_RESULT}, _BLOCK
 )
 TOOL_RESULT = Shape(
     {"tool_use_id": NON_EMPTY},
@@ -98,7 +101,7 @@ BLOCKS: dict[str, Shape] = {
 
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
-CONTENT = StringOr(ListOf(Tagged(BLOCKS, "a block"), "a list of blocks"))
+CONTENT = StringOr(ListOf(Tagged(BLOCKS, _BLOCK), "a list of blocks"))
 MESSAGES = ListOf(
     Shape({"role": ROLE, "content": CONTENT}, expected='a mapping with "role" and "content"'),
     "a list of messages",
@@ -121,7 +124,10 @@ CUSTOM_TOOL = Shape(
     },
 )
 TOOL = Tagged(
-    {"custom": CUSTOM_TOOL}, "a tool", otherwise=Shape(optional={"name": STRING, **_CACHED}), without_type=CUSTOM_TOOL
+    {"custom": CUSTOM_TOOL},
+    'a tool like {"name": "...", "input_schema": {"type": "object", ...}}',
+    otherwise=Shape(optional={"name": STRING, **_CACHED}),
+    without_type=CUSTOM_TOOL,
 )
 _CHOICE = Shape(optional={"disable_parallel_tool_use": BOOL})
 TOOL_CHOICE = Tagged(
@@ -142,7 +148,7 @@ OUTPUT_FORMAT = Tagged(
 )
 OUTPUT_CONFIG = Shape(optional={"effort": STRING, "format": OUTPUT_FORMAT})
 
-_SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, "a text block"), "a list of text blocks"))
+_SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, _TEXT_BLOCK), "a list of text blocks"))
 _SHARED: dict[str, Kind] = {
     "system": _SYSTEM,
     "tools": ListOf(TOOL, "a list of tools"),

@@ -97,6 +97,8 @@ def test_what_is_given_by_position_is_shown_by_name(call: str) -> None:
         getattr(client, call)("hello")
     with pytest.raises(TypeError, match=r'by name: .*"content": "\.\.\."'):
         getattr(client, call)([{"role": "user", "content": "hello"}])
+    with pytest.raises(TypeError, match=r'by name: .*"content": "\.\.\."'):
+        getattr(client, call)("claude-sonnet-5", [{"role": "user", "content": "hello"}])
 
 
 # Who is no subscriber

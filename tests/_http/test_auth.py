@@ -101,6 +101,12 @@ def test_a_callable_or_an_auth_object_sets_headers_and_no_key_is_needed(
     assert [("authorization" in request.headers) for request in emulator.requests] == [True, False, False, False]
 
 
+def test_what_cannot_be_called_is_refused_when_the_client_is_made() -> None:
+    auth: Any = ("user", "password")
+    with pytest.raises(ConfigurationError, match=r"^auth: expected a function of the request .*, got tuple$"):
+        Client(auth=auth)
+
+
 def test_the_environments_key_is_not_read_and_a_given_one_is_sent_too(
     emulator: Emulator, make: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:

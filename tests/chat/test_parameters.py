@@ -129,7 +129,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "messages[0].content: expected a string or a list of blocks, got 5",
     ),
     ({"messages": [{"role": "user", "content": TEXT}]}, "messages[0].content: expected a list of blocks, got dict"),
-    (with_blocks("x"), "messages[0].content[0]: expected a block, got 'x'"),
+    (
+        with_blocks("x"),
+        'messages[0].content[0]: expected a block like {"type": "text", "text": "..."}, got \'x\'',
+    ),
     (with_blocks({"text": "x"}), "messages[0].content[0].type: required, and missing: expected the type of a block"),
     (with_blocks({"type": 5}), "messages[0].content[0].type: expected a string, got 5"),
     (
@@ -142,7 +145,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         with_blocks({"type": "image", "source": "x.png"}),
-        "messages[0].content[0].source: expected a source, got 'x.png'",
+        'messages[0].content[0].source: expected a source like {"type": "url", "url": "..."}, got \'x.png\'',
     ),
     (
         with_blocks({"type": "tool_use", "id": "i", "name": "n", "input": "{}"}),
@@ -204,6 +207,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{**A_TOOL, "name": "t" * 129}]}, "tools[0].name: expected a name of letters"),
     ({"tools": [{"type": "bash_20990101", "name": 5}]}, "tools[0].name: expected a string, got 5"),
     ({"tools": [{"type": 5}]}, "tools[0].type: expected a string, got 5"),
+    (
+        {"tools": [print]},
+        'tools[0]: expected a tool like {"name": "...", "input_schema": {"type": "object", ...}}, got builtin_function',
+    ),
     ({"messages": [{"role": "user\n", "content": "x"}]}, "messages[0].role: expected"),
     ({"messages": deque(HELLO)}, "messages: expected a list of messages, got deque"),
     ({"system": [{"text": "x"}]}, "system[0].type: required, and missing: expected the type of a text block"),
