@@ -567,6 +567,42 @@ def test_a_message_is_taken_only_when_nothing_keeps_it_from_being_told(kind: Any
     assert inbox.queue.empty()
 
 
+@pytest.mark.parametrize("kind", [Delivery, Mailbox])
+def test_nothing_is_told_after_a_cancel(kind: Any) -> None:
+    inbox, scope = Inbox(), CancelScope()
+    reader = Reader.start(inbox)
+    delivery = Delivery(inbox, scope) if kind is Delivery else Mailbox(reader, scope, 8)
+    scope.cancel(CancelledError("lunch"))
+    with pytest.raises(CancelledError):
+        delivery.tell_all(["never"])
+    reader.stop()
+    assert inbox.queue.empty()
+
+
+def test_a_message_is_not_taken_while_too_many_wait_for_their_turn() -> None:
+    inbox, scope = Blocking(), CancelScope()
+    delivery = Delivery(inbox, scope, 2)
+    telling = threading.Thread(target=delivery.tell, args=("a",))
+    telling.start()
+    wait(inbox.began)
+    delivery.put("b", "c")
+    taken: list[str] = []
+
+    def messages() -> Iterator[str]:
+        taken.append("d")
+        yield "d"
+
+    behind = threading.Thread(target=delivery.tell_all, args=(messages(),))
+    behind.start()
+    until_blocked(scope)
+    assert taken == []
+    inbox.let.set()
+    for thread in (telling, behind):
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    assert [inbox.next() for _ in range(4)] == ["a", "b", "c", "d"]
+
+
 def test_several_messages_at_once_reach_any_subscriber() -> None:
     inbox, scope = Inbox(), CancelScope()
     delivery = Delivery(inbox, scope)
