@@ -440,7 +440,7 @@ class Client:
             >>> for chat in client.chats():
             ...     print(chat.tag, chat.state, round(chat.age, 1))
         """
-        return tuple(work for work in self._core.registry.running() if isinstance(work, ChatRef))
+        return tuple(each for each in self._core.registry.running() if isinstance(each, ChatRef))
 
     def drain(self, timeout: float | None = None) -> bool:
         """Refuse new calls, and wait until all running tasks and calls, including waiting chats, have finished.
@@ -465,9 +465,9 @@ class Client:
         if timeout is not None:
             _check_counts(timeout=timeout)
         deadline = deadline_of(timeout)
-        for work in self._core.registry.running():
-            if isinstance(work, TaskRef):
-                refuse_deadlock(task_of(work))
+        for each in self._core.registry.running():
+            if isinstance(each, TaskRef):
+                refuse_deadlock(task_of(each))
         return self._core.registry.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:

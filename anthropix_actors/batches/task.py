@@ -59,7 +59,7 @@ class BatchTask(Task):
     Attributes:
         core: The parts of its client.
         retry: The retry policy of its requests.
-        options: The options of its requests, from `work_options`.
+        options: The options of its requests, from `task_options`.
         bodies: The bodies of the batches to create.
         batches: The batches created so far, by id, as last seen; None if not polled yet.
         results: How many results of each type were delivered.

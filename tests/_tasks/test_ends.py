@@ -1117,7 +1117,7 @@ def test_chats_come_as_they_end(connect: Callable[..., Client]) -> None:
     with Server(turnstile) as server:
         client = connect(server)
         chats = [client.chat(**ASK, stream=Inbox(), tag=str(number)) for number in range(3)]
-        with pytest.raises(TimeoutError, match="3 of the works"):
+        with pytest.raises(TimeoutError, match="3 of the tasks"):
             list(as_completed(chats, timeout=0.01))
         coming = as_completed([*chats, chats[0]], timeout=DEADLINE)
         turnstile.let.release()
@@ -1351,7 +1351,7 @@ def test_looking_for_what_has_ended_again_and_again_leaves_nothing_behind(connec
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         for _ in range(3):
-            with pytest.raises(TimeoutError, match="1 of the works"):
+            with pytest.raises(TimeoutError, match="1 of the tasks"):
                 list(as_completed([chat], timeout=0))
         assert task_of(chat).audience.callbacks == ()
         chat.cancel()
@@ -1390,7 +1390,7 @@ def test_a_wait_in_slices_goes_on_until_its_time_is_up(connect: Callable[..., Cl
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=Inbox())
         began = time.monotonic()
-        with pytest.raises(TimeoutError, match="1 of the works"):
+        with pytest.raises(TimeoutError, match="1 of the tasks"):
             list(as_completed([chat], timeout=1.2 * SLICE))
         assert time.monotonic() - began >= 1.2 * SLICE
         chat.cancel()
