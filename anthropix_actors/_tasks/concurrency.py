@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.task import Task
 
 LOOK_EVERY = 1.0
-"""Seconds between two checks of the waiting chats for lost subscribers; they cost nothing meanwhile."""
+"""Seconds between two checks of the waiting chats for lost subscribers."""
 
 
 class Slots:
@@ -48,10 +48,10 @@ class Slots:
         SWEEPER.fork_listeners.add(self)
 
     def take(self, task: Task, begin: Callable[[], None]) -> None:
-        """Begin a task now if a slot is free, or else when its turn comes. However it ends, call `give_back` then.
+        """Begin a task now if a slot is free, or else when its turn comes. Call `give_back` when it has ended.
 
         Raises:
-            AnthropixError: the task was to begin now, and could not.
+            AnthropixError: a slot was free, but the task could not begin.
         """
         with self.lock:
             free = len(self._running) < self._size and not self._waiting

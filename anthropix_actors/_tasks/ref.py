@@ -155,7 +155,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         return self._task.requester.headers
 
     def _wait(self, timeout: float | None) -> Any:
-        """Return the terminal message, when it has come. A task that a thread waits for goes on without subscribers.
+        """Wait for the terminal message, and return it. A task that a thread waits for goes on without subscribers.
 
         Raises:
             TimeoutError: it has not come within `timeout` seconds.

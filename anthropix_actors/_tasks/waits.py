@@ -1,4 +1,4 @@
-"""Waiting for tasks in a caller's thread: in slices, and never for the thread itself."""
+"""Waits for tasks in a caller's thread: in slices, and never for that thread itself."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
 
     Args:
         task: The task.
-        mine: This thread's token, if it is going to wait: added to the running tasks that the wait holds up.
-        held: Those tasks are appended to it.
+        mine: This thread's token: added to `held` of each running task that depends on this thread.
+        held: These tasks are appended to it; None adds no token, for a mere check.
 
     Raises:
         DeadlockError: the wait would never end.
@@ -70,7 +70,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             f"this is the {task.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
             " wait for the terminal message; or wait on another thread."
         )
-    if task.terminal is not None:  # a subscriber that got it may ask for the result; the task finishes in no time
+    if task.terminal is not None:  # a subscriber that got it may ask for the result: the task is about to finish
         return
     if task.audience.include_one_of(actors):
         raise DeadlockError(
@@ -79,7 +79,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             " it; or wait on another thread."
         )
     if task.slots is not None:
-        with task.slots.lock:  # or of two threads that check at the same time, neither would see the other one wait
+        with task.slots.lock:  # else of two threads that check at the same time, neither would see that the other waits
             before = task.slots.before(task)
             ours = [each for each in before if each.thread == thread or each.audience.include_one_of(actors)]
             if ours and all(each in ours or each.held for each in before):
@@ -158,7 +158,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                 if not seconds:
                     raise TimeoutError(f"{len(left)} of the tasks have not finished within {timeout} s")
         finally:
-            for ref, unheard in left.items():  # or each of many short loops would leave a callback behind
+            for ref, unheard in left.items():  # else each of many short loops would leave a callback behind
                 task_of(ref).audience.remove_callback(unheard)
 
 
