@@ -1,6 +1,6 @@
 """The front door: checks a caller's arguments, and starts an actor. It decides nothing itself.
 
-What a chat does not need is imported when it is first used: a program that only chats starts faster without it.
+Modules that a chat does not need are imported at first use: a program that only chats starts faster without them.
 """
 
 from __future__ import annotations
@@ -319,8 +319,8 @@ class Client:
                 return Stream(start(ChatActor, task, [channel], cancel=cancel), channel)
             if stream is not False:
                 mailbox = CoalescingMailbox if coalesce else Mailbox
-                follower = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
-                chat: ChatRef = start(ChatActor, task, [follower], cancel=cancel)
+                delivery = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
+                chat: ChatRef = start(ChatActor, task, [delivery], cancel=cancel)
                 return chat
             chat = start(ChatActor, task, cancel=cancel)
             message = chat.result()
