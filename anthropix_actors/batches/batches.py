@@ -211,8 +211,8 @@ class Batches:
                 raise ParameterError(problems)
             given = task_options(self._core, options, *TASK_OPTIONS)
             task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
-            follower = delivery_to(stream, task.scope, window=self._core.window)
-            ref: BatchRef = self._core.registry.start(ResultsActor, task, [follower])
+            delivery = delivery_to(stream, task.scope, window=self._core.window)
+            ref: BatchRef = self._core.registry.start(ResultsActor, task, [delivery])
             return ref
         given = checked_options(options, *CALL_OPTIONS)
         cancel = given.pop("cancel", None)
@@ -282,12 +282,12 @@ class Batches:
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
             task = BatchTask(self._core, given, bodies=bodies, poll=poll, tag=tag)
-            follower = delivery_to(subscriber, task.scope, window=self._core.window)
+            delivery = delivery_to(subscriber, task.scope, window=self._core.window)
         except BaseException:
             close_all(bodies)
             raise
         # From here on the task closes the bodies, however it ends.
-        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
         return ref
 
     def follow(
@@ -331,8 +331,8 @@ class Batches:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
         nothing = type(seen) is tuple and not seen
         task = BatchTask(self._core, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
-        follower = delivery_to(subscriber, task.scope, window=self._core.window)
-        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        delivery = delivery_to(subscriber, task.scope, window=self._core.window)
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
         return ref
 
     def _retrieved(self, batch: Batch, options: Mapping[str, Any], cancel: CancelToken | None) -> MessageBatch:
