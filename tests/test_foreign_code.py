@@ -1,4 +1,4 @@
-"""docs/foreign-code.md, walked: each row's code does each thing that it may do, and harms nobody else."""
+"""Walks docs/foreign-code.md: each entry's code does each thing that it may do, and harms only its own task."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from torture import foreign
 
 TESTS = Path(__file__).parent
 DOCS = TESTS.parent / "docs" / "foreign-code.md"
-COLUMNS = ["place", "what is called", "thread", "locks held", "raises", "blocks", "calls back", "is slow", "shown by"]
+KEYS = ["thread", "locks held", "raises", "blocks", "calls back", "is slow", "shown by"]
 PLACES = sorted({*foreign.HABITS, *foreign.WORK})
 
 
-def rows() -> list[dict[str, str]]:
-    """Get the rows of the table, by the beginnings of its columns' names."""
-    lines = [line for line in DOCS.read_text("utf-8").splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert all(cell.startswith(name) for cell, name in zip(cells[0], COLUMNS, strict=True))
-    return [dict(zip(COLUMNS, row, strict=True)) for row in cells[2:]]
+def entries() -> dict[str, dict[str, str]]:
+    """Return the entries of the page by their headings, each with its facts by their keys."""
+    (text,) = re.findall(r"^### .*?(?=^## )", DOCS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    found = {}
+    for entry in text.removeprefix("### ").split("\n### "):
+        place, _, facts = entry.partition("\n")
+        pairs = [fact.partition(":") for fact in re.split(r"^- ", facts, flags=re.MULTILINE)[1:]]
+        assert [key for key, _, _ in pairs] == KEYS, place
+        found[place] = {key: " ".join(value.split()) for key, _, value in pairs}
+    return found
 
 
 def shown(kind: str) -> list[str]:
-    """Get what is named as showing something: kinds of torture, or tests."""
-    named = [each.strip() for row in rows() for each in row["shown by"].split(";")]
+    """Return the proofs that the page names: kinds of code of the torture, or tests."""
+    named = [each.strip() for entry in entries().values() for each in entry["shown by"].split("- ") if each.strip()]
     return [each.removeprefix("torture: ") for each in named if each.startswith("torture: ") == (kind == "torture")]
 
 
-def test_every_row_says_something_of_everything() -> None:
-    assert len(rows()) > 15
-    assert all(all(row.values()) for row in rows())
-    held = [row["what is called"] for row in rows() if not row["locks held"].startswith("none")]
+def test_every_entry_says_something_of_everything() -> None:
+    assert len(entries()) > 15
+    assert all(all(entry.values()) for entry in entries().values())
+    held = [place for place, entry in entries().items() if not entry["locks held"].startswith("none")]
     assert len(held) == 3, f"a lock is held while foreign code runs: {held}"
 
 
-def test_every_kind_of_code_that_is_tortured_is_in_the_table() -> None:
+def test_every_kind_of_code_that_is_tortured_has_an_entry() -> None:
     assert sorted(shown("torture")) == PLACES
 
 
@@ -52,7 +56,7 @@ def test_what_is_named_is_a_test(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("place", PLACES)
 def test_whatever_it_does_it_harms_nobody_else(place: str) -> None:
-    """Each thing it may do, in one phase of those that it comes in; `make torture` has all phases."""
+    """Each thing that it may do, in one of its phases; `make torture` tries all phases."""
     chosen: dict[str, foreign.Case] = {}
     for number, case in enumerate([*foreign.cases(), *foreign.work()]):
         if case.place == place and (case.habit not in chosen or number % 3 == 0):
