@@ -1,7 +1,7 @@
 """Ends chats when the interpreter exits, and in a forked child.
 
-At exit, all are cancelled, and their subscribers are told. A forked child has none of its parent's threads: there, all
-that the parent runs is marked as finished, and the connections are left to the parent.
+At exit, all are cancelled, and their subscribers get the terminal messages. A forked child has none of its parent's
+threads: there, all tasks of the parent are marked as finished, and the connections are left to the parent.
 """
 
 from __future__ import annotations

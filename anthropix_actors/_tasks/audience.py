@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import Task
 
-_NOBODY = "nobody listens any more"
+_ABANDONED = "no subscriber is left"
 
 
 class Audience:
@@ -68,7 +68,7 @@ class Audience:
             else:
                 delivery.close(*self._task.last)
 
-    def detach(self, delivery: Delivery, reason: str = _NOBODY) -> None:
+    def detach(self, delivery: Delivery, reason: str = _ABANDONED) -> None:
         """Remove a subscriber, which gets no more messages; cancel the task if it was the last."""
         with self._task.lock:
             delivery.detach()
@@ -94,7 +94,7 @@ class Audience:
         """Whether all have left before the end: there are neither subscribers nor callers that wait."""
         return not self.deliveries and not self.waiting and self._task.terminal is None
 
-    def cancel_if_abandoned(self, reason: str = _NOBODY) -> None:
+    def cancel_if_abandoned(self, reason: str = _ABANDONED) -> None:
         """Cancel the task if all have left."""
         with self._task.lock:
             abandoned = self.have_left

@@ -161,12 +161,12 @@ class Slots:
         self.close()
         partings = [task.cancel_and_join(reason) for task in self._those_waiting()]
 
-        def heard(timeout: float) -> None:
+        def join(timeout: float) -> None:
             deadline = time.monotonic() + timeout
             for wait in partings:
                 wait(max(0.0, deadline - time.monotonic()))
 
-        return heard
+        return join
 
     def after_fork(self) -> None:
         """Start afresh in a forked child: running and waiting tasks belong to the parent."""

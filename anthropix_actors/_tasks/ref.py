@@ -166,7 +166,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         with waiting_for(task):
             done = wait(task.finished, deadline)
         if not done:
-            what = "it is cancelled, as nobody listens any more" if task.audience.have_left else "it goes on"
+            what = "it is cancelled, as no subscriber is left" if task.audience.have_left else "it goes on"
             raise TimeoutError(f"the {task.what} has no result after {timeout} s; {what}")
         return task.terminal
 

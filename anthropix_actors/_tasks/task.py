@@ -233,7 +233,7 @@ class Task(Supervised):
         deliveries = self.audience.deliveries
         self.cancel(reason)
 
-        def heard(timeout: float) -> None:
+        def join(timeout: float) -> None:
             deadline = time.monotonic() + timeout
             self.audience.delivered.wait(timeout)
             for delivery in deliveries:
@@ -241,7 +241,7 @@ class Task(Supervised):
             if self.ref is not None:  # else an interrupt came before there was an actor
                 self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
-        return heard
+        return join
 
     def sweep(self, now: float) -> None:
         super().sweep(now)

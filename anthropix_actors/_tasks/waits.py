@@ -146,8 +146,8 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     with waiting_for(*map(task_of, left)):
         try:
             for ref in [*left]:
-                told = left[ref] = Delivery(_Ended(ref, ended), task_of(ref).scope)
-                task_of(ref).audience.add_callback(told)
+                delivery = left[ref] = Delivery(_Ended(ref, ended), task_of(ref).scope)
+                task_of(ref).audience.add_callback(delivery)
             while left:
                 seconds = slice_of(deadline)
                 with contextlib.suppress(queue.Empty):
@@ -158,8 +158,8 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
                 if not seconds:
                     raise TimeoutError(f"{len(left)} of the tasks have not finished within {timeout} s")
         finally:
-            for ref, unheard in left.items():  # else each of many short loops would leave a callback behind
-                task_of(ref).audience.remove_callback(unheard)
+            for ref, callback in left.items():  # else each of many short loops would leave a callback behind
+                task_of(ref).audience.remove_callback(callback)
 
 
 class _Ended:

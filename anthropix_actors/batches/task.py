@@ -100,8 +100,8 @@ class BatchTask(Task):
 
     def cancelled_message(self, error: CancelledError) -> BatchTerminal:
         """Return the terminal message of a task that was cancelled."""
-        unheard = self.parting.cause if self.cancels_batches else None  # it took too long
-        return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
+        unconfirmed = self.parting.cause if self.cancels_batches else None  # it took too long
+        return BatchCancelled(self.ref, error.reason, self.cancel_error or unconfirmed)
 
     def failed_message(self, error: AnthropixError) -> BatchTerminal:
         """Return the terminal message of a task that failed."""
