@@ -1,6 +1,6 @@
 """The front door: checks a caller's arguments, and starts an actor. It decides nothing itself.
 
-What a chat does not need is imported when it is first used: a program that only chats starts faster without it.
+Modules that a chat does not need are imported at first use: a program that only chats starts faster without them.
 """
 
 from __future__ import annotations
@@ -322,8 +322,8 @@ class Client:
                 return Stream(start(ChatActor, task, [channel], cancel=cancel), channel)
             if stream is not False:
                 mailbox = CoalescingMailbox if coalesce else Mailbox
-                follower = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
-                chat: ChatRef = start(ChatActor, task, [follower], cancel=cancel)
+                delivery = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
+                chat: ChatRef = start(ChatActor, task, [delivery], cancel=cancel)
                 return chat
             chat = start(ChatActor, task, cancel=cancel)
             message = chat.result()
@@ -443,7 +443,7 @@ class Client:
             >>> for chat in client.chats():
             ...     print(chat.tag, chat.state, round(chat.age, 1))
         """
-        return tuple(work for work in self._core.registry.running() if isinstance(work, ChatRef))
+        return tuple(each for each in self._core.registry.running() if isinstance(each, ChatRef))
 
     def drain(self, timeout: float | None = None) -> bool:
         """Refuse new calls, and wait until all running tasks and calls, including waiting chats, have finished.
@@ -468,9 +468,9 @@ class Client:
         if timeout is not None:
             _check_counts(timeout=timeout)
         deadline = deadline_of(timeout)
-        for work in self._core.registry.running():
-            if isinstance(work, TaskRef):
-                refuse_deadlock(task_of(work))
+        for each in self._core.registry.running():
+            if isinstance(each, TaskRef):
+                refuse_deadlock(task_of(each))
         return self._core.registry.drain(deadline)
 
     def close(self, grace: float = 0.0) -> None:

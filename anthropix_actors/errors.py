@@ -102,7 +102,7 @@ class CancelledError(AnthropixError):
     """The chat was cancelled before its answer was complete.
 
     Attributes:
-        reason: Why, as given to `cancel()`, or in the library's own words.
+        reason: The reason given to `cancel()`, or the library's own.
     """
 
     def __init__(self, reason: str) -> None:
@@ -129,7 +129,7 @@ class OutputError(AnthropixError):
 
 
 class APIError(AnthropixError):
-    """A request got an error, or not its whole response.
+    """A request got an error, or no complete response.
 
     Attributes:
         message: The cause, in the API's words if it sent any.
@@ -185,7 +185,7 @@ class APIError(AnthropixError):
 
 # The docstrings of the following classes are texts that users see: where the body of an error response has no text,
 # the error's message is the part of its class's docstring after the first ": ", or the name of the status if there is
-# none. `_http.retry` reads them.
+# none. `_http.api_errors` reads them.
 
 
 class APIStatusError(APIError):
@@ -229,7 +229,7 @@ class ConflictError(APIStatusError):
 
 
 class PreconditionFailedError(APIStatusError):
-    """412: the resource is not in the version that the request was made for."""
+    """412: the resource has changed: it no longer has the version that the request names."""
 
 
 class RequestTooLargeError(APIStatusError):
@@ -249,15 +249,15 @@ class InternalServerError(APIStatusError):
 
 
 class ServiceUnavailableError(InternalServerError):
-    """503: the service is down for the moment."""
+    """503: the service is temporarily unavailable."""
 
 
 class GatewayTimeoutError(InternalServerError):
-    """504 `timeout_error`: the API stopped waiting for its own model."""
+    """504 `timeout_error`: the API itself timed out while it waited for the model."""
 
 
 class OverloadedError(InternalServerError):
-    """529 `overloaded_error`: the API has more requests than it can take."""
+    """529 `overloaded_error`: the API has more requests than it can handle."""
 
 
 class APIConnectionError(APIError):

@@ -161,15 +161,15 @@ class Ledger:
 
     def _take(self, message: Any) -> None:
         match message:
-            case ChatDone(chat=work, message=answer, resumed=resumed):
+            case ChatDone(chat=ref, message=answer, resumed=resumed):
                 unsure, shares = Usage(estimate=bool(resumed)), _shares(answer, complete=True)
-                self._book("done", [(model, tier, used + unsure) for model, tier, used in shares], work)
-            case ChatFailed(chat=work, error=error):
-                self._book(*_failure(error), work)
-            case ChatCancelled(chat=work, partial=partial):
-                self._book("cancelled", _unfinished(partial, billed=getattr(work, "attempts", None) != 0), work)
-            case BatchResult(batch=work, result={"type": "succeeded", "message": answer}):
-                self._book("done", _shares(answer, complete=True, tier="batch"), work)
+                self._book("done", [(model, tier, used + unsure) for model, tier, used in shares], ref)
+            case ChatFailed(chat=ref, error=error):
+                self._book(*_failure(error), ref)
+            case ChatCancelled(chat=ref, partial=partial):
+                self._book("cancelled", _unfinished(partial, billed=getattr(ref, "attempts", None) != 0), ref)
+            case BatchResult(batch=ref, result={"type": "succeeded", "message": answer}):
+                self._book("done", _shares(answer, complete=True, tier="batch"), ref)
 
     def add(self, answer: Message | Mapping[str, Any] | AnthropixError, tag: str | None = None) -> None:
         """Count the Message that a blocking chat returned, or the error that it raised.
@@ -231,9 +231,9 @@ class Ledger:
         estimate = any(usage.estimate for usage in entries.values())
         return Cost(math.fsum(amounts), tuple(sorted(unpriced, key=str)), estimate)
 
-    def _book(self, ending: _Ending, shares: list[_Share], work: Any = None, tag: str | None = None) -> None:
-        shares = [*shares, *(share for begun in lost(work) for share in _shares(begun))]
-        word: Any = getattr(work, "tag", tag)
+    def _book(self, ending: _Ending, shares: list[_Share], ref: Any = None, tag: str | None = None) -> None:
+        shares = [*shares, *(share for begun in lost(ref) for share in _shares(begun))]
+        word: Any = getattr(ref, "tag", tag)
         word = word if isinstance(word, Hashable) else shown(word)
         self._books.add([(ending, 1), *(((word, model, tier), usage) for model, tier, usage in shares)])
 

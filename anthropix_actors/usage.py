@@ -114,7 +114,7 @@ class Usage(msgspec.Struct, frozen=True):
         return Usage(**counts, estimate=self.estimate or other.estimate)
 
     def __radd__(self, other: int) -> Usage:
-        """Return the sum of zero and this: `sum()` begins so."""
+        """Return the sum of zero and this, as `sum()` needs."""
         return self if other == 0 else NotImplemented
 
 

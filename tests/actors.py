@@ -34,7 +34,7 @@ TERMINAL = (ChatDone, ChatFailed, ChatCancelled)
 
 
 class Inbox:
-    """A subscriber that is no actor: keeps everything, in order."""
+    """A subscriber that is not an actor: keeps all messages, in order."""
 
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -49,7 +49,7 @@ class Inbox:
         return message
 
     def until_end(self, ends: tuple[type[Any], ...] = TERMINAL) -> list[Any]:
-        """Get all messages up to the terminal one, which is the last there is."""
+        """Return all messages up to the terminal one, which must be the last."""
         while not isinstance(self.next(), ends):
             pass
         assert self.queue.empty()
@@ -62,7 +62,7 @@ class Inbox:
 
 
 class Blocking(Inbox):
-    """A subscriber whose `tell` does not return before the test lets it."""
+    """A subscriber whose `tell` returns only when the test sets `let`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Mortal(Inbox):
 
 
 class Reader(pykka.ThreadingActor):
-    """A subscribing actor that does something with each message, or is held up in its handler by a test's gate."""
+    """A subscribing actor that calls a function with each message, and can be blocked in its handler by a gate."""
 
     use_daemon_thread = True
 
@@ -97,7 +97,7 @@ class Reader(pykka.ThreadingActor):
         gate: threading.Event | None = None,
         began: threading.Event | None = None,
     ) -> None:
-        """Handle nothing before `gate` is set, if there is one; set `began` with the first message."""
+        """Wait for `gate`, if given, before each message is handled; set `began` with the first message."""
         super().__init__()
         self.inbox = inbox
         self.on_message = on_message
@@ -114,7 +114,7 @@ class Reader(pykka.ThreadingActor):
 
 
 def text_of(messages: list[Any]) -> str:
-    """Get the text that a subscriber was told, piece by piece."""
+    """Return the text that was delivered to a subscriber, joined."""
     pieces = []
     for message in messages:
         match message:
@@ -124,17 +124,17 @@ def text_of(messages: list[Any]) -> str:
 
 
 def going_on(content: Any) -> dict[str, Any]:
-    """Get the user's turn after an answer: a result for each of its calls, and something to say."""
+    """Return the user's turn after an answer: a result for each of its calls, and a text."""
     calls = [block.get("id") for block in content if isinstance(block, dict) and block.get("type") == "tool_use"]
     results = [{"type": "tool_result", "tool_use_id": call, "content": "done"} for call in calls]
     return {"role": "user", "content": [*results, {"type": "text", "text": "Hello"}]}
 
 
 def no_thread_for(*names: str, while_set: threading.Event | None = None) -> Callable[[threading.Thread], None]:
-    """Return a `Thread.start` that fails, as where a system has no more threads.
+    """Return a `Thread.start` that fails, as on a system that has no more threads.
 
     Args:
-        names: How the names of the threads begin that cannot be had; all, without any.
+        names: The beginnings of the names of the threads that fail; without any, all fail.
         while_set: Fail only while this is set.
     """
     begin = threading.Thread.start
@@ -147,11 +147,11 @@ def no_thread_for(*names: str, while_set: threading.Event | None = None) -> Call
     return start
 
 
-# Private attributes: what each shows that nothing public does
+# Private attributes, each with the reason why nothing public suffices
 
 
 def task_of(ref: TaskRef[Any]) -> Any:
-    """Return the task behind a ref, to do to it what the sweeper, a fork or a bug does."""
+    """Return the task behind a ref, to act on it as the sweeper, a fork or a bug does."""
     return ref._task
 
 
@@ -161,26 +161,26 @@ def core_of(client: Client) -> ClientCore:
 
 
 def running_in(client: Client) -> list[Any]:
-    """Return the tasks and calls of a client that have not ended: one that was left would hold up its `drain`."""
+    """Return the tasks and calls of a client that have not ended: one left over would block its `drain`."""
     return core_of(client).registry.running()
 
 
 def until_blocked(waits: TaskRef[Any] | Stream | CancelScope) -> None:
-    """Wait until a task waits for room at a subscriber, for a time or for a limit: no server sees that."""
-    work = waits.chat if isinstance(waits, Stream) else waits
-    scope: CancelScope = work if isinstance(work, CancelScope) else task_of(work).scope
-    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined] # a `Condition` has nothing public that tells
+    """Wait until a task waits for a subscriber's capacity, a delay or a limit: a server cannot see that."""
+    waiting = waits.chat if isinstance(waits, Stream) else waits
+    scope: CancelScope = waiting if isinstance(waiting, CancelScope) else task_of(waiting).scope
+    until(lambda: scope.condition._waiters)  # type: ignore[attr-defined] # a `Condition` has nothing public for it
 
 
 def until_queued(client: Client) -> None:
-    """Wait until a chat waits in the line for its turn: its state is "queued" a moment before."""
+    """Wait until a chat is in the queue: its state is "queued" a moment earlier."""
     slots = core_of(client).slots
     assert slots is not None
     until(lambda: slots._waiting)
 
 
 def until_all_turns_are_back(client: Client) -> None:
-    """Wait until no chat has a turn or waits for one: a chat gives its turn back after its end was told."""
+    """Wait until no chat has a slot or waits for one: a chat releases its slot after its end was delivered."""
     slots = core_of(client).slots
     assert slots is not None
     until(lambda: not slots._running)
@@ -188,65 +188,65 @@ def until_all_turns_are_back(client: Client) -> None:
 
 
 def deliveries_of(ref: TaskRef[Any]) -> tuple[Delivery, ...]:
-    """Return the deliveries of a task: one that was left would keep its subscriber alive, or the task running."""
+    """Return the deliveries of a task: one left over would keep its subscriber alive, or the task running."""
     deliveries: tuple[Delivery, ...] = task_of(ref).audience.deliveries
     return deliveries
 
 
 def until_told(ref: TaskRef[Any]) -> None:
-    """Wait until all subscribers were told the end: that is after the result is known, and before the thread ends."""
+    """Wait until the end was delivered to all: after the result is known, and before the thread ends."""
     wait(task_of(ref).audience.delivered)
 
 
 def timeout_of(ref: TaskRef[Any]) -> Timeout:
-    """Return the timeout of a task, where it would take minutes to see it."""
+    """Return the timeout of a task, as it would take minutes to see its effect."""
     timeout: Timeout = task_of(ref)._timeout
     return timeout
 
 
 def calls_of(token: CancelToken) -> list[Any]:
-    """Return what a token would cancel: a call that was left would never be collected."""
+    """Return the calls that a token would cancel: one left over would never be collected."""
     return list(token._running)
 
 
 def watched(sweeper: Sweeper = SWEEPER) -> set[Any]:
-    """Return what a sweeper looks after: a task that was left would keep its thread running."""
+    """Return the objects that a sweeper watches: one left over would keep its thread running."""
     return sweeper._those_watched()
 
 
 def thread_of(looker: Sweeper | Asker) -> threading.Thread | None:
-    """Return the thread of a sweeper or an asker; None while there is nothing to do."""
+    """Return the thread of a sweeper or an asker; None while it has nothing to do."""
     return looker._thread
 
 
 def until_at_rest(looker: Sweeper | Asker = SWEEPER) -> None:
-    """Wait until a sweeper or an asker has no thread: so nothing was left to do."""
+    """Wait until a sweeper or an asker has no thread: then it has nothing left to do."""
     until(lambda: thread_of(looker) is None)
 
 
 def busy_since(asker: Asker) -> float | None:
-    """Return when an asker began what it does now, or None: whether it is stuck is decided by that."""
+    """Return when an asker began its current action, or None: this decides whether it is stuck."""
     return asker._since
 
 
 def make_it_miss(asker: Asker, actions: queue.SimpleQueue[Any]) -> None:
-    """Give an asker a queue that misses an item by a hair: no test could hit that moment."""
+    """Give an asker a queue that just misses an item: no test could hit that moment."""
     asker._actions = actions
 
 
 def lock_of(thing: Sweeper | Governor | Books | Registry) -> Any:
-    """Return a lock, to hold it as another thread may at the moment of a fork."""
+    """Return a lock, to hold it as another thread may hold it during a fork."""
     return thing._lock
 
 
 def socket_of(waits: TaskRef[Any] | CancelScope) -> object:
-    """Return the socket that a cancel would shut down, or None: a socket that was left would be a leak."""
+    """Return the socket that a cancel would shut down, or None: one left over would be a leak."""
     scope: CancelScope = waits if isinstance(waits, CancelScope) else task_of(waits).scope
     return scope.socket._duplicate
 
 
 def waiting_in(delivery: Delivery) -> int:
-    """Return the number of messages that wait in a delivery, not yet in a mailbox: it is what is bounded."""
+    """Return the number of messages that wait in a delivery, not yet in a mailbox: this number is bounded."""
     return len(delivery._waiting)
 
 
@@ -256,17 +256,17 @@ def unread(events: Stream | EventQueue) -> int:
 
 
 def is_being_asked(delivery: Delivery) -> bool:
-    """Return whether a subscriber's `is_alive` runs just now: that it returned True has no effect to wait for."""
+    """Return whether a subscriber's `is_alive` is running: that it returned True has no other effect."""
     return delivery._pulse._asked
 
 
 def is_collected(ref: pykka.ActorRef[Any]) -> bool:
-    """Return whether an actor was collected, and not just stopped: only its ref has a weak reference to it."""
+    """Return whether an actor was collected, not just stopped: only its ref has a weak reference to it."""
     return ref._actor_weakref() is None
 
 
 STARTS_A_THREAD = TaskActor._start_thread
-"""Starts the thread of a task that has its turn: a place to interrupt."""
+"""Starts the thread of a task whose turn has come: a place to interrupt."""
 
 ENTERS_THE_CLIENT = Registry.track
-"""Has a client take note of a task: a place to interrupt."""
+"""Registers a task with its client: a place to interrupt."""

@@ -1,4 +1,4 @@
-"""Programs that tests run as processes of their own, and end."""
+"""Programs that tests run, and end, as processes of their own."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ class Programs:
 
 
 def line(running: subprocess.Popen[str]) -> str:
-    """Get the next line that a program prints."""
+    """Return the next line that a program prints."""
     assert running.stdout is not None
     return running.stdout.readline().rstrip("\n")
 
 
 def ended_by(running: subprocess.Popen[str], number: signal.Signals) -> tuple[str, str]:
-    """Send a signal, and get what the program printed until it ended of it.
+    """Send a signal that ends the program; return its output and its errors.
 
-    Python misses a signal that comes just when its main thread begins to wait, until there is another one.
+    Python may not notice a signal that comes just when its main thread begins to wait, until another one comes.
     """
     for _ in range(3):
         running.send_signal(number)
@@ -82,7 +82,7 @@ def ended_by(running: subprocess.Popen[str], number: signal.Signals) -> tuple[st
 
 
 def interrupted(running: subprocess.Popen[str]) -> str:
-    """Press Ctrl-C once, see the program die of it and of nothing else, and get what it printed."""
+    """Interrupt a program as Ctrl-C does, check that this alone ends it, and return its output."""
     out, err = ended_by(running, signal.SIGINT)
     assert err.count("Traceback") == 1, err
     assert err.endswith("\nKeyboardInterrupt\n"), err
@@ -92,7 +92,7 @@ def interrupted(running: subprocess.Popen[str]) -> str:
 
 
 def ends(lines: list[str]) -> dict[str, list[str]]:
-    """Get the terminal messages of each chat, all of which came after its other messages."""
+    """Return the terminal messages of each chat; check that its other messages came before."""
     told: collections.defaultdict[str, list[str]] = collections.defaultdict(list)
     for tag, name in map(str.split, lines):
         assert name in {"ChatDone", "ChatFailed", "ChatCancelled"} or not told[tag], lines

@@ -1,4 +1,4 @@
-"""Servers that send exact bytes over real sockets, and go wrong in exact ways."""
+"""Servers that send exact bytes over real sockets, and fail in exact ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 DEADLINE = 10.0
-"""Seconds that a test waits for anything; far more than it needs."""
+"""The longest wait of a test, in seconds; far more than it needs."""
 
 
 class Peer:
@@ -103,7 +103,7 @@ class Server:
             sock.close()
 
     def hang_up(self) -> None:
-        """End all connections, as a server does that goes down, so that a client that waits for one goes on."""
+        """Shut all connections down, like a server that stops, so that a waiting client goes on."""
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -140,7 +140,7 @@ class Server:
 
 
 class Tunnel:
-    """A proxy that opens a tunnel to a server on loopback, whatever the name it is asked for."""
+    """A proxy that opens a tunnel to one server on loopback, whatever host a client asks for."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -185,7 +185,7 @@ def head(
     content_type: str = "text/event-stream; charset=utf-8",
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    """Get a response's head. `framing` is "chunked", "close", or a content length."""
+    """Return a response's head. `framing` is "chunked", "close", or a content length."""
     lines = [f"HTTP/1.1 {status}", f"content-type: {content_type}", "request-id: req_test"]
     if framing == "chunked":
         lines.append("transfer-encoding: chunked")
@@ -207,7 +207,7 @@ def error_body(kind: str, message: str = "no") -> dict[str, Any]:
 
 
 BUSY = json_answer("529 Overloaded", error_body("overloaded_error", "Overloaded"), {"retry-after-ms": "1"})
-"""An overload that is to be tried again at once."""
+"""An overload that asks for a retry at once."""
 
 
 def batch_of(batch_id: str, lines: int | None = None, **more: Any) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def message_delta(stop_reason: str = "end_turn", output_tokens: int = 9) -> dict
 
 
 def answer(*texts: str) -> list[dict[str, Any]]:
-    """Get the events of a whole answer."""
+    """Return the events of a complete answer."""
     return [start(), block_start(), *map(text_delta, texts), block_stop(), message_delta(), STOP]
 
 
@@ -281,7 +281,7 @@ def stream_of(*events: dict[str, Any]) -> bytes:
 
 
 def whole(*texts: str) -> bytes:
-    """Return a response that is the stream of a whole answer."""
+    """Return a response that is the stream of a complete answer."""
     return stream_of(*answer(*texts))
 
 
@@ -290,7 +290,7 @@ def send_answer(peer: Peer, *texts: str) -> None:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Wait for something that nobody announces: look again and again, with a deadline."""
+    """Wait for a condition by polling, with a deadline: for changes that no event announces."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, "what the test waited for did not happen"
@@ -403,7 +403,7 @@ class Turnstile:
     """
 
     def __init__(self, *texts: str, first: int | None = 3, headers: dict[str, str] | None = None) -> None:
-        """Where `first` is None, send nothing before the test lets it, not even the head."""
+        """If `first` is None, send nothing, not even the head, before the test releases `let`."""
         self.texts = texts
         self.first = first
         self.headers = headers
@@ -425,4 +425,4 @@ class Turnstile:
         return answer(*self.texts)
 
     def passes(self) -> None:
-        """Take note that an answer is about to end, before the client can know."""
+        """Called when an answer is about to end, before the client can know; for subclasses."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import APITimeoutError, Client, ProtocolError, StalledError, Timeout
-from anthropix_actors._http.request import as_work_timeout
+from anthropix_actors._http.request import as_task_timeout
 
 from actors import ASK, HELLO, Inbox
 from servers import (
@@ -347,6 +347,6 @@ def test_a_wait_for_a_turn_or_for_a_limit_is_nobodys_silence(connect: Callable[.
 
 def test_work_that_goes_on_for_days_has_a_total_of_its_own() -> None:
     clients = Timeout(connect=1, read=2, idle=3, total=4, first_byte=5)
-    assert as_work_timeout(None, clients) == Timeout(connect=1, read=2, idle=3, total=None, first_byte=5)
-    assert as_work_timeout(9, clients) == Timeout(connect=1, read=2, idle=3, total=9, first_byte=5)
-    assert as_work_timeout(Timeout(total=8), clients) == Timeout(total=8)
+    assert as_task_timeout(None, clients) == Timeout(connect=1, read=2, idle=3, total=None, first_byte=5)
+    assert as_task_timeout(9, clients) == Timeout(connect=1, read=2, idle=3, total=9, first_byte=5)
+    assert as_task_timeout(Timeout(total=8), clients) == Timeout(total=8)

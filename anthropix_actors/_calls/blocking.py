@@ -1,4 +1,4 @@
-"""One call that blocks."""
+"""One blocking call."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class BlockingCall(Supervised):
-    """A call that blocks its caller's thread, as the sweeper and a closing client see it."""
+    """A call that blocks its caller's thread, as the sweeper and `Client.close` see it."""
 
     what = "call"
 
     def __init__(self, transport: Transport, timeout: Timeout) -> None:
-        """Start its time."""
+        """Start its clock."""
         super().__init__(transport, CancelScope(), timeout)
         self.begin()
 
     def log_end(self, error: BaseException | None = None) -> None:
-        """Write the record of its end. In the caller's thread."""
+        """Log its end. In the caller's thread."""
         request = self.requester.request
         if LOGGER.isEnabledFor(logging.INFO) and request is not None:
             state = "done" if error is None else "cancelled" if isinstance(error, CancelledError) else "failed"
@@ -41,5 +41,5 @@ class BlockingCall(Supervised):
         return lambda _: None
 
     def after_fork(self) -> None:
-        """Be cancelled, in a forked child."""
+        """Mark it as cancelled in a forked child."""
         self.scope.after_fork(CancelledError("the process was forked; the call goes on in the parent"))

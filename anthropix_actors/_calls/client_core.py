@@ -1,4 +1,4 @@
-"""What the calls and tasks of a client share, and how a call runs in the caller's own thread."""
+"""The parts of a client that its calls and tasks share, and how a blocking call runs in the caller's thread."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ClientCore:
         registry: Its running tasks and calls.
         api_version: The version of the API that it speaks.
         window: How many messages a subscriber may be behind.
-        ledger: Is told how every chat and every batch result ended, or None.
+        ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
         governor: The rate limiter of its chats, or None.
     """

@@ -140,10 +140,10 @@ def stream_items(
         AnthropixError: it could not be opened.
     """
     call = BlockingCall(core.transport, timeout)
-    return ItemStream(call, _looked_after(core, call, items, cancel))
+    return ItemStream(call, _tracked(core, call, items, cancel))
 
 
-def _looked_after(
+def _tracked(
     core: ClientCore, call: BlockingCall, items: Callable[[BlockingCall], Iterator[T]], cancel: CancelToken | None
 ) -> Iterator[T]:
     try:

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class OnFirstUse(Generic[T]):
-    """A decorator of a method: an attribute that the method makes when it is first read, and that can be assigned.
+    """Turns a method into an attribute: its value is made when it is first read. It can also be assigned.
 
-    As `functools.cached_property`, whose lock a fork may leave held in Python 3.11. Without one, two threads may each
-    make it; both get the one that was there first.
+    Like `functools.cached_property`, but without its lock, which a fork may leave held in Python 3.11. So two threads
+    may both make a value; both get the one that was stored first.
 
     Example:
         >>> class Answer:
@@ -36,7 +36,7 @@ class OnFirstUse(Generic[T]):
         self.__doc__ = make.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Note the name under which the instance keeps it: from then on, that one is found first."""
+        """Note the name: the value is stored in the instance under it, where it is found before this descriptor."""
         self._name = name
 
     @overload
@@ -44,10 +44,10 @@ class OnFirstUse(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object, owner: type) -> Self | T:
-        """Make it, unless another thread has done so meanwhile.
+        """Make the value and store it, unless another thread has done so meanwhile.
 
         Raises:
-            AnthropixError: it needs an import, and the interpreter is ending.
+            AnthropixError: an import is needed, and the interpreter is exiting.
         """
         if instance is None:
             return self

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import shown
-from anthropix_actors._http.request import as_work_timeout, beta_names
+from anthropix_actors._http.request import as_task_timeout, beta_names
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
 
-WORK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
-CALL_OPTIONS = (*WORK_OPTIONS, "cancel")
+TASK_OPTIONS = ("beta", "extra_headers", "timeout", "max_retries", "workspace_id")
+CALL_OPTIONS = (*TASK_OPTIONS, "cancel")
 PROFILE_OPTIONS = (*CALL_OPTIONS, "user_profile_id")
 """The options of calls that may be made on behalf of a customer's customer."""
 
@@ -81,7 +81,7 @@ def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ())
     return checked
 
 
-def work_options(
+def task_options(
     core: "ClientCore", options: Mapping[str, Any], *known: str, **patience: float | None
 ) -> dict[str, Any]:
     """Return a checked copy of a task's options, for each of its requests, in any thread.
@@ -98,7 +98,7 @@ def work_options(
         ParameterError: an option is unknown, or its value cannot be right.
     """
     given = checked_options(options, *known)
-    given["timeout"] = as_work_timeout(given.get("timeout"), replace(core.request_factory.timeout, **patience))
+    given["timeout"] = as_task_timeout(given.get("timeout"), replace(core.request_factory.timeout, **patience))
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])
     sent = {name: value for name, value in given.items() if name != "cancel"}

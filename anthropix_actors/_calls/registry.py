@@ -1,4 +1,4 @@
-"""What runs for one client: its tasks and its blocking calls, from their start to their end."""
+"""The running tasks and blocking calls of one client."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Registry:
     """The running tasks and calls of one client. All methods may be called from any thread."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         # Reentrant, as a signal handler may close the client while the thread it interrupts starts a chat.
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._running: dict[Running, None] = {}  # in the order in which they were started
-        self._refusal: str | None = None  # why nothing more is started
+        self._refusal: str | None = None  # why new ones are refused
         SWEEPER.fork_listeners.add(self)
 
     def start(
@@ -46,21 +46,21 @@ class Registry:
     ) -> Any:
         """Start the actor of a task, and return its ref.
 
-        Its ref is in the registry before its thread begins, and after pykka has written to its logger: no lock is held
-        meanwhile, and a client that is closed meanwhile does not take it.
+        The ref is tracked before the thread starts, and after pykka has logged: no lock is held while it logs, and a
+        client that is closed meanwhile refuses the task.
 
         Args:
             actor: The actor's class.
             task: The state that it shares with its ref.
-            subscribers: The deliveries to its first subscribers; without any, the caller is going to
-                wait for the result.
+            subscribers: The deliveries to its first subscribers; without any, the caller is about to wait for the
+                result.
             cancel: The caller's token.
 
         Raises:
             ConfigurationError: the client is closed, or draining.
-            AnthropixError: the system gives no more threads.
+            AnthropixError: the thread could not be started.
         """
-        if cancel is not None:  # first: if the token is cancelled already, nothing is sent
+        if cancel is not None:  # first: if the token was cancelled before, nothing is sent
             cancel.add(task)
         try:
             task.audience.deliveries = tuple(subscribers)
@@ -68,11 +68,11 @@ class Registry:
             task.enter, task.leave = self.track, self.untrack
             actor.start(task)
             return task.ref  # noqa: TRY300 - an interrupt here is one of those below
-        except AnthropixError as exc:  # which says it all to the caller
+        except AnthropixError as exc:  # the caller gets it; the ledger need not
             task.audience.deliveries, task.ledger = (), None
             task.abort(exc)
             raise
-        except BaseException:  # Ctrl-C: nobody gets the ref, and nobody knows whether there is a thread by now
+        except BaseException:  # Ctrl-C: the ref is lost, and the thread may run or not
             task.cancel("interrupted while it started")
             task.abort(AnthropixError("interrupted while it started"))
             raise
@@ -90,13 +90,13 @@ class Registry:
             cancel.add(call)
 
     def end(self, call: BlockingCall) -> None:
-        """Track a call no longer. Calling it again does nothing."""
+        """Stop tracking a call. Calling it again does nothing."""
         SWEEPER.unwatch(call)
         call.requester.let_go()
         self.untrack(call)
 
     def track(self, started: Running) -> None:
-        """Take up a call, or the ref of a task, that begins.
+        """Track a call, or the ref of a task, that begins.
 
         Raises:
             ConfigurationError: the client is closed, or draining.
@@ -108,7 +108,7 @@ class Registry:
             raise ConfigurationError(self._refusal)
 
     def untrack(self, started: Running) -> None:
-        """Drop a call, or the ref of a task, that has ended."""
+        """Stop tracking a call, or the ref of a task, that has ended."""
         with self._lock:
             self._running.pop(started, None)
             self._ended.notify_all()
@@ -121,7 +121,7 @@ class Registry:
     def drain(self, deadline: float | None) -> bool:
         """Refuse new calls, and wait for the running ones until the deadline; return whether all have ended."""
         with self._lock:
-            self._refusal = self._refusal or "the client takes nothing new, as it is being drained; make another one"
+            self._refusal = self._refusal or "the client is being drained and takes no new calls; make another one"
             while self._running:
                 if not (left := slice_of(deadline)):
                     return False
@@ -129,17 +129,17 @@ class Registry:
         return True
 
     def close(self) -> None:
-        """Refuse new calls from now on. The running ones go on."""
+        """Refuse new calls from now on. Those that run are not ended."""
         with self._lock:
             self._refusal = "the client is closed; make another one"
 
     def cancel_all(self, reason: str) -> None:
-        """Cancel all running calls and tasks; wait for none."""
+        """Cancel all running calls and tasks, without waiting for them."""
         for each in self.running():
             each.cancel(reason)
 
     def after_fork(self) -> None:
-        """Replace the lock in a forked child: a thread of the parent may have held it to start a chat."""
+        """Replace the lock in a forked child: a thread of the parent may have held it."""
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._running = {}

@@ -1,4 +1,4 @@
-"""Makes the requests of a client, from its settings and the caller's words for one call. Pure: it sends nothing."""
+"""Builds the requests of a client, from its settings and the arguments of one call. Pure: it sends nothing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ JSON_LINES = "application/binary, application/x-jsonl"
 
 
 class RequestFactory:
-    """Makes the requests of one client. Safe to share between threads.
+    """Builds the requests of one client. Safe to share between threads.
 
-    The headers of a request come in layers, each over the one before: those of every request, with the credentials;
-    those of its kind (`accept`, `accept-encoding`, `content-type`); the client's; the betas; the caller's. None in one
-    of the last three removes a header.
+    Headers are merged in this order, later ones replace earlier ones: those of every request, with the credentials;
+    those of this request's kind (`accept`, `accept-encoding`, `content-type`); the client's `headers`; the betas; the
+    caller's `extra_headers`. A value of None in the client's or the caller's headers removes a header.
 
     Attributes:
         timeout: The default timeouts of a request.
         retry: The default retry policy of a request.
 
     Raises:
-        ParameterError: `headers`, `beta` or `timeout` cannot be sent, or is none.
+        ParameterError: `headers` or `beta` cannot be sent.
     """
 
     def __init__(  # noqa: PLR0913 - a client's settings
@@ -73,14 +73,14 @@ class RequestFactory:
         timeout: Timeout | float | None = None,
         max_retries: int | None = None,
     ) -> Request:
-        """Make a request.
+        """Build a request.
 
         Args:
             method: The HTTP method.
             path: The path from `/v1` on, or a whole URL.
             params: The query.
-            json: A value to send as a JSON body; or else
-            body: the body itself, with its content type, or bytes of JSON.
+            json: A value to send as a JSON body. Pass this or `body`.
+            body: The body itself: bytes of JSON, or a `Body` with a content type of its own.
             accept: The `accept` header.
             beta: The caller's betas, after the client's.
             default_betas: Betas that go with the path, after all others.
@@ -107,7 +107,7 @@ class RequestFactory:
         )
 
     def _own_headers(self, accept: str, body: bytes | Body | None) -> dict[str, str]:
-        """Return the headers of a request without the caller's; all of them were checked when the client was made."""
+        """Return all headers except the betas and the caller's; they were checked when the client was made."""
         own = {**self._system, "accept": accept}
         if accept in {"application/json", JSON_LINES}:
             own["accept-encoding"] = "gzip, deflate"  # the latency of their first bytes does not matter

@@ -1,7 +1,7 @@
-"""What becomes of chats when the interpreter exits, and when the process forks.
+"""Ends chats when the interpreter exits, and in a forked child.
 
-At exit, all are cancelled, and their subscribers are told. A forked child has none of its parent's threads: there, all
-that the parent runs is marked as finished, and the connections are left to the parent.
+At exit, all are cancelled, and their subscribers get the terminal messages. A forked child has none of its parent's
+threads: there, all tasks of the parent are marked as finished, and the connections are left to the parent.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ EXIT_TIMEOUT = 1.0
 
 
 def end(sweeper: Sweeper) -> None:
-    """Cancel all, as the interpreter exits, in the main thread; Ctrl-C or `sys.exit()` cuts the wait short."""
+    """Cancel all chats. In the main thread, at exit; Ctrl-C or `sys.exit()` cuts the wait short."""
     sweeper.ending = True
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
         sweeper.cancel_all("the interpreter exits", patience=EXIT_TIMEOUT)
 
 
 def install() -> None:
-    """See to both, from now on. Called once, when the package is imported."""
+    """Install the hooks for exit and fork. Called once, when the package is imported."""
     # atexit is LIFO: make a finalizer first, so that urllib3's (they close idle connections) run after `end`.
     weakref.finalize(SWEEPER, _nothing)
     atexit.register(end, SWEEPER)

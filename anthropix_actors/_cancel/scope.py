@@ -161,7 +161,7 @@ class CancelScope:
 
     def after_fork(self, cause: CancelledError) -> None:
         """Mark it as cancelled in a forked child: the socket belongs to the parent, so it is not shut down."""
-        # The old one may be held by a thread that is no more.
+        # The old one may be held by a thread that no longer exists.
         self.condition = self.socket.lock = threading.Condition(threading.RLock())
         self.cause = self.cause or cause
         self.release()

@@ -3,8 +3,8 @@
 One sweeper thread per process, alive only while chats run. It checks each of them ten times a second, and its only
 action is to cancel.
 
-One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as nothing that may
-block runs on this one: no subscriber's code, and no logging handler.
+One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as no code that may
+block runs on this one: neither a subscriber's nor a logging handler's.
 
 A finalizer may run in any thread, at any allocation, even while that thread holds a lock. So it takes no lock: it posts
 an action to the sweeper (`SimpleQueue.put` is made for that), which ends the sweeper's wait for the next tick.
@@ -107,11 +107,11 @@ class Sweeper:
             posted.put(action)
 
     def run_elsewhere(self, action: Callable[[], object], name: str) -> None:
-        """Run something that may block on a thread of its own; where there is none, the next look comes back to it.
+        """Run an action that may block, on a thread of its own; if none can be started, the next sweep tries again.
 
-        While the interpreter ends there never is one, from Python 3.12 on. So it runs here, or nobody would be told:
-        what blocks then keeps the sweeper from the ends of others, and the exit waits for none of them longer than it
-        says. In the sweeper's thread.
+        From Python 3.12 on, no thread can be started while the interpreter exits. Then the action runs here, else no
+        subscriber would get its terminal message. If it blocks, it delays those of other chats; the exit waits no
+        longer than `patience`. In the sweeper's thread.
         """
         if not in_background(action, name) and self.ending:
             action()

@@ -1,1 +1,1 @@
-"""Checks of the caller's arguments, with hints at what was probably meant. Pure, but for the files in `plain_json`."""
+"""Checks of the caller's arguments, with hints for likely mistakes. Pure, except that `plain_json` reads files."""

@@ -137,7 +137,7 @@ def shows(required: tuple[str, ...], optional: Mapping[str, object]) -> Callable
 
 
 def no_subscriber(given: object) -> str | None:
-    """Return what a wrong subscriber is, and what to pass instead; None if it has a `tell` that can be called.
+    """Return the type of a wrong subscriber, and a hint; None if it has a `tell` that can be called.
 
     Example:
         >>> no_subscriber(print)

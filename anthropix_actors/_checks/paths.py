@@ -108,7 +108,7 @@ def _value_problems(names: list[str], values: Mapping[Any, Any]) -> Iterator[Pro
 
 
 def _wrong(value: Any) -> str | None:
-    """Return what was expected instead of a value; None if it is valid."""
+    """Return a text for the expected value, if a value is invalid; None if it is valid."""
     if isinstance(value, int) and not isinstance(value, bool):
         return None if SMALLEST <= value <= LARGEST else "an integer of at most 64 bits"
     if not isinstance(value, str) or not value:
@@ -121,7 +121,7 @@ def _wrong(value: Any) -> str | None:
 
 
 def _astray(segment: str) -> str | None:
-    """Return what was expected instead of a segment that a server or proxy may take for more than a name, or None."""
+    """Return a text for the expected segment, if a server or proxy may take this one for more than a name; or None."""
     decoded = unquote(segment)  # some servers decode before they resolve dots, others after
     if decoded in {".", ".."}:
         return "a name, not a step to this folder or the one above"

@@ -1,4 +1,4 @@
-"""What kind of answer begins here: an event stream, or JSON from a server that does not stream. Pure.
+"""The form of an answer: an event stream, or JSON from a server that does not stream. Pure.
 
 The first bytes decide, not the content type: gateways send a stream as `application/json`, and an error's JSON as
 `text/event-stream`. No line of an event stream begins with a brace, and no JSON with the name of a field.
@@ -25,7 +25,7 @@ KEPT = 1 << 20
 
 
 class Form(enum.Enum):
-    """What an answer is written in."""
+    """The form of an answer."""
 
     STREAM = "an event stream"
     JSON = "JSON"
@@ -33,12 +33,12 @@ class Form(enum.Enum):
 
 
 def form_of(head: bytes, content_type: str, *, ended: bool = False) -> Form | None:
-    r"""Return the form of a body that begins so; None where more bytes have to come first.
+    r"""Return the form of a body, given its beginning; None if more bytes are needed.
 
     Args:
         head: The body so far.
-        content_type: The content type of the response; empty where there is none.
-        ended: Whether this is all of the body.
+        content_type: The content type of the response; empty if it has none.
+        ended: Whether this is the whole body.
 
     Example:
         >>> form_of(b"\n", "application/json"), form_of(b'\n{"type"', "application/json")
@@ -61,7 +61,7 @@ def without_blanks(head: bytes) -> bytes:
 
 
 def message_in(body: bytes, content_type: str) -> dict[str, Any]:
-    """Get the Message that a body is, or the error: then its type is `error`.
+    """Return the Message or the error in a body; the type of an error is `error`.
 
     Raises:
         TruncatedError: it was cut.
@@ -86,7 +86,7 @@ def message_in(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def no_answer(body: bytes, content_type: str) -> APIError:
-    """Return the error for a body in any other form, or for one that is empty."""
+    """Return the error for a body in any other form, or for an empty one."""
     if not body:  # perhaps the head was cut, where it named the type
         return TruncatedError("the answer ended before its first event", retryable=True)
     return _unknown(body[:KEPT], content_type)

@@ -1,7 +1,7 @@
 """Bytes of JSON lines → objects, each with the number of its line. Pure.
 
-A byte order mark before the first line is left out. JSON is read as `json` says: one odd character never costs the
-rest of the lines.
+A byte order mark before the first line is left out. JSON is read leniently, as `json` says: one odd character never
+costs the other lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_LINE_BYTES = 256 << 20
-"""How long one line may be: as large as a batch's whole request."""
+"""The longest line by default: the size limit of a batch."""
 
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 _QUOTED = 80
@@ -29,13 +29,13 @@ Run: TypeAlias = list[tuple[int, dict[str, Any]]]
 
 
 class JSONLinesDecoder:
-    r"""Decodes JSON lines as they arrive: feed it bytes, and get number and object of each line that ends with them.
+    r"""Decodes JSON lines as they arrive: feed it bytes, loop over numbers and objects of the lines that they end.
 
     Args:
         max_line_bytes: The longest line to accept.
 
     Attributes:
-        number: That of the line whose end has not come.
+        number: The number of the line whose end has not come.
 
     Example:
         >>> decoder = JSONLinesDecoder()
@@ -53,7 +53,7 @@ class JSONLinesDecoder:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[Run]:
-        """Return the lines that end in `data`, blank ones left out, as one run; nothing where no line ends.
+        """Return the lines that end in `data`, blank ones left out, as one run; nothing if no line ends.
 
         Raises:
             ProtocolError: a line is not a JSON object, or too long. The lines before it were returned.
@@ -76,10 +76,10 @@ class JSONLinesDecoder:
         self._held, self._size = [rest], len(rest)
 
     def close(self) -> Iterator[Run]:
-        """Return the last line, where it lacks its end.
+        """Return the last line, if it lacks its line end.
 
         Raises:
-            TruncatedError: it is not whole.
+            TruncatedError: it is not complete.
         """
         run, error = _decoded([b"".join(self._held)], self.number)
         if error is not None:
@@ -89,9 +89,9 @@ class JSONLinesDecoder:
 
 
 def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Run]:
-    r"""Return number and object of each line that is not blank: in lists, one for each chunk in which lines end.
+    r"""Yield the numbers and objects of the lines that are not blank: a list for each chunk in which lines end.
 
-    What is in a list has arrived, and what follows it may take a while.
+    The lines of a list have arrived; the next list may take a while.
 
     Args:
         chunks: The lines, cut anywhere. The last one may lack its end.
@@ -100,7 +100,7 @@ def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES)
     Raises:
         ProtocolError: a line is not a JSON object, or too long. The lines before it were returned.
         TruncatedError: the chunks end within a line.
-        APIError: what the chunks raised, with the line where it happened in its text.
+        APIError: the error that `chunks` raised; its text names the line.
 
     Example:
         >>> list(json_lines([b'{"a": 1}\n\n{"a"', b": 2}\r\n"]))
@@ -113,7 +113,7 @@ def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES)
 
 
 def _saying_the_line(chunks: Iterator[bytes], decoder: JSONLinesDecoder) -> Iterator[bytes]:
-    """Return the chunks; an error of theirs says at which line it happened."""
+    """Yield the chunks; if reading them fails, add the number of the line to the error."""
     try:
         yield from chunks
     except APIError as exc:
@@ -122,7 +122,7 @@ def _saying_the_line(chunks: Iterator[bytes], decoder: JSONLinesDecoder) -> Iter
 
 
 def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str, Any]]], ProtocolError | None]:
-    """Get the objects of lines with their numbers, up to a line that is none, and the error for that."""
+    """Return the numbers and objects of lines, up to the first line that is not an object, and the error for that."""
     run: list[tuple[int, dict[str, Any]]] = []
     decode = _DECODER.decode
     for line in lines:
@@ -131,12 +131,12 @@ def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str,
         except (msgspec.DecodeError, ValueError, RecursionError):
             try:
                 if number == 1:
-                    line = line.removeprefix(_BOM)  # noqa: PLW2901 - what is left of it
+                    line = line.removeprefix(_BOM)  # noqa: PLW2901 - the rest of the line
                 if line.strip():
                     run.append((number, _object(line)))
             except (ValueError, RecursionError) as exc:
                 text = repr(line[:_QUOTED].decode(errors="replace"))
-                error = ProtocolError(f"line {number}, which is no JSON object: {text}", body=line)
+                error = ProtocolError(f"line {number}, which is not a JSON object: {text}", body=line)
                 error.__cause__ = exc
                 return run, error
         number += 1
@@ -146,5 +146,5 @@ def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str,
 def _object(line: bytes) -> dict[str, Any]:
     value = decoded(line)
     if not isinstance(value, dict):
-        raise ValueError(f"it is a {type(value).__name__}")  # noqa: TRY004 - as for what is no JSON
+        raise ValueError(f"it is a {type(value).__name__}")  # noqa: TRY004 - as for a line that is not JSON
     return value

@@ -9,8 +9,8 @@ The rules (WHATWG HTML, 9.2.5 and 9.2.6):
 
 - the stream is UTF-8; a byte that is not becomes U+FFFD; one leading byte order mark is dropped;
 - a line ends with LF, CR or CRLF, and a CRLF may be cut between two chunks;
-- an empty line ends an event; an event that the end of the stream cuts is discarded, but for one that is the last of an
-  answer, and whole (the specification has no such exception; some servers leave the last line end out);
+- an empty line ends an event; an event that the end of the stream cuts is discarded, unless it is complete and the
+  last of an answer (the specification has no such exception; some servers leave the last line end out);
 - a line that starts with a colon is a comment; an id with a NUL is ignored.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-23.
@@ -41,9 +41,9 @@ MAX_EVENT_LINES = 256
 _REPEATED_NAME = re.compile(
     rb'\n\nevent: (content_block_(?:delta|start|stop)|message_(?:start|delta|stop))\n(?=data: \{"type":"\1")'
 )
-"""An event's name that its data repeat, as the API's do: a line less for sseclient-py to take apart.
+"""An event's name that its data repeat, as the API's do: without it, sseclient-py has a line less to parse.
 
-Not one that matters whatever its data are: a ping, an error, and what is of no consequence.
+Names that count more than the data (`ping`, `error`, unknown ones) are not removed.
 
 It begins with plain text, for which the engine looks fast; an alternative there would make it five times slower.
 """
@@ -51,18 +51,18 @@ It begins with plain text, for which the engine looks fast; an alternative there
 _BOM = b"\xef\xbb\xbf"
 _NAMES_TO_LOOK_AT = frozenset({"ping", "error"})
 _NOT_COMMON = (msgspec.DecodeError, RecursionError, LookupError, TypeError)
-"""What is raised for data that are not JSON, no object, or have no type that is a string."""
+"""The exceptions for data that are not a JSON object, or whose `type` is not a string."""
 
 
 class SSEDecoder:
     r"""Decodes an event stream as it arrives: feed it bytes, and loop over the events that end with them.
 
-    Pings are left out. Each event has a `type` that is a string. What is not written as the API writes it is mended, as
-    `event_repair` says.
+    Pings are left out. Each event has a `type` that is a string. Events that are not written as the API writes
+    them are repaired, as `event_repair` says.
 
     Args:
         max_event_bytes: The largest event to accept.
-        lenient: Whether it is a chat's answer: then events of other kinds are of no consequence, whatever they say.
+        lenient: Whether it is a chat's answer: then only an answer's own events must have a JSON object as data.
 
     Example:
         >>> decoder = SSEDecoder()
@@ -89,7 +89,7 @@ class SSEDecoder:
         return self._events(self._splitter.feed(data))
 
     def close(self) -> Iterator[dict[str, Any]]:
-        """Return the event that the end of the stream cut, if it is whole all the same, and the last of an answer.
+        """Return the event that the end of the stream cut, if it is complete and the last of an answer.
 
         Raises:
             ProtocolError: as `feed`.
@@ -116,9 +116,9 @@ logging.getLogger(__name__).disabled = True
 
 
 class _Blocks(sseclient.SSEClient):
-    """sseclient-py over blocks that are whole already: it need not look for their ends a second time.
+    """sseclient-py over blocks that are complete: it need not look for their ends a second time.
 
-    So they come without the empty line that ends them, which it would take for one more line. It logs under the name of
+    The blocks lack the empty line that ends them, which it would parse as one more line. It logs under the name of
     this module, a record for each event, which would double a stream's CPU time where a program logs at DEBUG; so that
     logger is off.
     """
@@ -134,7 +134,7 @@ class _Blocks(sseclient.SSEClient):
 
 
 class EventSplitter:
-    r"""Cuts a stream into whole events, as bytes: lines that LF separates, valid UTF-8, no empty line at the end.
+    r"""Cuts a stream into complete events, as bytes: lines separated by LF, valid UTF-8, no empty line at the end.
 
     Example:
         >>> splitter = EventSplitter()
@@ -148,7 +148,7 @@ class EventSplitter:
         self._held: list[bytes] = []  # pieces of the event whose end has not come; joined once, so the time is linear
         self._size = 0
         self._after_cr = False
-        self._head: bytes | None = b""  # what may be the beginning of a byte order mark; None once that is known
+        self._head: bytes | None = b""  # perhaps the beginning of a byte order mark; None once that is known
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Return the events that end in `data`.
@@ -208,9 +208,9 @@ class EventSplitter:
 
 
 def _says_the_end(tail: bytes) -> bool:
-    """Whether an event that lacks the empty line at its end is whole all the same, and says that there is no more.
+    """Return whether the tail, an event without the empty line after it, is complete and ends the answer.
 
-    Of any other event, nobody knows whether it is whole.
+    Of any other event, it cannot be known whether it is complete.
     """
     for event in _Blocks(iter(())).events_of([tail.decode(errors="replace").encode()]):
         if event.data.strip() == DONE:

@@ -1,4 +1,4 @@
-"""The scope of an attempt: what ends it from outside, without ending the task that makes it."""
+"""The scope of an attempt: ends the attempt from outside, without ending the task that makes it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class AttemptScope:
-    """The scope of a requester's attempts, one at a time. It is within a cancel scope, which ends all of them.
+    """The scope of a requester's attempts, one at a time. It is inside a cancel scope, which ends all of them.
 
     `fail` and `sweep` may be used from any thread, the rest only in the task's.
 
     Attributes:
-        cancel_scope: What cancels the task.
+        cancel_scope: The scope of the task.
         timer: The clocks of the running attempt.
     """
 
@@ -47,11 +47,10 @@ class AttemptScope:
 
     @contextlib.contextmanager
     def attempt(self, *, hold: bool = False) -> Generator[None]:
-        """Run one attempt: its exceptions after a cancel or `fail()` are replaced by that cause.
+        """Run one attempt. An exception that a cancel or `fail()` caused is replaced by its cause.
 
         Args:
-            hold: Keep the socket when the attempt succeeded: its response is read later, in steps, and the reader
-                releases it.
+            hold: Keep the socket after a success: the response is read later, in steps, and the reader releases it.
 
         Raises:
             CancelledError: the task was cancelled.
@@ -102,8 +101,8 @@ def running_attempt() -> AttemptScope | None:
 
 
 def this_attempt() -> AttemptScope:
-    """Return the scope of the attempt that runs in this thread, where there must be one."""
+    """Return the scope of the attempt that runs in this thread; there must be one."""
     scope = running_attempt()
     if scope is None:
-        raise RuntimeError("a request runs within the attempt of a scope")
+        raise RuntimeError("requests are sent only within an attempt")
     return scope

@@ -133,8 +133,8 @@ class _Refresh:
         error: The exception that it raised, or None.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        self._refresh = refresh
         self.waiting: list[CancelScope] = []
         self.done = False
         self.error: BaseException | None = None
@@ -149,7 +149,7 @@ class _Refresh:
 
     def _run(self) -> None:
         try:
-            self._work()
+            self._refresh()
         except BaseException as exc:  # noqa: BLE001 - raised in the requests that wait
             self._end(exc)
         else:

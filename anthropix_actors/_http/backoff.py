@@ -1,6 +1,6 @@
-"""What follows a failed attempt: another one after a wait, or the end. The same whatever was attempted.
+"""The decision after a failed attempt, of any kind: another one after a delay, or the error.
 
-The loop stays with the caller: it attempts, catches the error, and has it handled here.
+The caller keeps the loop: it attempts, catches the error, and passes it to `Backoff.wait`.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import APIError
 
     Retrying: TypeAlias = Callable[[APIError, int, float], object]
-    """Called before the wait for each retry: with the error, the number of the attempt that failed, and the delay."""
+    """Called before the delay of each retry: with the error, the number of the failed attempt, and the delay."""
 
 
 class Backoff:
-    """The attempts of one thing, such as a request or the connections to a session, that failed in a row.
+    """Counts failed attempts in a row, such as those of one request, or connections to one session.
 
     Args:
         requester: Sends the requests of an attempt.
-        policy: How often to try again, and how long after.
+        policy: How often to retry, and after which delays.
 
     Attributes:
-        failures: How many attempts failed in a row.
+        failures: The number of failed attempts in a row.
     """
 
     def __init__(self, requester: Requester, policy: RetryPolicy) -> None:
         """Start without failures."""
         self.failures = 0
-        self._uncounted = 0  # failures that the policy does not know of
+        self._uncounted = 0  # failures that do not count for the policy
         self._requester = requester
         self._policy = policy
 
     def reset(self) -> None:
-        """Count from 0 again, as there was progress."""
+        """Count from 0 again, after progress."""
         self.failures = self._uncounted = 0
 
     def delay(self, error: APIError, *, veto: bool = False, at_once: bool = False) -> float:
-        """Count a failure, and return the seconds until the next attempt.
+        """Count a failure; return the seconds until the next attempt.
 
         Args:
             error: Why the attempt failed.
-            veto: Whether there must be no other attempt.
-            at_once: Whether the next attempt follows without a wait, and beyond the policy's number.
+            veto: Whether a retry is forbidden.
+            at_once: Whether the next attempt follows without a delay, and does not count for the policy.
 
         Raises:
             APIError: the error itself, if there is no other attempt.
         """
-        # Without the way through the libraries: it explains nothing, and its frames hold headers and sockets.
+        # Without the traceback: its frames, those of the libraries, hold headers and sockets.
         error = error.with_traceback(None)
         self._requester.annotate(error)
         self.failures += 1
@@ -69,7 +69,7 @@ class Backoff:
         return delay
 
     def wait(self, error: APIError, retrying: Retrying | None, *, veto: bool = False, at_once: bool = False) -> None:
-        """Announce the next attempt, and wait until then. The arguments are those of `delay`.
+        """Announce the next attempt, and wait for it. The arguments are those of `delay`.
 
         Raises:
             APIError: the error itself, if there is no other attempt.

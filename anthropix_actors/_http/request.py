@@ -90,14 +90,14 @@ def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
     return replace(default, total=value)
 
 
-def as_work_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
+def as_task_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
     """Return the Timeout of a long-running task: only its own `total` applies, never the client's.
 
     Raises:
         ParameterError: `value` is neither a Timeout nor seconds nor None.
 
     Example:
-        >>> as_work_timeout(None, Timeout(idle=60, total=30)).total is None
+        >>> as_task_timeout(None, Timeout(idle=60, total=30)).total is None
         True
     """
     return as_timeout(value, replace(default, total=None))

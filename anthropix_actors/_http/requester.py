@@ -99,7 +99,7 @@ class Requester:
 
     @property
     def request_id(self) -> str | None:
-        """What the API calls the current request."""
+        """The API's id of the current request; None before its response."""
         return self.headers.get("request-id")
 
     def send(
@@ -114,7 +114,7 @@ class Requester:
         """Send a request, as often as needed, and return what `use` makes of the response.
 
         Args:
-            request: What to send.
+            request: The request.
             use: Called with the response, whatever its status; may raise `APIError`.
             again: Called with each error; False vetoes any retry.
             retrying: Called before the wait for each retry.
@@ -127,7 +127,7 @@ class Requester:
         self.attempts = 0
         backoff, refreshed = Backoff(self, request.retry), False
         while True:
-            self.scope.check()  # what was cancelled before is no attempt
+            self.scope.check()  # cancelled before sending: no attempt
             try:
                 return self._attempt(self.request, use, hold=hold)
             except APIError as exc:
@@ -187,13 +187,13 @@ class Requester:
         self.scope.release()
 
     def let_go(self) -> None:
-        """Close a response that an interrupt kept its reader from closing. Again does nothing."""
+        """Close a response that its reader did not close, because of an interrupt. A second call does nothing."""
         if (answer := self._opened) is not None:
             self.close(answer)
 
     def annotate(self, error: AnthropixError) -> None:
-        """Add to an error what is known of the request, and remove secrets from it."""
-        if not error.attempts:  # else it is of an earlier request: what is known now is of another one
+        """Add the details of the request to an error, and remove secrets from it."""
+        if not error.attempts:  # else it has the details of an earlier request, which was its own
             error.attempts = self.attempts
             error.request_id = error.request_id or self.request_id
         if isinstance(error, APIError) and error.url is None and self.request is not None:
@@ -209,7 +209,7 @@ class Requester:
         return answer
 
     def announce_retry(self, error: APIError, attempt: int, delay: float, retrying: Retrying | None) -> None:
-        """Write the record of a retry, and tell about it, before the wait."""
+        """Log a retry, and call `retrying`, before the delay."""
         if LOGGER.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {**self.fields(), "status": error.status, "delay": delay}
             what = "%s is sent again in %.1f s, after %s: %s"
@@ -222,7 +222,7 @@ class Requester:
             log(logging.DEBUG, text, request.method, request.path.partition("?")[0], *more, **self.fields())
 
     def _refresh(self, request: Request) -> bool:
-        """Have refused credentials renewed; return whether to try again."""
+        """Renew refused credentials; return whether to try again."""
         auth = self._transport.auth
         return not self._in_refresh and auth.refresh(self._mark, self.scope, request.timeout.idle)
 

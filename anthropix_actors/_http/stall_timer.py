@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class StallTimer:
-    """The two clocks that run while the server is waited for; docs/timeouts.md says what they measure.
+    """The two clocks that run while the client waits for the server; docs/timeouts.md explains what they measure.
 
-    Both are plain attributes, as one is written before and after each piece of an answer. They are written in the
-    thread of the request, and read in the sweeper's. Setting one to the current time starts it anew, None stops it.
+    They are plain attributes, as one is written before and after each piece of a response: in the thread of the
+    request. The sweeper reads them. The current time restarts a clock, None stops it.
 
     Attributes:
         idle_since: When the latest progress was made (an event, or bytes of a body), on the monotonic clock; None while

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def hook_dirs() -> list[str]:
-    """Get the folders that have hooks.
+    """Return the folders that have hooks.
 
     Example:
         >>> [Path(folder).name for folder in hook_dirs()]

@@ -30,11 +30,11 @@ _numbers = itertools.count()
 class TaskActor(pykka.ThreadingActor, Generic[R]):
     """The actor that runs one task. Started by `Registry.start`; all others have its ref."""
 
-    use_daemon_thread = True  # or work without an end would keep the process from exiting
+    use_daemon_thread = True  # else an endless task would keep the process from exiting
     ref_class: type[TaskRef[Any]] = TaskRef
 
     def __init__(self, task: R) -> None:
-        """Put the work first in the mailbox, before there is a ref to call: a `stop()` cannot overtake it."""
+        """Put the start message first in the mailbox, before there is a ref to call: a `stop()` cannot overtake it."""
         super().__init__()
         self._task = task
         self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {task.tag}" if task.tag else "")
@@ -42,14 +42,14 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         self._ref.tell(_RUN)
 
     def run(self) -> None:
-        """Do the work, and finish the task; an exception finishes it as well. In the actor's thread."""
+        """Run the task, and finish it; an exception finishes it as well. In the actor's thread."""
         raise NotImplementedError
 
     def on_error(self) -> None:
-        """Do last work before an exception of `run` becomes the end; must not raise. In the actor's thread."""
+        """Called before an exception of `run` becomes the terminal message; must not raise. In the actor's thread."""
 
     def _start_actor_loop(self) -> None:
-        """Start the thread, or let the slots do so when it is the turn of the task."""
+        """Start the thread, or let the slots do so when its turn comes."""
         self._task.enter(self._ref)
         slots = self._task.slots
         if slots is None:
@@ -60,7 +60,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
                 slots.start_cancelled(self._task)
 
     def _start_thread(self) -> None:
-        """Start the thread, and the time of the task.
+        """Start the thread, and the clock of the task.
 
         Raises:
             AnthropixError: the system gives no thread, or the interpreter is ending.
@@ -91,11 +91,11 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 
     @property
     def actor_ref(self) -> Any:
-        """The ref of our own class; so the registry has it too, and `stop_all()` cancels."""
+        """The ref of our own class; as the registry has this one, `stop_all()` cancels the task."""
         return self._ref
 
     def on_receive(self, message: Any) -> Any:
-        """Do the work; no other message is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
+        """Run the task; no other message is expected. Never raises: pykka would stop every actor for a `SystemExit`."""
         if message is not _RUN:
             return super().on_receive(message)
         self._task.thread = threading.get_ident()
@@ -110,7 +110,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
     def on_stop(self) -> None:
         """Send the terminal message if `stop()` came first."""
         task = self._task
-        if task.terminal is None:  # else it would be made once more, with a copy of the whole answer
+        if task.terminal is None:  # else a second one would be made, with a copy of the whole answer
             task.settle(task.terminal_for(CancelledError("stopped")))
         task.announce()
         SWEEPER.unwatch(task)
@@ -121,6 +121,6 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
-    # pykka does not see to it: a child that was forked in the middle of its registry would wait for the lock for ever.
+    # pykka does not do this: a child forked while a thread holds the lock of its registry would wait for it forever.
     _registry = pykka.ActorRegistry._actor_refs_lock  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     os.register_at_fork(before=_registry.acquire, after_in_parent=_registry.release, after_in_child=_registry.release)

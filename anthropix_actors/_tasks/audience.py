@@ -3,8 +3,8 @@
 A task without subscribers and waiting callers is cancelled: by the thread in which the last of them leaves, or by the
 sweeper, which also finds the subscribers that have died.
 
-The audience changes under the task's lock, which guards the terminal message as well: so each of them is told the end,
-once, whether it comes before the end or after it. No foreign code runs while the lock is held.
+The task's lock guards both the audience and the terminal message: so each member gets that message exactly once,
+whether it joins before the end or after it. No foreign code runs while the lock is held.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import Task
 
-_NOBODY = "nobody listens any more"
+_ABANDONED = "no subscriber is left"
 
 
 class Audience:
-    """The audience of one task. In any thread, where a method does not say otherwise.
+    """The audience of one task. Methods may be called in any thread, unless they say otherwise.
 
     Attributes:
-        deliveries: The deliveries to the subscribers; none after these have been told the end.
-        callbacks: The deliveries to those that are told the end alone.
+        deliveries: The deliveries to the subscribers; empty once the end was delivered to all.
+        callbacks: The deliveries to done callbacks, which get only the terminal message; emptied likewise.
         waiting: A token of each caller that waits for the result.
-        delivered: Set when all have been told the end.
+        delivered: Set when the end was delivered to all.
     """
 
     def __init__(self, task: Task) -> None:
-        """Start without any."""
+        """Start empty."""
         self._task = task
         self.deliveries: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
@@ -50,7 +50,7 @@ class Audience:
 
     @property
     def all_deliveries(self) -> tuple[Delivery, ...]:
-        """The deliveries to all that are told the end."""
+        """The deliveries to subscribers and callbacks: all that get the end."""
         return (*self.deliveries, *self.callbacks)
 
     def include_one_of(self, actors: Container[str]) -> bool:
@@ -58,25 +58,25 @@ class Audience:
         refs = (each.subscriber for each in self.deliveries if isinstance(each.subscriber, pykka.ActorRef))
         return any(ref.actor_urn in actors for ref in refs)
 
-    # Who comes, and who leaves
+    # Joining and leaving
 
     def attach(self, delivery: Delivery) -> None:
-        """Add a subscriber; if the end has come, only leave it with the delivery. `drain` is up to the caller."""
+        """Add a subscriber; if the task has ended, only queue the end in its delivery. The caller must call `drain`."""
         with self._task.lock:
             if self._task.terminal is None:
                 self.deliveries = (*self.deliveries, delivery)
             else:
                 delivery.close(*self._task.last)
 
-    def detach(self, delivery: Delivery, reason: str = _NOBODY) -> None:
-        """Remove a subscriber, which is told nothing more; cancel the task if it was the last."""
+    def detach(self, delivery: Delivery, reason: str = _ABANDONED) -> None:
+        """Remove a subscriber, which gets no more messages; cancel the task if it was the last."""
         with self._task.lock:
             delivery.detach()
             self.deliveries = tuple(each for each in self.deliveries if each is not delivery)
         self.cancel_if_abandoned(reason)
 
     def add_callback(self, callback: Delivery) -> None:
-        """Add a callback, which is told the end alone; at once if it has come."""
+        """Add a callback, which gets only the terminal message; at once if the task has ended."""
         with self._task.lock:
             if self._task.terminal is not None:
                 callback.close(self._task.terminal)
@@ -85,7 +85,7 @@ class Audience:
         self.drain(callback)
 
     def remove_callback(self, callback: Delivery | None) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         with self._task.lock:
             self.callbacks = tuple(each for each in self.callbacks if each is not callback)
 
@@ -94,7 +94,7 @@ class Audience:
         """Whether all have left before the end: there are neither subscribers nor callers that wait."""
         return not self.deliveries and not self.waiting and self._task.terminal is None
 
-    def cancel_if_abandoned(self, reason: str = _NOBODY) -> None:
+    def cancel_if_abandoned(self, reason: str = _ABANDONED) -> None:
         """Cancel the task if all have left."""
         with self._task.lock:
             abandoned = self.have_left
@@ -112,10 +112,10 @@ class Audience:
     def _log_death(self, subscriber: object) -> None:
         log(logging.WARNING, DEAD, shown(subscriber), **self._task.fields())
 
-    # What they are told
+    # Deliveries
 
     def tell(self, message: Any, deliveries: Iterable[Delivery] | None = None) -> None:
-        """Tell the subscribers, or those of `deliveries`; wait for a slow one. In the task's thread.
+        """Send a message to the subscribers, or those of `deliveries`; wait for a slow one. In the task's thread.
 
         Raises:
             AnthropixError: the task was cancelled while it waited.
@@ -127,7 +127,7 @@ class Audience:
                 self.detach(delivery)
 
     def tell_all(self, messages: Iterable[Any]) -> None:
-        """Tell the subscribers several messages; see `Delivery.tell_all`. Raises as `tell`."""
+        """Send several messages to the subscribers; see `Delivery.tell_all`. Raises as `tell`."""
         for delivery in self.deliveries:
             try:
                 delivery.tell_all(messages)
@@ -135,7 +135,7 @@ class Audience:
                 self.detach(delivery)
 
     def close(self, *last: Any) -> None:
-        """Leave the end with every delivery: all of it, or the terminal message alone. The caller holds the lock."""
+        """Queue the last messages in each delivery; for callbacks, only the terminal one. The caller holds the lock."""
         assert is_held(self._task.lock)
         for delivery in self.deliveries:
             delivery.close(*last)
@@ -143,7 +143,7 @@ class Audience:
             callback.close(last[-1])
 
     def drain(self, delivery: Delivery) -> None:
-        """Deliver what waits for one of them."""
+        """Send the messages that wait in a delivery."""
         try:
             delivery.drain()
         except Gone:
@@ -152,12 +152,12 @@ class Audience:
             self.note_told()
 
     def note_told(self) -> None:
-        """Set `delivered` when all have been told of the end."""
+        """Set `delivered` if the end was delivered to all."""
         if all(delivery.is_told for delivery in self.all_deliveries):
             self.deliveries = self.callbacks = ()
             self.delivered.set()
 
     def after_fork(self) -> None:
-        """Forget the subscribers in a forked child: they are told in the parent."""
+        """Forget the subscribers in a forked child: the parent delivers to them."""
         self.deliveries = self.callbacks = ()
         self.delivered = threading.Event()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.task import Task
 
 LOOK_EVERY = 1.0
-"""Seconds between two checks of the waiting chats for lost subscribers; they cost nothing meanwhile."""
+"""Seconds between two checks of the waiting chats for lost subscribers."""
 
 
 class Slots:
@@ -47,18 +47,18 @@ class Slots:
         self._looked = 0.0
         SWEEPER.fork_listeners.add(self)
 
-    def take(self, work: Task, begin: Callable[[], None]) -> None:
-        """Begin a task now if a slot is free, or else when its turn comes. However it ends, call `give_back` then.
+    def take(self, task: Task, begin: Callable[[], None]) -> None:
+        """Begin a task now if a slot is free, or else when its turn comes. Call `give_back` when it has ended.
 
         Raises:
-            AnthropixError: the task was to begin now, and could not.
+            AnthropixError: a slot was free, but the task could not begin.
         """
         with self.lock:
             free = len(self._running) < self._size and not self._waiting
             if free:
-                self._running.add(work)
+                self._running.add(task)
             else:
-                self._waiting[work] = begin
+                self._waiting[task] = begin
                 SWEEPER.watch(self)
         if free:
             begin()
@@ -67,36 +67,36 @@ class Slots:
         """Show how many tasks run, and how many wait."""
         return f"<Slots {len(self._running)} of {self._size} taken, {len(self._waiting)} waiting>"
 
-    def release(self, work: Task) -> None:
+    def release(self, task: Task) -> None:
         """Remove a task, whether it runs or waits; begin no other. Calling it again does nothing."""
         with self.lock:
-            self._running.discard(work)
-            self._waiting.pop(work, None)
+            self._running.discard(task)
+            self._waiting.pop(task, None)
             self._unwatch()
 
-    def give_back(self, work: Task) -> None:
+    def give_back(self, task: Task) -> None:
         """Release the slot of a task that has ended. Begins the next tasks in the calling thread."""
-        self.release(work)
+        self.release(task)
         self._begin_next()
 
-    def before(self, work: Task) -> tuple[Task, ...]:
+    def before(self, task: Task) -> tuple[Task, ...]:
         """Return the tasks that run while this one waits for a slot; empty if it does not wait for one of them."""
         with self.lock:
             full = len(self._running) >= self._size  # else the thread that freed a slot is about to begin the next task
-            return tuple(self._running) if full and work in self._waiting else ()
+            return tuple(self._running) if full and task in self._waiting else ()
 
-    def start_cancelled(self, work: Task) -> None:
+    def start_cancelled(self, task: Task) -> None:
         """Begin a cancelled task now if it waits, in the calling thread."""
         try:
             with self.lock:
-                begin = self._waiting.pop(work, None)
+                begin = self._waiting.pop(task, None)
                 if begin is not None:
-                    self._running.add(work)
+                    self._running.add(task)
                     self._unwatch()
             if begin is not None:
                 begin()
         except BaseException as exc:
-            work.abort(AnthropixError("interrupted"))  # if its thread has started, that thread ends it
+            task.abort(AnthropixError("interrupted"))  # if its thread has started, that thread ends it
             if not isinstance(exc, AnthropixError):
                 raise
 
@@ -111,30 +111,30 @@ class Slots:
         none runs, it is aborted, and the next task is tried.
         """
         while (found := self._next()) is not None:
-            work, begin = found
+            task, begin = found
             try:
                 begin()
             except AnthropixError as exc:
-                if self._put_back(work, begin):
+                if self._put_back(task, begin):
                     return
-                work.abort(exc)
+                task.abort(exc)
 
     def _next(self) -> tuple[Task, Callable[[], None]] | None:
         with self.lock:
             if self._closed or not self._waiting or len(self._running) >= self._size:
                 return None
-            work, begin = self._waiting.popitem(last=False)
-            self._running.add(work)
+            task, begin = self._waiting.popitem(last=False)
+            self._running.add(task)
             self._unwatch()
-            return work, begin
+            return task, begin
 
-    def _put_back(self, work: Task, begin: Callable[[], None]) -> bool:
+    def _put_back(self, task: Task, begin: Callable[[], None]) -> bool:
         with self.lock:
-            self._running.discard(work)
+            self._running.discard(task)
             if not self._running:
                 return False
-            self._waiting[work] = begin
-            self._waiting.move_to_end(work, last=False)
+            self._waiting[task] = begin
+            self._waiting.move_to_end(task, last=False)
             SWEEPER.watch(self)
             return True
 
@@ -149,8 +149,8 @@ class Slots:
         """Sweep the waiting tasks every `LOOK_EVERY` seconds, and begin tasks. In the sweeper's thread."""
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            for work in self._those_waiting():
-                work.sweep(now)
+            for task in self._those_waiting():
+                task.sweep(now)
             self._begin_next()  # tasks that got no thread before
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
@@ -159,22 +159,22 @@ class Slots:
         In the thread that runs `Sweeper.cancel_all`.
         """
         self.close()
-        partings = [work.cancel_and_join(reason) for work in self._those_waiting()]
+        partings = [task.cancel_and_join(reason) for task in self._those_waiting()]
 
-        def heard(timeout: float) -> None:
+        def join(timeout: float) -> None:
             deadline = time.monotonic() + timeout
             for wait in partings:
                 wait(max(0.0, deadline - time.monotonic()))
 
-        return heard
+        return join
 
     def after_fork(self) -> None:
         """Start afresh in a forked child: running and waiting tasks belong to the parent."""
         self.lock = threading.RLock()
         waiting, self._waiting = self._waiting, collections.OrderedDict()
         self._running = set()
-        for work in waiting:
-            work.after_fork()
+        for task in waiting:
+            task.after_fork()
 
     def _those_waiting(self) -> list[Task]:
         with self.lock:

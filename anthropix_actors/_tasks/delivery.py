@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
 
 WINDOW = 256
-"""How many messages a subscriber may be behind, by default."""
+"""The default of `window`: how many messages a subscriber may be behind."""
 
 DEAD = "%s stopped before what it followed had ended; it is told nothing more"
 FAILED = "%s failed to take a message and is told nothing more"
@@ -67,7 +67,7 @@ class Delivery:
         self._closed = False  # the last messages are waiting, or were sent
 
     def __repr__(self) -> str:
-        """Show whom it is to, and what waits."""
+        """Show the subscriber, the state, and how many messages wait."""
         state = "detached" if self.detached else "closed" if self._closed else "open"
         return f"<{type(self).__name__} to {shown(self.subscriber)}, {state}, {len(self._waiting)} waiting>"
 
@@ -80,8 +80,7 @@ class Delivery:
     def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages until it is detached; wait for capacity if needed. In the task's thread.
 
-        A message is taken from an iterator when nothing keeps it from being sent: so whoever made the iterator knows
-        which have been.
+        A message is taken from an iterator only when it can be sent: so the caller's iterator knows which were.
 
         Raises:
             Gone: the subscriber takes no more messages.
@@ -159,7 +158,7 @@ class Delivery:
         """Send it no more messages. One that another thread is sending at this moment may still arrive. Any thread."""
         self.detached = True
         self._waiting.clear()
-        self._scope.notify()  # somebody may wait for it
+        self._scope.notify()  # a thread may wait for its capacity
 
     @property
     def is_told(self) -> bool:
@@ -220,7 +219,7 @@ class Delivery:
 
 
 def is_to(delivery: Delivery, subscriber: object) -> bool:
-    """Return whether a delivery is to this very subscriber: the same object, not an equal one; or the same actor."""
+    """Return whether a delivery is to this subscriber: the same object, not just an equal one; or the same actor."""
     known = delivery.subscriber
     if isinstance(known, pykka.ActorRef) and isinstance(subscriber, pykka.ActorRef):
         return known.actor_urn == subscriber.actor_urn

@@ -38,19 +38,19 @@ class Books:
         """Start with no sums."""
         self._lock = threading.RLock()
         self._sums: dict[Any, Any] = {}
-        self._told: deque[Item] = deque()  # not added yet
+        self._queued: deque[Item] = deque()  # not added yet
         self._adding = False
         SWEEPER.fork_listeners.add(self)
 
     def add(self, item: Item) -> None:
         """Add the item's values to the sums of its keys, in one step. Any thread, and signal handlers."""
         with self._lock:
-            self._told.append(item)
+            self._queued.append(item)
             if self._adding:  # this is a signal handler: the call that it interrupts adds the item
                 return
             try:
                 self._adding = True
-                while self._told:
+                while self._queued:
                     self._add_first()
             finally:
                 self._adding = False
@@ -58,18 +58,18 @@ class Books:
     def _add_first(self) -> None:
         assert is_held(self._lock)
         try:
-            changes = _changes(self._sums, self._told[0])
+            changes = _changes(self._sums, self._queued[0])
         except Exception:  # its values cannot be added: drop it, or it would block the others
-            self._told.popleft()
+            self._queued.popleft()
             raise
         self._sums.update(changes)
-        self._told.popleft()
+        self._queued.popleft()
 
     def now(self) -> dict[Any, Any]:
         """Return a copy of all sums. Any thread, and signal handlers."""
         with self._lock:
             sums = self._sums.copy()
-            for item in tuple(self._told):
+            for item in tuple(self._queued):
                 sums.update(_changes(sums, item))
         sums.pop(_LATEST, None)
         return sums

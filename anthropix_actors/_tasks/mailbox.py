@@ -1,7 +1,7 @@
-"""Deliveries to actors: how far a subscriber's mailbox is behind is measured, and bounded.
+"""Deliveries to actors: they measure how far the actor is behind, and bound it.
 
-A probe is a message that pykka itself answers, in the mailbox's order. So when its answer comes, the actor has handled
-all messages before it; and any actor can subscribe without extra code.
+A probe is a message that pykka itself answers, in the mailbox's order. So when the reply
+comes, the actor has handled all messages before it; and any actor can subscribe without extra code.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Mailbox(ActorDelivery):
     """Delivery to an actor, with at most `window` messages not yet handled."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
-        """Use four probes per window: a single one would wait for an empty mailbox."""
+        """Send four probes per window: with a single one, the task would wait until the mailbox is empty."""
         super().__init__(ref, scope, window, self._answered)
         self._every = max(1, window // _PROBES_PER_WINDOW)
         self._allowed = max(0, window // self._every - 1)  # unanswered probes

@@ -155,7 +155,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         return self._task.requester.headers
 
     def _wait(self, timeout: float | None) -> Any:
-        """Return the terminal message, when it has come. A task that a thread waits for goes on without subscribers.
+        """Wait for the terminal message, and return it. A task that a thread waits for goes on without subscribers.
 
         Raises:
             TimeoutError: it has not come within `timeout` seconds.
@@ -166,7 +166,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         with waiting_for(task):
             done = wait(task.finished, deadline)
         if not done:
-            what = "it is cancelled, as nobody listens any more" if task.audience.have_left else "it goes on"
+            what = "it is cancelled, as no subscriber is left" if task.audience.have_left else "it goes on"
             raise TimeoutError(f"the {task.what} has no result after {timeout} s; {what}")
         return task.terminal
 

@@ -1,4 +1,4 @@
-"""What a subscriber may be."""
+"""The types that may subscribe, and the check of a subscriber."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Subscriber(Protocol):
 def subscriber_problems(
     subscriber: object, place: str, expected: str = "something with a tell method"
 ) -> list[Problem]:
-    """Return the problems of an object that is to be a subscriber.
+    """Return the problems of an object given as a subscriber.
 
     Args:
         subscriber: The object.

@@ -1,4 +1,4 @@
-"""What the sweeper and a closing client see of anything that runs: a task, or a call that blocks."""
+"""The base class of tasks and blocking calls, as the sweeper and `Client.close` see them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 class Supervised:
-    """Something that sends requests within one scope, and has a time when its time is up.
+    """A task or call: it sends requests within one scope, and may have a deadline.
 
     Attributes:
-        what: The kind of it, in a word, for texts.
+        what: Its kind, in a word, for texts.
         cancel_first: Whether it is cancelled before the others; see `Watched`.
-        tag: The caller's own word for it, or None.
+        tag: The tag that the caller gave it, or None.
         scope: What cancels it.
         requester: Sends its requests.
         made: When it was made, on the monotonic clock.
         began: When its turn came, on the monotonic clock; None before.
         ended: When it finished, on the monotonic clock; None before.
-        deadline: When its time is up, on the monotonic clock; None for never, and before it has begun.
+        deadline: When `timeout.total` runs out, on the monotonic clock; None for never, and before it has begun.
     """
 
     what: ClassVar[str]
     cancel_first = False
 
     def __init__(self, transport: Transport, scope: CancelScope, timeout: Timeout, tag: str | None = None) -> None:
-        """Hold what it runs with; its time has not begun."""
+        """Hold the parts; its time has not begun."""
         self.tag = tag
         self.scope = scope
         self.requester = Requester(transport, scope)
@@ -45,13 +45,13 @@ class Supervised:
         self.deadline: float | None = None
 
     def begin(self) -> None:
-        """Start its time: the wait for its turn does not count."""
+        """Start its clock: the wait in a queue does not count."""
         self.began = time.monotonic()
         if self._timeout.total is not None:
             self.deadline = self.began + self._timeout.total
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of its records on the logger."""
+        """Return the fields of its log records."""
         ended, began = self.ended or time.monotonic(), self.began or self.made
         return {
             "work": self.what,
@@ -62,11 +62,11 @@ class Supervised:
         }
 
     def cancel(self, reason: str) -> bool:
-        """Cancel it, at once; return whether this call did, not an earlier one or its end. Any thread."""
+        """Cancel it, at once; return False if it was cancelled or had ended before. Any thread."""
         return self.scope.cancel(CancelledError(reason))
 
     def sweep(self, now: float) -> None:
-        """Cancel it if its time is up, and fail an attempt that stalls. In the sweeper's thread."""
+        """Cancel it after its deadline, and fail an attempt that stalls. In the sweeper's thread."""
         if self.deadline is not None and now >= self.deadline:
             self.scope.cancel(APITimeoutError(f"not done within {self._timeout.total} s (timeout.total)"))
         self.requester.attempt_scope.sweep(now, self._timeout)

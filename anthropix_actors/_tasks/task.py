@@ -2,10 +2,10 @@
 
 One lock guards the terminal message, the audience, and what subclasses add. No foreign code runs while it is held.
 
-The end comes in two steps. `settle` decides it, once, and leaves the terminal message with every delivery; `announce`
-has it told. Mostly the work's own thread does both. Where foreign code keeps it from that, in a subscriber's `tell`, a
-ledger, or the look-up of a host's name, the sweeper settles, and each subscriber that waits is told on a thread of its
-own: so one that never returns costs nobody else anything.
+A task ends in two steps. `settle` decides the outcome, once, and queues the terminal message in every delivery;
+`announce` delivers it. Normally the task's own thread does both. If that thread is blocked in foreign code (a
+subscriber's `tell`, a ledger, a DNS lookup), the sweeper settles, and each waiting subscriber gets the message on a
+thread of its own: so one that never returns does not delay the others.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
 
 PATIENCE = 0.1
-"""Seconds that the working thread gets to tell the end of its work, before others do."""
+"""Seconds that the task's thread gets to deliver the end, before other threads do."""
 
 State = Literal["queued", "sent", "answering", "running", "retrying", "done", "failed", "cancelled"]
-"""What work is doing: waiting for its turn; a chat waits for its answer, or gets it; other work runs; or it ended."""
+"""The state of a task. Only a chat is `sent` (no response yet) or `answering`; other tasks are `running`."""
 
 _STATES: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled"}
 
 
 class Task(Supervised):
-    """The state of what one actor does: a chat, a batch, the following of a session.
+    """The state of the task of one actor: a chat, a batch, or following a session.
 
     Attributes:
         lock: Guards what several threads change.
-        audience: Who listens to it, which keeps it from being cancelled.
+        audience: Its subscribers, callbacks and waiting callers; without any, it is cancelled.
         terminal: The message that ended it, or None.
         last: The messages of the end: the terminal message, and those right before it.
         finished: Set when the outcome is known.
         ref: The actor's ref.
-        ledger: Is told the end, and keeps no task alive; or None.
+        ledger: Gets the terminal message, but does not keep the task alive; or None.
         claim: Acquired once, by the thread that runs the actor's loop, or by the one that ends the task without it.
-        slots: The queue in which it waits for its turn; None where there is none.
+        slots: The concurrency limit whose queue it waits in; None if there is no limit.
         thread: The ident of the thread that runs it; None before.
-        held: A token of each thread that it waits for, and that waits for a turn itself.
-        retried: A token of the latest attempt that another is to follow; None before.
-        patience: Seconds that this thread gets to tell the end, before others do.
-        enter: Has the client take note of the ref before it begins; may refuse, with an error of our tree.
-        leave: Has the client take note of its end; must not block, and not raise.
+        held: A token of each thread that it depends on, and that waits for a queued task itself.
+        retried: The token of the latest attempt that is to be followed by another; None before.
+        patience: Seconds that its thread gets to deliver the end, before other threads do.
+        enter: Registers the ref with the client before the task begins; may refuse with an `AnthropixError`.
+        leave: Removes the ref from the client at the end; must not block or raise.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Task(Supervised):
         age = (self.ended or time.monotonic()) - self.made
         return f"<{type(self).__name__} {self.state}, {len(self.audience.deliveries)} subscribers, {age:.1f} s>"
 
-    # By each kind of work
+    # In each kind of task
 
     def cancelled_message(self, error: CancelledError) -> Any:
         """Return the terminal message of a task that was cancelled."""
@@ -108,24 +108,24 @@ class Task(Supervised):
         raise NotImplementedError
 
     def annotated(self, error: AnthropixError) -> AnthropixError:
-        """Return an error with what is known of the task added."""
+        """Return an error with the details of the task added."""
         self.requester.annotate(error)
         return error
 
-    # By the actor's thread
+    # In the task's thread
 
     def finish(self, terminal: Any, *before: Any) -> None:
         """Settle the end, unless it was settled, and announce it. Never waits for capacity, never raises.
 
         Args:
             terminal: The message.
-            before: Messages to tell before it.
+            before: Messages to deliver before it.
         """
         self.settle(terminal, *before)
         self.announce()
 
     def announce(self) -> None:
-        """Make known the end that was settled. Runs foreign code, one subscriber's after the other's."""
+        """Deliver the end that was settled. Runs foreign code: that of one subscriber after the other."""
         self._book_end()  # before anything shows that it has finished
         self.finished.set()
         for delivery in self.audience.all_deliveries:
@@ -135,7 +135,7 @@ class Task(Supervised):
         self._log_end()
 
     def _log_end(self) -> None:
-        """Write the record of the end; after all have been told, as a handler may block."""
+        """Log the end; after it was delivered, as a logging handler may block."""
         with self.lock:
             logged, self._logged = self._logged, True
         if not logged and LOGGER.isEnabledFor(logging.INFO):
@@ -148,11 +148,11 @@ class Task(Supervised):
         if self.ledger is not None:
             try:
                 self.ledger.tell(message)
-            except BaseException as exc:  # noqa: BLE001 - it is the caller's, and must not end the work
+            except BaseException as exc:  # noqa: BLE001 - the caller's code, which must not end the task
                 log(logging.ERROR, "%s failed to take a message", shown(self.ledger), exc_info=exc)
 
     def note_retry(self) -> None:
-        """Take note of an attempt that failed, and that another follows."""
+        """Note that the latest attempt failed, and that another follows."""
         self.retried = self.requester.sent
 
     def _book_end(self) -> None:
@@ -173,7 +173,7 @@ class Task(Supervised):
             exc = bug
         return self.failed_message(self.annotated(exc))
 
-    # By any thread
+    # In any thread
 
     def settle(self, terminal: Any, *before: Any) -> None:
         """Decide the end, once. Runs no foreign code."""
@@ -226,14 +226,14 @@ class Task(Supervised):
     def _doing(self) -> State:
         return "running"
 
-    # By the sweeper
+    # In the sweeper's thread
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         """Cancel; return a function that waits, up to a timeout, for subscribers and actor to finish."""
         deliveries = self.audience.deliveries
         self.cancel(reason)
 
-        def heard(timeout: float) -> None:
+        def join(timeout: float) -> None:
             deadline = time.monotonic() + timeout
             self.audience.delivered.wait(timeout)
             for delivery in deliveries:
@@ -241,7 +241,7 @@ class Task(Supervised):
             if self.ref is not None:  # else an interrupt came before there was an actor
                 self.ref.actor_stopped.wait(max(0.0, deadline - time.monotonic()))
 
-        return heard
+        return join
 
     def sweep(self, now: float) -> None:
         super().sweep(now)
@@ -258,7 +258,7 @@ class Task(Supervised):
                 self._tell_end_without_its_thread()
 
     def _tell_end_without_its_thread(self) -> None:
-        """Have other threads deliver the end, where the task's own thread has not by now. In the sweeper's thread."""
+        """Have other threads deliver the end, as the task's own thread has not yet. In the sweeper's thread."""
         self.finished.set()
         if self.slots is not None:
             self.slots.give_back(self)
@@ -284,11 +284,11 @@ class Task(Supervised):
         self._stop_actor()
 
     def _stop_actor(self) -> None:
-        """Have the actor count as stopped, where no thread runs its loop; an interrupt may have left none."""
+        """Mark the actor as stopped, as no thread runs its loop. After an interrupt there may be no actor."""
         if self.ref is not None:
             pykka.ActorRegistry.unregister(self.ref)
             self.ref.actor_stopped.set()
 
 
 def _nothing(_: object) -> None:
-    """Stand for a client that takes note of nothing."""
+    """Do nothing, in place of a client's registry."""

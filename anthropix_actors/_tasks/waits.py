@@ -1,4 +1,4 @@
-"""Waiting for tasks in a caller's thread: in slices, and never for the thread itself."""
+"""Waits for tasks in a caller's thread: in slices, and never for that thread itself."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def running_actors() -> set[str]:
     return urns
 
 
-def task_of(work: Any) -> Task:
+def task_of(ref: Any) -> Task:
     """Return the task of a ref."""
-    task: Task = work._task  # noqa: SLF001 - within the package
+    task: Task = ref._task  # noqa: SLF001 - within the package
     return task
 
 
@@ -56,8 +56,8 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
 
     Args:
         task: The task.
-        mine: This thread's token, if it is going to wait: added to the running tasks that the wait holds up.
-        held: Those tasks are appended to it.
+        mine: This thread's token: added to `held` of each running task that depends on this thread.
+        held: These tasks are appended to it; None adds no token, for a mere check.
 
     Raises:
         DeadlockError: the wait would never end.
@@ -70,7 +70,7 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             f"this is the {task.what}'s own thread, in a `tell` that it calls: it would wait for itself. Return, and"
             " wait for the terminal message; or wait on another thread."
         )
-    if task.terminal is not None:  # a subscriber that got it may ask for the result; the task finishes in no time
+    if task.terminal is not None:  # a subscriber that got it may ask for the result: the task is about to finish
         return
     if task.audience.include_one_of(actors):
         raise DeadlockError(
@@ -79,18 +79,18 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             " it; or wait on another thread."
         )
     if task.slots is not None:
-        with task.slots.lock:  # or of two threads that check at the same time, neither would see the other one wait
+        with task.slots.lock:  # else of two threads that check at the same time, neither would see that the other waits
             before = task.slots.before(task)
-            ours = [work for work in before if work.thread == thread or work.audience.include_one_of(actors)]
-            if ours and all(work in ours or work.held for work in before):
+            ours = [each for each in before if each.thread == thread or each.audience.include_one_of(actors)]
+            if ours and all(each in ours or each.held for each in before):
                 raise DeadlockError(
                     f"the {task.what} waits for its turn (max_concurrency), and all running chats wait for threads that"
                     " wait here: none would ever finish. Raise max_concurrency, or do not wait in a handler."
                 )
             if held is not None:
                 held += ours
-                for work in ours:
-                    work.held.add(mine)
+                for each in ours:
+                    each.held.add(mine)
 
 
 @contextlib.contextmanager
@@ -140,38 +140,38 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     number = len(left)
     what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
-        Problem("works", f"{what} {type(work).__name__}") for work in left if not hasattr(work, "add_done_callback")
+        Problem("works", f"{what} {type(ref).__name__}") for ref in left if not hasattr(ref, "add_done_callback")
     ]:
         raise ParameterError(problems)
     ended: queue.SimpleQueue[W] = queue.SimpleQueue()
     with waiting_for(*map(task_of, left)):
         try:
-            for work in [*left]:
-                told = left[work] = Delivery(_Ended(work, ended), task_of(work).scope)
-                task_of(work).audience.add_callback(told)
+            for ref in [*left]:
+                delivery = left[ref] = Delivery(_Ended(ref, ended), task_of(ref).scope)
+                task_of(ref).audience.add_callback(delivery)
             while left:
                 seconds = slice_of(deadline)
                 with contextlib.suppress(queue.Empty):
-                    work = ended.get(timeout=seconds)
-                    del left[work]
-                    yield work
+                    ref = ended.get(timeout=seconds)
+                    del left[ref]
+                    yield ref
                     continue
                 if not seconds:
                     raise TimeoutError(f"{len(left)} of {number} tasks did not finish within {timeout} s")
         finally:
-            for work, unheard in left.items():  # or each of many short loops would leave a callback behind
-                task_of(work).audience.remove_callback(unheard)
+            for ref, callback in left.items():  # else each of many short loops would leave a callback behind
+                task_of(ref).audience.remove_callback(callback)
 
 
 class _Ended:
     """Puts a ref into a queue when its task has finished."""
 
-    def __init__(self, work: Any, ended: queue.SimpleQueue[Any]) -> None:
-        self._work = work
+    def __init__(self, ref: Any, ended: queue.SimpleQueue[Any]) -> None:
+        self._ref = ref
         self._ended = ended
 
     def tell(self, _: Any, /) -> None:
-        self._ended.put(self._work)
+        self._ended.put(self._ref)
 
 
 publish("anthropix_actors", (as_completed,))

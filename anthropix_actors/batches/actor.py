@@ -1,8 +1,8 @@
 """The batch actor: creates batches, polls them until they end, and delivers their results.
 
 The life of a task: every batch is created → each is polled, less and less often → when one ends, its results are
-delivered → exactly one terminal message. Batches live at the API and outlast this program: their ids are all it takes
-to follow them again.
+delivered → exactly one terminal message. Batches live at the API and outlast this program: with their ids they can
+be followed again.
 """
 
 from __future__ import annotations

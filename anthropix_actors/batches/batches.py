@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
-from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, WORK_OPTIONS, checked_options, work_options
+from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, TASK_OPTIONS, checked_options, task_options
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
@@ -209,10 +209,10 @@ class Batches:
         if not isinstance(stream, bool):
             if problems := subscriber_problems(stream, "stream"):
                 raise ParameterError(problems)
-            work = work_options(self._core, options, *WORK_OPTIONS)
-            task = BatchTask(self._core, work, batches=self._named(batch), tag=tag)
-            follower = delivery_to(stream, task.scope, window=self._core.window)
-            ref: BatchRef = self._core.registry.start(ResultsActor, task, [follower])
+            given = task_options(self._core, options, *TASK_OPTIONS)
+            task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
+            delivery = delivery_to(stream, task.scope, window=self._core.window)
+            ref: BatchRef = self._core.registry.start(ResultsActor, task, [delivery])
             return ref
         given = checked_options(options, *CALL_OPTIONS)
         cancel = given.pop("cancel", None)
@@ -273,21 +273,21 @@ class Batches:
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
-            >>> work = client.batches.run([{"custom_id": "first", "params": question}], subscriber, poll=0.01)
-            >>> work.result(timeout=60)["succeeded"]
+            >>> batch = client.batches.run([{"custom_id": "first", "params": question}], subscriber, poll=0.01)
+            >>> batch.result(timeout=60)["succeeded"]
             1
         """
-        given = work_options(self._core, options, *WORK_OPTIONS)
+        given = task_options(self._core, options, *TASK_OPTIONS)
         _check(subscriber, poll)
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
             task = BatchTask(self._core, given, bodies=bodies, poll=poll, tag=tag)
-            follower = delivery_to(subscriber, task.scope, window=self._core.window)
+            delivery = delivery_to(subscriber, task.scope, window=self._core.window)
         except BaseException:
             close_all(bodies)
             raise
         # From here on the task closes the bodies, however it ends.
-        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
         return ref
 
     def follow(
@@ -322,7 +322,7 @@ class Batches:
             >>> client.batches.follow(batch["id"], subscriber, poll=0.01).result(timeout=60)["succeeded"]
             1
         """
-        given = work_options(self._core, options, *WORK_OPTIONS)
+        given = task_options(self._core, options, *TASK_OPTIONS)
         _check(subscriber, poll, seen)
         alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
         several = [batches] if alone else list(batches)
@@ -331,8 +331,8 @@ class Batches:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
         nothing = type(seen) is tuple and not seen
         task = BatchTask(self._core, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
-        follower = delivery_to(subscriber, task.scope, window=self._core.window)
-        ref: BatchRef = self._core.registry.start(BatchActor, task, [follower])
+        delivery = delivery_to(subscriber, task.scope, window=self._core.window)
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
         return ref
 
     def _retrieved(self, batch: Batch, options: Mapping[str, Any], cancel: CancelToken | None) -> MessageBatch:

@@ -147,7 +147,7 @@ def _fill(bodies: list[BatchBody], requests: Iterable[Any], api_version: str) ->
 def _iterable(requests: Any) -> Iterable[Any]:
     try:
         if isinstance(requests, (str, bytes, Mapping)):
-            raise TypeError  # noqa: TRY301 - iterable, but not what is meant
+            raise TypeError  # noqa: TRY301 - iterable, but not a list of requests
         found: Iterable[Any] = iter(requests)
     except TypeError:
         what = f"expected an iterable of requests, got {type(requests).__name__}"

@@ -59,7 +59,7 @@ _REFUSALS = frozenset(
         "request_too_large",
     }
 )
-"""The API's error types for requests that it did not begin. Not `api_error`, `timeout_error`: it was at work then."""
+"""The API's error types for requests that it did not begin. Not `api_error`, `timeout_error`: it had begun then."""
 
 _MOST = 10**9
 """A count above this is ignored: a batch has 100,000 requests."""
@@ -181,7 +181,7 @@ def result_lines(requester: Requester, answer: Response, *, max_bytes: int | Non
     for run in json_lines(_bounded(requester.chunks(answer), max_bytes), max_line_bytes=longest):
         lines: list[Any] = []
         for number, line in run:
-            try:  # in the loop, and by what is mostly there, as the time is spent here
+            try:  # in the loop, and without calls, as the time is spent here
                 result = line["result"]
                 kind = result["type"]
                 is_result = type(kind) is type(line["custom_id"]) is str

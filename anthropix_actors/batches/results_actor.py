@@ -1,4 +1,4 @@
-"""Delivers the results of a batch: the base class of the batch actors, and the actor that only does this."""
+"""The base class of the batch actors, which delivers results; and the actor that only does this."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _NAMED = 5
 
 
 CANCEL_PATIENCE = 60.0
-"""Seconds that cancelling at the API may take in all."""
+"""Seconds that cancelling all batches at the API may take."""
 
 
 class BatchState(msgspec.Struct, frozen=True):
@@ -59,19 +59,19 @@ class BatchTask(Task):
     Attributes:
         core: The parts of its client.
         retry: The retry policy of its requests.
-        options: The options of its requests, from `work_options`.
+        options: The options of its requests, from `task_options`.
         bodies: The bodies of the batches to create.
         batches: The batches created so far, by id, as last seen; None if not polled yet.
         results: How many results of each type were delivered.
         failures: The error of each failed batch.
         cancels_batches: Whether a cancel includes the batches at the API.
-        cancel_error: Why a batch may go on at the API, after a cancel.
-        parting: The scope of cancelling at the API, which ends it if it takes too long.
+        cancel_error: The reason why a batch may still run at the API after a cancel; or None.
+        parting: The scope of the requests that cancel batches at the API.
     """
 
     what = "batch"
 
-    def __init__(  # noqa: PLR0913 - what there is to know at the start
+    def __init__(  # noqa: PLR0913 - the parts of the state
         self,
         core: ClientCore,
         options: dict[str, Any],
@@ -100,8 +100,8 @@ class BatchTask(Task):
 
     def cancelled_message(self, error: CancelledError) -> BatchTerminal:
         """Return the terminal message of a task that was cancelled."""
-        unheard = self.parting.cause if self.cancels_batches else None  # its time was up
-        return BatchCancelled(self.ref, error.reason, self.cancel_error or unheard)
+        unconfirmed = self.parting.cause if self.cancels_batches else None  # it took too long
+        return BatchCancelled(self.ref, error.reason, self.cancel_error or unconfirmed)
 
     def failed_message(self, error: AnthropixError) -> BatchTerminal:
         """Return the terminal message of a task that failed."""
@@ -112,14 +112,14 @@ class BatchTask(Task):
         return self.core.request_factory.build(method, path, **self.options, **more)
 
     def is_seen(self, custom_id: str) -> bool:
-        """Return whether the caller has handled a result before, by `seen`.
+        """Return whether the caller has handled this result before, according to `seen`.
 
         Raises:
-            ParameterError: `seen`, which is the caller's code, raised an exception.
+            ParameterError: `seen` raised an exception; it is the caller's code.
         """
         try:
             return self.seen is not None and custom_id in self.seen
-        except BaseException as exc:  # even a SystemExit only ends this task
+        except BaseException as exc:  # a SystemExit ends only this task
             raise ParameterError([Problem("seen", f"it raised {shown(exc)}")]) from exc
 
     def fail(self, what: str, error: APIError) -> None:
@@ -142,17 +142,17 @@ class BatchTask(Task):
         return len(self.batches.keys() | self.failures.keys()) > 1 or len(self.bodies) > 1
 
     def hurry_parting(self, patience: float) -> None:
-        """Let cancelling at the API take `patience` seconds from now at most. Any thread."""
+        """Limit cancelling at the API to `patience` seconds from now. Any thread."""
         with self.lock:
             self._parting_ends = min(self._parting_ends, time.monotonic() + patience)
 
     def sweep(self, now: float) -> None:
-        """Cancel the task when its time is up; end cancelling at the API likewise. Runs in the sweeper's thread."""
+        """Cancel the task after its deadline, and end cancelling at the API after its own. In the sweeper's thread."""
         if self.cancels_batches:  # the terminal message comes after that, from the actor's own thread
             self.patience = math.inf if now < self._parting_ends + 10 * PATIENCE else PATIENCE
         super().sweep(now)
         if now >= self._parting_ends:
-            self.parting.cancel(CancelledError("there was no time to hear whether the API cancelled the batch"))
+            self.parting.cancel(CancelledError("the API did not confirm in time that it cancelled the batch"))
 
     def abort(self, error: AnthropixError) -> bool:
         """End the task without a thread, and close its bodies, which will not be sent."""
@@ -166,15 +166,15 @@ class BatchTask(Task):
         super().after_fork()
 
     def publish(self, results: list[BatchResult]) -> None:
-        """Deliver results to the subscriber, of which there is one at most; may wait for it. In the task's thread.
+        """Deliver results to the subscriber, if there is one; may wait for it. In the task's thread.
 
-        The ledger is told of those that were delivered after that: its code must not keep the subscriber from the end.
+        The ledger gets the delivered results afterwards: its code must not delay the subscriber.
         """
         delivered: list[BatchResult] = []
         each = self._counted(results, delivered)
         try:
             self.audience.tell_all(each)
-            for _ in each:  # without a subscriber they count all the same, for callers that wait
+            for _ in each:  # without a subscriber, they are still counted, for callers that wait
                 self.scope.check()
         finally:
             if self.ledger is not None:
@@ -182,7 +182,7 @@ class BatchTask(Task):
                     self.tell_ledger(result)
 
     def _counted(self, results: list[BatchResult], delivered: list[BatchResult]) -> Iterator[BatchResult]:
-        """Yield results. Each is counted when it is taken, as then it is delivered."""
+        """Yield results, and count each when it is taken, which is when it is delivered."""
         counts: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
         for result in results:
             kind = result.result["type"]

@@ -178,7 +178,7 @@ class Accumulator:
             block.grow(key, piece)
 
     def _other_delta(self, block: Block, delta: dict[str, Any]) -> None:
-        """Apply a delta that does not make a text of this block grow, or not in the usual way."""
+        """Apply a delta that does not extend a text of this block, or not in the usual way."""
         kind = kind_of(delta)
         fitting = self._that_takes(kind, block)
         if fitting is not None:

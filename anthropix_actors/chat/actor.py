@@ -1,6 +1,6 @@
 """The chat actor.
 
-The life of a chat: attempts, at most one of which tells any content → exactly one terminal message → drain → stopped.
+The life of a chat: attempts, at most one of which delivers content → exactly one terminal message → drain → stopped.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 
 _CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})
-"""The types of the events after which nothing is sent again: they say something."""
+"""The types of the events that are content: after one of them, the request is not sent again."""
 
 _MOST_HELD = 64
-"""How many events of other kinds are held back before that."""
+"""How many other events are held back until content comes."""
 
 
 class ChatActor(TaskActor[ChatTask]):
-    """The actor that runs one request. Started by `Registry.start`; everyone else has its `ChatRef`."""
+    """The actor that runs one request. Started by `Registry.start`; all others have its `ChatRef`."""
 
     ref_class = ChatRef
 
     def __init__(self, task: ChatTask) -> None:
         """Start with nothing delivered."""
-        self._has_content = False  # more than a message_start has come: after that, no more attempts
-        self._decoded: list[Any] = []  # events not told yet
-        self._more: ResumePlan | None = None  # of a cut answer, until the next one has content
+        self._has_content = False  # content has come: after that, no more attempts
+        self._decoded: list[Any] = []  # events not published yet
+        self._more: ResumePlan | None = None  # for an answer that was cut off, until the next one has content
         self._splice: EventSplicer | None = None
         super().__init__(task)
 
@@ -60,7 +60,7 @@ class ChatActor(TaskActor[ChatTask]):
         task = self._task
         try:
             task.requester.send(task.request, self._read, again=self._may_try_again, retrying=self._retrying)
-        finally:  # a ref that is kept does not keep a prompt of megabytes
+        finally:  # so that a ref that is kept does not keep a prompt of megabytes
             task.request = task.requester.request = replace(task.request, body=None)
 
     def _may_try_again(self, error: APIError) -> bool:
@@ -80,8 +80,8 @@ class ChatActor(TaskActor[ChatTask]):
         return True
 
     def on_error(self) -> None:
-        """Add what was decoded and not published to the `partial` of a failed chat."""
-        with contextlib.suppress(Exception), self._task.lock:  # the error that is about to be told matters more
+        """Add the events that were decoded but not published to the `partial` of a failed chat."""
+        with contextlib.suppress(Exception), self._task.lock:  # the error that is about to be delivered matters more
             for event in self._spliced(self._decoded):
                 self._task.answer.add(event)
 
@@ -94,7 +94,7 @@ class ChatActor(TaskActor[ChatTask]):
         task.audience.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
 
     def _read(self, answer: Response) -> None:
-        """Read a response to the end of its answer, and tell the events of each piece before the next is read."""
+        """Read a response to the end of its answer; publish the events of each chunk before the next is read."""
         task = self._task
         if task.tag is None:
             self.name_thread(task.requester.request_id)
@@ -108,7 +108,7 @@ class ChatActor(TaskActor[ChatTask]):
             if not self._ends_in(decoder.close(), answer, decoder):
                 raise TruncatedError("the answer ended without message_stop", retryable=True)
         except APIError as exc:
-            self._tell()  # what came before the failure is good
+            self._tell()  # the events before the failure are good
             if (error := decoder.cut(exc)) is not exc:
                 raise error from exc
             raise
@@ -138,7 +138,7 @@ class ChatActor(TaskActor[ChatTask]):
             event, kind = {"type": "message_stop"}, "message_stop"
         if kind != "message_stop":
             self._decoded.append(event)
-            if len(self._decoded) > _MOST_HELD:  # there is no answer in sight, and memory is to stay bounded
+            if len(self._decoded) > _MOST_HELD:  # no content in sight, and memory must stay bounded
                 self._has_content = True
             return False
         self._has_content = True
@@ -147,13 +147,13 @@ class ChatActor(TaskActor[ChatTask]):
         return True
 
     def _has_stop_reason(self) -> bool:
-        """Return whether the model has given its stop reason: then only the end is missing."""
+        """Publish, and return whether the model has given its stop reason: then only `message_stop` is missing."""
         self._tell()
         message = self._task.snapshot()
         return message is not None and message.get("stop_reason") is not None
 
     def _end(self, stop: Any) -> None:
-        """End the chat with its whole answer."""
+        """End the chat with its complete answer."""
         task = self._task
         with task.lock:
             task.answer.add(stop)
@@ -165,10 +165,10 @@ class ChatActor(TaskActor[ChatTask]):
         task.finish(terminal, ChatEvent(task.ref, stop))
 
     def _tell(self) -> None:
-        """Publish what has been decoded.
+        """Publish the decoded events.
 
         A `message_start` is held back until content follows it. So an overload that comes right after it can still be
-        retried, and no subscriber sees an answer that begins twice.
+        retried, and no subscriber sees an answer begin twice.
         """
         if self._has_content and self._decoded:
             timer = self._task.requester.attempt_scope.timer
@@ -178,10 +178,10 @@ class ChatActor(TaskActor[ChatTask]):
             timer.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
-        """Begin to publish the rest of an answer; return its first events as they are to be published."""
+        """Begin to publish the rest of an answer; return its first events as subscribers are to get them."""
         task = self._task
         cut: Any = task.snapshot()
-        # What the cut answer wrote is not reported; an estimate of it is nearer to the truth than nothing.
+        # The API does not report the output tokens of an answer that was cut off; an estimate is better than nothing.
         used = {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens}
         self._more, self._splice = None, EventSplicer(more, used)
         first = self._spliced(decoded)

@@ -1,4 +1,4 @@
-"""Bytes of an answer → events, in whatever form a server writes it. Pure."""
+"""Bytes of an answer → events, even if the answer is JSON instead of an event stream. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class AnswerDecoder:
     """Decodes an answer as it arrives: feed it bytes, and loop over the events that they complete.
 
     Args:
-        content_type: The content type of the response; empty where there is none. The first bytes are trusted more.
+        content_type: The content type of the response; empty if it has none. The first bytes are trusted more.
         max_event_bytes: The largest event to accept.
 
     Attributes:
-        form: What the answer is written in; None before enough of it has come.
+        form: The form of the answer; None before enough of it has come.
 
     Example:
         >>> decoder = AnswerDecoder("application/json", max_event_bytes=1 << 20)
@@ -37,7 +37,7 @@ class AnswerDecoder:
         self.form: Form | None = None
         self._content_type = content_type
         self._stream = SSEDecoder(max_event_bytes=max_event_bytes, lenient=True)
-        self._body: list[bytes] = []  # of what is no stream, or not known to be one
+        self._body: list[bytes] = []  # while it is not known to be a stream, or is not one
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
@@ -51,7 +51,7 @@ class AnswerDecoder:
         return self._begin(data) if self.form is None else self._keep(data)
 
     def close(self) -> Iterator[dict[str, Any]]:
-        """Return the events that the end of the body completes: all of them, where it is one Message or an error.
+        """Return the events that the end of the body completes: all of them, if it is one Message or an error.
 
         Raises:
             APIError: the body is in another form, empty, or cut.
@@ -67,7 +67,7 @@ class AnswerDecoder:
             raise no_answer(b"".join(self._body), self._content_type)
 
     def cut(self, error: APIError) -> APIError:
-        """Return the error for a body that could not be read to its end: what came of another form says more."""
+        """Return the error for a body that could not be read to its end: if it is in another form, that says more."""
         if self.form is Form.OTHER and self._size:
             return no_answer(b"".join(self._body), self._content_type)
         return error

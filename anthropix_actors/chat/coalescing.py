@@ -55,7 +55,7 @@ class CoalescingMailbox(ActorDelivery):
                     last.pieces.append(piece)
                 else:
                     self._waiting.append(_MergedDelta(message, kind, piece))
-                self._chars += max(1, len(piece))  # or empty ones were kept without bound
+                self._chars += max(1, len(piece))  # else empty ones would be kept without bound
 
     def _is_due(self) -> bool:
         return bool(self._waiting) and (self._closed or not self._busy)

@@ -58,7 +58,7 @@ class EventQueue(Delivery):
             self._queue.put(message.data)
 
     def close(self, *last: Any) -> None:
-        """Queue these; the last is a terminal message, which ends the queue unless it has an end. Any thread."""
+        """Queue the last messages; the final one, the terminal message, ends the queue, once. Any thread."""
         *events, terminal = last
         self.put(*events)
         if self._end.setdefault("end", terminal) is terminal:

@@ -344,7 +344,7 @@ def _is_blank(role: object, block: Mapping[str, Any]) -> bool:
 
 
 def _leave_out_blanks(body: dict[str, Any]) -> None:
-    """Remove what the API sends but refuses: blank texts of answers, and answers that are empty without them."""
+    """Remove parts that the API sends but refuses: blank texts of answers, and answers that are empty without them."""
     if not any(_is_blank(role, block) for _, role, block in _blocks(body)):
         return
     turns = []

@@ -1,6 +1,6 @@
 """The state of one chat, shared by its actor, its refs and the sweeper.
 
-One lock makes the answer so far, the list of subscribers and the end change together; so a subscriber that joins late
+One lock guards the answer so far, the subscribers and the terminal message together; so a subscriber that joins late
 misses nothing and gets nothing twice.
 """
 
@@ -40,17 +40,17 @@ class ChatTask(Task):
 
     Attributes:
         window: How many messages a subscriber may be behind.
-        request: What is sent.
+        request: The request.
         output: The type that the answer is to be decoded into, or None.
-        resume: Whether a cut answer is gone on with.
+        resume: Whether an answer that is cut off is resumed.
         resumed: Whether one was.
         answer: The Message so far.
-        lost: The beginnings of answers that were cut before their content, in attempts that another followed.
+        lost: The beginnings of answers that were cut off before their content, in attempts that were retried.
     """
 
     what = "chat"
 
-    def __init__(  # noqa: PLR0913 - what there is to know at the start
+    def __init__(  # noqa: PLR0913 - the parts of the state
         self,
         core: ClientCore,
         request: Request,
@@ -60,7 +60,7 @@ class ChatTask(Task):
         output: Any = None,
         resume: bool = False,
     ) -> None:
-        """Start without an answer. `body` is the request's, by which a governor guesses its tokens."""
+        """Start without an answer. `body` is the request's body, from which a governor guesses its tokens."""
         super().__init__(core.transport, CancelScope(), request.timeout, tag=tag, ledger=core.ledger)
         self.slots = core.slots
         self.window = core.window
@@ -76,15 +76,15 @@ class ChatTask(Task):
             self.requester.throttle = throttle or self.requester.throttle
 
     def cancelled_message(self, error: CancelledError) -> Terminal:
-        """Return the message that ends a chat which was cancelled."""
+        """Return the terminal message of a chat that was cancelled."""
         return ChatCancelled(self.ref, error.reason, error.partial)
 
     def failed_message(self, error: AnthropixError) -> Terminal:
-        """Return the message that ends a chat which failed."""
+        """Return the terminal message of a chat that failed."""
         return ChatFailed(self.ref, error)
 
     def done_message(self, message: Message) -> Terminal:
-        """Get the terminal message of a whole answer."""
+        """Return the terminal message of a complete answer."""
         try:
             output = None if self.output is None else decode_output(self.output, message)
         except OutputError as exc:
@@ -92,17 +92,17 @@ class ChatTask(Task):
         return ChatDone(self.ref, message, output, self.resumed)
 
     def annotated(self, error: AnthropixError) -> AnthropixError:
-        """Add the Message so far to an error, and what is known of the request."""
+        """Add the Message so far and the details of the request to an error."""
         super().annotated(error)
         with contextlib.suppress(Exception):  # a bug there must not hide the end of the chat
             error.partial = error.partial or self.snapshot()
         return error
 
     def publish(self, events: list[Event]) -> None:
-        """Take events into the answer, and tell them; may wait for a slow subscriber. Only the chat's thread.
+        """Add events to the answer, and deliver them; may wait for a slow subscriber. In the chat's thread.
 
         Raises:
-            ProtocolError: one of them does not fit; those before it have been told.
+            ProtocolError: one of them does not fit; those before it were delivered.
         """
         error: ProtocolError | None = None
         with self.lock:
@@ -119,9 +119,7 @@ class ChatTask(Task):
                 if isinstance(delivery, EventQueue):
                     delivery.tell_events(events)
                 else:
-                    messages = messages or [
-                        ChatEvent(self.ref, event) for event in events
-                    ]  # made once, for all of them
+                    messages = messages or [ChatEvent(self.ref, event) for event in events]  # made once, for all
                     delivery.tell_all(messages)
             except Gone:
                 self.audience.detach(delivery)
@@ -129,7 +127,7 @@ class ChatTask(Task):
             raise error
 
     def resume_from(self, more: ResumePlan, usage: Mapping[str, Any]) -> None:
-        """Let another answer's events follow, and say so. Only the chat's thread."""
+        """Go on with the events of another answer, and announce that. In the chat's thread."""
         with self.lock:
             self.answer.resume_from(more.kept, usage)
             self.resumed = True
@@ -142,11 +140,11 @@ class ChatTask(Task):
             return self.answer.snapshot()
 
     def attach(self, delivery: Delivery) -> None:
-        """Tell a subscriber what has been said so far, and from now on all that is said.
+        """Deliver the events so far to a new subscriber, and all later ones.
 
-        What was said is put before it under the lock, so that nothing comes between, and is told without it: by the
-        chat's thread if that has something more to tell, else by one made for it. Not by the caller's: a `tell` that
-        blocks would block it, and an interrupt would leave its story without an end.
+        The events so far are queued under the lock, so that none can come between, and sent without it: by a thread
+        made for that, or by the chat's thread if that has more to deliver. Not by the caller's thread: a `tell` that
+        blocks would block it, and an interrupt would keep the subscriber from the terminal message.
         """
         with self.lock:
             delivery.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])

@@ -1,4 +1,4 @@
-"""The answers that the emulator can be told to give.
+"""The answers that the emulator can give.
 
 An answer is plain data. Its content:
 
@@ -210,7 +210,7 @@ Answer: TypeAlias = (
     | Iterable[Mapping[str, Any]]
     | None
 )
-"""Any answer that the emulator can be told to give."""
+"""Any answer that the emulator can give."""
 
 
 MESSAGE_ANSWERS = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
@@ -218,7 +218,7 @@ MESSAGE_ANSWERS = (ToolCall, Reply, Refusal, PauseTurn, Compaction)
 
 
 def unwrap(answer: Answer) -> tuple[Answer, list[Fault]]:
-    """Take the faults off an answer.
+    """Separate an answer from its faults.
 
     Returns:
         The plain answer, and the faults from the innermost to the outermost.

@@ -57,7 +57,7 @@ class Emulator:
             processed.
         batch_seconds: A batch ends this many seconds after its creation, and is partly done until then.
         batch_polls: A batch ends at this number of retrievals, and is partly done until then: for tests without a
-            clock. With both, it ends when both are reached. By default, it ends when it is first looked at; if it is
+            clock. With both, it ends when both are reached. By default, it ends when it is first retrieved; if it is
             canceled before, none of its requests is done.
         limits: How many chats and tokens are admitted per minute; by default any number.
         without: Names of rules that are switched off, for programs that talk to servers other than the API; see

@@ -45,7 +45,7 @@ class Endpoints:
     """All endpoints, for a client's `request`, `paginate` and `endpoints`. Any thread may use it."""
 
     def __init__(self, core: ClientCore) -> None:
-        """Hold what the client's calls share."""
+        """Hold the core of the client."""
         self._core = core
 
     def known(self) -> tuple[Endpoint, ...]:

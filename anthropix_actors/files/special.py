@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TICK = 0.02
 """Seconds between two checks whether the scope was cancelled."""
 
-_NOBODY_READS = 6  # ENXIO: a named pipe that is not open for reading
+_NO_READER = 6  # ENXIO: a named pipe that is not open for reading
 
 
 def is_special(mode: int) -> bool:
@@ -52,7 +52,7 @@ class Special:
             try:
                 self._file = os.open(path, flags)
             except OSError as exc:
-                if exc.errno != _NOBODY_READS or not path.is_fifo():
+                if exc.errno != _NO_READER or not path.is_fifo():
                     raise
                 self._scope.sleep(TICK)
         self._poll = select.poll()

@@ -73,7 +73,7 @@ class Sent:
         self.answered = self.ended = False
 
     def cost(self, kind: str) -> float:
-        """Return what it takes of a limit when it reaches the API."""
+        """Return the amount that it takes of a limit when it reaches the API."""
         return {"requests": 1.0, "output-tokens": 0.0}.get(kind, self.input)
 
 
@@ -110,7 +110,7 @@ class Pacer:
         self._learned_from = 0
 
     def wait(self, guess: float, now: float) -> float:
-        """Return the seconds until a request may be sent, by what is known now; 0 if it may be sent at once.
+        """Return the seconds until a request may be sent, by the current estimates; 0 if it may be sent at once.
 
         Args:
             guess: A first guess at its input tokens.

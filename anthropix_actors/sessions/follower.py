@@ -50,7 +50,7 @@ class Follower:
         thread: Whether it follows a thread.
     """
 
-    def __init__(  # noqa: PLR0913 - what there is to know about it
+    def __init__(  # noqa: PLR0913 - the parts of its state
         self,
         core: ClientCore,
         stream: Request,
@@ -67,19 +67,19 @@ class Follower:
         self._retry = retry
         self._thread = thread
         self._asked = after
-        self._time: str | None = None  # of the last event, if that is known
+        self._time: str | None = None  # of the last event, if it has one
         self._recent: dict[str, None] = {}  # ids, the oldest first
         self.last_id = after
 
     def events(self, requester: Requester, retrying: Retrying | None = None) -> Iterator[dict[str, Any] | None]:
-        """Yield the events, up to the one that ends the session; None whenever a connection is open, so None first.
+        """Yield the events, up to the one that ends the session; and None each time that a connection opens, so first.
 
         Args:
             requester: Sends its requests.
             retrying: Called before each wait for another connection.
 
         Raises:
-            AnthropixError: it cannot be followed any longer.
+            AnthropixError: the session cannot be followed any longer.
         """
         backoff = Backoff(requester, self._retry)
         known = self.last_id is not None
@@ -89,15 +89,15 @@ class Follower:
                     self._begin(requester)
                     known = True
                 for event in self._connection(requester):
-                    if event is not None:  # a connection alone is not progress: it may be closed at once, each time
+                    if event is not None:  # a mere connection is not progress: each may be closed at once
                         backoff.reset()
                     yield event
                     if event is not None and _kind(event) in (_THREAD_ENDS if self._thread else _ENDS):
                         return
-                raise TruncatedError("the session's stream ended, and the session did not", retryable=True)
+                raise TruncatedError("the session's stream ended, but the session did not", retryable=True)
             except APIError as exc:
                 error = exc
-            requester.scope.check()  # if it was cancelled, that is what ends it
+            requester.scope.check()  # a cancel comes before the error
             backoff.wait(error, retrying)
 
     def _begin(self, requester: Requester) -> None:
@@ -137,7 +137,7 @@ class Follower:
                 yield event
 
     def _missed(self, requester: Requester) -> Iterator[dict[str, Any]]:
-        """Yield the events after the last one, page by page: a whole history may be large."""
+        """Yield the events after the last one, page by page, as a history may be large."""
         query = {} if self._time is None or self._thread else {"created_at[gte]": self._time}
         found, some = not self.last_id, False
         for event in self._listed(requester, query):
@@ -155,7 +155,7 @@ class Follower:
                 yield event
 
     def _listed(self, requester: Requester, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the listed events that have an id: the others cannot be told apart."""
+        """Yield the listed events that have an id: others cannot be recognised as duplicates."""
 
         def fetch(params: Mapping[str, Any]) -> Any:
             return requester.send(self._listing(params), decode_json)

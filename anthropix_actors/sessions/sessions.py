@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from msgspec.structs import replace
 
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
-from anthropix_actors._calls.options import CALL_OPTIONS, WORK_OPTIONS, work_options
+from anthropix_actors._calls.options import CALL_OPTIONS, TASK_OPTIONS, task_options
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.retry import RetryPolicy, without_limit
@@ -124,7 +124,7 @@ class Sessions:
         if problems:
             raise ParameterError(problems)
         # A session without work has no events: silence is not a fault, unless the caller sets a timeout.
-        given = work_options(self._core, options, *(CALL_OPTIONS if stream is True else WORK_OPTIONS), idle=None)
+        given = task_options(self._core, options, *(CALL_OPTIONS if stream is True else TASK_OPTIONS), idle=None)
         cancel = given.pop("cancel", None)
         follower, request = self._follower(session, thread, event_id, deltas, given)
         if stream is True:

@@ -37,7 +37,7 @@ def test_what_runs_is_known_in_the_order_of_the_starts() -> None:
     assert [call.reasons for call in calls] == [["enough"], [], ["enough"]]
 
 
-@pytest.mark.parametrize(("how", "why"), [("close", "the client is closed"), ("drain", "as it is being drained")])
+@pytest.mark.parametrize(("how", "why"), [("close", "the client is closed"), ("drain", "being drained")])
 def test_what_is_refused_is_not_taken_up(how: str, why: str) -> None:
     registry: Any = Registry()
     running, late = Call(), Call()

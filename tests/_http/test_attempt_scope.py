@@ -141,7 +141,7 @@ def test_a_stall_after_the_outcome_is_decided_changes_nothing(pair: tuple[socket
 
 
 def test_a_request_is_refused_outside_of_an_attempt() -> None:
-    with pytest.raises(RuntimeError, match="attempt of a scope"):
+    with pytest.raises(RuntimeError, match="only within an attempt"):
         this_attempt()
     scope = AttemptScope(CancelScope())
     with scope.step():

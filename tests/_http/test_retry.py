@@ -215,7 +215,7 @@ def test_an_error_has_all_that_is_known() -> None:
 @pytest.mark.parametrize(
     ("status", "said", "cls", "message"),
     [
-        (529, "", errors.OverloadedError, "the API has more requests than it can take."),
+        (529, "", errors.OverloadedError, "the API has more requests than it can handle."),
         (529, "<html>busy</html>", errors.OverloadedError, "<html>busy</html>"),
         (400, {}, errors.BadRequestError, "the API does not accept this request as it is."),
         (400, {"detail": "Invalid user agent"}, errors.BadRequestError, "Invalid user agent"),

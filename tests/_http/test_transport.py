@@ -694,7 +694,7 @@ def test_outside_an_attempt_nothing_is_opened() -> None:
     request: Any = type(
         "R", (), {"method": "POST", "path": "/v1/messages", "headers": {}, "body": b"{}", "timeout": RequestTimeout()}
     )
-    with Server(answering("x")) as server, pytest.raises(RuntimeError, match="attempt of a scope"):
+    with Server(answering("x")) as server, pytest.raises(RuntimeError, match="only within an attempt"):
         Transport(server.url).open(request)
 
 

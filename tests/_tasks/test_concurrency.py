@@ -191,7 +191,7 @@ def test_a_waiting_chat_whose_subscriber_has_died_is_never_sent(connect: Callabl
         chat = client.chat(**ask("second"), stream=reader)
         reader.stop()
         until(lambda: not chat.is_alive())
-        with pytest.raises(AnthropixError, match="nobody listens any more"):
+        with pytest.raises(AnthropixError, match="no subscriber is left"):
             chat.result(DEADLINE)
         gate.let.release()
     assert gate.came == ["first"]

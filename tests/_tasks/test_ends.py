@@ -341,7 +341,7 @@ def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
             client.chat(**ASK, timeout=Timeout(total=0.2))
         mortal.alive = False
         until(lambda: not chat.is_alive())
-        with pytest.raises(CancelledError, match="nobody listens"):
+        with pytest.raises(CancelledError, match="no subscriber is left"):
             chat.result()
         assert odd.is_alive()
         let.set()
@@ -384,7 +384,7 @@ def test_an_actor_that_dies_of_a_bug_is_named_in_a_warning(
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=Reader.start(Inbox(), bug), tag="night")
         until(lambda: not chat.is_alive())
-        with pytest.raises(CancelledError, match="nobody listens any more"):
+        with pytest.raises(CancelledError, match="no subscriber is left"):
             chat.result()
         until(lambda: [record for record in caplog.records if record.name == "anthropix_actors"])
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -580,7 +580,7 @@ def test_a_result_that_is_given_up_ends_a_chat_whose_subscriber_has_gone(connect
         until(chat.snapshot)
 
         def give_up() -> None:
-            with pytest.raises(TimeoutError, match="nobody listens any more"):
+            with pytest.raises(TimeoutError, match="no subscriber is left"):
                 chat.result(timeout=1.0)
 
         waiting = threading.Thread(target=give_up)

@@ -113,11 +113,11 @@ def test_what_was_added_and_is_still_in_the_queue_counts_once() -> None:
     books = Books()
     item = [("a", 1)]
     books.add(item)
-    books._told.append(item)  # as if a signal handler had raised before it was taken out
+    books._queued.append(item)  # as if a signal handler had raised before it was taken out
     assert books.now() == {"a": 1}
     books.add([("a", 2)])
     assert books.now() == {"a": 3}
-    assert not books._told
+    assert not books._queued
 
 
 def test_what_cannot_be_added_is_refused_and_keeps_nobody_else_from_adding() -> None:

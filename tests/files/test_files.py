@@ -162,7 +162,7 @@ def test_an_upload_from_a_pipe_is_sent_once(client: Client, emulator: Emulator) 
     assert raised.value.attempts == 1
 
 
-def test_a_download_that_is_cut_is_had_again_or_leaves_nothing(
+def test_a_download_that_is_cut_is_fetched_again_or_leaves_nothing(
     client: Client, emulator: Emulator, connect: Callable[..., Client], tmp_path: Path
 ) -> None:
     data = bytes(range(256)) * 400

@@ -30,9 +30,9 @@ def resume(data: bytes) -> None:
     first, second = (
         _until_stop(as_decoded(events(Dice(part)))) for part in (dice.rest()[:lengths], dice.rest()[lengths:])
     )
-    answer, follower = Accumulator(), Accumulator()
+    answer, subscriber = Accumulator(), Accumulator()
     _add(answer, first)
-    _add(follower, first)
+    _add(subscriber, first)
     cut: Any = answer.snapshot()
     if cut is None:
         return
@@ -42,7 +42,7 @@ def resume(data: bytes) -> None:
     assert json.dumps(body) == asked
     if more is not None:
         _check_request(body, more, len(cut["content"]))
-        _check_rest(more, cut, (answer, follower), second)
+        _check_rest(more, cut, (answer, subscriber), second)
 
 
 def _check_request(body: dict[str, Any], more: ResumePlan, blocks: int) -> None:
@@ -59,12 +59,12 @@ def _check_request(body: dict[str, Any], more: ResumePlan, blocks: int) -> None:
 def _check_rest(
     more: ResumePlan, cut: Any, accumulators: tuple[Accumulator, Accumulator], second: list[dict[str, Any]]
 ) -> None:
-    """The second answer's events, as they are told, fit to what was kept; whoever follows has the same answer."""
-    answer, follower = accumulators
+    """The second answer's events, as delivered, continue the kept blocks; a subscriber has the same answer."""
+    answer, subscriber = accumulators
     splice = EventSplicer(more, {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens})
     kept = cut["content"][: more.kept]
     answer.resume_from(more.kept, splice.usage())
-    follower.resume_from(more.kept, {})
+    subscriber.resume_from(more.kept, {})
     told: list[Any] = []
     try:
         for event in second:
@@ -80,9 +80,9 @@ def _check_rest(
     else:
         if _whole(second):
             assert not any(part.open for part in answer.partial_blocks()[more.kept - more.joins :])
-    _add(follower, told)
+    _add(subscriber, told)
     ours: Any = answer.snapshot()
-    theirs: Any = follower.snapshot()
+    theirs: Any = subscriber.snapshot()
     assert theirs["content"] == ours["content"]
     if _in_order(second):
         starts = [each["index"] for each in told if each.get("type") == "content_block_start"]

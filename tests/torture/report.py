@@ -141,7 +141,7 @@ def side_by_side(cases: Sequence[Case], ours: dict[str, str], sdk: dict[str, str
     part = Part("The same faults and the official SDK", {"faults again": len(cases)}, len(cases))
     counts = [summed_up(cases, outcomes) if outcomes else None for outcomes in (ours, sdk)]
     rows = [(what, *(str(count[what]) if count else "-" for count in counts)) for what in COUNTED]
-    part.tables.append([("of so many faults", "here", "official SDK"), *rows])
+    part.tables.append([("outcome", "here", "official SDK"), *rows])
     part.failures = [f"{case}: {ours[str(case)]}" for case in cases if summed_up([case], ours)[COUNTED[0]] != 1]
     if sdk is None:
         part.notes.append("the official SDK is not installed")

@@ -1,7 +1,7 @@
-"""One batch: its progress is computed each time that it is looked at.
+"""One batch: its progress is computed when a client asks for it.
 
 A batch in progress has answered its first requests, in their order, as many as its schedule allows. An answered request
-keeps its answer. When all are answered, or at the first look after a cancel, the batch has ended and never changes.
+keeps its answer. When all are answered, or at the first request after a cancel, the batch has ended and never changes.
 
 Source: https://docs.claude.com/en/api/retrieving-message-batches, read 2026-11-23.
 """
@@ -105,7 +105,7 @@ class EmulatedBatch:
 
     @property
     def status(self) -> str:
-        """Its processing status at the last look."""
+        """Its processing status when a client last asked for it."""
         if self._ended:
             return "ended"
         return "canceling" if self._canceled else "in_progress"
@@ -125,7 +125,7 @@ class EmulatedBatch:
             self._ended = dt.datetime.now(dt.UTC)
 
     def cancel(self) -> None:
-        """Cancel the requests that are not answered yet: all of them, if it would end at the first look."""
+        """Cancel the requests that are not answered yet: all of them, if it would end at the first request."""
         if self._state.schedule.seconds:
             self.advance()
         if not self._ended:
