@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import (
     AnthropixError,
     APIConnectionError,
@@ -240,7 +241,8 @@ def __getattr__(name: str) -> Any:
     """Return something public, and import it if that was not done yet."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with late_import():
+        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return thing
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ T = TypeVar("T")
 class OnFirstUse(Generic[T]):
     """A decorator of a method: an attribute that the method makes when it is first read, and that can be assigned.
 
-    As `functools.cached_property`, whose lock a fork may leave held in Python 3.11. Without one, two threads may each
-    make it; both get the one that was there first.
+    As `functools.cached_property`, whose lock a fork may leave held in Python 3.11. Where two threads, or a signal
+    handler and the thread that it interrupts, each make it, both get the one that was there first.
 
     Example:
         >>> class Answer:
@@ -52,7 +53,8 @@ class OnFirstUse(Generic[T]):
         if instance is None:
             return self
         try:
-            made: T = vars(instance).setdefault(self._name, self._make(instance))
+            with late_import():
+                made: T = vars(instance).setdefault(self._name, self._make(instance))
         except ImportError as exc:
             if not sys.is_finalizing():
                 raise
