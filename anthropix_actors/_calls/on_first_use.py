@@ -60,3 +60,8 @@ class OnFirstUse(Generic[T]):
                 raise
             raise AnthropixError("the interpreter is ending; nothing more is sent") from exc
         return made
+
+    if TYPE_CHECKING:
+        # At run time an assignment needs none: it goes to the instance, where it is found first.
+        def __set__(self, instance: object, value: T) -> None:
+            """Keep another value in its place."""
