@@ -234,7 +234,7 @@ _MOVED = (
     *("_batch_record", "_batch_ref", "_call", "_chat", "_output", "_request", "_session", "_waits"),
     *("governor", "items", "pages", "stream"),
 )
-"""Modules of 0.4.0: pickles name them, and find there what is public now."""
+"""Modules of 0.4.0: pickles name them, and programs import some; they find there what is public now."""
 
 
 def __getattr__(name: str) -> Any:
@@ -254,4 +254,4 @@ def __dir__() -> list[str]:
 for _name in _MOVED:
     _old = ModuleType(f"{__name__}.{_name}", "Where something was in 0.4.0.")
     _old.__getattr__ = __getattr__  # type: ignore[method-assign]
-    sys.modules[_old.__name__] = _old
+    globals()[_name] = sys.modules[_old.__name__] = _old

@@ -57,6 +57,11 @@ def test_pickles_of_the_release_before_load(name: str) -> None:
     assert pickle.loads(pickle.dumps(thing)) == thing or isinstance(thing, Exception)
 
 
+@pytest.mark.parametrize("name", ["governor", "items", "pages", "stream"])
+def test_a_module_of_the_release_before_is_an_attribute_of_the_package(name: str) -> None:
+    assert getattr(anthropix_actors, name) is importlib.import_module(f"anthropix_actors.{name}")
+
+
 def test_what_was_made_of_a_pickle_is_whole() -> None:
     assert pickle.loads(base64.b64decode(OLD["Timeout"])) == Timeout(total=5)
 
