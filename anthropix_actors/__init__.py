@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import (
     AnthropixError,
     APIConnectionError,
@@ -233,14 +234,15 @@ _MOVED = (
     *("_batch_record", "_batch_ref", "_call", "_chat", "_output", "_request", "_session", "_waits"),
     *("governor", "items", "pages", "stream"),
 )
-"""Modules of 0.4.0: pickles name them, and find there what is public now."""
+"""Modules of 0.4.0: pickles name them, and programs import some; they find there what is public now."""
 
 
 def __getattr__(name: str) -> Any:
     """Return something public, and import it if that was not done yet."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with late_import():
+        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return thing
 
 
@@ -252,4 +254,4 @@ def __dir__() -> list[str]:
 for _name in _MOVED:
     _old = ModuleType(f"{__name__}.{_name}", "Where something was in 0.4.0.")
     _old.__getattr__ = __getattr__  # type: ignore[method-assign]
-    sys.modules[_old.__name__] = _old
+    globals()[_name] = sys.modules[_old.__name__] = _old

@@ -414,8 +414,8 @@ class Client:
 
         Args:
             path: As for `request`.
-            kind: How the next page is requested (see `anthropix_actors.pages`); by default, the known kind of the path,
-                or the kind that its first page looks like.
+            kind: How the next page is requested (docs/endpoints.md has a table); by default, the known kind of the
+                path, or the kind that its first page looks like.
             **given: As for `request`, without a body.
 
         Raises:

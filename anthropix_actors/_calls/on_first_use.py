@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ T = TypeVar("T")
 class OnFirstUse(Generic[T]):
     """Turns a method into an attribute: its value is made when it is first read. It can also be assigned.
 
-    Like `functools.cached_property`, but without its lock, which a fork may leave held in Python 3.11. So two threads
-    may both make a value; both get the one that was stored first.
+    Like `functools.cached_property`, but without its lock, which a fork may leave held in Python 3.11. So two threads,
+    or a signal handler and the thread that it interrupts, may both make a value; both get the one that was stored
+    first.
 
     Example:
         >>> class Answer:
@@ -52,9 +54,15 @@ class OnFirstUse(Generic[T]):
         if instance is None:
             return self
         try:
-            made: T = vars(instance).setdefault(self._name, self._make(instance))
+            with late_import():
+                made: T = vars(instance).setdefault(self._name, self._make(instance))
         except ImportError as exc:
             if not sys.is_finalizing():
                 raise
             raise AnthropixError("the interpreter is ending; nothing more is sent") from exc
         return made
+
+    if TYPE_CHECKING:
+        # At run time an assignment needs none: it goes to the instance, where it is found first.
+        def __set__(self, instance: object, value: T) -> None:
+            """Keep another value in its place."""

@@ -12,6 +12,7 @@ import os
 import weakref
 
 from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
+from anthropix_actors._foreign.late_imports import hold_forks_up
 
 EXIT_TIMEOUT = 1.0
 """Seconds that the interpreter's exit waits for chats to end."""
@@ -31,6 +32,7 @@ def install() -> None:
     atexit.register(end, SWEEPER)
     if hasattr(os, "register_at_fork"):  # pragma: no branch
         os.register_at_fork(after_in_child=SWEEPER.after_fork)
+    hold_forks_up()
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from anthropix_actors.errors import Problem
@@ -22,8 +23,6 @@ def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem
 
 
 def _hint(name: str, known: list[str]) -> str:
-    import difflib  # it costs more than the rest of the module, and only an error needs it
-
     begun = [one for one in known if one.startswith(f"{name}_")]  # such as `stop` for `stop_sequences`
     if close := begun or difflib.get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"

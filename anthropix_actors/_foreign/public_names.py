@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, get_type_hints
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def publish(module: str, things: Iterable[Any]) -> None:
     """Set `__module__` of classes and functions to a public module, unless it is one already.
 
-    So files can be moved: pickles and texts do not name a file. The hints of a Struct are resolved first, where
-    possible: `msgspec` looks them up in the module that it names.
+    So files can be moved: pickles and texts do not name a file. The hints of a Struct are resolved first: `msgspec`
+    looks them up in the module that it names, also for `help()` and `inspect.signature()`.
 
     Args:
         module: The module's name.
@@ -22,9 +22,20 @@ def publish(module: str, things: Iterable[Any]) -> None:
     for thing in things:
         if callable(thing) and not _is_public(thing.__module__):
             if hasattr(thing, "__struct_fields__"):
-                with contextlib.suppress(NameError):  # a name that is imported for type checkers only
-                    thing.__annotations__ = get_type_hints(thing, include_extras=True)
+                thing.__annotations__ = _resolved(thing)
             thing.__module__ = module
+
+
+def _resolved(struct: Any) -> dict[str, Any]:
+    """Return the hints of a Struct; Any for those that need a name which is imported for type checkers only."""
+    names = vars(sys.modules[struct.__module__])
+    hints = dict(struct.__annotations__)
+    for field, hint in hints.items():
+        try:
+            hints[field] = eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307 - our own source
+        except NameError:
+            hints[field] = Any
+    return hints
 
 
 def _is_public(module: str) -> bool:

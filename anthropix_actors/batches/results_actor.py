@@ -37,21 +37,23 @@ class TellingActor(TaskActor[BatchTask]):
         answer = requester.open(request, retrying=self._retrying)
         try:
             for lines in result_lines(requester, answer):
-                task.publish(self._new_results(lines, found))
+                new: list[BatchResult] = []
+                try:
+                    self._take_new(lines, found, new)
+                finally:  # what came before a `seen` that raises is delivered
+                    task.publish(new)
         finally:
             requester.close(answer)
 
-    def _new_results(self, lines: list[BatchLine], found: set[str]) -> list[BatchResult]:
-        """Return the results that are in neither `found` nor `seen`, and add them to `found`."""
+    def _take_new(self, lines: list[BatchLine], found: set[str], new: list[BatchResult]) -> None:
+        """Add the results that are in neither `found` nor `seen` to `new`, and to `found`."""
         task, ref, asks = self._task, self._task.ref, self._task.seen is not None
-        new = []
         for line in lines:  # one loop, as the time is spent here
             custom_id = line["custom_id"]
             if custom_id not in found:
                 found.add(custom_id)
                 if not asks or not task.is_seen(custom_id):
                     new.append(BatchResult(ref, custom_id, line["result"]))
-        return new
 
     def _done(self) -> None:
         task = self._task

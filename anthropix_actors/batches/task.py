@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -92,6 +94,7 @@ class BatchTask(Task):
         self.poll = poll
         self.seen = seen
         self.results = _no_counts()
+        self._unbooked: deque[BatchResult] = deque(maxlen=0 if self.ledger is None else None)
         self.failures: dict[str, AnthropixError] = {}
         self.cancels_batches = False
         self.cancel_error: AnthropixError | None = None
@@ -170,28 +173,39 @@ class BatchTask(Task):
 
         The ledger gets the delivered results afterwards: its code must not delay the subscriber.
         """
-        delivered: list[BatchResult] = []
-        each = self._counted(results, delivered)
+        each = self._counted(results)
         try:
             self.audience.tell_all(each)
+            self.scope.check()  # it is cancelled if the subscriber has left, and no caller waits
             for _ in each:  # without a subscriber, they are still counted, for callers that wait
                 self.scope.check()
         finally:
-            if self.ledger is not None:
-                for result in delivered:
-                    self.tell_ledger(result)
+            self._book_results()
 
-    def _counted(self, results: list[BatchResult], delivered: list[BatchResult]) -> Iterator[BatchResult]:
+    def _counted(self, results: list[BatchResult]) -> Iterator[BatchResult]:
         """Yield results, and count each when it is taken, which is when it is delivered."""
         counts: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
+        has_ledger = self.ledger is not None
         for result in results:
             kind = result.result["type"]
             try:
                 counts[kind] += 1
             except KeyError:
                 counts[kind] = 1
-            delivered.append(result)
+            if has_ledger:
+                self._unbooked.append(result)
             yield result
+
+    def tell_ledger(self, message: Any) -> None:
+        """Tell the ledger the end; before it, the results that the task's thread is kept from telling it."""
+        self._book_results()
+        super().tell_ledger(message)
+
+    def _book_results(self) -> None:
+        """Tell the ledger the results that were delivered, each once. In the task's thread, or another at the end."""
+        with contextlib.suppress(IndexError):
+            while True:
+                super().tell_ledger(self._unbooked.popleft())
 
     def counts(self) -> RequestCounts:
         """Return the sum of the counts of all batches."""

@@ -44,6 +44,13 @@ def test_it_is_the_one_that_was_there_first() -> None:
     assert answer.words is first
 
 
+def test_it_can_be_assigned_and_a_type_checker_agrees() -> None:
+    answer = Answer()
+    answer.words = ["assigned"]
+    assert answer.words == ["assigned"]
+    assert answer.made == 0
+
+
 def test_a_failed_import_is_raised() -> None:
     with pytest.raises(ImportError, match="no such module"):
         _ = Answer().missing

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import importlib
+import inspect
 import json
 import pickle
+import pydoc
 import typing
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,11 @@ def test_pickles_of_the_release_before_load(name: str) -> None:
     assert pickle.loads(pickle.dumps(thing)) == thing or isinstance(thing, Exception)
 
 
+@pytest.mark.parametrize("name", ["governor", "items", "pages", "stream"])
+def test_a_module_of_the_release_before_is_an_attribute_of_the_package(name: str) -> None:
+    assert getattr(anthropix_actors, name) is importlib.import_module(f"anthropix_actors.{name}")
+
+
 def test_what_was_made_of_a_pickle_is_whole() -> None:
     assert pickle.loads(base64.b64decode(OLD["Timeout"])) == Timeout(total=5)
 
@@ -70,3 +77,12 @@ def test_msgspec_finds_the_hints_of_what_says_that_it_is_elsewhere(one: Any) -> 
 def test_a_traceback_names_what_can_be_imported() -> None:
     assert repr(anthropix_actors.CancelToken) == "<class 'anthropix_actors.CancelToken'>"
     assert models.Models.__module__ == "anthropix_actors.models"
+
+
+def test_help_and_signatures_show_all_that_is_public() -> None:
+    assert "ChatDone" in pydoc.plain(pydoc.render_doc(anthropix_actors))
+    assert "ChatDone" in pydoc.plain(pydoc.render_doc(messages))
+    for thing in PUBLIC.values():
+        if hasattr(thing, "__struct_fields__"):
+            assert [*inspect.signature(thing).parameters] == [*thing.__struct_fields__]
+    assert "connect: float | None = 10" in str(inspect.signature(Timeout))

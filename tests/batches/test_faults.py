@@ -42,7 +42,7 @@ from anthropix_actors.batches import ref as batch_ref_module
 from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_may_exist
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
-from actors import HELLO, Inbox, Reader, task_of, until_blocked
+from actors import HELLO, Blocking, Inbox, Reader, task_of, until_blocked
 from servers import DEADLINE, Peer, Server, batch_of, error_body, json_answer, line_of, until, wait
 
 if TYPE_CHECKING:
@@ -385,15 +385,18 @@ def test_whatever_the_url_is_no_other_origin_is_asked(url: str, folder: str) -> 
 
 # What is told is counted
 
+MESSAGE = {"id": "m", "model": "m", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}
+SUCCEEDED = [
+    json.dumps({"custom_id": f"n{n}", "result": {"type": "succeeded", "message": MESSAGE}}).encode() + b"\n"
+    for n in range(1500)
+]
+
 
 @pytest.mark.parametrize("actor", [False, True])
 def test_what_was_told_before_a_cancel_is_what_is_counted(
     server: Server, api: Api, connect: Callable[..., Client], *, actor: bool
 ) -> None:
-    message = {"id": "m", "model": "m", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}
-    result = {"type": "succeeded", "message": message}
-    lines = [json.dumps({"custom_id": f"n{n}", "result": result}).encode() + b"\n" for n in range(1500)]
-    api.batch("msgbatch_1", *lines)
+    api.batch("msgbatch_1", *SUCCEEDED)
     inbox, ledger = Inbox(), Ledger()
     client = connect(server, ledger=ledger)
     gate = threading.Event()
@@ -409,6 +412,59 @@ def test_what_was_told_before_a_cancel_is_what_is_counted(
     assert 0 < count < 1500
     assert (work.state().told, ledger.chats.done) == (count, count)
     reader.stop()
+
+
+def test_the_result_that_a_subscriber_failed_to_take_is_the_last_that_is_counted(
+    server: Server, api: Api, connect: Callable[..., Client]
+) -> None:
+    api.batch("msgbatch_1", *SUCCEEDED)
+    ended, ledger = threading.Event(), Ledger()
+    subscriber = Failing()
+    work = connect(server, ledger=ledger).batches.results("msgbatch_1", stream=subscriber)
+    work.add_done_callback(lambda _: ended.set())
+    wait(ended)
+    assert (subscriber.count, work.state().told, ledger.chats.done) == (46, 46, 46)
+
+
+class Failing:
+    """Raises at its 46th result."""
+
+    count = 0
+
+    def tell(self, _: Any) -> None:
+        self.count += 1
+        if self.count == 46:
+            raise ValueError("no more")
+
+
+def test_a_ledger_hears_of_all_results_before_the_end_though_a_subscriber_does_not_return(
+    server: Server, api: Api, connect: Callable[..., Client]
+) -> None:
+    api.batch("msgbatch_1", *SUCCEEDED)
+    ledger, subscriber = Inbox(), BlockingLate()
+    work = connect(server, ledger=ledger).batches.results("msgbatch_1", stream=subscriber)
+    wait(subscriber.began)
+    work.cancel("enough")
+    messages = told(ledger)
+    subscriber.let.set()
+    assert ids_of(messages) == [f"n{n}" for n in range(46)]
+    assert isinstance(messages[-1], BatchCancelled)
+    told(subscriber)
+    wait(task_of(work).audience.delivered)
+    assert ledger.queue.empty()
+
+
+class BlockingLate(Blocking):
+    """Does not return from its 46th result."""
+
+    count = 0
+
+    def tell(self, message: Any, /) -> None:
+        self.count += 1
+        if self.count == 46:
+            super().tell(message)
+        else:
+            Inbox.tell(self, message)
 
 
 class Cancelling:
@@ -976,6 +1032,21 @@ def test_what_the_callers_memory_raises_ends_its_work_alone(client: Client, api:
     assert "seen: it raised" in str(error)
     client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=())
     assert isinstance(told(inbox)[-1], BatchDone)
+
+
+def test_what_comes_before_the_callers_memory_raises_is_delivered_and_counted(client: Client, api: Api) -> None:
+    class Seen:
+        def __contains__(self, name: object) -> bool:
+            if name == "c":
+                raise ValueError("no")
+            return name == "a"
+
+    api.batch("msgbatch_1", *map(line_of, "abcd"))
+    work = client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=Seen())
+    messages = told(inbox)
+    assert ids_of(messages) == ["b"]
+    assert isinstance(messages[-1].error, ParameterError)
+    assert work.state().told == 1
 
 
 def test_the_callers_memory_may_use_the_client_and_be_cancelled(client: Client, api: Api) -> None:

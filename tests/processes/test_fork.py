@@ -157,6 +157,66 @@ other.join()
     assert (out, err, running.returncode) == ("Hi\n7\n", "", 0)
 
 
+def test_a_child_can_use_what_another_thread_was_importing_when_it_was_forked(
+    begin: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """The other thread is held up in the middle of its first use of `files`, up to the moment of the fork."""
+    program = """
+inside, go_on = threading.Event(), threading.Event()
+
+def hold(frame, *_):
+    if frame.f_code.co_filename.endswith("multipart.py"):
+        inside.set()
+        go_on.wait(20)
+
+sys.setswitchinterval(1)  # the fork is at once, unless it waits
+threading.settrace(hold)
+other = threading.Thread(target=lambda: client.files)
+other.start()
+inside.wait(20)
+os.register_at_fork(before=go_on.set)
+
+def work():
+    print(type(client.files).__name__, flush=True)
+
+pid = child(work)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+other.join()
+"""
+    with Server(answering("Hi")) as server:
+        out, err = begin(server.url, FORKING + program).communicate(timeout=2 * DEADLINE)
+    assert (out, err) == ("Files\n7\n", "")
+
+
+def test_a_child_can_import_what_it_needs_though_a_thread_was_importing_before_there_was_a_client(
+    programs: Programs,
+) -> None:
+    """Forks wait for no import then; but what the thread held does not keep the child from other modules."""
+    program = """
+import os, sys, threading
+import anthropix_actors
+inside, go_on = threading.Event(), threading.Event()
+
+def hold(frame, *_):
+    if frame.f_code.co_filename.endswith("ledger.py"):
+        inside.set()
+        go_on.wait(20)
+
+threading.settrace(hold)
+other = threading.Thread(target=lambda: anthropix_actors.Ledger)
+other.start()
+inside.wait(20)
+if (pid := os.fork()) == 0:
+    print(anthropix_actors.Usage.__name__, flush=True)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+go_on.set()
+other.join()
+"""
+    out, _ = programs.run([sys.executable, "-P", "-c", program]).communicate(timeout=2 * DEADLINE)
+    assert out == "Usage\n7\n"
+
+
 POOL = """
 import dataclasses, json, multiprocessing, sys, warnings
 from anthropix_actors import *

@@ -1,0 +1,55 @@
+"""Imports that come late, as a part of the package is used first; another thread may fork meanwhile.
+
+A forked child keeps the locks of Python's imports as they were: it would wait for ever for a module that another thread
+of its parent was importing. So, once there is a client, a fork waits until the late imports of this package have ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import RLock  # as `threading` calls it, which this package does not import before it is needed
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+# Reentrant, as a module that is imported may import others late, and a signal handler may come in the middle of it.
+_importing = RLock()
+
+
+def late_import() -> AbstractContextManager[object]:
+    """Return a context for an import that comes late: no fork comes in the middle of it.
+
+    While the interpreter ends, threads stop wherever they are; so no lock is waited for then.
+    """
+    return nullcontext() if sys.is_finalizing() else _importing
+
+
+def hold_forks_up() -> None:
+    """Let forks wait for late imports from now on.
+
+    Called once, when all modules of a chat are imported: the last lock to be registered is the first that a fork takes.
+    So a fork that waits here does not hold what the import may need, such as the lock of `logging`.
+    """
+    if hasattr(os, "register_at_fork"):  # pragma: no branch
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+
+
+def _before_fork() -> None:
+    _importing.acquire()
+
+
+def _after_fork() -> None:
+    _importing.release()
+
+
+def _in_child() -> None:
+    """Make a new lock: a thread of the parent may have held the old one, before forks waited for that."""
+    global _importing  # noqa: PLW0603 - a lock of the process
+    _importing = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    os.register_at_fork(after_in_child=_in_child)
