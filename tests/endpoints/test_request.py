@@ -247,6 +247,13 @@ def test_an_event_that_is_an_error_is_raised_in_its_place(connect: Callable[...,
             next(stream)
 
 
+def test_the_last_event_of_an_answer_may_lack_its_end(connect: Callable[..., Client]) -> None:
+    events = sse({"type": "one"}) + sse({"type": "message_stop"}).rstrip()
+    with Server(after(head(), chunk(events), LAST_CHUNK)) as server:
+        stream = connect(server).request("GET", "/anything", stream=True)
+        assert list(stream) == [{"type": "one"}, {"type": "message_stop"}]
+
+
 def test_a_stream_of_pings_stalls(connect: Callable[..., Client]) -> None:
     with Server(Halt(head(), chunk(sse(PING)))) as server:
         stream = connect(server).request("GET", "/anything", stream=True, timeout=Timeout(idle=0.05, read=10))

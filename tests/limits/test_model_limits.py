@@ -106,6 +106,15 @@ def test_a_limit_that_may_have_been_full_until_requests_arrive_was_not_refilled_
     assert pacer.remaining(3.0)["requests"] == (1200, 30)
 
 
+def test_requests_that_are_unanswered_take_no_output() -> None:
+    pacer = Pacer()
+    sent = [pacer.send(GUESS, 0.0) for _ in range(2)]
+    pacer.answered(sent[0], told("output-tokens", 60_000, 5000), 0.0)
+    pacer.ended(sent[1], None, 0.0)
+    pacer.ended(sent[0], None, 0.0)
+    assert pacer.remaining(60.0)["output-tokens"] == (60_000, 5000)
+
+
 def test_a_limit_that_holds_less_than_a_minutes_worth_is_not_taken_to_hold_more() -> None:
     pacer = knowing("requests", 600, 600)
     small = Pacer()

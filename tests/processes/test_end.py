@@ -99,6 +99,25 @@ def test_sigterm_to_a_daemon_ends_its_chats_and_each_is_told_once(
     assert ends(lines + out.splitlines()) == {tag: ["ChatCancelled"] for tag in [*map(str, range(10)), "refused"]}
 
 
+def test_finalizers_run_when_all_chats_have_ended(begin: Callable[..., subprocess.Popen[str]]) -> None:
+    """Such as those of urllib3, which close the idle connections that the end of a chat may still need."""
+    halt = Halt(*BEGUN)
+    with Server(halt) as server:
+        running = begin(
+            server.url,
+            """
+            import weakref
+            weakref.finalize(client, os.write, 1, b"finalizer -\\n")
+            client.chat(**ask("Hi"), stream=Teller.start())
+            sys.stdin.readline()
+            """,
+        )
+        acquire(halt.reached)
+        out, err = running.communicate(timeout=DEADLINE)
+    assert (err, running.returncode) == ("", 0)
+    assert out.splitlines()[-2:] == ["Hi ChatCancelled", "finalizer -"]
+
+
 EXITS = {
     "the end of the program": ("", 0, ""),
     "sys.exit": ("sys.exit(3)", 3, ""),
