@@ -23,7 +23,7 @@ import limits
 import load
 import many_chats
 import slow
-from _measure import Verdict, table, title
+from _measure import Older, Verdict, table, title
 
 BENCHMARKS = {
     "events": events.run,
@@ -45,14 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(BENCHMARKS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions and smaller sizes")
-    parser.add_argument("--before", type=Path, metavar="FOLDER", help="a checkout to compare with, by `events`")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="FOLDER",
+        help="a checkout to compare with, by `events`, `import` and `batch_results`",
+    )
     arguments = parser.parse_args()
     if arguments.before and not (arguments.before / "anthropix_actors").is_dir():
         parser.error(f"--before: there is no package anthropix_actors in {arguments.before}")
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    events.before = arguments.before and arguments.before.resolve()
+    Older.checkout = arguments.before and arguments.before.resolve()
     start = time.monotonic()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {', '.join(map(_version, _PACKAGES))}")
     verdicts: list[Verdict] = []

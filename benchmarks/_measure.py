@@ -43,6 +43,20 @@ class Verdict:
     met: bool
 
 
+class Older:
+    """A checkout of an older version, to be measured in the same run.
+
+    Attributes:
+        checkout: Its folder, or None.
+    """
+
+    checkout: Path | None = None
+
+
+BEFORE = ", before"
+"""What the name of a row ends with that is measured with that version."""
+
+
 class Worker(Generic[Result]):
     """A fresh process that makes something to run, `make(*args)`, and runs it whenever it is called."""
 

@@ -12,7 +12,20 @@ from urllib.parse import urlsplit
 
 import pykka
 import requests
-from _measure import HAS_SDK, MIB, Verdict, Worker, interleaved, median_and_range, rss, table, times, title
+from _measure import (
+    BEFORE,
+    HAS_SDK,
+    MIB,
+    Older,
+    Verdict,
+    Worker,
+    interleaved,
+    median_and_range,
+    rss,
+    table,
+    times,
+    title,
+)
 from _pipelines import SimpleQueueInbox, our_client
 from _server import running_server
 
@@ -54,6 +67,9 @@ def run(*, quick: bool) -> list[Verdict]:
     with running_server() as server:
         url = f"{server}/batch-{thousands}"
         workers = {name: Worker(make, url) for name, make in ways.items()}
+        if Older.checkout is not None:
+            ours = (ITERATOR, ACTOR, SIMPLE_QUEUE)
+            workers |= {name + BEFORE: Worker(ways[name], url, package=Older.checkout) for name in ours}
         if HAS_SDK:
             # At its pace, a tenth is enough; it holds all the time.
             workers[SDK] = Worker(_sdk, f"{server}/batch-{thousands // 10}")

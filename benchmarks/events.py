@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from _measure import HAS_SDK, Verdict, Worker, cpu_of, interleaved, median_and_range, ratio, table, times, title
+from _measure import (
+    BEFORE,
+    HAS_SDK,
+    Older,
+    Verdict,
+    Worker,
+    cpu_of,
+    interleaved,
+    median_and_range,
+    ratio,
+    table,
+    times,
+    title,
+)
 from _pipelines import ACTOR, ITERATOR, NAMES, OURS, RAW, SDK_CREATE, SDK_STREAM, SIMPLE_QUEUE, pipeline
 from _server import running_server, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _COUNT = 5000
 _MICRO = 1e6 / _COUNT
-
-
-before: Path | None = None
-"""A checkout of an older version, to be measured in the same run; or None."""
-
-_BEFORE = ", before"
 
 
 def run(*, quick: bool) -> list[Verdict]:
@@ -40,9 +46,9 @@ def _measured(scenario: str, repetitions: int) -> dict[str, list[float]]:
         server = stack.enter_context(running_server())
         url = f"{server}/{scenario}"
         workers = {name: stack.enter_context(Worker(_reader, name, url)) for name in NAMES}
-        if before is not None:
-            older = {name: Worker(_reader, name, url, package=before) for name in OURS}
-            workers |= {name + _BEFORE: stack.enter_context(worker) for name, worker in older.items()}
+        if Older.checkout is not None:
+            older = {name: Worker(_reader, name, url, package=Older.checkout) for name in OURS}
+            workers |= {name + BEFORE: stack.enter_context(worker) for name, worker in older.items()}
         return interleaved(workers, repetitions)
 
 
@@ -64,7 +70,7 @@ def _show(figures: dict[str, list[float]]) -> None:
     head = ["pipeline", "µs/event", "from-to", "x raw", *(f"{name.split('(')[0]} ÷ it" for name in sdk)]
     rows = [
         [name, *median_and_range(values), ratio(values, figures[RAW])]
-        + [ratio(figures[other], values) if name.removesuffix(_BEFORE) in OURS else "" for other in sdk]
+        + [ratio(figures[other], values) if name.removesuffix(BEFORE) in OURS else "" for other in sdk]
         for name, values in figures.items()
     ]
     table(head, rows)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from functools import partial
+from typing import Any
 
-from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, times, title
+from _measure import BEFORE, HAS_SDK, Older, Verdict, interleaved, median_and_range, ratio, table, times, title
 
 _OURS = "anthropix_actors.Client"
 _FACE = "anthropix_actors"
@@ -20,12 +22,13 @@ _PRINT_PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') 
 
 def run(*, quick: bool) -> list[Verdict]:
     repetitions = 5 if quick else 11
-    modules = [_BARE, _PARTS, _FACE, _OURS, *([_SDK] if HAS_SDK else [])]
+    older = [_OURS + BEFORE] if Older.checkout else []
+    modules = [_BARE, _PARTS, _FACE, _OURS, *older, *([_SDK] if HAS_SDK else [])]
     title(f"import: wall time of a fresh interpreter over a bare one, and its memory; median of {repetitions}")
-    figures = interleaved({name: partial(_seconds, _statement(name)) for name in modules}, repetitions)
+    figures = interleaved({name: partial(_seconds, name) for name in modules}, repetitions)
     bare = statistics.median(figures[_BARE])
     over = {name: [(value - bare) * 1000 for value in values] for name, values in figures.items()}
-    memory = {name: _peak_mib(_statement(name)) for name in modules}
+    memory = {name: _peak_mib(name) for name in modules}
     rows = [
         [name, *median_and_range(over[name]), ratio(over[name], over[_PARTS]), f"{memory[name]:.1f}"]
         for name in modules[1:]
@@ -36,21 +39,30 @@ def run(*, quick: bool) -> list[Verdict]:
 
 
 def _statement(name: str) -> str:
-    if name == _OURS:  # its parts are imported when they are used first: this is what a chat needs
+    if name.removesuffix(BEFORE) == _OURS:  # its parts are imported when they are used first: this is what a chat needs
         return f"from {_FACE} import Client"
     return "pass" if name == _BARE else f"import {name}"
 
 
-def _seconds(statement: str) -> float:
+def _command(name: str, more: str = "") -> dict[str, Any]:
+    """Return how a fresh interpreter is run that imports something, and does `more`."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or a checkout would be compiled each time
+    if name.endswith(BEFORE):
+        environment["PYTHONPATH"] = str(Older.checkout)
+    command = [sys.executable, "-P", "-c", f"{_statement(name)}\n{more}"]
+    return {"args": command, "env": environment}
+
+
+def _seconds(name: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-P", "-c", statement], check=True)
+    subprocess.run(**_command(name), check=True)
     return time.perf_counter() - start
 
 
-def _peak_mib(statement: str) -> float:
+def _peak_mib(name: str) -> float:
     # Not getrusage: there a child begins with what its parent had.
-    program = f"{statement}\n{_PRINT_PEAK}"
-    done = subprocess.run([sys.executable, "-P", "-c", program], check=True, capture_output=True, text=True)
+    done = subprocess.run(**_command(name, _PRINT_PEAK), check=True, capture_output=True, text=True)
     return int(done.stdout) / 1024
 
 
