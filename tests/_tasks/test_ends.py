@@ -1479,6 +1479,16 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
 
 
+def test_a_chat_without_a_thread_is_ended_once(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        client = connect(server, max_concurrency=1)
+        runs, waits = client.chat(**ASK, stream=Inbox()), client.chat(**ASK, stream=(inbox := Inbox()))
+        assert task_of(waits).abort(AnthropixError("no thread"))
+        assert not task_of(waits).abort(AnthropixError("too late"))
+        assert str(inbox.until_end()[-1].error) == "no thread"
+        runs.cancel()
+
+
 def test_who_leaves_again_after_an_interrupt_leaves_no_chat_behind(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
