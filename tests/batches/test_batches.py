@@ -50,6 +50,7 @@ from servers import (
     head,
     json_answer,
     line_of,
+    until,
     wait,
 )
 
@@ -581,6 +582,26 @@ def test_a_subscriber_that_fails_is_told_nothing_more_and_ends_the_work(
     assert [inbox.next().custom_id for _ in range(2)] == ["n0", "n1"]
     assert inbox.queue.empty()
     assert "two are enough" in caplog.text
+
+
+def test_results_count_without_a_subscriber_while_a_caller_waits(client: Client) -> None:
+    gate = threading.Event()
+
+    class Leaving(Inbox):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            wait(gate)
+            raise ValueError("one is enough")
+
+    work = client.batches.results(ended(client, 10), stream=(inbox := Leaving()))
+    waiting = threading.Thread(target=work.result, args=(DEADLINE,))
+    waiting.start()
+    until(lambda: task_of(work).audience.waiting)
+    gate.set()
+    waiting.join(DEADLINE)
+    assert not waiting.is_alive()
+    assert (work.state().told, inbox.queue.qsize()) == (10, 1)
+    assert work.result(0) is not None
 
 
 def test_work_that_nobody_listens_to_ends(client: Client) -> None:
