@@ -175,7 +175,7 @@ class Pacer:
         least = most - sent.unsure[kind] - (self._written - sent.written if kind in _WRITTEN else 0.0)
         newer = limit is None or sent.number >= limit.newest
         if limit is None or (newer and limit.per_minute != per_minute):
-            in_flight = self._unsure.get(kind, 0.0)  # output is not taken by sending
+            in_flight = self._unsure[kind]
             limit = self._limits[kind] = Limit(per_minute, least=least, most=most, now=now, in_flight=in_flight)
         elif limit.per_minute != per_minute:
             return  # overtaken by a newer response: the limit has changed since

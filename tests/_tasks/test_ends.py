@@ -1136,6 +1136,7 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
     with Server(Replies(BUSY, whole("Hi"))) as server:
         chat = connect(server, max_retries=1).chat(**ASK, stream=Inbox(), tag="night")
         until(lambda: not chat.is_alive())
+        until(lambda: task_of(chat).thread is None)  # the actor's thread writes no other record
     again, end = [record for record in caplog.records if record.name == "anthropix_actors"]
     assert again.levelname == end.levelname == "INFO"
     fields: Any = again.__dict__
@@ -1477,6 +1478,29 @@ def test_work_that_has_its_thread_is_not_broken_off(connect: Callable[..., Clien
         chat.result(timeout=DEADLINE)
         assert not task_of(chat).abort(AnthropixError("too late"))
         assert chat.result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_an_actors_method_may_wait_on_another_thread_than_the_actors(connect: Callable[..., Client]) -> None:
+    actors: list[Any] = []
+
+    class Waiter(pykka.ThreadingActor):
+        use_daemon_thread = True
+
+        def on_start(self) -> None:
+            actors.append(self)
+
+        def on_receive(self, message: Any) -> None:
+            """Take what the chat tells."""
+
+        def wait_for(self, chat: Any) -> Any:
+            return chat.result(timeout=DEADLINE)
+
+    with Server(answering("Hi")) as server:
+        waiter = Waiter.start()
+        until(lambda: actors)
+        chat = connect(server).chat(**ASK, stream=waiter)
+        assert actors[0].wait_for(chat)["stop_reason"] == "end_turn"
+        waiter.stop()
 
 
 def test_a_chat_without_a_thread_is_ended_once(connect: Callable[..., Client]) -> None:
