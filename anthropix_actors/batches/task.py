@@ -94,7 +94,7 @@ class BatchTask(Task):
         self.poll = poll
         self.seen = seen
         self.results = _no_counts()
-        self._unbooked: deque[BatchResult] = deque(maxlen=0 if self.ledger is None else None)
+        self._unbooked: deque[BatchResult] = deque()
         self.failures: dict[str, AnthropixError] = {}
         self.cancels_batches = False
         self.cancel_error: AnthropixError | None = None
@@ -177,8 +177,7 @@ class BatchTask(Task):
         try:
             self.audience.tell_all(each)
             self.scope.check()  # it is cancelled if the subscriber has left, and no caller waits
-            for _ in each:  # without a subscriber, they are still counted, for callers that wait
-                self.scope.check()
+            deque(each, maxlen=0)  # without a subscriber, they are still counted, for callers that wait
         finally:
             self._book_results()
 

@@ -18,11 +18,14 @@ import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
 from anthropix_actors import CancelledError, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.attempt_scope import this_attempt
+from anthropix_actors._http.requester import Requester
 
-from actors import ASK, Inbox, Reader, socket_of, until_blocked
+from actors import ASK, Inbox, Reader, core_of, socket_of, until_blocked
 from servers import (
     DEADLINE,
+    Halt,
     Peer,
     Server,
     Tunnel,
@@ -363,6 +366,19 @@ def test_what_arrived_before_the_cancel_is_not_told_after_it() -> None:
         wait(first_told)
         kinds = [type(message) for message in inbox.until_end()]
     assert kinds == [ChatEvent, ChatCancelled]
+
+
+def test_bytes_that_arrived_before_the_cancel_are_not_read_after_it(connect: Callable[..., Client]) -> None:
+    with Server(Halt(head(), chunk(b"x" * 200_000))) as server:
+        core, scope = core_of(connect(server)), CancelScope()
+        requester = Requester(core.transport, scope)
+        answer = requester.open(core.request_factory.build("GET", "/v1/x"))
+        arriving = requester.chunks(answer)
+        assert next(arriving)
+        scope.cancel(CancelledError("enough"))
+        with pytest.raises(CancelledError):
+            next(arriving)
+        requester.close(answer)
 
 
 def test_a_cancel_that_comes_late_does_not_hit_the_next_request_on_the_same_connection() -> None:

@@ -43,7 +43,7 @@ from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
 from actors import HELLO, Blocking, Inbox, Reader, task_of, until_blocked
-from servers import DEADLINE, Peer, Server, batch_of, error_body, json_answer, line_of, until, wait
+from servers import DEADLINE, Peer, Server, batch_of, chunk, error_body, head, json_answer, line_of, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -1032,6 +1032,18 @@ def test_what_the_callers_memory_raises_ends_its_work_alone(client: Client, api:
     assert "seen: it raised" in str(error)
     client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, seen=())
     assert isinstance(told(inbox)[-1], BatchDone)
+
+
+def test_a_ledger_hears_of_results_while_more_are_to_come(connect: Callable[..., Client]) -> None:
+    api = Api()
+    api.on(LOOK, batch_of("msgbatch_1", 2))
+    api.on(RESULTS, head() + chunk(line_of("a")))  # and nothing more
+    with Server(api) as server:
+        client = connect(server, ledger=(books := Inbox()))
+        work = client.batches.follow("msgbatch_1", Inbox(), poll=0.001)
+        assert books.next().custom_id == "a"
+        assert work.state().told == 1
+        work.cancel()
 
 
 def test_what_comes_before_the_callers_memory_raises_is_delivered_and_counted(client: Client, api: Api) -> None:
