@@ -24,7 +24,7 @@ from anthropix_actors.batches.results import (
     decode_batch,
     saying_what_may_exist,
 )
-from anthropix_actors.batches.results_actor import TellingActor
+from anthropix_actors.batches.results_actor import Found, TellingActor
 from anthropix_actors.errors import AnthropixError, APIConnectionError, APIError, CancelledError, NotFoundError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _Followed:
     def __init__(self, batch_id: str, backoff: Backoff) -> None:
         self.batch_id = batch_id
         self.seen = False  # at the API
-        self.found: set[str] = set()  # the `custom_id`s of its results
+        self.found = Found()  # all, as its results may be read again
         self.backoff = backoff  # of reading its results
         self.fewer = 0  # how many of the failures in a row read the whole file
 

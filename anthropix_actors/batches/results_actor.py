@@ -15,6 +15,47 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import APIError
 
 
+REMEMBERED = 10_000
+"""How many results back a repeated one is recognised, where a file is read once: so the memory is bounded."""
+
+
+class Found:
+    """The names of the results that were found, so that each is delivered once.
+
+    Args:
+        most: Forget a name when this many others, or up to twice as many, were found after it; None keeps all.
+
+    Attributes:
+        names: The latest ones.
+        older: Those before them.
+
+    Example:
+        >>> found = Found(2)
+        >>> for name in "abcde":
+        ...     found.names.add(name)
+        ...     found.forget_oldest()
+        >>> sorted(found.older | found.names), len(found)
+        (['c', 'd', 'e'], 5)
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        """Start with none."""
+        self.names: set[str] = set()
+        self.older: set[str] = set()
+        self._most = most
+        self._forgotten = 0
+
+    def __len__(self) -> int:
+        """Return how many were found, even those that are forgotten."""
+        return self._forgotten + len(self.older) + len(self.names)
+
+    def forget_oldest(self) -> None:
+        """Forget the older names when there are as many new ones."""
+        if self._most is not None and len(self.names) >= self._most:
+            self._forgotten += len(self.older)
+            self.older, self.names = self.names, set()
+
+
 class TellingActor(TaskActor[BatchTask]):
     """Base class of the two batch actors: polls a batch, and delivers its results."""
 
@@ -30,7 +71,7 @@ class TellingActor(TaskActor[BatchTask]):
         request = task.request("GET", f"{BATCHES}/{batch_id}")
         return task.requester.send(request, decode_batch, retrying=self._retrying)
 
-    def _tell_results(self, batch: MessageBatch, found: set[str]) -> None:
+    def _tell_results(self, batch: MessageBatch, found: Found) -> None:
         """Deliver the results whose `custom_id` is not in `found`, and add it there."""
         task, requester = self._task, self._task.requester
         request = results_request(task.core, batch, task.options)
@@ -42,16 +83,18 @@ class TellingActor(TaskActor[BatchTask]):
                     self._take_new(lines, found, new)
                 finally:  # what came before a `seen` that raises is delivered
                     task.publish(new)
+                found.forget_oldest()
         finally:
             requester.close(answer)
 
-    def _take_new(self, lines: list[BatchLine], found: set[str], new: list[BatchResult]) -> None:
+    def _take_new(self, lines: list[BatchLine], found: Found, new: list[BatchResult]) -> None:
         """Add the results that are in neither `found` nor `seen` to `new`, and to `found`."""
         task, ref, asks = self._task, self._task.ref, self._task.seen is not None
+        names, older = found.names, found.older
         for line in lines:  # one loop, as the time is spent here
             custom_id = line["custom_id"]
-            if custom_id not in found:
-                found.add(custom_id)
+            if custom_id not in names and custom_id not in older:
+                names.add(custom_id)
                 if not asks or not task.is_seen(custom_id):
                     new.append(BatchResult(ref, custom_id, line["result"]))
 
@@ -72,7 +115,7 @@ class ResultsActor(TellingActor):
         for batch_id, known in list(task.batches.items()):
             batch = known or self._look(batch_id)
             task.batches[batch_id] = batch
-            found: set[str] = set()
+            found = Found(REMEMBERED)
             self._tell_results(batch, found)
             check_complete(batch, len(found))
         self._done()

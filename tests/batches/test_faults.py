@@ -40,6 +40,7 @@ from anthropix_actors._tasks.task import PATIENCE
 from anthropix_actors.batches import actor as batch_module
 from anthropix_actors.batches import ref as batch_ref_module
 from anthropix_actors.batches.results import MAY_EXIST, address_of, saying_what_may_exist
+from anthropix_actors.batches.results_actor import REMEMBERED, Found
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
 from actors import HELLO, Blocking, Inbox, Reader, task_of, until_blocked
@@ -1044,6 +1045,38 @@ def test_a_ledger_hears_of_results_while_more_are_to_come(connect: Callable[...,
         assert books.next().custom_id == "a"
         assert work.state().told == 1
         work.cancel()
+
+
+def test_a_file_that_is_read_once_is_remembered_as_far_as_it_is_likely_to_repeat_itself(
+    client: Client, api: Api
+) -> None:
+    names = [f"n{number}" for number in range(2 * REMEMBERED)]
+    repeated = [*names[:REMEMBERED], *names[1:9], *names[REMEMBERED:], names[-1], *names[REMEMBERED:][:9]]
+    api.on(LOOK, batch_of("msgbatch_1", len(names)))
+    api.on(RESULTS, json_answer("200 OK", b"".join(map(line_of, repeated))))
+    client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    messages = told(inbox)
+    assert ids_of(messages) == names
+    assert isinstance(messages[-1], BatchDone)
+
+
+@given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 5), st.integers(1, 4))
+def test_names_are_kept_as_long_as_they_should_be_and_not_twice_as_long(
+    numbers: list[int], most: int, run: int
+) -> None:
+    found, all_found, came = Found(most), Found(), list[str]()
+    for start in range(0, len(numbers), run):
+        for name in map(str, numbers[start : start + run]):
+            if name not in found.names and name not in found.older:
+                assert name not in came[-most:]
+                found.names.add(name)
+                came.append(name)
+            all_found.names.add(name)
+        found.forget_oldest()
+        all_found.forget_oldest()
+        assert len(found.names) + len(found.older) < 2 * most + 2 * run
+    assert len(found) == len(came)
+    assert len(all_found) == len(all_found.names) == len(set(numbers))
 
 
 def test_what_comes_before_the_callers_memory_raises_is_delivered_and_counted(client: Client, api: Api) -> None:
