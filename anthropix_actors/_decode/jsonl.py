@@ -6,7 +6,8 @@ costs the other lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,7 +15,7 @@ from anthropix_actors._decode.json import decoded
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_LINE_BYTES = 256 << 20
 """The longest line by default: the size limit of a batch."""
@@ -24,8 +25,28 @@ _QUOTED = 80
 _BOM = b"\xef\xbb\xbf"
 
 
-Run: TypeAlias = list[tuple[int, dict[str, Any]]]
-"""Numbers and objects of lines that arrived together. The first line is 1."""
+class Run:
+    """The lines that arrived together, blank ones left out; a loop over it yields their numbers and objects.
+
+    Attributes:
+        numbers: The numbers of the lines; the first line is 1.
+        objects: Their objects.
+    """
+
+    __slots__ = ("numbers", "objects")
+
+    def __init__(self, numbers: Sequence[int], objects: list[dict[str, Any]]) -> None:
+        """Hold both, equally long."""
+        self.numbers = numbers
+        self.objects = objects
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Loop over pairs of number and object."""
+        return zip(self.numbers, self.objects, strict=True)
+
+    def __len__(self) -> int:
+        """Return how many lines there are."""
+        return len(self.objects)
 
 
 class JSONLinesDecoder:
@@ -39,9 +60,9 @@ class JSONLinesDecoder:
 
     Example:
         >>> decoder = JSONLinesDecoder()
-        >>> list(decoder.feed(b'{"a": 1}\n\n{"a"'))
+        >>> [list(run) for run in decoder.feed(b'{"a": 1}\n\n{"a"')]
         [[(1, {'a': 1})]]
-        >>> list(decoder.feed(b": 2}\r\n"))
+        >>> [list(run) for run in decoder.feed(b": 2}\r\n")]
         [[(3, {'a': 2})]]
     """
 
@@ -89,9 +110,9 @@ class JSONLinesDecoder:
 
 
 def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Run]:
-    r"""Yield the numbers and objects of the lines that are not blank: a list for each chunk in which lines end.
+    r"""Yield the numbers and objects of the lines that are not blank: a run for each chunk in which lines end.
 
-    The lines of a list have arrived; the next list may take a while.
+    The lines of a run have arrived; the next run may take a while.
 
     Args:
         chunks: The lines, cut anywhere. The last one may lack its end.
@@ -103,7 +124,7 @@ def json_lines(chunks: Iterable[bytes], *, max_line_bytes: int = MAX_LINE_BYTES)
         APIError: the error that `chunks` raised; its text names the line.
 
     Example:
-        >>> list(json_lines([b'{"a": 1}\n\n{"a"', b": 2}\r\n"]))
+        >>> [list(run) for run in json_lines([b'{"a": 1}\n\n{"a"', b": 2}\r\n"])]
         [[(1, {'a': 1})], [(3, {'a': 2})]]
     """
     decoder = JSONLinesDecoder(max_line_bytes=max_line_bytes)
@@ -121,30 +142,35 @@ def _saying_the_line(chunks: Iterator[bytes], decoder: JSONLinesDecoder) -> Iter
         raise
 
 
-def _decoded(lines: list[bytes], number: int) -> tuple[list[tuple[int, dict[str, Any]]], ProtocolError | None]:
+def _decoded(lines: list[bytes], number: int) -> tuple[Run, ProtocolError | None]:
     """Return the numbers and objects of lines, up to the first line that is not an object, and the error for that."""
-    run: list[tuple[int, dict[str, Any]]] = []
     decode = _DECODER.decode
+    with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+        return Run(range(number, number + len(lines)), [decode(line) for line in lines]), None
+    run = Run(numbers := [], [])  # there is a blank or odd line, so one by one
     for line in lines:
         try:
-            run.append((number, decode(line)))
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            try:
-                if number == 1:
-                    line = line.removeprefix(_BOM)  # noqa: PLW2901 - the rest of the line
-                if line.strip():
-                    run.append((number, _object(line)))
-            except (ValueError, RecursionError) as exc:
-                text = repr(line[:_QUOTED].decode(errors="replace"))
-                error = ProtocolError(f"line {number}, which is not a JSON object: {text}", body=line)
-                error.__cause__ = exc
-                return run, error
+            if found := _object_of(line.removeprefix(_BOM) if number == 1 else line):
+                numbers.append(number)
+                run.objects.append(*found)
+        except (ValueError, RecursionError) as exc:
+            text = repr(line[:_QUOTED].decode(errors="replace"))
+            error = ProtocolError(f"line {number}, which is not a JSON object: {text}", body=line)
+            error.__cause__ = exc
+            return run, error
         number += 1
     return run, None
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _object_of(line: bytes) -> list[dict[str, Any]]:
+    """Return the object of a line, in a list; an empty list for a blank line.
+
+    Raises:
+        ValueError, RecursionError: it is not a JSON object.
+    """
+    if not line.strip():
+        return []
     value = decoded(line)
     if not isinstance(value, dict):
-        raise ValueError(f"it is a {type(value).__name__}")  # noqa: TRY004 - as for a line that is not JSON
-    return value
+        raise ValueError(f"it is a {type(value).__name__}")  # noqa: TRY004 - as for text that is not JSON
+    return [value]

@@ -176,29 +176,34 @@ def result_lines(requester: Requester, answer: Response, *, max_bytes: int | Non
         AnthropixError: a line is not a result, or the file is cut; the text says at which line.
     """
     longest = min(MAX_LINE_BYTES, answer.max_bytes)
-    wrong: list[tuple[int, Any]] = []
-    others = 0
+    first_wrong: tuple[int, Any] | None = None
+    wrong = 0
     for run in json_lines(_bounded(requester.chunks(answer), max_bytes), max_line_bytes=longest):
-        lines: list[Any] = []
-        for number, line in run:
-            try:  # in the loop, and without calls, as the time is spent here
-                result = line["result"]
-                kind = result["type"]
-                is_result = type(kind) is type(line["custom_id"]) is str
-                if is_result and kind in _NEEDED:
-                    is_result = type(result[_NEEDED[kind]]) is dict
-            except (KeyError, TypeError):
-                is_result = False
-            if is_result:
-                lines.append(line)
-            elif wrong:
-                others += 1
-            else:
-                wrong.append((number, line))
-        yield lines
-    for number, line in wrong:
-        more = f"; nor are {others} other lines" if others else ""
+        if _are_results(run.objects):
+            yield cast("list[BatchLine]", run.objects)
+            continue
+        yield cast("list[BatchLine]", [line for line in run.objects if _are_results([line])])
+        others = [(number, line) for number, line in run if not _are_results([line])]
+        first_wrong = first_wrong or others[0]
+        wrong += len(others)
+    if first_wrong is not None:
+        number, line = first_wrong
+        more = f"; nor are {wrong - 1} other lines" if wrong > 1 else ""
         raise ProtocolError(f"line {number} is not a result: {shown(line)}{more}", body=line)
+
+
+def _are_results(lines: list[dict[str, Any]]) -> bool:
+    try:  # one loop, and without calls, as the time is spent here
+        for line in lines:
+            result = line["result"]
+            kind = result["type"]
+            if type(kind) is not str or type(line["custom_id"]) is not str:
+                return False
+            if kind in _NEEDED and type(result[_NEEDED[kind]]) is not dict:
+                return False
+    except (KeyError, TypeError):
+        return False
+    return True
 
 
 def _bounded(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:

@@ -160,5 +160,5 @@ def _items(call: BlockingCall, request: Request, answer: Response) -> Iterator[A
     if kind == "text/event-stream":
         return call.requester.events(answer, max_event_bytes=request.max_event_bytes)
     if kind in {"application/x-jsonl", "application/jsonl", "application/x-ndjson"}:
-        return (item for run in json_lines(call.requester.chunks(answer)) for _, item in run)
+        return (item for run in json_lines(call.requester.chunks(answer)) for item in run.objects)
     return call.requester.chunks(answer)

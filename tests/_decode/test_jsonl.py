@@ -61,11 +61,11 @@ def test_what_has_arrived_comes_in_one_list_before_more_is_read() -> None:
             yield chunk
 
     runs = json_lines(chunks())
-    assert next(runs) == [(1, {"a": 1}), (2, {"a": 2})]
+    assert [*next(runs)] == [(1, {"a": 1}), (2, {"a": 2})]
     assert asked == [0]
-    assert next(runs) == [(3, {"a": 3})]
+    assert [*next(runs)] == [(3, {"a": 3})]
     assert asked == [0, 1, 2]
-    assert list(runs) == [[(5, {"a": 4})]]
+    assert [[*run] for run in runs] == [[(5, {"a": 4})]]
 
 
 @pytest.mark.parametrize("line", [b"oops", b"[1]", b"5", b'{"a": 1} x', b'{"a"', b"\xff", b'"' + b"[" * 5000])
@@ -125,7 +125,7 @@ def test_an_error_of_the_chunks_says_at_which_line_it_came() -> None:
         raise APIConnectionError("the connection was reset")
 
     runs = json_lines(chunks())
-    assert next(runs) == [(1, {"a": 1})]
+    assert [*next(runs)] == [(1, {"a": 1})]
     with pytest.raises(APIConnectionError, match="reset, at line 2"):
         next(runs)
 
