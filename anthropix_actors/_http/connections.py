@@ -136,6 +136,13 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
     raise failure or OSError("the name has no address")
 
 
+def plain(sock: Any) -> socket.socket:
+    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it."""
+    while not isinstance(sock, socket.socket):
+        sock = sock.socket  # urllib3's SSLTransport, in the tunnel of an https proxy
+    return sock
+
+
 class _Idle:
     """Idle connections, last in, first out: the part of `queue.LifoQueue` that urllib3 uses, without its lock."""
 
@@ -170,7 +177,7 @@ class _Pool:
         attempt = running_attempt()
         if attempt is not None and connection.sock is not None:
             try:
-                attempt.cancel_scope.bind(connection.sock)
+                attempt.cancel_scope.bind(plain(connection.sock))
             except BaseException:
                 connection.close()  # it is in no list any more: nothing else would close it
                 raise
