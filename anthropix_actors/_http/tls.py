@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_AT_ONCE = 65536
-"""The most bytes to receive at once."""
+_LEAST = 4096
+"""How many bytes to receive or to encrypt at once to begin with: a chat of little text is to need little memory."""
+
+_MOST = 65536
+"""The most bytes to receive at once, when many have arrived."""
 
 _RECORD = 16384
-"""The most bytes of a record: a larger piece would only be encrypted in several."""
+"""The most bytes of a record, and so to encrypt at once, when many have been sent."""
 
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
@@ -94,6 +97,7 @@ class TLSSocket:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._room, self._sent = _LEAST, 0
         self._ended = False  # nothing more will arrive
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
         timeout = self.gettimeout()
@@ -145,8 +149,10 @@ class TLSSocket:
 
     def _receive(self) -> None:
         """Take what has arrived from the socket; wait for it."""
-        if data := self.socket.recv(_AT_ONCE):
+        if data := self.socket.recv(self._room):
             self._incoming.write(data)
+            if len(data) == self._room < _MOST:
+                self._room *= 2
         else:
             self._incoming.write_eof()
             self._ended = True
@@ -163,10 +169,12 @@ class TLSSocket:
     # What is sent
 
     def sendall(self, data: Any) -> None:
-        """Send all of it, in pieces that are encrypted one after the other."""
+        """Send all of it, in pieces that are encrypted one after the other; OpenSSL keeps the room of the largest."""
         view = memoryview(data).cast("B")
         while view:
-            view = view[self._perform(self._tls.write, view[:_RECORD]) :]
+            size = self._perform(self._tls.write, view[: min(_RECORD, _LEAST + self._sent // 16)])
+            self._sent += size
+            view = view[size:]
 
     def unwrap(self) -> socket.socket:
         """Say that nothing more is sent, wait until the peer says so, too, and return the socket."""

@@ -152,9 +152,17 @@ def read_on(near: TLSSocket, room: int) -> bytes:
 
 
 def test_one_read_takes_all_records_that_have_arrived(connected: Connected) -> None:
+    """Of many kilobytes only when as many have arrived before."""
+    events = [b"event %5d " % number for number in range(3000)]
     with connected() as (near, far):
-        far.send(*[b"event %3d " % number for number in range(300)])
-        assert read(near) == b"".join(b"event %3d " % number for number in range(300))
+        far.send(*events[:50])
+        assert read(near) == b"".join(events[:50])
+        far.send(*events)
+        sizes = [len(read(near)) for _ in range(5)]
+        assert sum(sizes) == len(b"".join(events))
+        assert sizes == sorted(sizes)
+        far.send(*events[:1500])
+        assert read(near) == b"".join(events[:1500])
         assert near.is_quiet
 
 
