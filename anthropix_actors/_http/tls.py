@@ -1,8 +1,8 @@
 """TLS on a plain socket, of which as much is read at once as has arrived.
 
-`ssl.SSLSocket` reads one record a call, with three system calls for each. A server that sends each event in a record of
-its own makes that the largest part of what a fast stream costs. Here one `recv` takes all records that have arrived,
-and OpenSSL decrypts them from memory.
+`ssl.SSLSocket` reads one record a call, with two system calls or more for each. A server that sends each event in a
+record of its own makes that the largest part of what a fast stream costs. Here one `recv` takes all records that have
+arrived, and OpenSSL decrypts them from memory.
 
 - `TLSContext` stands in for an `ssl.SSLContext` where urllib3 encrypts a socket;
 - `TLSSocket` is the encrypted connection, as far as urllib3 and http.client use one.
