@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import re
 import select
 import shutil
 import socket
@@ -417,26 +419,39 @@ def test_new_keys_and_handshakes_in_mid_stream_are_no_bytes(
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(pem))
     told = ["openssl", "s_server", "-accept", "0", "-naccept", "1", "-cert", str(pem), "-key", str(pem), f"-{version}"]
     with subprocess.Popen(told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
-        assert server.stdin
-        assert server.stdout
-        port = next(int(line.rsplit(b":", 1)[1]) for line in server.stdout if line.startswith(b"ACCEPT"))
-        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as sock:
-            near = TLSSocket(sock, client_tls, "localhost")
-            near.settimeout(DEADLINE)
-            for number in range(3):
-                server.stdin.write(b"line %d\n" % number)
-                server.stdin.flush()
-                assert read(near) == b"line %d\n" % number
-                server.stdin.write(f"{command}\n".encode())
-                server.stdin.flush()
-                assert select.select([sock], [], [], DEADLINE)[0]
-                assert read_on(near, ROOM) == b""
-                near.settimeout(DEADLINE)
-                near.sendall(b"said in between %d\n" % number)
-        output = server.communicate(timeout=DEADLINE)[0]
-    assert [line for line in output.splitlines() if line.startswith(b"said")] == [
-        b"said in between %d" % number for number in range(3)
-    ]
+        try:
+            port = int(heard(server, rb"ACCEPT \S+:(\d+)\n"))
+            with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as sock:
+                near = TLSSocket(sock, client_tls, "localhost")
+                for number in range(3):
+                    typed(server, b"line %d\n" % number)
+                    assert read(near) == b"line %d\n" % number
+                    typed(server, f"{command}\n".encode())
+                    assert select.select([sock], [], [], DEADLINE)[0]
+                    assert read_on(near, ROOM) == b""
+                    near.settimeout(DEADLINE)
+                    near.sendall(b"said in between %d\n" % number)
+                    heard(server, rb"(said in between %d)\n" % number)
+        finally:
+            server.kill()
+
+
+def typed(program: subprocess.Popen[bytes], line: bytes) -> None:
+    assert program.stdin is not None
+    program.stdin.write(line)
+    program.stdin.flush()
+
+
+def heard(program: subprocess.Popen[bytes], pattern: bytes) -> bytes:
+    """Wait until a program prints it; return the group."""
+    assert program.stdout is not None
+    printed = b""
+    while not (found := re.search(pattern, printed)):
+        assert select.select([program.stdout], [], [], DEADLINE)[0], printed
+        more = os.read(program.stdout.fileno(), ROOM)
+        assert more, printed
+        printed += more
+    return found[1]
 
 
 # The handshake
