@@ -5,9 +5,11 @@ All do the same work with an event: look whether it is a piece of text, and hand
 
 from __future__ import annotations
 
+import functools
 import json
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -69,12 +71,22 @@ def raw_events(url: str) -> Iterator[Any]:
     address = urlsplit(url)
     body = json.dumps({**ASK, "stream": True}).encode()
     head = f"POST {address.path}/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-    with socket.create_connection((address.hostname or "", address.port or 80)) as sock:
+    with _connected(address.hostname or "", address.port or 80, encrypted=address.scheme == "https") as sock:
         sock.sendall(head.encode() + body)
         for block in _event_blocks(_http_chunks(sock)):
             for line in block.split(b"\n"):
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
+
+
+def _connected(host: str, port: int, *, encrypted: bool) -> socket.socket:
+    sock = socket.create_connection((host, port))
+    return _tls().wrap_socket(sock, server_hostname=host) if encrypted else sock
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _http_chunks(sock: socket.socket) -> Iterator[bytes]:

@@ -10,9 +10,15 @@ import contextlib
 import functools
 import json
 import multiprocessing
+import os
 import resource
+import ssl
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +29,7 @@ TOOL_PIECE = 40  # characters; 100,000 of them are 4 MB
 PACKED = 16384
 RESULT_WORDS = 70  # with what is around them, a result of 1 kB
 PACE = 0.005  # seconds between two paced events
+_TRUSTED = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")  # requests and we look for the first, ssl and the SDK for the second
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nrequest-id: req_1\r\n"
@@ -95,8 +102,8 @@ def _text_events(count: int) -> list[bytes]:
 
 
 @functools.cache
-def _text_answer(count: int) -> bytes:
-    return _chunked(_text_events(count))
+def _text_answer(count: int) -> list[bytes]:
+    return [_chunked([event]) for event in _text_events(count)]
 
 
 @functools.cache
@@ -139,8 +146,8 @@ class _Server:
         writer.close()
 
     async def text(self, writer: asyncio.StreamWriter, count: int) -> None:
-        """One chunk for each of `count` text deltas, as the API does it."""
-        writer.write(_text_answer(count))
+        """One chunk for each of `count` text deltas, as the API does it; over TLS, in a record of its own."""
+        writer.writelines(_text_answer(count))
 
     async def packed(self, writer: asyncio.StreamWriter, count: int) -> None:
         """The same events in chunks of 16 KiB."""
@@ -247,16 +254,20 @@ _ANSWERS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-async def _serve(pipe: Connection) -> None:
-    server = await asyncio.start_server(_Server().connection, "127.0.0.1", 0, backlog=4096)
+async def _serve(pipe: Connection, certificate: str | None) -> None:
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+    server = await asyncio.start_server(_Server().connection, "127.0.0.1", 0, backlog=4096, ssl=tls)
     pipe.send(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
-def _main(pipe: Connection) -> None:
+def _main(pipe: Connection, certificate: str | None) -> None:
     allow_many_descriptors()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(pipe))
+        asyncio.run(_serve(pipe, certificate))
 
 
 def allow_many_descriptors() -> None:
@@ -266,14 +277,36 @@ def allow_many_descriptors() -> None:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[str]:
-    """Run a server; get its address, to which a scenario is added: `f"{server}/text-5000"`."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_main, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+def running_server(*, encrypted: bool = False) -> Iterator[str]:
+    """Run a server; get its address, to which a scenario is added: `f"{server}/text-5000"`.
+
+    Processes that are started meanwhile trust its certificate, by the environment.
+    """
+    with _certificate() if encrypted else contextlib.nullcontext() as certificate:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_main, args=(theirs, certificate), daemon=True)
+        process.start()
+        try:
+            yield f"{'https://localhost' if encrypted else 'http://127.0.0.1'}:{ours.recv()}"
+        finally:
+            process.terminate()
+            process.join()
+
+
+@contextlib.contextmanager
+def _certificate() -> Iterator[str]:
+    """Make a certificate for localhost, whose authority is trusted."""
+    authority = trustme.CA()
+    before = {name: os.environ.get(name) for name in _TRUSTED}
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, certificate = Path(folder, "authority.pem"), Path(folder, "localhost.pem")
+        authority.cert_pem.write_to_path(str(bundle))
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        os.environ.update(dict.fromkeys(_TRUSTED, str(bundle)))
+        try:
+            yield str(certificate)
+        finally:
+            for name in _TRUSTED:
+                del os.environ[name]
+            os.environ.update({name: value for name, value in before.items() if value is not None})

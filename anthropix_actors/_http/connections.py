@@ -31,6 +31,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
+from anthropix_actors._http.tls import TLSSocket, buffered
 
 POOL_SIZE = 1000
 """The most idle connections to keep. The pool grows to as many as ever ran at once."""
@@ -136,6 +137,13 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
     raise failure or OSError("the name has no address")
 
 
+def plain(sock: Any) -> socket.socket:
+    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it."""
+    while not isinstance(sock, socket.socket):
+        sock = sock.socket  # a TLSSocket, or urllib3's SSLTransport in the tunnel of an https proxy
+    return sock
+
+
 class _Idle:
     """Idle connections, last in, first out: the part of `queue.LifoQueue` that urllib3 uses, without its lock."""
 
@@ -170,7 +178,7 @@ class _Pool:
         attempt = running_attempt()
         if attempt is not None and connection.sock is not None:
             try:
-                attempt.cancel_scope.bind(connection.sock)
+                attempt.cancel_scope.bind(plain(connection.sock))
             except BaseException:
                 connection.close()  # it is in no list any more: nothing else would close it
                 raise
@@ -188,6 +196,11 @@ class _HTTPConnection(_Connection, HTTPConnection):
 
 
 class _HTTPSConnection(_Connection, HTTPSConnection):
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can take another request. What was received and not read spoils it, as what waits below does."""
+        return super().is_connected and not (isinstance(self.sock, TLSSocket) and not self.sock.is_quiet)
+
     def connect(self) -> None:
         """Connect; close the socket if that fails.
 
@@ -252,7 +265,7 @@ class ScopedAdapter(HTTPAdapter):
     def build_connection_pool_key_attributes(self, request: Any, *_: Any, **__: Any) -> Any:
         host, _tls = super().build_connection_pool_key_attributes(request, verify=True)
         # Needed even if only the proxy is encrypted, not the server behind it: urllib3 below 2.8 looks only here.
-        return host, {} if self._tls is None else {"ssl_context": self._tls}
+        return host, {} if self._tls is None else {"ssl_context": buffered(self._tls)}
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Do nothing: the context has the trusted certificates."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._http.attempt_scope import this_attempt
+from anthropix_actors._http.connections import plain
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors.errors import APIError, TruncatedError
 
@@ -162,8 +163,8 @@ class Response:
             self._raw.release_conn()
         else:
             if not self._ended:
-                with contextlib.suppress(OSError, AttributeError):  # TLS within TLS has no options
-                    self._raw._fp.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # noqa: SLF001
+                with contextlib.suppress(OSError):
+                    plain(self._raw._fp.peer).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # noqa: SLF001
             self._raw.close()
 
 

@@ -15,12 +15,11 @@ from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.auth import Auth
 from anthropix_actors._http.body import opened
 from anthropix_actors._http.connections import ScopedAdapter
-from anthropix_actors._http.library_check import check_libraries
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.proxy import proxy_for
 from anthropix_actors._http.response import Response
 from anthropix_actors._http.secrets import hide, secrets_in
-from anthropix_actors._http.trust import context_of, trusted
+from anthropix_actors._http.trust import check_libraries, context_of, trusted
 from anthropix_actors._http.urls import origin_of
 from anthropix_actors.errors import ConfigurationError
 

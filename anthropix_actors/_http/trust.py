@@ -1,4 +1,4 @@
-"""Which certificates a client trusts, as set by the caller or by the environment."""
+"""Which certificates a client trusts, as set by the caller or by the environment; and which libraries heed that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3._version import __version__ as urllib3_version
 
 from anthropix_actors.errors import ConfigurationError
 
@@ -57,3 +60,18 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
+
+
+def check_libraries() -> None:
+    """Raise if requests or urllib3 lack methods that are overridden here: they would ignore a client's settings.
+
+    An older requests never calls the hook that passes the TLS context: it would trust its own certificates instead.
+
+    Raises:
+        ConfigurationError: a library is too old.
+    """
+    hooks = hasattr(HTTPAdapter, "build_connection_pool_key_attributes")
+    if not hooks or not hasattr(HTTPAdapter, "get_connection_with_tls_context"):
+        raise ConfigurationError(f"requests {requests.__version__} is too old: install requests >= 2.32.3")
+    if not hasattr(urllib3.HTTPResponse, "read1"):
+        raise ConfigurationError(f"urllib3 {urllib3_version} is too old: install urllib3 >= 2.2")

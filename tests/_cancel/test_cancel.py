@@ -202,9 +202,15 @@ def test_cancel_ends_a_tls_handshake(client_tls: ssl.SSLContext) -> None:
         wait(script.hung_up)
 
 
-def test_cancel_ends_the_sending_of_a_large_request() -> None:
+@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
+def test_cancel_ends_the_sending_of_a_large_request(
+    *, encrypted: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
     script = StallsOnce(lambda peer: peer.sock.recv(1))
-    with Server(script) as server, Client("k", base_url=server.url, timeout=PATIENT) as client:
+    with (
+        Server(script, server_tls if encrypted else None) as server,
+        Client("k", base_url=server.url, timeout=PATIENT, verify=client_tls) as client,
+    ):
         server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         inbox = Inbox()
         chat = client.chat(model="m", messages=[{"role": "user", "content": "x" * 20_000_000}], stream=inbox)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from anthropix_actors import APIConnectionError, APIError, AuthenticationError, 
 from anthropix_actors._http.proxy import Proxy, proxy_for
 
 from actors import ASK
-from servers import Server, Tunnel, after, answering, error_body, json_answer
+from servers import DEADLINE, Halt, Peer, Server, Tunnel, acquire, after, answering, error_body, head, json_answer, pump
 
 if TYPE_CHECKING:
     import ssl
@@ -189,5 +190,40 @@ def test_an_encrypted_proxy_opens_a_tunnel_too(server_tls: ssl.SSLContext, clien
         Server(Tunnel(server.port), server_tls) as proxy,
         Client("k", base_url=server.url, proxy=f"https://localhost:{proxy.port}", verify=client_tls) as client,
     ):
-        message: Any = client.chat(**ASK)
-    assert message["content"][0]["text"] == "through two layers"
+        messages: list[Any] = [client.chat(**ASK) for _ in range(2)]
+    assert [message["content"][0]["text"] for message in messages] == ["through two layers"] * 2
+    assert server.connections == 1
+
+
+def test_an_answer_that_is_not_read_to_its_end_is_reset_through_two_layers(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """Seen below both of them. Of the body of an error, 1 MiB is read."""
+    ends: list[str] = []
+
+    def relay(peer: Peer) -> None:
+        with socket.create_connection(("127.0.0.1", proxy.port)) as upstream:
+            back = threading.Thread(target=pump, args=(upstream, peer.sock))
+            back.start()
+            try:
+                while data := peer.sock.recv(65536):
+                    upstream.sendall(data)
+                ends.append("closed")
+            except ConnectionResetError:
+                ends.append("reset")
+            upstream.shutdown(socket.SHUT_RDWR)
+            back.join(DEADLINE)
+
+    response = head("500 No", framing="9999999", content_type="text/plain")
+    with (
+        Server(Halt(response, b"x" * (1 << 20)), server_tls) as server,
+        Server(Tunnel(server.port), server_tls) as proxy,
+        Server(relay) as way,
+        Client(
+            "k", base_url=server.url, proxy=f"https://localhost:{way.port}", verify=client_tls, max_retries=0
+        ) as client,
+    ):
+        with pytest.raises(APIError):
+            client.chat(**ASK)
+        acquire(way.hung_up)
+    assert ends == ["reset"]

@@ -349,12 +349,12 @@ def test_a_server_that_closes_within_a_tunnel_is_not_the_proxys_fault(
 def test_a_reset_in_an_encrypted_body_is_an_error(
     framing: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """Where the body ends by closing, the library below sees no difference to its end."""
+    """Also where the body ends by closing."""
     body = chunks(FIRST) if framing == "chunked" else FIRST_BYTES
     with (
         Server(and_reset(head(framing=framing), body), server_tls) as server,
         Client("k", base_url=server.url, verify=client_tls, max_retries=0) as client,
-        pytest.raises(APIConnectionError),
+        pytest.raises(APIConnectionError, match="the connection was reset"),
     ):
         client.chat(**ASK)
 

@@ -96,9 +96,7 @@ def breaking() -> Iterator[Case]:
     for way, how in FRAMINGS.items():
         for point in POINTS if way == "chunked" else SAMPLE:
             for fault, (script, kind) in SUDDEN.items():
-                # before Python 3.13, a reset may come as the end of the encrypted stream
-                hidden = TruncatedError if fault == "reset" and "TLS" in way else None
-                yield _case(point, f"{fault}, {way}", kind, script, how=how, or_ends=hidden)
+                yield _case(point, f"{fault}, {way}", kind, script, how=how)
     for point in POINTS:
         yield _case(point, "end, chunked", TruncatedError, _say(b"0\r\n\r\n"))
         before = WHOLE[: POINTS[point]]
@@ -199,7 +197,6 @@ def _case(
     *,
     how: Framing = FRAMINGS["chunked"],
     retryable: bool | None = None,
-    or_ends: type[APIError] | None = None,
 ) -> Case:
     """Get the case of an answer that goes wrong at a point; what comes after the whole of it, spoils nothing.
 
@@ -216,4 +213,4 @@ def _case(
         script(peer)
 
     waits = fault.startswith("stall") or ends is StalledError
-    return Case(point, fault, ends, retryable, after_request(sends), how.world, waits=waits, or_ends=or_ends)
+    return Case(point, fault, ends, retryable, after_request(sends), how.world, waits=waits)

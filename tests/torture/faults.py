@@ -47,7 +47,6 @@ class Case:
         prompt: How many characters the request has.
         waits: Whether it takes until a timeout runs out.
         besides: An event that is told besides those of the answer, or None.
-        or_ends: Another class that it may end with, as interpreters differ, or None.
         reworded: The answer comes in other events than usual, though it is the same.
     """
 
@@ -60,7 +59,6 @@ class Case:
     prompt: int = 5
     waits: bool = False
     besides: Any = None
-    or_ends: type[APIError] | None = None
     reworded: bool = False
 
     def __str__(self) -> str:
