@@ -37,6 +37,9 @@ _MOST = 65536
 _RECORD = 16384
 """The most bytes of a record, and so to encrypt at once, when many have been sent."""
 
+_POLLS = hasattr(select, "poll") and hasattr(socket, "MSG_DONTWAIT")
+"""Whether the system can wait for room and for bytes at once, and send without waiting; Windows cannot."""
+
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
 
@@ -70,8 +73,10 @@ class TLSContext:
 def buffered(context: ssl.SSLContext) -> Any:
     """Return what urllib3 is to encrypt with: the stand-in, or the context where that makes its sockets in its own way.
 
-    A class of the caller's that overrides `wrap_bio`, too, as truststore's does, is asked for that.
+    A class of the caller's that overrides `wrap_bio` as well, as truststore's does, is asked for that.
     """
+    if not _POLLS:
+        return context
     kind = type(context)
     usual = kind.wrap_socket is ssl.SSLContext.wrap_socket and context.sslsocket_class is ssl.SSLSocket
     return TLSContext(context) if usual or kind.wrap_bio is not ssl.SSLContext.wrap_bio else context
@@ -177,7 +182,7 @@ class TLSSocket:
             view = view[size:]
 
     def unwrap(self) -> socket.socket:
-        """Say that nothing more is sent, wait until the peer says so, too, and return the socket."""
+        """Send a close_notify, wait until the peer sends one as well, and return the socket."""
         self._perform(self._tls.unwrap)
         self._ended = True
         return self.socket
@@ -223,7 +228,7 @@ class TLSSocket:
             self._receive()
 
     def _send_alert(self) -> None:
-        """Tell the peer, if it listens, why this is the end."""
+        """Send the alert that names the reason of a failure, if the peer takes it."""
         with contextlib.suppress(OSError):
             self.socket.send(self._outgoing.read(), socket.MSG_DONTWAIT)
 

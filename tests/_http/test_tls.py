@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, APIError, APITimeoutError, Client, Timeout
+from anthropix_actors._http import tls
 from anthropix_actors._http.tls import TLSContext, TLSSocket, buffered
 
 from actors import ASK, Inbox
@@ -534,6 +535,13 @@ def test_a_context_that_makes_sockets_in_its_own_way_goes_on_to(client_tls: ssl.
     assert buffered(traced) is traced
     for context in (client_tls, Both(ssl.PROTOCOL_TLS_CLIENT)):
         assert isinstance(buffered(context), TLSContext)
+
+
+def test_where_the_system_has_no_poll_the_context_makes_its_own_sockets(
+    client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_POLLS", False)
+    assert buffered(client_tls) is client_tls
 
 
 def test_all_else_of_a_context_is_the_contexts_own() -> None:
