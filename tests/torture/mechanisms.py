@@ -246,7 +246,7 @@ MECHANISMS = [
     Mechanism(
         "results are delivered once",
         "batches/results_actor.py",
-        "            if custom_id not in found:",
+        "            if custom_id not in names and custom_id not in older:",
         "            if True:",
         "batches/test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",
     ),
