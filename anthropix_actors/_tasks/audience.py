@@ -153,9 +153,10 @@ class Audience:
 
     def note_told(self) -> None:
         """Set `delivered` if the end was delivered to all."""
-        if all(delivery.is_told for delivery in self.all_deliveries):
-            self.deliveries = self.callbacks = ()
-            self.delivered.set()
+        with self._task.lock:  # else an end that is being settled, and is with no delivery yet, would be lost
+            if all(delivery.is_told for delivery in self.all_deliveries):
+                self.deliveries = self.callbacks = ()
+                self.delivered.set()
 
     def after_fork(self) -> None:
         """Forget the subscribers in a forked child: the parent delivers to them."""

@@ -1503,6 +1503,43 @@ def test_an_actors_method_may_wait_on_another_thread_than_the_actors(connect: Ca
         waiter.stop()
 
 
+def waits_for_the_lock(thread: threading.Thread) -> bool:
+    """Return whether a thread is where it looks whether all have been told the end."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return frame is not None and frame.f_code is Audience.note_told.__code__
+
+
+def test_an_end_that_is_being_settled_is_not_taken_for_delivered(connect: Callable[..., Client]) -> None:
+    halfway, gate = threading.Event(), threading.Event()
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        task, end = task_of(chat), ChatCancelled(chat, "enough", None)
+
+        def settle() -> None:  # as `Task.settle`, on a thread that gets no time in the middle of it
+            with task.lock:
+                task.terminal, task.last = end, (end,)
+                halfway.set()
+                wait(gate)
+                task.audience.close(end)
+
+        def sweep() -> None:
+            for seconds in range(3):
+                task.sweep(time.monotonic() + seconds)
+
+        threads = [threading.Thread(target=settle), threading.Thread(target=sweep)]
+        threads[0].start()
+        wait(halfway)
+        threads[1].start()
+        until(lambda: not threads[1].is_alive() or waits_for_the_lock(threads[1]))
+        gate.set()
+        for thread in threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+        task.sweep(time.monotonic() + 5)
+        assert inbox.until_end()[-1] is end
+        chat.cancel()
+
+
 def test_a_chat_without_a_thread_is_ended_once(connect: Callable[..., Client]) -> None:
     with Server(stalling) as server:
         client = connect(server, max_concurrency=1)
