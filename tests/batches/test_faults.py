@@ -832,6 +832,13 @@ def test_a_line_that_is_no_result_costs_itself_and_is_named(client: Client, api:
     assert got == ["a", "c"]
 
 
+def test_one_odd_line_is_named_alone(client: Client, api: Api) -> None:
+    api.batch("msgbatch_1", line_of("a"), b"{}\n")
+    with pytest.raises(ProtocolError, match="line 2 is not a result") as raised:
+        list(client.batches.results("msgbatch_1", stream=True))
+    assert "nor are" not in str(raised.value)
+
+
 def test_a_result_of_a_type_that_is_new_to_us_is_told(client: Client, api: Api) -> None:
     odd = b'{"custom_id": "b", "result": {"type": "postponed"}}\n'
     api.batch("msgbatch_1", odd)
@@ -1058,6 +1065,11 @@ def test_a_file_that_is_read_once_is_remembered_as_far_as_it_is_likely_to_repeat
     messages = told(inbox)
     assert ids_of(messages) == names
     assert isinstance(messages[-1], BatchDone)
+    names = [f"n{number}" for number in range(4 * REMEMBERED)]
+    api.on(LOOK, batch_of("msgbatch_1", len(names)))
+    api.on(RESULTS, json_answer("200 OK", b"".join(map(line_of, [*names, names[0]]))))
+    client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
+    assert ids_of(told(inbox)) == [*names, names[0]]  # that far back, none is remembered
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 5), st.integers(1, 4))
@@ -1073,6 +1085,7 @@ def test_names_are_kept_as_long_as_they_should_be_and_not_twice_as_long(
                 came.append(name)
             all_found.names.add(name)
         found.forget_oldest()
+        assert len(found.names) < most
         all_found.forget_oldest()
         assert len(found.names) + len(found.older) < 2 * most + 2 * run
     assert len(found) == len(came)
