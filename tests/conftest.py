@@ -17,6 +17,7 @@ from hypothesis import settings
 from anthropix_actors import Client, Timeout
 
 from programs import Programs
+from servers import DEADLINE
 
 if TYPE_CHECKING:
     import subprocess
@@ -137,3 +138,12 @@ def full_backlog() -> Iterator[int]:
     yield port
     for sock in (*fillers, listener):
         sock.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Get two sockets that are connected to each other; the first waits no longer than a test does."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    with ours, theirs:
+        yield ours, theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from anthropix_actors._cancel.sweeper import ENDING
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import AnthropixError
 
@@ -59,7 +60,7 @@ class OnFirstUse(Generic[T]):
         except ImportError as exc:
             if not sys.is_finalizing():
                 raise
-            raise AnthropixError("the interpreter is ending; nothing more is sent") from exc
+            raise AnthropixError(ENDING) from exc
         return made
 
     if TYPE_CHECKING:

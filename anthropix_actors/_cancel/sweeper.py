@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TICK = 0.1
 """Seconds between two sweeps: how late a timeout may be."""
 
+ENDING = "the interpreter is ending; nothing more is sent"
+"""The text of the error for a request that comes too late to be sent."""
+
 
 class Watched(Protocol):
     """A chat, a blocking call, or the queue of waiting chats, as the sweeper sees it."""
@@ -80,7 +83,7 @@ class Sweeper:
             AnthropixError: the sweeper's thread could not be started, or the interpreter is exiting.
         """
         if sys.is_finalizing():  # a thread would never start, and on Python 3.11 `start` would wait for it for ever
-            raise AnthropixError("the interpreter is ending; nothing more is sent")
+            raise AnthropixError(ENDING)
         with self._lock:
             try:
                 self._watched.add(chat)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,18 +12,7 @@ from anthropix_actors._cancel.scope import CancelScope
 from actors import until_blocked
 from servers import DEADLINE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 STOP = CancelledError("stop")
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    ours.settimeout(DEADLINE)
-    with ours, theirs:
-        yield ours, theirs
 
 
 def test_the_first_cancel_wins_and_says_so() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,20 +9,8 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.attempt_scope import AttemptScope, running_attempt, this_attempt
 
 from actors import socket_of
-from servers import DEADLINE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STOP = CancelledError("stop")
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    ours.settimeout(DEADLINE)
-    with ours, theirs:
-        yield ours, theirs
 
 
 def test_an_attempt_names_the_scope_of_its_thread_and_lets_go_of_everything(

@@ -1513,6 +1513,8 @@ def test_an_end_that_is_being_settled_is_not_taken_for_delivered(connect: Callab
     halfway, gate = threading.Event(), threading.Event()
     with Server(stalling) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        for _ in range(3):
+            inbox.next()  # all that the chat's own thread has to tell: it is not the one that settles here
         task, end = task_of(chat), ChatCancelled(chat, "enough", None)
 
         def settle() -> None:  # as `Task.settle`, on a thread that gets no time in the middle of it
