@@ -175,7 +175,11 @@ class ChatActor(TaskActor[ChatTask]):
             timer = self._task.requester.attempt_scope.timer
             timer.idle_since = None
             decoded, self._decoded = self._decoded, []
-            self._task.publish(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
+            if self._more is not None:
+                decoded = self._go_on(self._more, decoded)
+            elif self._splice is not None:
+                decoded = self._spliced(decoded)
+            self._task.publish(decoded)
             timer.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:
