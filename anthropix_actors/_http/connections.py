@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import queue
 import socket
 import ssl
 import time
 import traceback
-from collections import deque
 from typing import Any
 
 import urllib3
@@ -28,13 +26,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
+from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
 from anthropix_actors._http.library_errors import NoAnswerError
 from anthropix_actors._http.tls import TLSSocket, buffered
-
-POOL_SIZE = 1000
-"""The most idle connections to keep. The pool grows to as many as ever ran at once."""
 
 MOST_INTERIM = 1000
 """The most interim responses (1xx) before the final one: one every second for a quarter of an hour."""
@@ -144,34 +141,10 @@ def plain(sock: Any) -> socket.socket:
     return sock
 
 
-class _Idle:
-    """Idle connections, last in, first out: the part of `queue.LifoQueue` that urllib3 uses, without its lock."""
-
-    def __init__(self, size: int) -> None:
-        self._most = size
-        self._kept: deque[Any] = deque()
-
-    def get(self, block: bool = False, timeout: float | None = None) -> Any:  # noqa: ARG002, FBT001, FBT002 - as called
-        try:
-            return self._kept.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as called
-        if connection is None:  # urllib3 fills a new queue with placeholders
-            return
-        if len(self._kept) >= self._most:
-            raise queue.Full
-        self._kept.append(connection)
-
-    def qsize(self) -> int:
-        return len(self._kept)
-
-
 class _Pool:
     """A connection is bound to a scope from check-out to check-in."""
 
-    QueueCls: Any = _Idle
+    QueueCls: Any = IdleConnections
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)  # type: ignore[misc]
@@ -244,7 +217,7 @@ class ScopedAdapter(HTTPAdapter):
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
         self._pool: Any = None
-        super().__init__(pool_connections=4, pool_maxsize=POOL_SIZE)
+        super().__init__(pool_connections=4, pool_maxsize=MAX_IDLE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, socket_options=_KEEPALIVE, **kwargs)
@@ -280,3 +253,4 @@ class ScopedAdapter(HTTPAdapter):
                 with contextlib.suppress(KeyError):  # another thread has just removed it
                     manager.pools[key].close()
         super().close()
+        SWEEPER.wake()  # it may have been there for these connections only

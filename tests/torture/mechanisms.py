@@ -55,6 +55,13 @@ MECHANISMS = [
         "_cancel/test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
     ),
     Mechanism(
+        "idle connections are closed though nothing else happens",
+        "_cancel/sweeper.py",
+        "            self._safely(partial(each.expire, now))",
+        "            pass",
+        "_http/test_idle_connections.py::test_connections_of_a_burst_are_closed_after_a_while_though_nothing_else_happens",
+    ),
+    Mechanism(
         "one read takes all records that have arrived",
         "_http/tls.py",
         "while count < room and (",
