@@ -27,11 +27,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
+from anthropix_actors._http._reuse.tls_context import buffered
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
-from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
 from anthropix_actors._http.library_errors import NoAnswerError
-from anthropix_actors._http.tls import TLSSocket, buffered
+from anthropix_actors._http.tls import TLSSocket, plain
 
 MOST_INTERIM = 1000
 """The most interim responses (1xx) before the final one: one every second for a quarter of an hour."""
@@ -100,11 +101,14 @@ class _Connection:
         timer = this_attempt().timer
         timer.idle_since, timer.asked_since = None, time.monotonic()
         try:
-            return super().getresponse()  # type: ignore[misc]
+            response = super().getresponse()  # type: ignore[misc]
         except TimeoutError as exc:
             raise NoAnswerError from exc
         finally:
             timer.asked_since = None
+        if isinstance(peer := response._original_response.peer, TLSSocket):  # noqa: SLF001 - ours
+            peer.keep_session()  # what TLS 1.3 says of it after the handshake has come by now
+        return response
 
 
 def _connected(address: tuple[str, int], timeout: float | None, options: Any) -> socket.socket:
@@ -132,13 +136,6 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
         else:
             return sock
     raise failure or OSError("the name has no address")
-
-
-def plain(sock: Any) -> socket.socket:
-    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it."""
-    while not isinstance(sock, socket.socket):
-        sock = sock.socket  # a TLSSocket, or urllib3's SSLTransport in the tunnel of an https proxy
-    return sock
 
 
 class _Pool:

@@ -1,14 +1,12 @@
-"""TLS on a plain socket, of which as much is read at once as has arrived.
+"""TLS on a socket, of which as much is read at once as has arrived.
 
 `ssl.SSLSocket` reads one record a call, with two system calls or more for each. A server that sends each event in a
 record of its own makes that the largest part of what a fast stream costs. Here one `recv` takes all records that have
 arrived, and OpenSSL decrypts them from memory.
 
-- `TLSContext` stands in for an `ssl.SSLContext` where urllib3 encrypts a socket;
-- `TLSSocket` is the encrypted connection, as far as urllib3 and http.client use one.
-
-The socket below stays a plain one. Only the request's thread touches OpenSSL's objects: a cancel shuts down a duplicate
-of the socket's descriptor, which the next `recv`, `send` or `poll` sees.
+A `TLSSocket` has what urllib3 and http.client use of a socket, and what another one uses that lies over it, in the
+tunnel of an https proxy. The socket below stays a plain one. Only the request's thread touches OpenSSL's objects: a
+cancel shuts down a duplicate of the socket's descriptor, which the next `recv`, `send` or `poll` sees.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._http._reuse.tls_sessions import TLSSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,49 +36,15 @@ _MOST = 65536
 _RECORD = 16384
 """The most bytes of a record, and so to encrypt at once, when many have been sent."""
 
-_POLLS = hasattr(select, "poll") and hasattr(socket, "MSG_DONTWAIT")
-"""Whether the system can wait for room and for bytes at once, and send without waiting; Windows cannot."""
-
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
 
 
-class TLSContext:
-    """An `ssl.SSLContext` whose connections are of our kind; all else is the context's own.
-
-    Args:
-        context: The context.
-    """
-
-    _context: ssl.SSLContext
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        """Stand in for it."""
-        object.__setattr__(self, "_context", context)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the context's attribute."""
-        return getattr(self._context, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set the context's attribute: urllib3 sets how to verify, and the protocols to offer."""
-        setattr(self._context, name, value)
-
-    def wrap_socket(self, sock: socket.socket, *, server_hostname: str | None = None) -> TLSSocket:
-        """Return the encrypted connection over a connected socket, after its handshake."""
-        return TLSSocket(sock, self._context, server_hostname)
-
-
-def buffered(context: ssl.SSLContext) -> Any:
-    """Return what urllib3 is to encrypt with: the stand-in, or the context where that makes its sockets in its own way.
-
-    A class of the caller's that overrides `wrap_bio` as well, as truststore's does, is asked for that.
-    """
-    if not _POLLS:
-        return context
-    kind = type(context)
-    usual = kind.wrap_socket is ssl.SSLContext.wrap_socket and context.sslsocket_class is ssl.SSLSocket
-    return TLSContext(context) if usual or kind.wrap_bio is not ssl.SSLContext.wrap_bio else context
+def plain(sock: Any) -> socket.socket:
+    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it, or two."""
+    while not isinstance(sock, socket.socket):
+        sock = sock.socket  # a TLSSocket, or urllib3's SSLTransport in the tunnel of an https proxy
+    return sock
 
 
 class TLSSocket:
@@ -92,9 +57,16 @@ class TLSSocket:
         sock: The socket, connected; its owner closes it if the handshake fails.
         context: How to encrypt and to verify.
         server_hostname: The name that the server's certificate must be for.
+        sessions: Those to resume, and where to keep this one's; by default, none is resumed.
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        sessions: TLSSessions | None = None,
+    ) -> None:
         """Shake hands; the socket's timeout is for all of it."""
         if context.check_hostname and not server_hostname:  # OpenSSL would check no name, and say nothing
             raise ValueError("check_hostname requires server_hostname")
@@ -102,11 +74,20 @@ class TLSSocket:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._sessions: TLSSessions | None = sessions or TLSSessions()  # None: this one's is kept already
         self._room, self._sent = _LEAST, 0
         self._ended = False  # nothing more will arrive
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
+        self._shake_hands(self._sessions)
+
+    def _shake_hands(self, sessions: TLSSessions) -> None:
         timeout = self.gettimeout()
-        self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
+        sessions.offer(self._tls)
+        try:
+            self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
+        except OSError:  # ssl.SSLError is one
+            sessions.forget(self._tls)
+            raise
         self.settimeout(timeout)
 
     # What has arrived
@@ -250,6 +231,12 @@ class TLSSocket:
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self.socket.fileno()
+
+    def keep_session(self) -> None:
+        """Keep the session for later connections, at the first call."""
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            sessions.keep(self._tls)
 
     def close(self) -> None:
         """Close the socket, without a close_notify: as `ssl.SSLSocket` does it."""

@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, APIError, APITimeoutError, Client, Timeout
-from anthropix_actors._http import tls
-from anthropix_actors._http.tls import TLSContext, TLSSocket, buffered
+from anthropix_actors._http._reuse import tls_context
+from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
+from anthropix_actors._http.tls import TLSSocket
 
 from actors import ASK, Inbox
 from servers import DEADLINE, Peer, Server, acquire, answering, send_answer, until, wait, whole
@@ -540,7 +541,7 @@ def test_a_context_that_makes_sockets_in_its_own_way_goes_on_to(client_tls: ssl.
 def test_where_the_system_has_no_poll_the_context_makes_its_own_sockets(
     client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "_POLLS", False)
+    monkeypatch.setattr(tls_context, "_POLLS", False)
     assert buffered(client_tls) is client_tls
 
 
