@@ -28,7 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
-from anthropix_actors._http._reuse.tls_context import buffered
+from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
@@ -166,6 +166,16 @@ class _HTTPConnection(_Connection, HTTPConnection):
 
 
 class _HTTPSConnection(_Connection, HTTPSConnection):
+    def _new_conn(self) -> Any:
+        """Connect; to an https proxy with TLS, where that is of our kind: another `TLSSocket` then lies over it."""
+        sock = super()._new_conn()
+        is_ours = isinstance(getattr(self.proxy_config, "ssl_context", None), TLSContext)
+        if self._tunnel_scheme == "https" and is_ours:
+            self.sock = sock  # closed with this connection if the handshake fails
+            sock = self._connect_tls_proxy(self.host, sock)
+            self._tunnel_scheme = "http"
+        return sock
+
     @property
     def is_connected(self) -> bool:
         """Whether it can take another request. What was received and not read spoils it, as what waits below does."""
@@ -222,7 +232,7 @@ class ScopedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy.lower().startswith("https:"):
-            kwargs["proxy_ssl_context"] = self._tls
+            kwargs["proxy_ssl_context"] = self._tls and buffered(self._tls)  # of its own: it has sessions of the proxy
         manager = super().proxy_manager_for(proxy, socket_options=_KEEPALIVE, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager

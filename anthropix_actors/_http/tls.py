@@ -62,7 +62,7 @@ class TLSSocket:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.socket | TLSSocket,
         context: ssl.SSLContext,
         server_hostname: str | None,
         sessions: TLSSessions | None = None,
@@ -108,6 +108,12 @@ class TLSSocket:
             self._receive()
         return count
 
+    def recv(self, size: int) -> bytearray:
+        """Return as many bytes as have arrived, up to `size`; wait for the first. Return none at the end."""
+        buffer = bytearray(size)
+        del buffer[self.recv_into(buffer) :]
+        return buffer
+
     def _decrypt(self, view: memoryview) -> int:
         """Decrypt what has arrived, as far as there is room; return how many bytes that makes.
 
@@ -150,7 +156,8 @@ class TLSSocket:
     @property
     def is_quiet(self) -> bool:
         """Whether the peer has sent nothing that was not read, as far as was received, not even an end."""
-        return not (self._ended or self._failure is not None or self.pending())
+        quiet = not (self._ended or self._failure is not None or self.pending())
+        return quiet and not (isinstance(self.socket, TLSSocket) and not self.socket.is_quiet)
 
     # What is sent
 
@@ -162,7 +169,12 @@ class TLSSocket:
             self._sent += size
             view = view[size:]
 
-    def unwrap(self) -> socket.socket:
+    def send(self, data: Any, flags: int) -> int:
+        """Send a little, as `flags` say: an alert of the TLS above."""
+        self._tls.write(data)
+        return self.socket.send(self._outgoing.read(), flags)
+
+    def unwrap(self) -> socket.socket | TLSSocket:
         """Send a close_notify, wait until the peer sends one as well, and return the socket."""
         self._perform(self._tls.unwrap)
         self._ended = True
@@ -188,6 +200,9 @@ class TLSSocket:
     def _flush(self) -> None:
         """Send what is encrypted."""
         left = memoryview(self._outgoing.read())
+        if isinstance(self.socket, TLSSocket):  # which receives meanwhile
+            self.socket.sendall(left)
+            return
         while left:
             self._wait_for_room()
             with contextlib.suppress(BlockingIOError):
@@ -218,14 +233,14 @@ class TLSSocket:
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return a reader; the socket is closed when both are."""
         assert mode == "rb", "http.client reads by a file, and sends by `sendall`"
-        counted: Any = self.socket
+        counted: Any = plain(self)
         counted._io_refs += 1  # noqa: SLF001 - as socket.makefile and urllib3's SSLTransport count
         reader: Any = self
         return io.BufferedReader(socket.SocketIO(reader, "r"))
 
     def _decref_socketios(self) -> None:
         """Note that the reader is closed: SocketIO calls this."""
-        counted: Any = self.socket
+        counted: Any = plain(self)
         counted._decref_socketios()  # noqa: SLF001 - the other half of it
 
     def fileno(self) -> int:
@@ -237,6 +252,8 @@ class TLSSocket:
         sessions, self._sessions = self._sessions, None
         if sessions is not None:
             sessions.keep(self._tls)
+        if isinstance(self.socket, TLSSocket):
+            self.socket.keep_session()
 
     def close(self) -> None:
         """Close the socket, without a close_notify: as `ssl.SSLSocket` does it."""

@@ -37,7 +37,7 @@ class TLSContext:
         """Set the context's attribute: urllib3 sets how to verify, and the protocols to offer."""
         setattr(self._context, name, value)
 
-    def wrap_socket(self, sock: socket.socket, *, server_hostname: str | None = None) -> TLSSocket:
+    def wrap_socket(self, sock: socket.socket | TLSSocket, *, server_hostname: str | None = None) -> TLSSocket:
         """Return the encrypted connection over a connected socket, after its handshake."""
         return TLSSocket(sock, self._context, server_hostname, self._sessions)
 
