@@ -11,7 +11,7 @@ import pykka
 from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, Stream
 from anthropix_actors._calls.registry import Registry
 from anthropix_actors._cancel.scope import CancelScope
-from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
 from anthropix_actors._tasks.actor import TaskActor
 
 from servers import DEADLINE, until, wait
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from anthropix_actors import CancelToken, Client, Governor, Timeout
     from anthropix_actors._calls.client_core import ClientCore
-    from anthropix_actors._cancel.sweeper import Sweeper
     from anthropix_actors._foreign.threads import Asker
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.ledger_sums import Books
@@ -220,8 +219,17 @@ def thread_of(looker: Sweeper | Asker) -> threading.Thread | None:
 
 
 def until_at_rest(looker: Sweeper | Asker = SWEEPER) -> None:
-    """Wait until a sweeper or an asker has no thread: then it has nothing left to do."""
-    until(lambda: thread_of(looker) is None)
+    """Wait until a sweeper or an asker has nothing to do: no thread, or one that only closes idle connections."""
+    until(lambda: thread_of(looker) is None or only_closes_idle_connections(looker))
+    if isinstance(looker, Sweeper):
+        looked = threading.Event()
+        looker.post(looked.set)  # what it has begun to look at, it has finished by then
+        until(lambda: thread_of(looker) is None or looked.is_set())
+
+
+def only_closes_idle_connections(looker: Sweeper | Asker = SWEEPER) -> bool:
+    """Return whether that is all that a sweeper has to do."""
+    return isinstance(looker, Sweeper) and bool(looker.idle) and not watched(looker)
 
 
 def busy_since(asker: Asker) -> float | None:

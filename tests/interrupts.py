@@ -36,7 +36,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http import attempt_scope as _attempt_scope
 from anthropix_actors._http.attempt_scope import running_attempt
 
-from actors import ASK, TERMINAL, Inbox
+from actors import ASK, TERMINAL, Inbox, only_closes_idle_connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -416,7 +416,8 @@ def _left(before: set[threading.Thread]) -> list[str]:
 
     def running() -> list[str]:
         actors = [f"{type(ref).__name__} is left" for ref in pykka.ActorRegistry.get_all()]
-        threads = [each.name for each in set(threading.enumerate()) - before if not each.name.startswith("test-")]
+        known = "test-", *(["anthropix-sweeper"] if only_closes_idle_connections() else [])
+        threads = [each.name for each in set(threading.enumerate()) - before if not each.name.startswith(known)]
         return actors + [f"thread {name} is left" for name in threads]
 
     end = time.monotonic() + PATIENCE

@@ -1,7 +1,7 @@
 """The thread that watches chats from outside: timeouts, chats without subscribers, interpreter exit, fork.
 
-One sweeper thread per process, alive only while chats run. It checks each of them ten times a second, and its only
-action is to cancel.
+One sweeper thread per process, alive only while chats run, and after them until no connection is idle any more. It
+checks each chat ten times a second, and its only action is to cancel; and it closes connections that nobody uses.
 
 One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as no code that may
 block runs on this one: neither a subscriber's nor a logging handler's.
@@ -55,6 +55,16 @@ class Watched(Protocol):
         """Mark it as finished in a forked child: thread and connection belong to the parent. In the forking thread."""
 
 
+class Expiring(Protocol):
+    """The idle connections of a client, as the sweeper sees them."""
+
+    def expire(self, now: float) -> None:
+        """Close those that have been idle for too long; add itself to `Sweeper.idle` if any are left.
+
+        In the sweeper's thread.
+        """
+
+
 class ForkAware(Protocol):
     """An object that has to start afresh in a forked child."""
 
@@ -70,6 +80,8 @@ class Sweeper:
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
         self._lock = threading.RLock()
         self._watched: set[Watched] = set()
+        # Added to without the lock, by threads that are watched themselves meanwhile: so the sweeper's is alive.
+        self.idle: set[Expiring] = set()
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
@@ -102,7 +114,12 @@ class Sweeper:
         with self._lock:
             self._watched.discard(chat)
             if not self._watched:
-                self.post(_nothing)  # wakes the thread, which ends
+                self.wake()  # the thread ends, or waits for idle connections only
+
+    def wake(self) -> None:
+        """Let the thread look now, if there is one, not at its next tick. Any thread."""
+        if self._thread is not None:
+            self.post(_nothing)
 
     def post(self, action: Callable[[], object]) -> None:
         """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
@@ -151,11 +168,18 @@ class Sweeper:
                 action = _nothing
             self._safely(action)
             del action
+            self._expire(time.monotonic())
             with self._lock:
-                if not self._watched:
+                if not self._watched and not self.idle:
                     self._thread = None
                     return
             self._look(time.monotonic())
+
+    def _expire(self, now: float) -> None:
+        """Have connections closed that have been idle for too long."""
+        for each in list(self.idle):
+            self.idle.discard(each)  # it adds itself again if any are left
+            self._safely(partial(each.expire, now))
 
     def _look(self, now: float) -> None:
         """Sweep all once. A method of its own, as the loop's variable would keep the last chat alive."""

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import queue
 import socket
 import ssl
 import time
 import traceback
-from collections import deque
 from typing import Any
 
 import urllib3
@@ -28,13 +26,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
+from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
-from anthropix_actors._http.tls import TLSSocket, buffered
-
-POOL_SIZE = 1000
-"""The most idle connections to keep. The pool grows to as many as ever ran at once."""
+from anthropix_actors._http.tls import TLSSocket, plain
 
 MOST_INTERIM = 1000
 """The most interim responses (1xx) before the final one: one every second for a quarter of an hour."""
@@ -103,11 +101,14 @@ class _Connection:
         timer = this_attempt().timer
         timer.idle_since, timer.asked_since = None, time.monotonic()
         try:
-            return super().getresponse()  # type: ignore[misc]
+            response = super().getresponse()  # type: ignore[misc]
         except TimeoutError as exc:
             raise NoAnswerError from exc
         finally:
             timer.asked_since = None
+        if isinstance(peer := response._original_response.peer, TLSSocket):  # noqa: SLF001 - ours
+            peer.keep_session()  # what TLS 1.3 says of it after the handshake has come by now
+        return response
 
 
 def _connected(address: tuple[str, int], timeout: float | None, options: Any) -> socket.socket:
@@ -137,41 +138,10 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
     raise failure or OSError("the name has no address")
 
 
-def plain(sock: Any) -> socket.socket:
-    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it."""
-    while not isinstance(sock, socket.socket):
-        sock = sock.socket  # a TLSSocket, or urllib3's SSLTransport in the tunnel of an https proxy
-    return sock
-
-
-class _Idle:
-    """Idle connections, last in, first out: the part of `queue.LifoQueue` that urllib3 uses, without its lock."""
-
-    def __init__(self, size: int) -> None:
-        self._most = size
-        self._kept: deque[Any] = deque()
-
-    def get(self, block: bool = False, timeout: float | None = None) -> Any:  # noqa: ARG002, FBT001, FBT002 - as called
-        try:
-            return self._kept.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def put(self, connection: Any, block: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as called
-        if connection is None:  # urllib3 fills a new queue with placeholders
-            return
-        if len(self._kept) >= self._most:
-            raise queue.Full
-        self._kept.append(connection)
-
-    def qsize(self) -> int:
-        return len(self._kept)
-
-
 class _Pool:
     """A connection is bound to a scope from check-out to check-in."""
 
-    QueueCls: Any = _Idle
+    QueueCls: Any = IdleConnections
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)  # type: ignore[misc]
@@ -196,6 +166,16 @@ class _HTTPConnection(_Connection, HTTPConnection):
 
 
 class _HTTPSConnection(_Connection, HTTPSConnection):
+    def _new_conn(self) -> Any:
+        """Connect; to an https proxy with TLS, where that is of our kind: another `TLSSocket` then lies over it."""
+        sock = super()._new_conn()
+        is_ours = isinstance(getattr(self.proxy_config, "ssl_context", None), TLSContext)
+        if self._tunnel_scheme == "https" and is_ours:
+            self.sock = sock  # closed with this connection if the handshake fails
+            sock = self._connect_tls_proxy(self.host, sock)
+            self._tunnel_scheme = "http"
+        return sock
+
     @property
     def is_connected(self) -> bool:
         """Whether it can take another request. What was received and not read spoils it, as what waits below does."""
@@ -244,7 +224,7 @@ class ScopedAdapter(HTTPAdapter):
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
         self._pool: Any = None
-        super().__init__(pool_connections=4, pool_maxsize=POOL_SIZE)
+        super().__init__(pool_connections=4, pool_maxsize=MAX_IDLE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, socket_options=_KEEPALIVE, **kwargs)
@@ -252,7 +232,7 @@ class ScopedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy.lower().startswith("https:"):
-            kwargs["proxy_ssl_context"] = self._tls
+            kwargs["proxy_ssl_context"] = self._tls and buffered(self._tls)  # of its own: it has sessions of the proxy
         manager = super().proxy_manager_for(proxy, socket_options=_KEEPALIVE, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -280,3 +260,4 @@ class ScopedAdapter(HTTPAdapter):
                 with contextlib.suppress(KeyError):  # another thread has just removed it
                     manager.pools[key].close()
         super().close()
+        SWEEPER.wake()  # it may have been there for these connections only

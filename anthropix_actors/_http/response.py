@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._http.attempt_scope import this_attempt
-from anthropix_actors._http.connections import plain
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
+from anthropix_actors._http.tls import plain
 from anthropix_actors.errors import APIError, TruncatedError
 
 if TYPE_CHECKING:

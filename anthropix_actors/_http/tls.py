@@ -1,14 +1,12 @@
-"""TLS on a plain socket, of which as much is read at once as has arrived.
+"""TLS on a socket, of which as much is read at once as has arrived.
 
 `ssl.SSLSocket` reads one record a call, with two system calls or more for each. A server that sends each event in a
 record of its own makes that the largest part of what a fast stream costs. Here one `recv` takes all records that have
 arrived, and OpenSSL decrypts them from memory.
 
-- `TLSContext` stands in for an `ssl.SSLContext` where urllib3 encrypts a socket;
-- `TLSSocket` is the encrypted connection, as far as urllib3 and http.client use one.
-
-The socket below stays a plain one. Only the request's thread touches OpenSSL's objects: a cancel shuts down a duplicate
-of the socket's descriptor, which the next `recv`, `send` or `poll` sees.
+A `TLSSocket` has what urllib3 and http.client use of a socket, and what another one uses that lies over it, in the
+tunnel of an https proxy. The socket below stays a plain one. Only the request's thread touches OpenSSL's objects: a
+cancel shuts down a duplicate of the socket's descriptor, which the next `recv`, `send` or `poll` sees.
 """
 
 from __future__ import annotations
@@ -18,10 +16,12 @@ import io
 import select
 import socket
 import ssl
+import struct
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._http._reuse.tls_sessions import TLSSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,49 +37,18 @@ _MOST = 65536
 _RECORD = 16384
 """The most bytes of a record, and so to encrypt at once, when many have been sent."""
 
-_POLLS = hasattr(select, "poll") and hasattr(socket, "MSG_DONTWAIT")
-"""Whether the system can wait for room and for bytes at once, and send without waiting; Windows cannot."""
+_SHORTEST = 1e-6
+"""The shortest timeout, in seconds: the system takes 0 for none."""
 
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
 
 
-class TLSContext:
-    """An `ssl.SSLContext` whose connections are of our kind; all else is the context's own.
-
-    Args:
-        context: The context.
-    """
-
-    _context: ssl.SSLContext
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        """Stand in for it."""
-        object.__setattr__(self, "_context", context)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the context's attribute."""
-        return getattr(self._context, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Set the context's attribute: urllib3 sets how to verify, and the protocols to offer."""
-        setattr(self._context, name, value)
-
-    def wrap_socket(self, sock: socket.socket, *, server_hostname: str | None = None) -> TLSSocket:
-        """Return the encrypted connection over a connected socket, after its handshake."""
-        return TLSSocket(sock, self._context, server_hostname)
-
-
-def buffered(context: ssl.SSLContext) -> Any:
-    """Return what urllib3 is to encrypt with: the stand-in, or the context where that makes its sockets in its own way.
-
-    A class of the caller's that overrides `wrap_bio` as well, as truststore's does, is asked for that.
-    """
-    if not _POLLS:
-        return context
-    kind = type(context)
-    usual = kind.wrap_socket is ssl.SSLContext.wrap_socket and context.sslsocket_class is ssl.SSLSocket
-    return TLSContext(context) if usual or kind.wrap_bio is not ssl.SSLContext.wrap_bio else context
+def plain(sock: Any) -> socket.socket:
+    """Return the socket that ends in the system, which has a descriptor and options: TLS may lie over it, or two."""
+    while not isinstance(sock, socket.socket):
+        sock = sock.socket  # a TLSSocket, or urllib3's SSLTransport in the tunnel of an https proxy
+    return sock
 
 
 class TLSSocket:
@@ -92,22 +61,41 @@ class TLSSocket:
         sock: The socket, connected; its owner closes it if the handshake fails.
         context: How to encrypt and to verify.
         server_hostname: The name that the server's certificate must be for.
+        sessions: Those to resume, and where to keep this one's; by default, none is resumed.
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket | TLSSocket,
+        context: ssl.SSLContext,
+        server_hostname: str | None,
+        sessions: TLSSessions | None = None,
+    ) -> None:
         """Shake hands; the socket's timeout is for all of it."""
         if context.check_hostname and not server_hostname:  # OpenSSL would check no name, and say nothing
             raise ValueError("check_hostname requires server_hostname")
         self.socket = sock
+        self._timeout = timeout = sock.gettimeout()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._sessions: TLSSessions | None = sessions or TLSSessions()  # None: this one's is kept already
         self._room, self._sent = _LEAST, 0
         self._has_more = False  # something was received, and may not be decrypted yet
         self._ended = False  # nothing more will arrive
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
-        timeout = self.gettimeout()
-        self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
+        if isinstance(sock, socket.socket):
+            sock.settimeout(None)  # see `settimeout`
+        self._shake_hands(self._sessions, timeout)
+
+    def _shake_hands(self, sessions: TLSSessions, timeout: float | None) -> None:
+        sessions.offer(self._tls)
+        self.settimeout(timeout)
+        try:
+            self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
+        except OSError:  # ssl.SSLError is one
+            sessions.forget(self._tls)
+            raise
         self.settimeout(timeout)
 
     # What has arrived
@@ -117,15 +105,14 @@ class TLSSocket:
 
         The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`.
         """
-        data = self._decrypted(size) if self._has_more else b""
-        while not data:
+        while True:
+            if self._has_more and (data := self._decrypted(size)):
+                return data
             if self._failure is not None:
                 raise self._failure
             if self._ended:
-                break
+                return b""
             self._receive()
-            data = self._decrypted(size)
-        return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
         """Read as `recv` does, into a buffer; return how many bytes."""
@@ -139,16 +126,18 @@ class TLSSocket:
 
         It may make no bytes: part of a record, a session's ticket, new keys.
         """
-        read, pending, incoming = self._tls.read, self._tls.pending, self._incoming
+        read, incoming = self._tls.read, self._incoming
         pieces: list[bytes] = []
+        more: int = True
         try:
-            while room and (incoming.pending or pending()):
-                piece = read(room)
+            while more and room:
+                piece = read(room)  # of one record, and all of it if there is room
                 if not piece:  # a close_notify
                     self._ended = True
                     break
                 pieces.append(piece)
                 room -= len(piece)
+                more = incoming.pending
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -164,7 +153,11 @@ class TLSSocket:
 
     def _receive(self) -> None:
         """Take what has arrived from the socket; wait for it."""
-        if data := self.socket.recv(self._room):
+        try:
+            data = self.socket.recv(self._room)
+        except BlockingIOError:
+            raise TimeoutError("The read operation timed out") from None
+        if data:
             self._incoming.write(data)
             self._has_more = True
             if len(data) == self._room < _MOST:
@@ -180,7 +173,8 @@ class TLSSocket:
     @property
     def is_quiet(self) -> bool:
         """Whether the peer has sent nothing that was not read, as far as was received, not even an end."""
-        return not (self._ended or self._failure is not None or self.pending())
+        quiet = not (self._ended or self._failure is not None or self.pending())
+        return quiet and not (isinstance(self.socket, TLSSocket) and not self.socket.is_quiet)
 
     # What is sent
 
@@ -192,7 +186,12 @@ class TLSSocket:
             self._sent += size
             view = view[size:]
 
-    def unwrap(self) -> socket.socket:
+    def send(self, data: Any, flags: int) -> int:
+        """Send a little, as `flags` say: an alert of the TLS above."""
+        self._tls.write(data)
+        return self.socket.send(self._outgoing.read(), flags)
+
+    def unwrap(self) -> socket.socket | TLSSocket:
         """Send a close_notify, wait until the peer sends one as well, and return the socket."""
         self._perform(self._tls.unwrap)
         self._ended = True
@@ -218,6 +217,9 @@ class TLSSocket:
     def _flush(self) -> None:
         """Send what is encrypted."""
         left = memoryview(self._outgoing.read())
+        if isinstance(self.socket, TLSSocket):  # which receives meanwhile
+            self.socket.sendall(left)
+            return
         while left:
             self._wait_for_room()
             with contextlib.suppress(BlockingIOError):
@@ -248,19 +250,27 @@ class TLSSocket:
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return a reader; the socket is closed when both are."""
         assert mode == "rb", "http.client reads by a file, and sends by `sendall`"
-        counted: Any = self.socket
+        counted: Any = plain(self)
         counted._io_refs += 1  # noqa: SLF001 - as socket.makefile and urllib3's SSLTransport count
         reader: Any = self
         return io.BufferedReader(socket.SocketIO(reader, "r"))
 
     def _decref_socketios(self) -> None:
         """Note that the reader is closed: SocketIO calls this."""
-        counted: Any = self.socket
+        counted: Any = plain(self)
         counted._decref_socketios()  # noqa: SLF001 - the other half of it
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self.socket.fileno()
+
+    def keep_session(self) -> None:
+        """Keep the session for later connections, at the first call."""
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            sessions.keep(self._tls)
+        if isinstance(self.socket, TLSSocket):
+            self.socket.keep_session()
 
     def close(self) -> None:
         """Close the socket, without a close_notify: as `ssl.SSLSocket` does it."""
@@ -287,12 +297,21 @@ class TLSSocket:
         return self._tls.cipher()
 
     def settimeout(self, value: float | None) -> None:
-        """Set how long one wait for the peer may take."""
-        self.socket.settimeout(value)
+        """Set how long one wait for the peer may take.
+
+        The system ends a `recv` that takes longer. Python's own timeout would need a `poll` before each, which a calm
+        stream pays for with each event.
+        """
+        self._timeout = value
+        if isinstance(self.socket, TLSSocket):
+            self.socket.settimeout(value)
+        else:
+            whole, part = divmod(round(max(value, _SHORTEST) * 1e6), 1_000_000) if value is not None else (0, 0)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, part))
 
     def gettimeout(self) -> float | None:
         """Return how long one wait for the peer may take."""
-        return self.socket.gettimeout()
+        return self._timeout
 
 
 def _left(deadline: float) -> float:

@@ -11,8 +11,22 @@ import pytest
 from anthropix_actors import APIConnectionError, APIError, AuthenticationError, Client, ConfigurationError
 from anthropix_actors._http.proxy import Proxy, proxy_for
 
-from actors import ASK
-from servers import DEADLINE, Halt, Peer, Server, Tunnel, acquire, after, answering, error_body, head, json_answer, pump
+from actors import ASK, Inbox
+from servers import (
+    DEADLINE,
+    Halt,
+    Peer,
+    Server,
+    Tunnel,
+    acquire,
+    after,
+    answering,
+    error_body,
+    head,
+    json_answer,
+    pump,
+    wait,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -190,8 +204,11 @@ def test_an_encrypted_proxy_opens_a_tunnel_too(server_tls: ssl.SSLContext, clien
         Server(Tunnel(server.port), server_tls) as proxy,
         Client("k", base_url=server.url, proxy=f"https://localhost:{proxy.port}", verify=client_tls) as client,
     ):
-        messages: list[Any] = [client.chat(**ASK) for _ in range(2)]
-    assert [message["content"][0]["text"] for message in messages] == ["through two layers"] * 2
+        for _ in range(2):
+            chat = client.chat(**ASK, stream=Inbox())
+            message: Any = chat.result(DEADLINE)
+            assert message["content"][0]["text"] == "through two layers"
+            wait(chat.actor_stopped)  # the connection is given back after the answer
     assert server.connections == 1
 
 

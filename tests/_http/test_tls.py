@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, APIError, APITimeoutError, Client, Timeout
-from anthropix_actors._http import tls
-from anthropix_actors._http.tls import TLSContext, TLSSocket, buffered
+from anthropix_actors._http._reuse import tls_context
+from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
+from anthropix_actors._http.tls import TLSSocket
 
 from actors import ASK, Inbox
 from servers import DEADLINE, Peer, Server, acquire, answering, send_answer, until, wait, whole
@@ -143,11 +144,12 @@ def read(near: TLSSocket, room: int = ROOM) -> bytes:
 
 def read_on(near: TLSSocket, room: int) -> bytes:
     """Read what can be read now."""
-    near.settimeout(0)
+    near.socket.settimeout(0)
     data = b""
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(TimeoutError):
         while piece := read(near, room):
             data += piece
+    near.socket.settimeout(None)
     return data
 
 
@@ -540,7 +542,7 @@ def test_a_context_that_makes_sockets_in_its_own_way_goes_on_to(client_tls: ssl.
 def test_where_the_system_has_no_poll_the_context_makes_its_own_sockets(
     client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "_POLLS", False)
+    monkeypatch.setattr(tls_context, "_POLLS", False)
     assert buffered(client_tls) is client_tls
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import queue
 import select
 import socket
 import ssl
@@ -32,7 +31,6 @@ from anthropix_actors import (
     Timeout,
     TruncatedError,
 )
-from anthropix_actors._http.connections import _Idle
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.request import Timeout as RequestTimeout
 from anthropix_actors._http.transport import Transport
@@ -747,19 +745,7 @@ def test_the_body_of_an_error_is_read_up_to_a_limit(connect: Callable[..., Clien
     assert len(str(caught.value)) < 1000
 
 
-def test_idle_connections_are_kept_up_to_a_number_the_latest_first() -> None:
-    kept: Any = _Idle(2)
-    for connection in (None, 1, 2):  # urllib3 begins with as many None as it has room for
-        kept.put(connection)
-    with pytest.raises(queue.Full):
-        kept.put(3)
-    assert kept.qsize() == 2
-    assert [kept.get(), kept.get()] == [2, 1]
-    with pytest.raises(queue.Empty):
-        kept.get()
-
-
-FILES = ("queue.py", "connectionpool.py", "poolmanager.py", "_connections.py", "__init__.py", "_auth.py", "_scope.py")
+FILES = ("queue.py", "connectionpool.py", "poolmanager.py", "connections.py", "/auth.py", "/scope.py", "/__init__.py")
 
 
 def test_a_signal_handler_may_use_the_client_wherever_it_interrupts_it(

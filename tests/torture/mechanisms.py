@@ -55,6 +55,20 @@ MECHANISMS = [
         "_cancel/test_cancel.py::test_a_connection_in_the_pool_is_out_of_a_late_cancels_reach",
     ),
     Mechanism(
+        "idle connections are closed though nothing else happens",
+        "_cancel/sweeper.py",
+        "            self._safely(partial(each.expire, now))",
+        "            pass",
+        "_http/test_idle_connections.py::test_connections_of_a_burst_are_closed_after_a_while_though_nothing_else_happens",
+    ),
+    Mechanism(
+        "a session of TLS is resumed under its own name alone",
+        "_http/_reuse/tls_sessions.py",
+        'self._kept.get(tls.server_hostname or "")\n        if kept is not None and time',
+        "next(iter(self._kept.values()), None)\n        if kept is not None and time",
+        "_http/test_tls_sessions.py::test_a_session_is_resumed_under_its_own_name_alone",
+    ),
+    Mechanism(
         "one read takes all records that have arrived",
         "_http/tls.py",
         "while count < room and (",

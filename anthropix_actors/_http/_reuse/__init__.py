@@ -1,0 +1,1 @@
+"""What a request leaves to the next ones: its connection, and its session of TLS."""

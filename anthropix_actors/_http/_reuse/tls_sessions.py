@@ -1,0 +1,59 @@
+"""TLS sessions, resumed by the next connections: their handshake is shorter, as the server shows no certificate.
+
+So nothing is checked in it either, and OpenSSL resumes a session under any name. That is why a session is kept only
+
+- under its name, by connections that all lead to the same place;
+- where OpenSSL itself has checked the certificate and the name, in this process: classes that make their connections in
+  their own way, as truststore's, may check by themselves after the handshake;
+- for an hour after such a check; then the certificate is checked again.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+
+CHECKED_FOR = 3600.0
+"""Seconds for which a check of the certificate holds; many servers end a session before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    session: ssl.SSLSession
+    checked: float
+    """When the server's certificate was checked."""
+
+
+class TLSSessions:
+    """The newest session of each name, at one place. Any thread, without a lock: any of the newest will do."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._kept: dict[str, _Kept] = {}
+
+    def offer(self, tls: ssl.SSLObject) -> None:
+        """Let a connection resume the session of its name, if the server agrees. Before the handshake."""
+        kept = self._kept.get(tls.server_hostname or "")
+        if kept is not None and time.monotonic() - kept.checked < CHECKED_FOR:
+            tls.session = kept.session
+
+    def keep(self, tls: ssl.SSLObject) -> None:
+        """Keep the session of a connection for others. Some time after the handshake: TLS 1.3 sends tickets then."""
+        session, name = tls.session, tls.server_hostname or ""
+        if session is None or not session.id or not _is_checked_by_openssl(tls):  # without an id, it cannot be resumed
+            return
+        if not tls.session_reused:
+            self._kept[name] = _Kept(session, time.monotonic())
+        elif (kept := self._kept.get(name)) is not None:
+            self._kept[name] = _Kept(session, kept.checked)
+
+    def forget(self, tls: ssl.SSLObject) -> None:
+        """Forget the session of a name: the handshake has failed, perhaps because of it."""
+        self._kept.pop(tls.server_hostname or "", None)
+
+
+def _is_checked_by_openssl(tls: ssl.SSLObject) -> bool:
+    context = tls.context
+    usual = type(tls) is ssl.SSLObject and type(context).wrap_bio.__module__ == ssl.__name__
+    return usual and context.check_hostname and context.verify_mode == ssl.CERT_REQUIRED
