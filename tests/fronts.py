@@ -1,0 +1,318 @@
+"""Programs that others wrote and that encrypt a server's answers: nginx, haproxy, stunnel, mitmproxy, openssl."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import pytest
+import trustme
+
+from servers import DEADLINE, Peer, Server, pump, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    Script = Callable[[Peer], object]
+
+REQUIRED = "REQUIRE_TLS_SERVERS"
+"""The environment variable that makes a missing program a failure."""
+
+
+def needs(program: str) -> str:
+    """Return the path of a program; skip the test if there is none."""
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")  # where a user's PATH does not go
+    if path is None:
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"{program} is not installed")
+    return path
+
+
+class Place(NamedTuple):
+    """What a program is told.
+
+    Attributes:
+        folder: Where it may write.
+        port: Where to listen, on 127.0.0.1.
+        behind: The port of the server whose answers to encrypt.
+        pem: The key and the certificate to show, for localhost.
+        ca: The certificate of the authority that clients' certificates are from.
+    """
+
+    folder: Path
+    port: int
+    behind: int
+    pem: Path
+    ca: Path
+
+
+def place(folder: Path, behind: int, authority: trustme.CA) -> Place:
+    pem, ca = folder / "localhost.pem", folder / "ca.pem"
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    authority.cert_pem.write_to_path(str(ca))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return Place(folder, free.getsockname()[1], behind, pem, ca)
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], at: Place, stream: Any = subprocess.DEVNULL) -> Generator[subprocess.Popen[bytes]]:
+    """Run a program from when it listens; `stream` is its input, and its output if it is a socket."""
+    log = at.folder / f"{Path(command[0]).name}.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [needs(command[0]), *command[1:]],
+            cwd=at.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(at.folder)},
+            stdin=stream,
+            stdout=errors if isinstance(stream, int) else stream,
+            stderr=errors,
+            start_new_session=True,  # so that its own processes can be ended with it
+        )
+    with process:
+        try:
+            until(lambda: process.poll() is not None or listens(at.port))
+            assert process.poll() is None, f"{command[0]} does not start"
+            yield process
+        except BaseException as exc:
+            exc.add_note(f"{command[0]} said:\n{log.read_text(errors='replace')[-4000:]}")
+            raise
+        finally:
+            kill(process)
+
+
+def listens(port: int) -> bool:
+    """Ask the system, as openssl would take an attempt to connect for its only client."""
+    return f"0100007F:{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program and its own processes at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program that runs before a server, or through which a client reaches one.
+
+    Attributes:
+        at: Where it runs.
+        process: The program.
+        hung_up: Released when the server has lost its client.
+        reach: Returns the URL and the options of a client that finds the program at a port.
+    """
+
+    at: Place
+    process: subprocess.Popen[bytes]
+    hung_up: threading.Semaphore
+    reach: Callable[[int], tuple[str, dict[str, Any]]]
+
+
+class Relay(Server):
+    """Passes on to a port, and back, and counts the connections.
+
+    Attributes:
+        ended: Released when the port has nothing more to say on a connection, and the client has been told.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(self.pass_on)
+        self.to = port
+        self.ended = threading.Semaphore(0)
+
+    def pass_on(self, peer: Peer) -> None:
+        with socket.create_connection(("127.0.0.1", self.to)) as upstream:
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            there = threading.Thread(target=pump, args=(peer.sock, upstream))
+            there.start()
+            pump(upstream, peer.sock)
+            self.ended.release()
+            there.join(DEADLINE)
+
+
+@dataclass(frozen=True)
+class Terminator:
+    """A program before a server, and how it is told what to do.
+
+    Attributes:
+        name: What a test calls it.
+        program: Its name.
+        configure: Writes its files, and returns its arguments.
+        live: Whether events come when they were sent.
+    """
+
+    name: str
+    program: str
+    configure: Callable[[Place], Sequence[str]]
+    live: bool = True
+
+    @contextlib.contextmanager
+    def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
+        """Run it before a server with a script."""
+        needs(self.program)
+        with Server(script) as server:
+            at = place(folder, server.port, authority)
+            with running([self.program, *self.configure(at)], at) as process:
+                yield Running(at, process, server.hung_up, lambda port: (f"https://localhost:{port}", trusting(at)))
+
+
+def nginx(*settings: str, of_location: Sequence[str] = ("proxy_buffering off",)) -> Callable[[Place], Sequence[str]]:
+    """Let nginx encrypt."""
+
+    def configure(at: Place) -> Sequence[str]:
+        paths = [f"{kind}_temp_path {at.folder}/{kind}" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+        encrypted = [f"listen 127.0.0.1:{at.port} ssl", f"ssl_certificate {at.pem}", f"ssl_certificate_key {at.pem}"]
+        location = [f"proxy_pass http://127.0.0.1:{at.behind}", "proxy_http_version 1.1", *of_location]
+        location += ["proxy_set_header x-tls $ssl_protocol"]
+        text = f"""
+            daemon off; user root; worker_processes 1; pid {at.folder}/pid; error_log stderr notice;
+            events {{ worker_connections 512; }}
+            http {{
+                access_log off; client_max_body_size 0; {lines(paths)}
+                server {{ {lines(encrypted)} {lines(settings).format(at=at)} location / {{ {lines(location)} }} }}
+            }}
+        """
+        (at.folder / "nginx.conf").write_text(text)
+        return ["-p", str(at.folder), "-c", "nginx.conf", "-e", "stderr"]
+
+    return configure
+
+
+def lines(settings: Sequence[str]) -> str:
+    return "".join(f"{setting};\n" for setting in settings)
+
+
+def haproxy(of_bind: str = "", *settings: str, mode: str = "http") -> Callable[[Place], Sequence[str]]:
+    """Let haproxy encrypt; the settings whose names begin with "tune." are global ones."""
+
+    def configure(at: Place) -> Sequence[str]:
+        times = {"connect": "5s", "client": "30s", "server": "30s"}
+        headers = ["http-request set-header x-tls %[ssl_fc_protocol]"] if mode == "http" else []
+        sections = {
+            "global": [setting for setting in settings if setting.startswith("tune.")],
+            "defaults": [f"mode {mode}", *(f"timeout {name} {time}" for name, time in times.items())],
+            "listen front": [
+                f"bind 127.0.0.1:{at.port} ssl crt {at.pem} {of_bind.format(at=at)}",
+                *(setting for setting in settings if not setting.startswith("tune.")),
+                *headers,
+                f"server behind 127.0.0.1:{at.behind} pool-max-conn 0",
+            ],
+        }
+        text = "".join(f"{name}\n" + "".join(f"    {line}\n" for line in told) for name, told in sections.items())
+        (at.folder / "haproxy.cfg").write_text(text)
+        return ["-db", "-f", "haproxy.cfg"]
+
+    return configure
+
+
+def stunnel(*settings: str) -> Callable[[Place], Sequence[str]]:
+    """Let stunnel encrypt."""
+
+    def configure(at: Place) -> Sequence[str]:
+        told = ["foreground = yes", "pid =", "debug = warning", "[front]", f"accept = 127.0.0.1:{at.port}"]
+        told += [f"connect = 127.0.0.1:{at.behind}", f"cert = {at.pem}", "TIMEOUTclose = 0", *settings]
+        (at.folder / "stunnel.conf").write_text("".join(f"{line}\n" for line in told))
+        return [str(at.folder / "stunnel.conf")]
+
+    return configure
+
+
+@dataclass(frozen=True)
+class OpenSSL:
+    """`openssl s_server`, whose input and output a script reads and writes. It takes one connection.
+
+    Attributes:
+        name: What a test calls it.
+        arguments: Its arguments.
+    """
+
+    name: str
+    arguments: str
+    program = "openssl"
+    live = True
+
+    @contextlib.contextmanager
+    def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
+        """Run it before a script."""
+        at = place(folder, 0, authority)
+        told = ["openssl", "s_server", "-accept", f"127.0.0.1:{at.port}", "-naccept", "1", "-cert", str(at.pem)]
+        ours, theirs = socket.socketpair()
+        with ours, running([*told, "-key", str(at.pem), "-quiet", *self.arguments.split()], at, theirs) as process:
+            theirs.close()
+            hung_up = threading.Semaphore(0)
+
+            def play() -> None:
+                """Play the script. At its end, openssl says farewell, and stays until the client has hung up."""
+                peer = Peer(ours, 1)
+                with contextlib.suppress(OSError):
+                    script(peer)
+                    ours.shutdown(socket.SHUT_WR)
+                    peer.wait_for_hang_up()
+                kill(process)  # if the script closed the connection
+                hung_up.release()
+
+            player = threading.Thread(target=play)
+            player.start()
+            yield Running(at, process, hung_up, lambda port: (f"https://localhost:{port}", trusting(at)))
+            kill(process)
+            player.join(DEADLINE)
+
+
+@dataclass(frozen=True)
+class Interceptor:
+    """mitmproxy, a proxy that decrypts, reads and encrypts again all that passes.
+
+    Attributes:
+        name: What a test calls it.
+        scheme: That of the proxy's URL: with "https", TLS is within TLS.
+        options: mitmproxy's options.
+        live: Whether events come when they were sent.
+    """
+
+    name: str
+    scheme: str = "http"
+    options: Sequence[str] = ()
+    live: bool = True
+    program = "mitmdump"
+
+    @contextlib.contextmanager
+    def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
+        """Run it, and a server with a script that can be reached through it. What it shows is by its own authority."""
+        needs(self.program)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(tls)
+        with Server(script, tls) as server:
+            at = place(folder, server.port, authority)
+            own = trustme.CA()
+            (folder / "mitmproxy-ca.pem").write_bytes(own.private_key_pem.bytes() + own.cert_pem.bytes())
+            own.cert_pem.write_to_path(str(folder / "own.pem"))
+            options = [f"confdir={folder}", f"ssl_verify_upstream_trusted_ca={at.ca}", "flow_detail=0", *self.options]
+            told = [self.program, "--listen-host", "127.0.0.1", "--listen-port", str(at.port)]
+            if self.live:
+                (folder / "live.py").write_text("def responseheaders(flow):\n    flow.response.stream = True\n")
+                told += ["--scripts", "live.py"]
+            for option in options:
+                told += ["--set", option]
+
+            def reach(port: int) -> tuple[str, dict[str, Any]]:
+                proxy = f"{self.scheme}://localhost:{port}"
+                return server.url, {"proxy": proxy, "verify": str(folder / "own.pem")}
+
+            with running(told, at) as process:
+                yield Running(at, process, server.hung_up, reach)
+
+
+Front: TypeAlias = Terminator | OpenSSL | Interceptor
+
+
+def trusting(at: Place) -> dict[str, Any]:
+    """Return the options of a client that trusts the authority by the path of its certificate."""
+    return {"verify": str(at.ca)}
