@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -58,8 +59,15 @@ def place(folder: Path, behind: int, authority: trustme.CA) -> Place:
     pem, ca = folder / "localhost.pem", folder / "ca.pem"
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     authority.cert_pem.write_to_path(str(ca))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return Place(folder, free.getsockname()[1], behind, pem, ca)
+    return Place(folder, free_port(), behind, pem, ca)
+
+
+def free_port() -> int:
+    """Return a port for a program. The system gives others to whoever asks for any, as all servers of tests do."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
@@ -115,6 +123,10 @@ class Running:
     hung_up: threading.Semaphore
     reach: Callable[[int], tuple[str, dict[str, Any]]]
 
+    def said(self, text: str) -> bool:
+        """Return whether the program has logged this."""
+        return any(text in log.read_text(errors="replace") for log in self.at.folder.glob("*.log"))
+
 
 class Relay(Server):
     """Passes on to a port, and back, and counts the connections.
@@ -134,6 +146,8 @@ class Relay(Server):
             there = threading.Thread(target=pump, args=(peer.sock, upstream))
             there.start()
             pump(upstream, peer.sock)
+            with contextlib.suppress(OSError):
+                peer.sock.shutdown(socket.SHUT_WR)  # after a reset, too
             self.ended.release()
             there.join(DEADLINE)
 
@@ -218,7 +232,8 @@ def stunnel(*settings: str) -> Callable[[Place], Sequence[str]]:
 
     def configure(at: Place) -> Sequence[str]:
         told = ["foreground = yes", "pid =", "debug = warning", "[front]", f"accept = 127.0.0.1:{at.port}"]
-        told += [f"connect = 127.0.0.1:{at.behind}", f"cert = {at.pem}", "TIMEOUTclose = 0", *settings]
+        told += [f"connect = 127.0.0.1:{at.behind}", f"cert = {at.pem}", "TIMEOUTclose = 0"]
+        told += [setting.format(at=at) for setting in settings]
         (at.folder / "stunnel.conf").write_text("".join(f"{line}\n" for line in told))
         return [str(at.folder / "stunnel.conf")]
 
@@ -232,20 +247,28 @@ class OpenSSL:
     Attributes:
         name: What a test calls it.
         arguments: Its arguments.
+        quiet: Whether it says nothing itself, and takes no commands from its input.
     """
 
     name: str
     arguments: str
+    quiet: bool = True
     program = "openssl"
     live = True
+
+    @staticmethod
+    def told(at: Place) -> list[str]:
+        """Return the beginning of each command."""
+        return ["openssl", "s_server", "-accept", f"127.0.0.1:{at.port}", "-cert", str(at.pem), "-key", str(at.pem)]
 
     @contextlib.contextmanager
     def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
         """Run it before a script."""
         at = place(folder, 0, authority)
-        told = ["openssl", "s_server", "-accept", f"127.0.0.1:{at.port}", "-naccept", "1", "-cert", str(at.pem)]
+        quiet = ["-quiet"] if self.quiet else []
+        told = [*self.told(at), "-naccept", "1", *quiet, *self.arguments.format(at=at).split()]
         ours, theirs = socket.socketpair()
-        with ours, running([*told, "-key", str(at.pem), "-quiet", *self.arguments.split()], at, theirs) as process:
+        with ours, running(told, at, theirs) as process:
             theirs.close()
             hung_up = threading.Semaphore(0)
 

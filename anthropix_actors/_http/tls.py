@@ -85,6 +85,9 @@ def buffered(context: ssl.SSLContext) -> Any:
 class TLSSocket:
     """An encrypted connection. Used by one thread at a time.
 
+    Attributes:
+        got_close_notify: Whether the peer has sent a close_notify, after which it sends nothing.
+
     Raises:
         ssl.SSLError, OSError: as an `ssl.SSLSocket` does, here and in each method.
 
@@ -104,6 +107,7 @@ class TLSSocket:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._room, self._sent = _LEAST, 0
         self._ended = False  # nothing more will arrive
+        self.got_close_notify = False
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
         timeout = self.gettimeout()
         self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
@@ -114,7 +118,8 @@ class TLSSocket:
     def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
         """Read into a buffer all that has arrived and finds room there; wait for the first byte. Return 0 at the end.
 
-        The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`.
+        The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`; else
+        by `got_close_notify`.
         """
         view = memoryview(buffer)
         if nbytes:
@@ -136,8 +141,8 @@ class TLSSocket:
         try:
             while count < room and (incoming.pending or self._tls.pending()):
                 size = read(room - count, view[count:])
-                if not size:  # a close_notify
-                    self._ended = True
+                if not size:
+                    self._ended = self.got_close_notify = True
                     break
                 count += size  # type: ignore[operator] # the size, as there is a buffer
         except ssl.SSLWantReadError:

@@ -7,40 +7,58 @@ sizes, with their own farewells. A program that is missing is a skipped test, or
 from __future__ import annotations
 
 import contextlib
-import itertools
+import fcntl
 import json
+import os
 import signal
+import ssl
+import termios
 import threading
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from anthropix_actors import APIConnectionError, APIStatusError, ChatCancelled, ChatDone, ChatEvent, ChatFailed, Client, TruncatedError
+from anthropix_actors import APIConnectionError, APIError, APIStatusError, ChatCancelled, ChatDone, ChatEvent, ChatFailed, Client, TruncatedError
 
 from actors import ASK, Inbox, text_of
-from fronts import Front, Interceptor, OpenSSL, Relay, Running, Terminator, haproxy, kill, nginx, stunnel
+from fronts import (
+    Front,
+    Interceptor,
+    OpenSSL,
+    Relay,
+    Running,
+    Terminator,
+    haproxy,
+    kill,
+    nginx,
+    place,
+    running,
+    stunnel,
+)
 from servers import (
     DEADLINE,
     LAST_CHUNK,
+    Gated,
     Halt,
     Peer,
     acquire,
     answer,
     answering,
+    batch_of,
     chunk,
     chunks,
     head,
     json_answer,
+    line_of,
     send_answer,
     sse,
+    until,
     wait,
-    whole,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     import trustme
 
@@ -285,3 +303,249 @@ def test_many_chats_at_once_are_whole(front: Front, behind: Behind, reached: Cal
         chats = [client.chat(**ASK, stream=Inbox()) for _ in range(20)]
         for chat in chats:
             assert chat.result(DEADLINE)["content"] == [{"type": "text", "text": TEXT}]
+
+
+# Some of them: what they do with connections
+
+
+def chat_whole(client: Client) -> None:
+    """Chat, until the connection is given back."""
+    chat = client.chat(**ASK, stream=Inbox())
+    assert chat.result(DEADLINE)["content"] == [{"type": "text", "text": TEXT}]
+    wait(chat.actor_stopped)
+
+
+@each(
+    [
+        Terminator("nginx", "nginx", nginx("keepalive_timeout 100ms")),
+        Terminator("nginx, 1.2", "nginx", nginx("keepalive_timeout 100ms", OLD)),
+        Terminator("haproxy", "haproxy", haproxy("", "timeout http-keep-alive 100ms")),
+        Terminator("haproxy, 1.2", "haproxy", haproxy(VERSION_OF_HAPROXY(2), "timeout http-keep-alive 100ms")),
+        Terminator("stunnel", "stunnel", stunnel("TIMEOUTidle = 1")),
+    ]
+)
+def test_an_idle_connection_that_was_closed_is_not_used_again(
+    front: Front, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    with behind(front, answering(*TEXTS)) as there, Relay(there.at.port) as relay:
+        client = reached(there, relay.port, max_retries=0)
+        for number in (1, 2):
+            chat_whole(client)
+            assert relay.connections == number
+            acquire(relay.ended)
+
+
+def test_a_connection_is_used_as_often_as_nginx_allows(behind: Behind, reached: Callable[..., Client]) -> None:
+    front = Terminator("nginx", "nginx", nginx("keepalive_requests 2"))
+    with behind(front, answering(*TEXTS)) as there, Relay(there.at.port) as relay:
+        client = reached(there, relay.port, max_retries=0)
+        for number in (1, 1, 2, 2, 3):
+            chat_whole(client)
+            assert relay.connections == number
+
+
+@pytest.mark.parametrize("order", [signal.SIGHUP, signal.SIGQUIT], ids=["reload", "quit"])
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_a_stream_outlives_nginx(
+    version: str, order: signal.Signals, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    """The process that has begun a stream ends it, though it takes no more; the next one goes to a new one."""
+    script = Gated(answer("Hi", *TEXTS))
+    with behind(Terminator("nginx", "nginx", nginx(version)), script) as there:
+        client = reached(there, max_retries=2)
+        chat = client.chat(**ASK, stream=(inbox := Inbox()))
+        until_text(inbox, "Hi")
+        there.process.send_signal(order)
+        until(lambda: there.said("gracefully shutting down"))
+        script.go_on.set()
+        inbox.until_end()
+        assert text_of(inbox.messages) == f"Hi{TEXT}"
+        wait(chat.actor_stopped)
+        if order == signal.SIGHUP:
+            assert client.chat(**ASK)["content"][0]["text"] == f"Hi{TEXT}"
+        else:
+            with pytest.raises(APIConnectionError, match="refused"):
+                client.chat(**ASK, max_retries=0)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_of_nginx_that_ends_ends_its_streams(
+    end: signal.Signals, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    """And nginx starts another, which serves the next."""
+    script = Gated(answer("Hi", *TEXTS))
+    with behind(Terminator("nginx", "nginx", nginx(NEW)), script) as there:
+        client = reached(there)
+        client.chat(**ASK, stream=(inbox := Inbox()))
+        until_text(inbox, "Hi")
+        (worker,) = Path(f"/proc/{there.process.pid}/task/{there.process.pid}/children").read_text().split()
+        os.kill(int(worker), end)
+        inbox.until_end()
+        assert isinstance(failed := inbox.messages[-1], ChatFailed)
+        assert isinstance(failed.error, TruncatedError)
+        assert text_of(inbox.messages) == "Hi"
+        script.go_on.set()
+        assert client.chat(**ASK, max_retries=2)["content"][0]["text"] == f"Hi{TEXT}"
+
+
+@each(
+    [
+        Terminator("nginx", "nginx", nginx(of_location=("proxy_buffering off", "proxy_read_timeout 100ms"))),
+        Terminator("haproxy", "haproxy", haproxy("", "timeout server 100ms")),
+        Terminator("haproxy, raw", "haproxy", haproxy("", "timeout server 100ms", mode="tcp")),
+        Terminator("haproxy, its client", "haproxy", haproxy("", "timeout client 100ms", mode="tcp")),
+        Terminator("stunnel", "stunnel", stunnel("TIMEOUTidle = 1")),
+    ]
+)
+def test_a_timeout_of_the_programs_own_is_a_cut(
+    front: Front, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    with behind(front, Halt(*BEGUN)) as there:
+        reached(there).chat(**ASK, stream=(inbox := Inbox()))
+        inbox.until_end()
+    assert isinstance(failed := inbox.messages[-1], ChatFailed)
+    assert isinstance(failed.error, APIConnectionError)
+    assert text_of(inbox.messages) == "Hi"
+    print("TIMEOUT", front.name, failed.error)
+
+
+@each(LIVE)
+def test_a_server_that_hangs_up_without_a_word_is_an_error(
+    front: Front, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    with behind(front, Peer.read_request) as there:
+        with pytest.raises(APIError) as caught:
+            reached(there).chat(**ASK)
+        assert isinstance(caught.value, APIConnectionError | APIStatusError)
+        print("HANGUP", front.name, caught.value)
+        assert caught.value.retryable
+
+
+# Certificates
+
+
+@each(
+    [
+        Terminator("nginx", "nginx", nginx(NEW, "ssl_verify_client on", "ssl_client_certificate {at.ca}")),
+        Terminator("nginx, 1.2", "nginx", nginx(OLD, "ssl_verify_client on", "ssl_client_certificate {at.ca}")),
+        Terminator("haproxy", "haproxy", haproxy(f"{VERSION_OF_HAPROXY(3)} verify required ca-file {{at.ca}}")),
+        Terminator("haproxy, 1.2", "haproxy", haproxy(f"{VERSION_OF_HAPROXY(2)} verify required ca-file {{at.ca}}")),
+        Terminator("stunnel", "stunnel", stunnel("verifyChain = yes", "CAfile = {at.ca}")),
+        OpenSSL("openssl", "-tls1_3 -Verify 2 -CAfile {at.ca} -verify_return_error"),
+        OpenSSL("openssl, 1.2", "-tls1_2 -Verify 2 -CAfile {at.ca} -verify_return_error"),
+    ]
+)
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_client_certificate_is_shown_where_it_is_asked_for(
+    front: Front,
+    behind: Behind,
+    reached: Callable[..., Client],
+    authority: trustme.CA,
+    *,
+    shown: bool,
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if shown:
+        authority.issue_cert("client@example.org").configure_cert(context)
+    with behind(front, answering(*TEXTS)) as there:
+        client = reached(there, verify=context)
+        if shown:
+            chat_whole(client)
+            chat_whole(client)
+        else:
+            with pytest.raises(APIError) as caught:
+                client.chat(**ASK)
+            print("CERT", front.name, repr(caught.value))
+
+
+def test_a_proxy_that_reads_along_must_be_trusted(
+    behind: Behind, reached: Callable[..., Client], client_tls: ssl.SSLContext
+) -> None:
+    with behind(Interceptor("mitmproxy"), answering(*TEXTS)) as there:
+        with pytest.raises(APIConnectionError, match="is not trusted"):
+            reached(there, verify=client_tls).chat(**ASK)
+
+
+# What openssl can do besides
+
+
+def command(peer: Peer, text: str) -> None:
+    """Have openssl do something now: it reads a command only at the beginning of what it reads at once."""
+    until_taken(peer)
+    peer.send(f"{text}\n".encode())
+    until_taken(peer)
+
+
+def until_taken(peer: Peer) -> None:
+    until(lambda: fcntl.ioctl(peer.sock, termios.TIOCOUTQ, bytes(4)) == bytes(4))
+
+
+@pytest.mark.parametrize(
+    ("version", "commands"),
+    [("tls1_3", "k"), ("tls1_3", "K"), ("tls1_3", "kKK"), ("tls1_2", "r"), ("tls1_2", "R")],
+    ids=["new keys", "new keys for both", "many of them", "a handshake anew", "that with certificates"],
+)
+@pytest.mark.parametrize("size", [512, 16384])
+def test_what_openssl_says_between_records_is_no_part_of_a_stream(
+    version: str, commands: str, size: int, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(head())
+            for number, event in enumerate(answer(*TEXTS[:50])):
+                peer.send(chunk(sse(event)))
+                for text in commands if number % 5 == 3 else ():
+                    command(peer, text)
+            peer.send(LAST_CHUNK)
+
+    with behind(OpenSSL("openssl", f"-{version} -max_send_frag {size}", quiet=False), script) as there:
+        client = reached(there)
+        for _ in range(2 if version == "tls1_3" else 1):  # a handshake may last beyond the answer
+            chat = client.chat(**ASK, stream=Inbox())
+            assert chat.result(DEADLINE)["content"][0]["text"] == "".join(TEXTS[:50])
+            wait(chat.actor_stopped)
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+@pytest.mark.parametrize(
+    "text", ["P", "q", "Q"], ids=["what is not encrypted", "a farewell", "a farewell, then its own end"]
+)
+def test_what_openssl_says_in_place_of_a_record_cuts_a_stream(
+    text: str, version: str, behind: Behind, reached: Callable[..., Client]
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*BEGUN)
+        command(peer, text)
+        peer.wait_for_hang_up()
+
+    with behind(OpenSSL("openssl", f"-{version}", quiet=False), script) as there:
+        reached(there).chat(**ASK, stream=(inbox := Inbox()))
+        inbox.until_end()
+    assert isinstance(failed := inbox.messages[-1], ChatFailed)
+    assert isinstance(failed.error, APIConnectionError)
+    print("SAID", text, failed.error)
+    assert text_of(inbox.messages) == "Hi"
+
+
+@pytest.mark.parametrize("options", ["-tls1_2", "-tls1_3", "-tls1_3 -max_send_frag 512", "-tls1_2 -max_send_frag 512"])
+def test_files_of_openssl_are_read_whole(
+    options: str, tmp_path: Path, authority: trustme.CA, connect: Connect
+) -> None:
+    """It sends them with HTTP/1.0: they end with the connection."""
+    at = place(tmp_path, 0, authority)
+    content = os.urandom(3_000_000)
+    results = b"".join(line_of(f"r{number}") for number in range(5000))
+    files = {
+        "v1/files/f/content": head(framing="close", content_type="application/octet-stream") + content,
+        "v1/messages/batches/b": json_answer("200 OK", batch_of("b", 5000, results_url="/results")),
+        "results": head(framing="close", content_type="application/x-jsonl") + results,
+    }
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    with running([*OpenSSL.told(at), *options.split(), "-HTTP"], at):
+        client = connect(f"https://localhost:{at.port}", verify=str(at.ca))
+        assert client.files.download("f") == content
+        assert [line["custom_id"] for line in client.batches.results("b")] == [f"r{number}" for number in range(5000)]
