@@ -146,8 +146,6 @@ class Relay(Server):
             there = threading.Thread(target=pump, args=(peer.sock, upstream))
             there.start()
             pump(upstream, peer.sock)
-            with contextlib.suppress(OSError):
-                peer.sock.shutdown(socket.SHUT_WR)  # after a reset, too
             self.ended.release()
             there.join(DEADLINE)
 
@@ -182,10 +180,11 @@ def nginx(*settings: str, of_location: Sequence[str] = ("proxy_buffering off",))
     """Let nginx encrypt."""
 
     def configure(at: Place) -> Sequence[str]:
-        paths = [f"{kind}_temp_path {at.folder}/{kind}" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+        paths = [
+            f"{kind}_temp_path {at.folder}/{kind}" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ]
         encrypted = [f"listen 127.0.0.1:{at.port} ssl", f"ssl_certificate {at.pem}", f"ssl_certificate_key {at.pem}"]
         location = [f"proxy_pass http://127.0.0.1:{at.behind}", "proxy_http_version 1.1", *of_location]
-        location += ["proxy_set_header x-tls $ssl_protocol"]
         text = f"""
             daemon off; user root; worker_processes 1; pid {at.folder}/pid; error_log stderr notice;
             events {{ worker_connections 512; }}
@@ -209,14 +208,14 @@ def haproxy(of_bind: str = "", *settings: str, mode: str = "http") -> Callable[[
 
     def configure(at: Place) -> Sequence[str]:
         times = {"connect": "5s", "client": "30s", "server": "30s"}
-        headers = ["http-request set-header x-tls %[ssl_fc_protocol]"] if mode == "http" else []
+        aborts = ["option abortonclose"] if mode == "http" else []  # or the server is not told of a cancel
         sections = {
             "global": [setting for setting in settings if setting.startswith("tune.")],
             "defaults": [f"mode {mode}", *(f"timeout {name} {time}" for name, time in times.items())],
             "listen front": [
                 f"bind 127.0.0.1:{at.port} ssl crt {at.pem} {of_bind.format(at=at)}",
                 *(setting for setting in settings if not setting.startswith("tune.")),
-                *headers,
+                *aborts,
                 f"server behind 127.0.0.1:{at.behind} pool-max-conn 0",
             ],
         }
@@ -307,30 +306,40 @@ class Interceptor:
     program = "mitmdump"
 
     @contextlib.contextmanager
-    def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
-        """Run it, and a server with a script that can be reached through it. What it shows is by its own authority."""
-        needs(self.program)
+    def runs(self, folder: Path, authority: trustme.CA) -> Generator[tuple[Place, subprocess.Popen[bytes]]]:
+        """Run it. What it shows to clients is by an authority of its own."""
+        at, own = place(folder, 0, authority), trustme.CA()
+        (folder / "mitmproxy-ca.pem").write_bytes(own.private_key_pem.bytes() + own.cert_pem.bytes())
+        own.cert_pem.write_to_path(str(folder / "own.pem"))
+        told = [self.program, "--listen-host", "127.0.0.1", "--listen-port", str(at.port)]
+        if self.live:
+            (folder / "live.py").write_text("def responseheaders(flow):\n    flow.response.stream = True\n")
+            told += ["--scripts", "live.py"]
+        for option in (f"confdir={folder}", f"ssl_verify_upstream_trusted_ca={at.ca}", "flow_detail=0", *self.options):
+            told += ["--set", option]
+        with running(told, at) as process:
+            yield at, process
+
+    @contextlib.contextmanager
+    def through(
+        self, script: Script, at: Place, process: subprocess.Popen[bytes], authority: trustme.CA
+    ) -> Generator[Running]:
+        """Run a server with a script that is reached through it."""
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(tls)
         with Server(script, tls) as server:
-            at = place(folder, server.port, authority)
-            own = trustme.CA()
-            (folder / "mitmproxy-ca.pem").write_bytes(own.private_key_pem.bytes() + own.cert_pem.bytes())
-            own.cert_pem.write_to_path(str(folder / "own.pem"))
-            options = [f"confdir={folder}", f"ssl_verify_upstream_trusted_ca={at.ca}", "flow_detail=0", *self.options]
-            told = [self.program, "--listen-host", "127.0.0.1", "--listen-port", str(at.port)]
-            if self.live:
-                (folder / "live.py").write_text("def responseheaders(flow):\n    flow.response.stream = True\n")
-                told += ["--scripts", "live.py"]
-            for option in options:
-                told += ["--set", option]
 
             def reach(port: int) -> tuple[str, dict[str, Any]]:
                 proxy = f"{self.scheme}://localhost:{port}"
-                return server.url, {"proxy": proxy, "verify": str(folder / "own.pem")}
+                return server.url, {"proxy": proxy, "verify": str(at.folder / "own.pem")}
 
-            with running(told, at) as process:
-                yield Running(at, process, server.hung_up, reach)
+            yield Running(at, process, server.hung_up, reach)
+
+    @contextlib.contextmanager
+    def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
+        """Run both."""
+        with self.runs(folder, authority) as (at, process), self.through(script, at, process, authority) as there:
+            yield there
 
 
 Front: TypeAlias = Terminator | OpenSSL | Interceptor

@@ -158,12 +158,12 @@ class Tunnel:
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
+    """Pass on all bytes and then the end, be it a reset."""
+    with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
+    with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 def acquire(semaphore: threading.Semaphore) -> None:
