@@ -89,7 +89,7 @@ def running(command: Sequence[str], at: Place, stream: Any = subprocess.DEVNULL)
             until(lambda: process.poll() is not None or listens(at.port))
             assert process.poll() is None, f"{command[0]} does not start"
             yield process
-        except BaseException as exc:
+        except (Exception, pytest.fail.Exception) as exc:
             exc.add_note(f"{command[0]} said:\n{log.read_text(errors='replace')[-4000:]}")
             raise
         finally:
@@ -263,11 +263,12 @@ class OpenSSL:
     @contextlib.contextmanager
     def before(self, script: Script, folder: Path, authority: trustme.CA) -> Generator[Running]:
         """Run it before a script."""
+        needs(self.program)
         at = place(folder, 0, authority)
         quiet = ["-quiet"] if self.quiet else []
         told = [*self.told(at), "-naccept", "1", *quiet, *self.arguments.format(at=at).split()]
         ours, theirs = socket.socketpair()
-        with ours, running(told, at, theirs) as process:
+        with ours, theirs, running(told, at, theirs) as process:
             theirs.close()
             hung_up = threading.Semaphore(0)
 

@@ -1,7 +1,8 @@
 """Chats over TLS that others speak, where they are installed: nginx, haproxy, stunnel, mitmproxy, `openssl s_server`.
 
 What is behind them is a server of `servers.py`, whose answers they encrypt in their own way: into records of their own
-sizes, with their own farewells. A program that is missing is a skipped test, or a failure if REQUIRE_TLS_SERVERS is set.
+sizes, with their own farewells. Where a program is missing, its tests are skipped; with REQUIRE_TLS_SERVERS set, they
+fail.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import termios
 import threading
 from pathlib import Path
@@ -74,6 +74,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     import trustme
