@@ -158,6 +158,7 @@ class Tunnel:
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on all bytes and then the end, be it a reset."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)

@@ -146,7 +146,7 @@ def _connection(what: str) -> Callable[[BaseException, Way], APIError]:
 
 def _tls(exc: BaseException, way: Way) -> APIError:
     text = _text(exc)
-    hint = ". Is it a server without TLS, at http://?" if _NO_TLS in text and not way.proxy else ""
+    hint = "" if way.proxy or way.answered or _NO_TLS not in text else ". Is it a server without TLS, at http://?"
     return APIConnectionError(f"TLS failed: {text}{hint}", retryable=True)
 
 

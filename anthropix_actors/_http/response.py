@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
-from anthropix_actors._http.tls import plain
+from anthropix_actors._http.tls import TLSSocket, plain
 from anthropix_actors.errors import APIError, TruncatedError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Response:
         asked = request.headers.get("accept", "")
         kind = self.headers.get("content-type") or asked
         self.of_events = kind.lower().startswith("text/event-stream") and asked != "application/binary"
+        self._of_bytes = asked.startswith("application/binary")  # which do not say themselves where they end
         self._compressed = self.headers.get("content-encoding", "identity").lower() != "identity"
         chunked = self._raw.chunked and self._raw.supports_chunked_reads() and not self._compressed
         self._chunked = ChunkedBody() if chunked else None
@@ -119,6 +120,11 @@ class Response:
             raise TruncatedError(
                 f"the connection ended inside the response, {left} bytes before its end", retryable=True
             )
+        if self._of_bytes and left is None and not self._raw.chunked:
+            # RFC 9112, 9.8: a response that ends with the connection is complete only after a close_notify
+            peer = self._raw._fp.peer  # noqa: SLF001
+            if isinstance(peer, TLSSocket) and not peer.got_close_notify:
+                raise TruncatedError("the connection ended without a close_notify, inside the response", retryable=True)
         self._ended = True
         self._whole = (self._raw.chunked or left == 0) and self.status >= _FINAL
 

@@ -54,6 +54,9 @@ def plain(sock: Any) -> socket.socket:
 class TLSSocket:
     """An encrypted connection. Used by one thread at a time.
 
+    Attributes:
+        got_close_notify: Whether the peer has sent a close_notify, after which it sends nothing.
+
     Raises:
         ssl.SSLError, OSError: as an `ssl.SSLSocket` does, here and in each method.
 
@@ -83,6 +86,7 @@ class TLSSocket:
         self._room, self._sent = _LEAST, 0
         self._has_more = False  # something was received, and may not be decrypted yet
         self._ended = False  # nothing more will arrive
+        self.got_close_notify = False
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
         if isinstance(sock, socket.socket):
             sock.settimeout(None)  # see `settimeout`
@@ -103,7 +107,8 @@ class TLSSocket:
     def recv(self, size: int) -> bytes:
         """Return what has arrived, at most `size` bytes; wait for the first. Return none at the end.
 
-        The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`.
+        The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`; else
+        by `got_close_notify`.
         """
         while True:
             if self._has_more and (data := self._decrypted(size)):
@@ -132,8 +137,8 @@ class TLSSocket:
         try:
             while more and room:
                 piece = read(room)  # of one record, and all of it if there is room
-                if not piece:  # a close_notify
-                    self._ended = True
+                if not piece:
+                    self._ended = self.got_close_notify = True
                     break
                 pieces.append(piece)
                 room -= len(piece)

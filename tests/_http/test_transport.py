@@ -289,6 +289,24 @@ def test_plain_http_on_a_tls_port_is_a_connection_error(client_tls: ssl.SSLConte
         client.chat(**ASK)
 
 
+def test_what_is_not_encrypted_in_mid_stream_is_not_a_server_without_tls(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        socket.socket.sendall(peer.sock, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with (
+        Server(script, server_tls) as server,
+        Client("k", base_url=server.url, verify=client_tls, max_retries=0) as client,
+        pytest.raises(APIConnectionError, match=r"TLS failed: .*WRONG_VERSION_NUMBER") as caught,
+    ):
+        client.chat(**ASK)
+    assert "without TLS" not in str(caught.value)
+    assert caught.value.partial is not None
+
+
 def test_a_handshake_that_ends_early_is_a_connection_error(client_tls: ssl.SSLContext) -> None:
     with (
         Server(lambda peer: peer.sock.recv(1)) as server,

@@ -6,6 +6,7 @@ import io
 import os
 import resource
 import signal
+import ssl
 import stat
 import threading
 import tracemalloc
@@ -180,6 +181,26 @@ def test_a_download_that_is_cut_is_fetched_again_or_leaves_nothing(
         once.files.download(uploaded, str(tmp_path / "old"))
     assert (tmp_path / "old").read_bytes() == b"old"
     assert {each.name for each in tmp_path.iterdir()} == {"copy", "old"}
+
+
+def test_a_download_that_ends_with_the_connection_is_whole_only_after_a_close_notify(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, connect: Callable[..., Client]
+) -> None:
+    """TLS says that the server has ended it; without TLS, nothing would."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(framing="close", content_type="application/octet-stream"), b"x" * 70000)
+        if peer.number > 1:
+            assert isinstance(peer.sock, ssl.SSLSocket)
+            peer.sock.unwrap()
+
+    with Server(script, server_tls) as server:
+        client = connect(server, verify=client_tls)
+        with pytest.raises(TruncatedError, match="without a close_notify") as caught:
+            client.files.download("file_1")
+        assert caught.value.retryable
+        assert client.files.download("file_1") == b"x" * 70000
 
 
 def test_an_open_file_is_not_written_twice(client: Client, emulator: Emulator) -> None:
