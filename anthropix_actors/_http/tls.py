@@ -82,12 +82,13 @@ class TLSSocket:
 
     def _shake_hands(self, sessions: TLSSessions) -> None:
         timeout = self.gettimeout()
-        sessions.offer(self._tls)
+        offered, resumed = sessions.offer(self._tls), False
         try:
             self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
-        except OSError:  # ssl.SSLError is one
-            sessions.forget(self._tls)
-            raise
+            resumed = self._tls.session_reused is True
+        finally:
+            if offered and not resumed:
+                sessions.forget(self._tls)
         self.settimeout(timeout)
 
     # What has arrived
