@@ -36,6 +36,9 @@ _MOST = 65536
 _RECORD = 16384
 """The most bytes of a record, and so to encrypt at once, when many have been sent."""
 
+_READER = 1024
+"""The bytes of the buffer for the head of a response. Its body is read past it; the usual buffer has 8 KiB."""
+
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
 
@@ -237,7 +240,7 @@ class TLSSocket:
         counted: Any = plain(self)
         counted._io_refs += 1  # noqa: SLF001 - as socket.makefile and urllib3's SSLTransport count
         reader: Any = self
-        return io.BufferedReader(socket.SocketIO(reader, "r"))
+        return io.BufferedReader(socket.SocketIO(reader, "r"), _READER)
 
     def _decref_socketios(self) -> None:
         """Note that the reader is closed: SocketIO calls this."""
