@@ -31,10 +31,7 @@ _LEAST = 4096
 """How many bytes to receive or to encrypt at once to begin with: a chat of little text is to need little memory."""
 
 _MOST = 65536
-"""The most bytes to receive at once, when many have arrived."""
-
-_RECORD = 16384
-"""The most bytes of a record, and so to encrypt at once, when many have been sent."""
+"""The most bytes to receive or to encrypt at once, when many have arrived or were sent. A record has 16384 at most."""
 
 _READER = 1024
 """The bytes of the buffer for the head of a response. Its body is read past it; the usual buffer has 8 KiB."""
@@ -169,7 +166,7 @@ class TLSSocket:
         """Send all of it, in pieces that are encrypted one after the other; OpenSSL keeps the room of the largest."""
         view = memoryview(data).cast("B")
         while view:
-            size = self._perform(self._tls.write, view[: min(_RECORD, _LEAST + self._sent // 16)])
+            size = self._perform(self._tls.write, view[: min(_MOST, _LEAST + self._sent // 16)])
             self._sent += size
             view = view[size:]
 
