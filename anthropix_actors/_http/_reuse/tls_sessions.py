@@ -56,7 +56,7 @@ class TLSSessions:
             self._kept[name] = _Kept(session, time.monotonic())
 
     def forget(self, tls: ssl.SSLObject) -> None:
-        """Forget the session of a name: the server did not resume it, or the handshake failed, perhaps because of it."""
+        """Forget the session of a name: the server did not resume it, or failed, perhaps because of it."""
         self._kept.pop(tls.server_hostname or "", None)
 
 
