@@ -32,10 +32,10 @@ _LEAST = 4096
 """How many bytes to receive or to encrypt at once to begin with: a chat of little text is to need little memory."""
 
 _MOST = 65536
-"""The most bytes to receive at once, when many have arrived."""
+"""The most bytes to receive or to encrypt at once, when many have arrived or were sent. A record has 16384 at most."""
 
-_RECORD = 16384
-"""The most bytes of a record, and so to encrypt at once, when many have been sent."""
+_READER = 1024
+"""The bytes of the buffer for the head of a response. Its body is read past it; the usual buffer has 8 KiB."""
 
 _SHORTEST = 1e-6
 """The shortest timeout, in seconds: the system takes 0 for none."""
@@ -93,13 +93,14 @@ class TLSSocket:
         self._shake_hands(self._sessions, timeout)
 
     def _shake_hands(self, sessions: TLSSessions, timeout: float | None) -> None:
-        sessions.offer(self._tls)
         self.settimeout(timeout)
+        offered, resumed = sessions.offer(self._tls), False
         try:
             self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
-        except OSError:  # ssl.SSLError is one
-            sessions.forget(self._tls)
-            raise
+            resumed = self._tls.session_reused is True
+        finally:
+            if offered and not resumed:
+                sessions.forget(self._tls)
         self.settimeout(timeout)
 
     # What has arrived
@@ -187,7 +188,7 @@ class TLSSocket:
         """Send all of it, in pieces that are encrypted one after the other; OpenSSL keeps the room of the largest."""
         view = memoryview(data).cast("B")
         while view:
-            size = self._perform(self._tls.write, view[: min(_RECORD, _LEAST + self._sent // 16)])
+            size = self._perform(self._tls.write, view[: min(_MOST, _LEAST + self._sent // 16)])
             self._sent += size
             view = view[size:]
 
@@ -258,7 +259,7 @@ class TLSSocket:
         counted: Any = plain(self)
         counted._io_refs += 1  # noqa: SLF001 - as socket.makefile and urllib3's SSLTransport count
         reader: Any = self
-        return io.BufferedReader(socket.SocketIO(reader, "r"))
+        return io.BufferedReader(socket.SocketIO(reader, "r"), _READER)
 
     def _decref_socketios(self) -> None:
         """Note that the reader is closed: SocketIO calls this."""

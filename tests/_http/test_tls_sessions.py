@@ -183,7 +183,6 @@ def test_another_server_in_its_place_has_to_show_a_certificate(authority: trustm
 def test_after_an_hour_the_certificate_is_checked_again(
     authority: trustme.CA, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where each resumed connection brought a new session."""
     script = Closing()
     context = serving(authority)
     with Server(script, context) as server, Client("k", base_url=server.url, verify=client_tls) as client:
@@ -290,6 +289,25 @@ def test_after_a_handshake_that_failed_the_next_is_a_full_one(
         for _ in range(3):
             client.chat(**ASK)
     assert script.resumed == [False, False, True]
+
+
+def test_a_session_that_the_server_refuses_is_replaced_by_the_next(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    """Such as one with another key for its tickets."""
+    script, keys = Closing(), [serving(authority), serving(authority)]
+
+    def rotating(peer: Peer) -> None:
+        with keys[peer.number > 2].wrap_socket(peer.sock, server_side=True) as sock:
+            script(Peer(sock, peer.number))
+
+    with (
+        Server(rotating) as server,
+        Client("k", base_url=f"https://localhost:{server.port}", verify=trusting, max_retries=0) as client,
+    ):
+        for _ in range(5):
+            client.chat(**ASK)
+    assert script.resumed == [False, True, False, True, True]
 
 
 def test_a_session_that_was_forgotten_meanwhile_is_not_kept_by_one_that_resumed_it(
