@@ -105,6 +105,7 @@ class TLSSocket:
         self._room, self._sent = _LEAST, 0
         self._ended = False  # nothing more will arrive
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
+        self._reset: ConnectionResetError | None = None  # met while sending
         timeout = self.gettimeout()
         self._perform(self._tls.do_handshake, deadline=deadline_of(timeout))
         self.settimeout(timeout)
@@ -148,7 +149,7 @@ class TLSSocket:
             self._failure = exc  # told after the bytes before it
             self._send_alert()
         if self._outgoing.pending:  # such as the response to new keys
-            with contextlib.suppress(ConnectionError):  # what arrived counts; `recv` will say the same
+            with contextlib.suppress(ConnectionError):  # what arrived counts, and is followed by the end or the reset
                 self._flush()
         return count
 
@@ -158,6 +159,8 @@ class TLSSocket:
             self._incoming.write(data)
             if len(data) == self._room < _MOST:
                 self._room *= 2
+        elif self._reset is not None:
+            raise self._reset
         else:
             self._incoming.write_eof()
             self._ended = True
@@ -207,10 +210,14 @@ class TLSSocket:
     def _flush(self) -> None:
         """Send what is encrypted."""
         left = memoryview(self._outgoing.read())
-        while left:
-            self._wait_for_room()
-            with contextlib.suppress(BlockingIOError):
-                left = left[self.socket.send(left, socket.MSG_DONTWAIT) :]
+        try:
+            while left:
+                self._wait_for_room()
+                with contextlib.suppress(BlockingIOError):
+                    left = left[self.socket.send(left, socket.MSG_DONTWAIT) :]
+        except ConnectionResetError as exc:
+            self._reset = exc  # the system says so once: the next `recv` would return an end like any other
+            raise
 
     def _wait_for_room(self) -> None:
         """Wait until more can be sent. Receive meanwhile: a peer may take nothing until it is rid of what it sends."""

@@ -10,7 +10,6 @@ import select
 import shutil
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -25,6 +24,7 @@ from anthropix_actors._http import tls
 from anthropix_actors._http.tls import TLSContext, TLSSocket, buffered
 
 from actors import ASK, Inbox
+from records import Far, until_taken
 from servers import DEADLINE, Peer, Server, acquire, answering, send_answer, until, wait, whole
 
 if TYPE_CHECKING:
@@ -36,65 +36,6 @@ if TYPE_CHECKING:
 
 ROOM = 65536
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-
-
-class Far:
-    """The server's end of a connection: its records are bytes, which the test sends as it likes."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self.sock = sock
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-
-    def shake_hands(self) -> None:
-        """Shake hands. With TLS 1.3, the tickets of the session come with the next records, not before."""
-        while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.tls.do_handshake()
-                break
-            self.sock.sendall(self.outgoing.read())
-            self.incoming.write(self.sock.recv(ROOM))
-        if self.tls.version() == "TLSv1.2":  # the end of the handshake itself
-            self.sock.sendall(self.outgoing.read())
-
-    def records(self, *pieces: bytes) -> bytes:
-        """Encrypt each piece for itself."""
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[self.tls.write(rest) :]
-        return self.outgoing.read()
-
-    def send(self, *pieces: bytes) -> None:
-        """Send the records of these pieces at once."""
-        self.sock.sendall(self.records(*pieces))
-
-    def read(self, size: int) -> bytes:
-        """Read so many bytes."""
-        data = b""
-        while len(data) < size:
-            try:
-                data += self.tls.read(size - len(data))
-            except ssl.SSLWantReadError:
-                self.incoming.write(self.sock.recv(ROOM))
-        return data
-
-    def farewell(self) -> bytes:
-        """Return a close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self.tls.unwrap()
-        return self.outgoing.read()
-
-    def complaint(self) -> bytes:
-        """Return a fatal alert."""
-        self.incoming.write(b"no record of TLS at all")
-        with contextlib.suppress(ssl.SSLError):
-            self.tls.read(1)
-        return self.outgoing.read()
-
-    def reset(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
 
 
 def sockets(buffers: int | None = None) -> tuple[socket.socket, socket.socket]:
@@ -402,6 +343,23 @@ def test_what_arrived_counts_even_where_the_peer_cannot_be_answered(connected: C
         near._outgoing.write(b"a reply of TLS")
         near.socket.shutdown(socket.SHUT_WR)
         assert read(near) == b"bytes"
+
+
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_a_reset_that_a_reply_meets_is_an_error_after_the_bytes_before_it(size: int, connected: Connected) -> None:
+    """The system says so once: to the reply. A response without a length would be taken for whole."""
+    with connected() as (near, far):
+        far.send(b"x" * size)
+        until_taken(far.sock)
+        far.reset()
+        near._receive()
+        near._outgoing.write(b"a reply of TLS")
+        data = read(near)
+        while len(data) < size:
+            data += read(near)
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                read(near)
 
 
 # What is said between the bytes
