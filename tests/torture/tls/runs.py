@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torture.matrix import SILENCE, WAYS, Report, Run, tortured
 from torture.tls.handshake import handshakes
+from torture.tls.openssl import consoles
 from torture.tls.stream import answers, records
 from torture.tls.wire import ROUTES, SHAPES, VERSIONS, Wire
 
@@ -40,6 +41,7 @@ def runs(seed: int, *, short: bool) -> Iterator[Run]:
 def cases(dice: random.Random) -> Iterator[Case]:
     """Get each fault; those of an answer twice, in either version, with records of some shape and by some route."""
     yield from handshakes()
+    yield from consoles()
     for case in records():
         assert isinstance(case.world, Wire)
         route = dice.choice(_routes(case))
