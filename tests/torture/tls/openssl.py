@@ -79,6 +79,7 @@ class Console:
     def __init__(self, program: subprocess.Popen[bytes]) -> None:
         assert program.stdin is not None
         assert program.stdout is not None
+        self._program = program
         self._input, self._output = program.stdin.fileno(), program.stdout.fileno()
 
     def recv(self, size: int) -> bytes:
@@ -88,7 +89,13 @@ class Console:
     def sendall(self, data: bytes) -> None:
         """Have it read for itself: the program looks for commands where what it reads begins."""
         os.write(self._input, data)
-        until(lambda: struct.unpack("i", fcntl.ioctl(self._input, termios.FIONREAD, bytes(4)))[0] == 0)
+        until(lambda: self._program.poll() is not None or not self._unread())
+        if self._unread():
+            raise BrokenPipeError
+
+    def _unread(self) -> int:
+        size: int = struct.unpack("i", fcntl.ioctl(self._input, termios.FIONREAD, bytes(4)))[0]
+        return size
 
     def command(self, letter: bytes) -> None:
         self.sendall(letter + b"\n")
