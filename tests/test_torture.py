@@ -16,6 +16,8 @@ from torture.habits import habits
 from torture.matrix import Outcome, Run
 from torture.plans import plan
 from torture.subscribers import Notes
+from torture.tls import cancels
+from torture.tls import runs as tls
 from torture.truth import MESSAGE, TOLD
 from torture.watch import KEY
 
@@ -27,6 +29,19 @@ def test_whatever_goes_wrong_what_must_hold_holds() -> None:
     assert report.failures == []
     assert report.cases > 350
     assert len(report.ended) > 20
+
+
+def test_whatever_goes_wrong_over_tls_what_must_hold_holds() -> None:
+    report = tls.torture(SEED, short=True)
+    assert report.failures == []
+    assert report.cases > 300
+    assert len(report.ended) > 15
+
+
+def test_in_each_phase_of_tls_a_cancel_is_quick() -> None:
+    report = cancels.torture(short=True)
+    assert report.failures == []
+    assert report.cases > 80
 
 
 def test_whatever_many_chats_do_at_once_what_must_hold_holds() -> None:

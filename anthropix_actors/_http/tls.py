@@ -88,6 +88,7 @@ class TLSSocket:
         self._ended = False  # nothing more will arrive
         self.got_close_notify = False
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
+        self._reset: ConnectionResetError | None = None  # met while sending
         if isinstance(sock, socket.socket):
             sock.settimeout(None)  # see `settimeout`
         self._shake_hands(self._sessions, timeout)
@@ -153,7 +154,7 @@ class TLSSocket:
             self._send_alert()
         self._has_more = not room
         if self._outgoing.pending:  # such as the response to new keys
-            with contextlib.suppress(ConnectionError):  # what arrived counts; `recv` will say the same
+            with contextlib.suppress(ConnectionError):  # what arrived counts, and is followed by the end or the reset
                 self._flush()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -168,6 +169,8 @@ class TLSSocket:
             self._has_more = True
             if len(data) == self._room < _MOST:
                 self._room *= 2
+        elif self._reset is not None:
+            raise self._reset
         else:
             self._incoming.write_eof()
             self._ended = True
@@ -226,10 +229,14 @@ class TLSSocket:
         if isinstance(self.socket, TLSSocket):  # which receives meanwhile
             self.socket.sendall(left)
             return
-        while left:
-            self._wait_for_room()
-            with contextlib.suppress(BlockingIOError):
-                left = left[self.socket.send(left, socket.MSG_DONTWAIT) :]
+        try:
+            while left:
+                self._wait_for_room()
+                with contextlib.suppress(BlockingIOError):
+                    left = left[self.socket.send(left, socket.MSG_DONTWAIT) :]
+        except ConnectionResetError as exc:
+            self._reset = exc  # the system says so once: the next `recv` would return an end like any other
+            raise
 
     def _wait_for_room(self) -> None:
         """Wait until more can be sent. Receive meanwhile: a peer may take nothing until it is rid of what it sends."""

@@ -10,7 +10,6 @@ import select
 import shutil
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -20,12 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors import APIConnectionError, APIError, APITimeoutError, Client, Timeout
+from anthropix_actors import APIConnectionError, APITimeoutError, Client, Timeout
 from anthropix_actors._http._reuse import tls_context
 from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.tls import TLSSocket
 
 from actors import ASK, Inbox
+from records import Encrypted, Far, Keys13, until_taken
 from servers import DEADLINE, Peer, Server, acquire, answering, send_answer, until, wait, whole
 
 if TYPE_CHECKING:
@@ -33,69 +33,11 @@ if TYPE_CHECKING:
 
     import trustme
 
-    Connected = Callable[..., contextlib.AbstractContextManager[tuple[TLSSocket, "Far"]]]
+    Connected = Callable[..., contextlib.AbstractContextManager[tuple[TLSSocket, Far]]]
+    Handmade = Callable[..., contextlib.AbstractContextManager[tuple[TLSSocket, Encrypted]]]
 
 ROOM = 65536
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-
-
-class Far:
-    """The server's end of a connection: its records are bytes, which the test sends as it likes."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self.sock = sock
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-
-    def shake_hands(self) -> None:
-        """Shake hands. With TLS 1.3, the tickets of the session come with the next records, not before."""
-        while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.tls.do_handshake()
-                break
-            self.sock.sendall(self.outgoing.read())
-            self.incoming.write(self.sock.recv(ROOM))
-        if self.tls.version() == "TLSv1.2":  # the end of the handshake itself
-            self.sock.sendall(self.outgoing.read())
-
-    def records(self, *pieces: bytes) -> bytes:
-        """Encrypt each piece for itself."""
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[self.tls.write(rest) :]
-        return self.outgoing.read()
-
-    def send(self, *pieces: bytes) -> None:
-        """Send the records of these pieces at once."""
-        self.sock.sendall(self.records(*pieces))
-
-    def read(self, size: int) -> bytes:
-        """Read so many bytes."""
-        data = b""
-        while len(data) < size:
-            try:
-                data += self.tls.read(size - len(data))
-            except ssl.SSLWantReadError:
-                self.incoming.write(self.sock.recv(ROOM))
-        return data
-
-    def farewell(self) -> bytes:
-        """Return a close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self.tls.unwrap()
-        return self.outgoing.read()
-
-    def complaint(self) -> bytes:
-        """Return a fatal alert."""
-        self.incoming.write(b"no record of TLS at all")
-        with contextlib.suppress(ssl.SSLError):
-            self.tls.read(1)
-        return self.outgoing.read()
-
-    def reset(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
 
 
 def sockets(buffers: int | None = None) -> tuple[socket.socket, socket.socket]:
@@ -132,6 +74,25 @@ def connected(request: pytest.FixtureRequest, authority: trustme.CA) -> Connecte
             encrypted = TLSSocket(near, trusting, "localhost")
             shaking.join(DEADLINE)
             yield encrypted, far
+
+    return connect
+
+
+@pytest.fixture
+def handmade(authority: trustme.CA, client_tls: ssl.SSLContext) -> Handmade:
+    """Connect to a server whose records are made by hand."""
+
+    @contextlib.contextmanager
+    def connect(version: ssl.TLSVersion, buffers: int | None = None) -> Generator[tuple[TLSSocket, Encrypted]]:
+        near, far = sockets(buffers)
+        ends: list[Encrypted] = []
+        with near, far:
+            certificate = authority.issue_cert("localhost")
+            shaking = threading.Thread(target=lambda: ends.append(Encrypted(far, certificate, version)))
+            shaking.start()
+            encrypted = TLSSocket(near, client_tls, "localhost")
+            shaking.join(DEADLINE)
+            yield encrypted, ends[0]
 
     return connect
 
@@ -295,6 +256,19 @@ def test_garbage_is_an_error_after_the_bytes_before_it_and_the_peer_is_told(conn
             far.read(1)
 
 
+def test_a_peer_that_takes_nothing_delays_no_failure(connected: Connected) -> None:
+    """It is not told then."""
+    with connected(8192) as (near, far):
+        near.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            near.sendall(b"x" * 600_000)
+        near.settimeout(DEADLINE)
+        far.sock.sendall(far.records(b"bytes") + b"garbage of more bytes than a record's head has")
+        assert read(near) == b"bytes"
+        with pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"):
+            read(near)
+
+
 def test_a_record_that_was_changed_is_an_error(connected: Connected) -> None:
     with connected() as (near, far):
         wire = bytearray(far.records(b"bytes"))
@@ -406,7 +380,59 @@ def test_what_arrived_counts_even_where_the_peer_cannot_be_answered(connected: C
         assert read(near) == b"bytes"
 
 
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_a_reset_that_a_reply_meets_is_an_error_after_the_bytes_before_it(size: int, connected: Connected) -> None:
+    """The system says so once: to the reply. A response without a length would be taken for whole."""
+    with connected() as (near, far):
+        far.send(b"x" * size)
+        until_taken(far.sock)
+        far.reset()
+        near._receive()
+        near._outgoing.write(b"a reply of TLS")
+        data = read(near)
+        while len(data) < size:
+            data += read(near)
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                read(near)
+
+
 # What is said between the bytes
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_question_of_tls_is_answered_at_once(version: ssl.TLSVersion, handmade: Handmade) -> None:
+    """And not only with the next request. OpenSSL itself keeps its reply to the first question for new keys so long."""
+    with handmade(version) as (near, far):
+        keys = far.keys
+        for _ in range(2):
+            far.put(keys.update(asked=True) if isinstance(keys, Keys13) else keys.ask_anew())
+        assert read_on(near, ROOM) == b""
+        assert select.select([far.sock], [], [], DEADLINE)[0]
+        near.settimeout(DEADLINE)
+        far.sendall(b"bytes")
+        assert read(near) == b"bytes"
+
+
+def test_a_peer_that_asks_and_reads_no_answer_is_waited_for_as_long_as_one_that_takes_no_request(
+    handmade: Handmade,
+) -> None:
+    with handmade(ssl.TLSVersion.TLSv1_3, 8192) as (near, far):
+        assert isinstance(far.keys, Keys13)
+        wire = b"".join(far.keys.update(asked=True) for _ in range(100_000))
+
+        def ask() -> None:
+            with contextlib.suppress(OSError):
+                far.sock.sendall(wire)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        near.settimeout(0.3)
+        with pytest.raises(TimeoutError, match="write"):
+            read(near)
+        assert near.pending() < (1 << 20) + ROOM
+        near.close()
+        thread.join(DEADLINE)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the server is openssl's own")
@@ -488,6 +514,24 @@ def test_a_handshake_has_no_more_time_than_is_left(client_tls: ssl.SSLContext) -
         near.settimeout(1e-9)
         with pytest.raises(TimeoutError, match="handshake"):
             TLSSocket(near, client_tls, "localhost")
+
+
+def test_a_server_that_is_not_trusted_is_told_so(server_tls: ssl.SSLContext) -> None:
+    near, far = sockets()
+    told: list[str] = []
+
+    def serve() -> None:
+        with pytest.raises(ssl.SSLError) as caught:
+            Far(far, server_tls).shake_hands()
+        told.append(str(caught.value))
+
+    with near, far:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            TLSSocket(near, ssl.create_default_context(), "localhost")
+        thread.join(DEADLINE)
+    assert "ALERT_UNKNOWN_CA" in told[0]
 
 
 def test_a_name_must_be_said_where_it_is_to_be_checked(client_tls: ssl.SSLContext) -> None:
@@ -650,7 +694,12 @@ def test_a_name_is_checked_by_urllib3_where_the_context_does_not(
 
 
 @pytest.mark.parametrize("has_one", [True, False])
-def test_a_client_certificate_is_shown(authority: trustme.CA, trusting: ssl.SSLContext, *, has_one: bool) -> None:
+@pytest.mark.parametrize("size", [5, 4 << 20])
+def test_a_client_certificate_is_shown(
+    size: int, authority: trustme.CA, trusting: ssl.SSLContext, *, has_one: bool
+) -> None:
+    """With TLS 1.3, the server says that one is missing while the request is sent, and then resets."""
+    ask: Any = {**ASK, "messages": [{"role": "user", "content": "x" * size}]}
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(serving)
     authority.configure_trust(serving)
@@ -662,10 +711,10 @@ def test_a_client_certificate_is_shown(authority: trustme.CA, trusting: ssl.SSLC
         Client("k", base_url=server.url, verify=trusting, max_retries=0) as client,
     ):
         if has_one:
-            assert client.chat(**ASK)["stop_reason"] == "end_turn"
+            assert client.chat(**ask)["stop_reason"] == "end_turn"
         else:
-            with pytest.raises(APIError):
-                client.chat(**ASK)
+            with pytest.raises(APIConnectionError, match=r"ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)"):
+                client.chat(**ask)
 
 
 def test_silence_in_the_handshake_is_bounded_by_connect(client_tls: ssl.SSLContext) -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk
 from torture.before import before
 from torture.during import during
-from torture.report import Part, bent, counted, faults, limited, plans, queued, report, side_by_side
+from torture.report import Part, bent, counted, encrypted, faults, limited, plans, queued, report, side_by_side
+from torture.tls import cancels, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,10 @@ def _options() -> argparse.Namespace:
 
 def _matrix(seed: int) -> Part:
     return faults(matrix.torture(seed))
+
+
+def _tls(seed: int) -> Part:
+    return encrypted(runs.torture(seed), cancels.torture())
 
 
 def _schedules(seed: int) -> Part:
@@ -107,6 +112,7 @@ def _sdk(seed: int) -> Part:
 
 PARTS: dict[str, Callable[[int], Part]] = {
     "faults": _matrix,
+    "tls": _tls,
     "schedules": _schedules,
     "foreign": _foreign,
     "patience": _patience,

@@ -48,6 +48,7 @@ class Case:
         waits: Whether it takes until a timeout runs out.
         besides: An event that is told besides those of the answer, or None.
         reworded: The answer comes in other events than usual, though it is the same.
+        arrived: How many events have arrived before the fault, and must be known whatever it is.
     """
 
     phase: str
@@ -60,6 +61,7 @@ class Case:
     waits: bool = False
     besides: Any = None
     reworded: bool = False
+    arrived: int = 0
 
     def __str__(self) -> str:
         """Name it."""

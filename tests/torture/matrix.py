@@ -135,9 +135,14 @@ class Report:
 
 def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = print) -> Report:
     """Try every fault."""
+    return tortured(runs(seed, short=short), say)
+
+
+def tortured(runs: Iterable[Run], say: Callable[[str], object] = print) -> Report:
+    """Try these."""
     report = Report()
     with everything_logged() as logged, Memory() as memory:
-        for phase, group in groupby(runs(seed, short=short), lambda run: run.case.phase):
+        for phase, group in groupby(runs, lambda run: run.case.phase):
             chosen = list(group)
             leftovers = Leftovers()
             with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -340,12 +345,15 @@ def _nothing_told(outcome: Outcome) -> bool:
 
 
 def _honest(run: Run, outcome: Outcome) -> str:
-    """`partial` is a state of the true answer, and none of what was told is missing from it."""
+    """`partial` is a state of the true answer, and neither what was told nor what had arrived is missing from it."""
     error = outcome.error
     if error is None or run.case.reworded:
         return ""
-    if error.partial not in SNAPSHOTS[len(outcome.told) :]:
-        return f"partial after {len(outcome.told)} events: {error.partial}"
+    known = len(outcome.told)
+    if not isinstance(error, CancelledError) and not _nothing_told(outcome):
+        known = max(known, run.case.arrived)
+    if error.partial not in SNAPSHOTS[known:]:
+        return f"partial after {known} events: {error.partial}"
     if isinstance(error, APIError) and not 1 <= error.attempts <= 1 + run.retries:
         return f"{error.attempts} attempts"
     return ""

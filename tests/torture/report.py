@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from torture import everywhere, foreign, matrix, patience, pool, schedules
     from torture.faults import Case
+    from torture.tls import cancels
 
 
 @dataclass
@@ -77,6 +78,18 @@ def faults(found: matrix.Report) -> Part:
     ]
     tried = {"faults": found.cases, "chats": found.runs, "events delivered": found.events, "cancelled": found.cancelled}
     return Part("Every fault in every phase", tried, found.checks, found.failures, notes)
+
+
+def encrypted(found: matrix.Report, cancels: cancels.Report) -> Part:
+    """Take what the faults over TLS showed, and the cancels."""
+    seconds, name = cancels.worst
+    part = faults(found)
+    part.title = "Over TLS"
+    part.tried["cancels that were timed"] = cancels.cases
+    part.checks += cancels.cases
+    part.failures += cancels.failures
+    part.notes.append(f"a cancel took {_ms(seconds)} at most: {name}; {cancels.again} were late, and tried again")
+    return part
 
 
 def plans(found: schedules.Report) -> Part:

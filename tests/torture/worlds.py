@@ -47,14 +47,14 @@ AUTHORITY = trustme.CA()
 
 
 @functools.cache
-def _serving(name: str) -> ssl.SSLContext:
+def serving(name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     AUTHORITY.issue_cert(name).configure_cert(context)
     return context
 
 
 @functools.cache
-def _trusting() -> ssl.SSLContext:
+def trusting() -> ssl.SSLContext:
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
     return context
@@ -68,8 +68,8 @@ def plain(script: Script, *, again: bool) -> Generator[World]:
 
 @contextlib.contextmanager
 def encrypted(script: Script, *, again: bool) -> Generator[World]:
-    with Server(once(script) if again else script, _serving("localhost")) as server:
-        yield World(server.url, _trusting())
+    with Server(once(script) if again else script, serving("localhost")) as server:
+        yield World(server.url, trusting())
 
 
 @contextlib.contextmanager
@@ -77,35 +77,35 @@ def before_tls(script: Script, *, again: bool) -> Generator[World]:
     """The script has the bare socket of somebody who wants to speak TLS."""
 
     def greeted(peer: Peer) -> None:
-        with _serving("localhost").wrap_socket(peer.sock, server_side=True) as sock:
+        with serving("localhost").wrap_socket(peer.sock, server_side=True) as sock:
             answer(Peer(sock, peer.number))
 
     with Server(once(script, greeted) if again else script) as server:
-        yield World(server.url.replace("http://127.0.0.1", "https://localhost"), _trusting())
+        yield World(server.url.replace("http://127.0.0.1", "https://localhost"), trusting())
 
 
 @contextlib.contextmanager
 def stranger(script: Script, *, again: bool) -> Generator[World]:
     """TLS with a certificate that nobody the client trusts has signed."""
-    with Server(once(script) if again else script, _serving("localhost")) as server:
+    with Server(once(script) if again else script, serving("localhost")) as server:
         yield World(server.url, ssl.create_default_context())
 
 
 @contextlib.contextmanager
 def namesake(script: Script, *, again: bool) -> Generator[World]:
     """TLS with a certificate for another name."""
-    with Server(once(script) if again else script, _serving("elsewhere")) as server:
-        yield World(server.url, _trusting())
+    with Server(once(script) if again else script, serving("elsewhere")) as server:
+        yield World(server.url, trusting())
 
 
 @contextlib.contextmanager
 def proxy(script: Script, *, again: bool) -> Generator[World]:
     """The script is the proxy of an API that answers."""
     with (
-        Server(answer, _serving("localhost")) as api,
+        Server(answer, serving("localhost")) as api,
         Server(once(script, Tunnel(api.port)) if again else script) as server,
     ):
-        yield World(api.url, _trusting(), server.url)
+        yield World(api.url, trusting(), server.url)
 
 
 @contextlib.contextmanager
