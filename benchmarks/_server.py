@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import certifi
-import trustme
 from _answers import (
     BATCH,
     FILE,
@@ -269,6 +268,8 @@ def _asked(server: str, what: str) -> Any:
 @contextlib.contextmanager
 def trusted_certificate() -> Iterator[str]:
     """Make a certificate for localhost, and trust its authority beside the usual ones, which cost time to load."""
+    import trustme  # noqa: PLC0415 - it takes long, and the processes that are measured do without
+
     authority = trustme.CA()
     before = {name: os.environ.get(name) for name in _TRUSTED}
     with tempfile.TemporaryDirectory() as folder:

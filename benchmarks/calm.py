@@ -25,7 +25,7 @@ class _Cost(NamedTuple):
 
 
 def run(*, quick: bool) -> list[Verdict]:
-    rounds, count = (1, 200) if quick else (3, 500)
+    rounds, count = (1, 150) if quick else (3, 400)
     names = [name for name in NAMES if name != BLOCKING]
     found = []
     for way, encrypted in WAYS.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(*, quick: bool) -> list[Verdict]:
-    rounds, count = (1, 200) if quick else (4, 400)
+    rounds, count = (1, 100) if quick else (3, 400)
     names = [name for name in NAMES if name != BLOCKING]
     verdicts = []
     for way, encrypted in WAYS.items():
