@@ -26,6 +26,7 @@ from anthropix_actors.batches.messages import (
     BatchMessage,
     BatchProgress,
     BatchResult,
+    BatchResults,
     BatchRetrying,
     BatchTerminal,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "BatchMessage",
     "BatchProgress",
     "BatchResult",
+    "BatchResults",
     "BatchRetrying",
     "BatchTerminal",
     "ChatCancelled",

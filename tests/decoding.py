@@ -21,4 +21,5 @@ def events(chunks: Iterable[bytes], **options: Any) -> Iterator[dict[str, Any]]:
 
 
 def blocks(chunks: Iterable[bytes], **options: Any) -> Iterator[bytes]:
-    return fed(EventSplitter(**options), chunks)
+    """Cut into events; leave out blank blocks, which sseclient-py does not mind."""
+    return (block for block in fed(EventSplitter(**options), chunks) if block.strip(b"\n"))

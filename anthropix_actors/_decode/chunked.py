@@ -57,7 +57,9 @@ class ChunkedBody:
             data, self._line = self._line + data, b""
         found: list[bytes] = []
         try:
-            position = self._decode(data, found)
+            position = 0 if self._left or self._in_trailers else _whole_chunks(data, 0, found)
+            if position < len(data):
+                position = self._decode(data, position, found)
         except ProtocolError as exc:
             self.error = exc
         else:
@@ -65,15 +67,15 @@ class ChunkedBody:
                 self.excess += data[position:]
         return found[0] if len(found) == 1 else b"".join(found)
 
-    def _decode(self, data: bytes, found: list[bytes]) -> int:
-        position, end = 0, len(data)
-        while position < end and not self.complete:
+    def _decode(self, data: bytes, position: int, found: list[bytes]) -> int:
+        """Decode what is not just whole chunks; return the position of what is left: what comes after the body."""
+        while position < len(data) and not self.complete:
+            if not self._left:
+                position = self._next_line(data, position)
             if self._left:
                 position = self._take(data, position, found)
             if not self._left and not self._in_trailers:
                 position = _whole_chunks(data, position, found)
-            if not self._left and position < end:
-                position = self._next_line(data, position)
         return position
 
     def _next_line(self, data: bytes, position: int) -> int:

@@ -156,9 +156,11 @@ class EventSplitter:
         Raises:
             ProtocolError: an event is larger than `max_event_bytes`, or has too many lines.
         """
-        chunk = self._with_lf_only(data)
+        chunk = self._with_lf_only(data) if self._after_cr or b"\r" in data else data
         if self._head is not None:
             chunk = self._without_bom(chunk)
+        if not self._held and chunk.endswith(b"\n\n"):  # whole events, as the API sends them
+            return _split(chunk, self._max_event_bytes)
         return self._split_off(chunk) if chunk else iter(())
 
     def close(self) -> Iterator[bytes]:
@@ -176,9 +178,7 @@ class EventSplitter:
         chunk = data[1:] if self._after_cr and data.startswith(b"\n") else data
         if data:
             self._after_cr = chunk.endswith(b"\r")
-        if b"\r" in chunk:
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return chunk
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """Drop one leading byte order mark, which may be cut between calls."""
@@ -224,19 +224,30 @@ def _says_the_end(tail: bytes) -> bool:
 
 
 def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
-    """Cut a run of whole events at its empty lines."""
+    """Cut a run of whole events at its empty lines. A block may be blank, which sseclient-py does not mind.
+
+    Raises:
+        ProtocolError: an event is too large, or has too many lines. Those before it were returned.
+    """
     if not run.isascii():
         run = run.decode(errors="replace").encode()
     large = len(run) > max_event_bytes
+    run = b"\n\n" + run
     if not large:  # else the names count, as they do where an event comes in pieces
-        run = _REPEATED_NAME.sub(b"\n\n", b"\n\n" + run)
+        run = _REPEATED_NAME.sub(b"\n\n", run)
+    blocks = run[2:-2].split(b"\n\n")
     strange = b"\0" in run
-    for block in run.split(b"\n\n"):
-        if not block or block == b"\n":
-            continue
-        if large and len(block.lstrip(b"\n")) > max_event_bytes:
+    if large or strange or max(map(len, blocks)) > MAX_EVENT_LINES:  # a line has a byte at least
+        return _checked(blocks, max_event_bytes, strange=strange)
+    return iter(blocks)
+
+
+def _checked(blocks: list[bytes], max_event_bytes: int, *, strange: bool) -> Iterator[bytes]:
+    for block in blocks:
+        event = block.lstrip(b"\n")
+        if len(event) > max_event_bytes:
             raise _too_large(max_event_bytes)
-        if len(block) > MAX_EVENT_LINES and block.lstrip(b"\n").count(b"\n") >= MAX_EVENT_LINES:
+        if event.count(b"\n") >= MAX_EVENT_LINES:
             raise ProtocolError(f"an event has more than {MAX_EVENT_LINES} lines")
         yield _without_strange_ids(block) if strange else block
 

@@ -86,10 +86,15 @@ class Response:
         raise error
 
     def _decoded_here(self, body: ChunkedBody) -> Iterator[bytes]:
-        """Read chunks without http.client, which would need four calls for each."""
-        read1 = self._raw._fp.fp.read1  # noqa: SLF001
+        """Read chunks without http.client, which would need four calls for each.
+
+        Its reader gives up what came with the head, and is empty after that; the rest is read below it.
+        """
+        reader = self._raw._fp  # noqa: SLF001
+        receive = reader.fp.read1
         while not body.complete:
-            data = read1(_CHUNK)
+            data = receive(_CHUNK)
+            receive = reader.peer.recv
             if not data:
                 raise TruncatedError("the connection ended inside the response", retryable=True)
             if payload := body.feed(data):

@@ -103,6 +103,7 @@ class TLSSocket:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._room, self._sent = _LEAST, 0
+        self._has_more = False  # something was received, and may not be decrypted yet
         self._ended = False  # nothing more will arrive
         self._failure: ssl.SSLError | None = None  # what arrived cannot be decrypted from here on
         timeout = self.gettimeout()
@@ -111,35 +112,43 @@ class TLSSocket:
 
     # What has arrived
 
-    def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
-        """Read into a buffer all that has arrived and finds room there; wait for the first byte. Return 0 at the end.
+    def recv(self, size: int) -> bytes:
+        """Return what has arrived, at most `size` bytes; wait for the first. Return none at the end.
 
         The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`.
         """
-        view = memoryview(buffer)
-        if nbytes:
-            view = view[:nbytes]
-        while not (count := self._decrypt(view)):
+        data = self._decrypted(size) if self._has_more else b""
+        while not data:
             if self._failure is not None:
                 raise self._failure
             if self._ended:
-                return 0
+                break
             self._receive()
-        return count
+            data = self._decrypted(size)
+        return data
 
-    def _decrypt(self, view: memoryview) -> int:
-        """Decrypt what has arrived, as far as there is room; return how many bytes that makes.
+    def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
+        """Read as `recv` does, into a buffer; return how many bytes."""
+        view = memoryview(buffer)
+        data = self.recv(nbytes or len(view))
+        view[: len(data)] = data
+        return len(data)
 
-        It may make none: part of a record, a session's ticket, new keys.
+    def _decrypted(self, room: int) -> bytes:
+        """Decrypt what has arrived, as far as there is room.
+
+        It may make no bytes: part of a record, a session's ticket, new keys.
         """
-        count, room, read, incoming = 0, len(view), self._tls.read, self._incoming
+        read, pending, incoming = self._tls.read, self._tls.pending, self._incoming
+        pieces: list[bytes] = []
         try:
-            while count < room and (incoming.pending or self._tls.pending()):
-                size = read(room - count, view[count:])
-                if not size:  # a close_notify
+            while room and (incoming.pending or pending()):
+                piece = read(room)
+                if not piece:  # a close_notify
                     self._ended = True
                     break
-                count += size  # type: ignore[operator] # the size, as there is a buffer
+                pieces.append(piece)
+                room -= len(piece)
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -147,15 +156,17 @@ class TLSSocket:
         except ssl.SSLError as exc:
             self._failure = exc  # told after the bytes before it
             self._send_alert()
+        self._has_more = not room
         if self._outgoing.pending:  # such as the response to new keys
             with contextlib.suppress(ConnectionError):  # what arrived counts; `recv` will say the same
                 self._flush()
-        return count
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _receive(self) -> None:
         """Take what has arrived from the socket; wait for it."""
         if data := self.socket.recv(self._room):
             self._incoming.write(data)
+            self._has_more = True
             if len(data) == self._room < _MOST:
                 self._room *= 2
         else:

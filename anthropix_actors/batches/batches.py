@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.option_types import BatchRequestParam, CallOptions, ProfileOptions, WorkOptions
     from anthropix_actors._calls.pages import Pages
+    from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.resources import BatchLine, DeletedBatch, MessageBatch
     from anthropix_actors.batches.ref import BatchRef
@@ -50,6 +51,9 @@ Lines: TypeAlias = "list[BatchLine]"
 
 LONGEST_POLL = 60.0
 """Seconds between two polls of a batch that takes long."""
+
+LISTS = 4
+"""How many lists of results an actor may be behind at most; each takes as much memory as some hundred results."""
 
 Batch: TypeAlias = "str | MessageBatch"
 """A batch's id, or its object."""
@@ -174,10 +178,22 @@ class Batches:
     ) -> ItemStream[BatchLine]: ...
     @overload
     def results(
-        self, batch: Batch, *, stream: Subscriber, tag: str | None = None, **options: Unpack[WorkOptions]
+        self,
+        batch: Batch,
+        *,
+        stream: Subscriber,
+        as_lists: bool = False,
+        tag: str | None = None,
+        **options: Unpack[WorkOptions],
     ) -> BatchRef: ...
     def results(
-        self, batch: Batch, *, stream: bool | Subscriber = False, tag: str | None = None, **options: Any
+        self,
+        batch: Batch,
+        *,
+        stream: bool | Subscriber = False,
+        as_lists: bool = False,
+        tag: str | None = None,
+        **options: Any,
     ) -> Lines | ItemStream[BatchLine] | BatchRef:
         """Fetch the results of a batch that has ended, in one of three ways; the API sends them in any order.
 
@@ -188,6 +204,8 @@ class Batches:
             stream: False returns them all at once. True returns an `ItemStream`, to loop over. A subscriber gets a
                 `BatchResult` for each and one of `BatchDone`, `BatchFailed` and `BatchCancelled` in the end, and a
                 `BatchRef` is returned at once.
+            as_lists: With a subscriber: whether it gets a `BatchResults` for those that arrived together, instead of a
+                `BatchResult` for each. That is faster where there are many.
             tag: With a subscriber: a word of your own, by which a `Ledger` adds up.
             **options: See the class.
 
@@ -207,13 +225,13 @@ class Batches:
             first succeeded
         """
         if not isinstance(stream, bool):
-            if problems := subscriber_problems(stream, "stream"):
-                raise ParameterError(problems)
+            _check(as_lists, stream=stream)
             given = task_options(self._core, options, *TASK_OPTIONS)
-            task = BatchTask(self._core, given, batches=self._named(batch), tag=tag)
-            delivery = delivery_to(stream, task.scope, window=self._core.window)
-            ref: BatchRef = self._core.registry.start(ResultsActor, task, [delivery])
+            task = BatchTask(self._core, given, batches=self._named(batch), as_lists=as_lists, tag=tag)
+            ref: BatchRef = self._core.registry.start(ResultsActor, task, [self._delivery(stream, task)])
             return ref
+        if as_lists:
+            raise ParameterError([Problem("as_lists", f"expected a subscriber with it, got stream={stream}")])
         given = checked_options(options, *CALL_OPTIONS)
         cancel = given.pop("cancel", None)
         found = next(iter(self._named(batch).values())) or self._retrieved(batch, given, cancel)
@@ -240,6 +258,7 @@ class Batches:
         subscriber: Subscriber,
         *,
         poll: float = LONGEST_POLL,
+        as_lists: bool = False,
         tag: str | None = None,
         **options: Unpack[WorkOptions],
     ) -> BatchRef:
@@ -262,6 +281,8 @@ class Batches:
             subscriber: Anything with `tell(message)`, such as an `ActorRef`.
             poll: The longest time between two polls of a batch, in seconds. The first comes after one second, or
                 after `poll` if that is less.
+            as_lists: Whether the subscriber gets a `BatchResults` for results that arrived together, instead of a
+                `BatchResult` for each.
             tag: A word of your own, by which a `Ledger` adds up.
             **options: See the class. `timeout.total` is for the whole task; the client's does not apply.
 
@@ -278,11 +299,11 @@ class Batches:
             1
         """
         given = task_options(self._core, options, *TASK_OPTIONS)
-        _check(subscriber, poll)
+        _check(as_lists, poll, subscriber=subscriber)
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
-            task = BatchTask(self._core, given, bodies=bodies, poll=poll, tag=tag)
-            delivery = delivery_to(subscriber, task.scope, window=self._core.window)
+            task = BatchTask(self._core, given, bodies=bodies, poll=poll, as_lists=as_lists, tag=tag)
+            delivery = self._delivery(subscriber, task)
         except BaseException:
             close_all(bodies)
             raise
@@ -290,13 +311,14 @@ class Batches:
         ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
         return ref
 
-    def follow(
+    def follow(  # noqa: PLR0913 - options, by name
         self,
         batches: Batch | Iterable[Batch],
         subscriber: Subscriber,
         *,
         seen: Container[str] = (),
         poll: float = LONGEST_POLL,
+        as_lists: bool = False,
         tag: str | None = None,
         **options: Unpack[WorkOptions],
     ) -> BatchRef:
@@ -307,6 +329,7 @@ class Batches:
             subscriber: Anything with `tell(message)`.
             seen: The `custom_id`s of results that are not delivered, as they were handled before.
             poll: The longest time between two polls, in seconds.
+            as_lists: As for `run`.
             tag: A word of your own, by which a `Ledger` adds up.
             **options: See the class. `timeout.total` is for the whole task; the client's does not apply.
 
@@ -323,17 +346,21 @@ class Batches:
             1
         """
         given = task_options(self._core, options, *TASK_OPTIONS)
-        _check(subscriber, poll, seen)
+        _check(as_lists, poll, seen, subscriber=subscriber)
         alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
         several = [batches] if alone else list(batches)
         ids = {_path(batch).removeprefix(f"{BATCHES}/"): None for batch in several}
         if not ids:
             raise ParameterError([Problem("batches", "expected at least one batch, got none")])
         nothing = type(seen) is tuple and not seen
-        task = BatchTask(self._core, given, batches=ids, poll=poll, seen=None if nothing else seen, tag=tag)
-        delivery = delivery_to(subscriber, task.scope, window=self._core.window)
-        ref: BatchRef = self._core.registry.start(BatchActor, task, [delivery])
+        memory = None if nothing else seen
+        task = BatchTask(self._core, given, batches=ids, poll=poll, seen=memory, as_lists=as_lists, tag=tag)
+        ref: BatchRef = self._core.registry.start(BatchActor, task, [self._delivery(subscriber, task)])
         return ref
+
+    def _delivery(self, subscriber: Subscriber, task: BatchTask) -> Delivery:
+        window = min(self._core.window, LISTS) if task.as_lists else self._core.window
+        return delivery_to(subscriber, task.scope, window=window)
 
     def _retrieved(self, batch: Batch, options: Mapping[str, Any], cancel: CancelToken | None) -> MessageBatch:
         request = self._core.request_factory.build("GET", _path(batch), **options)
@@ -352,8 +379,11 @@ class Batches:
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
 
 
-def _check(subscriber: object, poll: object, seen: object = ()) -> None:
-    problems = subscriber_problems(subscriber, "subscriber")
+def _check(as_lists: object, poll: object = LONGEST_POLL, seen: object = (), **subscriber: object) -> None:
+    """Check arguments; the subscriber is given by the parameter's name."""
+    problems = [problem for name, value in subscriber.items() for problem in subscriber_problems(value, name)]
+    if not isinstance(as_lists, bool):
+        problems.append(Problem("as_lists", f"expected True or False, got {shown(as_lists)}"))
     if isinstance(poll, bool) or not isinstance(poll, (int, float)) or not 0 < poll <= LONGEST_TIMEOUT:
         problems.append(Problem("poll", f"expected seconds above 0, got {shown(poll)}"))
     if isinstance(seen, (str, bytes, Iterator)) or not hasattr(type(seen), "__contains__"):

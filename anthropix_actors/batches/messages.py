@@ -41,6 +41,18 @@ class BatchResult(msgspec.Struct, frozen=True):
     result: BatchOutcome
 
 
+class BatchResults(msgspec.Struct, frozen=True):
+    """The results that arrived together: for a subscriber that asked for `as_lists`, in place of a `BatchResult` each.
+
+    Attributes:
+        batch: The task's ref.
+        results: The results, at least one; some 64 KiB of the file, or one that is larger.
+    """
+
+    batch: BatchRef
+    results: list[BatchResult]
+
+
 class BatchRetrying(msgspec.Struct, frozen=True):
     """A request about a batch failed; it is retried after `delay` seconds.
 
@@ -104,7 +116,7 @@ class BatchCancelled(msgspec.Struct, frozen=True):
 BatchTerminal: TypeAlias = BatchDone | BatchFailed | BatchCancelled
 """The terminal message of a batch task."""
 
-BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchRetrying | BatchTerminal
+BatchMessage: TypeAlias = BatchProgress | BatchResult | BatchResults | BatchRetrying | BatchTerminal
 """Every message of a batch task."""
 
 
@@ -113,6 +125,7 @@ publish(
     (
         BatchProgress,
         BatchResult,
+        BatchResults,
         BatchRetrying,
         BatchDone,
         BatchFailed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
@@ -34,7 +34,8 @@ class BatchRef(TaskRef[BatchTask]):
         """Return the progress of the task, as a copy."""
         task = self._task
         batches = tuple(copy.deepcopy(batch) for batch in list(task.batches.values()) if batch is not None)
-        told = sum(list(cast("dict[str, int]", task.results).values()))
+        with task.lock:
+            told = task.delivered.count
         return BatchState(batches, task.counts(), told, dict(task.failures))
 
     def result(self, timeout: float | None = None) -> RequestCounts:

@@ -103,7 +103,7 @@ class TellingActor(TaskActor[BatchTask]):
         task.scope.commit()
         if task.failures:
             raise task.whole_failure()
-        task.finish(BatchDone(task.ref, task.results.copy()))
+        task.finish(BatchDone(task.ref, task.delivered.counts()))
 
 
 class ResultsActor(TellingActor):

@@ -16,12 +16,13 @@ from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.task import PATIENCE, Task
 from anthropix_actors.batches.body import close_all
-from anthropix_actors.batches.messages import BatchCancelled, BatchFailed
+from anthropix_actors.batches.delivered import Delivered, no_counts
+from anthropix_actors.batches.messages import BatchCancelled, BatchFailed, BatchResults
 from anthropix_actors.batches.results import counts_of
 from anthropix_actors.errors import APIError, CancelledError, ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Mapping
 
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
@@ -64,7 +65,8 @@ class BatchTask(Task):
         options: The options of its requests, from `task_options`.
         bodies: The bodies of the batches to create.
         batches: The batches created so far, by id, as last seen; None if not polled yet.
-        results: How many results of each type were delivered.
+        as_lists: Whether results are delivered in lists.
+        delivered: Which results were delivered; guarded by the lock.
         failures: The error of each failed batch.
         cancels_batches: Whether a cancel includes the batches at the API.
         cancel_error: The reason why a batch may still run at the API after a cancel; or None.
@@ -82,6 +84,7 @@ class BatchTask(Task):
         batches: Mapping[str, MessageBatch | None] | None = None,
         poll: float = 0.0,
         seen: Container[str] | None = None,
+        as_lists: bool = False,
         tag: str | None = None,
     ) -> None:
         """Start with the bodies of batches to create, or with batches that were created before."""
@@ -93,7 +96,8 @@ class BatchTask(Task):
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
         self.poll = poll
         self.seen = seen
-        self.results = _no_counts()
+        self.as_lists = as_lists
+        self.delivered = Delivered()
         self._unbooked: deque[BatchResult] = deque()
         self.failures: dict[str, AnthropixError] = {}
         self.cancels_batches = False
@@ -173,27 +177,15 @@ class BatchTask(Task):
 
         The ledger gets the delivered results afterwards: its code must not delay the subscriber.
         """
-        each = self._counted(results)
+        messages = [BatchResults(self.ref, results)] if self.as_lists and results else results
+        with self.lock:
+            each = self.delivered.offer(results, messages)
         try:
             self.audience.tell_all(each)
             self.scope.check()  # it is cancelled if the subscriber has left, and no caller waits
             deque(each, maxlen=0)  # without a subscriber, they are still counted, for callers that wait
         finally:
             self._book_results()
-
-    def _counted(self, results: list[BatchResult]) -> Iterator[BatchResult]:
-        """Yield results, and count each when it is taken, which is when it is delivered."""
-        counts: dict[str, int] = self.results  # type: ignore[assignment] # even an unknown type is counted
-        has_ledger = self.ledger is not None
-        for result in results:
-            kind = result.result["type"]
-            try:
-                counts[kind] += 1
-            except KeyError:
-                counts[kind] = 1
-            if has_ledger:
-                self._unbooked.append(result)
-            yield result
 
     def tell_ledger(self, message: Any) -> None:
         """Tell the ledger the end; before it, the results that the task's thread is kept from telling it."""
@@ -202,21 +194,21 @@ class BatchTask(Task):
 
     def _book_results(self) -> None:
         """Tell the ledger the results that were delivered, each once. In the task's thread, or another at the end."""
+        with self.lock:
+            delivered = self.delivered.note()
+            if self.ledger is not None:
+                self._unbooked.extend(delivered)
         with contextlib.suppress(IndexError):
             while True:
                 super().tell_ledger(self._unbooked.popleft())
 
     def counts(self) -> RequestCounts:
         """Return the sum of the counts of all batches."""
-        total = cast("dict[str, int]", _no_counts())
+        total = cast("dict[str, int]", no_counts())
         for batch in list(self.batches.values()):
             for name, count in counts_of(batch).items():
                 total[name] = total.get(name, 0) + count
         return cast("RequestCounts", total)
-
-
-def _no_counts() -> RequestCounts:
-    return {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
 publish("anthropix_actors", (BatchState,))

@@ -116,7 +116,12 @@ class ChatActor(TaskActor[ChatTask]):
     def _ends_in(self, events: Iterable[Any], answer: Response, decoder: AnswerDecoder) -> bool:
         """Take events; return whether one of them ended the answer."""
         for event in events:
-            if event["type"] == "error":
+            kind = event["type"]
+            if kind in _CONTENT:
+                self._has_content = True
+                self._decoded.append(event)
+                continue
+            if kind == "error":
                 in_stream = decoder.form is Form.STREAM
                 raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=in_stream)
             if self._is_last(event):
@@ -127,12 +132,8 @@ class ChatActor(TaskActor[ChatTask]):
         return False
 
     def _is_last(self, event: Any) -> bool:
-        """Take one event; return whether it ended the answer."""
+        """Take one event that is not content; return whether it ended the answer."""
         kind = event["type"]
-        if kind in _CONTENT:
-            self._has_content = True
-            self._decoded.append(event)
-            return False
         if event.get("data") == DONE and self._has_stop_reason():
             log(logging.INFO, "an answer ended with [DONE] in place of message_stop")
             event, kind = {"type": "message_stop"}, "message_stop"
@@ -174,7 +175,11 @@ class ChatActor(TaskActor[ChatTask]):
             timer = self._task.requester.attempt_scope.timer
             timer.idle_since = None
             decoded, self._decoded = self._decoded, []
-            self._task.publish(self._spliced(decoded) if self._more is None else self._go_on(self._more, decoded))
+            if self._more is not None:
+                decoded = self._go_on(self._more, decoded)
+            elif self._splice is not None:
+                decoded = self._spliced(decoded)
+            self._task.publish(decoded)
             timer.idle_since = time.monotonic()
 
     def _go_on(self, more: ResumePlan, decoded: list[Any]) -> list[Any]:

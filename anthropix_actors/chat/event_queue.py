@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +81,10 @@ class EventQueue(Delivery):
 
     def _wait_for_item(self) -> Event | Terminal:
         while True:
-            with contextlib.suppress(queue.Empty):
+            try:  # not `suppress`: a stream that is calm comes here for each event
                 return self._queue.get(timeout=SLICE)
+            except queue.Empty:
+                continue
 
     def is_alive(self) -> bool:
         """Return whether a thread may still iterate."""
