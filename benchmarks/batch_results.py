@@ -29,6 +29,7 @@ from _measure import (
 from _pipelines import SimpleQueueInbox, connected, our_client
 from _server import running_server
 
+import anthropix_actors
 from anthropix_actors import BatchResult
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _PATH = "/v1/messages/batches/msgbatch_1"
 ITERATOR = "our iterator"
 ACTOR = "our actor"
 SIMPLE_QUEUE = "our actor, SimpleQueue inbox"
+LISTS = "our actor, told lists"
 SDK = "SDK results()"
 
 
@@ -71,6 +73,7 @@ def _all_measured(thousands: int, repetitions: int, *, encrypted: bool) -> dict[
         ITERATOR: _iterator,
         ACTOR: _actor,
         SIMPLE_QUEUE: _simple_queue_actor,
+        LISTS: _actor_of_lists,
     }
     with running_server(encrypted=encrypted) as server:
         url = f"{server}/batch-{thousands}"
@@ -97,7 +100,7 @@ def _report(measured: dict[str, list[_Figures]], way: str) -> list[Verdict]:
         over_sdk = times(speeds[name], speeds[SDK]) if SDK in speeds else None
         ratio = "" if over_sdk is None else f"{over_sdk:.1f}"
         rows.append([name, *median_and_range(speeds[name]), f"{of_cpu:.1f}", ratio, f"{growth / MIB:+.1f}"])
-        if name in {ITERATOR, ACTOR, SIMPLE_QUEUE}:
+        if name in {ITERATOR, ACTOR, SIMPLE_QUEUE, LISTS}:
             flat = growth <= _FLAT
             verdicts.append(
                 Verdict(f"batch results, {way}, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat)
@@ -212,13 +215,24 @@ class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
     pass
 
 
-def _told_to(url: str, subscriber: type[_Subscriber]) -> Callable[[], _Figures]:
+class _ListSubscriber(_Subscriber):
+    """Takes all results that arrived together at once."""
+
+    def on_receive(self, message: Any) -> None:
+        if isinstance(message, anthropix_actors.BatchResults):  # which an older version does not have
+            for result in message.results:
+                self._take(result.result)
+        else:
+            super().on_receive(message)
+
+
+def _told_to(url: str, subscriber: type[_Subscriber], **options: Any) -> Callable[[], _Figures]:
     client = our_client(url)
 
     def read(reader: _Reader) -> int:
         over = threading.Event()
         ref = subscriber.start(reader, over)
-        client.batches.results("msgbatch_1", stream=ref)
+        client.batches.results("msgbatch_1", stream=ref, **options)
         over.wait()
         ref.stop()
         return 0
@@ -232,6 +246,10 @@ def _actor(url: str) -> Callable[[], _Figures]:
 
 def _simple_queue_actor(url: str) -> Callable[[], _Figures]:
     return _told_to(url, _SimpleQueueSubscriber)
+
+
+def _actor_of_lists(url: str) -> Callable[[], _Figures]:
+    return _told_to(url, _ListSubscriber, as_lists=True)
 
 
 def _sdk(url: str) -> Callable[[], _Figures]:
