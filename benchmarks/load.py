@@ -99,8 +99,7 @@ def run(*, quick: bool) -> list[Verdict]:
 
     turns = {_PROMISED: 1} if quick else {_PROMISED: 3, 300: 1}
     title(f"load: where it bends, over TLS; {seconds} s at 50 events/s each; the median of {turns[_PROMISED]} turns")
-    names = (RAW, OURS, OURS_SIMPLE, *([SDK] if HAS_SDK else []))
-    found = _bend(names, turns, seconds, encrypted=True)
+    found = _bend((RAW, *names), turns, seconds, encrypted=True)
     for name in (OURS, OURS_SIMPLE) if HAS_SDK else ():
         parts = times(*([_p99(each) for each in found[which, _PROMISED]] for which in (SDK, name)))
         what = f"{_PROMISED} chats at 50 events/s each, over TLS: p99, {name}, against {SDK}"
