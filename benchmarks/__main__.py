@@ -14,7 +14,9 @@ from pathlib import Path
 
 import accumulate
 import batch_results
+import calm
 import cancel
+import cancel_many
 import events
 import first_event
 import imports
@@ -23,20 +25,24 @@ import limits
 import load
 import many_chats
 import slow
+import uploads
 from _measure import Older, Verdict, table, title
 
 BENCHMARKS = {
     "events": events.run,
     "accumulate": accumulate.run,
     "cancel": cancel.run,
+    "cancel_many": cancel_many.run,
     "import": imports.run,
     "first_event": first_event.run,
     "latency": latency.run,
+    "calm": calm.run,
     "concurrent": many_chats.run,
     "load": load.run,
     "limits": limits.run,
     "slow": slow.run,
     "batch_results": batch_results.run,
+    "uploads": uploads.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 

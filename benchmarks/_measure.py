@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 
 HAS_SDK = importlib.util.find_spec("anthropic") is not None
 MIB = 1 << 20
+WAYS = {"plain": False, "over TLS": True}
+"""How what is measured travels, and whether that is encrypted."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,14 @@ def rss() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def forget_peak_rss() -> None:
+    """Let `peak_rss` count from now on."""
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as clear_refs:  # noqa: PTH123 - as above
+        clear_refs.write("5")
+
+
 def peak_rss() -> int:
-    """Get the most bytes of memory that this process ever had.
+    """Get the most bytes of memory that this process ever had, or has had since `forget_peak_rss`.
 
     Not from `getrusage`: there a process begins with what its parent had.
     """

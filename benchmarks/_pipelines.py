@@ -36,6 +36,7 @@ ITERATOR = "our iterator"
 BLOCKING = "our blocking chat()"
 ACTOR = "our actor"
 SIMPLE_QUEUE = "our actor, SimpleQueue inbox"
+TELL = "our plain object with tell"
 SDK_CREATE = "SDK create(stream=True)"
 SDK_STREAM = "SDK stream(), final message"
 
@@ -58,30 +59,40 @@ def _text_to(on_text: OnText, event: Any) -> None:
 
 def raw(url: str) -> Read:
     """Read as plainly as it can be done in Python without being wrong: the floor."""
+    sock = connected(url)
 
     def read(on_text: OnText) -> None:
-        for event in raw_events(url):
+        for event in raw_events(sock, url):
             _text_to(on_text, event)
 
     return read
 
 
-def raw_events(url: str) -> Iterator[Any]:
-    """Get the events of one answer from a socket of our own."""
-    address = urlsplit(url)
+def raw_events(sock: socket.socket, url: str) -> Iterator[Any]:
+    """Ask over a connection, and get the events of the answer."""
+    sock.sendall(raw_request(url))
+    for block in _event_blocks(_http_chunks(sock)):
+        for line in block.split(b"\n"):
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+
+
+def raw_request(url: str) -> bytes:
+    """Make the request of a chat."""
     body = json.dumps({**ASK, "stream": True}).encode()
-    head = f"POST {address.path}/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-    with _connected(address.hostname or "", address.port or 80, encrypted=address.scheme == "https") as sock:
-        sock.sendall(head.encode() + body)
-        for block in _event_blocks(_http_chunks(sock)):
-            for line in block.split(b"\n"):
-                if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
+    return raw_head(url, "/v1/messages", len(body)) + body
 
 
-def _connected(host: str, port: int, *, encrypted: bool) -> socket.socket:
-    sock = socket.create_connection((host, port))
-    return _tls().wrap_socket(sock, server_hostname=host) if encrypted else sock
+def raw_head(url: str, path: str, length: int) -> bytes:
+    """Make the head of a request with a body of so many bytes."""
+    return f"POST {urlsplit(url).path}{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def connected(url: str) -> socket.socket:
+    """Connect a plain socket, or one of ssl."""
+    address = urlsplit(url)
+    sock = socket.create_connection((address.hostname or "", address.port or 80))
+    return _tls().wrap_socket(sock, server_hostname=address.hostname) if address.scheme == "https" else sock
 
 
 @functools.cache
@@ -184,6 +195,29 @@ class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
     pass
 
 
+class _Object:
+    """Hands on the text, in the chat's own thread."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text = on_text
+
+    def tell(self, message: Any, /) -> None:
+        if isinstance(message, ChatEvent):
+            _text_to(self._on_text, message.data)
+
+
+def plain_object(url: str) -> Read:
+    """Read with a subscriber that is a plain object: it has no thread, and no mailbox."""
+    client = our_client(url)
+
+    def read(on_text: OnText) -> None:
+        chat = client.chat(**ASK, stream=_Object(on_text))
+        chat.result(_PATIENCE)
+        chat.actor_stopped.wait(_PATIENCE)
+
+    return read
+
+
 def _to(subscriber: type[_Subscriber], url: str) -> Read:
     client = our_client(url)
 
@@ -215,9 +249,10 @@ PIPELINES: dict[str, Callable[[str], Read]] = {
     BLOCKING: blocking,
     ACTOR: actor,
     SIMPLE_QUEUE: simple_queue_actor,
+    TELL: plain_object,
 }
 
-OURS = (ITERATOR, BLOCKING, ACTOR, SIMPLE_QUEUE)
+OURS = (ITERATOR, BLOCKING, ACTOR, SIMPLE_QUEUE, TELL)
 NAMES = (*PIPELINES, *((SDK_CREATE, SDK_STREAM) if HAS_SDK else ()))
 
 

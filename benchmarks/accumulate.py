@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from _answers import TOOL_PIECE
 from _measure import HAS_SDK, Verdict, Worker, cpu_of, interleaved, median_and_range, table, times, title
 from _pipelines import BLOCKING, SDK_STREAM, pipeline
-from _server import TOOL_PIECE, running_server
+from _server import running_server
 
 from anthropix_actors.chat.accumulate import Accumulator
 

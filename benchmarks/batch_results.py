@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import statistics
 import threading
 import time
@@ -16,6 +15,7 @@ from _measure import (
     BEFORE,
     HAS_SDK,
     MIB,
+    WAYS,
     Older,
     Verdict,
     Worker,
@@ -26,12 +26,14 @@ from _measure import (
     times,
     title,
 )
-from _pipelines import SimpleQueueInbox, our_client
+from _pipelines import SimpleQueueInbox, connected, our_client
 from _server import running_server
 
+import anthropix_actors
 from anthropix_actors import BatchResult
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
 
@@ -44,6 +46,7 @@ _PATH = "/v1/messages/batches/msgbatch_1"
 ITERATOR = "our iterator"
 ACTOR = "our actor"
 SIMPLE_QUEUE = "our actor, SimpleQueue inbox"
+LISTS = "our actor, told lists"
 SDK = "SDK results()"
 
 
@@ -56,15 +59,23 @@ class _Figures(NamedTuple):
 
 def run(*, quick: bool) -> list[Verdict]:
     thousands, repetitions = (10, 3) if quick else (100, 5)
-    title(f"batch_results: {thousands * 1000:,} results of 1 kB, each looked at; median of {repetitions}")
+    verdicts = []
+    for way, encrypted in WAYS.items():
+        title(f"batch_results: {thousands * 1000:,} results of 1 kB, {way}, each looked at; median of {repetitions}")
+        verdicts += _report(_all_measured(thousands, repetitions, encrypted=encrypted), way)
+    return verdicts
+
+
+def _all_measured(thousands: int, repetitions: int, *, encrypted: bool) -> dict[str, list[_Figures]]:
     ways: dict[str, Callable[[str], Callable[[], _Figures]]] = {
         "raw socket + json.loads": _raw,
         "requests iter_lines + json.loads": _iter_lines,
         ITERATOR: _iterator,
         ACTOR: _actor,
         SIMPLE_QUEUE: _simple_queue_actor,
+        LISTS: _actor_of_lists,
     }
-    with running_server() as server:
+    with running_server(encrypted=encrypted) as server:
         url = f"{server}/batch-{thousands}"
         workers = {name: Worker(make, url) for name, make in ways.items()}
         if Older.checkout is not None:
@@ -74,14 +85,13 @@ def run(*, quick: bool) -> list[Verdict]:
             # At its pace, a tenth is enough; it holds all the time.
             workers[SDK] = Worker(_sdk, f"{server}/batch-{thousands // 10}")
         try:
-            measured = interleaved(workers, repetitions)
+            return interleaved(workers, repetitions)
         finally:
             for worker in workers.values():
                 worker.__exit__(None, None, None)
-    return _report(measured)
 
 
-def _report(measured: dict[str, list[_Figures]]) -> list[Verdict]:
+def _report(measured: dict[str, list[_Figures]], way: str) -> list[Verdict]:
     speeds = {name: [each.bytes / each.wall / 1e6 for each in found] for name, found in measured.items()}
     rows, verdicts = [], []
     for name, found in measured.items():
@@ -90,13 +100,13 @@ def _report(measured: dict[str, list[_Figures]]) -> list[Verdict]:
         over_sdk = times(speeds[name], speeds[SDK]) if SDK in speeds else None
         ratio = "" if over_sdk is None else f"{over_sdk:.1f}"
         rows.append([name, *median_and_range(speeds[name]), f"{of_cpu:.1f}", ratio, f"{growth / MIB:+.1f}"])
-        if name in {ITERATOR, ACTOR, SIMPLE_QUEUE}:
+        if name in {ITERATOR, ACTOR, SIMPLE_QUEUE, LISTS}:
             flat = growth <= _FLAT
             verdicts.append(
-                Verdict(f"batch results, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat)
+                Verdict(f"batch results, {way}, {name}: memory", "flat, + 5 MiB", f"{growth / MIB:+.1f} MiB", flat)
             )
             if over_sdk is not None:
-                what = f"batch results, {name}, against {SDK}"
+                what = f"batch results, {way}, {name}, against {SDK}"
                 verdicts.append(Verdict(what, f">= {_FASTER} x the MB/s", f"{ratio} x", over_sdk >= _FASTER))
     table(["way", "MB/s", "from-to", "MB per s of CPU", "x SDK", "RSS growth MiB"], rows)
     return verdicts
@@ -139,11 +149,11 @@ _AROUND = 317
 
 
 def _raw(url: str) -> Callable[[], _Figures]:
-    parts = urlsplit(url)
+    path = urlsplit(url).path
 
     def read(reader: _Reader) -> int:
-        with socket.create_connection((parts.hostname or "", parts.port or 0)) as sock:
-            sock.sendall(f"GET {parts.path}{_PATH}/results HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        with connected(url) as sock:
+            sock.sendall(f"GET {path}{_PATH}/results HTTP/1.1\r\nhost: x\r\n\r\n".encode())
             for line in _raw_lines(sock):
                 reader.take(json.loads(line)["result"])
         return 0
@@ -205,13 +215,24 @@ class _SimpleQueueSubscriber(SimpleQueueInbox, _Subscriber):
     pass
 
 
-def _told_to(url: str, subscriber: type[_Subscriber]) -> Callable[[], _Figures]:
+class _ListSubscriber(_Subscriber):
+    """Takes all results that arrived together at once."""
+
+    def on_receive(self, message: Any) -> None:
+        if isinstance(message, anthropix_actors.BatchResults):  # which an older version does not have
+            for result in message.results:
+                self._take(result.result)
+        else:
+            super().on_receive(message)
+
+
+def _told_to(url: str, subscriber: type[_Subscriber], **options: Any) -> Callable[[], _Figures]:
     client = our_client(url)
 
     def read(reader: _Reader) -> int:
         over = threading.Event()
         ref = subscriber.start(reader, over)
-        client.batches.results("msgbatch_1", stream=ref)
+        client.batches.results("msgbatch_1", stream=ref, **options)
         over.wait()
         ref.stop()
         return 0
@@ -225,6 +246,10 @@ def _actor(url: str) -> Callable[[], _Figures]:
 
 def _simple_queue_actor(url: str) -> Callable[[], _Figures]:
     return _told_to(url, _SimpleQueueSubscriber)
+
+
+def _actor_of_lists(url: str) -> Callable[[], _Figures]:
+    return _told_to(url, _ListSubscriber, as_lists=True)
 
 
 def _sdk(url: str) -> Callable[[], _Figures]:

@@ -5,25 +5,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from _measure import (
-    BEFORE,
-    HAS_SDK,
-    Older,
-    Verdict,
-    Worker,
-    cpu_of,
-    interleaved,
-    median_and_range,
-    ratio,
-    table,
-    times,
-    title,
-)
+from _answers import text_of
+from _compare import show, verdicts
+from _measure import BEFORE, Older, Verdict, Worker, cpu_of, interleaved, title
 from _pipelines import ACTOR, ITERATOR, NAMES, OURS, RAW, SDK_CREATE, SDK_STREAM, SIMPLE_QUEUE, pipeline
-from _server import running_server, text_of
+from _server import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from _compare import Targets
 
 _COUNT = 5000
 _MICRO = 1e6 / _COUNT
@@ -33,9 +24,10 @@ _FORMS = (
     ("text", "one HTTP chunk per event, as the API sends"),
     ("packed", "chunks of 16 KiB"),
     ("text over TLS", "one HTTP chunk and one TLS record per event"),
+    ("packed over TLS", "chunks and TLS records of 16 KiB"),
 )
 _THREE = (ITERATOR, ACTOR, SIMPLE_QUEUE)
-_TARGETS: dict[str, dict[str, dict[str, float]]] = {
+_TARGETS: dict[str, Targets] = {
     "text": {
         RAW: dict.fromkeys(_THREE, 2.5),
         SDK_STREAM: dict.fromkeys(_THREE, 8),
@@ -47,20 +39,20 @@ _TARGETS: dict[str, dict[str, dict[str, float]]] = {
         SDK_STREAM: {ITERATOR: 8, SIMPLE_QUEUE: 7},
         SDK_CREATE: {ITERATOR: 4, SIMPLE_QUEUE: 3.5},
     },
+    "packed over TLS": {},
 }
-"""What a pipeline may cost against the raw loop at most, and how many times less than the SDK at least."""
 
 
 def run(*, quick: bool) -> list[Verdict]:
     repetitions = 3 if quick else 21
-    verdicts = []
+    found = []
     for form, told in _FORMS:
         title(f"events: CPU per event, {_COUNT:,} text deltas of 120 bytes, {told}; median of {repetitions}")
         scenario, over_tls, _ = form.partition(" over TLS")
         figures = _measured(f"{scenario}-{_COUNT}", repetitions, encrypted=bool(over_tls))
-        _show(figures)
-        verdicts += _verdicts(figures, form)
-    return verdicts
+        show(figures, "µs/event")
+        found += verdicts(figures, _TARGETS[form], f"CPU per event, {form}")
+    return found
 
 
 def _measured(scenario: str, repetitions: int, *, encrypted: bool) -> dict[str, list[float]]:
@@ -85,30 +77,3 @@ def _reader(name: str, url: str) -> Callable[[], float]:
         return seconds * _MICRO
 
     return measured
-
-
-def _show(figures: dict[str, list[float]]) -> None:
-    sdk = (SDK_CREATE, SDK_STREAM) if HAS_SDK else ()
-    head = ["pipeline", "µs/event", "from-to", "x raw", *(f"{name.split('(')[0]} ÷ it" for name in sdk)]
-    rows = [
-        [name, *median_and_range(values), ratio(values, figures[RAW])]
-        + [ratio(figures[other], values) if name.removesuffix(BEFORE) in OURS else "" for other in sdk]
-        for name, values in figures.items()
-    ]
-    table(head, rows)
-    if not HAS_SDK:
-        print("(the official SDK is not installed)")
-
-
-def _verdicts(figures: dict[str, list[float]], form: str) -> list[Verdict]:
-    verdicts = []
-    for other, targets in _TARGETS[form].items():
-        for name, target in targets.items() if other in figures else ():
-            what = f"CPU per event, {form}, {name}, against {other}"
-            if other == RAW:
-                more = times(figures[name], figures[RAW])
-                verdicts.append(Verdict(what, f"<= {target:g} x", f"{more:.2f} x", more <= target))
-            else:
-                less = times(figures[other], figures[name])
-                verdicts.append(Verdict(what, f">= {target:g} x less", f"{less:.1f} x less", less >= target))
-    return verdicts

@@ -1,18 +1,48 @@
-"""How long a fresh script takes to its first piece of text: import, client, connection, request."""
+"""How long it takes to the first piece of text: for a fresh script, and for a request on a connection that is there."""
 
 from __future__ import annotations
 
+import contextlib
+import statistics
 import subprocess
 import sys
+import time
 from functools import partial
+from typing import TYPE_CHECKING
 
-from _measure import HAS_SDK, Verdict, interleaved, median_and_range, ratio, table, times, title
+from _measure import HAS_SDK, WAYS, Verdict, Worker, interleaved, median_and_range, ratio, table, times, title
+from _pipelines import BLOCKING, ITERATOR, NAMES, pipeline
 from _server import running_server
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RAW = "raw socket"
 _OURS = "ours"
-_SDK = "SDK"
+_SDK_CREATE = "SDK create"
+_SDK_STREAM = "SDK stream"
+_REQUESTS = 50
+"""How many are made on one connection in each turn."""
+
+_LEAST = {"plain": 6, "over TLS": 8}
+"""How many times as long a fresh process with the SDK takes."""
 
 _SCRIPTS = {
+    _RAW: """
+import time; start = time.perf_counter()
+import json, socket, ssl, sys
+from urllib.parse import urlsplit
+
+url = urlsplit(sys.argv[1])
+sock = socket.create_connection((url.hostname, url.port))
+if url.scheme == "https":
+    sock = ssl.create_default_context().wrap_socket(sock, server_hostname=url.hostname)
+sock.sendall(f"POST {url.path}/v1/messages HTTP/1.1\\r\\nhost: x\\r\\ncontent-length: 0\\r\\n\\r\\n".encode())
+for line in sock.makefile("rb"):
+    if line.startswith(b"data: ") and json.loads(line[6:])["type"] == "content_block_delta":
+        print(time.perf_counter() - start)
+        break
+""",
     _OURS: """
 import time; start = time.perf_counter()
 import sys
@@ -24,7 +54,20 @@ for text in client.chat(model="claude-sonnet-5", max_tokens=1024, messages=hello
     print(time.perf_counter() - start)
     break
 """,
-    _SDK: """
+    _SDK_CREATE: """
+import time; start = time.perf_counter()
+import sys
+from anthropic import Anthropic
+
+client = Anthropic(api_key="key", base_url=sys.argv[1])
+hello = [{"role": "user", "content": "Hello"}]
+with client.messages.create(model="claude-sonnet-5", max_tokens=1024, messages=hello, stream=True) as stream:
+    for event in stream:
+        if event.type == "content_block_delta":
+            print(time.perf_counter() - start)
+            break
+""",
+    _SDK_STREAM: """
 import time; start = time.perf_counter()
 import sys
 from anthropic import Anthropic
@@ -41,19 +84,53 @@ with client.messages.stream(model="claude-sonnet-5", max_tokens=1024, messages=h
 
 def run(*, quick: bool) -> list[Verdict]:
     repetitions = 3 if quick else 11
-    title(f"first_event: a fresh process, from the script's first line to the first text; median of {repetitions}")
-    names = [_OURS, *([_SDK] if HAS_SDK else [])]
-    with running_server() as server:
-        runs = {name: partial(_milliseconds, _SCRIPTS[name], f"{server}/text-100") for name in names}
-        figures = interleaved(runs, repetitions)
-    rows = [[name, *median_and_range(figures[name]), ratio(figures[name], figures[_OURS])] for name in names]
-    table(["", "ms", "from-to", "x ours"], rows)
-    if _SDK not in figures:
-        return []
-    parts = times(figures[_SDK], figures[_OURS])
-    return [Verdict("first text of a fresh process, against the SDK's", "<= 1/6", f"1/{parts:.1f}", parts >= 6)]
+    verdicts = []
+    for way, encrypted in WAYS.items():
+        with running_server(encrypted=encrypted) as server:
+            title(f"first_event: fresh process, {way}, from its first line to the first text; median of {repetitions}")
+            verdicts += _cold(server, repetitions, way)
+            title(f"first_event: on a connection that is there, {way}; median of {repetitions} medians of {_REQUESTS}")
+            _warm(server, repetitions)
+    return verdicts
+
+
+def _cold(server: str, repetitions: int, way: str) -> list[Verdict]:
+    names = [_RAW, _OURS, *((_SDK_CREATE, _SDK_STREAM) if HAS_SDK else ())]
+    runs = {name: partial(_milliseconds, _SCRIPTS[name], f"{server}/text-100") for name in names}
+    figures = interleaved(runs, repetitions)
+    table(["", "ms", "from-to", "x ours"], [_row(name, figures[name], figures[_OURS]) for name in names])
+    least, verdicts = _LEAST[way], []
+    for sdk in names[2:]:
+        parts = times(figures[sdk], figures[_OURS])
+        what = f"first text of a fresh process, {way}, against {sdk}"
+        verdicts.append(Verdict(what, f"<= 1/{least}", f"1/{parts:.1f}", parts >= least))
+    return verdicts
+
+
+def _warm(server: str, repetitions: int) -> None:
+    names = [name for name in NAMES if name != BLOCKING]  # it has no text before the last
+    with contextlib.ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(_asker, name, f"{server}/text-10")) for name in names}
+        figures = interleaved(workers, repetitions)
+    table(["", "ms", "from-to", "x ours"], [_row(name, figures[name], figures[ITERATOR]) for name in names])
+
+
+def _row(name: str, values: list[float], ours: list[float]) -> list[str]:
+    return [name, *median_and_range(values, 2), ratio(values, ours)]
 
 
 def _milliseconds(script: str, url: str) -> float:
     command = [sys.executable, "-P", "-c", script, url]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1000
+
+
+def _asker(name: str, url: str) -> Callable[[], float]:
+    read = pipeline(name, url)
+
+    def first_text() -> float:
+        came: list[float] = []
+        start = time.perf_counter()
+        read(lambda _: came.append(time.perf_counter()))
+        return (came[0] - start) * 1000
+
+    return lambda: statistics.median(first_text() for _ in range(_REQUESTS))

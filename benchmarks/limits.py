@@ -59,7 +59,7 @@ class Figures:
 
 
 def run(*, quick: bool) -> list[Verdict]:
-    chats, seconds = (400, 10.0) if quick else (2000, 60.0)
+    chats, seconds = (200, 5.0) if quick else (2000, 60.0)
     title(f"limits: {chats:,} chats, buckets of {seconds:.0f} s")
     found = measured(chats, seconds)
     rows = [[kind, name, *figures.cells()] for (kind, name), figures in found.items()]

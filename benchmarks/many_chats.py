@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-import urllib.request
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
-from _measure import HAS_SDK, Verdict, Worker, peak_rss, rss, table, title
-from _pipelines import ASK, our_client, raw_events
-from _server import running_server, text_of
+from _answers import text_of
+from _measure import HAS_SDK, WAYS, Verdict, Worker, peak_rss, rss, table, title
+from _pipelines import ASK, connected, our_client, raw, raw_events, raw_request
+from _server import let_go, running_server
 
 from anthropix_actors import ChatDone, ChatEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _EVENTS = 50
 _ALL_PER_SECOND = 5000  # about as many as one process can take, in threads
 _OURS = "ours, one subscriber"
+_BARE = "bare threads, each a connection"
 _RAW = "raw sockets in threads"
 _SDK = "SDK in threads"
 _LIMIT = 90
+_TEXT = re.compile(rb'"text":"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -44,37 +47,54 @@ class _Figures:
 
 
 def run(*, quick: bool) -> list[Verdict]:
-    sizes = (1, 100) if quick else (1, 10, 100, 1000)
-    title(f"concurrent: chats all held open, then {_EVENTS} events each, at most {_ALL_PER_SECOND:,} events/s in all")
+    verdicts = []
+    for way, encrypted in WAYS.items():
+        sizes: Sequence[int] = (100, 1000) if encrypted else (1, 10, 100, 1000)
+        if quick:
+            sizes = sizes[::2]
+        title(f"concurrent: chats, {way}, held open, then {_EVENTS} events each, at most {_ALL_PER_SECOND:,} events/s")
+        figures = _measured(sizes, encrypted=encrypted)
+        verdicts += _verdicts(figures, sizes[-1], way)
+    return verdicts
+
+
+def _measured(sizes: Sequence[int], *, encrypted: bool) -> dict[tuple[str, int], _Figures]:
     figures: dict[tuple[str, int], _Figures] = {}
     rows = []
     for size in sizes:
-        for name in (_RAW, _OURS, *([_SDK] if HAS_SDK else [])):
+        for name in (_BARE, _RAW, _OURS, *([_SDK] if HAS_SDK else [])):
             try:
-                result = figures[name, size] = _run_once(name, size)
+                result = figures[name, size] = _run_once(name, size, encrypted=encrypted)
             except (TimeoutError, RuntimeError) as exc:
                 print(f"{name}, {size:,} chats: {str(exc).strip().splitlines()[-1]}")
                 rows.append([name, f"{size:,}", "failed", *[""] * 5])
             else:
                 rows.append([name, f"{size:,}", *result.cells()])
     table(["", "chats", "s to open", "µs/event", "KiB/chat", "at most", "threads/chat", "chats with loss"], rows)
-    return _verdicts(figures, sizes[-1])
+    return figures
 
 
-def _run_once(name: str, size: int) -> _Figures:
+def _run_once(name: str, size: int, *, encrypted: bool) -> _Figures:
     interval_ms = max(20, 1000 * size // _ALL_PER_SECOND)
-    make = {_RAW: _raw, _OURS: _ours, _SDK: _sdk}[name]
-    with running_server() as server, Worker(make, server, f"{server}/held-{_EVENTS}-{interval_ms}", size) as worker:
+    make = {_BARE: _bare, _RAW: _raw, _OURS: _ours, _SDK: _sdk}[name]
+    with (
+        running_server(encrypted=encrypted) as server,
+        Worker(make, server, f"{server}/held-{_EVENTS}-{interval_ms}", size) as worker,
+    ):
         return worker(_LIMIT)
 
 
-def _verdicts(figures: dict[tuple[str, int], _Figures], size: int) -> list[Verdict]:
-    ours, sdk = figures.get((_OURS, size)), figures.get((_SDK, size))
-    what = f"{size:,} concurrent chats"
+def _verdicts(figures: dict[tuple[str, int], _Figures], size: int, way: str) -> list[Verdict]:
+    bare, ours, sdk = (figures.get((name, size)) for name in (_BARE, _OURS, _SDK))
+    what = f"{size:,} concurrent chats, {way}"
     if ours is None:
         return [Verdict(f"{what}: done", f"within {_LIMIT} s", "no", met=False)]
     verdicts = [Verdict(f"{what}: chats that lost an event", "0", str(ours.lost), ours.lost == 0)]
-    if sdk is not None:
+    if way == "over TLS":
+        if bare is not None:
+            more = ours.rss / bare.rss
+            verdicts.append(Verdict(f"{what}: memory, against {_BARE}", "<= 1.1 x", f"{more:.2f} x", more <= 1.1))
+    elif sdk is not None:
         parts = sdk.rss / ours.rss
         verdicts.append(Verdict(f"{what}: memory per chat, against the SDK's", "<= 1/3", f"1/{parts:.1f}", parts >= 3))
     elif HAS_SDK:
@@ -128,7 +148,7 @@ class _Held:
         opened = time.monotonic() - start
         memory, threads = rss() - before, threading.active_count() - threads
         cpu = time.process_time()
-        urllib.request.urlopen(f"{self._server}/go").read()
+        let_go(self._server)
         self._over.wait()
         cpu = time.process_time() - cpu
         lost = self._size - sum("".join(texts) == text_of(_EVENTS) for texts in self._texts.values())
@@ -180,12 +200,33 @@ def _in_threads(held: _Held, size: int, follow: Callable[[int], None]) -> Callab
     return partial(held.run, open_all)
 
 
-def _raw(server: str, url: str, size: int) -> Callable[[], _Figures]:
+def _bare(server: str, url: str, size: int) -> Callable[[], _Figures]:
+    """Only keep what comes: what a thread and its connection need, whatever is done with it."""
+    raw(f"{server}/text-10")(str)
     held = _Held(server, size)
 
     def follow(key: int) -> None:
-        for event in raw_events(url):
-            held.event(key, event["type"], event.get("delta", {}).get("text", ""))
+        with connected(url) as sock:
+            sock.sendall(raw_request(url))
+            data = b""
+            while b"content_block_start" not in data:
+                data += sock.recv(4096)
+            held.event(key, "content_block_start", "")
+            while b"message_stop" not in data:
+                data += sock.recv(4096)
+        held.event(key, "content_block_delta", b"".join(_TEXT.findall(data)).decode())
+
+    return _in_threads(held, size, follow)
+
+
+def _raw(server: str, url: str, size: int) -> Callable[[], _Figures]:
+    raw(f"{server}/text-10")(str)
+    held = _Held(server, size)
+
+    def follow(key: int) -> None:
+        with connected(url) as sock:
+            for event in raw_events(sock, url):
+                held.event(key, event["type"], event.get("delta", {}).get("text", ""))
 
     return _in_threads(held, size, follow)
 
