@@ -154,7 +154,7 @@ class Audience:
     def note_told(self) -> None:
         """Set `delivered` if the end was delivered to all."""
         with self._task.lock:  # else an end that is being settled, and is with no delivery yet, would be lost
-            if all(delivery.is_told for delivery in self.all_deliveries):
+            if not self.delivered.is_set() and all(delivery.is_told for delivery in self.all_deliveries):
                 self.deliveries = self.callbacks = ()
                 self.delivered.set()
 

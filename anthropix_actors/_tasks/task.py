@@ -134,6 +134,11 @@ class Task(Supervised):
         self.leave(self.ref)
         self._log_end()
 
+    @property
+    def is_announced(self) -> bool:
+        """Whether the end was delivered to all, and the steps after that were taken."""
+        return self._logged and self.audience.delivered.is_set()
+
     def _log_end(self) -> None:
         """Log the end; after it was delivered, as a logging handler may block."""
         with self.lock:
