@@ -16,7 +16,7 @@ from anthropix_actors._http._reuse import idle_connections
 from anthropix_actors._http._reuse.idle_connections import IDLE_TIMEOUT, MAX_IDLE, IdleConnections
 
 from actors import ASK, Inbox, thread_of, until_at_rest
-from servers import DEADLINE, Server, Turnstile, acquire, answering, until, wait
+from servers import DEADLINE, Server, Tunnel, Turnstile, acquire, answering, until, wait
 
 if TYPE_CHECKING:
     import ssl
@@ -150,6 +150,24 @@ def test_a_hundred_chats_one_after_the_other_use_one_connection(
             chat.result(DEADLINE)
             wait(chat.actor_stopped)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("through", ["nothing", "http", "https"])
+def test_one_that_waited_too_long_is_connected_anew_also_through_proxies(
+    through: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle_connections, "IDLE_TIMEOUT", 0.0)
+    with (
+        Server(answering("x"), server_tls) as server,
+        Server(Tunnel(server.port), server_tls if through == "https" else None) as proxy,
+    ):
+        url = "" if through == "nothing" else f"{through}://localhost:{proxy.port}"
+        with Client("k", base_url=server.url, verify=client_tls, proxy=url, max_retries=0) as client:
+            for number in (1, 2, 3):
+                chat = client.chat(**ASK, stream=Inbox())
+                assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
+                wait(chat.actor_stopped)
+                assert server.connections == number
 
 
 def test_when_the_client_is_closed_its_connections_are_and_the_sweeper_ends_at_once(
