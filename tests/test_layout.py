@@ -57,6 +57,7 @@ LONGER = {
     "errors": "a list",
     "endpoints/table": "a table",
     "chat/parameters": "a table",
+    "_http/tls": "one state, and all that urllib3 asks of a socket",
 }
 
 

@@ -163,6 +163,15 @@ class Response:
             # bodies it has already returned the connection to the pool; another request may have it, or it is closed.
             list(itertools.islice(self.chunks(), _DRAIN_READS))
 
+    def give_back(self) -> None:
+        """Close it if its body has arrived to the end, as it mostly has with the answer's.
+
+        So the next request, made as soon as the answer is told, finds the connection in the pool.
+        """
+        if self._chunked is not None and self._chunked.complete:
+            list(self.chunks())  # reads nothing more
+            self.close()
+
     def close(self) -> None:
         """Return the connection to the pool if the body was read to its end, else close it. Only in the reading thread.
 

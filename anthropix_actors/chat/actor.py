@@ -124,14 +124,14 @@ class ChatActor(TaskActor[ChatTask]):
             if kind == "error":
                 in_stream = decoder.form is Form.STREAM
                 raise error_from_response(answer.status, event, answer.headers, now=time.time(), in_stream=in_stream)
-            if self._is_last(event):
+            if self._is_last(event, answer):
                 if decoder.form is Form.JSON:
                     log(logging.INFO, "a chat was answered with JSON in place of an event stream")
                 answer.drain()
                 return True
         return False
 
-    def _is_last(self, event: Any) -> bool:
+    def _is_last(self, event: Any, answer: Response) -> bool:
         """Take one event that is not content; return whether it ended the answer."""
         kind = event["type"]
         if event.get("data") == DONE and self._has_stop_reason():
@@ -144,7 +144,7 @@ class ChatActor(TaskActor[ChatTask]):
             return False
         self._has_content = True
         self._tell()
-        self._end(event)
+        self._end(event, answer)
         return True
 
     def _has_stop_reason(self) -> bool:
@@ -153,7 +153,7 @@ class ChatActor(TaskActor[ChatTask]):
         message = self._task.snapshot()
         return message is not None and message.get("stop_reason") is not None
 
-    def _end(self, stop: Any) -> None:
+    def _end(self, stop: Any, answer: Response) -> None:
         """End the chat with its complete answer."""
         task = self._task
         with task.lock:
@@ -163,6 +163,7 @@ class ChatActor(TaskActor[ChatTask]):
             raise ProtocolError("message_stop came before message_start")
         terminal = task.done_message(message)
         task.scope.commit()
+        answer.give_back()
         task.finish(terminal, ChatEvent(task.ref, stop))
 
     def _tell(self) -> None:

@@ -69,6 +69,13 @@ MECHANISMS = [
         "_http/test_tls_sessions.py::test_a_session_is_resumed_under_its_own_name_alone",
     ),
     Mechanism(
+        "a connection is free before the end of the answer is told",
+        "chat/actor.py",
+        "        answer.give_back()\n",
+        "",
+        "_http/test_idle_connections.py::test_a_hundred_chats_one_after_the_other_use_one_connection",
+    ),
+    Mechanism(
         "one read takes all records that have arrived",
         "_http/tls.py",
         "                room -= len(piece)",
