@@ -235,9 +235,12 @@ class TLSSocket:
             self._receive()
 
     def _send_alert(self) -> None:
-        """Send the alert that names the reason of a failure, if the peer takes it."""
+        """Send the alert that names the reason of a failure, if the peer takes it at once."""
+        timeout = self.gettimeout()
+        self.settimeout(0)  # MSG_DONTWAIT is not enough: Python waits for room first
         with contextlib.suppress(OSError):
-            self.socket.send(self._outgoing.read(), socket.MSG_DONTWAIT)
+            self.socket.send(self._outgoing.read())
+        self.settimeout(timeout)
 
     # What a socket has
 
