@@ -117,9 +117,7 @@ class TLSSocket:
 
         The end may be without a close_notify: that of the response is seen by its framing, and by `message_stop`.
         """
-        view = memoryview(buffer)
-        if nbytes:
-            view = view[:nbytes]
+        view = memoryview(buffer)[: nbytes or None]
         while not (count := self._decrypt(view)):
             if self._failure is not None:
                 raise self._failure
