@@ -3,7 +3,7 @@
 # make lowest   what touches other packages, with the lowest versions of them that are allowed
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
-# make torture  every fault, others' code, Ctrl-C everywhere, random schedules, load and limits; a report; 15 minutes;
+# make torture  every fault, others' code, Ctrl-C everywhere, random schedules, load and limits; a report; 20 minutes;
 #               SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make mutants  changes the core in some 2,400 ways; a test must notice each, or tests/mutants/survivors.toml say why not;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from torture.plans import plan
 from torture.subscribers import Notes
 from torture.tls import cancels
 from torture.tls import runs as tls
-from torture.truth import MESSAGE, TOLD
+from torture.truth import MESSAGE, SNAPSHOTS, TOLD
 from torture.watch import KEY
 
 SEED = 20261123
@@ -72,6 +73,8 @@ CUT = CASES["after text_delta: close, chunked"]
 
 def test_each_fault_has_a_name_of_its_own() -> None:
     assert len(CASES) == len([*before(), *during(), *habits()]) > 400
+    over_tls = list(tls.cases(random.Random(SEED)))
+    assert len({str(case) for case in over_tls}) == len(over_tls) > 1400
 
 
 @pytest.mark.parametrize("way", matrix.WAYS)
@@ -125,6 +128,13 @@ def cut(**more: Any) -> TruncatedError:
 )
 def test_what_must_not_be_is_noticed(outcome: Outcome) -> None:
     assert any(check(Run(CUT, "actor"), outcome) for check in matrix.CHECKS)
+
+
+@pytest.mark.parametrize("known", [0, 8])
+def test_what_had_arrived_and_is_not_known_is_noticed(known: int) -> None:
+    outcome = Outcome(error=cut(partial=SNAPSHOTS[known]))
+    checks = [check(Run(replace(CUT, arrived=9), "call"), outcome) for check in matrix.CHECKS]
+    assert [text for text in checks if text.startswith("partial after 9 events")]
 
 
 NOBODY: Any = None

@@ -231,9 +231,10 @@ class TLSSocket:
             return
         try:
             while left:
-                self._wait_for_room()
-                with contextlib.suppress(BlockingIOError):
+                try:
                     left = left[self.socket.send(left, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    self._wait_for_room()
         except ConnectionResetError as exc:
             self._reset = exc  # the system says so once: the next `recv` would return an end like any other
             raise
@@ -254,7 +255,7 @@ class TLSSocket:
             self._receive()
 
     def _send_alert(self) -> None:
-        """Send the alert that names the reason of a failure, if the peer takes it."""
+        """Send the alert that names the reason of a failure, if the peer takes it at once."""
         with contextlib.suppress(OSError):
             self.socket.send(self._outgoing.read(), socket.MSG_DONTWAIT)
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from anthropix_actors._http.tls import TLSSocket
 
 from actors import ASK, Inbox
 from records import Encrypted, Far, Keys13, until_taken
-from servers import DEADLINE, Peer, Server, acquire, answering, send_answer, until, wait, whole
+from servers import DEADLINE, Peer, Server, acquire, answering, head, send_answer, until, wait, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -264,9 +265,12 @@ def test_a_peer_that_takes_nothing_delays_no_failure(connected: Connected) -> No
             near.sendall(b"x" * 600_000)
         near.settimeout(DEADLINE)
         far.sock.sendall(far.records(b"bytes") + b"garbage of more bytes than a record's head has")
+        start = time.monotonic()
         assert read(near) == b"bytes"
         with pytest.raises(ssl.SSLError, match="WRONG_VERSION_NUMBER"):
             read(near)
+        assert time.monotonic() - start < DEADLINE / 2
+        assert near.gettimeout() == DEADLINE
 
 
 def test_a_record_that_was_changed_is_an_error(connected: Connected) -> None:
@@ -644,6 +648,31 @@ def test_a_connection_whose_end_was_received_with_the_answer_is_not_used_again(
         for number in (1, 2, 3):
             chat_through(client)
             assert server.connections == number
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_a_body_without_a_length_that_a_reset_cuts_is_no_whole_one(
+    version: ssl.TLSVersion, authority: trustme.CA, client_tls: ssl.SSLContext
+) -> None:
+    """The reset may meet the reply to the server's question."""
+    certificate = authority.issue_cert("localhost")
+
+    def script(peer: Peer) -> None:
+        far = Encrypted(peer.sock, certificate, version)
+        far.recv(ROOM)
+        far.sendall(head(framing="close", content_type="application/octet-stream") + b"the first half")
+        keys = far.keys
+        for _ in range(2):
+            far.put(keys.update(asked=True) if isinstance(keys, Keys13) else keys.ask_anew())
+        peer.reset()
+
+    with (
+        Server(script) as server,
+        Client("k", base_url=f"https://localhost:{server.port}", verify=client_tls, max_retries=0) as client,
+    ):
+        for _ in range(20):
+            with pytest.raises(APIConnectionError, match="reset"):
+                client.files.download("file_1")
 
 
 def test_the_servers_name_and_the_protocol_are_said(authority: trustme.CA, trusting: ssl.SSLContext) -> None:

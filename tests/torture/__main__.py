@@ -1,6 +1,6 @@
 """Torture the package, and print a report. `make torture` runs this; see docs/reliability.md.
 
-Bounded: about a quarter of an hour on two cores. The seed is printed; given again, the same faults, cancels and plans
+Bounded: some twenty minutes on two cores. The seed is printed; given again, the same faults, cancels and plans
 are tried.
 """
 

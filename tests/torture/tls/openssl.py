@@ -119,7 +119,8 @@ class OpenSSL:
             options = ["-accept", "127.0.0.1:0", "-naccept", "1", "-cert", pem.name, "-key", pem.name]
             told = ["openssl", "s_server", *options, f"-tls{self.version.replace('.', '_')}"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            with subprocess.Popen(told, **pipes) as program:  # type: ignore[call-overload]
+            with subprocess.Popen(told, **pipes) as program, contextlib.ExitStack() as stack:  # type: ignore[call-overload]
+                stack.callback(program.kill)  # or the end would be waited for
                 console = Console(program)
                 printed = b""
                 while not (found := re.search(rb"ACCEPT \S+:(\d+)\n", printed)):
@@ -133,8 +134,6 @@ class OpenSSL:
 
                 thread = threading.Thread(target=play, name="test-console")
                 thread.start()
-                try:
-                    yield World(f"https://localhost:{int(found[1])}", trusting())
-                finally:
-                    program.kill()
-                    thread.join(DEADLINE)
+                stack.callback(thread.join, DEADLINE)
+                stack.callback(program.kill)
+                yield World(f"https://localhost:{int(found[1])}", trusting())

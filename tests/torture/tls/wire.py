@@ -82,6 +82,8 @@ SHAPES = {
     "news between the records": Shape(_interrupted),
 }
 
+SLOW = ("records of one byte", "segments of one byte", "news between the records")
+
 ROUTES = ("direct", "proxy", "https proxy")
 
 
