@@ -320,4 +320,5 @@ class Encrypted:
             self.flush()
             if self._polite:
                 self.alert(CLOSE_NOTIFY, WARNING)
+            until_taken(self.sock)  # the client may have replied to TLS: then the system resets in place of an end
         self.sock.close()
