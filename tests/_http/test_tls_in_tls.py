@@ -106,20 +106,40 @@ def test_one_read_takes_the_records_of_both_that_have_arrived(through: Through) 
         assert reads < 50
 
 
-def test_a_peer_that_first_wants_to_be_rid_of_its_own_bytes_stops_nothing(through: Through) -> None:
-    """The lower one takes meanwhile what arrives."""
+def test_a_peer_that_first_wants_to_be_rid_of_its_own_bytes_stops_nothing(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """The lower one takes meanwhile what arrives. Both layers end in one thread here, which sends or receives."""
     sent, answered, got = b"x" * 600_000, b"y" * 600_000, []
 
-    def script(peer: Peer) -> None:
-        peer.send(answered)
+    def stubborn(peer: Peer) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        upper = server_tls.wrap_bio(incoming, outgoing, server_side=True)
+
+        def perform(step: Callable[..., Any], *args: Any) -> Any:
+            while True:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    result = step(*args)
+                    peer.send(outgoing.read())
+                    return result
+                peer.send(outgoing.read())
+                incoming.write(peer.sock.recv(ROOM))
+
+        perform(upper.do_handshake)
+        perform(upper.write, answered)
         data = b""
         while len(data) < len(sent):
-            data += peer.sock.recv(ROOM)
+            data += perform(upper.read, ROOM)
         got.append(data)
+        peer.wait_for_hang_up()
 
-    with through(script) as near:
-        near.sendall(sent)
-        assert received(near, len(answered)) == answered
+    with Server(stubborn, server_tls) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+            near = TLSSocket(TLSSocket(sock, client_tls, "localhost"), client_tls, "localhost")
+            near.sendall(sent)
+            assert received(near, len(answered)) == answered
+        acquire(server.hung_up)
+        assert server.errors == []
     assert got == [sent]
 
 
