@@ -62,7 +62,7 @@ def moments() -> Iterator[Moment]:
     for version, route in product(VERSIONS, ROUTES):
         wire = Wire(version, route=route)
         for phase, part in PHASES.items():
-            yield Moment(phase, Bare(route), partial(flight, partial(serving, version), part))
+            yield Moment(f"{phase} of TLS {version}", Bare(route), partial(flight, partial(serving, version), part))
         yield Moment("before the answer", wire, _answers())
         yield Moment("in the head", wire, _answers(head()[:40]))
         yield Moment("in the answer", wire, _answers(*BEGUN))

@@ -139,6 +139,10 @@ class Bare:
     route: str = "direct"
     verify: Callable[[], ssl.SSLContext] = trusting
 
+    def __str__(self) -> str:
+        """Name it."""
+        return self.route
+
     def __call__(self, script: Script, *, again: bool) -> contextlib.AbstractContextManager[World]:
         """Have a server that runs the script."""
         return _reached(once(script, _greeted) if again else script, self.route, self.verify())
