@@ -27,11 +27,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._http._reuse.idle_connections import MAX_IDLE, IdleConnections
-from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
+from anthropix_actors._http.reuse.idle_connections import MAX_IDLE, IdleConnections
+from anthropix_actors._http.reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.tls import TLSSocket, plain
 
 MOST_INTERIM = 1000

@@ -21,7 +21,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anthropix_actors._cancel.scope import deadline_of
-from anthropix_actors._http._reuse.tls_sessions import TLSSessions
+from anthropix_actors._http.reuse.tls_sessions import TLSSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import pytest
 
 from anthropix_actors import Client
 from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
-from anthropix_actors._http._reuse import idle_connections
-from anthropix_actors._http._reuse.idle_connections import IDLE_TIMEOUT, MAX_IDLE, IdleConnections
+from anthropix_actors._http.reuse import idle_connections
+from anthropix_actors._http.reuse.idle_connections import IDLE_TIMEOUT, MAX_IDLE, IdleConnections
 
 from actors import ASK, Inbox, thread_of, until_at_rest
 from servers import DEADLINE, Server, Tunnel, Turnstile, acquire, answering, until, wait

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import APIConnectionError, APITimeoutError, Client, Timeout
-from anthropix_actors._http._reuse import tls_context
-from anthropix_actors._http._reuse.tls_context import TLSContext, buffered
+from anthropix_actors._http.reuse import tls_context
+from anthropix_actors._http.reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.tls import TLSSocket
 
 from actors import ASK, Inbox

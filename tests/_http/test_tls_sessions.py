@@ -11,8 +11,8 @@ import pytest
 import truststore
 
 from anthropix_actors import APIConnectionError, Client
-from anthropix_actors._http._reuse import tls_sessions
-from anthropix_actors._http._reuse.tls_context import TLSContext
+from anthropix_actors._http.reuse import tls_sessions
+from anthropix_actors._http.reuse.tls_context import TLSContext
 
 from actors import ASK, Inbox, core_of
 from servers import DEADLINE, Peer, Server, Tunnel, Turnstile, acquire, whole

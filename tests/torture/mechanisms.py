@@ -63,7 +63,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "a session of TLS is resumed under its own name alone",
-        "_http/_reuse/tls_sessions.py",
+        "_http/reuse/tls_sessions.py",
         'kept = self._kept.get(tls.server_hostname or "")\n        if kept is None',
         "kept = next(iter(self._kept.values()), None)\n        if kept is None",
         "_http/test_tls_sessions.py::test_a_session_is_resumed_under_its_own_name_alone",

@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-from anthropix_actors._http._reuse.tls_sessions import TLSSessions
+from anthropix_actors._http.reuse.tls_sessions import TLSSessions
 from anthropix_actors._http.tls import TLSSocket
 
 _POLLS = hasattr(select, "poll") and hasattr(socket, "MSG_DONTWAIT")
