@@ -68,27 +68,34 @@ class AttemptScope:
             if not held:
                 self.cancel_scope.release()
 
-    @contextlib.contextmanager
-    def step(self) -> Generator[None]:
+    def step(self) -> Step:
         """Make this the scope that runs in the thread, for one step of an attempt. Raises what `attempt` raises.
 
         A generator must not hold it over a `yield`: another scope may run in the thread meanwhile.
         """
-        previous = running_attempt()
-        try:
-            _running.attempt = self
-            yield
-        except Exception as exc:
-            self._raise_cause(exc)
-            raise
-        finally:
-            _running.attempt = previous
+        return Step(self)
 
-    def _raise_cause(self, exc: Exception) -> None:
+    def raise_cause(self, exc: BaseException) -> None:
         """Raise the cancellation or the failure instead, if it caused `exc`."""
         cause = self.cancel_scope.cause or self._failure
         if cause is not None and exc is not cause:
             raise cause from exc
+
+
+class Step:
+    """One step of an attempt: see `AttemptScope.step`."""
+
+    def __init__(self, scope: AttemptScope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._previous = running_attempt()
+        _running.attempt = self._scope
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        _running.attempt = self._previous
+        if isinstance(exc, Exception):
+            self._scope.raise_cause(exc)
 
 
 _running = threading.local()

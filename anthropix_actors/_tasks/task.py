@@ -10,6 +10,7 @@ thread of its own: so one that never returns does not delay the others.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -223,7 +224,7 @@ class Task(Supervised):
     def state(self) -> State:
         """What the task is doing."""
         if self.terminal is not None:
-            return next(state for ending, state in _STATES.items() if type(self.terminal).__name__.endswith(ending))
+            return _state_of(type(self.terminal))
         if self.began is None or self.requester.sent is None:
             return "queued"
         return "retrying" if self.retried is self.requester.sent else self._doing()
@@ -293,6 +294,12 @@ class Task(Supervised):
         if self.ref is not None:
             pykka.ActorRegistry.unregister(self.ref)
             self.ref.actor_stopped.set()
+
+
+@functools.cache
+def _state_of(kind: type[Any]) -> State:  # type: ignore[misc]
+    """Return the state of a task whose terminal message is of this class."""
+    return next(state for ending, state in _STATES.items() if kind.__name__.endswith(ending))
 
 
 def _nothing(_: object) -> None:

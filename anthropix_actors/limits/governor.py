@@ -17,7 +17,6 @@ Every client has its own governor. Clients that share a key may share one:
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import logging
 import math
@@ -37,7 +36,7 @@ from anthropix_actors.limits.guess import input_guess
 from anthropix_actors.limits.model_limits import Pacer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors.errors import APIError
@@ -191,8 +190,8 @@ class GovernorThrottle:
         usage: Callable[[], Mapping[str, Any] | None],
     ) -> None:
         """Find the line; do not join it yet."""
-        self._governor = governor
         self._line = governor.line(str(body["model"]))
+        self._sound = _Sound(self._line, governor)
         self._guess = input_guess(body)
         self._scope = scope
         self._patience = patience
@@ -223,7 +222,7 @@ class GovernorThrottle:
     def _delay(self) -> float:
         """Book the request and return 0, or return the seconds to wait: infinity means until `wake`."""
         line = self._line
-        with self._sound(), line.lock:
+        with self._sound, line.lock:
             self._awake = False
             if line.waiting[0] is not self:
                 return math.inf
@@ -241,7 +240,7 @@ class GovernorThrottle:
 
     def on_response(self, headers: Mapping[str, str]) -> None:
         """Note the limits that a response reports. In the chat's thread."""
-        with self._sound(), self._line.lock:
+        with self._sound, self._line.lock:
             if self._sent is not None:
                 pacer, sent = self._sent
                 pacer.answered(sent, headers, time.monotonic())
@@ -250,9 +249,9 @@ class GovernorThrottle:
     def release(self, error: APIError | None) -> None:
         """Note that the attempt has finished, and with which error. In the chat's thread."""
         usage = None
-        with self._sound():
+        with self._sound:
             usage = self._usage()
-        with self._sound(), self._line.lock:
+        with self._sound, self._line.lock:
             on_its_way, self._sent = self._sent, None
             if on_its_way is None:
                 return
@@ -264,14 +263,23 @@ class GovernorThrottle:
                     pacer.refused(sent, pause + _BACK_IN_LINE, now)
             self._line.wake_first()
 
-    @contextlib.contextmanager
-    def _sound(self) -> Generator[None]:
-        """Keep errors from the chat. The state may be wrong after one, so it is forgotten."""
-        try:
-            yield
-        except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
-            self._line.start_anew()
-            self._governor.failed(exc)
+
+class _Sound:
+    """Keeps errors from a chat: one ends only the block. The state may be wrong after it, so it is forgotten."""
+
+    def __init__(self, line: _Line, governor: Governor) -> None:
+        self._line = line
+        self._governor = governor
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> bool:
+        if not isinstance(exc, Exception):
+            return False
+        self._line.start_anew()
+        self._governor.failed(exc)
+        return True
 
 
 publish(
