@@ -263,6 +263,7 @@ class Encrypted:
         self.version = version
         self._shape = shape
         self._polite = polite
+        self._abrupt = False
         self._held = b""
         with tempfile.NamedTemporaryFile("r", encoding="ascii") as log:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -312,13 +313,22 @@ class Encrypted:
         self.flush()
         if option == socket.SO_LINGER:  # it is about to be reset
             until_taken(self.sock)
-            self._polite = False
+            self._abrupt = True
         self.sock.setsockopt(level, option, value)
 
     def close(self) -> None:
+        if self.sock.fileno() < 0:  # it was reset
+            return
         with contextlib.suppress(OSError):
             self.flush()
-            if self._polite:
-                self.alert(CLOSE_NOTIFY, WARNING)
-            until_taken(self.sock)  # the client may have replied to TLS: then the system resets in place of an end
+            if not self._abrupt:
+                self._end()
         self.sock.close()
+
+    def _end(self) -> None:
+        """End it so that all that was sent arrives, and the end as an end."""
+        if self._polite:
+            self.alert(CLOSE_NOTIFY, WARNING)
+        until_taken(self.sock)
+        self.sock.shutdown(socket.SHUT_WR)
+        self.sock.recv(ROOM, socket.MSG_DONTWAIT)  # such as replies of TLS: what is unread makes a reset of an end
