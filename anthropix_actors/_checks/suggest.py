@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from anthropix_actors.errors import Problem
@@ -23,6 +22,8 @@ def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem
 
 
 def _hint(name: str, known: list[str]) -> str:
+    import difflib  # noqa: PLC0415 - for mistakes alone: a millisecond of each program's start
+
     begun = [one for one in known if one.startswith(f"{name}_")]  # such as `stop` for `stop_sequences`
     if close := begun or difflib.get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"

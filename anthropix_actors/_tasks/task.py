@@ -10,7 +10,6 @@ thread of its own: so one that never returns does not delay the others.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -40,7 +39,8 @@ PATIENCE = 0.1
 State = Literal["queued", "sent", "answering", "running", "retrying", "done", "failed", "cancelled"]
 """The state of a task. Only a chat is `sent` (no response yet) or `answering`; other tasks are `running`."""
 
-_STATES: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled"}
+_ENDS: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled"}
+_STATES: dict[str, State] = {task + end: _ENDS[end] for task in ("Chat", "Batch", "Session") for end in _ENDS}
 
 
 class Task(Supervised):
@@ -224,7 +224,7 @@ class Task(Supervised):
     def state(self) -> State:
         """What the task is doing."""
         if self.terminal is not None:
-            return _state_of(type(self.terminal))
+            return _STATES[type(self.terminal).__name__]
         if self.began is None or self.requester.sent is None:
             return "queued"
         return "retrying" if self.retried is self.requester.sent else self._doing()
@@ -294,12 +294,6 @@ class Task(Supervised):
         if self.ref is not None:
             pykka.ActorRegistry.unregister(self.ref)
             self.ref.actor_stopped.set()
-
-
-@functools.cache
-def _state_of(kind: type[Any]) -> State:  # type: ignore[misc]
-    """Return the state of a task whose terminal message is of this class."""
-    return next(state for ending, state in _STATES.items() if kind.__name__.endswith(ending))
 
 
 def _nothing(_: object) -> None:

@@ -1,8 +1,7 @@
-"""Which results were delivered, counted without code that runs for each. Pure; guarded by the task's lock."""
+"""Which results were delivered, counted after they were. Pure; guarded by the task's lock."""
 
 from __future__ import annotations
 
-from collections import Counter
 from operator import length_hint
 from typing import TYPE_CHECKING, cast
 
@@ -60,8 +59,13 @@ class Delivered:
         """Count the results that were delivered since the last call, and return them."""
         noted, self._noted = self._noted, self._taken
         new = self._results[noted : self._noted]
-        for kind, count in Counter([result.result["type"] for result in new]).items():  # even of an unknown type
-            self._counts[kind] = self._counts.get(kind, 0) + count
+        counts = self._counts
+        for result in new:
+            kind = result.result["type"]
+            try:
+                counts[kind] += 1
+            except KeyError:  # an unknown type
+                counts[kind] = 1
         return new
 
     @property

@@ -196,8 +196,9 @@ class BatchTask(Task):
         """Tell the ledger the results that were delivered, each once. In the task's thread, or another at the end."""
         with self.lock:
             delivered = self.delivered.note()
-            if self.ledger is not None:
-                self._unbooked.extend(delivered)
+            if self.ledger is None:
+                return
+            self._unbooked.extend(delivered)
         with contextlib.suppress(IndexError):
             while True:
                 super().tell_ledger(self._unbooked.popleft())

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CHECKED_FOR = 3600.0
 """Seconds for which a check of the certificate holds; many servers end a session before."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     session: ssl.SSLSession
     checked: float
     """When the server's certificate was checked."""
