@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
+    from anthropix_actors._tasks.flag import Flag
+
 DEADLINE = 10.0
 """The longest wait of a test, in seconds; far more than it needs."""
 
@@ -170,7 +172,7 @@ def acquire(semaphore: threading.Semaphore) -> None:
     assert semaphore.acquire(timeout=DEADLINE), "what the test waited for did not happen"
 
 
-def wait(event: threading.Event) -> None:
+def wait(event: threading.Event | Flag) -> None:
     assert event.wait(DEADLINE), "what the test waited for did not happen"
 
 

@@ -118,8 +118,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         task = self._task
         if task.terminal is None:  # else a second one would be made, with a copy of the whole answer
             task.settle(task.terminal_for(CancelledError("stopped")))
-        if not task.is_announced:
-            task.announce()
+        task.announce()
         SWEEPER.unwatch(task)
 
     def on_failure(self, exception_type: object, exception_value: object, traceback: object) -> None:  # noqa: ARG002

@@ -10,7 +10,6 @@ whether it joins before the end or after it. No foreign code runs while the lock
 from __future__ import annotations
 
 import logging
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from anthropix_actors._foreign.locks import is_held
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors._tasks.delivery import DEAD, Gone
+from anthropix_actors._tasks.flag import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -46,7 +46,7 @@ class Audience:
         self.deliveries: tuple[Delivery, ...] = ()
         self.callbacks: tuple[Delivery, ...] = ()
         self.waiting: set[object] = set()
-        self.delivered = threading.Event()
+        self.delivered = Flag(self._task.scope.condition)
 
     @property
     def all_deliveries(self) -> tuple[Delivery, ...]:
@@ -161,4 +161,4 @@ class Audience:
     def after_fork(self) -> None:
         """Forget the subscribers in a forked child: the parent delivers to them."""
         self.deliveries = self.callbacks = ()
-        self.delivered = threading.Event()
+        self.delivered = Flag(self._task.scope.condition)

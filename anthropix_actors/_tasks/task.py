@@ -21,6 +21,7 @@ import pykka
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
 from anthropix_actors._tasks.audience import Audience
+from anthropix_actors._tasks.flag import Flag
 from anthropix_actors._tasks.supervised import Supervised
 from anthropix_actors.errors import AnthropixError, CancelledError
 
@@ -64,6 +65,12 @@ class Task(Supervised):
         leave: Removes the ref from the client at the end; must not block or raise.
     """
 
+    # Not set in `__init__`: beyond 30 attributes, each object has a table of their names of its own, which takes 1 KiB.
+    retried: object = None
+    patience = PATIENCE
+    _late_since: float | None = None
+    _booked = _logged = False
+
     def __init__(
         self,
         transport: Transport,
@@ -76,22 +83,18 @@ class Task(Supervised):
         """Start without an audience."""
         super().__init__(transport, scope, timeout, tag)
         self.ledger = ledger
-        self._booked = self._logged = False
         self.enter: Callable[[Any], object] = _nothing
         self.leave: Callable[[Any], object] = _nothing
         self.lock = threading.RLock()
         self.audience = Audience(self)
         self.terminal: Any = None
         self.last: tuple[Any, ...] = ()
-        self.finished = threading.Event()
+        self.finished = Flag(self.scope.condition)
         self.ref: Any = None
         self.slots: Slots | None = None
         self.claim = threading.Lock()
         self.thread: int | None = None
         self.held: set[object] = set()
-        self.retried: object = None
-        self.patience = PATIENCE
-        self._late_since: float | None = None
 
     def __repr__(self) -> str:
         """Show kind, state, age and how many subscribers it has."""
@@ -127,6 +130,8 @@ class Task(Supervised):
 
     def announce(self) -> None:
         """Deliver the end that was settled. Runs foreign code: that of one subscriber after the other."""
+        if self._logged and self.audience.delivered.is_set():  # all of it was done before
+            return
         self._book_end()  # before anything shows that it has finished
         self.finished.set()
         for delivery in self.audience.all_deliveries:
@@ -134,11 +139,6 @@ class Task(Supervised):
         self.audience.note_told()
         self.leave(self.ref)
         self._log_end()
-
-    @property
-    def is_announced(self) -> bool:
-        """Whether the end was delivered to all, and the steps after that were taken."""
-        return self._logged and self.audience.delivered.is_set()
 
     def _log_end(self) -> None:
         """Log the end; after it was delivered, as a logging handler may block."""
@@ -253,8 +253,7 @@ class Task(Supervised):
         super().sweep(now)
         if self.terminal is None:
             self.audience.sweep()
-        cause = self.scope.cause
-        if cause is not None:
+        if (cause := self.scope.cause) is not None:
             self.scope.cancel(cause)  # again, where an interrupt kept a cancel from its end
         if cause is not None or self.terminal is not None:
             self._late_since = self._late_since or now
@@ -281,10 +280,11 @@ class Task(Supervised):
 
     def after_fork(self) -> None:
         """End it in a forked child."""
-        self.lock, self.finished = threading.RLock(), threading.Event()
-        self.audience.after_fork()
+        self.lock = threading.RLock()
         cause = CancelledError(f"the process was forked; the {self.what} goes on in the parent")
         self.scope.after_fork(cause)
+        self.finished = Flag(self.scope.condition)
+        self.audience.after_fork()
         self.terminal = self.terminal or self.terminal_for(cause)
         self.finished.set()
         self._stop_actor()

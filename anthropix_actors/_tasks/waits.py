@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from types import FrameType
 
+    from anthropix_actors._tasks.flag import Flag
     from anthropix_actors._tasks.task import Task
 
 W = TypeVar("W", bound=Any)
 
 
-def wait(event: threading.Event, deadline: float | None) -> bool:
+def wait(event: threading.Event | Flag, deadline: float | None) -> bool:
     """Wait for an event in slices, until a deadline on the monotonic clock; return whether it was set."""
     while not event.wait(left := slice_of(deadline)):
         if not left:

@@ -49,6 +49,8 @@ class ChatTask(Task):
     """
 
     what = "chat"
+    resumed = False
+    lost: tuple[Mapping[str, Any], ...] = ()
 
     def __init__(  # noqa: PLR0913 - the parts of the state
         self,
@@ -67,9 +69,7 @@ class ChatTask(Task):
         self.request = request
         self.output = output
         self.resume = resume
-        self.resumed = False
         self.answer = Accumulator()
-        self.lost: tuple[Mapping[str, Any], ...] = ()
         if core.governor is not None:
             patience = request.retry.max_retry_after
             throttle = let_through(core.governor, body, self.scope, patience=patience, usage=self.answer.usage)
