@@ -7,6 +7,7 @@ gateways and web frameworks write it; where there is none, it is the docstring o
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ _GOOD, _REDIRECT = 2, 3
 _LONGEST = 500
 _LONGEST_PLACE = 200
 _MOST_SENTENCES = 10
+_TITLE = re.compile(r"(?is)\s*<.*?<title>(.*?)</title>")
+"""The title of a page of HTML, as proxies and web servers send it: the rest says no more."""
+
 _FRAME = frozenset({"type", "request_id", "status", "code"})
 """Keys of an error's body that are not its text."""
 
@@ -69,7 +73,8 @@ def _kind(body: object) -> str | None:
 def _said(body: object) -> str:
     """Return the text of an error's body, in the forms of the API, gateways and frameworks, or else all of it."""
     if isinstance(body, str):
-        return body.strip()
+        title = _TITLE.match(body)
+        return " ".join((title[1] if title else "").split()) or body.strip()
     if not isinstance(body, dict):
         return _written(body) if body else ""
     for key in ("error", "errors", "message", "detail", "msg"):

@@ -30,6 +30,9 @@ _QUOTED = 300
 _NO_TLS = "WRONG_VERSION_NUMBER"
 """OpenSSL's code when the reply to its hello is not TLS, such as `HTTP/1.1 400`."""
 
+_OTHER_NAME = (62, 64)
+"""OpenSSL's codes for a certificate of another host name, or of another IP address."""
+
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d)\d\d\b")
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -124,6 +127,8 @@ def _certificate(exc: BaseException, way: Way) -> APIError:
     if way.proxy and way.proxy.encrypted:  # there are two certificates, and the libraries do not say which failed
         whose = f"the certificate of {way.proxy}, or of the server behind it,"
     advice = "If it is signed by your own authority, pass its bundle: Client(verify=path)"
+    if getattr(exc, "verify_code", None) in _OTHER_NAME:
+        advice = "It is for another name than that of the URL"
     return _unsent(APIConnectionError(f"{whose} is not trusted: {exc}. {advice}", retryable=False))
 
 
@@ -145,8 +150,12 @@ def _connection(what: str) -> Callable[[BaseException, Way], APIError]:
 
 
 def _tls(exc: BaseException, way: Way) -> APIError:
-    text = _text(exc)
-    hint = "" if way.proxy or way.answered or _NO_TLS not in text else ". Is it a server without TLS, at http://?"
+    text, hint = _text(exc), ""
+    if _NO_TLS in text and not way.answered:
+        encrypted = way.proxy is not None and way.proxy.encrypted
+        hint = (
+            f". Is {f'{way.proxy}, or the server behind it,' if encrypted else 'it'} a server without TLS, at http://?"
+        )
     return APIConnectionError(f"TLS failed: {text}{hint}", retryable=True)
 
 

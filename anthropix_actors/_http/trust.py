@@ -41,6 +41,8 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
     for name, path in sources.items():
         if path:
             if not Path(path).exists():
+                if "-----BEGIN" in path:
+                    raise ConfigurationError(f"{name}: expected the path of a file, got the text of a certificate")
                 raise ConfigurationError(f"{name}: no such file or folder: {path}")
             return path, name
     return requests.utils.DEFAULT_CA_BUNDLE_PATH, "certifi"

@@ -231,7 +231,7 @@ class Batches:
             ref: BatchRef = self._core.registry.start(ResultsActor, task, [self._delivery(stream, task)])
             return ref
         if as_lists:
-            raise ParameterError([Problem("as_lists", f"expected a subscriber with it, got stream={stream}")])
+            raise ParameterError([Problem("as_lists", f"expected it with stream=subscriber, got stream={stream}")])
         given = checked_options(options, *CALL_OPTIONS)
         cancel = given.pop("cancel", None)
         found = next(iter(self._named(batch).values())) or self._retrieved(batch, given, cancel)

@@ -217,6 +217,14 @@ def test_an_error_has_all_that_is_known() -> None:
     [
         (529, "", errors.OverloadedError, "the API has more requests than it can handle."),
         (529, "<html>busy</html>", errors.OverloadedError, "<html>busy</html>"),
+        (
+            502,
+            "<html>\r\n<head><Title>502 Bad\r\n Gateway</title></head>" + "x" * 999,
+            errors.InternalServerError,
+            "502 Bad Gateway",
+        ),
+        (529, "<html><title> </title>busy</html>", errors.OverloadedError, "<html><title> </title>busy</html>"),
+        (529, "no <title>page</title>", errors.OverloadedError, "no <title>page</title>"),
         (400, {}, errors.BadRequestError, "the API does not accept this request as it is."),
         (400, {"detail": "Invalid user agent"}, errors.BadRequestError, "Invalid user agent"),
         (502, {"message": "no upstream"}, errors.InternalServerError, "no upstream"),

@@ -289,6 +289,18 @@ def test_plain_http_on_a_tls_port_is_a_connection_error(client_tls: ssl.SSLConte
         client.chat(**ASK)
 
 
+def test_a_proxy_without_tls_is_named(client_tls: ssl.SSLContext) -> None:
+    with Server(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as proxy:
+        url = f"https://localhost:{proxy.port}"
+        with (
+            Client("k", base_url="https://localhost:1", proxy=url, verify=client_tls, max_retries=0) as client,
+            pytest.raises(
+                APIConnectionError, match=rf"Is the proxy {url} .*, or the server behind it, a server without"
+            ),
+        ):
+            client.chat(**ASK)
+
+
 def test_what_is_not_encrypted_in_mid_stream_is_not_a_server_without_tls(
     server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
@@ -659,6 +671,8 @@ def test_a_folder_of_certificates_is_taken_too(tmp_path: Path) -> None:
 def test_a_bundle_that_is_not_there_is_an_error_when_the_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="verify: no such file"):
         Client("k", verify="/nowhere/bundle.pem")
+    with pytest.raises(ConfigurationError, match="verify: expected the path of a file, got the text of a certificate$"):
+        Client("k", verify="-----BEGIN CERTIFICATE-----\nMIIB")
     monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere/else.pem")
     with pytest.raises(ConfigurationError, match="CURL_CA_BUNDLE: no such file"):
         Client("k")
