@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anthropix_actors._cancel.scope import deadline_of
-from anthropix_actors._http.reuse.tls_sessions import TLSSessions
+from anthropix_actors._http.reuse.tls_sessions import TLSSessions, is_checked_by_openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,9 @@ class TLSSocket:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self._sessions: TLSSessions | None = sessions or TLSSessions()  # None: this one's is kept already
+        sessions = sessions or TLSSessions()
+        # Looked at now, as the caller may change the context meanwhile. None: this one's is kept already, or never.
+        self._sessions = sessions if is_checked_by_openssl(self._tls) else None
         self._room, self._sent = _LEAST, 0
         self._has_more = False  # something was received, and may not be decrypted yet
         self._ended = False  # nothing more will arrive
@@ -97,7 +99,7 @@ class TLSSocket:
         self._reset: ConnectionResetError | None = None  # met while sending
         if isinstance(sock, socket.socket):
             sock.settimeout(None)  # see `settimeout`
-        self._shake_hands(self._sessions, timeout)
+        self._shake_hands(sessions, timeout)
 
     def _shake_hands(self, sessions: TLSSessions, timeout: float | None) -> None:
         self.settimeout(timeout)
