@@ -73,10 +73,13 @@ class Peer:
 class Server:
     """Runs `script(peer)` in a thread for every connection, on loopback. Ends with its `with` block."""
 
-    def __init__(self, script: Callable[[Peer], object], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, script: Callable[[Peer], object], tls: ssl.SSLContext | None = None, family: int = socket.AF_INET
+    ) -> None:
         self.script = script
         self.tls = tls
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        place = "127.0.0.1" if family == socket.AF_INET else "::1"
+        self.listener = socket.create_server((place, 0), family=family, backlog=512)
         self.port: int = self.listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
         self.hung_up = threading.Semaphore(0)  # released at the end of each script

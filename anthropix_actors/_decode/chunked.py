@@ -127,7 +127,7 @@ def _whole_chunks(data: bytes, position: int, found: list[bytes]) -> int:
             return position
         start = size_end + 2
         try:
-            stop = start + int(b"0" + size, 16)  # the zero prevents a prefix 0x from being accepted
+            stop = start + int(b"00" + size, 16)  # the zeros prevent a prefix 0x, or x, from being accepted
         except ValueError:
             return position
         if start == stop or data[stop : stop + 2] != b"\r\n":

@@ -118,7 +118,9 @@ def _connected(address: tuple[str, int], timeout: float | None, options: Any) ->
     """
     scope = this_attempt().cancel_scope
     failure: OSError | None = None
-    for family, kind, proto, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+    host, port = address
+    # urllib3 leaves the brackets of a proxy's IPv6 address
+    for family, kind, proto, _, place in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, proto)
         try:
             for option in options or ():

@@ -10,6 +10,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from urllib3.response import GzipDecoderState
+
 from anthropix_actors._decode.chunked import ChunkedBody
 from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
@@ -120,6 +122,9 @@ class Response:
             raise TruncatedError(
                 f"the connection ended inside the response, {left} bytes before its end", retryable=True
             )
+        if not empty and _lacks_its_end(self._raw._decoder):  # noqa: SLF001
+            self._ended = True  # as HTTP frames it: the connection is in the pool by now
+            raise TruncatedError("the compressed response is cut before its end", retryable=True)
         if self._of_bytes and left is None and not self._raw.chunked:
             # RFC 9112, 9.8: a response that ends with the connection is complete only after a close_notify
             peer = self._raw._fp.peer  # noqa: SLF001
@@ -186,6 +191,14 @@ class Response:
                 with contextlib.suppress(OSError):
                     plain(self._raw._fp.peer).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # noqa: SLF001
             self._raw.close()
+
+
+def _lacks_its_end(decoder: Any) -> bool:
+    """Return whether gzip or deflate data are cut: urllib3 does not look. It ignores what is no gzip after the end."""
+    known: Any = getattr(decoder, "_obj", None)
+    if getattr(decoder, "_state", None) == GzipDecoderState.SWALLOW_DATA:
+        return False
+    return getattr(known, "eof", True) is False
 
 
 def _watched(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,17 +11,19 @@ cancel shuts down a duplicate of the socket's descriptor, which the next `recv`,
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import io
 import select
 import socket
 import ssl
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anthropix_actors._cancel.scope import deadline_of
-from anthropix_actors._http.reuse.tls_sessions import TLSSessions
+from anthropix_actors._http.reuse.tls_sessions import TLSSessions, is_checked_by_openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,9 @@ _READER = 1024
 
 _SHORTEST = 1e-6
 """The shortest timeout, in seconds: the system takes 0 for none."""
+
+_LONGEST_POLL = 2**31 - 1
+"""The longest wait of a `poll`, in milliseconds: 24 days."""
 
 _AHEAD = 1 << 20
 """The most bytes to receive while sending; the rest waits at the peer."""
@@ -79,10 +84,13 @@ class TLSSocket:
             raise ValueError("check_hostname requires server_hostname")
         self.socket = sock
         self._timeout = timeout = sock.gettimeout()
+        self._polls = False  # before each `recv`: see `settimeout`
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self._sessions: TLSSessions | None = sessions or TLSSessions()  # None: this one's is kept already
+        sessions = sessions or TLSSessions()
+        # Looked at now, as the caller may change the context meanwhile. None: this one's is kept already, or never.
+        self._sessions = sessions if is_checked_by_openssl(self._tls) else None
         self._room, self._sent = _LEAST, 0
         self._has_more = False  # something was received, and may not be decrypted yet
         self._ended = False  # nothing more will arrive
@@ -91,7 +99,7 @@ class TLSSocket:
         self._reset: ConnectionResetError | None = None  # met while sending
         if isinstance(sock, socket.socket):
             sock.settimeout(None)  # see `settimeout`
-        self._shake_hands(self._sessions, timeout)
+        self._shake_hands(sessions, timeout)
 
     def _shake_hands(self, sessions: TLSSessions, timeout: float | None) -> None:
         self.settimeout(timeout)
@@ -160,6 +168,8 @@ class TLSSocket:
 
     def _receive(self) -> None:
         """Take what has arrived from the socket; wait for it."""
+        if self._polls:
+            self._wait_for_bytes()
         try:
             data = self.socket.recv(self._room)
         except BlockingIOError:
@@ -174,6 +184,12 @@ class TLSSocket:
         else:
             self._incoming.write_eof()
             self._ended = True
+
+    def _wait_for_bytes(self) -> None:
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        if not poll.poll(_milliseconds(self._timeout)):
+            raise TimeoutError("The read operation timed out")
 
     def pending(self) -> int:
         """Return how many bytes have been received and not read, decrypted or not."""
@@ -247,7 +263,7 @@ class TLSSocket:
         while True:
             if self._ended or self._incoming.pending >= _AHEAD:
                 poll.modify(self.socket, select.POLLOUT)
-            ready = poll.poll(None if timeout is None else timeout * 1000)
+            ready = poll.poll(_milliseconds(timeout))
             if not ready:
                 raise TimeoutError("The write operation timed out")
             if ready[0][1] != select.POLLIN:  # there is room, or `send` says what is wrong
@@ -314,18 +330,27 @@ class TLSSocket:
         """Set how long one wait for the peer may take.
 
         The system ends a `recv` that takes longer. Python's own timeout would need a `poll` before each, which a calm
-        stream pays for with each event.
+        stream pays for with each event. But where a signal interrupts a `recv`, as in the main thread, Python begins it
+        anew, with the whole timeout; and gevent's sockets do not know the system's. There, a `poll` comes before each.
         """
         self._timeout = value
         if isinstance(self.socket, TLSSocket):
             self.socket.settimeout(value)
         else:
-            whole, part = divmod(round(max(value, _SHORTEST) * 1e6), 1_000_000) if value is not None else (0, 0)
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            self._polls = in_main_thread or not isinstance(self.socket, _socket.socket)
+            timed = None if self._polls else value
+            whole, part = (0, 0) if timed is None else divmod(round(max(timed, _SHORTEST) * 1e6), 1_000_000)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, part))
 
     def gettimeout(self) -> float | None:
         """Return how long one wait for the peer may take."""
         return self._timeout
+
+
+def _milliseconds(timeout: float | None) -> float | None:
+    """Return a timeout as `poll` takes it."""
+    return None if timeout is None else min(timeout * 1000, _LONGEST_POLL)
 
 
 def _left(deadline: float) -> float:

@@ -38,6 +38,7 @@ class Delivered:
         """Start with none."""
         self._counts = cast("dict[str, int]", no_counts())
         self._results: Sequence[BatchResult] = ()
+        self._kinds: Sequence[str] = ()
         self._messages: Iterator[BatchResult | BatchResults] = iter(())
         self._size = 1  # results per message
         self._noted = 0  # of `_results`
@@ -51,22 +52,22 @@ class Delivered:
             results: The results. Those offered before have been noted, as far as they were delivered.
             messages: The messages that carry them: either one each, or one for all.
         """
-        self._results, self._noted, self._size = results, 0, len(results) // (len(messages) or 1)
+        # Copied, as a message's list and its dicts are the subscriber's to change.
+        self._results, self._kinds = tuple(results), [result.result["type"] for result in results]
+        self._noted, self._size = 0, len(results) // (len(messages) or 1)
         self._messages = iter(messages)
         return self._messages
 
     def note(self) -> Sequence[BatchResult]:
         """Count the results that were delivered since the last call, and return them."""
         noted, self._noted = self._noted, self._taken
-        new = self._results[noted : self._noted]
         counts = self._counts
-        for result in new:
-            kind = result.result["type"]
+        for kind in self._kinds[noted : self._noted]:
             try:
                 counts[kind] += 1
             except KeyError:  # an unknown type
                 counts[kind] = 1
-        return new
+        return self._results[noted : self._noted]
 
     @property
     def _taken(self) -> int:

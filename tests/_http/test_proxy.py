@@ -244,3 +244,10 @@ def test_an_answer_that_is_not_read_to_its_end_is_reset_through_two_layers(
             client.chat(**ASK)
         acquire(way.hung_up)
     assert ends == ["reset"]
+
+
+def test_a_proxy_may_have_an_ipv6_address(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext) -> None:
+    with Server(answering("Hi"), server_tls) as server, Server(Tunnel(server.port), family=socket.AF_INET6) as proxy:
+        url = f"http://[::1]:{proxy.port}"
+        with Client("k", base_url=server.url, proxy=url, verify=client_tls, max_retries=0) as client:
+            assert client.chat(**ASK)["stop_reason"] == "end_turn"

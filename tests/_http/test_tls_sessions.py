@@ -265,6 +265,30 @@ def test_that_class_does_so_too_where_it_has_taken_the_place_of_the_other(
     )
 
 
+def test_a_context_that_was_made_strict_after_a_handshake_checked_nothing_in_it(server_tls: ssl.SSLContext) -> None:
+    """Its authorities do not know the server's, so that any full handshake fails."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def strict(peer: Peer) -> None:
+        peer.read_request()
+        context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
+        peer.send(whole("x"))
+
+    with Server(strict, server_tls) as server:
+        near = TLSContext(context)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+            first = near.wrap_socket(sock, server_hostname="localhost")
+            first.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert first.recv(5) == b"HTTP/"
+            first.keep_session()
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock,
+            pytest.raises(ssl.SSLCertVerificationError),
+        ):
+            near.wrap_socket(sock, server_hostname="localhost")
+
+
 # What may go wrong
 
 
@@ -321,6 +345,20 @@ def test_a_session_that_was_forgotten_meanwhile_is_not_kept_by_one_that_resumed_
     context._sessions.forget(resumed)
     context._sessions.keep(resumed)
     assert not place(context).session_reused
+
+
+def test_few_sessions_are_taken_from_a_server_that_resumes_none(
+    place: Callable[..., ssl.SSLObject], client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python leaks memory with each."""
+    context = TLSContext(client_tls)
+    for _ in range(tls_sessions.AT_ONCE):
+        context._sessions.forget(place(context))
+    place(context)
+    assert not place(context).session_reused
+    monkeypatch.setattr(tls_sessions, "EVERY", 1e-3)
+    place(context)
+    assert place(context).session_reused, "some time later"
 
 
 def test_a_forked_child_begins_with_a_full_handshake(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:

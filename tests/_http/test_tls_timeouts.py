@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 from functools import partial
@@ -14,13 +15,17 @@ from anthropix_actors import APIError, APITimeoutError, Client, StalledError, Ti
 
 from actors import ASK
 from records import Keys13
-from servers import Peer, answer, chunks, head
+from servers import DEADLINE, Always, Peer, Server, answer, chunks, head, json_answer
 from torture.faults import stall, wait_unread
 from torture.tls.handshake import PHASES, flight, meets, serving
 from torture.tls.stream import end_of
 from torture.tls.wire import ROUTES, VERSIONS, Bare, Wire
 
 if TYPE_CHECKING:
+    import ssl
+    import subprocess
+    from collections.abc import Callable, Iterator
+
     from torture.worlds import Script
 
 LONG = 60.0
@@ -166,3 +171,65 @@ def test_total_bounds_everything(script: Script, route: str, *, bare: bool) -> N
     error = ended(Bare(route) if bare else Wire(route=route), script, total=SHORT)
     assert isinstance(error, APITimeoutError)
     assert "(timeout.total)" in str(error)
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """Signals interrupt the main thread, again and again."""
+
+    def ignored(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGALRM, ignored)
+    signal.setitimer(signal.ITIMER_REAL, SHORT / 5, SHORT / 5)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("part", ["connect", "read"])
+def test_signals_lengthen_no_wait(part: str, route: str) -> None:
+    """Python begins a `recv` anew that a signal interrupted."""
+    bare = Bare(route), flight(partial(serving, "1.3"), lambda _: 0, stall)
+    world, script = bare if part == "connect" else (Wire(route=route), says(*STREAM, then=stall))
+    timeout = Timeout(**{"total": LONG, part: SHORT})
+    with world(script, again=False) as place:
+        options: Any = {"base_url": place.url, "verify": place.verify, "proxy": place.proxy, "max_retries": 0}
+        with Client("k", timeout=timeout, **options) as client:
+            start = time.monotonic()
+            with pytest.raises(APITimeoutError, match=rf"\(timeout\.{part}\)"):
+                client.request("GET", "/models")
+    assert SHORT <= time.monotonic() - start < SHORT + LATE
+
+
+def test_timeouts_hold_for_the_sockets_of_gevent_too(begin: Callable[..., subprocess.Popen[str]]) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    with Server(lambda peer: peer.wait_for_hang_up()) as server:
+        running = begin(
+            server.url,
+            """
+            import warnings
+            warnings.simplefilter("ignore")  # gevent warns of what is tried here
+            from gevent import monkey
+            monkey.patch_all()
+            encrypted = Client("k", base_url=url.replace("http:", "https:"), proxy="", max_retries=0)
+            try:
+                encrypted.chat(**ask(), timeout=Timeout(connect=0.2, total=20))
+            except APITimeoutError as error:
+                print(error, flush=True)
+            """,
+        )
+        out, err = running.communicate(timeout=2 * DEADLINE)
+    assert "(timeout.connect)" in out, err
+
+
+def test_a_timeout_may_be_longer_than_a_poll(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext) -> None:
+    month = 30 * 86400.0
+    timeout = Timeout(connect=month, read=month, first_byte=month)
+    with (
+        Server(Always(json_answer("200 OK", {"data": []})), server_tls) as server,
+        Client("k", base_url=server.url, verify=client_tls, max_retries=0, timeout=timeout) as client,
+    ):
+        assert client.request("GET", "/models") == {"data": []}, "in the main thread"

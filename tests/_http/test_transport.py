@@ -153,7 +153,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "gzip that ends early": (
         after(head(headers={"content-encoding": "gzip"}), chunk(GZIPPED[:-9]), b"0\r\n\r\n"),
         TruncatedError,
-        "message_stop",
+        "compressed",
         True,
     ),
     "bad chunks of gzip": (

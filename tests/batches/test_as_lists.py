@@ -92,6 +92,28 @@ def test_results_come_in_lists_and_each_is_counted(
     reader.stop()
 
 
+class Consuming(Inbox):
+    """Takes the results out of the messages, and what is in them."""
+
+    def tell(self, message: Any, /) -> None:
+        results: list[Any] = message.results if isinstance(message, BatchResults) else [message]
+        if isinstance(message, BatchResult | BatchResults):
+            for result in results:
+                result.result.clear()
+            results.clear()
+        super().tell(message)
+
+
+@pytest.mark.parametrize("as_lists", [True, False])
+def test_a_subscriber_may_change_what_it_gets(
+    server: Server, connect: Callable[..., Client], *, as_lists: bool
+) -> None:
+    ledger, inbox = Inbox(), Consuming()
+    work = connect(server, ledger=ledger).batches.results("msgbatch_1", stream=inbox, as_lists=as_lists)
+    assert inbox.until_end(ENDS)[-1].counts["expired"] == work.state().told == 3 * RUNS
+    assert [each.custom_id for each in ledger.until_end(ENDS)[:-1]] == ALL
+
+
 def test_an_actor_is_a_few_lists_behind_at_most(server: Server, slowly: Slowly, connect: Callable[..., Client]) -> None:
     slowly.more = threading.Semaphore(0)
     gate = threading.Event()

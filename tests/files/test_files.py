@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import resource
 import signal
 import ssl
 import stat
 import threading
 import tracemalloc
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +203,31 @@ def test_a_download_that_ends_with_the_connection_is_whole_only_after_a_close_no
             client.files.download("file_1")
         assert caught.value.retryable
         assert client.files.download("file_1") == b"x" * 70000
+
+
+@pytest.mark.parametrize("wbits", [31, 15], ids=["gzip", "deflate"])
+def test_compressed_data_that_are_cut_are_not_whole_though_their_length_fits(
+    wbits: int, connect: Callable[..., Client]
+) -> None:
+    """Such as from a cache with a part of a file. Bytes after the end of gzip are ignored, as gzip itself does."""
+    packer, data = zlib.compressobj(wbits=wbits), random.Random(1).randbytes(5000)
+    packed = packer.compress(data) + packer.flush()
+    coding = {"content-encoding": "gzip" if wbits > 15 else "deflate"}
+    sent = [packed[: len(packed) // 2], packed[:-1], packed, packed + b"more"]
+
+    def script(peer: Peer) -> None:
+        while sent and peer.read_request():
+            body = sent.pop(0)
+            peer.send(head(headers=coding, framing=str(len(body)), content_type="application/octet-stream"), body)
+
+    with Server(script) as server:
+        client = connect(server)
+        for _ in range(2):
+            with pytest.raises(TruncatedError, match="compressed") as caught:
+                client.files.download("file_1")
+            assert caught.value.retryable
+        for _ in range(2):
+            assert client.files.download("file_1") == data
 
 
 def test_an_open_file_is_not_written_twice(client: Client, emulator: Emulator) -> None:
