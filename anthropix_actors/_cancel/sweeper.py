@@ -12,6 +12,7 @@ an action to the sweeper (`SimpleQueue.put` is made for that), which ends the sw
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sys
@@ -80,7 +81,7 @@ class Sweeper:
         # Reentrant, as a signal handler may cancel a chat while the thread it interrupts starts another.
         self._lock = threading.RLock()
         self._watched: set[Watched] = set()
-        # Added to without the lock, by threads that are watched themselves meanwhile: so the sweeper's is alive.
+        # Added to without the lock, by threads that are mostly watched themselves meanwhile: so the sweeper's is alive.
         self.idle: set[Expiring] = set()
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
@@ -99,15 +100,25 @@ class Sweeper:
         with self._lock:
             try:
                 self._watched.add(chat)
-                if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
-                    self._posted = self._posted or queue.SimpleQueue()
-                    self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
-                    self._thread.start()
+                self._ensure_thread()
             except BaseException as exc:
                 self._watched.discard(chat)
                 if not isinstance(exc, RuntimeError):
                     raise
                 raise AnthropixError(f"no thread to watch timeouts: {exc}") from exc
+
+    def watch_idle(self, connections: Expiring) -> None:
+        """Have connections closed when they expire. Any thread."""
+        self.idle.add(connections)
+        if self._thread is None and not self.ending:  # others told the end of a chat, whose thread reads on a little
+            with self._lock, contextlib.suppress(RuntimeError):  # no thread: a later request closes them
+                self._ensure_thread()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():  # Ctrl-C may come before it starts
+            self._posted = self._posted or queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._run, name="anthropix-sweeper", daemon=True)
+            self._thread.start()
 
     def unwatch(self, chat: Watched) -> None:
         """Watch a chat no longer. Any thread."""

@@ -215,3 +215,13 @@ def test_whose_closing_fails_keeps_no_other_from_it(caplog: pytest.LogCaptureFix
     sweeper.unwatch(chat)
     until(lambda: "an error in the sweeper" in caplog.text)
     until_at_rest(sweeper)
+
+
+def test_a_connection_that_comes_back_when_no_thread_watches_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its chat's end was told by others, or took long, and the end of the response came after that."""
+    until(lambda: SWEEPER._thread is None)
+    monkeypatch.setattr(idle_connections, "IDLE_TIMEOUT", 0.01)
+    connection = Connection()
+    IdleConnections(1).put(connection)
+    until(lambda: connection.closed)
+    until(lambda: SWEEPER._thread is None)

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,12 @@ def read(near: TLSSocket, room: int = ROOM) -> bytes:
 
 def read_on(near: TLSSocket, room: int) -> bytes:
     """Read what can be read now."""
-    near.socket.settimeout(0)
+    near.settimeout(0)
     data = b""
     with contextlib.suppress(TimeoutError):
         while piece := read(near, room):
             data += piece
-    near.socket.settimeout(None)
+    near.settimeout(None)
     return data
 
 
@@ -518,6 +519,13 @@ def test_a_handshake_has_no_more_time_than_is_left(client_tls: ssl.SSLContext) -
         near.settimeout(1e-9)
         with pytest.raises(TimeoutError, match="handshake"):
             TLSSocket(near, client_tls, "localhost")
+
+
+def test_beside_the_main_thread_the_system_ends_a_wait_however_short(connected: Connected) -> None:
+    with ThreadPoolExecutor(1) as thread, connected() as (near, _):
+        thread.submit(near.settimeout, 1e-9).result(DEADLINE)
+        with pytest.raises(TimeoutError, match="read"):
+            thread.submit(near.recv, 1).result(DEADLINE)
 
 
 def test_a_server_that_is_not_trusted_is_told_so(server_tls: ssl.SSLContext) -> None:

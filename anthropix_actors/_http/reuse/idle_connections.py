@@ -55,7 +55,7 @@ class IdleConnections:
             return
         connection.idle_since = time.monotonic()
         self._kept.append(connection)
-        SWEEPER.idle.add(self)
+        SWEEPER.watch_idle(self)
         if len(self._kept) > self._most:
             self._close_oldest()
 
