@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 from anthropix_actors._http.stall_timer import StallTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._http.request import Timeout
     from anthropix_actors.errors import APIError
@@ -42,8 +45,9 @@ class AttemptScope:
         if (stalled := self.timer.run_out(now, timeout)) is not None:
             self.fail(stalled)
 
-    def attempt(self, *, hold: bool = False) -> Attempt:
-        """Run one attempt, in a `with` block. An exception that a cancel or `fail()` caused is replaced by its cause.
+    @contextlib.contextmanager
+    def attempt(self, *, hold: bool = False) -> Generator[None]:
+        """Run one attempt. An exception that a cancel or `fail()` caused is replaced by its cause.
 
         Args:
             hold: Keep the socket after a success: the response is read later, in steps, and the reader releases it.
@@ -52,71 +56,39 @@ class AttemptScope:
             CancelledError: the task was cancelled.
             APIError: the error given to `fail()`, or raised by the attempt itself.
         """
-        return Attempt(self, hold=hold)
-
-    def begin(self) -> None:
-        """Begin an attempt."""
         self.cancel_scope.check()
         self._failure = None
+        held = False
+        try:
+            with self.step():
+                yield
+            held = hold
+        finally:
+            self.timer.stop()
+            if not held:
+                self.cancel_scope.release()
 
-    def end(self, *, held: bool) -> None:
-        """End an attempt, and release its socket unless that is held."""
-        self.timer.stop()
-        if not held:
-            self.cancel_scope.release()
-
-    def step(self) -> Step:
+    @contextlib.contextmanager
+    def step(self) -> Generator[None]:
         """Make this the scope that runs in the thread, for one step of an attempt. Raises what `attempt` raises.
 
         A generator must not hold it over a `yield`: another scope may run in the thread meanwhile.
         """
-        return Step(self)
+        previous = running_attempt()
+        try:
+            _running.attempt = self
+            yield
+        except Exception as exc:
+            self._raise_cause(exc)
+            raise
+        finally:
+            _running.attempt = previous
 
-    def raise_cause(self, exc: BaseException) -> None:
+    def _raise_cause(self, exc: Exception) -> None:
         """Raise the cancellation or the failure instead, if it caused `exc`."""
         cause = self.cancel_scope.cause or self._failure
         if cause is not None and exc is not cause:
             raise cause from exc
-
-
-class Step:
-    """See `AttemptScope.step`. A class, as a generator would cost each request three times the calls."""
-
-    def __init__(self, scope: AttemptScope) -> None:
-        """Begin with the `with` block."""
-        self._scope = scope
-
-    def __enter__(self) -> None:
-        """Make the scope the one that runs in this thread."""
-        self._previous = running_attempt()
-        _running.attempt = self._scope
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
-        """Make it the one from before; replace an exception by its cause."""
-        _running.attempt = self._previous
-        if isinstance(exc, Exception):
-            self._scope.raise_cause(exc)
-
-
-class Attempt(Step):
-    """See `AttemptScope.attempt`."""
-
-    def __init__(self, scope: AttemptScope, *, hold: bool) -> None:
-        """Begin with the `with` block."""
-        super().__init__(scope)
-        self._hold = hold
-
-    def __enter__(self) -> None:
-        """Begin the attempt, and its first step."""
-        self._scope.begin()
-        super().__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
-        """End it."""
-        try:
-            super().__exit__(kind, exc, trace)
-        finally:
-            self._scope.end(held=self._hold and exc is None)
 
 
 _running = threading.local()
