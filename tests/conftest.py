@@ -113,6 +113,15 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture(params=(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=lambda version: version.name)
+def trusting(request: pytest.FixtureRequest, authority: trustme.CA) -> ssl.SSLContext:
+    """A context like `client_tls`, with each version of TLS alone."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.minimum_version = context.maximum_version = request.param
+    return context
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The recorded streams, where they are; a test that needs them says so when they are not."""

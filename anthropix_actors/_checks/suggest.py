@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def unknown_problems(names: Iterable[str], known: Iterable[str]) -> list[Problem
 
 
 def _hint(name: str, known: list[str]) -> str:
-    import difflib  # noqa: PLC0415 - for mistakes alone: a millisecond of each program's start
+    with late_import():  # it costs more than the rest of the module, and only an error needs it
+        import difflib
 
     begun = [one for one in known if one.startswith(f"{name}_")]  # such as `stop` for `stop_sequences`
     if close := begun or difflib.get_close_matches(name, known, n=1):

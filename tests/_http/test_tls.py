@@ -612,14 +612,6 @@ def test_all_else_of_a_context_is_the_contexts_own() -> None:
 # A client's chats
 
 
-@pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
-def trusting(request: pytest.FixtureRequest, authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.minimum_version = context.maximum_version = request.param
-    return context
-
-
 def chat_through(client: Client) -> None:
     """Chat until the connection is given back, which comes after the answer."""
     chat = client.chat(**ASK, stream=Inbox())

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     import trustme
 
-VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-
 
 class Closing:
     """Answer one request on each connection, and note whether each resumed a session."""
@@ -44,14 +42,6 @@ def serving(authority: trustme.CA, name: str = "localhost", *, tickets: bool = T
     authority.issue_cert(name).configure_cert(context)
     if not tickets:
         context.options |= ssl.OP_NO_TICKET
-    return context
-
-
-@pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
-def trusting(request: pytest.FixtureRequest, authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.minimum_version = context.maximum_version = request.param
     return context
 
 

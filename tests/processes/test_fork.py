@@ -157,35 +157,49 @@ other.join()
     assert (out, err, running.returncode) == ("Hi\n7\n", "", 0)
 
 
+MISTAKEN = """
+def use():
+    try:
+        client.chat(modell="m", messages=[])
+    except Exception as exc:
+        return "did you mean model?" in str(exc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "use", "used"),
+    [("multipart.py", "use = lambda: type(client.files).__name__\n", "Files"), ("difflib.py", MISTAKEN, "True")],
+)
 def test_a_child_can_use_what_another_thread_was_importing_when_it_was_forked(
-    begin: Callable[..., subprocess.Popen[str]],
+    begin: Callable[..., subprocess.Popen[str]], module: str, use: str, used: str
 ) -> None:
-    """The other thread is held up in the middle of its first use of `files`, up to the moment of the fork."""
+    """The other thread is held up in the middle of its first use, up to the moment of the fork."""
     program = """
 inside, go_on = threading.Event(), threading.Event()
 
 def hold(frame, *_):
-    if frame.f_code.co_filename.endswith("multipart.py"):
+    if frame.f_code.co_filename.endswith(module):
         inside.set()
         go_on.wait(20)
 
 sys.setswitchinterval(1)  # the fork is at once, unless it waits
 threading.settrace(hold)
-other = threading.Thread(target=lambda: client.files)
+other = threading.Thread(target=use)
 other.start()
 inside.wait(20)
 os.register_at_fork(before=go_on.set)
 
 def work():
-    print(type(client.files).__name__, flush=True)
+    print(use(), flush=True)
 
 pid = child(work)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 other.join()
 """
     with Server(answering("Hi")) as server:
-        out, err = begin(server.url, FORKING + program).communicate(timeout=2 * DEADLINE)
-    assert (out, err) == ("Files\n7\n", "")
+        whole = f"{FORKING}\nmodule = {module!r}\n{use}{program}"
+        out, err = begin(server.url, whole).communicate(timeout=2 * DEADLINE)
+    assert (out, err) == (f"{used}\n7\n", "")
 
 
 def test_a_child_can_import_what_it_needs_though_a_thread_was_importing_before_there_was_a_client(
