@@ -242,9 +242,12 @@ def test_a_host_without_an_address_is_a_connection_error(connect: Callable[..., 
 
 
 class LateContext(ssl.SSLContext):
-    """Begins with TLS only when the other side has hung up."""
+    """Begins with TLS only when the other side has hung up, as it may once TLS is `due`."""
+
+    due: threading.Event
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> ssl.SSLSocket:
+        self.due.set()
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         assert poll.poll(DEADLINE * 1000)
@@ -252,15 +255,17 @@ class LateContext(ssl.SSLContext):
 
 
 def test_the_error_of_a_reset_before_tls_keeps_no_socket_open() -> None:
+    context = LateContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.due = threading.Event()
+
+    def reset(peer: Peer) -> None:
+        wait(context.due)  # as a reset that comes before the connection is noticed fails connecting, not TLS
+        peer.reset()
+
     before = len(list(Path("/proc/self/fd").iterdir()))
     with (
-        Server(lambda peer: peer.reset()) as server,
-        Client(
-            "k",
-            base_url=server.url.replace("http:", "https:"),
-            verify=LateContext(ssl.PROTOCOL_TLS_CLIENT),
-            max_retries=0,
-        ) as client,
+        Server(reset) as server,
+        Client("k", base_url=server.url.replace("http:", "https:"), verify=context, max_retries=0) as client,
         pytest.raises(APIConnectionError) as caught,
     ):
         client.chat(**ASK)
