@@ -8,94 +8,123 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Any
+import inspect
+import os
+import queue
+import sys
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._tasks.delivery import Delivery
+from anthropix_actors._tasks.window import Window, WindowDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors._tasks.window import Place
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
-_PROBES_PER_WINDOW = 4
 
 
 class ActorDelivery(Delivery):
     """Base class of deliveries to an actor."""
 
-    def __init__(
-        self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int, on_answer: Callable[[], None]
-    ) -> None:
-        super().__init__(ref, scope, window)
-        self._ref = ref
-        self._probe_ref = _probe_ref(ref, on_answer)
+    subscriber: pykka.ActorRef[Any]
 
     def flush(self, timeout: float) -> None:
         with contextlib.suppress(pykka.Timeout, pykka.ActorDeadError):
-            self._ref.ask(_PROBE, timeout=timeout)
+            self.subscriber.ask(_PROBE, timeout=timeout)
 
     def is_alive(self) -> bool:
-        return not self._ref.actor_stopped.is_set()
-
-    def probe(self) -> None:
-        """Send a probe; the reply comes when the actor has handled all earlier messages."""
-        self._probe_ref.ask(_PROBE, block=False)
+        return not self.subscriber.actor_stopped.is_set()
 
 
-class Mailbox(ActorDelivery):
-    """Delivery to an actor, with at most `window` messages not yet handled."""
+class Mailbox(ActorDelivery, WindowDelivery):
+    """Delivery to an actor, with at most `window` messages not yet handled, of this task and all others together."""
 
-    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
-        """Send four probes per window: with a single one, the task would wait until the mailbox is empty."""
-        super().__init__(ref, scope, window, self._answered)
-        self._every = max(1, window // _PROBES_PER_WINDOW)
-        self._allowed = max(0, window // self._every - 1)  # unanswered probes
-        self._unprobed = 0
-        self._unanswered = 0
+    def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, size: int) -> None:
+        """Look closer from half a window on: with a probe on its way from there, the actor need not wait for more."""
+        window = MailboxWindow.of(ref)
+        super().__init__(ref, scope, size, window)
+        self._behind = window.behind
+        self._near = max(0, size // 2 - 1)
 
-    def _tell_each(self, messages: Iterable[Any]) -> None:
-        """Send messages; after each quarter of the window, wait until the actor is less than a window behind.
+    def _has_ended(self) -> bool:
+        return not self.subscriber.is_alive()
 
-        All in one loop, as this is where the time goes.
-        """
-        scope, tell, every = self._scope, self._ref.tell, self._every
-        if self.detached:
-            return
-        for message in messages:
-            try:
-                tell(message)
-            except BaseException as exc:  # as in `_tell_now`
-                raise self._gone(exc) from exc
-            self._unprobed += 1
-            if self._unprobed >= every:
-                self._measure()
-            if scope.cause is not None:
-                scope.check()
-            if self.detached:
-                return
 
-    def _measure(self) -> None:
-        """Send a probe; wait while too many are unanswered."""
-        self._unprobed = 0
-        with self._scope.condition:
-            self._unanswered += 1
-        self.probe()
-        if self._unanswered > self._allowed:
-            self._wait_for(self._has_room)
+class MailboxWindow(Window):
+    """The window of an actor: the length of its mailbox, and a probe that says when it has moved on."""
 
-    def _has_room(self) -> bool:
-        return self._unanswered <= self._allowed or not self._ref.is_alive()
+    lock_of_all: ClassVar = threading.RLock()
+    _all: ClassVar[weakref.WeakValueDictionary[str, MailboxWindow]] = weakref.WeakValueDictionary()
+
+    @classmethod
+    def of(cls, ref: pykka.ActorRef[Any]) -> MailboxWindow:
+        """Return the window of an actor: the same for all tasks that it follows."""
+        with cls.lock_of_all:
+            window = cls._all.get(ref.actor_urn)
+            if window is None:
+                window = cls._all[ref.actor_urn] = cls(ref)
+        return window
+
+    def __init__(self, ref: pykka.ActorRef[Any]) -> None:
+        super().__init__(self._is_full_at)
+        self.behind = _length_of(ref.actor_inbox)
+        self._probe_ref = probe_ref(ref, self._answered)
+        self._is_probed = False
+
+    def has_room(self, size: int) -> bool:
+        self._probe()
+        return super().has_room(size)
+
+    def enter(self, scope: CancelScope, size: int) -> Place:
+        place = super().enter(scope, size)
+        if not place.granted:  # the last probe may have been answered just before
+            self._probe()
+        return place
+
+    def leave(self, place: Place, *, used: bool) -> None:
+        super().leave(place, used=used)
+        if self._waiting:  # on an answer, as nobody else might ask for one
+            self._probe()
+
+    def _is_full_at(self, size: int) -> bool:
+        # The message that the actor is handling is not in the mailbox, and the probe is nobody's message.
+        return self.behind() + 1 - self._is_probed >= size
+
+    def _probe(self) -> None:
+        """Send a probe, unless one is on its way."""
+        with self._lock:
+            is_probed, self._is_probed = self._is_probed, True
+        if not is_probed:
+            probe(self._probe_ref)
 
     def _answered(self) -> None:
-        # In the subscriber's thread, or in the task's thread when the subscriber is dead.
-        with self._scope.condition:
-            self._unanswered -= 1
-            self._scope.notify()
+        # In the actor's thread, or in a task's when the actor is dead.
+        self._is_probed = False
+        self.moved(at_least=1)  # it has handled one at least, even if many more have come
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch
+    # A child forked while another thread holds it would wait for it forever.
+    _LOCK = MailboxWindow.lock_of_all
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+def _length_of(inbox: Any) -> Callable[[], int]:
+    """Return what tells an inbox's length; where nothing does, it counts as full, and each message is probed."""
+    if isinstance(inbox, queue.Queue):
+        return partial(len, inbox.queue)  # without its lock: the length of a deque or a list is always right
+    length: Callable[[], int] = getattr(inbox, "qsize", partial(int, sys.maxsize))
+    return length
 
 
 class _ProbeFuture(pykka.ThreadingFuture[Any]):
@@ -124,7 +153,12 @@ class _ProbeFutureFactory:
         return _ProbeFuture(self._on_answer)
 
 
-def _probe_ref(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.ActorRef[Any]:
+def probe(prober: pykka.ActorRef[Any]) -> None:
+    """Send a probe through a ref of `probe_ref`; the reply comes when the actor has handled all earlier messages."""
+    prober.ask(_PROBE, block=False)
+
+
+def probe_ref(ref: pykka.ActorRef[Any], on_answer: Callable[[], None]) -> pykka.ActorRef[Any]:
     """Return a ref to the same actor whose `ask` calls `on_answer` once, in the actor's thread, instead of waiting."""
     prober = copy.copy(ref)
     prober.actor_class = _ProbeFutureFactory(on_answer)  # type: ignore[assignment]
@@ -144,4 +178,7 @@ def delivery_to(
     """
     if isinstance(subscriber, pykka.ActorRef):
         return to_actor(subscriber, scope, window)
+    own = inspect.getattr_static(subscriber, "window", None)
+    if isinstance(own, Window):
+        return WindowDelivery(subscriber, scope, window, own)
     return Delivery(subscriber, scope, window)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Gone
-from anthropix_actors._tasks.mailbox import ActorDelivery
+from anthropix_actors._tasks.mailbox import ActorDelivery, probe, probe_ref
 from anthropix_actors.chat.messages import ChatEvent
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class CoalescingMailbox(ActorDelivery):
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
-        super().__init__(ref, scope, window, self._answered)
+        super().__init__(ref, scope, window)
+        self._probe_ref = probe_ref(ref, self._answered)
         self._busy = False
         self._chars = 0
 
@@ -71,18 +72,18 @@ class CoalescingMailbox(ActorDelivery):
                 return
             self._tell_now(message)
         if not self._closed:
-            self.probe()
+            probe(self._probe_ref)
 
     def _has_room(self) -> bool:
         room = len(self._waiting) < self._size and self._chars < COALESCED_CHARS
-        return room or not self._ref.is_alive()
+        return room or not self.subscriber.is_alive()
 
     def _answered(self) -> None:
         # In the subscriber's thread, which pykka would end if this raised.
         self._busy = False
         if not self._is_due():
             self._scope.notify()
-        elif getattr(self._ref.actor_inbox, "maxsize", 0) > 0:
+        elif getattr(self.subscriber.actor_inbox, "maxsize", 0) > 0:
             # A full inbox would make the actor wait for itself.
             in_background(self._drain_safely, "anthropix-told")
         else:

@@ -1,0 +1,154 @@
+"""How far a subscriber may be behind. Its window belongs to it: all tasks that it follows share it, in turn.
+
+The rules:
+
+- a task waits while the window is full, or while others wait: they go on in the order in which they came;
+- whoever makes room calls `moved`, which lets as many go on as there is room for;
+- a task that leaves without having used its place passes it on.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._tasks.delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._tasks.subscriber import Subscriber
+
+
+class Place:
+    """The place of a task in the queue of those that wait.
+
+    Attributes:
+        granted: Whether it may go on.
+    """
+
+    __slots__ = ("granted", "scope", "size")
+
+    def __init__(self, scope: CancelScope, size: int) -> None:
+        """Wait through a scope, for room in a window of this size."""
+        self.scope = scope
+        self.size = size
+        self.granted = False
+
+
+class Window:
+    """The window of one subscriber. Any thread.
+
+    A subscriber that is no actor, and bounds what it holds, has one in its attribute `window`.
+
+    Example:
+        >>> import collections
+        >>> held = collections.deque()
+        >>> window = Window(lambda size: len(held) >= size)
+        >>> window.has_room(256)
+        True
+    """
+
+    def __init__(self, is_full: Callable[[int], bool]) -> None:
+        """Ask `is_full(size)` whether the subscriber has no room: it holds `size` messages or more.
+
+        It is called often, by any thread and with a lock held: let it only compare.
+        """
+        self._is_full = is_full
+        self._lock = threading.RLock()  # reentrant: a signal handler may come in the middle of it
+        self._waiting: collections.deque[Place] = collections.deque()
+        self._granted = 0  # places that have not been used yet
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a task may tell one more, in a window of this size: there is room, and nobody waits for it."""
+        return not self._waiting and not self._is_full(size)
+
+    def enter(self, scope: CancelScope, size: int) -> Place:
+        """Queue up. The caller waits through its scope until the place is granted, and then calls `leave`."""
+        place = Place(scope, size)
+        with self._lock:
+            self._waiting.append(place)
+        self.moved()  # room may have come since the caller looked
+        return place
+
+    def leave(self, place: Place, *, used: bool) -> None:
+        """Leave the queue: to tell one message, or (not `used`) for another reason."""
+        with self._lock:
+            if place.granted:
+                self._granted -= 1
+            else:
+                self._waiting.remove(place)
+        if not used:
+            self.moved()
+
+    def moved(self, at_least: int = 0) -> None:
+        """Let those go on for whom there is room, and at least so many. Call it whenever there may be more room."""
+        going_on: list[Place] = []
+        with self._lock:
+            while self._waiting and (len(going_on) < at_least or not self._is_full_for(self._waiting[0])):
+                place = self._waiting.popleft()
+                place.granted = True
+                self._granted += 1
+                going_on.append(place)
+        for place in going_on:
+            place.scope.notify()
+
+    def _is_full_for(self, place: Place) -> bool:
+        return self._is_full(place.size - self._granted)
+
+
+class WindowDelivery(Delivery):
+    """Delivery to a subscriber with a window: the task waits for room through its scope, not in the `tell`."""
+
+    def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int, window: Window) -> None:
+        super().__init__(subscriber, scope, size)
+        self._window = window
+        self._behind: Callable[[], int] = int  # a cheap look at how far it is behind; `int()` is 0
+        self._near = 0  # from how far on the window is asked
+
+    def _tell_each(self, messages: Iterable[Any]) -> None:
+        """Send messages, each when there is room. All in one loop, as this is where the time goes."""
+        scope, tell, behind, near = self._scope, self.subscriber.tell, self._behind, self._near
+        left = iter(messages)
+        if behind() >= near and not self._has_room():
+            self._wait_for_room()
+        if self.detached:
+            return
+        for message in left:
+            try:
+                tell(message)
+            except BaseException as exc:  # as in `_tell_now`
+                raise self._gone(exc) from exc
+            if scope.cause is not None:
+                scope.check()
+            if behind() >= near and not self._has_room() and length_hint(left, 1):
+                self._wait_for_room()
+            if self.detached:
+                return
+
+    def _has_room(self) -> bool:
+        """Return whether it may be told one more.
+
+        Raises:
+            Gone: the subscriber takes no more messages.
+        """
+        try:
+            return self._window.has_room(self._size)
+        except BaseException as exc:  # of the subscriber, too
+            raise self._gone(exc) from exc
+
+    def _wait_for_room(self) -> None:
+        place = self._window.enter(self._scope, self._size)
+        used = False
+        try:
+            self._wait_for(lambda: place.granted or self._has_ended())
+            used = place.granted and not self.detached
+        finally:
+            self._window.leave(place, used=used)
+
+    def _has_ended(self) -> bool:
+        """Return whether it will never make room again."""
+        return False

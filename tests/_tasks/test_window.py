@@ -1,0 +1,334 @@
+"""A subscriber's window: shared by all that it follows, fairly, and used by none who has left."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pykka.messages import ProxyGetAttr
+
+from anthropix_actors import CancelledError, ChatDone, ChatEvent, Client
+from anthropix_actors._cancel.scope import CancelScope
+from anthropix_actors._tasks.delivery import Gone
+from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
+from anthropix_actors._tasks.window import Window, WindowDelivery
+
+from actors import ASK, Blocking, Inbox, Reader, text_of, until_blocked
+from servers import DEADLINE, Server, answering, until, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.window import Place
+
+SIZE = 8
+
+
+class Teller:
+    """A task that tells a subscriber what it can, on a thread of its own."""
+
+    def __init__(self, subscriber: Any, messages: list[Any], size: int = SIZE) -> None:
+        self.scope = CancelScope()
+        self.delivery: Delivery = delivery_to(subscriber, self.scope, window=size)
+        self.told = 0
+        self.stopped_by: BaseException | None = None
+        self._messages = messages
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for message in self._messages:
+                self.delivery.tell(message)
+                self.told += 1
+        except (Gone, CancelledError) as exc:
+            self.stopped_by = exc
+
+    def join(self) -> None:
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+
+
+class StepByStep(pykka.ThreadingActor):
+    """Handles one message each time that it is let."""
+
+    use_daemon_thread = True
+
+    def __init__(self, inbox: Inbox, let: threading.Semaphore) -> None:
+        super().__init__()
+        self._inbox = inbox
+        self._let = let
+
+    def on_receive(self, message: Any) -> None:
+        assert self._let.acquire(timeout=DEADLINE)
+        self._inbox.tell(message)
+
+
+@pytest.fixture
+def let() -> threading.Semaphore:
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def actor(inbox: Inbox, let: threading.Semaphore) -> Iterator[pykka.ActorRef[Any]]:
+    ref = StepByStep.start(inbox, let)
+    yield ref
+    let.release(10_000)
+    ref.stop()
+
+
+def all_blocked(tellers: list[Teller]) -> None:
+    for teller in tellers:
+        until_blocked(teller.scope)
+
+
+def test_all_that_an_actor_follows_share_its_window(actor: pykka.ActorRef[Any], let: threading.Semaphore) -> None:
+    tellers = [Teller(actor, [number] * 100) for number in range(20)]
+    all_blocked(tellers)
+    assert sum(teller.told for teller in tellers) <= SIZE + len(tellers)  # each may have looked at the same moment
+    let.release(2000)
+    for teller in tellers:
+        teller.join()
+        assert teller.told == 100
+
+
+def test_those_that_wait_go_on_in_turn(actor: pykka.ActorRef[Any], inbox: Inbox, let: threading.Semaphore) -> None:
+    numbers = range(10)
+    tellers = [Teller(actor, [number] * 10, size=2) for number in numbers]
+    all_blocked(tellers)
+    let.release(100)
+    handled = [inbox.next() for _ in range(100)]
+    for teller in tellers:
+        teller.join()
+    shares = Counter(handled[:50])
+    assert all(shares[number] >= 3 for number in numbers), shares  # five each, if none ever went before its turn
+
+
+def test_a_task_that_is_cancelled_in_its_turn_passes_it_on(
+    actor: pykka.ActorRef[Any], let: threading.Semaphore
+) -> None:
+    first, second = (Teller(actor, [number] * 50) for number in range(2))
+    all_blocked([first, second])
+    first.scope.cancel(CancelledError("enough"))
+    first.join()
+    assert isinstance(first.stopped_by, CancelledError)
+    let.release(100)
+    second.join()
+    assert second.told == 50
+
+
+def test_a_task_whose_subscriber_is_detached_passes_its_turn_on(
+    actor: pykka.ActorRef[Any], let: threading.Semaphore
+) -> None:
+    first, second = (Teller(actor, [number] * 50) for number in range(2))
+    all_blocked([first, second])
+    first.delivery.detach()
+    first.join()
+    let.release(100)
+    second.join()
+    assert second.told == 50
+
+
+def test_a_wait_ends_when_the_actor_dies_and_its_probe_with_it(actor: pykka.ActorRef[Any]) -> None:
+    teller = Teller(actor, [0] * 50)
+    until_blocked(teller.scope)
+    window = MailboxWindow.of(actor)
+    actor.actor_stopped.set()  # as in the moment between the last look at the mailbox and the next message
+    teller.join()
+    assert isinstance(teller.stopped_by, Gone)
+    assert window is MailboxWindow.of(actor)
+    actor.actor_stopped.clear()
+
+
+def test_one_actor_has_one_window_until_nobody_tells_it_anything(actor: pykka.ActorRef[Any]) -> None:
+    window = MailboxWindow.of(actor)
+    assert MailboxWindow.of(actor.proxy().actor_ref) is window
+    del window
+    gc.collect()
+    assert actor.actor_urn not in MailboxWindow._all
+
+
+class OddInbox:
+    """All that pykka asks of an inbox, and no more."""
+
+    def __init__(self) -> None:
+        self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.put = self._items.put
+        self.get = self._items.get
+        self.empty = self._items.empty
+
+
+class WithOddInbox(Reader):
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return OddInbox()
+
+
+def test_an_inbox_that_does_not_tell_its_length_is_probed_for_each_message(inbox: Inbox) -> None:
+    gate = threading.Event()
+    ref = WithOddInbox.start(inbox, gate=gate)
+    teller = Teller(ref, list(range(100)))
+    until(lambda: teller.told)
+    until_blocked(teller.scope)
+    assert teller.told <= 2
+    gate.set()
+    teller.join()
+    assert [inbox.next() for _ in range(100)] == list(range(100))
+    ref.stop()
+
+
+class Full(queue.Queue[Any]):
+    """An inbox that takes no probes."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002
+        if isinstance(getattr(item, "message", None), ProxyGetAttr):
+            raise queue.Full
+        super().put(item, block, timeout)
+
+
+def test_an_inbox_that_raises_when_it_is_probed_is_told_nothing_more(
+    inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    class WithFullInbox(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return Full()
+
+    gate = threading.Event()
+    ref = WithFullInbox.start(inbox, gate=gate)
+    teller = Teller(ref, [0] * 50)
+    teller.join()
+    assert isinstance(teller.stopped_by, Gone)
+    assert "failed to take a message" in caplog.text
+    gate.set()
+    ref.stop()
+
+
+class Own:
+    """A subscriber with a window of its own."""
+
+    def __init__(self) -> None:
+        self.held: deque[Any] = deque()
+        self.window = Window(lambda size: len(self.held) >= size)
+
+    def tell(self, message: Any, /) -> None:
+        self.held.append(message)
+
+    def handle(self, count: int) -> list[Any]:
+        handled = [self.held.popleft() for _ in range(count)]
+        self.window.moved()
+        return handled
+
+
+def test_a_subscriber_with_a_window_is_waited_for_before_it_is_told() -> None:
+    own = Own()
+    teller = Teller(own, list(range(20)))
+    assert isinstance(teller.delivery, WindowDelivery)
+    until_blocked(teller.scope)
+    assert list(own.held) == list(range(SIZE))
+    assert own.handle(3) == [0, 1, 2]
+    until(lambda: len(own.held) == SIZE)
+    handled: list[Any] = []
+    while len(handled) < 17:
+        handled += own.handle(len(own.held))
+    teller.join()
+    assert handled == list(range(3, 20))
+
+
+def test_a_chat_that_waits_for_a_frozen_window_is_cancelled_at_once(connect: Callable[..., Client]) -> None:
+    own = Own()
+    with Server(answering(*"abcdefghijklmnopqrstuvwxyz")) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
+        until(lambda: len(own.held) == SIZE)
+        assert chat.cancel("closed")
+        wait(chat.actor_stopped)
+    assert len(own.held) == SIZE + 1  # the end does not wait for room
+
+
+def test_a_subscriber_whose_window_raises_is_told_nothing_more(caplog: pytest.LogCaptureFixture) -> None:
+    own = Own()
+    own.window = Window(lambda size: size // 0 > 0)
+    teller = Teller(own, [0])
+    teller.join()
+    assert isinstance(teller.stopped_by, Gone)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_chat_whose_other_subscriber_is_stuck_takes_no_place_in_a_window(connect: Callable[..., Client]) -> None:
+    inbox, stuck = Inbox(), Blocking()
+    ref = Reader.start(inbox)
+    with Server(answering("a", "b")) as server:
+        client = connect(server, window=1)
+        chat = client.chat(**ASK, stream=ref)
+        chat.subscribe(stuck)
+        wait(stuck.began)
+        other = client.chat(**ASK, stream=ref)
+        messages: list[Any] = []
+        while not isinstance(messages[-1] if messages else None, ChatDone) or messages[-1].chat is not other:
+            messages.append(inbox.next())
+        assert text_of([each for each in messages if isinstance(each, ChatEvent) and each.chat is other]) == "ab"
+        stuck.let.set()
+        wait(chat.actor_stopped)
+    ref.stop()
+
+
+class Waiting:
+    """A scope that is only woken."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def notify(self) -> None:
+        self.woken += 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(["enter", "tell", "give up", "handle"]), st.integers(0, 5)), max_size=60))
+def test_as_many_go_on_as_there_is_room_for_in_their_order(steps: list[tuple[str, int]]) -> None:
+    """A model: `held` messages, and places that wait, are granted, and are used or not."""
+    held = 0
+    window = Window(lambda size: held >= size)
+    entered: list[Place] = []
+    for step, number in steps:
+        granted = [place for place in entered if place.granted]
+        waiting = [place for place in entered if not place.granted]
+        if step == "enter":
+            entered.append(window.enter(Waiting(), 4))  # type: ignore[arg-type]
+        elif step == "tell" and granted:
+            window.leave(granted[0], used=True)
+            entered.remove(granted[0])
+            held += 1
+        elif step == "give up" and entered:
+            place = entered.pop(number % len(entered))
+            window.leave(place, used=False)
+        elif step == "handle" and held:
+            held -= 1
+            window.moved()
+        granted = [place for place in entered if place.granted]
+        waiting = [place for place in entered if not place.granted]
+        assert entered == granted + waiting  # nobody went before another
+        assert held + len(granted) <= 4
+        assert not waiting or held + len(granted) == 4  # nobody waits for nothing
+        assert all(place.scope.woken == 1 for place in granted)  # type: ignore[attr-defined]
+        assert window.has_room(4) == (not waiting and held < 4)
+
+
+def test_a_mailbox_of_an_actor_that_stopped_says_so() -> None:
+    ref = Reader.start(Inbox())
+    ref.stop()
+    delivery = Mailbox(ref, CancelScope(), SIZE)
+    assert not delivery.is_alive()
+    with pytest.raises(Gone):
+        delivery.tell_all([1])
