@@ -31,7 +31,7 @@ REQUEST_OPTIONS = (*REQUEST_PARTS, *SENDING_OPTIONS)
 _HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthropic-user-profile-id"}
 """Options that the API takes as headers. The caller's own `extra_headers` replace them."""
 
-_ID = re.compile(r"[\w.:/-]{1,256}", re.ASCII)
+_ID = r"(?a)[\w.:/-]{1,256}"
 
 
 def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ())
     headers: dict[str, str] = {}
     for name, header in _HEADERS.items():
         value = checked.pop(name, None)
-        if isinstance(value, str) and _ID.fullmatch(value):
+        if isinstance(value, str) and re.fullmatch(_ID, value):
             headers[header] = value
         elif value is not None:
             problems.append(Problem(name, f"expected an id of letters, digits and . : / _ -, got {shown(value)}"))

@@ -21,7 +21,7 @@ _GOOD, _REDIRECT = 2, 3
 _LONGEST = 500
 _LONGEST_PLACE = 200
 _MOST_SENTENCES = 10
-_TITLE = re.compile(r"(?is)\s*<.*?<title>(.*?)</title>")
+_TITLE = r"(?is)\s*<.*?<title>(.*?)</title>"
 """The title of a page of HTML, as proxies and web servers send it: the rest says no more."""
 
 _FRAME = frozenset({"type", "request_id", "status", "code"})
@@ -73,7 +73,7 @@ def _kind(body: object) -> str | None:
 def _said(body: object) -> str:
     """Return the text of an error's body, in the forms of the API, gateways and frameworks, or else all of it."""
     if isinstance(body, str):
-        title = _TITLE.match(body)
+        title = re.match(_TITLE, body)
         return " ".join((title[1] if title else "").split()) or body.strip()
     if not isinstance(body, dict):
         return _written(body) if body else ""

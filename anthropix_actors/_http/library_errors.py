@@ -33,7 +33,7 @@ _NO_TLS = "WRONG_VERSION_NUMBER"
 _OTHER_NAME = (62, 64)
 """OpenSSL's codes for a certificate of another host name, or of another IP address."""
 
-_TUNNEL = re.compile(r"Tunnel connection failed: (\d)\d\d\b")
+_TUNNEL = r"Tunnel connection failed: (\d)\d\d\b"
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 """All that requests and the libraries below it raise. `ssl.SSLError` and `TimeoutError` are OSErrors."""
@@ -161,8 +161,8 @@ def _tls(exc: BaseException, way: Way) -> APIError:
 
 def _proxy(exc: BaseException, way: Way) -> APIError:
     # http.client reports a refused tunnel only in its text. A 4xx of the proxy is final: a retry would be refused again
-    told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and _TUNNEL.match(str(link))), "")
-    final = _TUNNEL.match(told)
+    told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and re.match(_TUNNEL, str(link))), "")
+    final = re.match(_TUNNEL, told)
     text = told[:_QUOTED] or _text(exc)
     error = APIConnectionError(f"{way.proxy or 'the proxy'} failed: {text}", retryable=final is None or final[1] != "4")
     error.unsent = final is not None

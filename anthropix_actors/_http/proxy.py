@@ -13,7 +13,7 @@ from requests.utils import select_proxy, should_bypass_proxies
 from anthropix_actors._http.urls import PORTS
 from anthropix_actors.errors import ConfigurationError
 
-_PLACE = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")  # a name or an address, as urlsplit gives it
+_PLACE = r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?"  # a name or an address, as urlsplit gives it
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ def _checked(text: str, source: str) -> Proxy:
     except ValueError:
         raise _malformed(text, source) from None
     host = parts.hostname or ""
-    if not _PLACE.fullmatch(host) or port == 0 or parts.path not in {"", "/"} or parts.query or parts.fragment:
+    if not re.fullmatch(_PLACE, host) or port == 0 or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise _malformed(text, source)
     host = f"[{host}]" if ":" in host else host
     return Proxy(url, source, f"{scheme}://{host}:{port}" if port else f"{scheme}://{host}")

@@ -28,9 +28,9 @@ BEARER_SINCE = "2026-10-21"
 LONGEST_TIMEOUT = 1e9
 """Seconds; a socket may not accept a larger timeout. None is forever."""
 
-_VERSION_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = re.compile(r"(?![\t ])[\t\x20-\x7e\x80-\xff]*")
+_VERSION_FORM = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEADER_VALUE = r"(?![\t ])[\t\x20-\x7e\x80-\xff]*"
 
 
 class Timeout(msgspec.Struct, frozen=True):
@@ -198,7 +198,7 @@ def check_api_version(api_version: str) -> str:
     Raises:
         ConfigurationError: it is not.
     """
-    if not isinstance(api_version, str) or not _VERSION_FORM.fullmatch(api_version):
+    if not isinstance(api_version, str) or not re.fullmatch(_VERSION_FORM, api_version):
         raise ConfigurationError(f'api_version: expected a date like "2023-06-01", got {api_version!r}')
     return api_version
 
@@ -245,11 +245,11 @@ def merge_headers(
         if layer is not None and not hasattr(layer, "items"):
             raise ParameterError([Problem(place, f"expected a mapping of names to values, got {type(layer).__name__}")])
         for name, value in (layer or {}).items():
-            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
                 problems.append(Problem(place, f"expected names of headers, got {name!r}"))
             elif value is None:
                 merged.pop(name.lower(), None)
-            elif not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            elif not isinstance(value, str) or not re.fullmatch(_HEADER_VALUE, value):
                 problems.append(
                     Problem(
                         f"{place}[{name!r}]",

@@ -19,7 +19,7 @@ HIDDEN = "[redacted]"
 _SHORTEST = 8
 """Characters: a shorter value may be a plain word, such as the "ollama" that is sent to servers without keys."""
 
-_SECRET = re.compile(r"key|token|secret|auth|cookie|credential|signature|password", re.IGNORECASE)
+_SENSITIVE = r"(?i)key|token|secret|auth|cookie|credential|signature|password"
 _KEY = "sk-"
 
 
@@ -32,7 +32,7 @@ def secrets_in(headers: Mapping[str, str]) -> set[str]:
     """
     found: set[str] = set()
     for name, value in headers.items():
-        if _SECRET.search(name):
+        if re.search(_SENSITIVE, name):
             found |= {value, value.partition(" ")[2]}
     return {value for value in found if len(value) >= _SHORTEST or value.startswith(_KEY)}
 

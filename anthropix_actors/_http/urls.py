@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PORTS = {"https": 443, "http": 80}
 """The default ports."""
 
-_ENDPOINT = re.compile(r"(/v1)?/messages(/.*)?$|/v1/(models|files|complete)(/.*)?$")
+_ENDPOINT = r"(/v1)?/messages(/.*)?$|/v1/(models|files|complete)(/.*)?$"
 
 
 def normalize_base_url(text: str) -> str:
@@ -42,7 +42,7 @@ def normalize_base_url(text: str) -> str:
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise ConfigurationError("base_url: expected a URL without user, password, query or fragment")
     text = text.rstrip("/")
-    if endpoint := _ENDPOINT.search(text):
+    if endpoint := re.search(_ENDPOINT, text):
         what = f"expected the address without an endpoint's path, {text[: endpoint.start()]}, got {text}"
         raise ConfigurationError(f"base_url: {what}")
     return text.removesuffix("/v1").rstrip("/")

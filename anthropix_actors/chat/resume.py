@@ -34,9 +34,7 @@ PLEASE_GO_ON = (
 )
 """The user turn for a model that takes no prefill."""
 
-_TAKES_PREFILL = re.compile(
-    r"claude-(?:instant|v?[23]\b|(?:opus|sonnet|haiku)-4(?:[-.][0-5])?(?![-.]?[0-9](?![0-9]{7})))", re.ASCII
-)
+_TAKES_PREFILL = r"(?a)claude-(?:instant|v?[23]\b|(?:opus|sonnet|haiku)-4(?:[-.][0-5])?(?![-.]?[0-9](?![0-9]{7})))"
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
@@ -145,7 +143,7 @@ def takes_prefill(model: str) -> bool:
         >>> [takes_prefill(model) for model in ("claude-sonnet-4-5-20250929", "claude-sonnet-4-6", "claude-opus-5")]
         [True, False, False]
     """
-    return _TAKES_PREFILL.search(model) is not None
+    return re.search(_TAKES_PREFILL, model) is not None
 
 
 def _takes_prefill(body: Mapping[str, Any]) -> bool:
