@@ -85,14 +85,14 @@ class MailboxWindow(Window):
         self._probe()
         return super().has_room(size)
 
-    def enter(self, scope: CancelScope, size: int) -> Place:
-        place = super().enter(scope, size)
+    def enter(self, scope: CancelScope, size: int, count: int) -> Place:
+        place = super().enter(scope, size, count)
         if not place.granted:  # the last probe may have been answered just before
             self._probe()
         return place
 
-    def leave(self, place: Place, *, used: bool) -> None:
-        super().leave(place, used=used)
+    def leave(self, place: Place) -> None:
+        super().leave(place)
         if self._waiting:  # on an answer, as nobody else might ask for one
             self._probe()
 

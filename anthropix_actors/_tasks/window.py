@@ -11,31 +11,38 @@ from __future__ import annotations
 
 import collections
 import threading
+from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._tasks.delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
+
+
+_SHARES = 4
+"""In how many turns a window is filled, at least: a task that has much to tell is not to hold up the others."""
 
 
 class Place:
     """The place of a task in the queue of those that wait.
 
     Attributes:
-        granted: Whether it may go on.
+        count: How many messages it is for.
+        granted: Whether they may be told.
     """
 
-    __slots__ = ("granted", "scope", "size")
+    __slots__ = ("count", "granted", "scope", "size")
 
-    def __init__(self, scope: CancelScope, size: int) -> None:
-        """Wait through a scope, for room in a window of this size."""
+    def __init__(self, scope: CancelScope, size: int, count: int) -> None:
+        """Wait through a scope, for room for so many messages in a window of this size."""
         self.scope = scope
         self.size = size
+        self.count = max(1, min(count, size // _SHARES))
         self.granted = False
 
 
@@ -60,29 +67,31 @@ class Window:
         self._is_full = is_full
         self._lock = threading.RLock()  # reentrant: a signal handler may come in the middle of it
         self._waiting: collections.deque[Place] = collections.deque()
-        self._granted = 0  # places that have not been used yet
+        self._granted = 0  # messages that may be told, and may not have been yet
 
     def has_room(self, size: int) -> bool:
         """Return whether a task may tell one more, in a window of this size: there is room, and nobody waits for it."""
         return not self._waiting and not self._is_full(size)
 
-    def enter(self, scope: CancelScope, size: int) -> Place:
-        """Queue up. The caller waits through its scope until the place is granted, and then calls `leave`."""
-        place = Place(scope, size)
+    def enter(self, scope: CancelScope, size: int, count: int) -> Place:
+        """Queue up, for `count` messages or less. The caller waits through its scope until the place is granted.
+
+        Then, or when it gives up, it calls `leave`.
+        """
+        place = Place(scope, size, count)
         with self._lock:
             self._waiting.append(place)
         self.moved()  # room may have come since the caller looked
         return place
 
-    def leave(self, place: Place, *, used: bool) -> None:
-        """Leave the queue: to tell one message, or (not `used`) for another reason."""
+    def leave(self, place: Place) -> None:
+        """Leave the queue: its messages were told, or will not be."""
         with self._lock:
             if place.granted:
-                self._granted -= 1
+                self._granted -= place.count
             else:
                 self._waiting.remove(place)
-        if not used:
-            self.moved()
+        self.moved()
 
     def moved(self, at_least: int = 0) -> None:
         """Let those go on for whom there is room, and at least so many. Call it whenever there may be more room."""
@@ -91,13 +100,13 @@ class Window:
             while self._waiting and (len(going_on) < at_least or not self._is_full_for(self._waiting[0])):
                 place = self._waiting.popleft()
                 place.granted = True
-                self._granted += 1
+                self._granted += place.count
                 going_on.append(place)
         for place in going_on:
             place.scope.notify()
 
     def _is_full_for(self, place: Place) -> bool:
-        return self._is_full(place.size - self._granted)
+        return self._is_full(place.size - self._granted - place.count + 1)
 
 
 class WindowDelivery(Delivery):
@@ -114,7 +123,7 @@ class WindowDelivery(Delivery):
         scope, tell, behind, near = self._scope, self.subscriber.tell, self._behind, self._near
         left = iter(messages)
         if behind() >= near and not self._has_room():
-            self._wait_for_room()
+            self._tell_in_turn(left)
         if self.detached:
             return
         for message in left:
@@ -124,10 +133,28 @@ class WindowDelivery(Delivery):
                 raise self._gone(exc) from exc
             if scope.cause is not None:
                 scope.check()
-            if behind() >= near and not self._has_room() and length_hint(left, 1):
-                self._wait_for_room()
+            if behind() >= near and not self._has_room():
+                self._tell_in_turn(left)
             if self.detached:
                 return
+
+    def _tell_in_turn(self, left: Iterator[Any]) -> None:
+        """Wait for room if there is more to tell, and tell as much of it as there is room for."""
+        count = length_hint(left, 1)
+        if not count:
+            return
+        place = self._window.enter(self._scope, self._size, count)
+        try:
+            self._wait_for(lambda: place.granted or self._has_ended())
+            if self.detached:
+                return
+            for message in islice(left, place.count):
+                self._tell_now(message)
+                self._scope.check()
+                if self.detached:
+                    return
+        finally:
+            self._window.leave(place)
 
     def _has_room(self) -> bool:
         """Return whether it may be told one more.
@@ -139,15 +166,6 @@ class WindowDelivery(Delivery):
             return self._window.has_room(self._size)
         except BaseException as exc:  # of the subscriber, too
             raise self._gone(exc) from exc
-
-    def _wait_for_room(self) -> None:
-        place = self._window.enter(self._scope, self._size)
-        used = False
-        try:
-            self._wait_for(lambda: place.granted or self._has_ended())
-            used = place.granted and not self.detached
-        finally:
-            self._window.leave(place, used=used)
 
     def _has_ended(self) -> bool:
         """Return whether it will never make room again."""

@@ -298,31 +298,31 @@ class Waiting:
 @given(st.lists(st.tuples(st.sampled_from(["enter", "tell", "give up", "handle"]), st.integers(0, 5)), max_size=60))
 def test_as_many_go_on_as_there_is_room_for_in_their_order(steps: list[tuple[str, int]]) -> None:
     """A model: `held` messages, and places that wait, are granted, and are used or not."""
-    held = 0
+    held, size = 0, 8
     window = Window(lambda size: held >= size)
     entered: list[Place] = []
     for step, number in steps:
         granted = [place for place in entered if place.granted]
-        waiting = [place for place in entered if not place.granted]
         if step == "enter":
-            entered.append(window.enter(Waiting(), 4))  # type: ignore[arg-type]
+            entered.append(window.enter(Waiting(), size, number))  # type: ignore[arg-type]
         elif step == "tell" and granted:
-            window.leave(granted[0], used=True)
+            held += min(granted[0].count, max(1, number))
             entered.remove(granted[0])
-            held += 1
+            window.leave(granted[0])
         elif step == "give up" and entered:
-            place = entered.pop(number % len(entered))
-            window.leave(place, used=False)
+            window.leave(entered.pop(number % len(entered)))
         elif step == "handle" and held:
             held -= 1
             window.moved()
         granted = [place for place in entered if place.granted]
         waiting = [place for place in entered if not place.granted]
         assert entered == granted + waiting  # nobody went before another
-        assert held + len(granted) <= 4
-        assert not waiting or held + len(granted) == 4  # nobody waits for nothing
+        taken = held + sum(place.count for place in granted)
+        assert taken <= size
+        assert not waiting or taken + waiting[0].count > size  # nobody waits for nothing
+        assert all(1 <= place.count <= size // 4 for place in entered)
         assert all(place.scope.woken == 1 for place in granted)  # type: ignore[attr-defined]
-        assert window.has_room(4) == (not waiting and held < 4)
+        assert window.has_room(size) == (not waiting and held < size)
 
 
 def test_a_mailbox_of_an_actor_that_stopped_says_so() -> None:
