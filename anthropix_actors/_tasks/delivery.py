@@ -35,6 +35,10 @@ DEAD = "%s stopped before what it followed had ended; it is told nothing more"
 FAILED = "%s failed to take a message and is told nothing more"
 
 
+_NONE: collections.deque[Any] = collections.deque(maxlen=0)
+"""What waits in a delivery as long as nothing ever did: a deque of its own takes 0.75 KiB, as long as the chat lasts."""
+
+
 class Gone(Exception):  # noqa: N818 - a signal between two modules, not an error
     """The subscriber takes no more messages."""
 
@@ -63,7 +67,7 @@ class Delivery:
         self._pulse = Pulse(subscriber)
         self._lock = threading.RLock()  # held briefly, and never while the subscriber's code runs
         self._turn: object | None = None  # the token of the thread that has the turn
-        self._waiting: collections.deque[Any] = collections.deque()
+        self._waiting = _NONE
         self._closed = False  # the last messages are waiting, or were sent
 
     def __repr__(self) -> str:
@@ -131,6 +135,9 @@ class Delivery:
     def put(self, *messages: Any) -> None:
         """Queue messages for `drain`. Runs none of the subscriber's code, and never waits. Any thread."""
         if not self.detached:
+            with self._lock:
+                if self._waiting is _NONE:
+                    self._waiting = collections.deque()
             self._waiting.extend(messages)
 
     def close(self, *last: Any) -> None:

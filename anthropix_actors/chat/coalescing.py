@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class CoalescingMailbox(ActorDelivery):
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
         super().__init__(ref, scope, window)
+        self._waiting = collections.deque()
         self._probe_ref = probe_ref(ref, self._answered)
         self._busy = False
         self._chars = 0
