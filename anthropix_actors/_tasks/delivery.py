@@ -36,7 +36,7 @@ FAILED = "%s failed to take a message and is told nothing more"
 
 
 _NONE: collections.deque[Any] = collections.deque(maxlen=0)
-"""What waits in a delivery as long as nothing ever did: a deque of its own takes 0.75 KiB, as long as the chat lasts."""
+"""What waits in a delivery as long as nothing ever did: a deque of its own takes 0.75 KiB all the time."""
 
 
 class Gone(Exception):  # noqa: N818 - a signal between two modules, not an error

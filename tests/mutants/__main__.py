@@ -34,6 +34,7 @@ CORE = (
     *(
         "_tasks.delivery",
         "_tasks.mailbox",
+        "_tasks.window",
         "chat.coalescing",
         "chat.event_queue",
         "_tasks.task",
