@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from anthropix_actors.batches.task import BatchState
     from anthropix_actors.chat.actor import ChatActor
     from anthropix_actors.chat.output import Parsed
+    from anthropix_actors.chat.pieces import BlockPiece, Piece, TextPiece, ThinkingPiece, ToolInputPiece
     from anthropix_actors.chat.ref import ChatRef
     from anthropix_actors.chat.stream import Stream
     from anthropix_actors.client import Client
@@ -113,6 +114,7 @@ __all__ = [
     "BatchRetrying",
     "BatchState",
     "BatchTerminal",
+    "BlockPiece",
     "CancelToken",
     "CancelledError",
     "ChatActor",
@@ -142,6 +144,7 @@ __all__ = [
     "Parsed",
     "PaymentRequiredError",
     "PermissionDeniedError",
+    "Piece",
     "PreconditionFailedError",
     "Price",
     "Problem",
@@ -163,7 +166,10 @@ __all__ = [
     "Stream",
     "Subscriber",
     "Terminal",
+    "TextPiece",
+    "ThinkingPiece",
     "Timeout",
+    "ToolInputPiece",
     "TruncatedError",
     "UnprocessableEntityError",
     "Usage",
@@ -182,6 +188,7 @@ _HOMES = {
     "batches.task": ("BatchState",),
     "chat.actor": ("ChatActor",),
     "chat.output": ("Parsed",),
+    "chat.pieces": ("BlockPiece", "Piece", "TextPiece", "ThinkingPiece", "ToolInputPiece"),
     "chat.ref": ("ChatRef",),
     "chat.stream": ("Stream",),
     "client": ("Client",),

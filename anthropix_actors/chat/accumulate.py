@@ -85,6 +85,18 @@ class Accumulator:
         copy: Message = copied(self._message)
         return copy
 
+    def ended_by(self, event: Mapping[str, Any]) -> list[Block]:
+        """Return the blocks that an event will end when it is added.
+
+        Raises:
+            ProtocolError: it ends a block that never started.
+        """
+        if event["type"] == "content_block_stop":
+            ended = [self._block(event)]
+        else:
+            ended = self._blocks if event["type"] == "message_stop" else []
+        return [block for block in ended if block.open]
+
     def usage(self) -> dict[str, Any] | None:
         """Return the usage of the answer's end, not a copy; None before a `message_delta`."""
         return self._message.get("usage") if self._message is not None and self._stopping else None
@@ -128,7 +140,7 @@ class Accumulator:
             raise ProtocolError("an event came before message_start")
         return self._message
 
-    def _block(self, event: dict[str, Any]) -> Block:
+    def _block(self, event: Mapping[str, Any]) -> Block:
         index = event["index"]
         block = self._by_index.get(index)
         if block is None:

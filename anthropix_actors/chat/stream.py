@@ -10,8 +10,8 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
-from anthropix_actors.chat.block import kind_of
 from anthropix_actors.chat.messages import ChatCancelled
+from anthropix_actors.chat.pieces import TEXT, PieceReader, grown
 from anthropix_actors.chat.ref import outcome
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
     from anthropix_actors.chat.event_queue import EventQueue
+    from anthropix_actors.chat.pieces import Piece
     from anthropix_actors.chat.ref import ChatRef
 
 _LEFT = "the loop over the stream was left"
@@ -107,10 +108,36 @@ class Stream:
     def text(self) -> Iterator[str]:
         """The answer's text, piece by piece, to loop over. Raises what the loop over the events raises."""
         for event in self:
-            if event.get("type") == "content_block_delta":
-                delta: Any = event.get("delta")
-                if isinstance(delta, dict) and kind_of(delta) == "text_delta" and isinstance(delta.get("text"), str):
-                    yield delta["text"]
+            found = grown(event)
+            if found is not None and found[0] == TEXT:
+                yield found[1]
+
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """The answer piece by piece, to loop over: text, thinking, the input of tools, and each complete block.
+
+        Text comes as a `TextPiece`, thinking as a `ThinkingPiece`, the input of a tool as a `ToolInputPiece`, and each
+        block, whatever its type, as a `BlockPiece` when it is complete. `piece.so_far` is the text with all earlier
+        pieces of its block. Pieces are made of the events that this loop takes: let no other loop take any. Raises what
+        the loop over the events raises.
+
+        Example:
+            >>> from anthropix_actors import BlockPiece, TextPiece
+            >>> for piece in client.chat(model="claude-sonnet-5", messages=hello, stream=True).pieces:
+            ...     match piece:
+            ...         case TextPiece(text=text):
+            ...             print(text, end="")
+            ...         case BlockPiece(block={"type": "tool_use", "name": name, "input": given}):
+            ...             print(name, given)
+            Hello!
+        """
+        reader = PieceReader()
+        task: Any = task_of(self._chat)
+        for event in self:
+            pieces = reader.read(event)
+            # Of a resumed answer, the reader also has the blocks that were void, and nobody ends: a loop is not told.
+            if event["type"] != "message_stop" or not task.resumed:
+                yield from pieces
 
     def message(self) -> Message:
         """Wait until the answer is complete, and return the whole Message. Events that no loop has taken are skipped.

@@ -1,0 +1,202 @@
+"""Events → pieces: what an answer grows by, and its blocks as they are complete. Pure.
+
+A piece of text, thinking or tool input is what one event adds, whether it fits its block or not. A block is complete
+when it is as in the Message: `accumulate` makes both of the same events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from anthropix_actors._decode.event_repair import GROWING
+from anthropix_actors._decode.json import copied
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.chat.accumulate import Accumulator
+from anthropix_actors.chat.block import kind_of
+from anthropix_actors.chat.resume import MISSHAPEN
+from anthropix_actors.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from anthropix_actors._wire.message import ContentBlock
+
+TEXT, THINKING, TOOL_INPUT = GROWING
+
+_STARTS_WITH = {"text": (TEXT, "text"), "thinking": (THINKING, "thinking")}
+"""Type of a block → what it is a piece of if it has something in this key when it starts."""
+
+_NOTHING: Any = {"type": "message_start", "message": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """What a text has grown by until now: the pieces, and how many of them."""
+
+    pieces: list[str]
+    count: int
+
+    def joined(self) -> str:
+        return "".join(self.pieces[: self.count])
+
+
+@dataclass(frozen=True, slots=True)
+class _Growing:
+    """A piece of a text that grows."""
+
+    index: int = field(default=0, kw_only=True)
+    _grown: _Grown | None = field(default=None, kw_only=True, repr=False, compare=False)
+
+    @property
+    def so_far(self) -> str:
+        """The text of its block up to here, this piece included. It is joined when you ask."""
+        return "" if self._grown is None else self._grown.joined()
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece(_Growing):
+    """A piece of text.
+
+    Attributes:
+        text: The piece; never empty.
+        index: The place of its block in the answer.
+
+    Example:
+        >>> match TextPiece("Hi"):
+        ...     case TextPiece(text=text):
+        ...         print(text)
+        Hi
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingPiece(_Growing):
+    """A piece of what the model thinks before it answers.
+
+    Attributes:
+        text: The piece; never empty.
+        index: The place of its block in the answer.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInputPiece(_Growing):
+    """A piece of the input of a tool call. The whole call comes as a `BlockPiece`, with its input decoded.
+
+    Attributes:
+        json: The piece, of JSON text; never empty.
+        index: The place of its block in the answer.
+    """
+
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPiece:
+    """A content block that is complete, whatever its type.
+
+    Attributes:
+        block: The block, as it is in the Message; a copy of yours.
+        index: Its place in the answer.
+    """
+
+    block: ContentBlock
+    index: int = 0
+
+
+Piece: TypeAlias = TextPiece | ThinkingPiece | ToolInputPiece | BlockPiece
+"""Any piece of an answer."""
+
+_CLASSES: dict[str, Callable[..., Piece]] = {TEXT: TextPiece, THINKING: ThinkingPiece, TOOL_INPUT: ToolInputPiece}
+
+
+def grown(event: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what an event adds to a text: `TEXT`, `THINKING` or `TOOL_INPUT`, and the piece. None if it adds nothing.
+
+    A block may also have a text as it starts. Raises nothing, whatever the event.
+
+    Example:
+        >>> grown({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}})
+        ('text_delta', 'Hi')
+    """
+    kind = event.get("type")
+    if kind == "content_block_delta":
+        delta = event.get("delta")
+        if not isinstance(delta, dict):
+            return None
+        kind = kind_of(delta)
+        piece = delta.get(GROWING.get(kind))
+    elif kind == "content_block_start":
+        block = event.get("content_block")
+        if not isinstance(block, dict) or block.get("type") not in ("text", "thinking"):
+            return None
+        kind, key = _STARTS_WITH[block["type"]]
+        piece = block.get(key)
+    else:
+        return None
+    return (kind, piece) if piece and isinstance(piece, str) else None
+
+
+class PieceReader:
+    """Makes pieces of the events of one answer. One thread at a time.
+
+    It may begin anywhere. Of a block whose start it did not see, it gives the pieces, and not the block.
+
+    Example:
+        >>> reader = PieceReader()
+        >>> start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        >>> delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}}
+        >>> stop = {"type": "content_block_stop", "index": 0}
+        >>> [piece for event in (start, delta, stop) for piece in reader.read(event)]
+        [TextPiece(index=0, text='Hi'), BlockPiece(block={'type': 'text', 'text': 'Hi'}, index=0)]
+    """
+
+    def __init__(self) -> None:
+        """Start without a block."""
+        self._answer = Accumulator()
+        self._answer.add(_NOTHING)  # the rest of a Message is not wanted
+        self._texts: dict[tuple[int, str], list[str]] = {}
+
+    def read(self, event: Mapping[str, Any]) -> Iterator[Piece]:
+        """Yield the pieces of the next event: mostly one."""
+        blocks = self.blocks(event)
+        found = grown(event)
+        if found is not None:
+            yield self._piece(event, *found)
+        yield from blocks
+
+    def blocks(self, event: Mapping[str, Any]) -> list[BlockPiece]:
+        """Take the next event, and return only the blocks that it completes."""
+        if event["type"] == "content_block_start":
+            for kind in GROWING:
+                self._texts.pop((_index_of(event), kind), None)
+        with contextlib.suppress(ProtocolError, *MISSHAPEN):  # such as a delta of a block that another reader saw start
+            ended = self._answer.ended_by(event)
+            self._answer.add(dict(event))
+            return [BlockPiece(copied(block.data), block.index) for block in ended]
+        return []
+
+    def resume_from(self, kept: int) -> None:
+        """Forget all blocks after the first `kept`: the events to come are those of another answer, which follow."""
+        self._answer.resume_from(kept, {})
+
+    def _piece(self, event: Mapping[str, Any], kind: str, piece: str) -> Piece:
+        index = _index_of(event)
+        pieces = self._texts.setdefault((index, kind), [])
+        pieces.append(piece)
+        return _CLASSES[kind](piece, index=index, _grown=_Grown(pieces, len(pieces)))
+
+
+def _index_of(event: Mapping[str, Any]) -> int:
+    """Return the index of an event; -1 if the server gave none."""
+    index = event.get("index")
+    return index if isinstance(index, int) else -1
+
+
+publish("anthropix_actors", (TextPiece, ThinkingPiece, ToolInputPiece, BlockPiece))
