@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import anthropix_actors.subscribers
+from anthropix_actors import AnthropixError, CancelledError, ChatEvent, Client
+from anthropix_actors.emulator import Drop, Emulator, Reply, Status, Thinking, ToolCall
+from anthropix_actors.subscribers import Listener
+
+from actors import ASK, Inbox, until_told
+from servers import (
+    DEADLINE,
+    Halt,
+    Server,
+    acquire,
+    answering,
+    block_start,
+    block_stop,
+    chunks,
+    head,
+    stalling,
+    start,
+    text_delta,
+    until,
+    wait,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pykka
+
+
+class Teller:
+    """Notes what the methods of a listener are called with; has `notes` and a `gate` for what ends."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[Any, ...]] = []
+        self.ended = threading.Event()
+
+    def __call__(self, *note: Any) -> None:
+        self.notes.append(note)
+
+    def of(self, *kinds: str) -> list[tuple[Any, ...]]:
+        return [note for note in self.notes if note[0] in kinds]
+
+
+def _noting(name: str) -> Callable[..., None]:
+    def note(self: Any, *arguments: Any) -> None:
+        self.teller(name, *arguments)
+        if name.rpartition("_")[2] in {"done", "failed", "cancelled"}:
+            self.teller.ended.set()
+
+    return note
+
+
+class Nosy(Listener):
+    """Notes everything."""
+
+    def __init__(self, teller: Teller) -> None:
+        super().__init__()
+        self.teller = teller
+
+
+NAMES = [name for name in vars(Listener) if name.startswith("on_") and name not in {"on_receive", "on_batch_results"}]
+for _name in NAMES:
+    setattr(Nosy, _name, _noting(_name))
+
+
+@pytest.fixture
+def teller() -> Teller:
+    return Teller()
+
+
+@pytest.fixture
+def nosy(teller: Teller) -> Iterator[pykka.ActorRef[Nosy]]:
+    ref = Nosy.start(teller)
+    yield ref
+    ref.stop(timeout=DEADLINE)
+
+
+def test_a_chat_calls_a_method_for_each_thing_that_happens(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    with Emulator() as emulator:
+        emulator.queue(Reply([Thinking("Hm."), "Hello!", ToolCall("look", {"at": "it"})]))
+        tools: Any = [{"name": "look", "input_schema": {"type": "object"}}]
+        thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+        chat = connect(emulator.url).chat(**ASK, tools=tools, thinking=thinking, stream=nosy)
+        wait(teller.ended)
+        message = chat.result(DEADLINE)
+    assert all(note[1] is chat for note in teller.notes)
+    assert "".join(note[2] for note in teller.of("on_text")) == "Hello!"
+    assert "".join(note[2] for note in teller.of("on_thinking")) == "Hm."
+    assert "".join(note[2] for note in teller.of("on_tool_input")).replace(" ", "") == '{"at":"it"}'
+    assert [note[2] for note in teller.of("on_block")] == message["content"]
+    events = [note[2]["type"] for note in teller.of("on_event")]
+    assert (events[0], events[-1]) == ("message_start", "message_stop")
+    assert teller.notes[-1] == ("on_done", chat, message)
+
+
+def test_it_is_called_with_pieces_after_their_event_and_before_their_block(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    with Server(answering("Hel", "lo")) as server:
+        connect(server).chat(**ASK, stream=nosy)
+        wait(teller.ended)
+    kinds = [note[0] for note in teller.notes]
+    assert kinds == [
+        *("on_event", "on_event"),
+        *("on_event", "on_text", "on_event", "on_text"),
+        *("on_event", "on_block", "on_event", "on_event", "on_done"),
+    ]
+
+
+def test_a_retry_and_a_failure_are_told(connect: Callable[..., Client], teller: Teller, nosy: Any) -> None:
+    with Emulator() as emulator:
+        emulator.queue(Status(529, retry_after=0), Status(529, retry_after=0))
+        chat = connect(emulator.url, max_retries=1).chat(**ASK, stream=nosy)
+        wait(teller.ended)
+    (retrying, failed) = teller.notes
+    assert retrying[:4] == ("on_retrying", chat, 1, retrying[3])
+    assert isinstance(retrying[4], AnthropixError)
+    assert failed[:2] == ("on_failed", chat)
+    assert isinstance(failed[2], AnthropixError)
+
+
+def test_a_cancel_is_told_with_what_there_is(connect: Callable[..., Client], teller: Teller, nosy: Any) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=nosy)
+        until(lambda: teller.of("on_text"))
+        chat.cancel("enough")
+        wait(teller.ended)
+    name, told, reason, partial = teller.notes[-1]
+    assert (name, told, reason) == ("on_cancelled", chat, "enough")
+    assert partial["content"] == [{"type": "text", "text": "Hi"}]
+
+
+def test_the_blocks_of_a_resumed_answer_are_those_of_its_message(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    call = Reply(["Let me see.", ToolCall("clock", {"zone": "UTC, or whatever it is that they have there"})])
+    with Emulator() as emulator:
+        emulator.queue(Drop(call, after_events=10), " Four.")
+        tools: Any = [{"name": "clock", "input_schema": {"type": "object"}}]
+        chat = connect(emulator.url, max_retries=1).chat(**ASK, tools=tools, stream=nosy, resume=True)
+        wait(teller.ended)
+        message = chat.result(DEADLINE)
+    assert teller.of("on_resumed") == [("on_resumed", chat, 2, 1)]
+    assert teller.of("on_block")[-1][2] == message["content"][-1]
+    assert all(note[2]["type"] == "text" for note in teller.of("on_block"))
+
+
+def test_a_resumed_answer_is_announced_to_who_wants_no_blocks(connect: Callable[..., Client]) -> None:
+    resumed = threading.Event()
+
+    class Told(Listener):
+        def on_resumed(self, chat: Any, attempt: int, kept: int) -> None:
+            resumed.set()
+
+    ref = Told.start()
+    with Emulator() as emulator:
+        emulator.queue(Drop("One, two, three.", after_events=5), " Four.")
+        connect(emulator.url, max_retries=1).chat(**ASK, stream=ref, resume=True).result(DEADLINE)
+        wait(resumed)
+    ref.stop()
+
+
+def test_who_joins_late_gets_what_was_said_and_the_blocks_from_then_on(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    found = [start(), block_start(), text_delta("A"), block_stop(), block_start(1), text_delta("B", 1)]
+    inbox = Inbox()
+    with Server(Halt(head(), chunks(found))) as server:
+        chat = connect(server).chat(**ASK, stream=inbox)
+        until(lambda: (chat.snapshot() or {"content": []})["content"][1:])
+        chat.subscribe(nosy)
+        until(lambda: len(teller.of("on_text")) == 2)
+        assert teller.of("on_block") == [("on_block", chat, {"type": "text", "text": "A"})]
+        chat.cancel()
+        wait(teller.ended)
+
+
+def test_one_that_joins_again_begins_again(connect: Callable[..., Client], teller: Teller, nosy: Any) -> None:
+    found = [start(), block_start(), text_delta("A"), block_stop(), block_start(1), text_delta("B", 1)]
+    with Server(Halt(head(), chunks(found))) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        for times in (1, 2):
+            until(lambda: (chat.snapshot() or {"content": []})["content"][1:])
+            chat.subscribe(nosy)
+            until(lambda: len(teller.of("on_text")) == 2 * times)  # noqa: B023 - it is called in this turn alone
+            chat.unsubscribe(nosy)
+        assert [note[2]["text"] for note in teller.of("on_block")] == ["A", "A"]
+        chat.cancel()
+        until_told(chat)
+
+
+def test_a_message_that_never_started_makes_no_blocks(teller: Teller, nosy: Any) -> None:
+    chat: Any = teller
+    nosy.tell(ChatEvent(chat, block_start()))  # type: ignore[arg-type]
+    nosy.tell(ChatEvent(chat, block_stop()))  # type: ignore[arg-type]
+    until(lambda: len(teller.of("on_event")) == 2)
+    assert nosy.ask("after that", timeout=DEADLINE) is None
+    assert teller.of("on_block") == []
+
+
+def test_one_listener_follows_many_chats(connect: Callable[..., Client], teller: Teller, nosy: Any) -> None:
+    with Server(answering("Hel", "lo")) as server:
+        client = connect(server)
+        chats = [client.chat(**ASK, stream=nosy) for _ in range(5)]
+        until(lambda: len(teller.of("on_done")) == 5)
+    for chat in chats:
+        assert [note[2] for note in teller.of("on_text") if note[1] is chat] == ["Hel", "lo"]
+        assert [note[2] for note in teller.of("on_block") if note[1] is chat] == [{"type": "text", "text": "Hello"}]
+
+
+# Batches and sessions
+
+
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_a_batch_calls_a_method_for_each_thing_that_happens(
+    as_lists: bool,  # noqa: FBT001
+    connect: Callable[..., Client],
+    teller: Teller,
+    nosy: Any,
+) -> None:
+    with Emulator() as emulator:
+        emulator.queue("Hello!", "Hello!")
+        requests: Any = [{"custom_id": name, "params": ASK} for name in ("a", "b")]
+        batch = connect(emulator.url).batches.run(requests, nosy, poll=0.01, as_lists=as_lists)
+        wait(teller.ended)
+        counts = batch.result(DEADLINE)
+    assert teller.notes[0][:2] == ("on_batch_progress", batch)
+    assert {note[2]: note[3]["type"] for note in teller.of("on_batch_result")} == {"a": "succeeded", "b": "succeeded"}
+    assert teller.notes[-1] == ("on_batch_done", batch, counts)
+
+
+def test_a_batch_that_is_cancelled_or_cannot_be_is_told(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    with Emulator() as emulator:
+        client = connect(emulator.url)
+        failed = client.batches.follow("msgbatch_nowhere", nosy, poll=0.01)
+        wait(teller.ended)
+        teller.ended.clear()
+    assert teller.notes[-1][:2] == ("on_batch_failed", failed)
+    with Server(Halt(b"")) as server:
+        cancelled = connect(server).batches.follow("msgbatch_1", nosy)
+        cancelled.cancel("enough")
+        wait(teller.ended)
+    assert teller.notes[-1] == ("on_batch_cancelled", cancelled, "enough", None)
+
+
+def test_a_session_calls_a_method_for_each_thing_that_happens(
+    connect: Callable[..., Client], teller: Teller, nosy: Any
+) -> None:
+    with Emulator() as emulator:
+        script = emulator.session("sesn_1")
+        session = connect(emulator.url).sessions.events("sesn_1", stream=nosy)
+        script.wait_for_streams()
+        event, end = script.add({"type": "agent.message", "content": []}, {"type": "session.status_terminated"})
+        wait(teller.ended)
+    assert teller.notes == [
+        ("on_session_event", session, event),
+        ("on_session_event", session, end),
+        ("on_session_done", session, end),
+    ]
+
+
+# As an actor
+
+
+def test_it_is_a_daemon_with_the_quickest_of_mailboxes(nosy: Any) -> None:
+    (thread,) = [each for each in threading.enumerate() if each.name.startswith("Nosy")]
+    assert thread.daemon
+    assert type(nosy.actor_inbox).__name__ == "SimpleQueue"
+
+
+def test_messages_of_a_program_and_proxies_work_as_in_any_actor(caplog: pytest.LogCaptureFixture) -> None:
+    class Counting(Listener):
+        count = 0
+
+        def on_message(self, message: Any) -> Any:
+            self.count += message
+            return self.count
+
+        def doubled(self) -> int:
+            return 2 * self.count
+
+    ref = Counting.start()
+    assert ref.ask(3, timeout=DEADLINE) == 3
+    proxy: Any = ref.proxy()
+    assert proxy.doubled().get(timeout=DEADLINE) == 6
+    assert proxy.count.get(timeout=DEADLINE) == 3
+    ref.stop()
+    plain = Listener.start()
+    with caplog.at_level(logging.WARNING, "pykka"):
+        assert plain.ask("hello", timeout=DEADLINE) is None
+    assert "Unexpected message" in caplog.text
+    plain.stop()
+
+
+def test_an_on_receive_of_its_own_takes_what_it_wants(connect: Callable[..., Client]) -> None:
+    inbox = Inbox()
+
+    class Both(Listener):
+        def on_receive(self, message: Any) -> Any:
+            return len(message) if isinstance(message, str) else super().on_receive(message)
+
+        def on_text(self, chat: Any, text: str) -> None:
+            inbox.tell(text)
+
+    ref = Both.start()
+    with Server(answering("Hello")) as server:
+        connect(server).chat(**ASK, stream=ref)
+        assert inbox.next() == "Hello"
+    assert ref.ask("four", timeout=DEADLINE) == 4
+    ref.stop()
+
+
+def test_a_method_may_come_from_another_class_or_be_set_on_the_actor(connect: Callable[..., Client]) -> None:
+    inbox = Inbox()
+
+    class Mixin:
+        def on_text(self, chat: Any, text: str) -> None:
+            inbox.tell(text)
+
+    class Mixed(Mixin, Listener):
+        def __init__(self) -> None:
+            super().__init__()
+            self.on_event = lambda chat, event: inbox.tell(event["type"])  # type: ignore[method-assign]
+
+    ref = Mixed.start()
+    with Server(answering("Hello")) as server:
+        connect(server).chat(**ASK, stream=ref).result(DEADLINE)
+        told = [inbox.next() for _ in range(7)]
+    assert told[:4] == ["message_start", "content_block_start", "content_block_delta", "Hello"]
+    ref.stop()
+
+
+def test_what_a_method_raises_ends_the_actor_and_cancels_what_only_it_follows(
+    connect: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Event()
+
+    class Failing(Listener):
+        def on_text(self, chat: Any, text: str) -> None:
+            raise ZeroDivisionError
+
+        def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+            failed.set()
+
+    ref = Failing.start()
+    with Server(stalling) as server, caplog.at_level(logging.WARNING):
+        chat = connect(server).chat(**ASK, stream=ref)
+        wait(failed)
+        wait(chat.actor_stopped)
+        with pytest.raises(CancelledError, match="no subscriber is left"):
+            chat.result(DEADLINE)
+        acquire(server.hung_up)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_method_that_raises_does_not_end_a_chat_that_others_follow(connect: Callable[..., Client]) -> None:
+    class Failing(Listener):
+        def on_event(self, chat: Any, event: Any) -> None:
+            raise ZeroDivisionError
+
+    ref, inbox = Failing.start(), Inbox()
+    with Server(answering("Hello")) as server:
+        chat = connect(server).chat(**ASK, stream=inbox)
+        chat.subscribe(ref)
+        assert chat.result(DEADLINE)
+        inbox.until_end()
+    wait(ref.actor_stopped)
+
+
+def test_an_async_method_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.on_done: expected a function, got an async def.*use aio"):
+
+        class Wrong(Listener):  # pyright: ignore[reportUnusedClass]
+            async def on_done(self, chat: Any, message: Any) -> None:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+                pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_may_be_left_out(name: str) -> None:
+    if name == "on_message":
+        return
+    listener = Listener()
+    assert getattr(listener, name)(*[None] * (getattr(Listener, name).__code__.co_argcount - 1)) is None
+
+
+def test_what_is_not_there_is_an_attribute_error() -> None:
+    assert "Listener" in dir(anthropix_actors.subscribers)
+    with pytest.raises(AttributeError, match=r"module 'anthropix_actors\.subscribers' has no attribute 'to_moon'"):
+        _ = anthropix_actors.subscribers.to_moon
+
+
+def test_it_says_its_public_name() -> None:
+    assert Listener.__module__ == "anthropix_actors.subscribers"
