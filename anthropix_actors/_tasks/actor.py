@@ -110,6 +110,8 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         except BaseException as exc:  # noqa: BLE001
             self.on_error()
             self._task.finish(self._task.terminal_for(exc))
+            if exc is self._task.scope.cause:
+                exc.__traceback__ = None  # it is kept with the ref, and its frames have the subscribers
         self.stop()
         return None
 

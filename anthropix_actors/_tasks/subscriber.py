@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pykka
 
-from anthropix_actors._checks.migration_hints import no_subscriber
+from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import Problem
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, no_subscriber
+from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing
+from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._foreign.late_imports import late_import
 
 if TYPE_CHECKING:
+    from anthropix_actors.subscribers.functions import to_function
     from anthropix_actors.subscribers.listener import Listener
+    from anthropix_actors.subscribers.queues import to_queue
 
 __all__ = [
     "Listener",
+    "to_function",
+    "to_queue",
 ]
 
 _HOMES = {
     "Listener": "listener",
+    "to_function": "functions",
+    "to_queue": "queues",
 }
 """The module that each public name is in."""
 

@@ -69,13 +69,16 @@ class Listener(pykka.ThreadingActor):
         TypeError: when a subclass is made with an `async def` among these methods.
 
     Example:
-        >>> class Printer(Listener):
+        >>> class Reader(Listener):
+        ...     said = ""
         ...     def on_text(self, chat, text):
-        ...         print(text, end="")
-        >>> printer = Printer.start()
-        >>> _ = client.chat(model="claude-sonnet-5", messages=hello, stream=printer).result(timeout=60)
-        >>> printer.stop()
-        Hello!True
+        ...         self.said += text
+        >>> reader = Reader.start()
+        >>> message = client.chat(model="claude-sonnet-5", messages=hello, stream=reader).result(timeout=60)
+        >>> reader.proxy().said.get(timeout=60)
+        'Hello!'
+        >>> reader.stop()
+        True
     """
 
     use_daemon_thread = True

@@ -1,0 +1,141 @@
+"""What was given as a subscriber, a queue or a function and is none, and how to make one of it. Pure.
+
+The caller's objects are foreign code: whatever their attributes raise becomes a part of the hint.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FROM = "from anthropix_actors.subscribers"
+_AIO = f"in asyncio, use aio, {_FROM}"
+_ASYNC = "an async def, which nobody would await"
+_PICK = (
+    "pass to_function(lambda message: queue.put(getattr(message, 'data', None))), "
+    f"or another function that puts what you need, {_FROM}"
+)
+
+
+def no_subscriber(given: object) -> str | None:
+    """Return what a wrong subscriber is, and a hint; None if it has a `tell` that can be called.
+
+    Example:
+        >>> no_subscriber(print)
+        'a function; pass to_function(function), from anthropix_actors.subscribers'
+        >>> import queue
+        >>> no_subscriber(queue.SimpleQueue())
+        'a queue, SimpleQueue; pass to_queue(queue), from anthropix_actors.subscribers'
+    """
+    return _safely(_of_subscriber, given)
+
+
+def no_queue(given: object) -> str | None:
+    """Return what a wrong queue is, and a hint; None if messages can be put into it without waiting.
+
+    Example:
+        >>> import asyncio
+        >>> no_queue(asyncio.Queue())
+        "a queue of asyncio's; in asyncio, use aio, from anthropix_actors.subscribers"
+    """
+    return _safely(_of_queue, given)
+
+
+def no_function(given: object) -> str | None:
+    """Return what a wrong function is, and a hint; None if it can be called with each message.
+
+    Example:
+        >>> async def show(message): ...
+        >>> no_function(show)
+        'an async def, which nobody would await; in asyncio, use aio, from anthropix_actors.subscribers'
+    """
+    return _safely(_of_function, given)
+
+
+def _safely(look: Callable[[Any], str | None], given: object) -> str | None:
+    try:
+        return look(given)
+    except Exception as exc:  # noqa: BLE001 - its attributes are the caller's own code
+        return f"{type(given).__name__}, whose attributes raise {type(exc).__name__}"
+
+
+def _of_subscriber(given: Any) -> str | None:
+    if isinstance(given, type):
+        return _of_class(given)
+    tell = getattr(given, "tell", None)
+    if callable(tell):
+        return f"{type(given).__name__}, whose tell is {_ASYNC}; {_AIO}" if _is_async(tell) else None
+    return _instead(given)
+
+
+def _instead(given: Any) -> str:
+    """Return what an object without a `tell` is, and what to pass instead."""
+    if hasattr(given, "actor_ref"):
+        return _of_actor(given)
+    if inspect.isgenerator(given):
+        return f"a generator; begin it with next(generator), and pass to_function(generator.send), {_FROM}"
+    if callable(getattr(given, "put", None)):
+        return _of_queue(given) or f"a queue, {type(given).__name__}; pass to_queue(queue), {_FROM}"
+    if callable(given):
+        return _of_function(given) or f"a function; pass to_function(function), {_FROM}"
+    return type(given).__name__
+
+
+def _of_class(given: type) -> str:
+    name = given.__name__
+    if hasattr(given, "on_receive") and hasattr(given, "start"):
+        return f"the class {name}; pass an actor of it: {name}.start()"
+    if hasattr(given, "tell"):
+        return f"the class {name}; pass an object of it: {name}()"
+    return f"the class {name}"
+
+
+def _of_actor(given: Any) -> str:
+    name = type(given).__name__
+    if name == "ActorProxy":
+        return f"{name}; pass the ref behind it: proxy.actor_ref"
+    return f"{name}, an actor itself; pass its ref: self.actor_ref, or what {name}.start() returns"
+
+
+def _of_queue(given: Any) -> str | None:
+    what = type(given).__name__
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(given).__mro__}
+    if isinstance(given, type):
+        what = f"the class {given.__name__}; pass an object of it: {given.__name__}()"
+    elif not callable(getattr(given, "put", None)):
+        pass
+    elif _is_async(given.put):
+        what = f"a queue of asyncio's; {_AIO}"
+    elif any(kind.startswith("multiprocessing.") for kind in kinds):
+        # It would pickle in a thread of its own; what fails there is printed, and lost.
+        what = f"{what} of multiprocessing, but messages name their chat, and cannot be pickled; {_PICK}"
+    elif "queue.PriorityQueue" in kinds:
+        what = f"{what}, but messages have no order to sort them by; use queue.Queue()"
+    elif not callable(getattr(given, "put_nowait", None)):
+        what = f"{what}, which has no put_nowait; pass to_function(queue.put), {_FROM}"
+    else:
+        return None
+    return what
+
+
+def _of_function(given: Any) -> str | None:
+    what = type(given).__name__
+    if not isinstance(given, type) and callable(getattr(given, "tell", None)):
+        return f"{what}, which is a subscriber already; pass it as it is"
+    if not callable(given):
+        return what
+    if _is_async(given) or _is_async(getattr(given, "__call__", None)):  # noqa: B004 - what it is, not whether
+        return f"{_ASYNC}; {_AIO}"
+    if inspect.isgeneratorfunction(given):
+        return (
+            "a generator function, and a call would not run it; begin a generator of it with next(generator), "
+            f"and pass to_function(generator.send), {_FROM}"
+        )
+    return None
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
