@@ -36,6 +36,7 @@ ITERATOR = "our iterator"
 BLOCKING = "our blocking chat()"
 ACTOR = "our actor"
 SIMPLE_QUEUE = "our actor, SimpleQueue inbox"
+LISTENER = "our Listener"
 TELL = "our plain object with tell"
 SDK_CREATE = "SDK create(stream=True)"
 SDK_STREAM = "SDK stream(), final message"
@@ -218,7 +219,7 @@ def plain_object(url: str) -> Read:
     return read
 
 
-def _to(subscriber: type[_Subscriber], url: str) -> Read:
+def _to(subscriber: type[pykka.ThreadingActor], url: str) -> Read:
     client = our_client(url)
 
     def read(on_text: OnText) -> None:
@@ -242,6 +243,25 @@ def simple_queue_actor(url: str) -> Read:
     return _to(_SimpleQueueSubscriber, url)
 
 
+def listener(url: str) -> Read:
+    """Read with an actor that has a method for pieces of text."""
+    from anthropix_actors.subscribers import Listener  # noqa: PLC0415 - an older checkout may have none
+
+    class Reader(Listener):
+        def __init__(self, on_text: OnText, done: threading.Event) -> None:
+            super().__init__()
+            self._hand_on = on_text
+            self._done = done
+
+        def on_text(self, _chat: Any, text: str) -> None:
+            self._hand_on(text)
+
+        def on_done(self, _chat: Any, _message: Any) -> None:
+            self._done.set()
+
+    return _to(Reader, url)
+
+
 PIPELINES: dict[str, Callable[[str], Read]] = {
     RAW: raw,
     BY_HAND: by_hand,
@@ -249,10 +269,11 @@ PIPELINES: dict[str, Callable[[str], Read]] = {
     BLOCKING: blocking,
     ACTOR: actor,
     SIMPLE_QUEUE: simple_queue_actor,
+    LISTENER: listener,
     TELL: plain_object,
 }
 
-OURS = (ITERATOR, BLOCKING, ACTOR, SIMPLE_QUEUE, TELL)
+OURS = (ITERATOR, BLOCKING, ACTOR, SIMPLE_QUEUE, LISTENER, TELL)
 NAMES = (*PIPELINES, *((SDK_CREATE, SDK_STREAM) if HAS_SDK else ()))
 
 

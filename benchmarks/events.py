@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from _answers import text_of
 from _compare import show, verdicts
 from _measure import BEFORE, Older, Verdict, Worker, cpu_of, interleaved, title
-from _pipelines import ACTOR, ITERATOR, NAMES, OURS, RAW, SDK_CREATE, SDK_STREAM, SIMPLE_QUEUE, pipeline
+from _pipelines import ACTOR, ITERATOR, LISTENER, NAMES, OURS, RAW, SDK_CREATE, SDK_STREAM, SIMPLE_QUEUE, pipeline
 from _server import running_server
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _measured(scenario: str, repetitions: int, *, encrypted: bool) -> dict[str, 
         url = f"{server}/{scenario}"
         workers = {name: stack.enter_context(Worker(_reader, name, url)) for name in NAMES}
         if Older.checkout is not None:
-            older = {name: Worker(_reader, name, url, package=Older.checkout) for name in OURS}
+            older = {name: Worker(_reader, name, url, package=Older.checkout) for name in OURS if name != LISTENER}
             workers |= {name + BEFORE: stack.enter_context(worker) for name, worker in older.items()}
         return interleaved(workers, repetitions)
 

@@ -127,11 +127,11 @@ def grown(event: Mapping[str, Any]) -> tuple[str, str] | None:
     """
     kind = event.get("type")
     if kind == "content_block_delta":
-        delta = event.get("delta")
-        if not isinstance(delta, dict):
-            return None
-        kind = kind_of(delta)
-        piece = delta.get(GROWING.get(kind))
+        delta: Any = event.get("delta")
+        try:
+            kind, piece = delta["type"], delta[GROWING[delta["type"]]]
+        except (LookupError, TypeError):
+            return _untyped(delta) if isinstance(delta, dict) else None
     elif kind == "content_block_start":
         block = event.get("content_block")
         if not isinstance(block, dict) or block.get("type") not in ("text", "thinking"):
@@ -140,6 +140,13 @@ def grown(event: Mapping[str, Any]) -> tuple[str, str] | None:
         piece = block.get(key)
     else:
         return None
+    return (kind, piece) if piece and isinstance(piece, str) else None
+
+
+def _untyped(delta: dict[str, Any]) -> tuple[str, str] | None:
+    """Return what a delta adds that has no type, as some servers send them: its keys tell."""
+    kind = kind_of(delta)
+    piece = None if "type" in delta else delta.get(GROWING.get(kind, ""))
     return (kind, piece) if piece and isinstance(piece, str) else None
 
 

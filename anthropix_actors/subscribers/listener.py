@@ -97,6 +97,10 @@ class Listener(pykka.ThreadingActor):
     def _create_actor_inbox() -> ActorInbox:
         return queue.SimpleQueue()
 
+    def _handle_receive(self, message: Any) -> Any:
+        """Handle a message as pykka does, but look first for what comes most often."""
+        return self.on_receive(message) if type(message) is ChatEvent else super()._handle_receive(message)
+
     def on_receive(self, message: Any) -> Any:
         """Call the method for a message. Override it as in any actor, and call this for what is not your own."""
         if type(message) is ChatEvent:
