@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from anthropix_actors.messages import Subscriber
 
-_TURN = 64
-"""How many messages are handled in one go."""
-
 
 def to_function(function: Callable[[Any], object], executor: Executor | None = None) -> Subscriber:
     """Return a subscriber that calls a function with each message.
@@ -118,14 +115,14 @@ class _ExecutorSubscriber(_FunctionSubscriber):
             raise
 
     def _go_on(self) -> None:
-        """Have a turn of messages handled, unless one is with the executor: then that goes on."""
+        """Have the messages handled, unless one is with the executor: then that goes on."""
         with self._lock:
             submitted, self._submitted = self._submitted, True
         if not submitted:
             self._executor.submit(self._run).add_done_callback(self._ended)
 
     def _run(self) -> None:
-        for _ in range(min(_TURN, len(self._messages))):
+        for _ in range(len(self._messages)):  # not those that come meanwhile
             super().tell(self._messages[0])
             self._messages.popleft()
             self.window.moved()

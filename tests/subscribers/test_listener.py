@@ -14,6 +14,7 @@ from anthropix_actors.subscribers import Listener
 from actors import ASK, Inbox, until_told
 from servers import (
     DEADLINE,
+    STOP,
     Halt,
     Server,
     acquire,
@@ -197,6 +198,16 @@ def test_one_that_joins_again_begins_again(connect: Callable[..., Client], telle
         assert [note[2]["text"] for note in teller.of("on_block")] == ["A", "A"]
         chat.cancel()
         until_told(chat)
+
+
+def test_what_was_said_before_one_joins_again_makes_no_block(teller: Teller, nosy: Any) -> None:
+    chat: Any = teller
+    told: list[Any] = [start(), block_start(), text_delta("A")]
+    end: Any = STOP
+    for event in [*told, *told, end]:
+        nosy.tell(ChatEvent(chat, event))
+    assert nosy.ask("after that", timeout=DEADLINE) is None
+    assert teller.of("on_block") == [("on_block", chat, {"type": "text", "text": "A"})]
 
 
 def test_a_message_that_never_started_makes_no_blocks(teller: Teller, nosy: Any) -> None:

@@ -14,7 +14,7 @@ from anthropix_actors import CancelledError, ChatCancelled, ChatDone, Client
 from anthropix_actors.subscribers import to_queue
 
 from actors import ASK, TERMINAL, Inbox, no_thread_for, text_of, until_blocked
-from servers import DEADLINE, Server, answering, stalling, until, wait
+from servers import DEADLINE, Halt, Server, answer, answering, chunks, head, stalling, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +206,9 @@ def test_a_full_queue_that_raises_is_told_nothing_more_either(
     inbox = Closing(1)
     subscriber: Any = to_queue(inbox)
     subscriber.is_alive = lambda: not subscriber._overflow.failed  # the queue does not say that it is shut down
-    with Server(answering(*WORDS)) as server:
+    with Server(Halt(head(), chunks(answer("Hi")[:2]))) as server:
         chat = connect(server).chat(**ASK, stream=subscriber)
-        until_blocked(chat)
+        until(lambda: subscriber._overflow.messages)  # and the server says nothing more
         inbox.is_shutdown = True
         wait(chat.actor_stopped)
         with pytest.raises(CancelledError, match="no subscriber is left"):
