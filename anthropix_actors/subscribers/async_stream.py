@@ -22,6 +22,7 @@ from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.messages import ChatEvent
 from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result_of
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
 
@@ -129,13 +130,13 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             ParameterError: they are of two.
         """
         burst = await super().burst()
+        known = self._ref
         for message in burst:
-            ref = (
-                getattr(message, message.__struct_fields__[0], None) if hasattr(message, "__struct_fields__") else None
-            )
-            self._ref = self._ref or ref
-            if ref is not None and ref is not self._ref:
-                raise ParameterError([Problem("aio()", _TWO)])
+            ref = message.chat if type(message) is ChatEvent else _ref_of(message)
+            if ref is not known and ref is not None:
+                if known is not None:
+                    raise ParameterError([Problem("aio()", _TWO)])
+                known = self._ref = ref
         return burst
 
     def _join(self) -> LoopInbox:
@@ -211,6 +212,12 @@ def _what(work: object) -> str:
     if isinstance(work, ItemStream):
         return "an ItemStream, whose loop blocks its thread: pass stream=aio() and loop over that"
     return type(work).__name__
+
+
+def _ref_of(message: Any) -> TaskRef[Any] | None:
+    """Return the ref in a message; None if it is not one of ours."""
+    fields = getattr(message, "__struct_fields__", None)
+    return getattr(message, fields[0]) if fields else None
 
 
 class _Ended:

@@ -321,8 +321,7 @@ def test_a_stream_that_no_coroutine_begins_to_read_is_cancelled_when_it_is_lost(
 
 
 def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, connect: Callable[..., Client]) -> None:
-    chat = connect(halting).chat(**ASK, stream=True).chat
-    chat.subscribe(inbox := LoopInbox())
+    chat = connect(halting).chat(**ASK, stream=(inbox := LoopInbox()))
     loop = asyncio.new_event_loop()
 
     async def read() -> None:
