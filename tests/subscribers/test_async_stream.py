@@ -5,6 +5,7 @@ import contextlib
 import gc
 import importlib.util
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,7 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors.subscribers import AsyncSubscriber, aio
-from anthropix_actors.subscribers.inboxes import LoopInbox
+from anthropix_actors.subscribers.inboxes import LoopInbox, ThreadInbox
 
 from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_told
 from servers import (
@@ -58,8 +59,12 @@ def run(request: pytest.FixtureRequest) -> Run:
     factory: Any = importlib.import_module(request.param).new_event_loop
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        wrong: list[Any] = []
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 3 * DEADLINE))
+            runner.get_loop().set_exception_handler(lambda _, context: wrong.append(context))
+            result = runner.run(asyncio.wait_for(coroutine, 3 * DEADLINE))
+        assert wrong == []
+        return result
 
     return run
 
@@ -312,6 +317,52 @@ def test_leaving_a_chat_that_somebody_else_follows_does_not_cancel_it(
         assert isinstance(inbox.until_end()[-1], ChatDone)
 
 
+def test_a_cancelled_await_of_a_chat_that_goes_on_leaves_nothing_behind(
+    connect: Callable[..., Client], run: Run
+) -> None:
+    async def ask() -> None:
+        chat = client.chat(**ASK, stream=inbox)
+        await leave_by_a_cancelled_await(aio(chat))
+        await asyncio.to_thread(until, lambda: not task_of(chat).audience.callbacks)
+
+    inbox, script = Inbox(), Gated(answer("a"))
+    with Server(script) as server:
+        client = connect(server)
+        run(ask())
+        script.go_on.set()
+        assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+def test_a_loop_over_the_text_is_left_when_it_is_closed(
+    halting: Server, connect: Callable[..., Client], run: Run
+) -> None:
+    async def ask() -> None:
+        messages = aio()
+        client.chat(**ASK, stream=messages)
+        text: Any = messages.text
+        await anext(text)
+        await text.aclose()
+        assert not messages.is_alive()  # at once, not a turn of the event loop later
+
+    client = connect(halting)
+    run(ask())
+
+
+def test_a_batch_that_failed_fails_the_same_way_again_and_again(connect: Callable[..., Client], run: Run) -> None:
+    async def ask() -> None:
+        work = aio(client.batches.follow("msgbatch_1", Inbox()))
+        depths = set()
+        for _ in range(5):
+            with pytest.raises(OverloadedError) as caught:
+                await work
+            depths.add(len(list(traceback.walk_tb(caught.value.__traceback__))))
+        assert len(depths) == 1
+
+    with Server(Replies(BUSY)) as server:
+        client = connect(server)
+        run(ask())
+
+
 def test_a_stream_that_no_coroutine_begins_to_read_is_cancelled_when_it_is_lost(
     halting: Server, connect: Callable[..., Client]
 ) -> None:
@@ -325,16 +376,18 @@ def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, co
     loop = asyncio.new_event_loop()
 
     async def read() -> None:
-        while await inbox.burst():
-            pass
+        messages = 0
+        while True:
+            messages += len(await inbox.burst())
+            if messages == 4:  # no more come that would find the event loop closed
+                loop.stop()
 
     reading = loop.create_task(read())
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     loop.close()
     wait(chat.actor_stopped)
-    inbox.tell("late")
     assert not inbox.is_alive()
+    inbox.tell("late")
     with contextlib.suppress(RuntimeError):
         reading.get_coro().close()  # nothing else ends it
     reading._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -409,6 +462,21 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client],
         client = connect(server, window=4)
         run(loop())
     assert sent < 5000 * 10_000
+
+
+def test_what_is_taken_and_not_handled_yet_fills_the_window(run: Run) -> None:
+    async def loop() -> None:
+        for kind in (LoopInbox, ThreadInbox):
+            inbox: Any = kind()
+            for number in range(3):
+                inbox.tell(number)
+            assert not inbox.window.has_room(3)
+            burst = inbox.burst(1) if kind is ThreadInbox else await inbox.burst()
+            assert burst == [0, 1, 2]
+            assert not inbox.window.has_room(3)
+            assert inbox.window.has_room(4)
+
+    run(loop())
 
 
 def test_a_slow_loop_gets_all_of_a_long_answer(connect: Callable[..., Client], run: Run) -> None:

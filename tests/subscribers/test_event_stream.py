@@ -443,6 +443,14 @@ def test_a_slow_visitor_makes_the_chat_stop_reading(connect: Callable[..., Clien
     assert sent < 5000 * 10_000
 
 
+@BOTH
+def test_a_long_answer_comes_whole_through_a_small_window(loop: Any, connect: Callable[..., Client]) -> None:
+    texts = [f"{number} " for number in range(500)]
+    with Server(answering(*texts)) as server:
+        events = read(loop(sse_lines(connect(server, window=4).chat(**ASK, stream=True))))
+    assert "".join(event["delta"]["text"] for event in events if "text" in event.get("delta", ())) == "".join(texts)
+
+
 def test_a_loop_in_the_chat_s_own_thread_is_refused(connect: Callable[..., Client]) -> None:
     class Loops(Inbox):
         def tell(self, message: Any, /) -> None:
