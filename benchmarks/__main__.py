@@ -14,6 +14,7 @@ from pathlib import Path
 
 import accumulate
 import batch_results
+import bridges
 import calm
 import cancel
 import cancel_many
@@ -24,6 +25,7 @@ import latency
 import limits
 import load
 import many_chats
+import relays
 import slow
 import uploads
 from _measure import Older, Verdict, table, title
@@ -41,6 +43,8 @@ BENCHMARKS = {
     "load": load.run,
     "limits": limits.run,
     "slow": slow.run,
+    "bridges": bridges.run,
+    "relays": relays.run,
     "batch_results": batch_results.run,
     "uploads": uploads.run,
 }

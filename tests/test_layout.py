@@ -28,14 +28,14 @@ ROOMS = [
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
     *("_tasks", "_calls"),  # what all work has in common: in actors, and in the caller's own thread
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
-    *("messages", "subscribers", "types", "ledger", "client", "__init__"),  # what a program meets
+    *("messages", "types", "subscribers", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
 ]
 
 THIRD_PARTIES = {
     "msgspec": {
         *("usage", "_decode", "_checks", "content", "_http", "limits", "_calls"),
-        *("chat", "batches", "endpoints", "sessions", "ledger", "emulator", "cli"),
+        *("chat", "batches", "endpoints", "sessions", "subscribers", "ledger", "emulator", "cli"),
     },
     "sseclient": {"_decode"},
     "requests": {"_http"},

@@ -185,7 +185,7 @@ def test_the_checkers_find_nothing_wrong_with_any_program(tmp_path: Path) -> Non
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
     cache = f"--cache-dir={tmp_path / 'cache'}"
     for command in (
-        ["mypy", "--check-untyped-defs", cache, "."],
+        ["mypy", "--check-untyped-defs", "--disable-error-code=import-untyped", cache, "."],  # Django has no types
         ["pyright", "--pythonpath", sys.executable, "."],
     ):
         done = subprocess.run(

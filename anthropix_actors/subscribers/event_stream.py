@@ -1,0 +1,272 @@
+"""`sse` and `sse_lines`: a chat as server-sent events, for a browser or any other client of a web server.
+
+Names and data of the events are the API's. A chat that failed or was cancelled ends with an `error` event in the API's
+own form, so that who reads the API's streams can read these.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-27.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.log import shown
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.waits import refuse_deadlock, task_of
+from anthropix_actors.chat.ref import ChatRef
+from anthropix_actors.chat.stream import Stream
+from anthropix_actors.errors import APIError, APITimeoutError, ParameterError, Problem
+from anthropix_actors.messages import (
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatResumed,
+    ChatRetrying,
+    SessionCancelled,
+    SessionEvent,
+    SessionFailed,
+    SessionRetrying,
+)
+from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox, ThreadInbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterable
+
+SSE_HEADERS: Mapping[str, str] = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # nginx would collect the events, and pass them on at the end
+}
+"""The headers of a response that is an event stream, for `sse_lines`."""
+
+PING = b": ping\n\n"
+"""A comment, which readers skip."""
+
+PING_SECONDS = 15.0
+"""Seconds of silence before a ping: proxies close what is silent for a minute, some after 30 seconds."""
+
+_STOP = {"type": "message_stop"}
+_ENDS_A_LINE = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+"""What some readers take for the end of a line, against the specification; JSON can say it otherwise."""
+
+
+def sse(message: Any, id: str | int | None = None) -> bytes:  # noqa: A002 - the field's name
+    r"""Return an event, or a message, as the bytes of one server-sent event.
+
+    The data are one line of JSON, whatever is in the event. Its name is the event's `type`, and is left out where it
+    has characters that a name cannot have. Any thread.
+
+    Args:
+        message: An event, as on the wire; or a `ChatEvent` or `SessionEvent`, which carry one. A message of a task that
+            failed or was cancelled becomes an `error` event of the API's form. A retry becomes an event `retrying`, and
+            a `ChatResumed` an event `resumed`, which the API does not have.
+        id: The event's id, which a browser sends in `Last-Event-ID` when it connects again; none by default.
+
+    Raises:
+        ParameterError: `message` is none of these or not JSON, or `id` has characters that an id cannot have.
+
+    Example:
+        >>> sse({"type": "message_stop"}, id=7)
+        b'id: 7\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-27.
+    """
+    event = _event_of(message)
+    kind = event.get("type")
+    lines = [_id_line(id)] if id is not None else []
+    if isinstance(kind, str) and kind.isascii() and kind.isprintable():
+        lines.append(b"event: %s\n" % kind.encode())
+    return b"%sdata: %s\n\n" % (b"".join(lines), _written(event))
+
+
+def sse_lines(chat: Stream | ChatRef, *, ping: float = PING_SECONDS) -> SSELines:
+    r"""Return a chat as the body of a response: server-sent events, as bytes, to loop over with `for` or `async for`.
+
+    Whichever loop a web framework has. It begins with a comment, so that the headers go out at once; another one
+    follows whenever the chat is silent for `ping` seconds, as a WSGI server notices at its next write only that a
+    visitor has left. Exactly one event is the last: `message_stop` of a whole answer, or `error`.
+
+    Each loop gets the whole answer: what was said before it began comes in events that rebuild it. So a browser that
+    connects again begins anew with `message_start`; the ids count the events of one connection. A loop that is slower
+    than the answer makes the chat, and so the server, wait. Leaving it early cancels the chat, unless others follow it.
+
+    Args:
+        chat: A stream, `client.chat(..., stream=True)`, or the ref of a chat.
+        ping: Seconds of silence before a comment is sent.
+
+    Raises:
+        ParameterError: `chat` is something else, or `ping` is not a number of seconds above 0.
+
+    Example:
+        >>> lines = sse_lines(client.chat(model="claude-sonnet-5", messages=hello, stream=True))
+        >>> b"".join(lines).splitlines()[-3:-1]
+        [b'event: message_stop', b'data: {"type":"message_stop"}']
+    """
+    problems = []
+    if not isinstance(chat, (Stream, ChatRef)):
+        problems.append(Problem("chat", f"expected a stream, or the ref of a chat, got {type(chat).__name__}"))
+    if isinstance(ping, bool) or not isinstance(ping, (int, float)) or not 0 < ping < math.inf:
+        problems.append(Problem("ping", f"expected seconds above 0, got {shown(ping)}"))
+    if problems:
+        raise ParameterError(problems)
+    return SSELines(chat, ping)
+
+
+class SSELines:
+    """The body of a response, from `sse_lines`: a chat as server-sent events."""
+
+    def __init__(self, chat: Stream | ChatRef, ping: float) -> None:
+        """Use `sse_lines`."""
+        self._stream = chat if isinstance(chat, Stream) else None
+        self._ref = chat.chat if isinstance(chat, Stream) else chat
+        self._ping = ping
+        self._inboxes: dict[LoopInbox | ThreadInbox, None] = {}
+
+    def __iter__(self) -> Generator[bytes]:
+        """Loop in a thread, which waits for events."""
+        refuse_deadlock(task_of(self._ref))
+        wire, inbox = _Wire(), ThreadInbox()
+        yield PING
+        self._join(inbox)
+        try:
+            while inbox in self._inboxes:
+                yield wire.written(inbox.burst(self._ping)) or PING
+                if wire.over:
+                    return
+        finally:
+            self._leave(inbox, over=wire.over)
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Loop in a coroutine."""
+        wire, inbox = _Wire(), LoopInbox()
+        yield PING
+        self._join(inbox)
+        try:
+            while inbox in self._inboxes:
+                yield wire.written(await _burst(inbox, self._ping)) or PING
+                if wire.over:
+                    return
+        finally:
+            self._leave(inbox, over=wire.over)
+
+    def close(self) -> None:
+        """End all loops, and cancel the chat unless others follow it; as WSGI servers do at the end. Any thread."""
+        for inbox in [*self._inboxes]:
+            self._leave(inbox)
+        if self._stream is not None:
+            self._stream.close()
+
+    def _join(self, inbox: LoopInbox | ThreadInbox) -> None:
+        self._inboxes[inbox] = None
+        self._ref.subscribe(inbox)
+        if self._stream is not None:
+            self._stream.close()
+
+    def _leave(self, inbox: LoopInbox | ThreadInbox, *, over: bool = False) -> None:
+        """Follow no longer. Takes no lock, as a finalizer may call it."""
+        self._inboxes.pop(inbox, None)
+        if not over:
+            SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
+
+
+async def _burst(inbox: LoopInbox, seconds: float) -> list[Any]:
+    """Return what has arrived; nothing after some seconds of silence."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await inbox.burst()
+    except TimeoutError:
+        return []
+
+
+class _Wire:
+    """A chat's messages as bytes, for one connection.
+
+    Attributes:
+        over: Whether the last event was written.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._count = 0
+        self._stop: Any = _STOP
+
+    def written(self, messages: Iterable[Any]) -> bytes:
+        return b"".join(map(self._one, messages))
+
+    def _one(self, message: Any) -> bytes:
+        """Write a message. The `message_stop` is held back until it is known that no error follows."""
+        if isinstance(message, ChatEvent) and message.data["type"] == "message_stop":
+            self._stop = message.data
+            return b""
+        self.over = isinstance(message, (ChatDone, ChatFailed, ChatCancelled))
+        self._count += 1
+        return sse(self._stop if isinstance(message, ChatDone) else message, self._count)
+
+
+def _event_of(message: Any) -> Mapping[str, Any]:
+    match message:
+        case Mapping():
+            return message
+        case ChatEvent(data=event) | SessionEvent(data=event):
+            return event
+        case ChatFailed(error=error) | SessionFailed(error=error):
+            return _error_event(_kind_of(error), _text_of(error), error.request_id)
+        case ChatCancelled(chat=ref, reason=reason) | SessionCancelled(session=ref, reason=reason):
+            return _error_event("cancelled_error", reason, ref.request_id)
+        case ChatRetrying() | SessionRetrying():
+            error = _error_event(_kind_of(message.error), _text_of(message.error), None)["error"]
+            return {"type": "retrying", "attempt": message.attempt, "delay": message.delay, "error": error}
+        case ChatResumed(kept=kept):
+            return {"type": "resumed", "kept": kept}
+    what = "expected an event (a mapping), or a message of a chat or a session but for its Done"
+    raise ParameterError([Problem("message", f"{what}, got {type(message).__name__}")])
+
+
+def _error_event(kind: str, text: str, request_id: str | None) -> dict[str, Any]:
+    event = {"type": "error", "error": {"type": kind, "message": text}}
+    return event if request_id is None else {**event, "request_id": request_id}
+
+
+def _kind_of(error: Exception) -> str:
+    """Return an error's type as the API writes it; for one that is not from the API, the nearest that it has."""
+    said = error.type if isinstance(error, APIError) else None
+    return said or ("timeout_error" if isinstance(error, APITimeoutError) else "api_error")
+
+
+def _text_of(error: Exception) -> str:
+    return error.message if isinstance(error, APIError) else str(error)
+
+
+def _id_line(name: str | int) -> bytes:
+    text = str(name)
+    if isinstance(name, bool) or not isinstance(name, (str, int)) or not text.isprintable():
+        raise ParameterError(
+            [Problem("id", f"expected a string of printable characters, or an integer, got {shown(name)}")]
+        )
+    return b"id: %s\n" % text.encode()
+
+
+def _written(event: Mapping[str, Any]) -> bytes:
+    """Return JSON in one line, for all readers: msgspec is fast, and refuses half a surrogate pair."""
+    try:
+        try:
+            data = msgspec.json.encode(event)
+        except UnicodeEncodeError:
+            return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+        if any(mark in data for mark in _ENDS_A_LINE):
+            return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ParameterError([Problem("message", f"expected JSON, got {shown(exc)}")]) from exc
+    return data
+
+
+publish("anthropix_actors.subscribers", (sse, sse_lines, SSELines))

@@ -1,0 +1,153 @@
+"""Where messages wait for a loop of the caller's: a coroutine's, or a thread's. In the folder only.
+
+`tell` puts a message there and returns at once. The window bounds how many there are: those that wait, and those that
+the loop has taken and not handled yet.
+
+A coroutine is woken once for all that arrives until it looks: while it is busy, `tell` is no more than an append. It
+first says that it waits, and then looks once more; a `tell` first appends, and then looks whether it waits. So one of
+them sees the other, without a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import queue
+from typing import Any
+
+from anthropix_actors._tasks.window import Window
+from anthropix_actors.errors import CancelledError
+from anthropix_actors.messages import (
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    ChatCancelled,
+    ChatDone,
+    ChatFailed,
+    SessionCancelled,
+    SessionDone,
+    SessionFailed,
+)
+
+TERMINAL = frozenset(
+    {
+        *(ChatDone, ChatFailed, ChatCancelled),
+        *(BatchDone, BatchFailed, BatchCancelled),
+        *(SessionDone, SessionFailed, SessionCancelled),
+    }
+)
+"""The types of the messages that end a task."""
+
+LEFT = "the loop over the answer was left"
+"""The reason of a cancel, where a loop ended before its answer."""
+
+
+class LoopInbox:
+    """Messages for coroutines of one event loop: that in which they first wait.
+
+    Attributes:
+        window: Its room, for the deliveries.
+        end: The terminal message, once it was taken.
+    """
+
+    def __init__(self) -> None:
+        """Start empty, and bound to no event loop."""
+        self.window = Window(self._is_full)
+        self.end: Any = None
+        self._arrived: collections.deque[Any] = collections.deque()
+        self._taken = 0
+        self._left = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+        self._waits = False
+
+    def tell(self, message: Any, /) -> None:
+        """Take one message. Returns at once. Any thread."""
+        self._arrived.append(message)
+        if self._waits and self._loop is not None:
+            self._waits = False
+            try:
+                self._loop.call_soon_threadsafe(self._event.set)
+            except RuntimeError:  # the event loop is closed
+                self._left = True
+
+    def is_alive(self) -> bool:
+        """Return whether a coroutine may still take messages. Any thread."""
+        return self.end is None and not self._left and (self._loop is None or not self._loop.is_closed())
+
+    def leave(self) -> None:
+        """Take no more messages. Any thread."""
+        self._left = True
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._arrived) + self._taken >= size
+
+    async def burst(self) -> list[Any]:
+        """Wait for messages; return all that have arrived. After the end, return it again and again.
+
+        The messages of the burst before count as handled. Other coroutines get their turn, even if messages are there.
+
+        Raises:
+            CancelledError: it was left.
+        """
+        if self.end is not None:
+            return [self.end]
+        if self._left:
+            raise CancelledError(LEFT)
+        self._taken = 0
+        self.window.moved()
+        if self._arrived:
+            await asyncio.sleep(0)
+        else:
+            await self._arrival()
+        arrived = self._arrived
+        burst = [arrived.popleft() for _ in range(len(arrived))]
+        self._taken = len(burst)
+        if burst and type(burst[-1]) in TERMINAL:
+            self.end = burst[-1]
+        return burst
+
+    async def _arrival(self) -> None:
+        """Wait until a message arrives; or for less, if another coroutine takes it."""
+        self._loop = asyncio.get_running_loop()
+        self._event.clear()
+        self._waits = True
+        if not self._arrived:
+            await self._event.wait()
+
+
+class ThreadInbox:
+    """Messages for one thread.
+
+    Attributes:
+        window: Its room, for the deliveries.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.window = Window(self._is_full)
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._taken = 0
+
+    def tell(self, message: Any, /) -> None:
+        """Take one message. Returns at once. Any thread."""
+        self._queue.put(message)
+
+    def _is_full(self, size: int) -> bool:
+        return self._queue.qsize() + self._taken >= size
+
+    def burst(self, timeout: float) -> list[Any]:
+        """Wait for messages, for at most `timeout` seconds; return all that have arrived, perhaps none.
+
+        The messages of the burst before count as handled.
+        """
+        self._taken = 0
+        self.window.moved()
+        burst = []
+        try:
+            burst.append(self._queue.get(timeout=timeout))
+            while True:
+                burst.append(self._queue.get_nowait())
+        except queue.Empty:
+            self._taken = len(burst)
+            return burst
