@@ -28,7 +28,7 @@ ROOMS = [
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
     *("_tasks", "_calls"),  # what all work has in common: in actors, and in the caller's own thread
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
-    *("messages", "types", "ledger", "client", "__init__"),  # what a program meets
+    *("messages", "subscribers", "types", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
 ]
 
