@@ -20,6 +20,7 @@ from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors._tasks.delivery import DEAD, Gone
 from anthropix_actors._tasks.flag import Flag
+from anthropix_actors._tasks.subscriber import handled_in
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -57,6 +58,10 @@ class Audience:
         """Return whether one of these actors, by their urns, is a subscriber."""
         refs = (each.subscriber for each in self.deliveries if isinstance(each.subscriber, pykka.ActorRef))
         return any(ref.actor_urn in actors for ref in refs)
+
+    def are_handled_in(self, thread: int) -> bool:
+        """Return whether a subscriber has this thread handle its messages, by the `handled_in` that it may have."""
+        return any(handled_in(each.subscriber) == thread for each in self.deliveries)
 
     # Joining and leaving
 

@@ -10,7 +10,7 @@ import pykka
 
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._tasks.delivery import Delivery, is_to
-from anthropix_actors._tasks.waits import wait, waiting_for
+from anthropix_actors._tasks.waits import refuse_deadlock, wait, waiting_for
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -90,6 +90,16 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             if deadline is not None:
                 raise
             return True
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message to the actor, which answers when its task has ended. As `pykka.ActorRef.ask`.
+
+        Raises:
+            DeadlockError: the task would wait for this thread, as `result` says.
+        """
+        if block:
+            refuse_deadlock(self._task)
+        return super().ask(message, block=block, timeout=timeout)
 
     def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
         """Detach a subscriber; it gets no terminal message. Detaching the last one cancels the task.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import pykka
@@ -38,6 +39,15 @@ def subscriber_problems(
     if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
         return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
     return []
+
+
+def handled_in(subscriber: object) -> int | None:
+    """Return the ident of the thread that handles what a subscriber is told; None where it does not say so.
+
+    It says so in an attribute of this name, as those for windows do. Runs none of its code: the caller may hold a lock.
+    """
+    ident = inspect.getattr_static(subscriber, "handled_in", None)
+    return ident if type(ident) is int else None
 
 
 publish("anthropix_actors.messages", (Subscriber,))

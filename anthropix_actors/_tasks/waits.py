@@ -79,10 +79,16 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             " when they fill its window, the answer stops. Return, and wait for the terminal message, which has all of"
             " it; or wait on another thread."
         )
+    if task.audience.are_handled_in(thread):
+        raise DeadlockError(
+            f"this is the thread that handles what a subscriber of the {task.what} is told, such as a GUI's: while it"
+            " waits, it handles nothing, and when that fills the window, the answer stops. Return, and go on in the"
+            " handler of the terminal message, which has all of it; or wait on another thread."
+        )
     if task.slots is not None:
         with task.slots.lock:  # else of two threads that check at the same time, neither would see that the other waits
             before = task.slots.before(task)
-            ours = [each for each in before if each.thread == thread or each.audience.include_one_of(actors)]
+            ours = [each for each in before if _depends_on(each, thread, actors)]
             if ours and all(each in ours or each.held for each in before):
                 raise DeadlockError(
                     f"the {task.what} waits for its turn (max_concurrency), and all running chats wait for threads that"
@@ -92,6 +98,11 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
                 held += ours
                 for each in ours:
                     each.held.add(mine)
+
+
+def _depends_on(task: Task, thread: int, actors: set[str]) -> bool:
+    """Return whether a task goes on only while a thread, or the handlers of actors that it runs, do."""
+    return task.thread == thread or task.audience.are_handled_in(thread) or task.audience.include_one_of(actors)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ from anthropix_actors import CancelledError, ChatDone, ChatEvent, ChatFailed, Ch
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Delivery, Gone
 from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
-from anthropix_actors.chat.coalescing import COALESCED_CHARS, CoalescingMailbox
+from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.chat.event_queue import EventQueue
+from anthropix_actors.chat.merging import MOST_CHARS
 
 from actors import ASK, Blocking, Inbox, Mortal, Reader, text_of, unread, until_blocked, waiting_in
 from servers import (
@@ -354,7 +355,7 @@ def test_the_text_that_waits_for_a_slow_actor_is_bounded() -> None:
     held = Held(CoalescingMailbox, 64)
     telling = held.tell_all([event("x" * 1000)] * 1000)
     held.wait_until_full()
-    assert held.told * 1000 <= COALESCED_CHARS + 2000
+    assert held.told * 1000 <= MOST_CHARS + 2000
     held.gate.set()
     telling.join(DEADLINE)
     assert held.told == 1000

@@ -1,0 +1,264 @@
+"""The core of all subscribers for windows: messages cross over to the thread that draws, a few times a second.
+
+A chat's thread tells; the thread of the toolkit handles. In between lies one queue, in which neighbouring deltas merge,
+and one flag, `_armed`: whether a flush is under way. The rules:
+
+- the first message after a pause wakes the loop at once; then a flush follows each `interval`, until one finds nothing;
+- so an idle window has no timer, and many messages cost one wake-up;
+- a flush works for a bounded time, then the window gets to draw;
+- what waits is bounded: a window that is frozen makes the chat, and so the server, wait (`Window`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from anthropix_actors._foreign.log import log, shown
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.window import Window
+from anthropix_actors.chat.merging import MergingQueue
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.messages import (
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    ChatCancelled,
+    ChatDone,
+    ChatFailed,
+    SessionCancelled,
+    SessionDone,
+    SessionFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors.subscribers.toolkit import GuiLoop
+
+Handler: TypeAlias = "Callable[[Any], object]"
+"""What takes a message, in the thread that draws."""
+
+INTERVAL = 0.03
+"""Seconds between two flushes, by default: no eye sees more of a text."""
+
+_BUDGET = 0.01
+"""Seconds after which a flush takes no further message: the rest of a frame is for drawing."""
+
+_LARGEST = 1 << 11
+"""How many characters a merged delta may have: a text widget takes them within the budget."""
+
+_TERMINAL = (
+    *(ChatDone, ChatFailed, ChatCancelled),
+    *(BatchDone, BatchFailed, BatchCancelled),
+    *(SessionDone, SessionFailed, SessionCancelled),
+)
+
+
+class GuiOptions(TypedDict, total=False):
+    """The options of every subscriber for a window.
+
+    Attributes:
+        interval: Seconds between two frames in which messages are handled; 0.03 by default. The first message of a
+            burst is handled at once.
+        on_error: What becomes of a chat whose message the handler raised for: "continue" (the default), or "cancel".
+            The toolkit shows the error in either case, as it shows others.
+        on_close: What becomes of the chats when the widget is destroyed, or `close` is called: "cancel" (the default)
+            cancels those that nobody else follows; with "continue", they go on to their ends.
+    """
+
+    interval: float
+    on_error: Literal["continue", "cancel"]
+    on_close: Literal["cancel", "continue"]
+
+
+class GuiSubscriber:
+    """Brings messages to the thread that draws. `to_qt`, `to_tk`, `to_textual`, `to_gtk`, `to_wx`, `to_loop` make one.
+
+    It follows any number of chats, batches and sessions: pass it as `stream`, or to `subscribe`. Its handler is called
+    in the toolkit's thread, with one message at a time: those of `anthropix_actors.messages`, in order, with
+    neighbouring deltas of a chat merged into one `ChatEvent`. A handler that opens a dialog, and waits for it, gets the
+    next message when it returns.
+
+    Attributes:
+        window: How far it may be behind, shared by all that it follows.
+        handled_in: The ident of the toolkit's thread; None before it is known. `result()` is refused there.
+    """
+
+    _closed = True  # until it is made
+
+    def __init__(
+        self,
+        loop: GuiLoop,
+        handler: Handler,
+        *,
+        interval: float = INTERVAL,
+        on_error: Literal["continue", "cancel"] = "continue",
+        on_close: Literal["cancel", "continue"] = "cancel",
+    ) -> None:
+        """The functions `to_qt` and so on make one; do not make one yourself.
+
+        Raises:
+            ParameterError: one of the parameters has a wrong value.
+        """
+        _check(handler, interval=interval, on_error=on_error, on_close=on_close)
+        self._closed = False
+        self._interval = interval
+        self._on_error = on_error
+        self._on_close = on_close
+        self._loop = loop
+        self._handler = handler
+        self._lock = threading.RLock()  # held briefly, and never while the handler runs
+        self._queue = MergingQueue(_LARGEST)
+        self._armed = False
+        self._followed: set[TaskRef[Any]] = set()
+        self.window = Window(self._queue.is_full)  # once closed, it is empty
+        self.handled_in = loop.thread
+
+    def __repr__(self) -> str:
+        """Show the handler, the state, and how many messages wait."""
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} of {shown(self._handler)}, {state}, {len(self._queue)} waiting>"
+
+    def __del__(self) -> None:
+        """Drop the handler in the toolkit's thread: a window that only it keeps alive must not end in another."""
+        if not self._closed and threading.get_ident() != self.handled_in:
+            kept, self._handler = [self._handler], _ignore
+            with contextlib.suppress(Exception):  # there may be no loop any more
+                self._loop.call_soon(kept.clear)
+
+    # In any thread
+
+    def tell(self, message: Any, /) -> None:
+        """Take one message, to be handled in the toolkit's thread. Any thread; never waits."""
+        with self._lock:
+            if self._closed:
+                return
+            self._note(message)
+            self._queue.append(message)
+            wakes, self._armed = not self._armed, True
+        if wakes:
+            self._reach(self._loop.call_soon, self._flush)
+
+    def is_alive(self) -> bool:
+        """Return whether its chats are to go on: it is open, or was closed with `on_close="continue"`. Any thread."""
+        if not self._closed and not self._loop.is_open():
+            self.close()
+        return not self._closed or self._on_close == "continue"
+
+    def close(self) -> None:
+        """Handle no further message, and leave all chats, as `on_close` says. Any thread; once is enough.
+
+        A widget that is destroyed does that by itself; one that is merely hidden does not.
+
+        Example:
+            >>> shows = to_loop(loop.call_soon_threadsafe, loop.call_later, print)
+            >>> shows.close()
+            >>> shows.is_alive()
+            False
+        """
+        with self._lock:
+            followed, self._followed = self._followed, set()
+            self._closed = True
+            self._queue.clear()
+            self.handled_in = None  # nothing waits for that thread any more
+        self._handler = _ignore  # it may keep a whole window alive
+        self.window.moved()
+        for ref in followed if self._on_close == "cancel" else ():
+            ref.unsubscribe(self, "the window was closed")
+
+    def _note(self, message: Any) -> None:
+        """Keep in mind what it follows, until that ends."""
+        if (ref := _ref_of(message)) is not None:
+            (self._followed.discard if isinstance(message, _TERMINAL) else self._followed.add)(ref)
+
+    def _reach(self, call: Callable[..., object], *args: Any) -> None:
+        """Call a function of the toolkit; one that raises has no loop any more, so this is closed."""
+        try:
+            call(*args)
+        except Exception as exc:  # noqa: BLE001 - the toolkit's code, which may raise anything
+            log(logging.ERROR, "%s cannot reach its loop, and is closed", self, exc_info=exc)
+            self.close()
+
+    # In the toolkit's thread
+
+    def _flush(self) -> None:
+        """Handle what waits, for a while; have the rest handled after the interval."""
+        if not self._closed:
+            self.handled_in = threading.get_ident()
+        if not self._has_more():
+            return
+        try:
+            self._handle_some()
+        finally:  # whatever a handler raises, a SystemExit too: no message is lost, and none is handled twice
+            self.window.moved()
+            if not self._closed:
+                self._reach(self._loop.call_later, self._interval, self._flush)
+
+    def _has_more(self) -> bool:
+        with self._lock:  # a message that comes after this wakes the loop again
+            self._armed = bool(self._queue)
+            return self._armed
+
+    def _handle_some(self) -> None:
+        end = time.monotonic() + _BUDGET
+        with contextlib.suppress(IndexError):  # nothing more waits
+            while True:
+                self._handle(self._next())
+                if time.monotonic() >= end:
+                    return
+
+    def _next(self) -> Any:
+        with self._lock:
+            return self._queue.popleft()
+
+    def _handle(self, message: Any) -> None:
+        try:
+            self._handler(message)
+        except Exception as exc:  # noqa: BLE001 - the caller's code, which may raise anything
+            if self._on_error == "cancel" and (ref := _ref_of(message)) is not None:
+                ref.cancel(f"its handler raised {type(exc).__name__}")
+            try:
+                self._loop.show(exc)
+            except Exception as other:  # noqa: BLE001 - as above
+                log(logging.ERROR, "what %s raised could not be shown", shown(self._handler), exc_info=other)
+
+
+_CHOICES = ("continue", "cancel")
+
+
+def _check(handler: object, *, interval: object, **choices: object) -> None:
+    problems = []
+    if not callable(handler):
+        what = f"expected a function that takes one message, got {shown(handler)}"
+        problems.append(Problem("handler", what))
+    number = isinstance(interval, (int, float)) and not isinstance(interval, bool)
+    if not number or not 0 <= interval < math.inf:  # type: ignore[operator] # it is a number
+        problems.append(Problem("interval", f"expected seconds from 0, such as 0.03, got {shown(interval)}"))
+    problems += [
+        Problem(name, f'expected "continue" or "cancel", got {shown(choice)}')
+        for name, choice in choices.items()
+        if choice not in _CHOICES
+    ]
+    if problems:
+        raise ParameterError(problems)
+
+
+def _ref_of(message: Any) -> TaskRef[Any] | None:
+    """Return the ref of the chat, batch or session that a message belongs to; None for a message of somebody else."""
+    for name in getattr(message, "__struct_fields__", ())[:1]:
+        ref = getattr(message, name)
+        return ref if isinstance(ref, TaskRef) else None
+    return None
+
+
+def _ignore(_: object) -> None:
+    """Do nothing, in place of a handler whose window was closed."""
+
+
+publish("anthropix_actors.subscribers", (GuiSubscriber, GuiOptions))

@@ -1,0 +1,162 @@
+"""A subscriber for Qt, by PySide6 or PyQt6: whichever the parent is of."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, overload
+
+from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.log import shown
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.subscribers.gui import GuiSubscriber
+from anthropix_actors.subscribers.toolkit import GuiLoop, close_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from anthropix_actors.subscribers.gui import GuiOptions, Handler
+
+_BINDINGS = ("PySide6", "PyQt6")
+
+
+class QtSubscriber(GuiSubscriber):
+    """A subscriber with signals, for slots in place of a handler. `to_qt(parent)` makes one.
+
+    An exception in a slot is Qt's own matter: `on_error` is for handlers.
+
+    Attributes:
+        text: A signal with each piece of the answer's text, a `str`.
+        event: A signal with each `ChatEvent`.
+        done: A signal with the `ChatDone`.
+        failed: A signal with the `ChatFailed`.
+        cancelled: A signal with the `ChatCancelled`.
+    """
+
+    def __init__(self, parent: Any, **options: Unpack[GuiOptions]) -> None:
+        """Use `to_qt(parent)` to make one."""
+        binding = _binding_of(parent)
+        loop = _QtLoop(binding, parent)
+        signals = _kind(binding, "text", "event", "done", "failed", "cancelled")(parent)
+        super().__init__(loop, partial(_emit, signals), **options)
+        self.text, self.event = signals.text, signals.event
+        self.done, self.failed, self.cancelled = signals.done, signals.failed, signals.cancelled
+        # Whichever thread drops this, the signals belong to Qt's.
+        weakref.finalize(self, _delete, signals).atexit = False
+
+
+@overload
+def to_qt(parent: Any, handler: None = None, **options: Unpack[GuiOptions]) -> QtSubscriber: ...
+@overload
+def to_qt(parent: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSubscriber: ...
+def to_qt(parent: Any, handler: Handler | None = None, **options: Unpack[GuiOptions]) -> GuiSubscriber:
+    """Have Qt call a handler, or emit signals, with what a chat tells, in Qt's own thread.
+
+    Call it in that thread, once there is a `QApplication`; then the chat may be started in any. When the parent is
+    destroyed, the chat is cancelled, or goes on, as `on_close` says. Qt only hides a window that the user closes,
+    unless it has `WA_DeleteOnClose`: else call `close()` of the subscriber in its `closeEvent`. What the handler raises
+    goes to `sys.excepthook`.
+
+    Args:
+        parent: A `QObject` of PySide6 or PyQt6, such as the window: the handler is called until it is destroyed.
+        handler: Takes one message. Without one, the subscriber has signals.
+        options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
+
+    Raises:
+        ParameterError: one of the parameters has a wrong value, there is no `QApplication`, or this is not its thread.
+
+    Example:
+        >>> subscriber = to_qt(window)  # doctest: +SKIP
+        >>> subscriber.text.connect(window.edit.insertPlainText)  # doctest: +SKIP
+        >>> client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)  # doctest: +SKIP
+    """
+    if handler is None:
+        subscriber: GuiSubscriber = QtSubscriber(parent, **options)
+    else:
+        subscriber = GuiSubscriber(_QtLoop(_binding_of(parent), parent), handler, **options)
+    close_with(parent, subscriber, parent.destroyed.connect)
+    return subscriber
+
+
+def _binding_of(parent: object) -> str:
+    """Return the package that an object's class comes from: a program may have imported both."""
+    packages = [base.__module__.partition(".")[0] for base in type(parent).__mro__]
+    for binding in _BINDINGS:
+        if binding in packages and hasattr(parent, "destroyed"):
+            return binding
+    what = f"expected a QObject of {' or '.join(_BINDINGS)}, such as the window, got {shown(parent)}"
+    raise ParameterError([Problem("parent", what)])
+
+
+class _QtLoop(GuiLoop):
+    def __init__(self, binding: str, parent: Any) -> None:
+        super().__init__()
+        core = _core(binding)
+        app = core.QCoreApplication.instance()
+        if app is None or not parent.thread() == app.thread() == core.QThread.currentThread():
+            what = "expected an object of the QApplication's thread: make that first, and call to_qt in its thread"
+            raise ParameterError([Problem("parent", what)])
+        self._caller = _caller(binding)
+        self._single_shot = core.QTimer.singleShot
+
+    def call_soon(self, function: Callable[[], object], /) -> object:
+        return self._caller.called.emit(function)
+
+    def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
+        return self._single_shot(round(seconds * 1000), lambda: function())  # noqa: PLW0108 - PySide6 keeps no method alive
+
+
+@functools.cache
+def _caller(binding: str) -> Any:
+    """Return what has Qt call functions. There is one, which lives on: other threads may emit at any time."""
+    caller = _kind(binding, "called")()
+    caller.called.connect(_call, _core(binding).Qt.ConnectionType.QueuedConnection)
+    return caller
+
+
+def _call(function: Callable[[], object]) -> None:
+    function()
+
+
+@functools.cache
+def _kind(binding: str, *signals: str) -> Any:
+    """Return a class of QObjects with these signals."""
+    core = _core(binding)
+    signal = core.Signal if binding == "PySide6" else core.pyqtSignal
+    kinds = {"text": str}
+    names = {name: signal(kinds.get(name, object)) for name in signals}
+    return type(core.QObject)("Signals", (core.QObject,), names)
+
+
+def _core(binding: str) -> Any:
+    with late_import():
+        return import_module(f"{binding}.QtCore")
+
+
+def _emit(signals: Any, message: Any) -> None:
+    match message:
+        case ChatEvent(data=data):
+            signals.event.emit(message)
+            match data:
+                case {"delta": {"type": "text_delta", "text": str(text)}}:
+                    signals.text.emit(text)
+        case ChatDone():
+            signals.done.emit(message)
+        case ChatFailed():
+            signals.failed.emit(message)
+        case ChatCancelled():
+            signals.cancelled.emit(message)
+
+
+def _delete(signals: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the parent was destroyed, and these with it
+        signals.deleteLater()
+
+
+publish("anthropix_actors.subscribers", (QtSubscriber, to_qt))

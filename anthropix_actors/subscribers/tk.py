@@ -1,0 +1,149 @@
+"""A subscriber for Tk, which has no call that is safe in every thread: a pipe wakes it."""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.subscribers.gui import GuiSubscriber
+from anthropix_actors.subscribers.toolkit import GuiLoop, close_with, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from anthropix_actors.subscribers.gui import GuiOptions, Handler
+
+_READABLE = 2  # tkinter.READABLE: a number of Tcl's
+
+
+def to_tk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSubscriber:
+    """Have Tk call a handler with what a chat tells, in Tk's own thread.
+
+    Call it in that thread; then the chat may be started in any. Nothing is polled: an idle window has no timer. When
+    the widget is destroyed, the chat is cancelled, or goes on, as `on_close` says. What the handler raises goes to
+    `report_callback_exception`.
+
+    Args:
+        widget: A widget, such as the window: the handler is called until it is destroyed.
+        handler: Takes one message.
+        options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
+
+    Raises:
+        ParameterError: one of the parameters has a wrong value, or this is not Tk's thread.
+
+    Example:
+        >>> root = tkinter.Tk()  # doctest: +SKIP
+        >>> client.chat(model="claude-sonnet-5", messages=hello, stream=to_tk(root, show))  # doctest: +SKIP
+    """
+    require(widget, "nametowidget", "widget", "a widget of Tk, such as the window")
+    subscriber = GuiSubscriber(_TkLoop(widget), handler, **options)
+    close_with(widget, subscriber, partial(_on_destroyed, widget))
+    return subscriber
+
+
+def _on_destroyed(widget: Any, call: Callable[[], object]) -> None:
+    def destroyed(event: Any) -> None:
+        if event.widget is widget:  # a window also hears of its children's ends
+            call()
+
+    widget.bind("<Destroy>", destroyed, add="+")
+
+
+class _TkLoop(GuiLoop):
+    def __init__(self, widget: Any) -> None:
+        super().__init__()
+        self._pipe = _Pipe.of(widget.nametowidget("."))
+
+    def call_soon(self, function: Callable[[], object], /) -> None:
+        self._pipe.call(function)
+
+    def call_later(self, seconds: float, function: Callable[[], object], /) -> None:
+        self._pipe.call_later(seconds, function)
+
+    def show(self, error: Exception, /) -> None:
+        self._pipe.show(error)
+
+
+class _Pipe:
+    """Wakes one interpreter of Tcl: what is written in any thread is an event for it. There is one for each root.
+
+    The documented `event_generate` makes its caller wait for Tk's thread, for ever if that waits for the caller; and a
+    queue that `after` polls keeps an idle window busy.
+    """
+
+    _all: ClassVar[weakref.WeakKeyDictionary[Any, _Pipe]] = weakref.WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, root: Any) -> _Pipe:
+        """Return the pipe of a root. In Tk's thread."""
+        pipe = cls._all.get(root)
+        if pipe is None:
+            pipe = cls._all[root] = cls(root)
+            _on_destroyed(root, pipe.close)
+        return pipe
+
+    def __init__(self, root: Any) -> None:
+        self._root = weakref.ref(root)  # an interpreter of Tcl that ends in another thread ends the process
+        self._due: collections.deque[Callable[[], object]] = collections.deque()
+        self._timers: dict[object, str] = {}
+        self._lock = threading.RLock()  # else a byte could be written to a file that was opened after this was closed
+        self._open = True
+        self._ours, self._theirs = os.pipe()
+        os.set_blocking(self._theirs, False)
+        try:
+            root.tk.createfilehandler(self._ours, _READABLE, self._run)
+        except RuntimeError as exc:
+            self._close_ends()
+            raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have Tk call a function. Any thread; never waits."""
+        self._due.append(function)
+        with self._lock:
+            if self._open:
+                os.write(self._theirs, b"\0")
+
+    def _run(self, *_: object) -> None:
+        """Call one function for each byte: what it raises keeps no other from being called."""
+        os.read(self._ours, 1)
+        self._due.popleft()()
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Call a function after some seconds, unless the root is destroyed before. In Tk's thread."""
+        mine = object()
+
+        def due() -> None:
+            del self._timers[mine]
+            function()
+
+        if (root := self._root()) is not None:
+            self._timers[mine] = root.after(round(seconds * 1000), due)
+
+    def show(self, error: Exception) -> None:
+        """Show an error as Tk does. In Tk's thread."""
+        if (root := self._root()) is not None:
+            root.report_callback_exception(type(error), error, error.__traceback__)
+
+    def close(self) -> None:
+        """Close it when the root is destroyed. In Tk's thread."""
+        if (root := self._root()) is not None:
+            root.tk.deletefilehandler(self._ours)
+            for timer in self._timers.values():  # else Tcl would look for functions that are gone
+                root.after_cancel(timer)
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        with self._lock:
+            self._open = False
+            os.close(self._ours)
+            os.close(self._theirs)
+
+
+publish("anthropix_actors.subscribers", (to_tk,))

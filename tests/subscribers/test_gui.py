@@ -1,0 +1,391 @@
+"""Subscribers for windows, on a plain loop and on modules of the toolkits' shapes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError
+from anthropix_actors.subscribers import QtSubscriber, gui, qt, to_gtk, to_loop, to_qt, to_textual, to_tk, to_wx
+
+from actors import ASK
+from fake_toolkits import FAKES, Fake, FakePyQt6, FakePySide6, FakeTextual, FakeTk, FakeTkWidget
+from scenarios import SCENARIOS, Flood, Held, OopsError, Screen, answering, served, until_waiting
+from servers import DEADLINE, acquire, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scenarios import Scenario
+
+
+@pytest.fixture
+def of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[Fake]], Any]]:
+    """Make a toolkit, with a window, whose modules are imported in place of real ones."""
+    caches = (qt._caller, qt._kind)
+
+    def make(kind: type[Fake]) -> Fake:
+        kit = kind()
+        for name, module in kit.modules().items():
+            monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(sys, "excepthook", kit.show)
+        kit.open()
+        return kit
+
+    for cache in caches:
+        cache.cache_clear()
+    yield make
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def kit(of: Callable[[type[Fake]], Fake]) -> Fake:
+    return of(Fake)
+
+
+def run(kit: Fake, is_over: Callable[[], bool]) -> None:
+    """Run a loop until something is the case."""
+    late = threading.Event()
+    timer = threading.Timer(DEADLINE, late.set)
+    timer.start()
+    try:
+        kit.run(lambda: is_over() or late.is_set())
+    finally:
+        timer.cancel()
+        timer.join()
+    assert is_over(), "what the test waited for did not happen"
+
+
+def until_handled(kit: Fake, screen: Screen, count: int = 1) -> None:
+    run(kit, screen.until_ended(count).is_over)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("kind", FAKES)
+def test_with_each_toolkit(kind: type[Fake], scenario: Scenario, of: Callable[[type[Fake]], Fake]) -> None:
+    of(kind).play(scenario)
+
+
+# The core
+
+
+def test_an_idle_window_has_no_timer_and_the_first_message_needs_none(kit: Fake) -> None:
+    with served(answering("Hello")) as (_, client):
+        subscriber = kit.subscriber(screen := Screen(), interval=1000)
+        assert not kit.loop.timers
+        subscriber.tell("anything")
+        run(kit, lambda: bool(screen.messages))  # long before an interval
+        assert len(kit.loop.timers) == 1
+        kit.loop.timers.clear()
+        subscriber = kit.subscriber(screen, interval=0)
+        client.chat(**ASK, stream=subscriber)
+        until_handled(kit, screen)
+        run(kit, lambda: not kit.loop.timers)
+        calls = kit.loop.calls
+        kit.loop.run(partial(next, iter((False, False, True))))
+        assert kit.loop.calls == calls
+
+
+def test_many_messages_cost_one_wake_up(kit: Fake) -> None:
+    subscriber = kit.subscriber(screen := Screen())
+    for number in range(200):
+        subscriber.tell(number)
+    assert kit.loop.soon.qsize() == 1
+    run(kit, lambda: len(screen.messages) == 200)
+    assert screen.messages == [*range(200)]
+
+
+def test_a_heavy_handler_lets_the_window_draw_between_two_messages(kit: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gui, "_BUDGET", 0)
+    turns: list[int] = []
+    subscriber = kit.subscriber(lambda _: turns.append(kit.loop.calls), interval=0)
+    for number in range(5):
+        subscriber.tell(number)
+    run(kit, lambda: len(turns) == 5)
+    assert turns == [1, 2, 3, 4, 5]
+
+
+def test_a_handler_that_leaves_the_program_costs_no_message(kit: Fake) -> None:
+    told: list[Any] = []
+
+    def handler(message: Any) -> None:
+        told.append(message)
+        if message == 1:
+            sys.exit(3)
+
+    subscriber = kit.subscriber(handler, interval=0)
+    for number in range(3):
+        subscriber.tell(number)
+    with pytest.raises(SystemExit):
+        run(kit, lambda: False)
+    assert told == [0, 1]
+    run(kit, lambda: told == [0, 1, 2])
+
+
+def test_it_keeps_its_place_while_a_handler_runs_the_loop_itself(kit: Fake) -> None:
+    told: list[Any] = []
+
+    def handler(message: Any) -> None:
+        if message == 0:
+            ended: list[object] = []
+            kit.loop.call_later(0, lambda: ended.append(1))
+            kit.run(lambda: bool(ended))
+            assert not told
+        told.append(message)
+
+    subscriber = kit.subscriber(handler, interval=0)
+    subscriber.tell(0)
+    subscriber.tell(1)
+    run(kit, lambda: told == [0, 1])
+
+
+def test_an_error_that_cannot_be_shown_is_logged_and_the_rest_is_told(
+    kit: Fake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: object) -> None:
+        raise OopsError
+
+    told: list[Any] = []
+
+    def handler(message: Any) -> None:
+        told.append(message)
+        raise ValueError
+
+    subscriber = kit.subscriber(handler)
+    monkeypatch.setattr(subscriber._loop, "show", fails)
+    subscriber.tell(0)
+    subscriber.tell(1)
+    run(kit, lambda: told == [0, 1])
+    assert caplog.text.count("could not be shown") == 2
+
+
+# Windows that close
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_loop_that_takes_no_calls_any_more_is_a_window_that_was_closed(
+    caplog: pytest.LogCaptureFixture, *, goes_on: bool
+) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    with served(answering("Hello")) as (_, client):
+        on_close: Any = "continue" if goes_on else "cancel"
+        subscriber = to_loop(closed, closed, print, on_close=on_close)
+        chat = client.chat(**ASK, stream=subscriber)
+        wait(chat.actor_stopped)
+        assert chat.state == ("done" if goes_on else "cancelled")
+    assert "cannot reach its loop" in caplog.text
+    assert ", closed, 0 waiting>" in repr(subscriber)
+
+
+def test_a_loop_that_gives_no_timer_any_more_is_a_window_that_was_closed(kit: Fake) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    subscriber = to_loop(kit.loop.call_soon, closed, (screen := Screen()))
+    subscriber.tell("anything")
+    run(kit, lambda: not subscriber.is_alive())
+    assert screen.messages == ["anything"]
+
+
+def test_closing_it_in_any_thread_leaves_all_its_chats_and_those_of_others_go_on(kit: Fake) -> None:
+    held = Held()
+    with served(held) as (_, client):
+        mine, other = Screen(), Screen()
+        subscriber, others = kit.subscriber(mine), kit.subscriber(other)
+        shared, alone = client.chat(**ASK, stream=subscriber), client.chat(**ASK, stream=subscriber)
+        shared.subscribe(others)
+        run(kit, lambda: bool(mine.text.count("Hello") == 2 and other.text))
+        closes = threading.Thread(target=subscriber.close)
+        closes.start()
+        closes.join(DEADLINE)
+        subscriber.close()
+        wait(alone.actor_stopped)
+        assert alone.state == "cancelled"
+        held.let.set()
+        until_handled(kit, other)
+        assert isinstance(other.ends()[0], ChatDone)
+        assert mine.ends() == []
+        kit.loop.run(kit.loop.soon.empty)
+        subscriber.tell("anything")
+        assert kit.loop.soon.empty()
+
+
+def test_closing_it_before_anything_came_cancels_the_chat(kit: Fake) -> None:
+    def silent(peer: Any) -> None:
+        peer.read_request()
+        peer.wait_for_hang_up()
+
+    with served(silent) as (server, client):
+        subscriber = kit.subscriber(screen := Screen())
+        chat = client.chat(**ASK, stream=subscriber)
+        acquire(server.accepted)
+        subscriber.close()
+        wait(chat.actor_stopped)
+        assert chat.state == "cancelled"
+        assert screen.messages == []
+
+
+def test_a_window_that_closes_while_its_chat_waits_for_it_ends_the_wait(kit: Fake) -> None:
+    with served(Flood()) as (_, client):
+        subscriber = kit.subscriber(Screen(), on_close="continue")
+        chat = client.chat(**ASK, stream=subscriber)
+        until_waiting(chat)
+        subscriber.close()
+        assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: Fake) -> None:
+    ended: list[int] = []
+
+    class Window:
+        def show(self, _: object) -> None:
+            """Show nothing."""
+
+        def __del__(self) -> None:
+            ended.append(threading.get_ident())
+
+    kept = [kit.subscriber(Window().show)]
+    kit.made.clear()
+    drops = threading.Thread(target=kept.clear)
+    drops.start()
+    drops.join(DEADLINE)
+    assert ended == []
+    run(kit, lambda: bool(ended))
+    assert ended == [threading.get_ident()]
+
+
+def test_a_window_is_told_once_of_its_end_however_many_subscribers_it_had(
+    of: Callable[[type[Fake]], Any],
+) -> None:
+    kit = of(FakeTk)
+    subscribers = [weakref.ref(kit.subscriber(print)) for _ in range(9)]
+    assert [each() for each in subscribers] == [None] * 9
+    assert len(kit.window.bound) == 2  # one for all of them, one for the pipe
+    kit.destroy()
+
+
+# What it is told
+
+
+def test_messages_of_strangers_are_handled_as_they_are(kit: Fake) -> None:
+    subscriber = kit.subscriber(screen := Screen(), on_error="cancel")
+    batch: Any = "no ref"
+    progress = BatchProgress(batch, {"processing": 1})  # type: ignore[typeddict-item]
+    for message in (None, progress, "anything"):
+        subscriber.tell(message)
+    run(kit, lambda: screen.messages == [None, progress, "anything"])
+
+
+def test_what_a_handler_raises_for_a_stranger_s_message_cancels_nothing(kit: Fake) -> None:
+    def handler(_: object) -> None:
+        raise OopsError
+
+    subscriber = kit.subscriber(handler, on_error="cancel")
+    subscriber.tell("anything")
+    run(kit, lambda: len(kit.errors) == 1)
+    assert subscriber.is_alive()
+
+
+# Each toolkit's own
+
+
+@pytest.mark.parametrize("kind", [FakePySide6, FakePyQt6])
+def test_a_subscriber_for_qt_has_signals(kind: type[FakePySide6], of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(kind)
+    told: list[Any] = []
+    with served(answering("Hello", ", you")) as (_, client):
+        subscriber = to_qt(kit.window)
+        assert isinstance(subscriber, QtSubscriber)
+
+        def tell(name: str, given: Any) -> None:
+            told.append((name, given))
+
+        for name in ("text", "event", "done", "failed", "cancelled"):
+            getattr(subscriber, name).connect(partial(tell, name))
+        chat = client.chat(**ASK, stream=subscriber)
+        run(kit, lambda: bool(told and told[-1][0] == "done"))
+        assert "".join(text for name, text in told if name == "text") == "Hello, you"
+        assert next(given.data["type"] for name, given in told if name == "event") == "message_start"
+        for end in (ChatFailed(chat, OopsError()), ChatCancelled(chat, "", None), "anything"):  # type: ignore[arg-type]
+            subscriber.tell(end)
+        run(kit, lambda: [name for name, _ in told[-2:]] == ["failed", "cancelled"])
+        del subscriber
+    kit.destroy()
+
+
+def test_the_signals_of_a_subscriber_end_with_it(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakePySide6)
+    for before in (True, False):
+        kit.open()
+        subscriber = to_qt(kit.window)
+        signals = weakref.finalize(subscriber, list)
+        if not before:
+            kit.destroy()
+        del subscriber
+        kit.loop.run(kit.loop.soon.empty)
+        assert not signals.alive
+
+
+def refused(function: Callable[[], object], place: str, text: str) -> None:
+    with pytest.raises(ParameterError, match=text) as caught:
+        function()
+    assert [problem.place for problem in caught.value.problems] == [place]
+
+
+def test_what_is_no_widget_is_refused(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakePySide6)
+    refused(lambda: to_qt("window", print), "parent", "a QObject of PySide6 or PyQt6")
+    refused(lambda: to_tk("window", print), "widget", "a widget of Tk")
+    refused(lambda: to_gtk(None, print), "widget", "a widget of GTK")
+    refused(lambda: to_wx(FakeTkWidget, print), "window", "a window of wxPython")
+    refused(lambda: to_textual("app", print), "app", "an app or a widget of Textual")
+    refused(lambda: to_loop(None, kit.loop.call_later, print), "call_soon", "a function")  # type: ignore[arg-type]
+    refused(lambda: to_loop(kit.loop.call_soon, 3, print), "call_later", "a function")  # type: ignore[arg-type]
+
+
+def test_an_app_of_textual_must_be_running(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakeTextual)
+    kit.app.is_running = False
+    refused(lambda: kit.subscriber(print), "app", "in on_mount or later")
+
+
+def test_qt_must_have_an_application_in_this_thread(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakePySide6)
+    kit.window.thread = lambda: "another"
+    refused(lambda: kit.subscriber(print), "parent", "make that first")
+    kit.app = None
+    refused(lambda: kit.subscriber(print), "parent", "make that first")
+
+
+def test_tk_must_be_of_this_thread(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakeTk)
+    kit.window.thread = None
+    refused(lambda: kit.subscriber(print), "widget", "in Tk's")
+
+
+def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakeTk)
+    subscriber = kit.subscriber(screen := Screen(), interval=1000)
+    subscriber.tell("anything")
+    run(kit, lambda: bool(screen.messages))
+    loop = subscriber._loop
+    assert len(kit.loop.timers) == 1
+    kit.destroy()
+    assert not kit.loop.timers
+    assert not kit.loop.files
+    loop.call_soon(print)
+    kit.window = None
+    gc.collect()
+    loop.call_later(1, print)
+    loop.show(OopsError())
+    assert not kit.loop.timers
+    assert not kit.errors

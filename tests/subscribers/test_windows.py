@@ -1,0 +1,99 @@
+"""Subscribers for windows with the real toolkits, where those are installed.
+
+Each toolkit has a process of its own, which plays all of `scenarios.py`; GTK and wxPython may belong to another Python,
+such as the system's. Where a toolkit, its Python or Xvfb is missing, its tests are skipped; with REQUIRE_WINDOWS set,
+they fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+import anthropix_actors
+
+from scenarios import SCENARIOS
+from toolkits import TOOLKITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from toolkits import Toolkit
+
+HERE = Path(__file__).parents[1]
+SYSTEM = "/usr/bin/python3"
+LIMIT = 120
+"""Seconds that all scenarios may take with one toolkit."""
+
+
+def missing(what: str) -> NoReturn:
+    (pytest.fail if os.environ.get("REQUIRE_WINDOWS") else pytest.skip)(f"not installed: {what}")
+    raise AssertionError
+
+
+def path_for(python: str) -> str:
+    """Return where a Python finds the package and what it needs."""
+    paths = [*{str(Path(anthropix_actors.__file__).parents[1]), str(HERE)}]
+    if python != sys.executable:
+        paths += [path for path in sys.path if path.endswith("site-packages")]
+    return os.pathsep.join(paths)
+
+
+@functools.cache
+def python_with(module: str) -> str | None:
+    """Return a Python that has a toolkit: this one, or the system's if it is of the same version."""
+    version = f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]}"
+    for python in (sys.executable, SYSTEM):
+        command = [python, "-c", f"{version}; import {module}"]
+        environment = {**os.environ, "PYTHONPATH": path_for(python), "COVERAGE_PROCESS_CONFIG": ""}
+        if (
+            shutil.which(python)
+            and not subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
+        ):
+            return python
+    return None
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str | None]:
+    """A display without a screen; None where there is no Xvfb."""
+    if shutil.which("Xvfb") is None:
+        yield None
+        return
+    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield f":{server.stdout.readline().strip()}"
+        server.terminate()
+
+
+@functools.cache
+def played(name: str, python: str, display: str | None) -> dict[str, str]:
+    """Play all scenarios with a toolkit; return the traceback, if any, of each."""
+    environment = {**os.environ, "PYTHONPATH": path_for(python), "QT_QPA_PLATFORM": "offscreen"}
+    if display is not None:
+        environment["DISPLAY"] = display
+    command = [python, "-X", "faulthandler", str(HERE / "toolkits.py"), name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    errors = dict(map(json.loads, done.stdout.splitlines()))
+    return {**{scenario.__name__: done.stderr for scenario in SCENARIOS}, **errors}
+
+
+@pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in SCENARIOS])
+@pytest.mark.parametrize("kind", TOOLKITS.values(), ids=TOOLKITS)
+def test_with_the_real_toolkit(kind: type[Toolkit], scenario: str, display: str | None) -> None:
+    python = python_with(kind.module)
+    if python is None:
+        missing(kind.module)
+    if kind.needs_display and display is None:
+        missing("Xvfb")
+    error = played(kind.__name__, python, display)[scenario]
+    assert not error, error
