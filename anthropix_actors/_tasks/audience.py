@@ -21,9 +21,10 @@ from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors._tasks.delivery import DEAD, Gone
 from anthropix_actors._tasks.flag import Flag
 from anthropix_actors._tasks.subscriber import handled_in
+from anthropix_actors._tasks.window import WindowDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import Task
@@ -119,25 +120,47 @@ class Audience:
 
     # Deliveries
 
-    def tell(self, message: Any, deliveries: Iterable[Delivery] | None = None) -> None:
-        """Send a message to the subscribers, or those of `deliveries`; wait for a slow one. In the task's thread.
+    def tell(self, message: Any, deliveries: Sequence[Delivery] | None = None) -> None:
+        """Send a message to the subscribers, or those of `deliveries`. In the task's thread. As `tell_all`."""
+        self.tell_all((message,), deliveries)
+
+    def tell_all(self, messages: Iterable[Any], deliveries: Sequence[Delivery] | None = None) -> None:
+        """Send messages to the subscribers, or those of `deliveries`; wait for a slow one. In the task's thread.
+
+        Where a task can keep messages, several subscribers do not wait for each other, but the task for one of them.
 
         Raises:
             AnthropixError: the task was cancelled while it waited.
         """
-        for delivery in self.deliveries if deliveries is None else deliveries:
+        deliveries = self.deliveries if deliveries is None else deliveries
+        keep = self._task.keep if len(deliveries) > 1 else None
+        for delivery in deliveries:
             try:
-                delivery.tell(message)
+                if keep is None:
+                    delivery.tell_all(messages)
+                else:
+                    delivery.offer_all(messages, keep)
             except Gone:
                 self.detach(delivery)
+        if keep is not None:
+            self._wait_for_one(deliveries)
 
-    def tell_all(self, messages: Iterable[Any]) -> None:
-        """Send several messages to the subscribers; see `Delivery.tell_all`. Raises as `tell`."""
-        for delivery in self.deliveries:
-            try:
-                delivery.tell_all(messages)
-            except Gone:
-                self.detach(delivery)
+    def _wait_for_one(self, deliveries: Sequence[Delivery]) -> None:
+        """Wait while all subscribers are behind; what waits for them is bounded by what the fastest has been told."""
+        behind = [each for each in deliveries if isinstance(each, WindowDelivery) and each.is_behind]
+        if len(behind) < sum(not each.detached for each in deliveries) or not behind:
+            return
+        places = [(each, each.line_up()) for each in behind]
+        try:
+            self._task.scope.wait(
+                lambda: any(place.granted or each.detached or each.has_ended for each, place in places)
+            )
+        finally:
+            for delivery, place in places:
+                try:
+                    delivery.catch_up(place)
+                except Gone:
+                    self.detach(delivery)
 
     def close(self, *last: Any) -> None:
         """Queue the last messages in each delivery; for callbacks, only the terminal one. The caller holds the lock."""

@@ -103,6 +103,13 @@ class Delivery:
         if self._waiting:
             self.drain()
 
+    def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:  # noqa: ARG002
+        """Send messages, or those that there is room for, where that is known; the others wait in a queue of `keep`.
+
+        For a task with several subscribers, of which none is to hold up the others. Raises as `tell_all`.
+        """
+        self.tell_all(messages)
+
     def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages; this thread has the turn."""
         if self.detached:

@@ -56,7 +56,8 @@ class Mailbox(ActorDelivery, WindowDelivery):
         self._behind = window.behind
         self._near = max(0, size // 2 - 1)
 
-    def _has_ended(self) -> bool:
+    @property
+    def has_ended(self) -> bool:
         return not self.subscriber.is_alive()
 
 

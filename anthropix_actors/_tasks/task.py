@@ -26,6 +26,7 @@ from anthropix_actors._tasks.supervised import Supervised
 from anthropix_actors.errors import AnthropixError, CancelledError
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from anthropix_actors._cancel.scope import CancelScope
@@ -59,6 +60,7 @@ class Task(Supervised):
         slots: The concurrency limit whose queue it waits in; None if there is no limit.
         thread: The ident of the thread that runs it; None before.
         held: A token of each thread that it depends on, and that waits for a queued task itself.
+        keep: Makes a queue for what a subscriber has no room for while others have; None if they wait for each other.
         retried: The token of the latest attempt that is to be followed by another; None before.
         patience: Seconds that its thread gets to deliver the end, before other threads do.
         enter: Registers the ref with the client before the task begins; may refuse with an `AnthropixError`.
@@ -66,6 +68,7 @@ class Task(Supervised):
     """
 
     # Not set in `__init__`: beyond 30 attributes, each object has a table of their names of its own, which takes 1 KiB.
+    keep: Callable[[], deque[Any]] | None = None
     retried: object = None
     patience = PATIENCE
     _late_since: float | None = None

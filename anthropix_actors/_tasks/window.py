@@ -117,13 +117,57 @@ class WindowDelivery(Delivery):
         self._window = window
         self._behind: Callable[[], int] = int  # a cheap look at how far it is behind; `int()` is 0
         self._near = 0  # from how far on the window is asked
+        self._kept: collections.deque[Any] | None = None  # only the thread with the turn touches it
+        self._keeps = False  # whether what there is no room for is kept, and not waited for
+
+    # In the task's thread
+
+    def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:
+        """Send the messages that there is room for; keep the others, to be told before all later ones."""
+        if self._kept is None:
+            self._kept = keep()
+        self._keeps = True
+        try:
+            self.tell_all(messages)
+        finally:
+            self._keeps = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether messages are kept, and there is no room for them."""
+        return bool(self._kept) and not self.detached and not self._has_room()
+
+    def line_up(self) -> Place:
+        """Queue up for what is kept: the caller waits for the place, and calls `catch_up`."""
+        return self._window.enter(self._scope, self._size, len(self._kept or ()))
+
+    def catch_up(self, place: Place) -> None:
+        """Tell as much of what is kept as there is room for, and leave the queue.
+
+        Raises:
+            Gone: the subscriber takes no more messages.
+        """
+        mine = object()
+        try:
+            if place.granted and self._takes_turn(mine):
+                self._tell_some(self._out_of_kept(), place.count)
+        finally:
+            if self._turn is mine:
+                self._turn = None
+            self._window.leave(place)
+        if self._waiting:
+            self.drain()
 
     def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages, each when there is room. All in one loop, as this is where the time goes."""
+        if self._kept:
+            self._kept.extend(messages)
+            self._tell_kept()
+            return
         scope, tell, behind, near = self._scope, self.subscriber.tell, self._behind, self._near
         left = iter(messages)
         if behind() >= near and not self._has_room():
-            self._tell_in_turn(left)
+            self._wait_or_keep(left)
         if self.detached:
             return
         for message in left:
@@ -134,9 +178,29 @@ class WindowDelivery(Delivery):
             if scope.cause is not None:
                 scope.check()
             if behind() >= near and not self._has_room():
-                self._tell_in_turn(left)
+                self._wait_or_keep(left)
             if self.detached:
                 return
+
+    def _tell_kept(self) -> None:
+        kept = self._out_of_kept()
+        while self._kept and not self.detached:
+            if self._has_room():
+                self._tell_some(kept, 1)
+            elif self._keeps:
+                return
+            else:
+                self._tell_in_turn(kept)
+
+    def _out_of_kept(self) -> Iterator[Any]:
+        while self._kept:
+            yield self._kept.popleft()
+
+    def _wait_or_keep(self, left: Iterator[Any]) -> None:
+        if self._keeps and self._kept is not None:
+            self._kept.extend(left)
+        else:
+            self._tell_in_turn(left)
 
     def _tell_in_turn(self, left: Iterator[Any]) -> None:
         """Wait for room if there is more to tell, and tell as much of it as there is room for."""
@@ -145,16 +209,18 @@ class WindowDelivery(Delivery):
             return
         place = self._window.enter(self._scope, self._size, count)
         try:
-            self._wait_for(lambda: place.granted or self._has_ended())
-            if self.detached:
-                return
-            for message in islice(left, place.count):
+            self._wait_for(lambda: place.granted or self.has_ended)
+            self._tell_some(left, place.count)
+        finally:
+            self._window.leave(place)
+
+    def _tell_some(self, left: Iterator[Any], count: int) -> None:
+        if not self.detached:
+            for message in islice(left, count):
                 self._tell_now(message)
                 self._scope.check()
                 if self.detached:
                     return
-        finally:
-            self._window.leave(place)
 
     def _has_room(self) -> bool:
         """Return whether it may be told one more.
@@ -167,6 +233,14 @@ class WindowDelivery(Delivery):
         except BaseException as exc:  # of the subscriber, too
             raise self._gone(exc) from exc
 
-    def _has_ended(self) -> bool:
-        """Return whether it will never make room again."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will never make room again."""
         return False
+
+    # In any thread
+
+    def _tell_waiting(self) -> None:
+        for message in self._out_of_kept():
+            self._tell_now(message)
+        super()._tell_waiting()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from anthropix_actors._tasks.mailbox import ActorDelivery, probe, probe_ref
 from anthropix_actors.chat.merging import MergingQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pykka
 
@@ -28,7 +27,6 @@ class CoalescingMailbox(ActorDelivery):
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
         super().__init__(ref, scope, window)
-        self._waiting = collections.deque()
         self._probe_ref = probe_ref(ref, self._answered)
         self._busy = False
         self._waiting: MergingQueue = MergingQueue()  # pyright: ignore[reportIncompatibleVariableOverride] # its own
@@ -41,6 +39,12 @@ class CoalescingMailbox(ActorDelivery):
             self.drain()
             if not self._has_room():
                 self._wait_for(self._has_room)
+
+    def offer_all(self, messages: Iterable[Any], keep: Callable[[], Any]) -> None:  # noqa: ARG002 - it keeps by itself
+        """Send messages, or keep them while it is busy. In the chat's thread."""
+        self._scope.check()
+        self.put(*messages)
+        self.drain()
 
     def put(self, *messages: Any) -> None:
         """Queue messages for `drain`; a delta is merged with the one before. Any thread."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.event_queue import EventQueue
+from anthropix_actors.chat.merging import MergingQueue
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
 from anthropix_actors.chat.output import decode_output
 from anthropix_actors.errors import CancelledError, OutputError, ProtocolError
@@ -49,6 +49,7 @@ class ChatTask(Task):
     """
 
     what = "chat"
+    keep = MergingQueue
     resumed = False
     lost: tuple[Mapping[str, Any], ...] = ()
 
@@ -113,16 +114,11 @@ class ChatTask(Task):
                 except ProtocolError as exc:
                     error, events = exc, events[:index]
                     break
-        messages: list[ChatEvent] = []
-        for delivery in deliveries:
-            try:
-                if isinstance(delivery, EventQueue):
-                    delivery.tell_events(events)
-                else:
-                    messages = messages or [ChatEvent(self.ref, event) for event in events]  # made once, for all
-                    delivery.tell_all(messages)
-            except Gone:
-                self.audience.detach(delivery)
+        queues = [each for each in deliveries if isinstance(each, EventQueue)]
+        if len(queues) < len(deliveries):
+            self.audience.tell_all([ChatEvent(self.ref, event) for event in events], deliveries)
+        for queue in queues:
+            queue.tell_events(events)
         if error is not None:
             raise error
 

@@ -21,7 +21,7 @@ from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
 from anthropix_actors._tasks.window import Window, WindowDelivery
 
 from actors import ASK, Blocking, Inbox, Reader, text_of, until_blocked
-from servers import DEADLINE, Server, answering, until, wait
+from servers import DEADLINE, LAST_CHUNK, Server, answer, answering, chunks, head, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -332,3 +332,139 @@ def test_a_mailbox_of_an_actor_that_stopped_says_so() -> None:
     assert not delivery.is_alive()
     with pytest.raises(Gone):
         delivery.tell_all([1])
+
+
+# Several subscribers of one chat
+
+
+def answer_of(count: int) -> Callable[[Any], None]:
+    return answering(*(f"{number} " for number in range(count)))
+
+
+def whole(count: int) -> str:
+    return "".join(f"{number} " for number in range(count))
+
+
+def until_done(inbox: Inbox) -> list[Any]:
+    """Get what an inbox was told, up to the end of its chat, which is the last."""
+    messages = inbox.until_end()
+    assert isinstance(messages[-1], ChatDone)
+    return messages
+
+
+def test_a_subscriber_is_not_held_up_by_one_that_is_stuck(connect: Callable[..., Client]) -> None:
+    quick, slow, gate = Inbox(), Inbox(), threading.Event()
+    stuck = Reader.start(slow, gate=gate)
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
+        chat.subscribe(quick)
+        assert text_of(until_done(quick)) == whole(500)
+        wait(chat.actor_stopped)  # the end has no need of room
+        assert stuck.actor_inbox.qsize() < 4 * SIZE  # type: ignore[attr-defined]  # what it missed has merged
+        gate.set()
+        assert text_of(until_done(slow)) == whole(500)
+    stuck.stop()
+
+
+def test_one_that_was_stuck_catches_up_while_the_chat_goes_on(connect: Callable[..., Client]) -> None:
+    quick, own = Inbox(), Own()
+    more = threading.Event()
+
+    def serve(peer: Any) -> None:
+        events = answer(*(f"{number} " for number in range(120)))
+        peer.read_request()
+        peer.send(head() + chunks(events[:102]))
+        wait(more)
+        peer.send(chunks(events[102:]) + LAST_CHUNK)
+
+    with Server(serve) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
+        chat.subscribe(quick)
+        while text_of(quick.messages) != whole(100):
+            quick.next()
+        assert len(own.held) == SIZE
+        handled = own.handle(SIZE)
+        more.set()
+        until_done(quick)
+        wait(chat.actor_stopped)
+    handled += own.held
+    assert text_of(handled) == whole(120)
+    assert sum(isinstance(message, ChatEvent) for message in handled) < 60
+
+
+def test_if_all_are_behind_the_chat_waits_and_goes_on_for_the_first_that_has_room(
+    connect: Callable[..., Client],
+) -> None:
+    first, second = Own(), Own()
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
+        chat.subscribe(second)
+        until_blocked(chat)
+        assert not chat.actor_stopped.is_set()
+        handled: list[Any] = []
+        while not chat.actor_stopped.is_set():
+            handled += second.handle(len(second.held))
+        handled += second.held
+        assert text_of(handled) == text_of([*first.held]) == whole(500)
+        assert len(first.held) < 3 * SIZE
+
+
+def test_a_chat_whose_subscribers_are_all_behind_is_cancelled_at_once(connect: Callable[..., Client]) -> None:
+    first, second = Own(), Own()
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
+        chat.subscribe(second)
+        until_blocked(chat)
+        chat.cancel("enough")
+        wait(chat.actor_stopped)
+    assert all(type(own.held[-1]).__name__ == "ChatCancelled" for own in (first, second))
+
+
+def test_of_two_that_are_behind_the_one_that_leaves_lets_the_other_wait_alone(connect: Callable[..., Client]) -> None:
+    first, second = Own(), Own()
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
+        chat.subscribe(second)
+        until_blocked(chat)
+        chat.unsubscribe(first)
+        handled: list[Any] = []
+        while not chat.actor_stopped.is_set():
+            handled += second.handle(len(second.held))
+        assert text_of([*handled, *second.held]) == whole(500)
+
+
+def test_of_two_that_are_behind_one_that_dies_ends_nothing(connect: Callable[..., Client]) -> None:
+    own, gate = Own(), threading.Event()
+    dying = Reader.start(Inbox(), gate=gate)
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
+        chat.subscribe(dying)
+        until_blocked(chat)
+        dying.stop(block=False)
+        gate.set()
+        handled: list[Any] = []
+        while not chat.actor_stopped.is_set():
+            handled += own.handle(len(own.held))
+        assert text_of([*handled, *own.held]) == whole(500)
+
+
+def test_a_loop_is_not_held_up_by_an_actor_that_is_stuck(connect: Callable[..., Client]) -> None:
+    gate = threading.Event()
+    stuck = Reader.start(Inbox(), gate=gate)
+    with Server(answer_of(500)) as server, connect(server, window=SIZE).chat(**ASK, stream=True) as stream:
+        stream.chat.subscribe(stuck)
+        assert "".join(stream.text) == whole(500)
+    gate.set()
+    stuck.stop()
+
+
+def test_a_coalescing_actor_that_is_stuck_holds_up_nobody(connect: Callable[..., Client]) -> None:
+    quick, slow, gate = Inbox(), Inbox(), threading.Event()
+    stuck = Reader.start(slow, gate=gate)
+    with Server(answering(*["x" * 1000] * 300)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck, coalesce=True)
+        chat.subscribe(quick)
+        assert len(text_of(until_done(quick))) == 300_000
+        gate.set()
+        assert len(text_of(until_done(slow))) == 300_000
+    stuck.stop()

@@ -209,6 +209,13 @@ MECHANISMS = [
         "_tasks/test_window.py::test_one_actor_has_one_window_until_nobody_tells_it_anything",
     ),
     Mechanism(
+        "a subscriber is not held up by another that is stuck",
+        "chat/task.py",
+        "    keep = MergingQueue\n",
+        "",
+        "_tasks/test_window.py::test_a_subscriber_is_not_held_up_by_one_that_is_stuck",
+    ),
+    Mechanism(
         "those that wait for room go on in turn",
         "_tasks/window.py",
         "        return not self._waiting and not self._is_full(size)",
