@@ -1,5 +1,7 @@
 """Events → pieces: what an answer grows by, and its blocks as they are complete. Pure.
 
+Imported when the first stream is looped over in pieces: dataclasses take time to make.
+
 A piece of text, thinking or tool input is what one event adds, whether it fits its block or not. A block is complete
 when it is as in the Message: `accumulate` makes both of the same events.
 """
@@ -14,7 +16,7 @@ from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.block import kind_of
+from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
 from anthropix_actors.chat.resume import MISSHAPEN
 from anthropix_actors.errors import ProtocolError
 
@@ -22,11 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors._wire.message import ContentBlock
-
-TEXT, THINKING, TOOL_INPUT = GROWING
-
-_STARTS_WITH = {"text": (TEXT, "text"), "thinking": (THINKING, "thinking")}
-"""Type of a block → what it is a piece of if it has something in this key when it starts."""
 
 _NOTHING: Any = {"type": "message_start", "message": {}}
 
@@ -114,40 +111,6 @@ Piece: TypeAlias = TextPiece | ThinkingPiece | ToolInputPiece | BlockPiece
 """Any piece of an answer."""
 
 _CLASSES: dict[str, Callable[..., Piece]] = {TEXT: TextPiece, THINKING: ThinkingPiece, TOOL_INPUT: ToolInputPiece}
-
-
-def grown(event: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return what an event adds to a text: `TEXT`, `THINKING` or `TOOL_INPUT`, and the piece. None if it adds nothing.
-
-    A block may also have a text as it starts. Raises nothing, whatever the event.
-
-    Example:
-        >>> grown({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}})
-        ('text_delta', 'Hi')
-    """
-    kind = event.get("type")
-    if kind == "content_block_delta":
-        delta: Any = event.get("delta")
-        try:
-            kind, piece = delta["type"], delta[GROWING[delta["type"]]]
-        except (LookupError, TypeError):
-            return _untyped(delta) if isinstance(delta, dict) else None
-    elif kind == "content_block_start":
-        block = event.get("content_block")
-        if not isinstance(block, dict) or block.get("type") not in ("text", "thinking"):
-            return None
-        kind, key = _STARTS_WITH[block["type"]]
-        piece = block.get(key)
-    else:
-        return None
-    return (kind, piece) if piece and isinstance(piece, str) else None
-
-
-def _untyped(delta: dict[str, Any]) -> tuple[str, str] | None:
-    """Return what a delta adds that has no type, as some servers send them: its keys tell."""
-    kind = kind_of(delta)
-    piece = None if "type" in delta else delta.get(GROWING.get(kind, ""))
-    return (kind, piece) if piece and isinstance(piece, str) else None
 
 
 class PieceReader:

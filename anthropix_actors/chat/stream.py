@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
+from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatCancelled
-from anthropix_actors.chat.pieces import TEXT, PieceReader, grown
 from anthropix_actors.chat.ref import outcome
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ class Stream:
             ...             print(name, given)
             Hello!
         """
+        with late_import():
+            from anthropix_actors.chat.pieces import PieceReader
+
         reader = PieceReader()
         task: Any = task_of(self._chat)
         for event in self:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors.chat.pieces import TEXT, THINKING, TOOL_INPUT, PieceReader, grown
+from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
+from anthropix_actors.chat.pieces import PieceReader
 from anthropix_actors.messages import (
     BatchCancelled,
     BatchDone,

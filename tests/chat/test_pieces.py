@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from anthropix_actors import BlockPiece, CancelledError, Client, TextPiece, ThinkingPiece, ToolInputPiece
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.pieces import PieceReader, grown
+from anthropix_actors.chat.growth import grown
+from anthropix_actors.chat.pieces import PieceReader
 from anthropix_actors.emulator import Drop, Emulator, Reply, ToolCall
 from anthropix_actors.errors import ProtocolError
 

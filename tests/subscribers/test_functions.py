@@ -100,22 +100,26 @@ def test_a_cancel_is_not_held_up_by_a_function_in_an_executor(
 
 def test_two_functions_take_turns_on_one_thread(connect: Callable[..., Client]) -> None:
     gate, one, two = threading.Event(), Inbox(), Inbox()
+    before: list[int] = []
 
     def slowly(message: Any) -> None:
         wait(gate)
         one.tell(message)
 
+    def counting(message: Any) -> None:
+        before.append(one.queue.qsize())
+        two.tell(message)
+
     with ThreadPoolExecutor(1) as pool, Server(answering(*WORDS)) as server:
         first = to_function(slowly, pool)
         client = connect(server, window=10)
         until_blocked(client.chat(**ASK, stream=first))
-        client.chat(**ASK, stream=to_function(two.tell, pool))
+        client.chat(**ASK, stream=to_function(counting, pool))
         until(pool._work_queue.qsize)
         gate.set()
-        two.next()
-        assert one.queue.qsize() <= 10
-        one.until_end()
         two.until_end()
+        assert before[0] <= 10
+        one.until_end()
 
 
 @pytest.mark.parametrize("on_a_pool", [False, True])
