@@ -23,7 +23,7 @@ from anthropix_actors import (
 from anthropix_actors.subscribers import AsyncSubscriber, aio
 from anthropix_actors.subscribers.inboxes import LoopInbox, ThreadInbox
 
-from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_told
+from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_cancelled, until_told
 from servers import (
     BUSY,
     DEADLINE,
@@ -39,7 +39,6 @@ from servers import (
     chunks,
     head,
     until,
-    wait,
     whole,
 )
 
@@ -275,7 +274,7 @@ def test_leaving_cancels_the_chat_while_the_event_loop_goes_on(
     async def ask() -> None:
         stream = client.chat(**ASK, stream=True)
         await leave(aio(stream))
-        await asyncio.to_thread(wait, stream.chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, stream.chat)
 
     client = connect(halting)
     run(ask())
@@ -292,7 +291,7 @@ def test_leaving_an_aio_that_was_made_before_its_chat_cancels_the_chat(
         messages = aio()
         chat = client.chat(**ASK, stream=messages)
         await leave(messages)
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
         with pytest.raises(CancelledError):
             await messages
 
@@ -368,7 +367,7 @@ def test_a_stream_that_no_coroutine_begins_to_read_is_cancelled_when_it_is_lost(
 ) -> None:
     chat = aio(connect(halting).chat(**ASK, stream=True)).ref
     gc.collect()
-    wait(chat.actor_stopped)
+    until_cancelled(chat)
 
 
 def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, connect: Callable[..., Client]) -> None:
@@ -385,7 +384,7 @@ def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, co
     reading = loop.create_task(read())
     loop.run_forever()
     loop.close()
-    wait(chat.actor_stopped)
+    until_cancelled(chat)
     assert not inbox.is_alive()
     inbox.tell("late")
     with contextlib.suppress(RuntimeError):
@@ -456,7 +455,7 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client],
         await asyncio.to_thread(until_blocked, chat)
         assert len(messages._arrived) + messages._taken <= 4
         chat.cancel("seen")
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
 
     with Server(script) as server:
         client = connect(server, window=4)
@@ -681,7 +680,7 @@ def test_one_aio_for_two_chats_is_refused_in_the_loop(connect: Callable[..., Cli
             async for _ in messages:
                 pass
         for chat in chats:
-            await asyncio.to_thread(wait, chat.actor_stopped)
+            await asyncio.to_thread(until_cancelled, chat)
 
     with Server(Halt(head(), chunks(answer("Hi")[:3]))) as server:
         client = connect(server)
@@ -694,7 +693,7 @@ def test_an_aio_whose_chat_has_ended_follows_no_other(connect: Callable[..., Cli
         client.chat(**ASK, stream=messages)
         await messages
         chat = client.chat(**ASK, stream=messages)
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
         with pytest.raises(CancelledError):
             await aio(chat)
 
