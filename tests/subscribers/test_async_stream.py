@@ -13,6 +13,7 @@ import pytest
 from anthropix_actors import (
     BatchProgress,
     BatchResult,
+    BlockPiece,
     CancelledError,
     ChatDone,
     Client,
@@ -36,6 +37,7 @@ from servers import (
     after,
     answer,
     answering,
+    block_start,
     chunks,
     head,
     until,
@@ -103,6 +105,51 @@ def test_text_is_the_text(connect: Callable[..., Client], run: Run) -> None:
     with Server(answering("Hel", "lo")) as server:
         client = connect(server)
         assert "".join(run(loop())) == "Hello"
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["of a stream", "of an aio"])
+def test_pieces_are_those_of_a_stream(before: Any, connect: Callable[..., Client], run: Run) -> None:
+    async def loop() -> list[Any]:
+        work: Any = aio() if before else aio(client.chat(**ASK, stream=True))
+        if before:
+            client.chat(**ASK, stream=work)
+        return [piece async for piece in work.pieces]
+
+    with Server(answering("Hello")) as server:
+        client = connect(server)
+        assert [str(piece) for piece in run(loop())] == [str(each) for each in client.chat(**ASK, stream=True).pieces]
+
+
+def test_pieces_of_a_resumed_answer_have_no_block_that_is_void(connect: Callable[..., Client], run: Run) -> None:
+    async def loop() -> list[Any]:
+        messages = aio()
+        client.chat(**ask, resume=True, stream=messages)
+        return [piece async for piece in messages.pieces if isinstance(piece, BlockPiece)]
+
+    ask: Any = {**ASK, "tools": [{"name": "clock", "input_schema": {"type": "object"}}]}
+    call = block_start(1, type="tool_use", id="toolu_1", name="clock", input={})
+    begun = [*answer("Let me see.")[:4], call]
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*([whole("It is noon.")] if b"Let me see." in peer.body else [head(), chunks(begun)]))
+
+    with Server(script) as server:
+        client = connect(server, max_retries=1)
+        assert {piece.block["type"] for piece in run(loop())} == {"text"}
+
+
+def test_a_batch_has_neither_text_nor_pieces(
+    connect: Callable[..., Client], anthropix_emulator: Emulator, run: Run
+) -> None:
+    async def loop() -> list[Any]:
+        texts, pieces = aio(), aio()
+        for messages in (texts, pieces):
+            client.batches.run(batch(1), messages, poll=0.01)
+        return [text async for text in texts.text] + [piece async for piece in pieces.pieces]
+
+    client = connect(anthropix_emulator.url)
+    assert run(loop()) == []
 
 
 def test_await_gives_the_message_and_skips_the_events(connect: Callable[..., Client], run: Run) -> None:
