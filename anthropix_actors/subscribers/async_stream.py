@@ -57,6 +57,8 @@ class AsyncStream(Loops[Item, Result]):
         ('message_stop', 'end_turn')
     """
 
+    _ref: TaskRef[Any]
+
     def __init__(self, ref: TaskRef[Any], stream: Stream | None = None) -> None:
         """Use `aio`."""
         self._ref = ref
