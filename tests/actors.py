@@ -197,6 +197,12 @@ def until_told(ref: TaskRef[Any]) -> None:
     wait(task_of(ref).audience.delivered)
 
 
+def until_cancelled(ref: TaskRef[Any]) -> None:
+    """Wait until a task has ended, which must be by a cancel: in time, a timeout would end it, too."""
+    wait(ref.actor_stopped)
+    assert task_of(ref).state == "cancelled"
+
+
 def timeout_of(ref: TaskRef[Any]) -> Timeout:
     """Return the timeout of a task, as it would take minutes to see its effect."""
     timeout: Timeout = task_of(ref)._timeout

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from anthropix_actors.chat.block import kind_of
+from anthropix_actors._tasks.waits import task_of
+from anthropix_actors.chat.pieces import TEXT, PieceReader, grown
 from anthropix_actors.chat.ref import outcome
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.messages import (
@@ -26,6 +27,7 @@ from anthropix_actors.subscribers.inboxes import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
+    from anthropix_actors.chat.pieces import Piece
     from anthropix_actors.subscribers.inboxes import LoopInbox
 
 Item = TypeVar("Item")
@@ -53,9 +55,19 @@ class Loops(Generic[Item, Result]):
         """A chat's text, piece by piece, to loop over. Raises what the loop over the events raises."""
         async with contextlib.aclosing(aiter(self)) as events:  # else it would be left a turn of the event loop later
             async for event in events:
-                delta: Any = event.get("delta") if isinstance(event, dict) else None
-                if isinstance(delta, dict) and kind_of(delta) == "text_delta" and isinstance(delta.get("text"), str):
-                    yield delta["text"]
+                found = grown(event) if isinstance(event, dict) else None
+                if found is not None and found[0] == TEXT:
+                    yield found[1]
+
+    @property
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """A chat's answer piece by piece, to loop over, as `Stream.pieces` has it. Raises what the loop raises."""
+        reader = PieceReader()
+        async with contextlib.aclosing(aiter(self)) as events:
+            async for event in events:
+                if isinstance(event, dict) and not self._ends_resumed(event):
+                    for piece in reader.read(event):
+                        yield piece
 
     def __await__(self) -> Generator[Any, Any, Result]:
         """Wait for the outcome, and return what `result()` returns: a Message, counts, or an event.
@@ -65,6 +77,12 @@ class Loops(Generic[Item, Result]):
             AnthropixError: the task failed.
         """
         return self._outcome().__await__()
+
+    _ref: Any
+
+    def _ends_resumed(self, event: dict[str, Any]) -> bool:
+        """Return whether the end of a resumed answer has come: a reader of pieces has blocks left that were void."""
+        return event["type"] == "message_stop" and getattr(task_of(self._ref), "resumed", False)
 
     def _join(self) -> LoopInbox:
         raise NotImplementedError

@@ -57,6 +57,8 @@ class AsyncStream(Loops[Item, Result]):
         ('message_stop', 'end_turn')
     """
 
+    _ref: TaskRef[Any]
+
     def __init__(self, ref: TaskRef[Any], stream: Stream | None = None) -> None:
         """Use `aio`."""
         self._ref = ref
@@ -168,7 +170,8 @@ def aio(work: Any = None) -> AsyncStream[Any, Any] | AsyncSubscriber:
     """Return a chat, batch or session as something to `await`, and to loop over with `async for`, in asyncio.
 
     A chat: `aio(client.chat(..., stream=True))`, or `aio(chat)` of any `ChatRef`. The loop gets the same events as one
-    over a `Stream`, and ends as that does. `.text` has only the text; `await` waits for the whole Message.
+    over a `Stream`, and ends as that does. `.text` has only the text, `.pieces` what a `Stream`'s has; `await` waits
+    for the whole Message.
 
     A batch, a session: a subscriber of their own, `messages = aio()`, then `client.batches.run(requests, messages)` or
     `client.sessions.events(session, stream=messages)`. The loop gets a batch's messages, but for the last one, or a

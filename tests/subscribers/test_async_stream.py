@@ -13,6 +13,7 @@ import pytest
 from anthropix_actors import (
     BatchProgress,
     BatchResult,
+    BlockPiece,
     CancelledError,
     ChatDone,
     Client,
@@ -23,7 +24,7 @@ from anthropix_actors import (
 from anthropix_actors.subscribers import AsyncSubscriber, aio
 from anthropix_actors.subscribers.inboxes import LoopInbox, ThreadInbox
 
-from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_told
+from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_cancelled, until_told
 from servers import (
     BUSY,
     DEADLINE,
@@ -36,10 +37,10 @@ from servers import (
     after,
     answer,
     answering,
+    block_start,
     chunks,
     head,
     until,
-    wait,
     whole,
 )
 
@@ -104,6 +105,51 @@ def test_text_is_the_text(connect: Callable[..., Client], run: Run) -> None:
     with Server(answering("Hel", "lo")) as server:
         client = connect(server)
         assert "".join(run(loop())) == "Hello"
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["of a stream", "of an aio"])
+def test_pieces_are_those_of_a_stream(before: Any, connect: Callable[..., Client], run: Run) -> None:
+    async def loop() -> list[Any]:
+        work: Any = aio() if before else aio(client.chat(**ASK, stream=True))
+        if before:
+            client.chat(**ASK, stream=work)
+        return [piece async for piece in work.pieces]
+
+    with Server(answering("Hello")) as server:
+        client = connect(server)
+        assert [str(piece) for piece in run(loop())] == [str(each) for each in client.chat(**ASK, stream=True).pieces]
+
+
+def test_pieces_of_a_resumed_answer_have_no_block_that_is_void(connect: Callable[..., Client], run: Run) -> None:
+    async def loop() -> list[Any]:
+        messages = aio()
+        client.chat(**ask, resume=True, stream=messages)
+        return [piece async for piece in messages.pieces if isinstance(piece, BlockPiece)]
+
+    ask: Any = {**ASK, "tools": [{"name": "clock", "input_schema": {"type": "object"}}]}
+    call = block_start(1, type="tool_use", id="toolu_1", name="clock", input={})
+    begun = [*answer("Let me see.")[:4], call]
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(*([whole("It is noon.")] if b"Let me see." in peer.body else [head(), chunks(begun)]))
+
+    with Server(script) as server:
+        client = connect(server, max_retries=1)
+        assert {piece.block["type"] for piece in run(loop())} == {"text"}
+
+
+def test_a_batch_has_neither_text_nor_pieces(
+    connect: Callable[..., Client], anthropix_emulator: Emulator, run: Run
+) -> None:
+    async def loop() -> list[Any]:
+        texts, pieces = aio(), aio()
+        for messages in (texts, pieces):
+            client.batches.run(batch(1), messages, poll=0.01)
+        return [text async for text in texts.text] + [piece async for piece in pieces.pieces]
+
+    client = connect(anthropix_emulator.url)
+    assert run(loop()) == []
 
 
 def test_await_gives_the_message_and_skips_the_events(connect: Callable[..., Client], run: Run) -> None:
@@ -275,7 +321,7 @@ def test_leaving_cancels_the_chat_while_the_event_loop_goes_on(
     async def ask() -> None:
         stream = client.chat(**ASK, stream=True)
         await leave(aio(stream))
-        await asyncio.to_thread(wait, stream.chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, stream.chat)
 
     client = connect(halting)
     run(ask())
@@ -292,7 +338,7 @@ def test_leaving_an_aio_that_was_made_before_its_chat_cancels_the_chat(
         messages = aio()
         chat = client.chat(**ASK, stream=messages)
         await leave(messages)
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
         with pytest.raises(CancelledError):
             await messages
 
@@ -368,7 +414,7 @@ def test_a_stream_that_no_coroutine_begins_to_read_is_cancelled_when_it_is_lost(
 ) -> None:
     chat = aio(connect(halting).chat(**ASK, stream=True)).ref
     gc.collect()
-    wait(chat.actor_stopped)
+    until_cancelled(chat)
 
 
 def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, connect: Callable[..., Client]) -> None:
@@ -385,7 +431,7 @@ def test_an_event_loop_that_is_closed_in_the_middle_has_left(halting: Server, co
     reading = loop.create_task(read())
     loop.run_forever()
     loop.close()
-    wait(chat.actor_stopped)
+    until_cancelled(chat)
     assert not inbox.is_alive()
     inbox.tell("late")
     with contextlib.suppress(RuntimeError):
@@ -456,7 +502,7 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client],
         await asyncio.to_thread(until_blocked, chat)
         assert len(messages._arrived) + messages._taken <= 4
         chat.cancel("seen")
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
 
     with Server(script) as server:
         client = connect(server, window=4)
@@ -681,7 +727,7 @@ def test_one_aio_for_two_chats_is_refused_in_the_loop(connect: Callable[..., Cli
             async for _ in messages:
                 pass
         for chat in chats:
-            await asyncio.to_thread(wait, chat.actor_stopped)
+            await asyncio.to_thread(until_cancelled, chat)
 
     with Server(Halt(head(), chunks(answer("Hi")[:3]))) as server:
         client = connect(server)
@@ -694,7 +740,7 @@ def test_an_aio_whose_chat_has_ended_follows_no_other(connect: Callable[..., Cli
         client.chat(**ASK, stream=messages)
         await messages
         chat = client.chat(**ASK, stream=messages)
-        await asyncio.to_thread(wait, chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, chat)
         with pytest.raises(CancelledError):
             await aio(chat)
 

@@ -32,7 +32,7 @@ from anthropix_actors import (
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.subscribers import SSE_HEADERS, sse, sse_lines
 
-from actors import ASK, Inbox, deliveries_of, until_blocked
+from actors import ASK, Inbox, deliveries_of, until_blocked, until_cancelled
 from decoding import events as decoded
 from servers import (
     BUSY,
@@ -364,7 +364,7 @@ def test_a_thread_that_leaves_cancels_the_chat(halting: Server, connect: Callabl
     for line in sse_lines(stream):
         if line != b": ping\n\n":
             break
-    wait(stream.chat.actor_stopped)
+    until_cancelled(stream.chat)
 
 
 def test_a_coroutine_that_leaves_cancels_the_chat(halting: Server, connect: Callable[..., Client]) -> None:
@@ -372,7 +372,7 @@ def test_a_coroutine_that_leaves_cancels_the_chat(halting: Server, connect: Call
         async for line in sse_lines(stream):
             if line != b": ping\n\n":
                 break
-        await asyncio.to_thread(wait, stream.chat.actor_stopped)
+        await asyncio.to_thread(until_cancelled, stream.chat)
 
     stream = connect(halting).chat(**ASK, stream=True)
     asyncio.run(loop())
@@ -386,7 +386,7 @@ def test_close_ends_a_loop_and_cancels_the_chat(loop: Any, halting: Server, conn
     looping.start()
     until(lambda: stream.snapshot and lines._inboxes)
     lines.close()
-    wait(stream.chat.actor_stopped)
+    until_cancelled(stream.chat)
     looping.join(DEADLINE)
     assert not looping.is_alive()
 
@@ -403,7 +403,7 @@ def test_lines_that_nobody_reads_cancel_the_chat_when_they_are_closed_or_lost(
     del lost, other
     gc.collect()
     for chat in chats:
-        wait(chat.actor_stopped)
+        until_cancelled(chat)
 
 
 def test_a_visitor_who_leaves_ends_nobody_else_s_answer(connect: Callable[..., Client]) -> None:
@@ -439,7 +439,7 @@ def test_a_slow_visitor_makes_the_chat_stop_reading(connect: Callable[..., Clien
             next(lines)
             next(lines)
             until_blocked(stream)
-        wait(stream.chat.actor_stopped)
+        until_cancelled(stream.chat)
     assert sent < 5000 * 10_000
 
 
