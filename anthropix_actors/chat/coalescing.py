@@ -42,9 +42,10 @@ class CoalescingMailbox(ActorDelivery):
 
     def offer_all(self, messages: Iterable[Any], keep: Callable[[], Any]) -> None:  # noqa: ARG002 - it keeps by itself
         """Send messages, or keep them while it is busy. In the chat's thread."""
-        self._scope.check()
-        self.put(*messages)
-        self.drain()
+        for message in messages:
+            self._scope.check()
+            self.put(message)
+            self.drain()
 
     def put(self, *messages: Any) -> None:
         """Queue messages for `drain`; a delta is merged with the one before. Any thread."""

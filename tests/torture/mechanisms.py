@@ -197,7 +197,7 @@ MECHANISMS = [
     Mechanism(
         "window",
         "_tasks/window.py",
-        "            self._wait_for(lambda: place.granted or self._has_ended())",
+        "            self._wait_for(lambda: place.granted or self.has_ended)",
         "            pass",
         "_tasks/test_delivery.py::test_an_actor_is_never_more_than_a_window_behind",
     ),

@@ -308,7 +308,9 @@ class Chat:
     def _wrong(self, who: str, notes: Notes) -> str:
         wrong = "" if who == "loop" else notes.disorder()
         events = notes.events()
-        exact = who in ("first", "loop") and self.plan.subscriber != "coalescing actor"
+        # Beside others, a subscriber that is behind is told merged deltas; a loop never is.
+        alone = self.plan.subscriber != "coalescing actor" and all(what != "join" for _, what in self.plan.outsiders)
+        exact = who == "loop" or (who == "first" and alone)
         truth = self.plan.events()
         if exact and events != truth[: len(events)]:
             wrong += f"told {events}"
