@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from anthropix_actors._tasks.waits import task_of
-from anthropix_actors.chat.pieces import TEXT, PieceReader, grown
+from anthropix_actors.chat.growth import TEXT, grown
+from anthropix_actors.chat.pieces import PieceReader
 from anthropix_actors.chat.ref import outcome
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.messages import (
