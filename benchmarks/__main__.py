@@ -26,6 +26,7 @@ import load
 import many_chats
 import slow
 import uploads
+import windows
 from _measure import Older, Verdict, table, title
 
 BENCHMARKS = {
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "slow": slow.run,
     "batch_results": batch_results.run,
     "uploads": uploads.run,
+    "windows": windows.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 

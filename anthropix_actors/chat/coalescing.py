@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ class CoalescingMailbox(ActorDelivery):
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, window: int) -> None:
         """Keep at most `window` messages, or 64 Ki characters, for later."""
         super().__init__(ref, scope, window)
-        self._waiting = collections.deque()
         self._probe_ref = probe_ref(ref, self._answered)
         self._busy = False
         self._waiting: MergingQueue = MergingQueue()  # pyright: ignore[reportIncompatibleVariableOverride] # its own

@@ -1,4 +1,4 @@
-"""Subscribers for every kind of program: what brings the messages of a chat to where they are handled."""
+"""Subscribers for every kind of program. Each is imported when it is used first."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -26,25 +26,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gtk": ("to_gtk",),
-    "gui": ("GuiSubscriber",),
-    "loop": ("to_loop",),
-    "qt": ("QtSubscriber", "to_qt"),
-    "textual": ("to_textual",),
-    "tk": ("to_tk",),
-    "wx": ("to_wx",),
+    "GuiSubscriber": "gui",
+    "QtSubscriber": "qt",
+    "to_gtk": "gtk",
+    "to_loop": "loop",
+    "to_qt": "qt",
+    "to_textual": "textual",
+    "to_tk": "tk",
+    "to_wx": "wx",
 }
-"""The modules that public names are in. Each is imported when one of its names is used first."""
-
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+"""The module that each public name is in."""
 
 
 def __getattr__(name: str) -> Any:
-    """Return something public, and import it if that was not done yet."""
-    if name not in _MODULES:
+    """Return a public name, and import its module if that was not done yet."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with late_import():
-        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        thing = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return thing
 
 
