@@ -1,6 +1,7 @@
 # make demo     see it work, with no key and nothing configured
 # make test     everything that has to hold: style, types, tests, coverage; and make lowest
 # make lowest   what touches other packages, with the lowest versions of them that are allowed
+# make windows  subscribers for windows, with the real toolkits: each of them has to be there (installs those of pip)
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
 # make torture  every fault, others' code, Ctrl-C everywhere, random schedules, load and limits; a report; 20 minutes;
@@ -18,7 +19,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anthropix_actors -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint lowest compat bench torture mechanisms mutants drift endurance fuzz clean
+.PHONY: demo test lint lowest windows compat bench torture mechanisms mutants drift endurance fuzz clean
 
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
@@ -52,6 +53,9 @@ $(LOWEST)/test: $(SOURCES) tests/lowest.py
 	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
 		'.[emulator,cli]' pytest hypothesis trustme
 	@touch $@
+
+windows: $(VENV)/windows
+	REQUIRE_WINDOWS=1 $(BIN)/pytest tests/subscribers
 
 compat: $(VENV)/compat
 	$(BIN)/pytest tests/others/test_other_servers.py tests/others/test_official_sdk.py tests/others/test_other_clients.py \
@@ -100,6 +104,7 @@ clean:
 
 $(VENV)/demo: EXTRAS := emulator,cli
 $(VENV)/test: EXTRAS := test
+$(VENV)/windows: EXTRAS := windows
 $(VENV)/compat: EXTRAS := compat
 $(VENV)/bench: EXTRAS := bench
 $(VENV)/endurance: EXTRAS := endurance

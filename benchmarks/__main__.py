@@ -28,6 +28,7 @@ import many_chats
 import relays
 import slow
 import uploads
+import windows
 from _measure import Older, Verdict, table, title
 
 BENCHMARKS = {
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "relays": relays.run,
     "batch_results": batch_results.run,
     "uploads": uploads.run,
+    "windows": windows.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 

@@ -155,6 +155,13 @@ class _Server:
         self._timetable.send(peer, pieces, interval_ms / 1000)
         peer.send(chunked(ending()))
 
+    def swift(self, peer: Peer, seconds: int) -> None:
+        """5,000 events a second: five each millisecond, once somebody asks for `go`."""
+        peer.send(chunked(beginning()))
+        five = chunked([*[text_delta("word ")] * 4, text_delta("word\\n")])
+        self._timetable.send(peer, (five for _ in range(seconds * 1000)), 0.001)
+        peer.send(chunked(ending()))
+
     def go(self, _: Peer) -> None:
         """Let all that are held go on."""
         self._timetable.begin()
@@ -205,6 +212,7 @@ _STREAMS: dict[str, Callable[..., None]] = {
     "flood": _Server.flood,
     "held": _Server.held,
     "timed": _Server.timed,
+    "swift": _Server.swift,
     "go": _Server.go,
 }
 _PLAIN_ANSWERS: dict[str, Callable[..., None]] = {"batch": _batch, "upload": _uploaded, "cpu": _cpu}

@@ -214,54 +214,60 @@ class FakeTextual(Fake):
         self.app.is_running = False
 
 
+class FakeQEvent:
+    """An event of Qt."""
+
+    Type = SimpleNamespace(User=1000)
+
+    def __init__(self, kind: int) -> None:
+        assert kind == 1000
+
+
 class Bound:
     """A signal of one object of Qt."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+    def __init__(self) -> None:
         self.slots: list[Callable[..., object]] = []
-        self.queued = False
 
-    def connect(self, slot: Callable[..., object], how: str = "") -> None:
+    def connect(self, slot: Callable[..., object]) -> None:
         self.slots.append(slot)
-        self.queued = how == "queued"
 
     def emit(self, *given: Any) -> None:
         for slot in self.slots:
-            if self.queued:
-                self.loop.call_soon(partial(slot, *given))
-            else:
-                slot(*given)
+            slot(*given)
 
 
 class Signal:
     """A signal of a class of Qt."""
 
-    def __init__(self, loop: Loop, kind: type) -> None:
+    def __init__(self, kind: type) -> None:
         assert kind in {str, object}
-        self.loop = loop
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     def __get__(self, owner: Any, kind: type) -> Bound:
-        bound: Bound = owner.__dict__.setdefault(f"_{self.name}", Bound(self.loop))
+        bound: Bound = owner.__dict__.setdefault(f"_{self.name}", Bound())
         return bound
 
 
 class FakePySide6(Fake):
     binding, signal = "PySide6", "Signal"
+    has_signals = True
 
     def __init__(self) -> None:
         super().__init__()
         loop, self.app = self.loop, SimpleNamespace(thread=threading.get_ident)
+
+        def post_event(receiver: Any, event: object) -> None:
+            loop.call_soon(partial(receiver.customEvent, event))
 
         def single_shot(ms: int, function: Callable[[], object]) -> None:
             assert not hasattr(function, "__self__"), "PySide6 keeps no method alive"
             loop.call_later(ms / 1000, function)
 
         class QObject:
-            destroyed = Signal(loop, object)
+            destroyed = Signal(object)
 
             def __init__(self, parent: Any = None) -> None:
                 self.parent, self.thread, self.deleted = parent, threading.get_ident, False
@@ -278,9 +284,9 @@ class FakePySide6(Fake):
             QObject=QObject,
             QTimer=SimpleNamespace(singleShot=single_shot),
             QThread=SimpleNamespace(currentThread=threading.get_ident),
-            QCoreApplication=SimpleNamespace(instance=lambda: self.app),
-            Qt=SimpleNamespace(ConnectionType=SimpleNamespace(QueuedConnection="queued")),
-            **{self.signal: partial(Signal, loop)},
+            QCoreApplication=SimpleNamespace(instance=lambda: self.app, postEvent=post_event),
+            QEvent=FakeQEvent,
+            **{self.signal: Signal},
         )
 
     def open(self) -> None:

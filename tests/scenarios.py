@@ -338,6 +338,20 @@ def a_wait_in_the_toolkits_thread_is_refused(kit: Any) -> Iterator[Until]:
         assert chat.result()["content"] == [{"type": "text", "text": "Hello, you"}]
 
 
+def without_a_handler_qt_has_signals(kit: Any) -> Iterator[Until]:
+    if not kit.has_signals:
+        return
+    with served(answering("Hello", ", ", "you")) as (_, client):
+        subscriber = kit.subscriber(None)
+        texts: list[str] = []
+        ends: list[Any] = []
+        subscriber.text.connect(texts.append)
+        subscriber.done.connect(ends.append)
+        client.chat(**ASK, stream=subscriber)
+        yield Until(lambda: bool(ends))
+        assert "".join(texts) == "Hello, you"
+
+
 def wrong_parameters_are_named(kit: Any) -> Iterator[Until]:
     for place, given in (
         ("interval", {"interval": -1}),
@@ -365,5 +379,6 @@ SCENARIOS: list[Scenario] = [
     what_a_handler_raises_is_shown_and_the_rest_is_told,
     a_chat_whose_handler_raises_is_cancelled_if_that_is_asked_for,
     a_wait_in_the_toolkits_thread_is_refused,
+    without_a_handler_qt_has_signals,
     wrong_parameters_are_named,
 ]

@@ -36,6 +36,7 @@ class Toolkit:
     module = ""
     needs_display = True
     ends_with_an_error = False
+    has_signals = False
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -105,6 +106,7 @@ class Tk(Toolkit):
 
 class PySide6(Toolkit):
     module = "PySide6.QtWidgets"
+    has_signals = True
     needs_display = False
 
     def __init__(self) -> None:

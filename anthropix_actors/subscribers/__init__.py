@@ -66,11 +66,11 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Return something public, and import it if that was not done yet."""
-    if name not in _MODULES:
+    """Return a public name, and import its module if that was not done yet."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with late_import():
-        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        thing = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return thing
 
 

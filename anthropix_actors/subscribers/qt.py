@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import weakref
@@ -29,7 +30,8 @@ _BINDINGS = ("PySide6", "PyQt6")
 class QtSubscriber(GuiSubscriber):
     """A subscriber with signals, for slots in place of a handler. `to_qt(parent)` makes one.
 
-    An exception in a slot is Qt's own matter: `on_error` is for handlers.
+    An exception in a slot is Qt's own matter: `on_error` is for handlers. With PySide6 6.12 and Python 3.11, use a
+    handler: there each `emit` of any program takes a reference to True away, and the process ends when none is left.
 
     Attributes:
         text: A signal with each piece of the answer's text, a `str`.
@@ -102,26 +104,37 @@ class _QtLoop(GuiLoop):
         if app is None or not parent.thread() == app.thread() == core.QThread.currentThread():
             what = "expected an object of the QApplication's thread: make that first, and call to_qt in its thread"
             raise ParameterError([Problem("parent", what)])
-        self._caller = _caller(binding)
+        self._post = _poster(binding)
         self._single_shot = core.QTimer.singleShot
 
-    def call_soon(self, function: Callable[[], object], /) -> object:
-        return self._caller.called.emit(function)
+    def call_soon(self, function: Callable[[], object], /) -> None:
+        self._post(function)
 
     def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
         return self._single_shot(round(seconds * 1000), lambda: function())  # noqa: PLW0108 - PySide6 keeps no method alive
 
 
 @functools.cache
-def _caller(binding: str) -> Any:
-    """Return what has Qt call functions. There is one, which lives on: other threads may emit at any time."""
-    caller = _kind(binding, "called")()
-    caller.called.connect(_call, _core(binding).Qt.ConnectionType.QueuedConnection)
-    return caller
+def _poster(binding: str) -> Callable[[Callable[[], object]], None]:
+    """Return what has Qt call a function. Its object lives on: other threads may post an event at any time.
 
+    Not by a signal: with Python 3.11, each `emit` of PySide6 6.12 takes a reference to True away, until none is left.
+    """
+    core = _core(binding)
+    due: collections.deque[Callable[[], object]] = collections.deque()
 
-def _call(function: Callable[[], object]) -> None:
-    function()
+    def custom_event(_: Any, __: Any) -> None:
+        with contextlib.suppress(IndexError):  # nothing more is due
+            while True:
+                due.popleft()()
+
+    caller = type(core.QObject)("Caller", (core.QObject,), {"customEvent": custom_event})()
+
+    def post(function: Callable[[], object]) -> None:
+        due.append(function)
+        core.QCoreApplication.postEvent(caller, core.QEvent(core.QEvent.Type.User))
+
+    return post
 
 
 @functools.cache

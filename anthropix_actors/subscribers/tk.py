@@ -86,7 +86,7 @@ class _Pipe:
         pipe = cls._all.get(root)
         if pipe is None:
             pipe = cls._all[root] = cls(root)
-            _on_destroyed(root, pipe.close)
+            _on_destroyed(root, partial(pipe.close, root))
         return pipe
 
     def __init__(self, root: Any) -> None:
@@ -131,12 +131,11 @@ class _Pipe:
         if (root := self._root()) is not None:
             root.report_callback_exception(type(error), error, error.__traceback__)
 
-    def close(self) -> None:
+    def close(self, root: Any) -> None:
         """Close it when the root is destroyed. In Tk's thread."""
-        if (root := self._root()) is not None:
-            root.tk.deletefilehandler(self._ours)
-            for timer in self._timers.values():  # else Tcl would look for functions that are gone
-                root.after_cancel(timer)
+        root.tk.deletefilehandler(self._ours)
+        for timer in self._timers.values():  # else Tcl would look for functions that are gone
+            root.after_cancel(timer)
         self._close_ends()
 
     def _close_ends(self) -> None:

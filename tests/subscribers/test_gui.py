@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 import weakref
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError
+from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError, subscribers
 from anthropix_actors.subscribers import QtSubscriber, gui, qt, to_gtk, to_loop, to_qt, to_textual, to_tk, to_wx
 
 from actors import ASK
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[type[Fake]], Any]]:
     """Make a toolkit, with a window, whose modules are imported in place of real ones."""
-    caches = (qt._caller, qt._kind)
+    caches = (qt._poster, qt._kind)
 
     def make(kind: type[Fake]) -> Fake:
         kit = kind()
@@ -219,6 +220,16 @@ def test_closing_it_in_any_thread_leaves_all_its_chats_and_those_of_others_go_on
         assert kit.loop.soon.empty()
 
 
+def test_what_waits_when_it_closes_is_not_handled(kit: Fake) -> None:
+    subscriber = kit.subscriber(screen := Screen())
+    subscriber.tell("anything")
+    subscriber.close()
+    kit.loop.run(kit.loop.soon.empty)
+    assert screen.messages == []
+    assert subscriber.handled_in is None
+    assert not kit.loop.timers
+
+
 def test_closing_it_before_anything_came_cancels_the_chat(kit: Fake) -> None:
     def silent(peer: Any) -> None:
         peer.read_request()
@@ -389,3 +400,17 @@ def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(of
     loop.show(OopsError())
     assert not kit.loop.timers
     assert not kit.errors
+
+
+# The room
+
+
+def test_its_names_are_imported_when_they_are_used() -> None:
+    assert {*subscribers.__all__} <= {*dir(subscribers)}
+    assert {getattr(subscribers, name).__module__ for name in subscribers.__all__} == {"anthropix_actors.subscribers"}
+    with pytest.raises(AttributeError, match="no attribute 'to_curses'"):
+        _ = subscribers.to_curses
+    program = "import sys; from anthropix_actors.subscribers import *; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"tkinter", "PySide6", "PyQt6", "textual", "gi", "wx", "asyncio"}

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 import anthropix_actors
+from anthropix_actors.emulator import Pace
 
 from scenarios import SCENARIOS
 from toolkits import TOOLKITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from anthropix_actors.emulator import Emulator
 
     from toolkits import Toolkit
 
@@ -97,3 +100,50 @@ def test_with_the_real_toolkit(kind: type[Toolkit], scenario: str, display: str 
         missing("Xvfb")
     error = played(kind.__name__, python, display)[scenario]
     assert not error, error
+
+
+PROGRAM = """
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from anthropix_actors import Client
+from window import Window
+
+window = Window(Client())
+window.question.insert(0, "Hello")
+window.ask()
+
+def look():
+    shown = window.answer.get("1.0", "end")
+    if shown.count("--") == 2:
+        print(shown)
+        window.destroy()
+        return
+    if "actors" in shown and shown.count("--") == 1:
+        window.button.invoke()
+    elif shown.count("--") == 1 and window.button["state"] == "disabled":
+        window.ask()
+    window.after(5, look)
+
+look()
+window.mainloop()
+"""
+
+
+def test_the_window_of_the_examples_shows_an_answer_and_stops_one(
+    display: str | None, anthropix_emulator: Emulator
+) -> None:
+    if python_with("tkinter") != sys.executable or display is None:
+        missing("tkinter and Xvfb")
+    anthropix_emulator.queue("Hello!", Pace("On actors: " + "word " * 500, tokens_per_second=20))
+    environment = {
+        **os.environ,
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "ANTHROPIC_BASE_URL": anthropix_emulator.url,
+        "DISPLAY": display,
+    }
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(HERE.parent / "examples")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("Hello!\n-- ChatDone\n\nOn actors")
+    assert done.stdout.strip().endswith("-- ChatCancelled")
