@@ -2,10 +2,9 @@
 
 One lock guards the terminal message, the audience, and what subclasses add. No foreign code runs while it is held.
 
-A task ends in two steps. `settle` decides the outcome, once, and queues the terminal message in every delivery;
-`announce` delivers it. Normally the task's own thread does both. If that thread is blocked in foreign code (a
-subscriber's `tell`, a ledger, a DNS lookup), the sweeper settles, and each waiting subscriber gets the message on a
-thread of its own: so one that never returns does not delay the others.
+A task ends in two steps: `settle` decides the outcome, once, and queues the terminal message in every delivery, and
+`announce` delivers it. Normally its own thread does both. If that is blocked in foreign code (a `tell`, a ledger, DNS),
+the sweeper settles, and each subscriber gets the message on a thread of its own: none delays the others.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Task(Supervised):
         held: A token of each thread that it depends on, and that waits for a queued task itself.
         keep: Makes a queue for what a subscriber has no room for while others have; None if they wait for each other.
         retried: The token of the latest attempt that is to be followed by another; None before.
-        patience: Seconds that its thread gets to deliver the end, before other threads do.
+        patience: Seconds that its thread gets to deliver the end; then other threads do.
         enter: Registers the ref with the client before the task begins; may refuse with an `AnthropixError`.
         leave: Removes the ref from the client at the end; must not block or raise.
     """
@@ -75,13 +74,7 @@ class Task(Supervised):
     _booked = _logged = False
 
     def __init__(
-        self,
-        transport: Transport,
-        scope: CancelScope,
-        timeout: Timeout,
-        *,
-        tag: str | None = None,
-        ledger: Subscriber | None = None,
+        self, transport: Transport, scope: CancelScope, timeout: Timeout, *, tag: str | None, ledger: Subscriber | None
     ) -> None:
         """Start without an audience."""
         super().__init__(transport, scope, timeout, tag)

@@ -67,10 +67,10 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     """Return a public name, and import its module if that was not done yet."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with late_import():
-        thing = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return thing
 
 

@@ -407,7 +407,8 @@ def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(of
 
 def test_its_names_are_imported_when_they_are_used() -> None:
     assert {*subscribers.__all__} <= {*dir(subscribers)}
-    assert {getattr(subscribers, name).__module__ for name in subscribers.__all__} == {"anthropix_actors.subscribers"}
+    things = [getattr(subscribers, name) for name in subscribers.__all__ if not name.isupper()]
+    assert {thing.__module__ for thing in things} == {"anthropix_actors.subscribers"}
     with pytest.raises(AttributeError, match="no attribute 'to_curses'"):
         _ = subscribers.to_curses
     program = "import sys; from anthropix_actors.subscribers import *; print(*sys.modules)"
