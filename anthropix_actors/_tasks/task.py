@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from anthropix_actors._http.request import Timeout
     from anthropix_actors._http.transport import Transport
     from anthropix_actors._tasks.concurrency import Slots
-    from anthropix_actors._tasks.subscriber import Subscriber
 
 PATIENCE = 0.1
 """Seconds that the task's thread gets to deliver the end, before other threads do."""
@@ -74,7 +73,7 @@ class Task(Supervised):
     _booked = _logged = False
 
     def __init__(
-        self, transport: Transport, scope: CancelScope, timeout: Timeout, *, tag: str | None, ledger: Subscriber | None
+        self, transport: Transport, scope: CancelScope, timeout: Timeout, *, tag: str | None = None, ledger: Any = None
     ) -> None:
         """Start without an audience."""
         super().__init__(transport, scope, timeout, tag)
