@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tkinter as tk
+from typing import TYPE_CHECKING
 
-from anthropix_actors import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatMessage, Client
-from anthropix_actors.subscribers import to_tk
+from anthropix_actors import Client
+from anthropix_actors.subscribers import Handlers, to_tk
+
+if TYPE_CHECKING:
+    from anthropix_actors import AnthropixError, ChatRef
+    from anthropix_actors.types import Message
 
 
-class Window(tk.Tk):
+class Window(tk.Tk, Handlers):
     """Asks what is typed, when Return is pressed."""
 
     def __init__(self, claude: Client) -> None:
@@ -19,21 +24,28 @@ class Window(tk.Tk):
         for widget in (self.question, self.answer, self.button):
             widget.pack(fill="x")
         self.question.bind("<Return>", lambda _: self.ask())
-        self.subscriber = to_tk(self, self.show)
+        self.subscriber = to_tk(self, self)  # the window, and the object whose methods are called: here, it is one
 
     def ask(self) -> None:
-        question = self.question.get()
-        messages = [{"role": "user", "content": question}]
+        messages = [{"role": "user", "content": self.question.get()}]
         chat = self.claude.chat(model="claude-sonnet-5", messages=messages, stream=self.subscriber)
         self.button.configure(state="normal", command=lambda: chat.cancel("Stop was pressed"))
 
-    def show(self, message: ChatMessage) -> None:
-        match message:
-            case ChatEvent(data={"delta": {"type": "text_delta", "text": str(text)}}):
-                self.answer.insert("end", text)
-            case ChatDone() | ChatCancelled() | ChatFailed():
-                self.answer.insert("end", f"\n-- {getattr(message, 'error', type(message).__name__)}\n\n")
-                self.button.configure(state="disabled")
+    def on_text(self, chat: ChatRef, text: str) -> None:
+        self.answer.insert("end", text)
+
+    def on_done(self, chat: ChatRef, message: Message) -> None:
+        self.end("done")
+
+    def on_failed(self, chat: ChatRef, error: AnthropixError) -> None:
+        self.end(str(error))
+
+    def on_cancelled(self, chat: ChatRef, reason: str, partial: Message | None) -> None:
+        self.end(reason)
+
+    def end(self, how: str) -> None:
+        self.answer.insert("end", f"\n-- {how}\n\n")
+        self.button.configure(state="disabled")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anthropix_actors.subscribers.functions import to_function
     from anthropix_actors.subscribers.gtk import to_gtk
     from anthropix_actors.subscribers.gui import GuiSubscriber
+    from anthropix_actors.subscribers.handlers import Handlers
     from anthropix_actors.subscribers.listener import Listener
     from anthropix_actors.subscribers.loop import to_loop
     from anthropix_actors.subscribers.qt import QtSubscriber, to_qt
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncStream",
     "AsyncSubscriber",
     "GuiSubscriber",
+    "Handlers",
     "Listener",
     "QtSubscriber",
     "SSELines",
@@ -52,6 +54,7 @@ _HOMES = {
     "functions": ("to_function",),
     "gtk": ("to_gtk",),
     "gui": ("GuiSubscriber",),
+    "handlers": ("Handlers",),
     "listener": ("Listener",),
     "loop": ("to_loop",),
     "qt": ("QtSubscriber", "to_qt"),

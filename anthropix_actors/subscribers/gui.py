@@ -35,14 +35,15 @@ from anthropix_actors.messages import (
     SessionDone,
     SessionFailed,
 )
+from anthropix_actors.subscribers.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors.subscribers.toolkit import GuiLoop
 
-Handler: TypeAlias = "Callable[[Any], object]"
-"""What takes a message, in the thread that draws."""
+Handler: TypeAlias = "Callable[[Any], object] | Handlers"
+"""What takes a message, in the thread that draws: a function, or an object with a method for each that happens."""
 
 INTERVAL = 0.03
 """Seconds between two flushes, by default: no eye sees more of a text."""
@@ -112,7 +113,7 @@ class GuiSubscriber:
         self._on_error = on_error
         self._on_close = on_close
         self._loop = loop
-        self._handler = handler
+        self._handler = handler.handle if isinstance(handler, Handlers) else handler
         self._lock = threading.RLock()  # held briefly, and never while the handler runs
         self._queue = MergingQueue(_LARGEST)
         self._armed = False
@@ -234,8 +235,8 @@ _CHOICES = ("continue", "cancel")
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
     problems = []
-    if not callable(handler):
-        what = f"expected a function that takes one message, got {shown(handler)}"
+    if not callable(handler) and not isinstance(handler, Handlers):
+        what = f"expected a function that takes one message, or an object of a class of Handlers, got {shown(handler)}"
         problems.append(Problem("handler", what))
     number = isinstance(interval, (int, float)) and not isinstance(interval, bool)
     if not number or not 0 <= interval < math.inf:  # type: ignore[operator] # it is a number

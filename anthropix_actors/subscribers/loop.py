@@ -31,7 +31,7 @@ def to_loop(
         call_soon: Has the loop call a function. Any thread calls it, so it must be safe for that. Where it raises, the
             loop is taken to be closed.
         call_later: Has the loop call a function after some seconds. Called in the loop's thread.
-        handler: Takes one message.
+        handler: A function that takes one message, or an object of a subclass of `Handlers`.
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:

@@ -67,7 +67,8 @@ def to_qt(parent: Any, handler: Handler | None = None, **options: Unpack[GuiOpti
 
     Args:
         parent: A `QObject` of PySide6 or PyQt6, such as the window: the handler is called until it is destroyed.
-        handler: Takes one message. Without one, the subscriber has signals.
+        handler: A function that takes one message, or an object of a subclass of `Handlers`. None
+            makes a subscriber with signals.
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:

@@ -26,7 +26,7 @@ def to_textual(app: Any, handler: Handler, **options: Unpack[GuiOptions]) -> Gui
 
     Args:
         app: The app; or a screen or widget: the handler is called until it is removed.
-        handler: Takes one message. Not a coroutine function.
+        handler: A function that takes one message, or an object of a subclass of `Handlers`. Not a coroutine function.
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:

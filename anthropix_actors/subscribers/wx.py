@@ -26,7 +26,7 @@ def to_wx(window: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSu
 
     Args:
         window: A window or another widget: the handler is called until it is destroyed.
-        handler: Takes one message.
+        handler: A function that takes one message, or an object of a subclass of `Handlers`.
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError, subscribers
-from anthropix_actors.subscribers import QtSubscriber, gui, qt, to_gtk, to_loop, to_qt, to_textual, to_tk, to_wx
+from anthropix_actors.subscribers import (
+    Handlers,
+    QtSubscriber,
+    gui,
+    qt,
+    to_gtk,
+    to_loop,
+    to_qt,
+    to_textual,
+    to_tk,
+    to_wx,
+)
 
 from actors import ASK
 from fake_toolkits import FAKES, Fake, FakePyQt6, FakePySide6, FakeTextual, FakeTk, FakeTkWidget
@@ -22,6 +33,8 @@ from servers import DEADLINE, acquire, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from anthropix_actors import ChatRef
 
     from scenarios import Scenario
 
@@ -400,6 +413,38 @@ def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(of
     loop.show(OopsError())
     assert not kit.loop.timers
     assert not kit.errors
+
+
+# Methods in place of a function
+
+
+class Page(Handlers):
+    """Notes what it was called with."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.blocks: list[Any] = []
+        self.ended: Any = None
+
+    def on_text(self, chat: ChatRef, text: str) -> None:
+        self.text += text
+
+    def on_block(self, chat: ChatRef, block: Any) -> None:
+        self.blocks.append(block)
+
+    def on_done(self, chat: ChatRef, message: Any) -> None:
+        self.ended = message
+
+
+def test_a_handler_may_be_an_object_with_a_method_for_each_thing_that_happens(
+    kit: Fake,
+) -> None:
+    page = Page()
+    with served(answering(*(f"{number} " for number in range(100)))) as (_, client):
+        client.chat(**ASK, stream=to_loop(kit.loop.call_soon, kit.loop.call_later, page))
+        run(kit, lambda: page.ended is not None)
+    assert page.text == "".join(f"{number} " for number in range(100))
+    assert page.blocks == page.ended["content"] == [{"type": "text", "text": page.text}]
 
 
 # The room

@@ -1,0 +1,235 @@
+"""A method for each thing that happens in what is followed, so that nobody has to match messages.
+
+Only the methods that a class overrides cost anything: for others, an event is not looked at.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
+from anthropix_actors.chat.pieces import PieceReader
+from anthropix_actors.messages import (
+    BatchCancelled,
+    BatchDone,
+    BatchFailed,
+    BatchProgress,
+    BatchResult,
+    BatchResults,
+    BatchRetrying,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    ChatResumed,
+    ChatRetrying,
+    SessionCancelled,
+    SessionDone,
+    SessionEvent,
+    SessionFailed,
+    SessionRetrying,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from anthropix_actors._wire.events import Event
+    from anthropix_actors._wire.message import ContentBlock, Message
+    from anthropix_actors._wire.resources import BatchOutcome, RequestCounts
+    from anthropix_actors.batches.ref import BatchRef
+    from anthropix_actors.chat.ref import ChatRef
+    from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.sessions.ref import SessionRef
+
+
+class Handlers:
+    """A method for each thing that happens in chats, batches and sessions. Override those that you need.
+
+    A `Listener` calls them as an actor; the subscribers for windows take an object of such a class as handler, and call
+    them in the thread that draws. Of each chat, batch and session, exactly one of the last three methods of its kind is
+    called, and it is the last. Any number may be followed.
+
+    Raises:
+        TypeError: when a subclass is made with an `async def` among these methods.
+
+    Example:
+        >>> class Shouts(Handlers):
+        ...     def on_text(self, chat, text):
+        ...         print(text.upper())
+        >>> delta = {"type": "text_delta", "text": "Hello"}
+        >>> Shouts().handle(ChatEvent(None, {"type": "content_block_delta", "index": 0, "delta": delta}))
+        HELLO
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse methods that nobody would await."""
+        super().__init_subclass__(**options)
+        for name in _METHODS:
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: expected a function, got an async def, which nobody would await; "
+                    "in asyncio, use aio of anthropix_actors.subscribers"
+                )
+
+    def handle(self, message: Any) -> Any:
+        """Call the method for a message. In the thread that handles."""
+        if type(message) is ChatEvent:
+            return self._on_event(message.chat, message.data)
+        found = _CALLS.get(type(message))
+        if found is None:
+            return self.on_message(message)
+        name, arguments = found
+        return getattr(self, name)(*arguments(message))
+
+    def _on_event(self, chat: ChatRef, event: Event) -> None:
+        names = self._overridden
+        if "on_event" in names:
+            self.on_event(chat, event)
+        if (found := grown(event)) is not None and (name := names.get(found[0])):
+            getattr(self, name)(chat, found[1])
+        if "on_block" in names:
+            self._on_blocks(chat, event)
+
+    def _on_blocks(self, chat: ChatRef, event: Event) -> None:
+        if event["type"] == "message_start":
+            self._readers[chat] = PieceReader()
+        reader = self._readers.get(chat)
+        for piece in reader.blocks(event) if reader is not None else ():
+            self.on_block(chat, piece.block)
+
+    @cached_property
+    def _overridden(self) -> dict[str, str]:
+        """The names of the methods for events that are not the empty ones below, by what they are called for."""
+        return {what: name for what, name in _OF_EVENTS.items() if not self._is_empty(name)}
+
+    def _is_empty(self, name: str) -> bool:
+        return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
+
+    @cached_property
+    def _readers(self) -> weakref.WeakKeyDictionary[ChatRef, PieceReader]:
+        """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
+        return weakref.WeakKeyDictionary()
+
+    def _on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
+        reader = self._readers.get(chat)
+        if reader is not None:
+            reader.resume_from(kept)
+        self.on_resumed(chat, attempt, kept)
+
+    def on_message(self, message: Any) -> Any:
+        """Take a message of your own program."""
+
+    # Chats
+
+    def on_text(self, chat: ChatRef, text: str) -> None:
+        """The text of the answer goes on with this piece, which is never empty."""
+
+    def on_thinking(self, chat: ChatRef, text: str) -> None:
+        """What the model thinks before it answers goes on with this piece."""
+
+    def on_tool_input(self, chat: ChatRef, json_piece: str) -> None:
+        """The input of a tool call goes on with this piece of JSON. The whole call comes in `on_block`."""
+
+    def on_block(self, chat: ChatRef, block: ContentBlock) -> None:
+        """A content block is complete, of whatever type: as it is in the Message, and a copy of yours."""
+
+    def on_event(self, chat: ChatRef, event: Event) -> None:
+        """An event of the API, as on the wire; before the methods above are called for it. Do not change it."""
+
+    def on_retrying(self, chat: ChatRef, attempt: int, delay: float, error: AnthropixError) -> None:
+        """An attempt failed before any content; the next one follows after `delay` seconds."""
+
+    def on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
+        """A cut answer goes on; all but its first `kept` blocks are void. Only with `resume=True`."""
+
+    def on_done(self, chat: ChatRef, message: Message) -> None:
+        """The answer is complete. `chat.output()` is the value, where one was asked for. The last call of this chat."""
+
+    def on_failed(self, chat: ChatRef, error: AnthropixError) -> None:
+        """There will be no complete answer; `error.partial` is what there is. The last call of this chat."""
+
+    def on_cancelled(self, chat: ChatRef, reason: str, partial: Message | None) -> None:
+        """The chat was cancelled; `partial` is what there is of the answer. The last call of this chat."""
+
+    # Batches
+
+    def on_batch_progress(self, batch: BatchRef, counts: RequestCounts) -> None:
+        """A batch was created, or the counts of its requests changed."""
+
+    def on_batch_result(self, batch: BatchRef, custom_id: str, result: BatchOutcome) -> None:
+        """The result of one request; `result["type"]` says how it went."""
+
+    def on_batch_results(self, batch: BatchRef, results: Sequence[BatchResult]) -> None:
+        """With `as_lists=True`: results that arrived together. By default, `on_batch_result` is called with each."""
+        for each in results:
+            self.on_batch_result(batch, each.custom_id, each.result)
+
+    def on_batch_retrying(self, batch: BatchRef, attempt: int, delay: float, error: AnthropixError) -> None:
+        """A request about the batch failed; it is sent again after `delay` seconds."""
+
+    def on_batch_done(self, batch: BatchRef, counts: RequestCounts) -> None:
+        """All results were told. The last call of this batch."""
+
+    def on_batch_failed(self, batch: BatchRef, error: AnthropixError, failures: dict[str, AnthropixError]) -> None:
+        """No more results follow; `failures` has the error of each batch that failed. The last call of this batch."""
+
+    def on_batch_cancelled(self, batch: BatchRef, reason: str, error: AnthropixError | None) -> None:
+        """It was cancelled; `error` says why that may not have worked at the API. The last call of this batch."""
+
+    # Sessions
+
+    def on_session_event(self, session: SessionRef, event: dict[str, Any]) -> None:
+        """An event of the session, as on the wire."""
+
+    def on_session_retrying(self, session: SessionRef, attempt: int, delay: float, error: AnthropixError) -> None:
+        """The connection was lost; it is opened again after `delay` seconds, and missed events follow."""
+
+    def on_session_done(self, session: SessionRef, event: dict[str, Any]) -> None:
+        """The session has ended, with this event. The last call of this session."""
+
+    def on_session_failed(self, session: SessionRef, error: AnthropixError) -> None:
+        """The session cannot be followed any longer. The last call of this session."""
+
+    def on_session_cancelled(self, session: SessionRef, reason: str) -> None:
+        """It is not followed any longer; the session itself goes on. The last call of this session."""
+
+
+_OF_EVENTS = {
+    "on_event": "on_event",
+    "on_block": "on_block",
+    TEXT: "on_text",
+    THINKING: "on_thinking",
+    TOOL_INPUT: "on_tool_input",
+}
+"""What in an event a method is called for → the method."""
+
+_CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
+    ChatRetrying: ("on_retrying", attrgetter("chat", "attempt", "delay", "error")),
+    ChatResumed: ("_on_resumed", attrgetter("chat", "attempt", "kept")),
+    ChatDone: ("on_done", attrgetter("chat", "message")),
+    ChatFailed: ("on_failed", attrgetter("chat", "error")),
+    ChatCancelled: ("on_cancelled", attrgetter("chat", "reason", "partial")),
+    BatchProgress: ("on_batch_progress", attrgetter("batch", "counts")),
+    BatchResult: ("on_batch_result", attrgetter("batch", "custom_id", "result")),
+    BatchResults: ("on_batch_results", attrgetter("batch", "results")),
+    BatchRetrying: ("on_batch_retrying", attrgetter("batch", "attempt", "delay", "error")),
+    BatchDone: ("on_batch_done", attrgetter("batch", "counts")),
+    BatchFailed: ("on_batch_failed", attrgetter("batch", "error", "failures")),
+    BatchCancelled: ("on_batch_cancelled", attrgetter("batch", "reason", "error")),
+    SessionEvent: ("on_session_event", attrgetter("session", "data")),
+    SessionRetrying: ("on_session_retrying", attrgetter("session", "attempt", "delay", "error")),
+    SessionDone: ("on_session_done", attrgetter("session", "event")),
+    SessionFailed: ("on_session_failed", attrgetter("session", "error")),
+    SessionCancelled: ("on_session_cancelled", attrgetter("session", "reason")),
+}
+"""Type of a message → the method to call, and its arguments: the fields of the message, in their order."""
+
+_METHODS = (*_OF_EVENTS.values(), *(name for name, _ in _CALLS.values()), "on_resumed", "on_message")
+
+
+publish("anthropix_actors.subscribers", (Handlers,))
