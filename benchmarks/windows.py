@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LONGEST, _USUAL = 0.1, 0.05
-_TICK_MS = 5
+_TICK_MS = 16
 _LIMIT = 40
 
 
@@ -69,7 +69,7 @@ def _display() -> Iterator[None]:
     if shutil.which("Xvfb") is None or "DISPLAY" in os.environ:
         yield
         return
-    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"]
+    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-screen", "0", "800x600x24"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         os.environ["DISPLAY"] = f":{server.stdout.readline().strip()}"
