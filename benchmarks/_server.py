@@ -158,7 +158,7 @@ class _Server:
     def swift(self, peer: Peer, seconds: int) -> None:
         """5,000 events a second: five each millisecond, once somebody asks for `go`."""
         peer.send(chunked(beginning()))
-        five = chunked([*[text_delta("word ")] * 4, text_delta("word\\n")])
+        five = chunked([*[text_delta("word ")] * 4, text_delta("word\n")])
         self._timetable.send(peer, (five for _ in range(seconds * 1000)), 0.001)
         peer.send(chunked(ending()))
 

@@ -30,8 +30,7 @@ _BINDINGS = ("PySide6", "PyQt6")
 class QtSubscriber(GuiSubscriber):
     """A subscriber with signals, for slots in place of a handler. `to_qt(parent)` makes one.
 
-    An exception in a slot is Qt's own matter: `on_error` is for handlers. With PySide6 6.12 and Python 3.11, use a
-    handler: there each `emit` of any program takes a reference to True away, and the process ends when none is left.
+    An exception in a slot is Qt's own matter: `on_error` is for handlers.
 
     Attributes:
         text: A signal with each piece of the answer's text, a `str`.
@@ -117,10 +116,7 @@ class _QtLoop(GuiLoop):
 
 @functools.cache
 def _poster(binding: str) -> Callable[[Callable[[], object]], None]:
-    """Return what has Qt call a function. Its object lives on: other threads may post an event at any time.
-
-    Not by a signal: with Python 3.11, each `emit` of PySide6 6.12 takes a reference to True away, until none is left.
-    """
+    """Return what has Qt call a function. Its object lives on: other threads may post an event at any time."""
     core = _core(binding)
     due: collections.deque[Callable[[], object]] = collections.deque()
 

@@ -36,6 +36,7 @@ CORE = (
         "_tasks.mailbox",
         "_tasks.window",
         "chat.coalescing",
+        "chat.merging",
         "chat.event_queue",
         "_tasks.task",
         "_tasks.audience",

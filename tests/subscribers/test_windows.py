@@ -71,7 +71,7 @@ def display() -> Iterator[str | None]:
     if shutil.which("Xvfb") is None:
         yield None
         return
-    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"]
+    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-screen", "0", "800x600x24"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         yield f":{server.stdout.readline().strip()}"
