@@ -100,6 +100,10 @@ class Browser:
     def tab(self) -> str:
         return str(self._call("GET", "/window"))
 
+    @property
+    def tabs(self) -> list[str]:
+        return list(self._call("GET", "/window/handles"))
+
     def new_tab(self, url: str) -> str:
         """Open another tab, and look at it."""
         tab = self._call("POST", "/window/new", {"type": "tab"})["handle"]
