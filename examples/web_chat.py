@@ -80,13 +80,12 @@ class Room:
 
     def said(self) -> list[dict[str, Any]]:
         """Return the turns as the API wants them. One that was stopped counts as far as it came."""
-        answered = [(question, text_of(said).strip()) for question, chat in self.turns if (said := chat.snapshot())]
-        return [
-            {"role": role, "content": text}
-            for question, answer in answered
-            if answer
-            for role, text in (("user", question), ("assistant", answer))
-        ]
+        messages: list[dict[str, Any]] = []
+        for question, chat in self.turns:
+            answer = chat.snapshot()
+            if answer and (text := text_of(answer).strip()):
+                messages += [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
+        return messages
 
     def wake(self) -> None:
         self.changed.set()
@@ -115,9 +114,8 @@ class Room:
 
 rooms: dict[str, Room] = {}
 api = FastAPI(openapi_url=None)
-api.add_middleware(
-    TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]
-)  # no other site asks at your expense
+# Or else a page of another site could ask at your expense, under a name of its own that leads here.
+api.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 in_room = APIRouter(prefix="/{name}")
 
 
@@ -136,7 +134,7 @@ async def begin() -> RedirectResponse:
     name = secrets.token_urlsafe(12)  # nobody can guess it: who knows the address may read and ask
     rooms[name] = Room()
     if len(rooms) > ROOMS:
-        del rooms[next(iter(rooms))]
+        del rooms[next(iter(rooms))]  # the oldest
     return RedirectResponse(f"/{name}/")
 
 
