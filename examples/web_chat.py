@@ -95,7 +95,7 @@ class Room:
         """Send all that was said, and what is being said, to one visitor, until that one leaves."""
         self.visitors += 1
         try:
-            yield sse({"type": "conversation"})
+            yield b"retry: 1000\n" + sse({"type": "conversation"})  # milliseconds until a browser connects again
             for number in itertools.count():
                 while (changed := self.changed) and number == len(self.turns):
                     if self.closed:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +17,7 @@ from anthropix_actors.emulator import ErrorEvent, Stall, Status
 
 from browser import ENTER, Browser, browser
 from programs import ended_by, line
-from servers import DEADLINE, until
+from servers import DEADLINE, Server, pump, until
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator import Emulator
 
     from programs import Programs
+    from servers import Peer
 
 PROGRAM = Path(__file__).parents[1] / "examples" / "web_chat.py"
 WHOLE = "Red light passes, blue light goes astray."
@@ -33,6 +36,10 @@ BEGUN = "Red light"
 class Site(NamedTuple):
     program: subprocess.Popen[str]
     url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2].rstrip("/"))
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +163,35 @@ def test_a_reload_in_mid_answer_shows_what_was_said_and_goes_on(
     assert len(anthropix_emulator.requests) == 2
 
 
+def test_a_connection_that_is_lost_in_mid_answer_comes_back_by_itself(
+    site: Site, visitor: Browser, anthropix_emulator: Emulator
+) -> None:
+    def relay(peer: Peer) -> None:
+        with socket.create_connection(("127.0.0.1", site.port)) as server:
+            back = threading.Thread(target=pump, args=(server, peer.sock))
+            back.start()
+            pump(peer.sock, server)
+            back.join(DEADLINE)
+
+    anthropix_emulator.queue("Hello.", begun())
+    with Server(relay) as network:
+        visitor.open(f"{network.url}/")
+        ask(visitor, "Hi.")
+        visitor.wait_for("Hello.", ".answer")
+        ask(visitor, "Why?")
+        visitor.wait_for(BEGUN, ".answer")
+        shown = visitor.text("#log")
+        network.hang_up()
+        visitor.wait_for("Connecting again", "#status")
+        until(lambda: not visitor.text("#status"))
+        visitor.wait_for(BEGUN, ".answer")
+        assert visitor.text("#log") == shown
+        anthropix_emulator.release()
+        visitor.wait_for(WHOLE, ".answer")
+        visitor.open("about:blank")
+    assert len(anthropix_emulator.requests) == 2
+
+
 def test_two_tabs_see_the_same(site: Site, visitor: Browser, anthropix_emulator: Emulator) -> None:
     anthropix_emulator.queue(begun(), begun())
     visitor.open(site.url)
@@ -260,7 +296,7 @@ def test_a_server_that_ends_says_so_to_all_and_its_conversations_are_gone(
     ask(visitor, "Are you there?")
     visitor.wait_for("cannot be reached", "#status")
     assert visitor.run("return document.querySelector('#question').value") == "Are you there?"
-    serve(int(site.url.rpartition(":")[2].rstrip("/")))
+    serve(site.port)
     visitor.wait_for("This conversation is gone.", "#status")
     visitor.click("#status a")
     ask(visitor, "Hi.")
