@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,20 +129,26 @@ class Browser:
 
 @contextlib.contextmanager
 def browser() -> Generator[Browser]:
-    """Run a browser that ends with the block, with all that it has started."""
+    """Run a browser that ends with the block, with all that it has started, and leaves no files."""
     command = [needs("chromedriver", "chromium"), "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
-        try:
-            assert driver.stdout is not None
-            port = next(
-                line.rpartition(" ")[2].rstrip(".\n")
-                for line in driver.stdout
-                if "on port" in line and "success" in line
-            )
-            one = Browser(f"http://127.0.0.1:{port}")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as driver:
             try:
-                yield one
+                one = Browser(f"http://127.0.0.1:{_port_of(driver)}")
+                try:
+                    yield one
+                finally:
+                    one.end()
             finally:
-                one.end()
-        finally:
-            driver.terminate()
+                driver.terminate()
+
+
+def _port_of(driver: subprocess.Popen[str]) -> int:
+    assert driver.stdout is not None
+    said = []
+    for line in driver.stdout:
+        said.append(line)
+        if found := re.search(r"started successfully on port (\d+)", line):
+            return int(found[1])
+    raise AssertionError(said)
