@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from anthropix_actors.emulator import Pace, Reply, Stall, Status, ToolCall, recording
 
-from servers import DEADLINE, until
+from servers import DEADLINE
 
 if TYPE_CHECKING:
     from anthropix_actors.emulator import Emulator
@@ -117,24 +118,35 @@ def test_the_budget_is_kept(anthropix_emulator: Emulator) -> None:
     assert run(anthropix_emulator, "budget.py").count("the budget is spent") == 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_daemon_ends_cleanly(anthropix_emulator: Emulator, number: signal.Signals) -> None:
-    anthropix_emulator.queue("It is odd.", *[Stall("never")] * 5)
-    with started(anthropix_emulator, "daemon.py", "0.01", "0.2") as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "number 1: It is odd.\n"
-        until(lambda: len(anthropix_emulator.requests) == 5)  # all that may run at once
-        running.send_signal(number)
-        printed, errors = running.communicate(timeout=6 * DEADLINE)
-    assert running.returncode == 0
-    assert errors.startswith("INFO chat done after ")
-    assert re.search(r"^INFO chat cancelled after \d+\.\d s: the client was closed$", errors, re.MULTILINE)
-    run, *cancelled, last = printed.splitlines()
-    assert run.endswith(" chats run")
-    assert last == "-- ended"
-    assert {line.partition(": ")[2] for line in cancelled} == {"cancelled: the client was closed"}
-    assert {"number 2", "number 5"} <= {line.partition(":")[0] for line in cancelled}
-    assert len(anthropix_emulator.requests) == 5
+def test_the_notebook_runs_from_top_to_bottom(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue("A median.", "Half are below.", None, Status(400))
+    printed = run(anthropix_emulator, "notebook.py").splitlines()
+    assert printed[0] == "A median."
+    assert printed[2] == "Half are below."
+    assert printed[3].startswith("Review(product=")
+    assert sum("invalid_request_error" in line for line in printed) == 1
+    assert len([line for line in printed if re.match(r"r\d \d ", line)]) == 4
+    assert re.search(r"^0\.\d{4} dollars for 7 answers$", printed[-1])
+    assert len(anthropix_emulator.requests) == 8
+
+
+def ask_by_web(running: subprocess.Popen[str]) -> str:
+    """Ask a web server until its answer begins, and end it; get what it printed and what it sent."""
+    assert running.stdout is not None
+    printed: list[str] = []
+    while not (url := running.stdout.readline()).startswith("http"):
+        assert url, printed
+        printed.append(url)
+    with requests.Session() as visitor:
+        room = visitor.get(url.strip(), timeout=DEADLINE).url
+        visitor.post(f"{room}ask", json={"question": "Why?"}, timeout=DEADLINE).raise_for_status()
+        with visitor.get(f"{room}events", stream=True, timeout=DEADLINE) as events:
+            for line in events.iter_lines(decode_unicode=True):
+                printed.append(line)
+                if "_delta" in line or '"error"' in line:
+                    break
+    running.send_signal(signal.SIGTERM)
+    return "\n".join(printed)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
@@ -144,17 +156,19 @@ def test_every_example_ends_whatever_fails(
 ) -> None:
     anthropix_emulator.queue(*[Status(401)] * 100)
     anthropix_emulator.queue(Status(401), path="/v1/messages/batches")
-    arguments = {"batch.py": [str(tmp_path / "notes.txt")], "daemon.py": ["0.01"]}.get(name, [])
+    arguments = {
+        "batch.py": [str(tmp_path / "notes.txt")],
+        "job_daemon.py": [str(tmp_path / "jobs.sqlite"), "Why?"],
+        "web_chat.py": ["0"],
+    }.get(name, [])
     program = [sys.executable, str(EXAMPLES / name), *arguments]
     monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
     if what_fails == "the API":
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         try:
-            if what_fails == "the API" and name == "daemon.py":  # it goes on until it is told to end
-                until(lambda: len(anthropix_emulator.requests) >= 3)
-                running.send_signal(signal.SIGTERM)
-            printed, _ = running.communicate(timeout=6 * DEADLINE)
+            printed = ask_by_web(running) if name == "web_chat.py" else ""
+            printed += running.communicate(timeout=6 * DEADLINE)[0]
         finally:
             running.kill()
     assert "ANTHROPIC_API_KEY" in printed if what_fails == "the key" else "authentication_error" in printed
