@@ -58,6 +58,7 @@ class Handlers:
         TypeError: when a subclass is made with an `async def` among these methods.
 
     Example:
+        >>> from anthropix_actors import ChatEvent
         >>> class Shouts(Handlers):
         ...     def on_text(self, chat, text):
         ...         print(text.upper())

@@ -9,7 +9,7 @@ import pytest
 import anthropix_actors.subscribers
 from anthropix_actors import AnthropixError, CancelledError, ChatEvent, Client
 from anthropix_actors.emulator import Drop, Emulator, Reply, Status, Thinking, ToolCall
-from anthropix_actors.subscribers import Listener
+from anthropix_actors.subscribers import Handlers, Listener
 
 from actors import ASK, Inbox, until_told
 from servers import (
@@ -67,7 +67,7 @@ class Nosy(Listener):
         self.teller = teller
 
 
-NAMES = [name for name in vars(Listener) if name.startswith("on_") and name not in {"on_receive", "on_batch_results"}]
+NAMES = [name for name in vars(Handlers) if name.startswith("on_") and name not in {"on_receive", "on_batch_results"}]
 for _name in NAMES:
     setattr(Nosy, _name, _noting(_name))
 
