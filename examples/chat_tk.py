@@ -5,94 +5,77 @@
 Return asks, Esc stops, and closing the window ends the request. Without ANTHROPIC_API_KEY, an emulator answers.
 """
 
-from __future__ import annotations
-
-import contextlib
 import os
 import re
 import tkinter as tk
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tkinter import filedialog, font, ttk
-from typing import TYPE_CHECKING, Any
+from tkinter import filedialog, ttk
+from typing import Any
 
-from anthropix_actors import (
-    AnthropixError,
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatMessage,
-    ChatRef,
-    ChatRetrying,
-    Client,
-    content,
-)
+from anthropix_actors import AnthropixError, ChatRef, Client, content
 from anthropix_actors.emulator import Emulator, Pace
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatMessage, ChatRetrying
 from anthropix_actors.subscribers import to_tk
 from anthropix_actors.usage import Usage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MODEL = "claude-sonnet-5"
 IMAGES = [("Images", "*.png *.jpg *.jpeg *.gif *.webp")]
+GREY, PALE, BLUE, RED = "#57606a", "#f2f4f7", "#0b57d0", "#b3261e"
+FONT, CODE = ("Helvetica", 11), ("Courier", 10)  # Tk has these two everywhere
+TAGS: dict[str, Any] = {
+    "question": {"background": "#e8f0fe", "spacing1": 6, "spacing3": 6, "lmargin1": 12, "lmargin2": 12},
+    "note": {"foreground": RED, "spacing1": 6, "spacing3": 6},
+    "heading": {"font": (FONT[0], 14, "bold"), "spacing1": 10, "spacing3": 4},
+    "paragraph": {"spacing1": 4, "spacing3": 4},
+    "item": {"lmargin1": 14, "lmargin2": 28, "spacing1": 2, "spacing3": 2},
+    "quote": {"lmargin1": 18, "lmargin2": 18, "foreground": GREY},
+    "table": {"font": CODE},
+    "fence": {"font": CODE, "background": PALE, "lmargin1": 12, "lmargin2": 12, "spacing1": 1, "spacing3": 1},
+    "edge": {"font": (FONT[0], 3), "background": PALE},
+    "code": {"font": CODE, "foreground": RED},
+    "bold": {"font": (*FONT, "bold")},
+    "italic": {"font": (*FONT, "italic")},
+    "link": {"foreground": BLUE, "underline": True},
+}
 
 # A block of Markdown: fenced code, or text up to where something else begins. Only the last one can still grow.
 BLOCK = re.compile(r"```.*?(?:^```[ \t]*\n|\Z)|.+?(?:\n{2,}(?=[^\s\d*+-])|(?=^```)|\Z)", re.DOTALL | re.MULTILINE)
-LINE = re.compile(r"(?P<heading>#{1,6} +)|(?P<item> *[-*+] +)|(?P<number> *\d+[.)] +)|(?P<quote>> ?)|(?P<table>(?=\|))")
+LINE = re.compile(r"(?P<heading>#{1,6} +)|(?P<item> *(?:[-*+]|\d+[.)]) +)|(?P<quote>> ?)|(?P<table>(?=\|))")
 SPAN = re.compile(r"`(?P<code>[^`]+)`|\*\*(?P<bold>.+?)\*\*|\*(?P<italic>[^*\s][^*]*)\*|\[(?P<link>[^]]+)\]\([^)]*\)")
 
 
 def styled(block: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the pieces of a block of Markdown, each with its tags."""
     if block.startswith("```"):
-        lines = block.rstrip().removesuffix("```").splitlines()[1:]
-        yield "".join(f" {line}\n" for line in lines), ("fence",)
+        yield "\n", ("edge",)
+        yield "".join(f"{line}\n" for line in block.rstrip("`\n").splitlines()[1:]), ("fence",)
+        yield "\n", ("edge",)
         return
-    for line in block.strip("\n").splitlines():
-        mark = LINE.match(line)
+    for line in filter(str.strip, block.splitlines()):
+        mark, end = LINE.match(line), 0
         kind = (mark and mark.lastgroup) or "paragraph"
-        if mark and kind in {"item", "number"}:
-            yield mark[0].replace("-", "•").replace("*", "•"), (kind,)
-        for text, *span in spans(line[mark.end() if mark else 0 :]):
-            yield text, (kind, *span)
-        yield "\n", (kind,)
-
-
-def spans(line: str) -> Iterator[tuple[str, ...]]:
-    """Yield the pieces of a line, some with a tag."""
-    end = 0
-    for found in SPAN.finditer(line):
-        yield (line[end : found.start()],)
-        yield found[found.lastgroup or 0], found.lastgroup or ""
-        end = found.end()
-    yield (line[end:],)
+        if mark:
+            end = mark.end()
+            yield re.sub(r"[-*+]", "•", mark[0]) if kind == "item" else "", (kind,)
+        for span in SPAN.finditer(line, end):
+            yield line[end : span.start()], (kind,)
+            yield span[span.lastgroup or 0], (kind, span.lastgroup or "")
+            end = span.end()
+        yield f"{line[end:]}\n", (kind,)
 
 
 class Page(tk.Text):
     """What was said. Of the Markdown that arrives, whole blocks are drawn once, and only the open one again."""
 
     def __init__(self, parent: tk.Misc) -> None:
-        super().__init__(parent, wrap="word", relief="flat", padx=18, pady=12, width=72, height=28, state="disabled")
+        super().__init__(parent, font=FONT, wrap="word", relief="flat", padx=16, pady=12, width=76, height=28)
+        for tag, options in TAGS.items():
+            self.tag_configure(tag, **options)
+        self.configure(state="disabled", background="white", foreground="#1f2328", highlightthickness=0)
         self.pictures: list[tk.PhotoImage] = []  # Tk itself keeps none alive
         self.open = ""
-        plain, fixed = font.nametofont("TkTextFont"), font.nametofont("TkFixedFont")
-        name, size = plain.actual("family"), 11
-        code = (fixed.actual("family"), size - 1)
-        self.configure(font=(name, size), foreground="#1f2328", background="white", spacing1=3, spacing2=2)
-        self.tag_configure("question", background="#e8f0fe", spacing1=6, spacing3=6, lmargin1=12, lmargin2=12)
-        self.tag_configure("note", foreground="#b3261e", spacing1=6)
-        self.tag_configure("heading", font=(name, size + 3, "bold"), spacing1=10, spacing3=2)
-        self.tag_configure("paragraph", spacing3=6)
-        self.tag_configure("item", lmargin1=14, lmargin2=28)
-        self.tag_configure("number", lmargin1=14, lmargin2=34)
-        self.tag_configure("quote", lmargin1=18, lmargin2=18, foreground="#57606a")
-        self.tag_configure("table", font=code)
-        self.tag_configure("fence", font=code, background="#f2f4f7", lmargin1=10, lmargin2=10, spacing1=2, wrap="none")
-        self.tag_configure("code", font=code, background="#f2f4f7")
-        self.tag_configure("bold", font=(name, size, "bold"))
-        self.tag_configure("italic", font=(name, size, "italic"))
-        self.tag_configure("link", foreground="#0b57d0", underline=True)
         self.mark_set("block", "end - 1c")
         self.mark_gravity("block", "left")
 
@@ -102,33 +85,34 @@ class Page(tk.Text):
         with self.drawing():
             self.delete("block", "end - 1c")
             for block in whole:
-                self.insert_block(block)
+                self.draw(block)
                 self.mark_set("block", "end - 1c")
-            self.insert_block(self.open)
+            self.draw(self.open)
 
-    def insert_block(self, block: str) -> None:
+    def draw(self, block: str) -> None:
         for text, tags in styled(block):
             self.insert("end - 1c", text, tags)
 
     def say(self, text: str, tag: str, images: list[Path] | None = None) -> None:
         """Draw a question or a note; what follows is a block of its own."""
         with self.drawing():
+            begin = self.index("end - 1c")
             for path in images or []:
-                self.insert_picture(path, tag)
-            self.insert("end - 1c", f"{text}\n", (tag,))
+                self.draw_picture(path)
+            self.insert("end - 1c", f"{text}\n")
+            self.tag_add(tag, begin, "end - 1c")
             self.mark_set("block", "end - 1c")
         self.open = ""
 
-    def insert_picture(self, path: Path, tag: str) -> None:
-        with contextlib.suppress(tk.TclError):  # Tk knows PNG and GIF
-            picture = tk.PhotoImage(master=self, file=path)
-            self.pictures.append(picture.subsample(-(-max(picture.width(), picture.height()) // 160)))
-            self.image_create("end - 1c", image=self.pictures[-1], padx=4, pady=6)
+    def draw_picture(self, path: Path) -> None:
+        with suppress(tk.TclError):  # Tk knows PNG and GIF
+            whole = tk.PhotoImage(master=self, file=path)
+            self.pictures.append(whole.subsample(-(-max(whole.width(), whole.height()) // 320)))
+            self.image_create("end - 1c", image=self.pictures[-1], padx=4, pady=4)
             self.insert("end - 1c", "\n")
-        self.tag_add(tag, "block", "end - 1c")
 
-    @contextlib.contextmanager
-    def drawing(self) -> Iterator[None]:
+    @contextmanager
+    def drawing(self) -> Generator[None]:
         """Let the text be changed; keep its end in sight, unless somebody has scrolled back."""
         at_end = self.yview()[1] == 1.0
         self.configure(state="normal")
@@ -142,36 +126,27 @@ class Chat(ttk.Frame):
     """A conversation: each question is a request of its own, with all that was said before."""
 
     def __init__(self, window: tk.Misc, claude: Client) -> None:
-        super().__init__(window, padding=8)
+        super().__init__(window, padding=10)
         self.claude = claude
-        self.subscriber = to_tk(self, self.show)
         self.chat: ChatRef | None = None
         self.messages: list[Any] = []
         self.images: list[Path] = []
-        self.answer = ""
-        self.usage = Usage()
+        self.answer, self.usage = "", Usage()
+        self.subscriber = to_tk(self, self.show)
+        self.status = ttk.Label(self, text=MODEL, foreground=GREY)
+        self.status.pack(side="bottom", anchor="w", pady=(8, 0))
+        row = ttk.Frame(self)
+        row.pack(side="bottom", fill="x", pady=(10, 0))
+        ttk.Button(row, text="Image…", command=self.choose).pack(side="left")
+        self.entry = ttk.Entry(row, font=FONT)
+        self.entry.pack(side="left", fill="x", expand=True, padx=8, ipady=3)
+        self.button = ttk.Button(row, text="Ask", command=self.press)
+        self.button.pack(side="left")
         self.page = Page(self)
-        self.status = ttk.Label(self, text=MODEL, foreground="#57606a")
-        self.attached = ttk.Label(self, foreground="#0b57d0")
-        self.entry = ttk.Entry(self, font=(font.nametofont("TkTextFont").actual("family"), 11))
-        self.button = ttk.Button(self, text="Ask", command=self.press)
-        self.lay_out(ttk.Button(self, text="Image…", command=self.choose))
-        window.bind("<Escape>", lambda _: self.stop())
+        self.page.pack(fill="both", expand=True)
         self.entry.bind("<Return>", lambda _: self.ask())
+        window.bind("<Escape>", lambda _: self.stop())
         self.entry.focus()
-
-    def lay_out(self, attach: ttk.Button) -> None:
-        bar = ttk.Scrollbar(self, command=self.page.yview)  # type: ignore[no-untyped-call] # so it is in the stubs
-        self.page.configure(yscrollcommand=bar.set)
-        self.page.grid(row=0, column=0, columnspan=3, sticky="nsew")
-        bar.grid(row=0, column=3, sticky="ns")
-        self.attached.grid(row=1, column=0, columnspan=4, sticky="w", pady=(6, 0))
-        attach.grid(row=2, column=0, sticky="w")
-        self.entry.grid(row=2, column=1, sticky="ew", padx=6, ipady=4)
-        self.button.grid(row=2, column=2, columnspan=2)
-        self.status.grid(row=3, column=0, columnspan=4, sticky="w", pady=(6, 0))
-        self.columnconfigure(1, weight=1)
-        self.rowconfigure(0, weight=1)
 
     def press(self) -> None:
         (self.stop if self.chat else self.ask)()
@@ -181,28 +156,26 @@ class Chat(ttk.Frame):
             self.chat.cancel("Stop was pressed")
 
     def choose(self) -> None:
-        for path in filedialog.askopenfilenames(parent=self, filetypes=IMAGES):
-            self.attach(Path(path))
+        self.attach(*map(Path, filedialog.askopenfilenames(parent=self, filetypes=IMAGES)))
 
-    def attach(self, path: Path) -> None:
-        self.images.append(path)
-        self.attached.configure(text="With: " + ", ".join(each.name for each in self.images))
+    def attach(self, *paths: Path) -> None:
+        self.images += paths
+        self.status.configure(text="With the next question: " + ", ".join(path.name for path in self.images))
 
     def ask(self) -> None:
         question = self.entry.get().strip()
         if self.chat or not question:
             return
-        self.page.say(question, "question", self.images)
-        self.answer = ""
+        images, self.images, self.answer = self.images, [], ""
+        self.page.say(question, "question", images)
         try:
-            blocks = [*map(content.image, self.images), content.text(question)]
-            self.messages.append({"role": "user", "content": blocks})
-            self.chat = self.claude.chat(model=MODEL, messages=self.messages, stream=self.subscriber)
+            blocks = [*map(content.image, images), content.text(question)]
+            said = [*self.messages, {"role": "user", "content": blocks}]
+            self.chat = self.claude.chat(model=MODEL, messages=said, stream=self.subscriber)
         except AnthropixError as error:  # such as a file that is no image: nothing was sent
             self.page.say(str(error), "note")
-        self.images.clear()
-        self.attached.configure(text="")
-        if self.chat:
+        else:
+            self.messages = said
             self.entry.delete(0, "end")
             self.button.configure(text="Stop")
             self.status.configure(text=f"{MODEL} answers. Esc stops it.")
@@ -216,46 +189,37 @@ class Chat(ttk.Frame):
             case ChatRetrying(delay=delay, error=error):
                 self.status.configure(text=f"Once more in {delay:.1f} s: {error}")
             case ChatDone(message=answer):
-                self.end(message, answer["content"], "" if answer["stop_reason"] == "end_turn" else answer["stop_reason"])
+                self.end(message, answer["content"], answer["stop_reason"])
             case ChatFailed(error=error):
                 self.end(message, self.answer, str(error))  # it names the request
             case ChatCancelled(reason=reason):
                 self.end(message, self.answer, reason)
 
-    def end(self, message: ChatDone | ChatFailed | ChatCancelled, answer: Any, note: str | None) -> None:
-        """Keep what was answered, if anything was, for the next question."""
-        if answer:
-            self.messages.append({"role": "assistant", "content": answer})
-        else:
-            self.messages.pop()
-        if note:
-            self.page.say(note, "note")
-        self.page.say("", "paragraph")
+    def end(self, message: ChatDone | ChatFailed | ChatCancelled, answer: Any, why: str | None) -> None:
+        """Keep what was answered for the next question; where nothing was, that takes this one's place."""
+        self.messages = [*self.messages, {"role": "assistant", "content": answer}] if answer else self.messages[:-1]
+        self.page.say("" if why == "end_turn" else f"{why}\n", "note")
         self.usage += message.usage
         self.chat = None
         self.button.configure(text="Ask")
         self.status.configure(text=f"{self.usage.input_tokens} tokens read, {self.usage.output_tokens} written")
 
 
-@contextlib.contextmanager
-def connected() -> Iterator[Client]:
+@contextmanager
+def connected() -> Generator[Client]:
     """A client of the API; without a key, one of an emulator on this machine."""
     if {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"} & {*os.environ}:
         with Client() as claude:
             yield claude
     else:
-        answers = Emulator(handler=lambda _: Pace(tokens_per_second=40))
-        with answers as emulator, Client("any-key", base_url=emulator.url, proxy="") as claude:
+        with Emulator(handler=lambda _: Pace(tokens_per_second=40)) as here, Client("any", base_url=here.url) as claude:
             yield claude
 
 
-def main() -> None:
-    with connected() as claude:
-        window = tk.Tk()
-        window.title("Chat")
-        Chat(window, claude).pack(fill="both", expand=True)
-        window.mainloop()
-
-
 if __name__ == "__main__":
-    main()
+    with connected() as claude:
+        root = tk.Tk()
+        root.title("Chat")
+        ttk.Style().theme_use("clam")
+        Chat(root, claude).pack(fill="both", expand=True)
+        root.mainloop()

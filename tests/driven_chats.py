@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -39,6 +40,8 @@ class TkChat(toolkits.Tk):
 
     def open_chat(self, claude: Client) -> None:
         self.open()
+        self.root.withdraw()
+        import_module("tkinter.ttk").Style().theme_use("clam")
         self.chat = import_module(self.example).Chat(self.window, claude)
         self.chat.pack(fill="both", expand=True)
 
@@ -66,7 +69,7 @@ class TkChat(toolkits.Tk):
 
     def picture(self, path: Path) -> None:
         """Keep what is on the screen."""
-        self.window.geometry("760x640+0+0")
+        self.window.geometry("760x690+0+0")
         self.window.update()
         grab = import_module("PIL.ImageGrab")
         x, y = self.window.winfo_rootx(), self.window.winfo_rooty()
@@ -74,13 +77,56 @@ class TkChat(toolkits.Tk):
         grab.grab(box, xdisplay=os.environ["DISPLAY"]).quantize(128).save(path, optimize=True)
 
 
-def an_answer_is_drawn_and_kept(chat: Any, emulator: Emulator, folder: Path) -> Steps:
+class QtChat(toolkits.PySide6):
+    example = "chat_qt"
+
+    def open_chat(self, claude: Client) -> None:
+        self.chat = import_module(self.example).Chat(claude)
+        self.chat.resize(760, 690)
+        self.chat.show()
+
+    def ask(self, question: str) -> None:
+        self.chat.entry.setText(question)
+        self.chat.ask()
+
+    def press(self) -> None:
+        self.chat.button.click()
+
+    def attach(self, path: Path) -> None:
+        self.chat.attach(path)
+
+    def close(self) -> None:
+        self.chat.close()
+
+    def page(self) -> str:
+        return "\n".join(map(self.shown, self.chat.page.findChildren(self.widgets.QLabel)))
+
+    def shown(self, label: Any) -> str:
+        document = import_module("PySide6.QtGui").QTextDocument()
+        if label.textFormat() == self.core.Qt.TextFormat.MarkdownText:
+            document.setMarkdown(label.text())
+        else:
+            document.setPlainText(label.text())
+        return str(document.toPlainText())
+
+    def status(self) -> str:
+        return str(self.chat.status.text())
+
+    def is_idle(self) -> bool:
+        return bool(self.chat.button.text() == "Ask")
+
+    def picture(self, path: Path) -> None:
+        """Keep what is drawn."""
+        self.chat.grab().save(str(path))
+
+
+def an_answer_is_drawn_and_kept(chat: Any, emulator: Emulator) -> Steps:
     emulator.queue("# Actors\n\nThey **own** their `state`:\n\n```python\nx = 1\n```\n\n- one\n- two\n", "Yes.")
     chat.ask("What are actors?")
     yield chat.is_idle
     page = chat.page()
     assert "What are actors?" in page
-    assert all(word in page for word in ("Actors", "own their state:", "x = 1", "• one", "• two")), page
+    assert all(word in page for word in ("Actors", "own their state:", "x = 1", "one", "two")), page
     assert not any(mark in page for mark in ("# Actors", "**", "`")), page
     assert "written" in chat.status()
     chat.ask("Really?")
@@ -91,7 +137,7 @@ def an_answer_is_drawn_and_kept(chat: Any, emulator: Emulator, folder: Path) -> 
     assert said[1]["content"][0]["text"].startswith("# Actors")
 
 
-def what_a_stopped_answer_said_is_kept(chat: Any, emulator: Emulator, folder: Path) -> Steps:
+def what_a_stopped_answer_said_is_kept(chat: Any, emulator: Emulator) -> Steps:
     emulator.queue(LONG, "Yes.")
     chat.ask("Go on?")
     yield lambda: "On actors: word" in chat.page()
@@ -107,7 +153,7 @@ def what_a_stopped_answer_said_is_kept(chat: Any, emulator: Emulator, folder: Pa
     assert said[1]["content"].startswith("On actors: word")
 
 
-def an_error_is_shown_with_its_request(chat: Any, emulator: Emulator, folder: Path) -> Steps:
+def an_error_is_shown_with_its_request(chat: Any, emulator: Emulator) -> Steps:
     emulator.queue(Status(529), "Yes.")
     chat.ask("Are you there?")
     yield chat.is_idle
@@ -119,7 +165,7 @@ def an_error_is_shown_with_its_request(chat: Any, emulator: Emulator, folder: Pa
     assert "Yes." in chat.page()
 
 
-def a_window_closed_in_mid_answer_ends_the_chat(chat: Any, emulator: Emulator, folder: Path) -> Steps:
+def a_window_closed_in_mid_answer_ends_the_chat(chat: Any, emulator: Emulator) -> Steps:
     emulator.queue(LONG)
     chat.ask("Go on?")
     yield lambda: "On actors: word" in chat.page()
@@ -127,8 +173,8 @@ def a_window_closed_in_mid_answer_ends_the_chat(chat: Any, emulator: Emulator, f
     yield lambda: emulator.hangups
 
 
-def an_image_goes_with_the_question(chat: Any, emulator: Emulator, folder: Path) -> Steps:
-    good, bad = folder / "cat.png", folder / "text.png"
+def an_image_goes_with_the_question(chat: Any, emulator: Emulator) -> Steps:
+    good, bad = chat.folder / "cat.png", chat.folder / "text.png"
     good.write_bytes(PNG)
     bad.write_text("no image")
     chat.attach(bad)
@@ -153,23 +199,27 @@ SCENARIOS = (
     an_image_goes_with_the_question,
 )
 
-CHATS: dict[str, Any] = {"Tk": TkChat}
+CHATS: dict[str, Any] = {"Tk": TkChat, "PySide6": QtChat}
 
 
 def steps(driver: Any, scenario: Any, folder: Path) -> Iterator[Callable[[], bool]]:
     """Play a scenario with a new window; yield what it waits for, which comes to an end."""
     with Emulator() as emulator, Client("any-key", base_url=emulator.url, proxy="", max_retries=0) as claude:
+        driver.folder = folder
         driver.open_chat(claude)
-        for wanted in scenario(driver, emulator, folder):
-            deadline = time.monotonic() + DEADLINE
-            yield lambda wanted=wanted, deadline=deadline: bool(wanted()) or time.monotonic() > deadline
-            assert wanted(), f"what {scenario.__name__} waits for did not happen; the window shows {driver.page()}"
+        for wanted in scenario(driver, emulator):
+            yield partial(is_over, wanted, time.monotonic() + DEADLINE)
+            assert wanted(), f"what {scenario} waits for did not happen; the window shows {driver.page()}"
         driver.close()
 
 
+def is_over(wanted: Callable[[], object], deadline: float) -> bool:
+    return bool(wanted()) or time.monotonic() > deadline
+
+
 def play(driver: Any, scenario: Any, folder: Path) -> None:
-    for is_over in steps(driver, scenario, folder):
-        driver.run(is_over)
+    for step in steps(driver, scenario, folder):
+        driver.run(step)
     assert not driver.errors, driver.errors
     until(lambda: threading.enumerate() == [threading.main_thread()])
 
