@@ -14,19 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QPixmap, QShortcut
-from PySide6.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from anthropix_actors import AnthropixError, ChatRef, Client, content
 from anthropix_actors.emulator import Emulator, Pace
@@ -54,7 +44,7 @@ CODE = "font-family: monospace; font-size: 13px; background: #f2f4f7; border-rad
 BLOCK = re.compile(r"```.*?(?:^```[ \t]*\n|\Z)|.+?(?:\n{2,}(?=[^\s\d*+-])|(?=^```)|\Z)", re.DOTALL | re.MULTILINE)
 
 
-class Page(QScrollArea):
+class Page(QtWidgets.QScrollArea):
     """What was said: a label for each block. Of the Markdown that arrives, only the open block is drawn again."""
 
     def __init__(self) -> None:
@@ -87,7 +77,7 @@ class Page(QScrollArea):
     def say(self, text: str, kind: str, images: list[Path] | None = None) -> None:
         """Draw a question or a note; what follows is a block of its own."""
         for path in images or []:
-            picture = QPixmap(str(path))
+            picture = QtGui.QPixmap(str(path))
             if not picture.isNull():
                 small = picture.scaledToWidth(min(320, picture.width()), Qt.TransformationMode.SmoothTransformation)
                 self.label("picture").setPixmap(small)
@@ -132,23 +122,23 @@ class Chat(QWidget):
         image.clicked.connect(self.choose)
         self.button.clicked.connect(self.press)
         self.entry.returnPressed.connect(self.ask)
-        QShortcut(QKeySequence("Esc"), self, self.stop)
+        QtGui.QShortcut(QtGui.QKeySequence("Esc"), self, self.stop)
         self.entry.setFocus()
 
-    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name; and so below
+    def closeEvent(self, event: QtGui.QCloseEvent) -> None:  # noqa: N802 - Qt's name; and so below
         """End the chat: Qt itself only hides the window."""
         self.subscriber.close()
         super().closeEvent(event)
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+    def dragEnterEvent(self, event: QtGui.QDragEnterEvent) -> None:  # noqa: N802
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+    def dropEvent(self, event: QtGui.QDropEvent) -> None:  # noqa: N802
         self.attach(*(Path(url.toLocalFile()) for url in event.mimeData().urls()))
 
     def choose(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, filter="Images (*.png *.jpg *.jpeg *.gif *.webp)")
+        paths, _ = QtWidgets.QFileDialog.getOpenFileNames(self, filter="Images (*.png *.jpg *.jpeg *.gif *.webp)")
         self.attach(*map(Path, paths))
 
     def attach(self, *paths: Path) -> None:
@@ -216,10 +206,14 @@ def connected() -> Generator[Client]:
             yield claude
 
 
-if __name__ == "__main__":
+def main() -> None:
     with connected() as claude:
-        app = QApplication(sys.argv)
+        app = QtWidgets.QApplication(sys.argv)
         window = Chat(claude)
         window.resize(760, 700)
         window.show()
         app.exec()
+
+
+if __name__ == "__main__":
+    main()

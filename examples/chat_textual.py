@@ -17,7 +17,6 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Footer, Input, Markdown, Static
-from textual.widgets.markdown import MarkdownStream
 
 from anthropix_actors import AnthropixError, ChatRef, Client, content
 from anthropix_actors.emulator import Emulator, Pace
@@ -35,10 +34,10 @@ class Chat(App[None]):
     TITLE = "Chat"
     CSS = """
     #page { padding: 1 2 }
-    .question { background: $primary 20%; padding: 1 2; margin: 1 0 1 8 }
+    .question { background: $primary 20%; padding: 1 2; margin: 0 0 1 8 }
     .note { color: $text-error; padding: 0 2; margin: 0 0 1 0 }
-    #row { height: 3; margin: 0 1 }
-    #entry { width: 1fr }
+    #row { height: 3; padding: 0 1 }
+    #entry { width: 1fr; margin: 0 1 0 0 }
     #status { color: $text-muted; padding: 0 2; height: 1 }
     """
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "stop", "Stop"), ("ctrl+q", "quit", "Leave")]
@@ -53,7 +52,6 @@ class Chat(App[None]):
         self.page, self.status = VerticalScroll(id="page"), Static(MODEL, id="status", markup=False)
         self.entry = Input(placeholder="Ask, or drop an image here", id="entry")
         self.button = Button("Ask", variant="primary", id="button")
-        self.stream: MarkdownStream
 
     def compose(self) -> ComposeResult:
         yield self.page
@@ -151,6 +149,10 @@ def connected() -> Generator[Client]:
             yield claude
 
 
-if __name__ == "__main__":
+def main() -> None:
     with connected() as claude:
         Chat(claude).run()
+
+
+if __name__ == "__main__":
+    main()

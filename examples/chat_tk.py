@@ -216,10 +216,14 @@ def connected() -> Generator[Client]:
             yield claude
 
 
-if __name__ == "__main__":
+def main() -> None:
     with connected() as claude:
         root = tk.Tk()
         root.title("Chat")
         ttk.Style().theme_use("clam")
         Chat(root, claude).pack(fill="both", expand=True)
         root.mainloop()
+
+
+if __name__ == "__main__":
+    main()

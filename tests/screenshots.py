@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driven_chats import CHATS, steps
-
 from anthropix_actors.emulator import Pace, Reply
+
+from driven_chats import CHATS, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ def a_conversation(driver: Any, emulator: Emulator, target: Path) -> Iterator[Ca
     drawing(driver.folder / "actors.png")
     driver.attach(driver.folder / "actors.png")
     driver.ask("What does this picture show?")
-    yield lambda: driver.is_idle() and "order in which" in driver.page()
+    yield driver.is_idle
     driver.ask("Write me one that counts, with pykka.")
     yield lambda: "Nobody waits" in driver.page()
     driver.picture(target)
@@ -79,8 +79,7 @@ def main(*names: str) -> None:
         driver = CHATS[name]()
         target = DOCS / f"{driver.example}.{'svg' if name == 'Textual' else 'png'}"
         with tempfile.TemporaryDirectory() as folder:
-            for is_over in steps(driver, partial(a_conversation, target=target), Path(folder)):
-                driver.run(is_over)
+            driver.run_steps(steps(driver, partial(a_conversation, target=target), Path(folder)))
 
 
 if __name__ == "__main__":

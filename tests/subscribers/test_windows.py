@@ -10,72 +10,25 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-import anthropix_actors
 from anthropix_actors.emulator import Pace
 
+from installed import HERE, missing, path_for, python_with
 from scenarios import SCENARIOS
 from toolkits import TOOLKITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anthropix_actors.emulator import Emulator
 
     from toolkits import Toolkit
 
-HERE = Path(__file__).parents[1]
-SYSTEM = "/usr/bin/python3"
 LIMIT = 120
 """Seconds that all scenarios may take with one toolkit."""
-
-
-def missing(what: str) -> NoReturn:
-    (pytest.fail if os.environ.get("REQUIRE_WINDOWS") else pytest.skip)(f"not installed: {what}")
-    raise AssertionError
-
-
-def path_for(python: str) -> str:
-    """Return where a Python finds the package and what it needs."""
-    paths = [*{str(Path(anthropix_actors.__file__).parents[1]), str(HERE)}]
-    if python != sys.executable:
-        paths += [path for path in sys.path if path.endswith("site-packages")]
-    return os.pathsep.join(paths)
-
-
-@functools.cache
-def python_with(module: str) -> str | None:
-    """Return a Python that has a toolkit: this one, or the system's if it is of the same version."""
-    version = f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]}"
-    for python in (sys.executable, SYSTEM):
-        command = [python, "-c", f"{version}; import {module}"]
-        environment = {**os.environ, "PYTHONPATH": path_for(python), "COVERAGE_PROCESS_CONFIG": ""}
-        if (
-            shutil.which(python)
-            and not subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
-        ):
-            return python
-    return None
-
-
-@pytest.fixture(scope="session")
-def display() -> Iterator[str | None]:
-    """A display without a screen; None where there is no Xvfb."""
-    if shutil.which("Xvfb") is None:
-        yield None
-        return
-    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-screen", "0", "800x600x24"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        yield f":{server.stdout.readline().strip()}"
-        server.terminate()
 
 
 @functools.cache
