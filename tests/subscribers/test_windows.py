@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -55,13 +56,7 @@ def test_with_the_real_toolkit(kind: type[Toolkit], scenario: str, display: str 
     assert not error, error
 
 
-PROGRAM = """
-import sys
-
-sys.path.insert(0, sys.argv[1])
-from anthropix_actors import Client
-from window import Window
-
+USE = """
 window = Window(Client())
 window.question.insert(0, "Hello")
 window.ask()
@@ -81,10 +76,21 @@ def look():
 look()
 window.mainloop()
 """
+EXAMPLE = (HERE.parent / "examples" / "window.py").read_text().partition("\n\nif __name__")[0]
+(ON_THE_PAGE,) = re.findall(
+    r"^```python\n(import tkinter.*?)Window\(Client\(\)\)\.mainloop\(\)\n```",
+    (HERE.parent / "docs" / "windows.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
 
 
-def test_the_window_of_the_examples_shows_an_answer_and_stops_one(
-    display: str | None, anthropix_emulator: Emulator
+def test_the_program_on_the_page_is_short() -> None:
+    assert len(ON_THE_PAGE.splitlines()) < 40
+
+
+@pytest.mark.parametrize("program", [EXAMPLE, ON_THE_PAGE], ids=["the example", "the page"])
+def test_a_small_window_shows_an_answer_and_stops_one(
+    program: str, display: str | None, anthropix_emulator: Emulator
 ) -> None:
     if python_with("tkinter") != sys.executable or display is None:
         missing("tkinter and Xvfb")
@@ -95,8 +101,8 @@ def test_the_window_of_the_examples_shows_an_answer_and_stops_one(
         "ANTHROPIC_BASE_URL": anthropix_emulator.url,
         "DISPLAY": display,
     }
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(HERE.parent / "examples")]
+    command = [sys.executable, "-W", "error", "-c", program + USE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
-    assert done.stdout.startswith("Hello!\n-- ChatDone\n\nOn actors")
-    assert done.stdout.strip().endswith("-- ChatCancelled")
+    assert done.stdout.startswith("Hello!\n-- done\n\nOn actors")
+    assert done.stdout.strip().endswith("-- Stop was pressed")
