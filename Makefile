@@ -55,7 +55,7 @@ $(LOWEST)/test: $(SOURCES) tests/lowest.py
 	@touch $@
 
 windows: $(VENV)/windows
-	REQUIRE_WINDOWS=1 $(BIN)/pytest tests/subscribers
+	REQUIRE_WINDOWS=1 $(BIN)/pytest tests/subscribers tests/test_examples.py
 
 compat: $(VENV)/compat
 	$(BIN)/pytest tests/others/test_other_servers.py tests/others/test_official_sdk.py tests/others/test_other_clients.py \

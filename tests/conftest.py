@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -20,7 +22,6 @@ from programs import Programs
 from servers import DEADLINE
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
     from servers import Server
@@ -92,6 +93,19 @@ def connect() -> Iterator[Callable[..., Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str | None]:
+    """A display without a screen; None where there is no Xvfb."""
+    if shutil.which("Xvfb") is None:
+        yield None
+        return
+    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-screen", "0", "1000x800x24"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield f":{server.stdout.readline().strip()}"
+        server.terminate()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import signal
@@ -15,6 +17,8 @@ import requests
 
 from anthropix_actors.emulator import Pace, Reply, Stall, Status, ToolCall, recording
 
+from driven_chats import CHATS, SCENARIOS
+from installed import HERE, missing, path_for, python_with
 from servers import DEADLINE
 
 if TYPE_CHECKING:
@@ -149,7 +153,104 @@ def ask_by_web(running: subprocess.Popen[str]) -> str:
     return "\n".join(printed)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+WINDOWS = {
+    "window.py": "tkinter",  # subscribers/test_windows.py drives this one
+    "chat_tk.py": "tkinter",
+    "chat_qt.py": "PySide6.QtWidgets",
+    "chat_textual.py": "textual",
+}
+"""With the module that each needs."""
+
+
+@functools.cache
+def played(toolkit: str, display: str) -> dict[str, str]:
+    """Play all scenarios with a chat window; return the traceback, if any, of each."""
+    program = [sys.executable, "-W", "error", "-X", "faulthandler", str(HERE / "driven_chats.py"), toolkit]
+    done = run_with(display, program)
+    return {**{each.__name__: done.stderr for each in SCENARIOS}, **dict(map(json.loads, done.stdout.splitlines()))}
+
+
+def run_with(display: str, program: list[str]) -> subprocess.CompletedProcess[str]:
+    variables = {"DISPLAY": display, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": path_for(sys.executable)}
+    return subprocess.run(
+        program, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def require(example: str, display: str | None) -> str:
+    """Skip a test, or have it fail, unless there is what a window needs; return the display."""
+    if python_with(WINDOWS[example]) != sys.executable:
+        missing(WINDOWS[example])
+    return display if display is not None else missing("Xvfb")
+
+
+@pytest.mark.parametrize("scenario", [each.__name__ for each in SCENARIOS])
+@pytest.mark.parametrize("toolkit", CHATS)
+def test_the_chat_windows_do_what_is_asked(toolkit: str, scenario: str, display: str | None) -> None:
+    display = require(f"{CHATS[toolkit].example}.py", display)
+    error = played(toolkit, display)[scenario]
+    assert not error, error
+
+
+ALONE = {
+    "chat_tk": """
+class Driven(chat_tk.Chat):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.entry.insert(0, "Hello")
+        self.after(0, self.button.invoke)
+
+    def end(self, *args):
+        super().end(*args)
+        print(self.page.get("1.0", "end"), self.status["text"])
+        self.winfo_toplevel().destroy()
+""",
+    "chat_qt": """
+class Driven(chat_qt.Chat):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.entry.setText("Hello")
+        self.button.click()
+
+    def end(self, *args):
+        super().end(*args)
+        print(self.answer, self.status.text())
+        self.close()
+""",
+    "chat_textual": """
+class Driven(chat_textual.Chat):
+    def on_mount(self):
+        super().on_mount()
+        self.entry.value = "Hello"
+        self.button.press()
+
+    async def end(self, *args):
+        await super().end(*args)
+        print(self.answer, self.status.content, file=sys.__stdout__)
+        self.exit()
+
+    def run(self):
+        super().run(headless=True)
+""",
+}
+"""Programs that talk to an emulator of the example's own, and close their window when it has answered."""
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_chat_window_without_a_key_talks_to_an_emulator(name: str, display: str | None) -> None:
+    display = require(f"{name}.py", display)
+    program = [
+        f"import sys, threading\nsys.path.insert(0, {str(EXAMPLES)!r})\nimport {name}\nfrom servers import until",
+        ALONE[name],
+        f"{name}.Chat = Driven\n{name}.main()\nuntil(lambda: threading.active_count() == 1)",
+    ]
+    done = run_with(display, [sys.executable, "-W", "error", "-c", "".join(program)])
+    assert done.returncode == 0, done.stderr
+    assert "This is the emulator" in done.stdout
+    assert done.stdout.endswith(" written\n")
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {*WINDOWS}))
 @pytest.mark.parametrize("what_fails", ["the key", "the API"])
 def test_every_example_ends_whatever_fails(
     name: str, what_fails: str, anthropix_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -130,7 +130,7 @@ class PySide6(Toolkit):
 
     def run(self, is_over: Callable[[], bool]) -> None:
         timer = self.core.QTimer()
-        timer.timeout.connect(lambda: self.app.quit() if is_over() else None)
+        timer.timeout.connect(lambda: self.app.exit() if is_over() else None)  # quit() would close the windows
         timer.start(TICK_MS)
         while not is_over():  # what quit one loop may end the next one
             self.app.exec()

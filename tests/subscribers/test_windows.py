@@ -10,72 +10,26 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-import anthropix_actors
 from anthropix_actors.emulator import Pace
 
+from installed import HERE, missing, path_for, python_with
 from scenarios import SCENARIOS
 from toolkits import TOOLKITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anthropix_actors.emulator import Emulator
 
     from toolkits import Toolkit
 
-HERE = Path(__file__).parents[1]
-SYSTEM = "/usr/bin/python3"
 LIMIT = 120
 """Seconds that all scenarios may take with one toolkit."""
-
-
-def missing(what: str) -> NoReturn:
-    (pytest.fail if os.environ.get("REQUIRE_WINDOWS") else pytest.skip)(f"not installed: {what}")
-    raise AssertionError
-
-
-def path_for(python: str) -> str:
-    """Return where a Python finds the package and what it needs."""
-    paths = [*{str(Path(anthropix_actors.__file__).parents[1]), str(HERE)}]
-    if python != sys.executable:
-        paths += [path for path in sys.path if path.endswith("site-packages")]
-    return os.pathsep.join(paths)
-
-
-@functools.cache
-def python_with(module: str) -> str | None:
-    """Return a Python that has a toolkit: this one, or the system's if it is of the same version."""
-    version = f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]}"
-    for python in (sys.executable, SYSTEM):
-        command = [python, "-c", f"{version}; import {module}"]
-        environment = {**os.environ, "PYTHONPATH": path_for(python), "COVERAGE_PROCESS_CONFIG": ""}
-        if (
-            shutil.which(python)
-            and not subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
-        ):
-            return python
-    return None
-
-
-@pytest.fixture(scope="session")
-def display() -> Iterator[str | None]:
-    """A display without a screen; None where there is no Xvfb."""
-    if shutil.which("Xvfb") is None:
-        yield None
-        return
-    command = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-noreset", "-screen", "0", "800x600x24"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        yield f":{server.stdout.readline().strip()}"
-        server.terminate()
 
 
 @functools.cache
@@ -102,13 +56,7 @@ def test_with_the_real_toolkit(kind: type[Toolkit], scenario: str, display: str 
     assert not error, error
 
 
-PROGRAM = """
-import sys
-
-sys.path.insert(0, sys.argv[1])
-from anthropix_actors import Client
-from window import Window
-
+USE = """
 window = Window(Client())
 window.question.insert(0, "Hello")
 window.ask()
@@ -128,10 +76,21 @@ def look():
 look()
 window.mainloop()
 """
+EXAMPLE = (HERE.parent / "examples" / "window.py").read_text().partition("\n\nif __name__")[0]
+(ON_THE_PAGE,) = re.findall(
+    r"^```python\n(import tkinter.*?)Window\(Client\(\)\)\.mainloop\(\)\n```",
+    (HERE.parent / "docs" / "windows.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
 
 
-def test_the_window_of_the_examples_shows_an_answer_and_stops_one(
-    display: str | None, anthropix_emulator: Emulator
+def test_the_program_on_the_page_is_short() -> None:
+    assert len(ON_THE_PAGE.splitlines()) < 40
+
+
+@pytest.mark.parametrize("program", [EXAMPLE, ON_THE_PAGE], ids=["the example", "the page"])
+def test_a_small_window_shows_an_answer_and_stops_one(
+    program: str, display: str | None, anthropix_emulator: Emulator
 ) -> None:
     if python_with("tkinter") != sys.executable or display is None:
         missing("tkinter and Xvfb")
@@ -142,8 +101,8 @@ def test_the_window_of_the_examples_shows_an_answer_and_stops_one(
         "ANTHROPIC_BASE_URL": anthropix_emulator.url,
         "DISPLAY": display,
     }
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(HERE.parent / "examples")]
+    command = [sys.executable, "-W", "error", "-c", program + USE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
-    assert done.stdout.startswith("Hello!\n-- ChatDone\n\nOn actors")
-    assert done.stdout.strip().endswith("-- ChatCancelled")
+    assert done.stdout.startswith("Hello!\n-- done\n\nOn actors")
+    assert done.stdout.strip().endswith("-- Stop was pressed")
