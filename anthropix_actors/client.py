@@ -91,6 +91,9 @@ API_VERSION = "2023-06-01"
 MAX_ANSWER_BYTES = 1 << 30
 """The default limit of an answer in memory: twice the largest file that the API takes."""
 
+_PARTING = 1.0
+"""Seconds, at most, that a `close` with a grace waits for the ends of what it cancelled. They take 50 ms."""
+
 _REQUIRED = ("model", "messages")
 _CHAT_OPTIONAL = {
     "max_tokens": MAX_TOKENS,
@@ -477,8 +480,8 @@ class Client:
         """Cancel all running tasks and calls, and close the idle connections. A second call does nothing.
 
         Args:
-            grace: Seconds in which they may finish by themselves; meanwhile, new calls are refused (see `drain`). With
-                0 it returns at once.
+            grace: Seconds in which they may finish by themselves; meanwhile, new calls are refused (see `drain`). Then
+                it returns when those that it cancelled have ended, too. With 0 it returns at once.
 
         Raises:
             ParameterError: `grace` is not a number from 0.
@@ -489,6 +492,8 @@ class Client:
             if grace:
                 self.drain(grace)
             self._core.close()
+            if grace:
+                self._core.registry.drain(deadline_of(_PARTING))
         except BaseException:  # Ctrl-C: end the grace
             self._core.close()
             raise

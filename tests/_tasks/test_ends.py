@@ -1042,6 +1042,18 @@ def test_closing_with_a_grace_lets_what_runs_end_and_cancels_the_rest(
         assert isinstance(inbox.until_end()[-1], ChatDone if ends else ChatCancelled)
 
 
+def test_after_a_grace_all_that_was_cancelled_has_been_told(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        client = connect(server)
+        inboxes = [Inbox() for _ in range(8)]
+        for inbox in inboxes:
+            client.chat(**ASK, stream=inbox)
+        client.close(grace=0.01)
+        for inbox in inboxes:
+            messages = [inbox.queue.get_nowait() for _ in range(inbox.queue.qsize())]
+            assert isinstance(messages[-1], ChatCancelled)
+
+
 @pytest.mark.parametrize(("call", "name"), [("close", "grace"), ("drain", "timeout")])
 @pytest.mark.parametrize("value", [-1, "1", True, float("nan")])
 def test_what_is_no_time_is_refused(connect: Callable[..., Client], call: str, name: str, value: Any) -> None:
