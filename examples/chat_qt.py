@@ -35,13 +35,25 @@ QPushButton:hover { background: #e3e7ec }
 #button { background: #0b57d0; color: white }
 #question { background: #e8f0fe; border-radius: 10px; padding: 10px 14px; margin-left: 120px }
 #picture { margin-left: 120px }
+#code { background: #f2f4f7; border: none; border-radius: 8px; padding: 8px 10px; font: 13px monospace }
 #note { color: #b3261e }
 #status { color: #57606a; font-size: 12px }
 """
-CODE = "font-family: monospace; font-size: 13px; background: #f2f4f7; border-radius: 8px; padding: 10px 14px"
 
 # A block of Markdown: fenced code, or text up to where something else begins. Only the last one can still grow.
 BLOCK = re.compile(r"```.*?(?:^```[ \t]*\n|\Z)|.+?(?:\n{2,}(?=[^\s\d*+-])|(?=^```)|\Z)", re.DOTALL | re.MULTILINE)
+
+
+class Code(QtWidgets.QPlainTextEdit):
+    """A block of code: as high as its lines, and quick to draw again."""
+
+    def __init__(self) -> None:
+        super().__init__(readOnly=True, lineWrapMode=self.LineWrapMode.NoWrap, objectName="code")
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def show_text(self, text: str) -> None:
+        self.setPlainText(text)
+        self.setFixedHeight(self.fontMetrics().lineSpacing() * self.blockCount() + 34)
 
 
 class Page(QtWidgets.QScrollArea):
@@ -55,7 +67,7 @@ class Page(QtWidgets.QScrollArea):
         self.column.addStretch()
         self.setWidget(inside)
         self.open, self.at_end = "", True
-        self.growing: QLabel | None = None
+        self.growing: Any = None
         self.verticalScrollBar().rangeChanged.connect(self.follow)
 
     def add(self, text: str) -> None:
@@ -67,12 +79,17 @@ class Page(QtWidgets.QScrollArea):
         self.draw(self.open)
 
     def draw(self, block: str) -> None:
-        if self.growing is None:
-            self.growing = self.label("answer")
         is_code = block.startswith("```")
-        self.growing.setStyleSheet(CODE if is_code else "")
-        self.growing.setTextFormat(Qt.TextFormat.PlainText if is_code else Qt.TextFormat.MarkdownText)
-        self.growing.setText("\n".join(block.rstrip("`\n").splitlines()[1:]) if is_code else block)
+        if self.growing is not None and isinstance(self.growing, Code) != is_code:
+            self.growing.deleteLater()  # it turned out to be something else
+            self.growing = None
+        if self.growing is None:
+            self.growing = self.add_widget(Code()) if is_code else self.label("answer")
+        if is_code:
+            self.growing.show_text("\n".join(block.rstrip("`\n").splitlines()[1:]))
+        else:
+            self.growing.setTextFormat(Qt.TextFormat.MarkdownText)
+            self.growing.setText(block)
 
     def say(self, text: str, kind: str, images: list[Path] | None = None) -> None:
         """Draw a question or a note; what follows is a block of its own."""
@@ -85,13 +102,16 @@ class Page(QtWidgets.QScrollArea):
         self.open, self.growing = "", None
 
     def label(self, kind: str) -> QLabel:
-        bar = self.verticalScrollBar()
-        self.at_end = bar.value() == bar.maximum()
         label = QLabel(objectName=kind, wordWrap=True, openExternalLinks=True)
         label.setTextFormat(Qt.TextFormat.PlainText)
         label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self.column.insertWidget(self.column.count() - 1, label)
-        return label
+        return self.add_widget(label)
+
+    def add_widget(self, widget: Any) -> Any:
+        bar = self.verticalScrollBar()
+        self.at_end = bar.value() == bar.maximum()
+        self.column.insertWidget(self.column.count() - 1, widget)
+        return widget
 
     def follow(self, _: int, end: int) -> None:
         """Keep the end in sight, unless somebody has scrolled back."""

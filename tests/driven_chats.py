@@ -111,7 +111,10 @@ class QtChat(Windows, toolkits.PySide6):
         self.chat.close()
 
     def page(self) -> str:
-        return "\n".join(map(self.shown, self.chat.page.findChildren(self.widgets.QLabel)))
+        labels = [self.shown(label) for label in self.chat.page.findChildren(self.widgets.QLabel)]
+        return "\n".join(
+            [*labels, *(code.toPlainText() for code in self.chat.page.findChildren(self.widgets.QPlainTextEdit))]
+        )
 
     def shown(self, label: Any) -> str:
         document = import_module("PySide6.QtGui").QTextDocument()

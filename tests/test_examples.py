@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anthropix_actors.emulator import Pace, Reply, Stall, Status, ToolCall, recording
 
@@ -190,6 +192,21 @@ def test_the_chat_windows_do_what_is_asked(toolkit: str, scenario: str, display:
     display = require(f"{CHATS[toolkit].example}.py", display)
     error = played(toolkit, display)[scenario]
     assert not error, error
+
+
+@pytest.mark.parametrize("name", ["chat_tk", "chat_qt"])
+@given(pieces=st.lists(st.text("`\n a*-1#", min_size=1, max_size=6), max_size=12))
+def test_blocks_of_markdown_are_the_same_however_they_arrive(name: str, pieces: list[str]) -> None:
+    (pattern,) = re.findall(
+        r"^BLOCK = re\.compile\(r\"(.*)\", re\.", (EXAMPLES / f"{name}.py").read_text(), re.MULTILINE
+    )
+    block = re.compile(pattern, re.DOTALL | re.MULTILINE)
+    drawn: list[str] = []
+    for piece in pieces:
+        rest = drawn.pop() if drawn else ""
+        drawn += block.findall(rest + piece)
+    assert "".join(drawn) == "".join(pieces)
+    assert drawn == block.findall("".join(pieces))
 
 
 ALONE = {
