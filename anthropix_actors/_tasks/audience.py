@@ -147,7 +147,7 @@ class Audience:
 
     def _wait_for_one(self, deliveries: Sequence[Delivery]) -> None:
         """Wait while all subscribers are behind; what waits for them is bounded by what the fastest has been told."""
-        behind = [each for each in deliveries if isinstance(each, WindowDelivery) and each.is_behind]
+        behind = [each for each in deliveries if isinstance(each, WindowDelivery) and self._is_behind(each)]
         if len(behind) < sum(not each.detached for each in deliveries) or not behind:
             return
         places = [(each, each.line_up()) for each in behind]
@@ -161,6 +161,13 @@ class Audience:
                     delivery.catch_up(place)
                 except Gone:
                     self.detach(delivery)
+
+    def _is_behind(self, delivery: WindowDelivery) -> bool:
+        try:
+            return delivery.is_behind
+        except Gone:
+            self.detach(delivery)
+            return False
 
     def close(self, *last: Any) -> None:
         """Queue the last messages in each delivery; for callbacks, only the terminal one. The caller holds the lock."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.window import Place
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
+_ALWAYS_FULL = partial(int, sys.maxsize)
 
 
 class ActorDelivery(Delivery):
@@ -89,13 +90,13 @@ class MailboxWindow(Window):
     def enter(self, scope: CancelScope, size: int, count: int) -> Place:
         place = super().enter(scope, size, count)
         if not place.granted:  # the last probe may have been answered just before
-            self._probe()
+            self._probe_or_let_go()
         return place
 
     def leave(self, place: Place) -> None:
         super().leave(place)
         if self._waiting:  # on an answer, as nobody else might ask for one
-            self._probe()
+            self._probe_or_let_go()
 
     def _is_full_at(self, size: int) -> bool:
         # The message that the actor is handling is not in the mailbox, and the probe is nobody's message.
@@ -105,8 +106,20 @@ class MailboxWindow(Window):
         """Send a probe, unless one is on its way."""
         with self._lock:
             is_probed, self._is_probed = self._is_probed, True
-        if not is_probed:
+        if is_probed:
+            return
+        try:
             probe(self._probe_ref)
+        except BaseException:  # of the actor's inbox
+            self._is_probed = False
+            raise
+
+    def _probe_or_let_go(self) -> None:
+        """Send a probe. Where the inbox refuses it, all go on: each finds that out itself."""
+        try:
+            self._probe()
+        except BaseException:  # noqa: BLE001 - see above
+            self.moved(at_least=len(self._waiting))
 
     def _answered(self) -> None:
         # In the actor's thread, or in a task's when the actor is dead.
@@ -124,8 +137,11 @@ def _length_of(inbox: Any) -> Callable[[], int]:
     """Return what tells an inbox's length; where nothing does, it counts as full, and each message is probed."""
     if isinstance(inbox, queue.Queue):
         return partial(len, inbox.queue)  # without its lock: the length of a deque or a list is always right
-    length: Callable[[], int] = getattr(inbox, "qsize", partial(int, sys.maxsize))
-    return length
+    try:
+        length: Callable[[], int] = inbox.qsize
+        return length if length() >= 0 else _ALWAYS_FULL
+    except Exception:  # noqa: BLE001 - it may be of any class
+        return _ALWAYS_FULL
 
 
 class _ProbeFuture(pykka.ThreadingFuture[Any]):

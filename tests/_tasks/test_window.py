@@ -190,6 +190,24 @@ def test_an_inbox_that_does_not_tell_its_length_is_probed_for_each_message(inbox
     ref.stop()
 
 
+@pytest.mark.parametrize("length", [None, "many", -1])
+def test_an_inbox_that_tells_an_odd_length_is_taken_to_be_full(inbox: Inbox, length: Any) -> None:
+    class Odd(OddInbox):
+        def qsize(self) -> Any:
+            return length
+
+    class WithOddLength(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return Odd()
+
+    ref = WithOddLength.start(inbox)
+    teller = Teller(ref, list(range(20)))
+    teller.join()
+    assert [inbox.next() for _ in range(20)] == list(range(20))
+    ref.stop()
+
+
 class Full(queue.Queue[Any]):
     """An inbox that takes no probes."""
 
@@ -213,6 +231,51 @@ def test_an_inbox_that_raises_when_it_is_probed_is_told_nothing_more(
     teller.join()
     assert isinstance(teller.stopped_by, Gone)
     assert "failed to take a message" in caplog.text
+    gate.set()
+    ref.stop()
+
+
+def test_where_an_inbox_takes_no_more_probes_nobody_is_left_waiting(inbox: Inbox) -> None:
+    class Refusing(Full):
+        refuses = False
+
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002
+            if self.refuses:
+                super().put(item, block, timeout)
+            else:
+                queue.Queue.put(self, item, block, timeout)
+
+    box = Refusing()
+
+    class WithRefusing(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return box
+
+    gate = threading.Event()
+    ref = WithRefusing.start(inbox, gate=gate)
+    tellers = [Teller(ref, [0] * 50) for _ in range(4)]
+    all_blocked(tellers)
+    box.refuses = True
+    gate.set()
+    for teller in tellers:
+        teller.join()
+        assert isinstance(teller.stopped_by, Gone)
+    ref.stop()
+
+
+def test_beside_another_an_inbox_that_raises_when_it_is_probed_is_left(connect: Callable[..., Client]) -> None:
+    class WithFullInbox(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return Full()
+
+    other, gate = Inbox(), threading.Event()
+    ref = WithFullInbox.start(Inbox(), gate=gate)
+    with Server(answer_of(100)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=other)
+        chat.subscribe(ref)
+        assert text_of(until_done(other)) == whole(100)
     gate.set()
     ref.stop()
 
