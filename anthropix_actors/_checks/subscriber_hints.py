@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FROM = "from anthropix_actors.subscribers"
-_AIO = f"in asyncio, use aio, {_FROM}"
+_AIO = f"in asyncio, use aio(client.chat(..., stream=True)), {_FROM}"
+_CALLED = {
+    "aio": "aio(client.chat(..., stream=True))",
+    "to_function": "to_function(function)",
+    "to_queue": "to_queue(queue)",
+    "to_loop": "to_loop(call_soon, call_later, handler)",
+    **{name: f"{name}(widget, handler)" for name in ("to_gtk", "to_qt", "to_textual", "to_tk", "to_wx")},
+}
 _ASYNC = "an async def, which nobody would await"
 _PICK = (
     "pass to_function(lambda message: queue.put(getattr(message, 'data', None))), "
@@ -39,7 +46,7 @@ def no_queue(given: object) -> str | None:
     Example:
         >>> import asyncio
         >>> no_queue(asyncio.Queue())
-        "a queue of asyncio's; in asyncio, use aio, from anthropix_actors.subscribers"
+        "a queue of asyncio's; in asyncio, use aio(client.chat(..., stream=True)), from anthropix_actors.subscribers"
     """
     return _safely(_of_queue, given)
 
@@ -48,9 +55,8 @@ def no_function(given: object) -> str | None:
     """Return what a wrong function is, and a hint; None if it can be called with each message.
 
     Example:
-        >>> async def show(message): ...
-        >>> no_function(show)
-        'an async def, which nobody would await; in asyncio, use aio, from anthropix_actors.subscribers'
+        >>> no_function([1, 2])
+        'list'
     """
     return _safely(_of_function, given)
 
@@ -73,15 +79,34 @@ def _of_subscriber(given: Any) -> str | None:
 
 def _instead(given: Any) -> str:
     """Return what an object without a `tell` is, and what to pass instead."""
+    what = type(given).__name__
     if hasattr(given, "actor_ref"):
-        return _of_actor(given)
-    if inspect.isgenerator(given):
-        return f"a generator; begin it with next(generator), and pass to_function(generator.send), {_FROM}"
-    if callable(getattr(given, "put", None)):
-        return _of_queue(given) or f"a queue, {type(given).__name__}; pass to_queue(queue), {_FROM}"
-    if callable(given):
-        return _of_function(given) or f"a function; pass to_function(function), {_FROM}"
-    return type(given).__name__
+        what = _of_actor(given)
+    elif hasattr(given, "on_text") and hasattr(given, "handle"):
+        what = (
+            f"{what}, a handler; pass to_tk(widget, handler), or the like, {_FROM}; or make it a Listener, and start it"
+        )
+    elif isinstance(given, (list, tuple, set)):
+        what = f"a {what}; pass one subscriber, and the others to chat.subscribe"
+    elif inspect.isgenerator(given):
+        what = f"a generator; begin it with next(generator), and pass to_function(generator.send), {_FROM}"
+    elif callable(getattr(given, "put", None)):
+        what = _of_queue(given) or f"a queue, {what}; pass to_queue(queue), {_FROM}"
+    elif callable(given):
+        what = _of_function(given) or _of_uncalled(given) or f"a function; pass to_function(function), {_FROM}"
+    return what
+
+
+def _of_uncalled(given: Any) -> str | None:
+    """Return what a function of this library, or a method of a subscriber or a queue, is; None for another."""
+    name, owner = getattr(given, "__name__", ""), getattr(given, "__self__", None)
+    if getattr(given, "__module__", "") == "anthropix_actors.subscribers" and name in _CALLED:
+        return f"the function {name}; pass what it returns: {_CALLED[name]}"
+    if name == "tell" and owner is not None:
+        return "a method tell; pass the object that has it"
+    if name == "put" and owner is not None:
+        return f"a method put; pass to_queue(queue), {_FROM}"
+    return None
 
 
 def _of_class(given: type) -> str:
@@ -126,7 +151,7 @@ def _of_function(given: Any) -> str | None:
     if not isinstance(given, type) and callable(getattr(given, "tell", None)):
         return f"{what}, which is a subscriber already; pass it as it is"
     if not callable(given):
-        return what
+        return no_subscriber(given) if callable(getattr(given, "put", None)) else what
     if _is_async(given) or _is_async(getattr(given, "__call__", None)):  # noqa: B004 - what it is, not whether
         return f"{_ASYNC}; {_AIO}"
     if inspect.isgeneratorfunction(given):

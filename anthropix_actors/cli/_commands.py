@@ -39,6 +39,9 @@ def demo(model: str) -> None:
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--api-key", help="The only key to let in; by default, any will do.")
 @click.option("--batch-seconds", default=5.0, show_default=True, type=click.FloatRange(0), help="Until a batch ends.")
+@click.option(
+    "--tokens-per-second", type=click.FloatRange(0, min_open=True), help="A model's pace; by default, at once."
+)
 @click.option("--allow-host", multiple=True, help="A further name to be called by; may be repeated; * is any.")
 @click.option("--without", multiple=True, metavar="RULE", help="A rule not to keep; may be repeated.")
 def emulator(  # noqa: PLR0913, PLR0917 - each is an option
@@ -46,12 +49,13 @@ def emulator(  # noqa: PLR0913, PLR0917 - each is an option
     port: int,
     api_key: str | None,
     batch_seconds: float,
+    tokens_per_second: float | None,
     allow_host: tuple[str, ...],
     without: tuple[str, ...],
 ) -> None:
     """Serve the API on this machine, for programs without a key. Ctrl-C ends it."""
     try:
-        from anthropix_actors.emulator import Emulator, serve  # noqa: PLC0415 - an extra of its own
+        from anthropix_actors.emulator import Emulator, Pace, serve  # noqa: PLC0415 - an extra of its own
     except ImportError as exc:
         raise click.ClickException(str(exc)) from None
 
@@ -67,6 +71,7 @@ def emulator(  # noqa: PLR0913, PLR0917 - each is an option
             batch_seconds=batch_seconds,
             hosts=allow_host,
             without=without,
+            handler=None if tokens_per_second is None else lambda _: Pace(None, tokens_per_second),
             started=started,
         )
     except ValueError as exc:  # not the name of a rule

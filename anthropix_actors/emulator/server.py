@@ -258,6 +258,7 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
     batch_seconds: float = 0.0,
     without: Iterable[str] = (),
     hosts: Collection[str] = (),
+    handler: Callable[[Request], Answer] | None = None,
     started: Callable[[Emulator], None] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until `Emulator.stop` is called.
@@ -269,6 +270,7 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
         batch_seconds: How long a batch takes.
         without: Names of rules that are switched off, as for `Emulator`.
         hosts: Further names that the `Host` header may have, as for `Emulator`.
+        handler: Answers chats, as for `Emulator`.
         started: Called once, in this thread, with the emulator when it accepts requests, to print its URL or to queue
             answers.
 
@@ -281,7 +283,13 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
         >>> serve(started=Emulator.stop)
     """
     with Emulator(
-        host=host, port=port, api_key=api_key, batch_seconds=batch_seconds, without=without, hosts=hosts
+        handler=handler,
+        host=host,
+        port=port,
+        api_key=api_key,
+        batch_seconds=batch_seconds,
+        without=without,
+        hosts=hosts,
     ) as emulator:
         if started is not None:
             started(emulator)

@@ -235,7 +235,9 @@ _CHOICES = ("continue", "cancel")
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
     problems = []
-    if not callable(handler) and not isinstance(handler, Handlers):
+    if isinstance(handler, type):
+        problems.append(Problem("handler", f"expected an object, got the class {handler.__name__}; make one of it"))
+    elif not callable(handler) and not isinstance(handler, Handlers):
         what = f"expected a function that takes one message, or an object of a class of Handlers, got {shown(handler)}"
         problems.append(Problem("handler", what))
     number = isinstance(interval, (int, float)) and not isinstance(interval, bool)

@@ -55,7 +55,7 @@ class Handlers:
     called, and it is the last. Any number may be followed.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` among these methods.
+        TypeError: when a subclass is made with an `async def` among these methods, or with other arguments.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -68,14 +68,11 @@ class Handlers:
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse methods that nobody would await."""
+        """Refuse methods that nobody would await, or that cannot be called."""
         super().__init_subclass__(**options)
-        for name in _METHODS:
-            if inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(
-                    f"{cls.__name__}.{name}: expected a function, got an async def, which nobody would await; "
-                    "in asyncio, use aio of anthropix_actors.subscribers"
-                )
+        for name in _METHODS & vars(cls).keys():
+            if inspect.isfunction(method := vars(cls)[name]):
+                _check(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
 
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
@@ -200,6 +197,20 @@ class Handlers:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
+def _check(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:
+    """Refuse a method that nobody would await, or that does not take the arguments of the empty one."""
+    if inspect.iscoroutinefunction(method):
+        raise TypeError(
+            f"{name}: expected a function, got an async def, which nobody would await; "
+            "in asyncio, use aio of anthropix_actors.subscribers"
+        )
+    expected, got = inspect.signature(empty).parameters, inspect.signature(method)
+    try:
+        got.bind(*expected)
+    except TypeError as exc:
+        raise TypeError(f"{name}: expected ({', '.join(expected)}), got ({', '.join(got.parameters)})") from exc
+
+
 _OF_EVENTS = {
     "on_event": "on_event",
     "on_block": "on_block",
@@ -230,7 +241,7 @@ _CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
 }
 """Type of a message → the method to call, and its arguments: the fields of the message, in their order."""
 
-_METHODS = (*_OF_EVENTS.values(), *(name for name, _ in _CALLS.values()), "on_resumed", "on_message")
+_METHODS = frozenset(name for name in vars(Handlers) if name.startswith("on_"))
 
 
 publish("anthropix_actors.subscribers", (Handlers,))

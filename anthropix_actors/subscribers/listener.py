@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.subscribers.handlers import Handlers
@@ -24,13 +26,13 @@ class Listener(Handlers, pykka.ThreadingActor):
     anywhere that pykka would send them: `ask`, proxies and an `on_receive` of yours work as in any actor, if that calls
     `super().on_receive(message)` for what is not its own.
 
-    What a method raises ends the actor, as pykka does it: it is logged, `on_failure` is called, and what it followed is
-    cancelled, unless others follow it, too.
+    What a method raises ends the actor, as pykka does it: it is logged (on `anthropix_actors`), `on_failure` is called,
+    and what it followed is cancelled, unless others follow it, too.
 
     The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` among these methods.
+        TypeError: when a subclass is made with an `async def` among these methods, or with other arguments.
 
     Example:
         >>> class Reader(Listener):
@@ -54,6 +56,12 @@ class Listener(Handlers, pykka.ThreadingActor):
     def _handle_receive(self, message: Any) -> Any:
         """Handle a message as pykka does, but look first for what comes most often."""
         return self.on_receive(message) if type(message) is ChatEvent else super()._handle_receive(message)
+
+    def _handle_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:  # noqa: ARG002
+        """End, as pykka does it; but log it where it is seen though no logging was set up: pykka's record is not."""
+        log(logging.ERROR, "%s ends, as one of its methods raised", self, exc_info=exception_value)
+        pykka.ActorRegistry.unregister(self.actor_ref)
+        self.actor_stopped.set()
 
     def on_receive(self, message: Any) -> Any:
         """Call the method for a message. Override it as in any actor, and call this for what is not your own."""

@@ -13,7 +13,7 @@ import pytest
 
 from anthropix_actors import ChatDone, Client, ParameterError
 from anthropix_actors._checks.subscriber_hints import no_function, no_queue, no_subscriber
-from anthropix_actors.subscribers import Listener, to_function, to_queue
+from anthropix_actors.subscribers import Handlers, Listener, aio, to_function, to_queue, to_tk
 
 from actors import ASK, TERMINAL, Inbox, Reader
 from servers import DEADLINE, Server, answering
@@ -32,6 +32,10 @@ class Printer(pykka.ThreadingActor):
 
 
 class Words(Listener):
+    pass
+
+
+class Shown(Handlers):
     pass
 
 
@@ -67,14 +71,26 @@ def generate() -> Generator[None, Any, None]:
 HOW: dict[str, tuple[Any, str]] = {
     "function": (print, f"a function; pass to_function(function), {SUBSCRIBERS}"),
     "method": ([].append, f"a function; pass to_function(function), {SUBSCRIBERS}"),
-    "async function": (show, f"an async def, which nobody would await; in asyncio, use aio, {SUBSCRIBERS}"),
+    "async function": (
+        show,
+        f"an async def, which nobody would await; in asyncio, use aio(client.chat(..., stream=True)), {SUBSCRIBERS}",
+    ),
     "part of one": (partial(show), "an async def, which nobody would await; in asyncio"),
     "async call": (AsyncCall(), "an async def, which nobody would await; in asyncio"),
     "async tell": (Async(), "Async, whose tell is an async def, which nobody would await; in asyncio, use aio"),
+    "list": ([Inbox()], "a list; pass one subscriber, and the others to chat.subscribe"),
+    "handler": (Shown(), "Shown, a handler; pass to_tk(widget, handler), or the like"),
+    "adapter": (to_tk, "the function to_tk; pass what it returns: to_tk(widget, handler)"),
+    "aio": (aio, "the function aio; pass what it returns: aio(client.chat(..., stream=True))"),
+    "tell": (Inbox().tell, "a method tell; pass the object that has it"),
+    "put": (queue.Queue().put, f"a method put; pass to_queue(queue), {SUBSCRIBERS}"),
     "generator": (generate(), "a generator; begin it with next(generator), and pass to_function(generator.send)"),
     "generators": (generate, "a generator function, and a call would not run it; begin a generator"),
     "queue": (queue.Queue(), f"a queue, Queue; pass to_queue(queue), {SUBSCRIBERS}"),
-    "asyncio": (asyncio.Queue(), f"a queue of asyncio's; in asyncio, use aio, {SUBSCRIBERS}"),
+    "asyncio": (
+        asyncio.Queue(),
+        f"a queue of asyncio's; in asyncio, use aio(client.chat(..., stream=True)), {SUBSCRIBERS}",
+    ),
     "sorted": (queue.PriorityQueue(), "PriorityQueue, but messages have no order to sort them by; use queue.Queue()"),
     "put only": (PutOnly(), "PutOnly, which has no put_nowait; pass to_function(queue.put)"),
     "actor class": (Printer, "the class Printer; pass an actor of it: Printer.start()"),

@@ -93,6 +93,21 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
     assert (err, served.returncode) == ("", 0)
 
 
+def test_the_emulator_answers_at_a_models_pace_if_it_is_told_one() -> None:
+    command = [sys.executable, "-P", "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
+    with subprocess.Popen([*command, "--tokens-per-second", "0.5"], stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            url = re.search(r"http://127\.0\.0\.1:\d+", running.stdout.readline())
+            assert url is not None
+            with Client("any", base_url=url[0]) as client, client.chat(**ASK, stream=True) as stream:
+                assert next(iter(stream.text))
+                assert stream.snapshot is not None
+                assert stream.snapshot["stop_reason"] is None
+        finally:
+            running.kill()
+
+
 def test_a_rule_that_is_none_is_told_before_anything_listens() -> None:
     done = anthropix("emulator", "--port", "0", "--without", "base64", "--without", "prefill")
     assert done.returncode == 2

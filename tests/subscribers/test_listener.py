@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import pykka
 
@@ -404,6 +407,49 @@ def test_every_method_may_be_left_out(name: str) -> None:
         return
     listener = Listener()
     assert getattr(listener, name)(*[None] * (getattr(Listener, name).__code__.co_argcount - 1)) is None
+
+
+def test_a_method_with_other_arguments_is_refused_when_the_class_is_made() -> None:
+    expected = r"Short\.on_cancelled: expected \(self, chat, reason, partial\), got \(self, chat, reason"
+    with pytest.raises(TypeError, match=expected):
+
+        class Short(Listener):  # pyright: ignore[reportUnusedClass]
+            def on_cancelled(self, chat: Any, reason: str) -> None:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+                pass
+
+
+def test_a_method_may_take_more_or_be_no_plain_function() -> None:
+    class Odd(Handlers):
+        on_text = print  # type: ignore[assignment] # not looked at
+
+        def on_done(self, *what: Any, **more: Any) -> None:
+            self.what = what
+
+    odd = Odd()
+    odd.on_done(1, 2)  # type: ignore[arg-type]
+    assert odd.what == (1, 2)
+
+
+def test_what_a_method_raises_is_seen_though_no_logging_is_set_up(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "from anthropix_actors import Client\n"
+        "from anthropix_actors.subscribers import Listener\n"
+        "class Wrong(Listener):\n"
+        "    def on_done(self, chat, message):\n"
+        "        raise KeyError('tokens')\n"
+        "wrong = Wrong.start()\n"
+        "with Client('k', base_url=sys.argv[1]) as client:\n"
+        "    client.chat(model='m', messages=[{'role': 'user', 'content': 'x'}], stream=wrong).result(timeout=60)\n"
+        "wrong.actor_stopped.wait(60)\n"
+    )
+    with Server(answering("Hi")) as server:
+        done = subprocess.run(
+            [sys.executable, str(program), server.url], capture_output=True, text=True, timeout=60, check=True
+        )
+    assert "ends, as one of its methods raised" in done.stderr
+    assert "KeyError: 'tokens'" in done.stderr
 
 
 def test_what_is_not_there_is_an_attribute_error() -> None:
