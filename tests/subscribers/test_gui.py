@@ -372,7 +372,8 @@ def test_what_is_no_widget_is_refused(of: Callable[[type[Fake]], Any]) -> None:
     refused(lambda: to_gtk(None, print), "widget", "a widget of GTK")
     refused(lambda: to_wx(FakeTkWidget, print), "window", "a window of wxPython")
     refused(lambda: to_textual("app", print), "app", "an app or a widget of Textual")
-    refused(lambda: to_loop(kit.loop.call_soon, kit.loop.call_later, Page), "handler", "the class Page; make one of it")
+    page: Any = Page
+    refused(lambda: to_loop(kit.loop.call_soon, kit.loop.call_later, page), "handler", "the class Page; make one of it")
     refused(lambda: to_loop(None, kit.loop.call_later, print), "call_soon", "a function")  # type: ignore[arg-type]
     refused(lambda: to_loop(kit.loop.call_soon, 3, print), "call_later", "a function")  # type: ignore[arg-type]
 
