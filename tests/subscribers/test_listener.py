@@ -426,7 +426,7 @@ def test_a_method_may_take_more_or_be_no_plain_function() -> None:
             self.what = what
 
     odd = Odd()
-    odd.on_done(1, 2)  # type: ignore[arg-type]
+    odd.on_done(1, 2)
     assert odd.what == (1, 2)
 
 
