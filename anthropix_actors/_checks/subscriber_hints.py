@@ -6,6 +6,7 @@ The caller's objects are foreign code: whatever their attributes raise becomes a
 from __future__ import annotations
 
 import inspect
+import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ _CALLED = {
     **{name: f"{name}(widget, handler)" for name in ("to_gtk", "to_qt", "to_textual", "to_tk", "to_wx")},
 }
 _ASYNC = "an async def, which nobody would await"
-_PICK = (
-    "pass to_function(lambda message: queue.put(getattr(message, 'data', None))), "
-    f"or another function that puts what you need, {_FROM}"
-)
+_PICK = f"pass to_function(function), with a function that puts what you need of a message, {_FROM}"
 
 
 def no_subscriber(given: object) -> str | None:
@@ -72,6 +70,10 @@ def _of_subscriber(given: Any) -> str | None:
     if isinstance(given, type):
         return _of_class(given)
     tell = getattr(given, "tell", None)
+    if isinstance(given, io.IOBase):
+        return f"a file, {type(given).__name__}; pass to_function(lambda message: print(message, file=file)), {_FROM}"
+    if callable(getattr(given, "add_done_callback", None)) and hasattr(given, "actor_urn"):
+        return f"{type(given).__name__}, which is told nothing; its subscribers are"
     if callable(tell):
         return f"{type(given).__name__}, whose tell is {_ASYNC}; {_AIO}" if _is_async(tell) else None
     return _instead(given)

@@ -21,7 +21,6 @@ from anthropix_actors._foreign.threads import ASKER
 from anthropix_actors._tasks.delivery import DEAD, Gone
 from anthropix_actors._tasks.flag import Flag
 from anthropix_actors._tasks.subscriber import handled_in
-from anthropix_actors._tasks.window import WindowDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -110,7 +109,9 @@ class Audience:
     def sweep(self) -> None:
         """Remove the subscribers that have died; cancel the task if it is abandoned. In the sweeper's thread."""
         for delivery in self.deliveries:
-            if not delivery.is_alive():
+            if delivery.detached:  # another thread than the task's found out that it takes no more
+                self.detach(delivery)
+            elif not delivery.is_alive():
                 ASKER.ask(partial(self._log_death, delivery.subscriber))
                 self.detach(delivery)
         self.cancel_if_abandoned()  # again, where an interrupt kept `detach` from doing so
@@ -147,27 +148,9 @@ class Audience:
 
     def _wait_for_one(self, deliveries: Sequence[Delivery]) -> None:
         """Wait while all subscribers are behind; what waits for them is bounded by what the fastest has been told."""
-        behind = [each for each in deliveries if isinstance(each, WindowDelivery) and self._is_behind(each)]
-        if len(behind) < sum(not each.detached for each in deliveries) or not behind:
-            return
-        places = [(each, each.line_up()) for each in behind]
-        try:
-            self._task.scope.wait(
-                lambda: any(place.granted or each.detached or each.has_ended for each, place in places)
-            )
-        finally:
-            for delivery, place in places:
-                try:
-                    delivery.catch_up(place)
-                except Gone:
-                    self.detach(delivery)
-
-    def _is_behind(self, delivery: WindowDelivery) -> bool:
-        try:
-            return delivery.is_behind
-        except Gone:
-            self.detach(delivery)
-            return False
+        there = [each for each in deliveries if not each.detached]
+        if there and all(each.is_behind for each in there):
+            self._task.scope.wait(lambda: not all(each.is_behind for each in there))
 
     def close(self, *last: Any) -> None:
         """Queue the last messages in each delivery; for callbacks, only the terminal one. The caller holds the lock."""

@@ -100,7 +100,7 @@ class Delivery:
         finally:
             if self._turn is mine:
                 self._turn = None
-        if self._waiting:
+        if self._is_due():
             self.drain()
 
     def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:  # noqa: ARG002
@@ -109,6 +109,11 @@ class Delivery:
         For a task with several subscribers, of which none is to hold up the others. Raises as `tell_all`.
         """
         self.tell_all(messages)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has no room, or messages are kept for it."""
+        return False
 
     def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages; this thread has the turn."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.window import Place
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
-_ALWAYS_FULL = partial(int, sys.maxsize)
 
 
 class ActorDelivery(Delivery):
@@ -82,13 +81,14 @@ class MailboxWindow(Window):
         self.behind = _length_of(ref.actor_inbox)
         self._probe_ref = probe_ref(ref, self._answered)
         self._is_probed = False
+        self._in_order = not isinstance(ref.actor_inbox, (queue.LifoQueue, queue.PriorityQueue))
 
     def has_room(self, size: int) -> bool:
         self._probe()
         return super().has_room(size)
 
-    def enter(self, scope: CancelScope, size: int, count: int) -> Place:
-        place = super().enter(scope, size, count)
+    def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
+        place = super().enter(wake, size, count)
         if not place.granted:  # the last probe may have been answered just before
             self._probe_or_let_go()
         return place
@@ -124,7 +124,8 @@ class MailboxWindow(Window):
     def _answered(self) -> None:
         # In the actor's thread, or in a task's when the actor is dead.
         self._is_probed = False
-        self.moved(at_least=1)  # it has handled one at least, even if many more have come
+        # In order, it has handled one at least, even if many more have come. Else the probe may have overtaken them.
+        self.moved(at_least=int(self._in_order))
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch
@@ -137,11 +138,16 @@ def _length_of(inbox: Any) -> Callable[[], int]:
     """Return what tells an inbox's length; where nothing does, it counts as full, and each message is probed."""
     if isinstance(inbox, queue.Queue):
         return partial(len, inbox.queue)  # without its lock: the length of a deque or a list is always right
-    try:
-        length: Callable[[], int] = inbox.qsize
-        return length if length() >= 0 else _ALWAYS_FULL
-    except Exception:  # noqa: BLE001 - it may be of any class
-        return _ALWAYS_FULL
+    if isinstance(inbox, queue.SimpleQueue):
+        return inbox.qsize
+
+    def length() -> int:
+        try:
+            return max(0, int(inbox.qsize()))
+        except Exception:  # noqa: BLE001 - it may be of any class
+            return sys.maxsize
+
+    return length
 
 
 class _ProbeFuture(pykka.ThreadingFuture[Any]):

@@ -10,11 +10,15 @@ The rules:
 from __future__ import annotations
 
 import collections
+import contextlib
+import sys
 import threading
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._cancel.scope import SLICE
+from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -32,18 +36,21 @@ class Place:
     """The place of a task in the queue of those that wait.
 
     Attributes:
+        wake: Called without a lock, in any thread, when it is granted.
+        size: The size of the window for this task.
         count: How many messages it is for.
         granted: Whether they may be told.
+        left: Whether the queue was left.
     """
 
-    __slots__ = ("count", "granted", "scope", "size")
+    __slots__ = ("count", "granted", "left", "size", "wake")
 
-    def __init__(self, scope: CancelScope, size: int, count: int) -> None:
-        """Wait through a scope, for room for so many messages in a window of this size."""
-        self.scope = scope
+    def __init__(self, wake: Callable[[], object], size: int, count: int) -> None:
+        """Wait for room for so many messages in a window of this size."""
+        self.wake = wake
         self.size = size
         self.count = max(1, min(count, size // _SHARES))
-        self.granted = False
+        self.granted = self.left = False
 
 
 class Window:
@@ -62,7 +69,7 @@ class Window:
     def __init__(self, is_full: Callable[[int], bool]) -> None:
         """Ask `is_full(size)` whether the subscriber has no room: it holds `size` messages or more.
 
-        It is called often, by any thread and with a lock held: let it only compare.
+        It is called often, by any thread and with a lock held: let it only compare, and never raise.
         """
         self._is_full = is_full
         self._lock = threading.RLock()  # reentrant: a signal handler may come in the middle of it
@@ -73,20 +80,20 @@ class Window:
         """Return whether a task may tell one more, in a window of this size: there is room, and nobody waits for it."""
         return not self._waiting and not self._is_full(size)
 
-    def enter(self, scope: CancelScope, size: int, count: int) -> Place:
-        """Queue up, for `count` messages or less. The caller waits through its scope until the place is granted.
-
-        Then, or when it gives up, it calls `leave`.
-        """
-        place = Place(scope, size, count)
+    def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
+        """Queue up, for `count` messages or less; `wake` is called when they may be told. In the end, call `leave`."""
+        place = Place(wake, size, count)
         with self._lock:
             self._waiting.append(place)
         self.moved()  # room may have come since the caller looked
         return place
 
     def leave(self, place: Place) -> None:
-        """Leave the queue: its messages were told, or will not be."""
+        """Leave the queue: its messages were told, or will not be. Once is enough."""
         with self._lock:
+            if place.left:
+                return
+            place.left = True
             if place.granted:
                 self._granted -= place.count
             else:
@@ -103,7 +110,7 @@ class Window:
                 self._granted += place.count
                 going_on.append(place)
         for place in going_on:
-            place.scope.notify()
+            place.wake()
 
     def _is_full_for(self, place: Place) -> bool:
         return self._is_full(place.size - self._granted - place.count + 1)
@@ -119,11 +126,12 @@ class WindowDelivery(Delivery):
         self._near = 0  # from how far on the window is asked
         self._kept: collections.deque[Any] | None = None  # only the thread with the turn touches it
         self._keeps = False  # whether what there is no room for is kept, and not waited for
+        self._place: Place | None = None  # the place in the window's queue for what is kept
 
     # In the task's thread
 
     def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:
-        """Send the messages that there is room for; keep the others, to be told before all later ones."""
+        """Send the messages that there is room for; keep the others, to be told when there is, before later ones."""
         if self._kept is None:
             self._kept = keep()
         self._keeps = True
@@ -134,35 +142,13 @@ class WindowDelivery(Delivery):
 
     @property
     def is_behind(self) -> bool:
-        """Whether messages are kept, and there is no room for them."""
-        return bool(self._kept) and not self.detached and not self._has_room()
-
-    def line_up(self) -> Place:
-        """Queue up for what is kept: the caller waits for the place, and calls `catch_up`."""
-        return self._window.enter(self._scope, self._size, len(self._kept or ()))
-
-    def catch_up(self, place: Place) -> None:
-        """Tell as much of what is kept as there is room for, and leave the queue.
-
-        Raises:
-            Gone: the subscriber takes no more messages.
-        """
-        mine = object()
-        try:
-            if place.granted and self._takes_turn(mine):
-                self._tell_some(self._out_of_kept(), place.count)
-        finally:
-            if self._turn is mine:
-                self._turn = None
-            self._window.leave(place)
-        if self._waiting:
-            self.drain()
+        """Whether messages are kept for it."""
+        return bool(self._kept) and not self.detached and not self.has_ended
 
     def _tell_each(self, messages: Iterable[Any]) -> None:
         """Send messages, each when there is room. All in one loop, as this is where the time goes."""
         if self._kept:
-            self._kept.extend(messages)
-            self._tell_kept()
+            self._tell_after_kept(messages)
             return
         scope, tell, behind, near = self._scope, self.subscriber.tell, self._behind, self._near
         left = iter(messages)
@@ -182,46 +168,6 @@ class WindowDelivery(Delivery):
             if self.detached:
                 return
 
-    def _tell_kept(self) -> None:
-        kept = self._out_of_kept()
-        while self._kept and not self.detached:
-            if self._has_room():
-                self._tell_some(kept, 1)
-            elif self._keeps:
-                return
-            else:
-                self._tell_in_turn(kept)
-
-    def _out_of_kept(self) -> Iterator[Any]:
-        while self._kept:
-            yield self._kept.popleft()
-
-    def _wait_or_keep(self, left: Iterator[Any]) -> None:
-        if self._keeps and self._kept is not None:
-            self._kept.extend(left)
-        else:
-            self._tell_in_turn(left)
-
-    def _tell_in_turn(self, left: Iterator[Any]) -> None:
-        """Wait for room if there is more to tell, and tell as much of it as there is room for."""
-        count = length_hint(left, 1)
-        if not count:
-            return
-        place = self._window.enter(self._scope, self._size, count)
-        try:
-            self._wait_for(lambda: place.granted or self.has_ended)
-            self._tell_some(left, place.count)
-        finally:
-            self._window.leave(place)
-
-    def _tell_some(self, left: Iterator[Any], count: int) -> None:
-        if not self.detached:
-            for message in islice(left, count):
-                self._tell_now(message)
-                self._scope.check()
-                if self.detached:
-                    return
-
     def _has_room(self) -> bool:
         """Return whether it may be told one more.
 
@@ -233,14 +179,95 @@ class WindowDelivery(Delivery):
         except BaseException as exc:  # of the subscriber, too
             raise self._gone(exc) from exc
 
+    def _wait_or_keep(self, left: Iterator[Any]) -> None:
+        if self._keeps and self._kept is not None:
+            self._kept.extend(left)
+            self._line_up()
+        else:
+            self._tell_in_turn(left)
+
+    def _tell_after_kept(self, messages: Iterable[Any]) -> None:
+        """Add messages to those that are kept; without others to go on for, wait until all have been told."""
+        assert self._kept is not None
+        self._kept.extend(messages)
+        if not self._keeps:
+            self._give_place_up()
+            kept = self._out_of_kept()
+            while self._kept and not self.detached:
+                self._tell_in_turn(kept)
+
+    def _tell_in_turn(self, left: Iterator[Any]) -> None:
+        """Wait for room if there is more to tell, and tell as much of it as there is room for."""
+        count = length_hint(left, 1)
+        if not count:
+            return
+        place = self._window.enter(self._scope.notify, self._size, count)
+        try:
+            while not self._scope.wait(lambda: place.granted or self.detached or self.has_ended, SLICE):
+                self._window.moved()  # nobody may have noticed that there is room: some inboxes change the order
+            if self.detached:
+                return
+            for message in islice(left, place.count):
+                self._tell_now(message)
+                self._scope.check()
+                if self.detached:
+                    return
+        finally:
+            self._window.leave(place)
+
     @property
     def has_ended(self) -> bool:
         """Whether it will never make room again."""
         return False
 
-    # In any thread
+    # What is kept. In the thread that has the turn
+
+    def _out_of_kept(self) -> Iterator[Any]:
+        while self._kept:
+            yield self._kept.popleft()
+
+    def _line_up(self) -> None:
+        """Queue up for what is kept; when there is room, another thread sends it, as the task's may wait for bytes."""
+        if self._kept and self._place is None:
+            self._place = self._window.enter(self._send_kept, self._size, len(self._kept))
+
+    def _give_place_up(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            self._window.leave(place)
+
+    def _is_due(self) -> bool:
+        return super()._is_due() or (self._place is not None and self._place.granted)
 
     def _tell_waiting(self) -> None:
-        for message in self._out_of_kept():
+        place = self._place
+        if self._closed:
+            self._tell_kept(sys.maxsize)
+        elif place is not None and place.granted:
+            self._tell_kept(place.count)
+        self._give_place_up()
+        if self._closed or not self._kept:
+            super()._tell_waiting()
+        else:
+            self._kept.extend(self._waiting)  # told meanwhile
+            self._waiting.clear()
+            self._line_up()
+
+    def _tell_kept(self, count: int) -> None:
+        for message in islice(self._out_of_kept(), count):
+            if self.detached or self._scope.cause is not None:  # nothing is told after a cancel but the end
+                return
             self._tell_now(message)
-        super()._tell_waiting()
+
+    # In any thread
+
+    def detach(self) -> None:
+        super().detach()
+        self._give_place_up()
+
+    def _send_kept(self) -> None:
+        in_background(self._drain_safely, "anthropix-told")
+
+    def _drain_safely(self) -> None:
+        with contextlib.suppress(Exception):  # a cancel, or a subscriber that has gone: the sweeper looks for those
+            self.drain()

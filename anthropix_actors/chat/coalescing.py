@@ -47,6 +47,11 @@ class CoalescingMailbox(ActorDelivery):
             self.put(message)
             self.drain()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether as much waits for it as may."""
+        return not self.detached and not self._has_room()
+
     def put(self, *messages: Any) -> None:
         """Queue messages for `drain`; a delta is merged with the one before. Any thread."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import multiprocessing
 import queue
 from functools import partial
@@ -78,6 +79,7 @@ HOW: dict[str, tuple[Any, str]] = {
     "part of one": (partial(show), "an async def, which nobody would await; in asyncio"),
     "async call": (AsyncCall(), "an async def, which nobody would await; in asyncio"),
     "async tell": (Async(), "Async, whose tell is an async def, which nobody would await; in asyncio, use aio"),
+    "file": (io.StringIO(), "a file, StringIO; pass to_function(lambda message: print(message, file=file))"),
     "list": ([Inbox()], "a list; pass one subscriber, and the others to chat.subscribe"),
     "handler": (Shown(), "Shown, a handler; pass to_tk(widget, handler), or the like"),
     "adapter": (to_tk, "the function to_tk; pass what it returns: to_tk(widget, handler)"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors import CancelledError, ChatDone, ChatEvent, Client
+from anthropix_actors import text_of as text_of_message
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
@@ -349,12 +350,12 @@ def test_a_chat_whose_other_subscriber_is_stuck_takes_no_place_in_a_window(conne
 
 
 class Waiting:
-    """A scope that is only woken."""
+    """What is only woken."""
 
     def __init__(self) -> None:
         self.woken = 0
 
-    def notify(self) -> None:
+    def __call__(self) -> None:
         self.woken += 1
 
 
@@ -367,7 +368,7 @@ def test_as_many_go_on_as_there_is_room_for_in_their_order(steps: list[tuple[str
     for step, number in steps:
         granted = [place for place in entered if place.granted]
         if step == "enter":
-            entered.append(window.enter(Waiting(), size, number))  # type: ignore[arg-type]
+            entered.append(window.enter(Waiting(), size, number))
         elif step == "tell" and granted:
             held += min(granted[0].count, max(1, number))
             entered.remove(granted[0])
@@ -384,7 +385,7 @@ def test_as_many_go_on_as_there_is_room_for_in_their_order(steps: list[tuple[str
         assert taken <= size
         assert not waiting or taken + waiting[0].count > size  # nobody waits for nothing
         assert all(1 <= place.count <= size // 4 for place in entered)
-        assert all(place.scope.woken == 1 for place in granted)  # type: ignore[attr-defined]
+        assert all(place.wake.woken == 1 for place in granted)  # type: ignore[attr-defined]
         assert window.has_room(size) == (not waiting and held < size)
 
 
@@ -519,6 +520,111 @@ def test_a_loop_is_not_held_up_by_an_actor_that_is_stuck(connect: Callable[..., 
         assert "".join(stream.text) == whole(500)
     gate.set()
     stuck.stop()
+
+
+def test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room(connect: Callable[..., Client]) -> None:
+    """The server says nothing meanwhile."""
+    quick, slow, gate, more = Inbox(), Inbox(), threading.Event(), threading.Event()
+    stuck = Reader.start(slow, gate=gate)
+
+    def serve(peer: Any) -> None:
+        events = answer(*(f"{number} " for number in range(120)))
+        peer.read_request()
+        peer.send(head() + chunks(events[:102]))
+        wait(more)
+        peer.send(chunks(events[102:]) + LAST_CHUNK)
+
+    with Server(serve) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
+        chat.subscribe(quick)
+        while text_of(quick.messages) != whole(100):
+            quick.next()
+        gate.set()
+        while text_of(slow.messages) != whole(100):
+            slow.next()
+        more.set()
+        assert text_of(until_done(slow)) == whole(120)
+    stuck.stop()
+
+
+def test_the_places_of_a_chat_that_is_cancelled_are_free_again(connect: Callable[..., Client]) -> None:
+    first, second = Own(), Own()
+    with Server(answer_of(500)) as server:
+        client = connect(server, window=SIZE)
+        chats = [client.chat(**ASK, stream=first) for _ in range(4)]
+        for chat in chats:
+            chat.subscribe(second)
+            until_blocked(chat)
+        for chat in chats:
+            chat.cancel()
+            wait(chat.actor_stopped)
+        for own in (first, second):
+            own.handle(len(own.held))
+            assert own.window.has_room(SIZE)
+            assert not own.window._granted
+
+
+@pytest.mark.parametrize("coalesce", [False, True])
+def test_two_that_are_stuck_make_the_chat_wait_though_one_merges(
+    connect: Callable[..., Client], *, coalesce: bool
+) -> None:
+    gates = [threading.Event() for _ in range(2)]
+    inboxes = [Inbox() for _ in gates]
+    stuck = [Reader.start(inbox, gate=gate) for inbox, gate in zip(inboxes, gates, strict=True)]
+    with Server(answering(*["x" * 1000] * 3000)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck[0], coalesce=True)
+        chat.subscribe(stuck[1], coalesce=coalesce)
+        until_blocked(chat)
+        assert chat.snapshot() is not None
+        assert len(text_of_message(chat.snapshot())) < 3_000_000
+        for gate in gates:
+            gate.set()
+        for inbox in inboxes:
+            assert len(text_of(until_done(inbox))) == 3_000_000
+    for ref in stuck:
+        ref.stop()
+
+
+class Last(Reader):
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return queue.LifoQueue()
+
+
+def test_an_inbox_that_changes_the_order_is_bounded_too(inbox: Inbox) -> None:
+    gate = threading.Event()
+    ref = Last.start(inbox, gate=gate)
+    teller = Teller(ref, list(range(100)))
+    until_blocked(teller.scope)
+    for _ in range(50):
+        ref.ask(ProxyGetAttr(attr_path=("actor_urn",)), block=False)
+    assert ref.actor_inbox.qsize() <= 50 + SIZE + 1  # type: ignore[attr-defined]
+    gate.set()
+    teller.join()
+    assert sorted(inbox.next() for _ in range(100)) == list(range(100))
+    ref.stop()
+
+
+def test_an_inbox_whose_length_cannot_be_told_any_more_is_taken_to_be_full(inbox: Inbox) -> None:
+    class Failing(OddInbox):
+        asked = 0
+
+        def qsize(self) -> int:
+            self.asked += 1
+            if self.asked > 5:
+                raise NotImplementedError
+            return 0
+
+    class WithFailing(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return Failing()
+
+    ref = WithFailing.start(inbox)
+    teller = Teller(ref, list(range(50)))
+    teller.join()
+    assert [inbox.next() for _ in range(50)] == list(range(50))
+    ref.stop()
 
 
 def test_a_coalescing_actor_that_is_stuck_holds_up_nobody(connect: Callable[..., Client]) -> None:
