@@ -12,12 +12,14 @@ and one flag, `_armed`: whether a flush is under way. The rules:
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
+from anthropix_actors._checks.subscriber_hints import no_function
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
@@ -235,11 +237,9 @@ _CHOICES = ("continue", "cancel")
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
     problems = []
-    if isinstance(handler, type):
-        problems.append(Problem("handler", f"expected an object, got the class {handler.__name__}; make one of it"))
-    elif not callable(handler) and not isinstance(handler, Handlers):
-        what = f"expected a function that takes one message, or an object of a class of Handlers, got {shown(handler)}"
-        problems.append(Problem("handler", what))
+    if (what := _no_handler(handler)) is not None:
+        expected = "a function that takes one message, or an object of a class of Handlers"
+        problems.append(Problem("handler", f"expected {expected}, got {what}"))
     number = isinstance(interval, (int, float)) and not isinstance(interval, bool)
     if not number or not 0 <= interval < math.inf:  # type: ignore[operator] # it is a number
         problems.append(Problem("interval", f"expected seconds from 0, such as 0.03, got {shown(interval)}"))
@@ -250,6 +250,16 @@ def _check(handler: object, *, interval: object, **choices: object) -> None:
     ]
     if problems:
         raise ParameterError(problems)
+
+
+def _no_handler(given: Any) -> str | None:
+    """Return what a wrong handler is, and a hint; None for one that handles a message when it is called."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}; make one of it"
+    called = given.handle if isinstance(given, Handlers) else given
+    if any(map(inspect.isgeneratorfunction, (called, getattr(type(called), "__call__", None)))):  # noqa: B004 - as below
+        return "a generator function, and a call would not run it; begin a generator, and pass its send"
+    return no_function(called)  # it may be callable, and yet only make what nobody would await
 
 
 def _ref_of(message: Any) -> TaskRef[Any] | None:

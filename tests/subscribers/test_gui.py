@@ -32,7 +32,7 @@ from scenarios import SCENARIOS, Flood, Held, OopsError, Screen, answering, serv
 from servers import DEADLINE, acquire, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from anthropix_actors import ChatRef
 
@@ -376,6 +376,46 @@ def test_what_is_no_widget_is_refused(of: Callable[[type[Fake]], Any]) -> None:
     refused(lambda: to_loop(kit.loop.call_soon, kit.loop.call_later, page), "handler", "the class Page; make one of it")
     refused(lambda: to_loop(None, kit.loop.call_later, print), "call_soon", "a function")  # type: ignore[arg-type]
     refused(lambda: to_loop(kit.loop.call_soon, 3, print), "call_later", "a function")  # type: ignore[arg-type]
+
+
+async def waits(_: object) -> None:
+    """Would have to be awaited."""
+
+
+def yields(_: object) -> Generator[None, object, None]:
+    """Would have to be looped over."""
+    yield  # pragma: no cover
+
+
+class Waits(Handlers):
+    __call__ = waits
+
+
+class Yields:
+    __call__ = yields
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (waits, "an async def, which nobody would await; in asyncio, use aio"),
+        (partial(waits), "an async def"),
+        (type("Waits", (), {"__call__": waits})(), "an async def"),
+        (yields, "a generator function, and a call would not run it; begin a generator, and pass its send"),
+        (Yields(), "a generator function"),
+        (Yields, "the class Yields; make one of it"),
+        ([print], "got list"),
+    ],
+)
+def test_a_handler_whose_call_would_handle_nothing_is_refused(kit: Fake, handler: Any, text: str) -> None:
+    refused(lambda: kit.subscriber(handler), "handler", text)
+
+
+def test_the_methods_of_a_handler_count_and_not_whether_it_can_be_called(kit: Fake) -> None:
+    handler: Any = Waits()
+    assert kit.subscriber(handler).is_alive()
+    generator = yields(None)
+    assert kit.subscriber(generator.send).is_alive()
 
 
 def test_an_app_of_textual_must_be_running(of: Callable[[type[Fake]], Any]) -> None:
