@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError, subscribers
+from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatEvent, ChatFailed, ParameterError, subscribers
 from anthropix_actors.subscribers import (
     Handlers,
     QtSubscriber,
@@ -343,6 +343,29 @@ def test_a_subscriber_for_qt_has_signals(kind: type[FakePySide6], of: Callable[[
             subscriber.tell(end)
         run(kit, lambda: [name for name, _ in told[-2:]] == ["failed", "cancelled"])
         del subscriber
+    kit.destroy()
+
+
+def test_the_signal_of_qt_has_all_the_text_that_a_stream_has(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakePySide6)
+    chat: Any = None
+    subscriber = to_qt(kit.window)
+    told: list[str] = []
+    subscriber.text.connect(told.append)
+    delta = "content_block_delta"
+    events: list[Any] = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Begun, "}},
+        {"type": delta, "index": 0, "delta": {"type": "text_delta", "text": "grown"}},
+        {"type": delta, "index": 0, "delta": {"text": " untyped"}},
+        {"type": delta, "index": 0, "delta": {"type": "text_delta", "text": ""}},
+        {"type": delta, "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    for event in events:
+        subscriber.tell(ChatEvent(chat, event))
+        subscriber._flush()  # each on its own: neighbours would be merged
+    assert told == ["Begun, ", "grown", " untyped"]
+    del subscriber
     kit.destroy()
 
 
