@@ -17,6 +17,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from anthropix_actors._checks.subscriber_hints import no_function
@@ -119,7 +120,7 @@ class GuiSubscriber:
         self._lock = threading.RLock()  # held briefly, and never while the handler runs
         self._queue = MergingQueue(_LARGEST)
         self._armed = False
-        self._followed: set[TaskRef[Any]] = set()
+        self._followed = weakref.WeakSet[TaskRef[Any]]()  # of one that it is unsubscribed from, it hears no end
         self.window = Window(self._queue.is_full)  # once closed, it is empty
         self.handled_in = loop.thread
 
@@ -166,7 +167,8 @@ class GuiSubscriber:
             False
         """
         with self._lock:
-            followed, self._followed = self._followed, set()
+            followed = [*self._followed]
+            self._followed.clear()
             self._closed = True
             self._queue.clear()
             self.handled_in = None  # nothing waits for that thread any more

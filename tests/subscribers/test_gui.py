@@ -18,6 +18,7 @@ from anthropix_actors.subscribers import (
     QtSubscriber,
     gui,
     qt,
+    to_function,
     to_gtk,
     to_loop,
     to_qt,
@@ -231,6 +232,35 @@ def test_closing_it_in_any_thread_leaves_all_its_chats_and_those_of_others_go_on
         kit.loop.run(kit.loop.soon.empty)
         subscriber.tell("anything")
         assert kit.loop.soon.empty()
+
+
+def test_a_chat_that_it_was_unsubscribed_from_is_not_kept(kit: Fake) -> None:
+    held, told = Held(), list[str]()
+    with served(held) as (_, client):
+        subscriber = kit.subscriber(lambda message: told.append(type(message).__name__))
+        chat = client.chat(**ASK, stream=to_function(lambda _: None))
+        chat.subscribe(subscriber)
+        run(kit, lambda: bool(told))
+        chat.unsubscribe(subscriber)
+        held.let.set()
+        chat.result(DEADLINE)
+        wait(chat.actor_stopped)
+        kit.loop.run(kit.loop.soon.empty)
+        kept = weakref.ref(chat)
+        del chat
+        run(kit, lambda: gc.collect() >= 0 and kept() is None)
+    assert "ChatDone" not in told
+
+
+def test_closing_it_ends_a_chat_that_nobody_else_keeps(kit: Fake) -> None:
+    with served(Held()) as (_, client):
+        subscriber = kit.subscriber(screen := Screen())
+        stopped = client.chat(**ASK, stream=subscriber).actor_stopped
+        run(kit, lambda: bool(screen.text))
+        screen.messages.clear()
+        gc.collect()
+        subscriber.close()
+        wait(stopped)
 
 
 def test_what_waits_when_it_closes_is_not_handled(kit: Fake) -> None:
