@@ -84,6 +84,8 @@ class Handlers:
         if found is None:
             return self.on_message(message)
         name, arguments = found
+        if name in _ENDS:
+            self._readers.pop(_key(message.chat), None)  # the ref may live on, and is not to keep the answer twice
         return getattr(self, name)(*arguments(message))
 
     def _on_event(self, chat: ChatRef, event: Event) -> None:
@@ -97,8 +99,8 @@ class Handlers:
 
     def _on_blocks(self, chat: ChatRef, event: Event) -> None:
         if event["type"] == "message_start":
-            self._readers[chat] = PieceReader()
-        reader = self._readers.get(chat)
+            self._readers[_key(chat)] = PieceReader()
+        reader = self._readers.get(_key(chat))
         for piece in reader.blocks(event) if reader is not None else ():
             self.on_block(chat, piece.block)
 
@@ -111,12 +113,12 @@ class Handlers:
         return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
 
     @cached_property
-    def _readers(self) -> weakref.WeakKeyDictionary[ChatRef, PieceReader]:
+    def _readers(self) -> weakref.WeakKeyDictionary[Any, PieceReader]:
         """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
         return weakref.WeakKeyDictionary()
 
     def _on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
-        reader = self._readers.get(chat)
+        reader = self._readers.get(_key(chat))
         if reader is not None:
             reader.resume_from(kept)
         self.on_resumed(chat, attempt, kept)
@@ -199,6 +201,22 @@ class Handlers:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
+class _StandIn:
+    """Stands for what a program, such as a test, gives in place of a chat, such as None."""
+
+
+_STAND_IN = _StandIn()
+
+
+def _key(chat: object) -> object:
+    """Return what the blocks of a chat are kept for: the chat, if it can be held weakly."""
+    try:
+        weakref.ref(chat)
+    except TypeError:
+        return _STAND_IN
+    return chat
+
+
 def _check_kind(name: str, method: object) -> None:
     """Refuse a method whose call would only make something that nobody would await, or loop over."""
     if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
@@ -248,6 +266,9 @@ _CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     SessionCancelled: ("on_session_cancelled", attrgetter("session", "reason")),
 }
 """Type of a message → the method to call, and its arguments: the fields of the message, in their order."""
+
+_ENDS = frozenset({"on_done", "on_failed", "on_cancelled"})
+"""The last method that is called for a chat."""
 
 _METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
 

@@ -253,7 +253,8 @@ def test_a_chat_that_it_was_unsubscribed_from_is_not_kept(kit: Fake) -> None:
 
 
 def test_closing_it_ends_a_chat_that_nobody_else_keeps(kit: Fake) -> None:
-    with served(Held()) as (_, client):
+    held = Held()
+    with served(held) as (_, client):
         subscriber = kit.subscriber(screen := Screen())
         stopped = client.chat(**ASK, stream=subscriber).actor_stopped
         run(kit, lambda: bool(screen.text))
@@ -261,6 +262,7 @@ def test_closing_it_ends_a_chat_that_nobody_else_keeps(kit: Fake) -> None:
         gc.collect()
         subscriber.close()
         wait(stopped)
+        held.let.set()
 
 
 def test_what_waits_when_it_closes_is_not_handled(kit: Fake) -> None:
@@ -531,6 +533,14 @@ class Page(Handlers):
         self.ended = message
 
 
+_BLOCK: list[Any] = [
+    {"type": "message_start", "message": {"role": "assistant", "content": []}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+    {"type": "content_block_stop", "index": 0},
+]
+
+
 def test_a_handler_may_be_an_object_with_a_method_for_each_thing_that_happens(
     kit: Fake,
 ) -> None:
@@ -540,6 +550,37 @@ def test_a_handler_may_be_an_object_with_a_method_for_each_thing_that_happens(
         run(kit, lambda: page.ended is not None)
     assert page.text == "".join(f"{number} " for number in range(100))
     assert page.blocks == page.ended["content"] == [{"type": "text", "text": page.text}]
+
+
+@pytest.mark.parametrize("chat", [None, "a chat", Held()])
+def test_the_methods_can_be_called_for_what_stands_for_a_chat(chat: Any) -> None:
+    page = Page()
+    for event in _BLOCK:
+        page.handle(ChatEvent(chat, event))
+    assert page.blocks == [{"type": "text", "text": "Hello"}]
+    page.handle(ChatDone(chat, "the message"))  # type: ignore[arg-type]
+    assert page.ended == "the message"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda chat: ChatDone(chat, None),
+        lambda chat: ChatFailed(chat, OopsError()),
+        lambda chat: ChatCancelled(chat, "", None),
+    ],
+)
+def test_an_answer_is_not_kept_when_it_has_ended_though_its_chat_is(end: Callable[[Any], Any]) -> None:
+    page, chat, other = Page(), Held(), Held()
+    for each in (chat, other):
+        for event in _BLOCK[:2]:
+            page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
+    page.handle(end(chat))
+    assert [*page._readers] == [other]
+    for each in (chat, other):
+        for event in _BLOCK[2:]:
+            page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
+    assert page.blocks == [{"type": "text", "text": "Hello"}]
 
 
 # The room
