@@ -131,10 +131,8 @@ class GuiSubscriber:
 
     def __del__(self) -> None:
         """Drop the handler in the toolkit's thread: a window that only it keeps alive must not end in another."""
-        if not self._closed and threading.get_ident() != self.handled_in:
-            kept, self._handler = [self._handler], _ignore
-            with contextlib.suppress(Exception):  # there may be no loop any more
-                self._loop.call_soon(kept.clear)
+        if not self._closed:
+            self._drop_handler(self.handled_in)
 
     # In any thread
 
@@ -169,13 +167,21 @@ class GuiSubscriber:
         with self._lock:
             followed = [*self._followed]
             self._followed.clear()
-            self._closed = True
+            was_closed, self._closed = self._closed, True
             self._queue.clear()
-            self.handled_in = None  # nothing waits for that thread any more
-        self._handler = _ignore  # it may keep a whole window alive
+            thread, self.handled_in = self.handled_in, None  # nothing waits for that thread any more
+        if not was_closed:
+            self._drop_handler(thread)
         self.window.moved()
         for ref in followed if self._on_close == "cancel" else ():
             ref.unsubscribe(self, "the window was closed")
+
+    def _drop_handler(self, thread: int | None) -> None:
+        """Drop the handler in the toolkit's thread: it may be all that keeps a whole window alive."""
+        kept, self._handler = [self._handler], _ignore
+        if threading.get_ident() != thread:
+            with contextlib.suppress(Exception):  # there may be no loop any more
+                self._loop.call_soon(kept.clear)
 
     def _note(self, message: Any) -> None:
         """Keep in mind what it follows, until that ends."""

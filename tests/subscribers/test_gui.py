@@ -299,7 +299,8 @@ def test_a_window_that_closes_while_its_chat_waits_for_it_ends_the_wait(kit: Fak
         assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
 
 
-def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: Fake) -> None:
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: Fake, *, closes: bool) -> None:
     ended: list[int] = []
 
     class Window:
@@ -311,12 +312,27 @@ def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: F
 
     kept = [kit.subscriber(Window().show)]
     kit.made.clear()
-    drops = threading.Thread(target=kept.clear)
+    drops = threading.Thread(target=kept[0].close if closes else kept.clear)
     drops.start()
     drops.join(DEADLINE)
+    del drops
     assert ended == []
     run(kit, lambda: bool(ended))
     assert ended == [threading.get_ident()]
+
+
+def test_a_window_of_tk_that_was_destroyed_is_not_kept_by_what_was_to_be_called(
+    of: Callable[[type[Fake]], Any],
+) -> None:
+    kit = of(FakeTk)
+    call_soon = kit.subscriber(print)._loop.call_soon
+    kept = [weakref.ref(screen := Screen()), weakref.ref(other := Screen())]
+    call_soon(partial(screen, "before"))
+    kit.destroy()
+    call_soon(partial(other, "after"))
+    del screen, other
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
 
 
 def test_a_window_is_told_once_of_its_end_however_many_subscribers_it_had(
