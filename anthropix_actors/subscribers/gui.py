@@ -123,6 +123,8 @@ class GuiSubscriber:
         self._followed = weakref.WeakSet[TaskRef[Any]]()  # of one that it is unsubscribed from, it hears no end
         self.window = Window(self._queue.is_full)  # once closed, it is empty
         self.handled_in = loop.thread
+        if self.handled_in is None:
+            self._wake()  # the loop says in which thread it runs, before a message comes
 
     def __repr__(self) -> str:
         """Show the handler, the state, and how many messages wait."""
@@ -143,9 +145,7 @@ class GuiSubscriber:
                 return
             self._note(message)
             self._queue.append(message)
-            wakes, self._armed = not self._armed, True
-        if wakes:
-            self._reach(self._loop.call_soon, self._flush)
+        self._wake()
 
     def is_alive(self) -> bool:
         """Return whether its chats are to go on: it is open, or was closed with `on_close="continue"`. Any thread."""
@@ -182,6 +182,13 @@ class GuiSubscriber:
         if threading.get_ident() != thread:
             with contextlib.suppress(Exception):  # there may be no loop any more
                 self._loop.call_soon(kept.clear)
+
+    def _wake(self) -> None:
+        """Have a flush come, unless one is under way."""
+        with self._lock:
+            wakes, self._armed = not self._armed, True
+        if wakes:
+            self._reach(self._loop.call_soon, self._flush)
 
     def _note(self, message: Any) -> None:
         """Keep in mind what it follows, until that ends."""

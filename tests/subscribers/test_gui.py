@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatEvent, ChatFailed, ParameterError, subscribers
+from anthropix_actors import (
+    BatchProgress,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    DeadlockError,
+    ParameterError,
+    subscribers,
+)
 from anthropix_actors.subscribers import (
     Handlers,
     QtSubscriber,
@@ -188,17 +198,30 @@ def test_an_error_that_cannot_be_shown_is_logged_and_the_rest_is_told(
 def test_a_loop_that_takes_no_calls_any_more_is_a_window_that_was_closed(
     caplog: pytest.LogCaptureFixture, *, goes_on: bool
 ) -> None:
-    def closed(*_: object) -> None:
-        raise RuntimeError("Event loop is closed")
+    soon: list[Callable[[], object]] = []
+
+    def call_soon(function: Callable[[], object]) -> None:
+        if soon:
+            raise RuntimeError("Event loop is closed")
+        soon.append(function)
 
     with served(answering("Hello")) as (_, client):
         on_close: Any = "continue" if goes_on else "cancel"
-        subscriber = to_loop(closed, closed, print, on_close=on_close)
+        subscriber = to_loop(call_soon, print, print, on_close=on_close)
+        soon[0]()
         chat = client.chat(**ASK, stream=subscriber)
         wait(chat.actor_stopped)
         assert chat.state == ("done" if goes_on else "cancelled")
     assert "cannot reach its loop" in caplog.text
     assert ", closed, 0 waiting>" in repr(subscriber)
+
+
+def test_a_loop_that_was_closed_before_is_a_window_that_was_closed(caplog: pytest.LogCaptureFixture) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    assert not to_loop(closed, closed, print).is_alive()
+    assert "cannot reach its loop" in caplog.text
 
 
 def test_a_loop_that_gives_no_timer_any_more_is_a_window_that_was_closed(kit: Fake) -> None:
@@ -343,6 +366,48 @@ def test_a_window_is_told_once_of_its_end_however_many_subscribers_it_had(
     assert [each() for each in subscribers] == [None] * 9
     assert len(kit.window.bound) == 2  # one for all of them, one for the pipe
     kit.destroy()
+
+
+# Threads that must not wait
+
+
+def test_a_loop_of_asyncio_must_not_wait_for_a_chat_that_it_has_not_heard_of_yet() -> None:
+    async def ask(client: Any) -> None:
+        loop = asyncio.get_running_loop()
+        subscriber = to_loop(loop.call_soon_threadsafe, loop.call_later, print)
+        chat = client.chat(**ASK, stream=subscriber)
+        with pytest.raises(DeadlockError):
+            chat.result(DEADLINE)
+        subscriber.close()
+        wait(chat.actor_stopped)
+
+    held = Held()
+    with served(held) as (_, client):
+        asyncio.run(ask(client))
+        held.let.set()
+
+
+@pytest.mark.parametrize("has_asyncio", [False, True])
+def test_any_loop_says_in_which_thread_it_runs_before_a_message_comes(
+    kit: Fake, monkeypatch: pytest.MonkeyPatch, *, has_asyncio: bool
+) -> None:
+    if not has_asyncio:
+        monkeypatch.delitem(sys.modules, "asyncio")
+    made: list[Any] = []
+    makes = threading.Thread(target=lambda: made.append(kit.subscriber(print)))
+    makes.start()
+    makes.join(DEADLINE)
+    assert made[0].handled_in is None
+    kit.loop.run(kit.loop.soon.empty)
+    assert made[0].handled_in == threading.get_ident()
+    assert not kit.loop.timers
+
+
+def test_another_loop_than_that_of_asyncio_is_not_taken_for_it(kit: Fake) -> None:
+    async def make() -> None:
+        assert kit.subscriber(print).handled_in is None
+
+    asyncio.run(make())
 
 
 # What it is told
