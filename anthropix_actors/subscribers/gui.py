@@ -12,12 +12,16 @@ and one flag, `_armed`: whether a flush is under way. The rules:
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import math
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
+from anthropix_actors._checks.subscriber_hints import no_function
+from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
@@ -39,6 +43,7 @@ from anthropix_actors.subscribers.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Unpack
 
     from anthropix_actors.subscribers.toolkit import GuiLoop
 
@@ -97,29 +102,27 @@ class GuiSubscriber:
         self,
         loop: GuiLoop,
         handler: Handler,
-        *,
-        interval: float = INTERVAL,
-        on_error: Literal["continue", "cancel"] = "continue",
-        on_close: Literal["cancel", "continue"] = "cancel",
+        **options: Unpack[GuiOptions],
     ) -> None:
         """The functions `to_qt` and so on make one; do not make one yourself.
 
         Raises:
-            ParameterError: one of the parameters has a wrong value.
+            ParameterError: one of the parameters has a wrong value, or is none of these.
         """
-        _check(handler, interval=interval, on_error=on_error, on_close=on_close)
+        given = {**_DEFAULTS, **options}
+        _check(handler, **given)
         self._closed = False
-        self._interval = interval
-        self._on_error = on_error
-        self._on_close = on_close
+        self._interval, self._on_error, self._on_close = given["interval"], given["on_error"], given["on_close"]
         self._loop = loop
         self._handler = handler.handle if isinstance(handler, Handlers) else handler
         self._lock = threading.RLock()  # held briefly, and never while the handler runs
         self._queue = MergingQueue(_LARGEST)
         self._armed = False
-        self._followed: set[TaskRef[Any]] = set()
+        self._followed = weakref.WeakSet[TaskRef[Any]]()  # of one that it is unsubscribed from, it hears no end
         self.window = Window(self._queue.is_full)  # once closed, it is empty
         self.handled_in = loop.thread
+        if self.handled_in is None:
+            self._wake()  # the loop says in which thread it runs, before a message comes
 
     def __repr__(self) -> str:
         """Show the handler, the state, and how many messages wait."""
@@ -128,10 +131,8 @@ class GuiSubscriber:
 
     def __del__(self) -> None:
         """Drop the handler in the toolkit's thread: a window that only it keeps alive must not end in another."""
-        if not self._closed and threading.get_ident() != self.handled_in:
-            kept, self._handler = [self._handler], _ignore
-            with contextlib.suppress(Exception):  # there may be no loop any more
-                self._loop.call_soon(kept.clear)
+        if not self._closed:
+            self._drop_handler(self.handled_in)
 
     # In any thread
 
@@ -142,9 +143,7 @@ class GuiSubscriber:
                 return
             self._note(message)
             self._queue.append(message)
-            wakes, self._armed = not self._armed, True
-        if wakes:
-            self._reach(self._loop.call_soon, self._flush)
+        self._wake()
 
     def is_alive(self) -> bool:
         """Return whether its chats are to go on: it is open, or was closed with `on_close="continue"`. Any thread."""
@@ -164,14 +163,30 @@ class GuiSubscriber:
             False
         """
         with self._lock:
-            followed, self._followed = self._followed, set()
-            self._closed = True
+            followed = [*self._followed]
+            self._followed.clear()
+            was_closed, self._closed = self._closed, True
             self._queue.clear()
-            self.handled_in = None  # nothing waits for that thread any more
-        self._handler = _ignore  # it may keep a whole window alive
+            thread, self.handled_in = self.handled_in, None  # nothing waits for that thread any more
+        if not was_closed:
+            self._drop_handler(thread)
         self.window.moved()
         for ref in followed if self._on_close == "cancel" else ():
             ref.unsubscribe(self, "the window was closed")
+
+    def _drop_handler(self, thread: int | None) -> None:
+        """Drop the handler in the toolkit's thread: it may be all that keeps a whole window alive."""
+        kept, self._handler = [self._handler], _ignore
+        if threading.get_ident() != thread:
+            with contextlib.suppress(Exception):  # there may be no loop any more
+                self._loop.call_soon(kept.clear)
+
+    def _wake(self) -> None:
+        """Have a flush come, unless one is under way."""
+        with self._lock:
+            wakes, self._armed = not self._armed, True
+        if wakes:
+            self._reach(self._loop.call_soon, self._flush)
 
     def _note(self, message: Any) -> None:
         """Keep in mind what it follows, until that ends."""
@@ -231,25 +246,34 @@ class GuiSubscriber:
 
 
 _CHOICES = ("continue", "cancel")
+_DEFAULTS: dict[str, Any] = {"interval": INTERVAL, "on_error": "continue", "on_close": "cancel"}
 
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
-    problems = []
-    if isinstance(handler, type):
-        problems.append(Problem("handler", f"expected an object, got the class {handler.__name__}; make one of it"))
-    elif not callable(handler) and not isinstance(handler, Handlers):
-        what = f"expected a function that takes one message, or an object of a class of Handlers, got {shown(handler)}"
-        problems.append(Problem("handler", what))
+    problems = unknown_problems(choices, _DEFAULTS)
+    if (what := _no_handler(handler)) is not None:
+        expected = "a function that takes one message, or an object of a class of Handlers"
+        problems.append(Problem("handler", f"expected {expected}, got {what}"))
     number = isinstance(interval, (int, float)) and not isinstance(interval, bool)
     if not number or not 0 <= interval < math.inf:  # type: ignore[operator] # it is a number
         problems.append(Problem("interval", f"expected seconds from 0, such as 0.03, got {shown(interval)}"))
     problems += [
         Problem(name, f'expected "continue" or "cancel", got {shown(choice)}')
         for name, choice in choices.items()
-        if choice not in _CHOICES
+        if name in _DEFAULTS and choice not in _CHOICES
     ]
     if problems:
         raise ParameterError(problems)
+
+
+def _no_handler(given: Any) -> str | None:
+    """Return what a wrong handler is, and a hint; None for one that handles a message when it is called."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}; make one of it"
+    called = given.handle if isinstance(given, Handlers) else given
+    if any(map(inspect.isgeneratorfunction, (called, getattr(type(called), "__call__", None)))):  # noqa: B004 - as below
+        return "a generator function, and a call would not run it; begin a generator, and pass its send"
+    return no_function(called)  # it may be callable, and yet only make what nobody would await
 
 
 def _ref_of(message: Any) -> TaskRef[Any] | None:

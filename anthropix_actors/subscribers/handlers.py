@@ -55,7 +55,7 @@ class Handlers:
     called, and it is the last. Any number may be followed.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` among these methods, or with other arguments.
+        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -70,9 +70,11 @@ class Handlers:
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse methods that nobody would await, or that cannot be called."""
         super().__init_subclass__(**options)
-        for name in _METHODS & vars(cls).keys():
-            if inspect.isfunction(method := vars(cls)[name]):
-                _check(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+        for name in _METHODS:  # those of a class beside this one, too
+            method = inspect.getattr_static(cls, name)
+            _check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
+            if inspect.isfunction(method):
+                _check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
 
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
@@ -82,6 +84,8 @@ class Handlers:
         if found is None:
             return self.on_message(message)
         name, arguments = found
+        if name in _ENDS:
+            self._readers.pop(_key(message.chat), None)  # the ref may live on, and is not to keep the answer twice
         return getattr(self, name)(*arguments(message))
 
     def _on_event(self, chat: ChatRef, event: Event) -> None:
@@ -95,8 +99,8 @@ class Handlers:
 
     def _on_blocks(self, chat: ChatRef, event: Event) -> None:
         if event["type"] == "message_start":
-            self._readers[chat] = PieceReader()
-        reader = self._readers.get(chat)
+            self._readers[_key(chat)] = PieceReader()
+        reader = self._readers.get(_key(chat))
         for piece in reader.blocks(event) if reader is not None else ():
             self.on_block(chat, piece.block)
 
@@ -109,12 +113,12 @@ class Handlers:
         return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
 
     @cached_property
-    def _readers(self) -> weakref.WeakKeyDictionary[ChatRef, PieceReader]:
+    def _readers(self) -> weakref.WeakKeyDictionary[Any, PieceReader]:
         """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
         return weakref.WeakKeyDictionary()
 
     def _on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
-        reader = self._readers.get(chat)
+        reader = self._readers.get(_key(chat))
         if reader is not None:
             reader.resume_from(kept)
         self.on_resumed(chat, attempt, kept)
@@ -197,13 +201,35 @@ class Handlers:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
-def _check(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:
-    """Refuse a method that nobody would await, or that does not take the arguments of the empty one."""
-    if inspect.iscoroutinefunction(method):
+class _StandIn:
+    """Stands for what a program, such as a test, gives in place of a chat, such as None."""
+
+
+_STAND_IN = _StandIn()
+
+
+def _key(chat: object) -> object:
+    """Return what the blocks of a chat are kept for: the chat, if it can be held weakly."""
+    try:
+        weakref.ref(chat)
+    except TypeError:
+        return _STAND_IN
+    return chat
+
+
+def _check_kind(name: str, method: object) -> None:
+    """Refuse a method whose call would only make something that nobody would await, or loop over."""
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
         raise TypeError(
             f"{name}: expected a function, got an async def, which nobody would await; "
             "in asyncio, use aio of anthropix_actors.subscribers"
         )
+    if inspect.isgeneratorfunction(method):
+        raise TypeError(f"{name}: expected a function, got a generator function, and a call would not run it")
+
+
+def _check_arguments(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:
+    """Refuse a method that does not take the arguments of the empty one."""
     expected, got = inspect.signature(empty).parameters, inspect.signature(method)
     try:
         got.bind(*expected)
@@ -241,7 +267,10 @@ _CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
 }
 """Type of a message → the method to call, and its arguments: the fields of the message, in their order."""
 
-_METHODS = frozenset(name for name in vars(Handlers) if name.startswith("on_"))
+_ENDS = frozenset({"on_done", "on_failed", "on_cancelled"})
+"""The last method that is called for a chat."""
+
+_METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
 
 
 publish("anthropix_actors.subscribers", (Handlers,))

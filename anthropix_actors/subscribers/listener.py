@@ -32,7 +32,7 @@ class Listener(Handlers, pykka.ThreadingActor):
     The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` among these methods, or with other arguments.
+        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
 
     Example:
         >>> class Reader(Listener):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ def to_loop(
 
     Args:
         call_soon: Has the loop call a function. Any thread calls it, so it must be safe for that. Where it raises, the
-            loop is taken to be closed.
+            loop is taken to be closed. Called once at once, to learn which thread is the loop's.
         call_later: Has the loop call a function after some seconds. Called in the loop's thread.
         handler: A function that takes one message, or an object of a subclass of `Handlers`.
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
@@ -60,7 +62,8 @@ def to_loop(
 class _AnyLoop(GuiLoop):
     def __init__(self, call_soon: Callable[..., object], call_later: Callable[..., object]) -> None:
         super().__init__()
-        self.thread = None  # it may be started in any
+        if not _is_running_here(call_soon):
+            self.thread = None  # it may be started in any
         self._call_soon, self._call_later = call_soon, call_later
 
     def call_soon(self, function: Callable[[], object], /) -> object:
@@ -71,6 +74,16 @@ class _AnyLoop(GuiLoop):
 
     def show(self, error: Exception, /) -> object:
         return self._call_soon(partial(raise_again, error))
+
+
+def _is_running_here(call_soon: object) -> bool:
+    """Return whether a function is a method of the loop of asyncio that runs in this thread."""
+    asyncio = sys.modules.get("asyncio")  # who has such a loop has imported it
+    running = None
+    if asyncio is not None:
+        with contextlib.suppress(RuntimeError):  # none runs in this thread
+            running = asyncio.get_running_loop()
+    return running is not None and getattr(call_soon, "__self__", None) is running
 
 
 publish("anthropix_actors.subscribers", (to_loop,))

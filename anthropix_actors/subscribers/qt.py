@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.subscribers.gui import GuiSubscriber
@@ -153,9 +154,8 @@ def _emit(signals: Any, message: Any) -> None:
     match message:
         case ChatEvent(data=data):
             signals.event.emit(message)
-            match data:
-                case {"delta": {"type": "text_delta", "text": str(text)}}:
-                    signals.text.emit(text)
+            if (found := grown(data)) is not None and found[0] == TEXT:
+                signals.text.emit(found[1])
         case ChatDone():
             signals.done.emit(message)
         case ChatFailed():

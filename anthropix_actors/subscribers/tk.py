@@ -105,9 +105,9 @@ class _Pipe:
 
     def call(self, function: Callable[[], object]) -> None:
         """Have Tk call a function. Any thread; never waits."""
-        self._due.append(function)
         with self._lock:
             if self._open:
+                self._due.append(function)
                 os.write(self._theirs, b"\0")
 
     def _run(self, *_: object) -> None:
@@ -137,6 +137,7 @@ class _Pipe:
         for timer in self._timers.values():  # else Tcl would look for functions that are gone
             root.after_cancel(timer)
         self._close_ends()
+        self._due.clear()  # nothing calls them any more, and they may keep the window alive
 
     def _close_ends(self) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -12,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import BatchProgress, ChatCancelled, ChatDone, ChatFailed, ParameterError, subscribers
+from anthropix_actors import (
+    BatchProgress,
+    ChatCancelled,
+    ChatDone,
+    ChatEvent,
+    ChatFailed,
+    DeadlockError,
+    ParameterError,
+    subscribers,
+)
 from anthropix_actors.subscribers import (
     Handlers,
     QtSubscriber,
     gui,
     qt,
+    to_function,
     to_gtk,
     to_loop,
     to_qt,
@@ -32,7 +43,7 @@ from scenarios import SCENARIOS, Flood, Held, OopsError, Screen, answering, serv
 from servers import DEADLINE, acquire, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from anthropix_actors import ChatRef
 
@@ -187,17 +198,30 @@ def test_an_error_that_cannot_be_shown_is_logged_and_the_rest_is_told(
 def test_a_loop_that_takes_no_calls_any_more_is_a_window_that_was_closed(
     caplog: pytest.LogCaptureFixture, *, goes_on: bool
 ) -> None:
-    def closed(*_: object) -> None:
-        raise RuntimeError("Event loop is closed")
+    soon: list[Callable[[], object]] = []
+
+    def call_soon(function: Callable[[], object]) -> None:
+        if soon:
+            raise RuntimeError("Event loop is closed")
+        soon.append(function)
 
     with served(answering("Hello")) as (_, client):
         on_close: Any = "continue" if goes_on else "cancel"
-        subscriber = to_loop(closed, closed, print, on_close=on_close)
+        subscriber = to_loop(call_soon, print, print, on_close=on_close)
+        soon[0]()
         chat = client.chat(**ASK, stream=subscriber)
         wait(chat.actor_stopped)
         assert chat.state == ("done" if goes_on else "cancelled")
     assert "cannot reach its loop" in caplog.text
     assert ", closed, 0 waiting>" in repr(subscriber)
+
+
+def test_a_loop_that_was_closed_before_is_a_window_that_was_closed(caplog: pytest.LogCaptureFixture) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    assert not to_loop(closed, closed, print).is_alive()
+    assert "cannot reach its loop" in caplog.text
 
 
 def test_a_loop_that_gives_no_timer_any_more_is_a_window_that_was_closed(kit: Fake) -> None:
@@ -231,6 +255,37 @@ def test_closing_it_in_any_thread_leaves_all_its_chats_and_those_of_others_go_on
         kit.loop.run(kit.loop.soon.empty)
         subscriber.tell("anything")
         assert kit.loop.soon.empty()
+
+
+def test_a_chat_that_it_was_unsubscribed_from_is_not_kept(kit: Fake) -> None:
+    held, told = Held(), list[str]()
+    with served(held) as (_, client):
+        subscriber = kit.subscriber(lambda message: told.append(type(message).__name__))
+        chat = client.chat(**ASK, stream=to_function(lambda _: None))
+        chat.subscribe(subscriber)
+        run(kit, lambda: bool(told))
+        chat.unsubscribe(subscriber)
+        held.let.set()
+        chat.result(DEADLINE)
+        wait(chat.actor_stopped)
+        kit.loop.run(kit.loop.soon.empty)
+        kept = weakref.ref(chat)
+        del chat
+        run(kit, lambda: gc.collect() >= 0 and kept() is None)
+    assert "ChatDone" not in told
+
+
+def test_closing_it_ends_a_chat_that_nobody_else_keeps(kit: Fake) -> None:
+    held = Held()
+    with served(held) as (_, client):
+        subscriber = kit.subscriber(screen := Screen())
+        stopped = client.chat(**ASK, stream=subscriber).actor_stopped
+        run(kit, lambda: bool(screen.text))
+        screen.messages.clear()
+        gc.collect()
+        subscriber.close()
+        wait(stopped)
+        held.let.set()
 
 
 def test_what_waits_when_it_closes_is_not_handled(kit: Fake) -> None:
@@ -267,7 +322,8 @@ def test_a_window_that_closes_while_its_chat_waits_for_it_ends_the_wait(kit: Fak
         assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
 
 
-def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: Fake) -> None:
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: Fake, *, closes: bool) -> None:
     ended: list[int] = []
 
     class Window:
@@ -279,12 +335,27 @@ def test_what_only_the_handler_keeps_alive_ends_in_the_thread_of_the_loop(kit: F
 
     kept = [kit.subscriber(Window().show)]
     kit.made.clear()
-    drops = threading.Thread(target=kept.clear)
+    drops = threading.Thread(target=kept[0].close if closes else kept.clear)
     drops.start()
     drops.join(DEADLINE)
+    del drops
     assert ended == []
     run(kit, lambda: bool(ended))
     assert ended == [threading.get_ident()]
+
+
+def test_a_window_of_tk_that_was_destroyed_is_not_kept_by_what_was_to_be_called(
+    of: Callable[[type[Fake]], Any],
+) -> None:
+    kit = of(FakeTk)
+    call_soon = kit.subscriber(print)._loop.call_soon
+    kept = [weakref.ref(screen := Screen()), weakref.ref(other := Screen())]
+    call_soon(partial(screen, "before"))
+    kit.destroy()
+    call_soon(partial(other, "after"))
+    del screen, other
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
 
 
 def test_a_window_is_told_once_of_its_end_however_many_subscribers_it_had(
@@ -295,6 +366,48 @@ def test_a_window_is_told_once_of_its_end_however_many_subscribers_it_had(
     assert [each() for each in subscribers] == [None] * 9
     assert len(kit.window.bound) == 2  # one for all of them, one for the pipe
     kit.destroy()
+
+
+# Threads that must not wait
+
+
+def test_a_loop_of_asyncio_must_not_wait_for_a_chat_that_it_has_not_heard_of_yet() -> None:
+    async def ask(client: Any) -> None:
+        loop = asyncio.get_running_loop()
+        subscriber = to_loop(loop.call_soon_threadsafe, loop.call_later, print)
+        chat = client.chat(**ASK, stream=subscriber)
+        with pytest.raises(DeadlockError):
+            chat.result(DEADLINE)
+        subscriber.close()
+        wait(chat.actor_stopped)
+
+    held = Held()
+    with served(held) as (_, client):
+        asyncio.run(ask(client))
+        held.let.set()
+
+
+@pytest.mark.parametrize("has_asyncio", [False, True])
+def test_any_loop_says_in_which_thread_it_runs_before_a_message_comes(
+    kit: Fake, monkeypatch: pytest.MonkeyPatch, *, has_asyncio: bool
+) -> None:
+    if not has_asyncio:
+        monkeypatch.delitem(sys.modules, "asyncio")
+    made: list[Any] = []
+    makes = threading.Thread(target=lambda: made.append(kit.subscriber(print)))
+    makes.start()
+    makes.join(DEADLINE)
+    assert made[0].handled_in is None
+    kit.loop.run(kit.loop.soon.empty)
+    assert made[0].handled_in == threading.get_ident()
+    assert not kit.loop.timers
+
+
+def test_another_loop_than_that_of_asyncio_is_not_taken_for_it(kit: Fake) -> None:
+    async def make() -> None:
+        assert kit.subscriber(print).handled_in is None
+
+    asyncio.run(make())
 
 
 # What it is told
@@ -346,6 +459,29 @@ def test_a_subscriber_for_qt_has_signals(kind: type[FakePySide6], of: Callable[[
     kit.destroy()
 
 
+def test_the_signal_of_qt_has_all_the_text_that_a_stream_has(of: Callable[[type[Fake]], Any]) -> None:
+    kit = of(FakePySide6)
+    chat: Any = None
+    subscriber = to_qt(kit.window)
+    told: list[str] = []
+    subscriber.text.connect(told.append)
+    delta = "content_block_delta"
+    events: list[Any] = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Begun, "}},
+        {"type": delta, "index": 0, "delta": {"type": "text_delta", "text": "grown"}},
+        {"type": delta, "index": 0, "delta": {"text": " untyped"}},
+        {"type": delta, "index": 0, "delta": {"type": "text_delta", "text": ""}},
+        {"type": delta, "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    for event in events:
+        subscriber.tell(ChatEvent(chat, event))
+        subscriber._flush()  # each on its own: neighbours would be merged
+    assert told == ["Begun, ", "grown", " untyped"]
+    del subscriber
+    kit.destroy()
+
+
 def test_the_signals_of_a_subscriber_end_with_it(of: Callable[[type[Fake]], Any]) -> None:
     kit = of(FakePySide6)
     for before in (True, False):
@@ -376,6 +512,57 @@ def test_what_is_no_widget_is_refused(of: Callable[[type[Fake]], Any]) -> None:
     refused(lambda: to_loop(kit.loop.call_soon, kit.loop.call_later, page), "handler", "the class Page; make one of it")
     refused(lambda: to_loop(None, kit.loop.call_later, print), "call_soon", "a function")  # type: ignore[arg-type]
     refused(lambda: to_loop(kit.loop.call_soon, 3, print), "call_later", "a function")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(
+    kind: type[Fake], of: Callable[[type[Fake]], Any]
+) -> None:
+    kit = of(kind)
+    refused(lambda: kit.subscriber(print, on_eror="cancel"), "on_eror", "unknown parameter; did you mean on_error?")
+    refused(lambda: kit.subscriber(print, wait=3), "wait", "expected one of interval, on_error, on_close")
+    refused(lambda: kit.subscriber(print, on_close="stop"), "on_close", 'expected "continue" or "cancel"')
+    kit.destroy()
+
+
+async def waits(_: object) -> None:
+    """Would have to be awaited."""
+
+
+def yields(_: object) -> Generator[None, object, None]:
+    """Would have to be looped over."""
+    yield  # pragma: no cover
+
+
+class Waits(Handlers):
+    __call__ = waits
+
+
+class Yields:
+    __call__ = yields
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (waits, "an async def, which nobody would await; in asyncio, use aio"),
+        (partial(waits), "an async def"),
+        (type("Waits", (), {"__call__": waits})(), "an async def"),
+        (yields, "a generator function, and a call would not run it; begin a generator, and pass its send"),
+        (Yields(), "a generator function"),
+        (Yields, "the class Yields; make one of it"),
+        ([print], "got list"),
+    ],
+)
+def test_a_handler_whose_call_would_handle_nothing_is_refused(kit: Fake, handler: Any, text: str) -> None:
+    refused(lambda: kit.subscriber(handler), "handler", text)
+
+
+def test_the_methods_of_a_handler_count_and_not_whether_it_can_be_called(kit: Fake) -> None:
+    handler: Any = Waits()
+    assert kit.subscriber(handler).is_alive()
+    generator = yields(None)
+    assert kit.subscriber(generator.send).is_alive()
 
 
 def test_an_app_of_textual_must_be_running(of: Callable[[type[Fake]], Any]) -> None:
@@ -438,6 +625,14 @@ class Page(Handlers):
         self.ended = message
 
 
+_BLOCK: list[Any] = [
+    {"type": "message_start", "message": {"role": "assistant", "content": []}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+    {"type": "content_block_stop", "index": 0},
+]
+
+
 def test_a_handler_may_be_an_object_with_a_method_for_each_thing_that_happens(
     kit: Fake,
 ) -> None:
@@ -447,6 +642,30 @@ def test_a_handler_may_be_an_object_with_a_method_for_each_thing_that_happens(
         run(kit, lambda: page.ended is not None)
     assert page.text == "".join(f"{number} " for number in range(100))
     assert page.blocks == page.ended["content"] == [{"type": "text", "text": page.text}]
+
+
+@pytest.mark.parametrize("chat", [None, "a chat", Held()])
+def test_the_methods_can_be_called_for_what_stands_for_a_chat(chat: Any) -> None:
+    page = Page()
+    for event in _BLOCK:
+        page.handle(ChatEvent(chat, event))
+    assert page.blocks == [{"type": "text", "text": "Hello"}]
+    page.handle(ChatDone(chat, "the message"))  # type: ignore[arg-type]
+    assert page.ended == "the message"
+
+
+@pytest.mark.parametrize(("end", "rest"), [(ChatDone, [None]), (ChatFailed, [None]), (ChatCancelled, ["", None])])
+def test_an_answer_is_not_kept_when_it_has_ended_though_its_chat_is(end: Any, rest: list[Any]) -> None:
+    page, chat, other = Page(), Held(), Held()
+    for each in (chat, other):
+        for event in _BLOCK[:2]:
+            page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
+    page.handle(end(chat, *rest))
+    assert [*page._readers] == [other]
+    for each in (chat, other):
+        for event in _BLOCK[2:]:
+            page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
+    assert page.blocks == [{"type": "text", "text": "Hello"}]
 
 
 # The room

@@ -33,7 +33,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     import pykka
@@ -399,6 +399,39 @@ def test_an_async_method_is_refused_when_the_class_is_made() -> None:
         class Wrong(Listener):  # pyright: ignore[reportUnusedClass]
             async def on_done(self, chat: Any, message: Any) -> None:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
                 pass
+
+
+async def waits(*_: object) -> None:
+    """Would have to be awaited."""
+
+
+async def waits_and_yields(*_: object) -> AsyncIterator[None]:
+    """Would have to be looped over in asyncio."""
+    yield  # pragma: no cover
+
+
+def yields(*_: object) -> Iterator[None]:
+    """Would have to be looped over."""
+    yield  # pragma: no cover
+
+
+@pytest.mark.parametrize("base", [Handlers, Listener])
+@pytest.mark.parametrize("name", ["on_text", "on_message", "handle"])
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        (waits, "an async def, which nobody would await"),
+        (waits_and_yields, "an async def, which nobody would await"),
+        (yields, "a generator function, and a call would not run it"),
+    ],
+)
+def test_a_method_whose_call_would_do_nothing_is_refused(base: type, name: str, method: Any, what: str) -> None:
+    kinds: list[Any] = [method, staticmethod(method), classmethod(method)]
+    for given in kinds:
+        with pytest.raises(TypeError, match=rf"Wrong\.{name}: expected a function, got {what}"):
+            type("Wrong", (base,), {name: given})
+    with pytest.raises(TypeError, match=rf"Wrong\.{name}: expected a function, got {what}"):
+        type("Wrong", (type("Mixin", (), {name: method}), base), {})
 
 
 @pytest.mark.parametrize("name", NAMES)
