@@ -135,9 +135,9 @@ class SSELines:
         """Loop in a thread, which waits for events."""
         refuse_deadlock(task_of(self._ref))
         wire, inbox = _Wire(), ThreadInbox()
-        yield PING
         self._join(inbox)
         try:
+            yield PING
             while inbox in self._inboxes:
                 yield wire.written(inbox.burst(self._ping)) or PING
                 if wire.over:
@@ -148,9 +148,9 @@ class SSELines:
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Loop in a coroutine."""
         wire, inbox = _Wire(), LoopInbox()
-        yield PING
         self._join(inbox)
         try:
+            yield PING
             while inbox in self._inboxes:
                 yield wire.written(await _burst(inbox, self._ping)) or PING
                 if wire.over:

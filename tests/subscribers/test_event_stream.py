@@ -5,7 +5,7 @@ import gc
 import json
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -378,6 +378,27 @@ def test_a_coroutine_that_leaves_cancels_the_chat(halting: Server, connect: Call
     asyncio.run(loop())
 
 
+def test_a_thread_that_leaves_after_the_first_comment_cancels_the_chat(
+    halting: Server, connect: Callable[..., Client]
+) -> None:
+    lines = sse_lines(connect(halting).chat(**ASK, stream=True))
+    with closing(iter(lines)) as left:
+        assert next(left) == b": ping\n\n"
+    until_cancelled(lines._ref)
+
+
+def test_a_coroutine_that_leaves_after_the_first_comment_cancels_the_chat(
+    halting: Server, connect: Callable[..., Client]
+) -> None:
+    async def loop() -> None:
+        async with aclosing(aiter(lines)) as left:
+            assert await anext(left) == b": ping\n\n"
+        await asyncio.to_thread(until_cancelled, lines._ref)
+
+    lines = sse_lines(connect(halting).chat(**ASK, stream=True))
+    asyncio.run(loop())
+
+
 @BOTH
 def test_close_ends_a_loop_and_cancels_the_chat(loop: Any, halting: Server, connect: Callable[..., Client]) -> None:
     stream = connect(halting).chat(**ASK, stream=True)
@@ -415,7 +436,7 @@ def test_a_visitor_who_leaves_ends_nobody_else_s_answer(connect: Callable[..., C
             next(leaving)
         staying = iter(sse_lines(chat))
         next(staying)
-        until(lambda: len(deliveries_of(chat)) == 1)
+        until(lambda: len(deliveries_of(chat)) == 2)
         script.go_on.set()
         assert read(staying)[-1] == STOP
         inbox.until_end()
