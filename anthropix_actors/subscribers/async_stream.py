@@ -27,7 +27,9 @@ from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
 
 if TYPE_CHECKING:
-    from anthropix_actors._tasks.audience import Audience
+    from collections.abc import Callable
+
+    from anthropix_actors._tasks.task import Task
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import RequestCounts
@@ -86,19 +88,18 @@ class AsyncStream(Loops[Item, Result]):
             self._stream.close()
 
     async def _outcome(self) -> Result:
-        audience, mine = task_of(self._ref).audience, object()
-        over, ended = False, _Ended()
-        callback = Delivery(ended, task_of(self._ref).scope)
-        audience.waiting.add(mine)
+        over, waiter = False, _Waiter(task_of(self._ref))
         try:
-            audience.add_callback(callback)
+            waiter.join()
             self._release()
-            terminal = await ended.arrival
+            terminal = await waiter.arrival
             over = True
         finally:
-            audience.waiting.discard(mine)
-            if not over:
-                SWEEPER.post(partial(_forget, audience, callback))
+            task_of(self._ref).audience.waiting.discard(waiter)
+            if over:
+                waiter.leave()
+            else:
+                SWEEPER.post(waiter.leave)
         result: Result = result_of(terminal)
         return result
 
@@ -132,6 +133,8 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             ParameterError: they are of two.
         """
         burst = await super().burst()
+        if self.end is not None:
+            self.tell = None  # type: ignore[method-assign,assignment] # so it is refused as a subscriber from now on
         known = self._ref
         for message in burst:
             ref = message.chat if type(message) is ChatEvent else _ref_of(message)
@@ -223,12 +226,29 @@ def _ref_of(message: Any) -> TaskRef[Any] | None:
     return getattr(message, fields[0]) if fields else None
 
 
-class _Ended:
-    """A done callback that has the terminal message arrive in the event loop it was made in."""
+class _Waiter:
+    """A coroutine that waits for a task, as a done callback. The sweeper finds out if its event loop was closed."""
 
-    def __init__(self) -> None:
+    cancel_first = False
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
         self._loop = asyncio.get_running_loop()
+        self._callback = Delivery(self, task.scope)
         self.arrival: asyncio.Future[Any] = self._loop.create_future()
+
+    def join(self) -> None:
+        self._task.audience.waiting.add(self)
+        self._task.audience.add_callback(self._callback)
+        if not self._task.finished.is_set():
+            SWEEPER.watch(self)
+
+    def leave(self) -> None:
+        """Wait no longer. Takes locks: a finalizer posts it."""
+        SWEEPER.unwatch(self)
+        self._task.audience.waiting.discard(self)
+        self._task.audience.remove_callback(self._callback)
+        self._task.audience.cancel_if_abandoned()
 
     def tell(self, message: Any, /) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop is closed, and nobody waits there
@@ -238,10 +258,17 @@ class _Ended:
         if not self.arrival.done():  # the coroutine may have been cancelled
             self.arrival.set_result(message)
 
+    # As the sweeper sees it
 
-def _forget(audience: Audience, callback: Delivery) -> None:
-    audience.remove_callback(callback)
-    audience.cancel_if_abandoned()
+    def sweep(self, _: float) -> None:
+        if self._loop.is_closed():
+            self.leave()
+
+    def cancel_and_join(self, _: str) -> Callable[[float], object]:
+        return bool  # nothing to cancel, or to wait for: the task is watched itself
+
+    def after_fork(self) -> None:
+        """Have nothing to do: the task ends itself in a forked child."""
 
 
 publish("anthropix_actors.subscribers", (aio, AsyncStream, AsyncSubscriber))

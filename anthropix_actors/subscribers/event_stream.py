@@ -9,8 +9,9 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 202
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import math
+import threading
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ PING_SECONDS = 15.0
 """Seconds of silence before a ping: proxies close what is silent for a minute, some after 30 seconds."""
 
 _STOP = {"type": "message_stop"}
-_ENDS_A_LINE = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+_ENDS_A_LINE = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
 """What some readers take for the end of a line, against the specification; JSON can say it otherwise."""
 
 
@@ -114,8 +115,9 @@ def sse_lines(chat: Stream | ChatRef, *, ping: float = PING_SECONDS) -> SSELines
     problems = []
     if not isinstance(chat, (Stream, ChatRef)):
         problems.append(Problem("chat", f"expected a stream, or the ref of a chat, got {type(chat).__name__}"))
-    if isinstance(ping, bool) or not isinstance(ping, (int, float)) or not 0 < ping < math.inf:
-        problems.append(Problem("ping", f"expected seconds above 0, got {shown(ping)}"))
+    if isinstance(ping, bool) or not isinstance(ping, (int, float)) or not 0 < ping <= threading.TIMEOUT_MAX:
+        what = f"expected seconds above 0, at most {threading.TIMEOUT_MAX:.0f}"
+        problems.append(Problem("ping", f"{what}, got {shown(ping)}"))
     if problems:
         raise ParameterError(problems)
     return SSELines(chat, ping)
@@ -135,33 +137,34 @@ class SSELines:
         """Loop in a thread, which waits for events."""
         refuse_deadlock(task_of(self._ref))
         wire, inbox = _Wire(), ThreadInbox()
-        yield PING
         self._join(inbox)
         try:
-            while inbox in self._inboxes:
+            yield PING
+            while not wire.over:
                 yield wire.written(inbox.burst(self._ping)) or PING
-                if wire.over:
-                    return
         finally:
             self._leave(inbox, over=wire.over)
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Loop in a coroutine."""
         wire, inbox = _Wire(), LoopInbox()
-        yield PING
+        inbox.bind()
         self._join(inbox)
         try:
-            while inbox in self._inboxes:
+            yield PING
+            while not wire.over:
                 yield wire.written(await _burst(inbox, self._ping)) or PING
-                if wire.over:
-                    return
         finally:
             self._leave(inbox, over=wire.over)
 
     def close(self) -> None:
-        """End all loops, and cancel the chat unless others follow it; as WSGI servers do at the end. Any thread."""
+        """End all loops, and cancel the chat unless others follow it; as WSGI servers do at the end. Any thread.
+
+        A loop that waits ends at once. The last event of each is an `error`, as of a chat that was cancelled.
+        """
         for inbox in [*self._inboxes]:
             self._leave(inbox)
+            inbox.tell(ChatCancelled(self._ref, LEFT, None))
         if self._stream is not None:
             self._stream.close()
 
@@ -174,6 +177,8 @@ class SSELines:
     def _leave(self, inbox: LoopInbox | ThreadInbox, *, over: bool = False) -> None:
         """Follow no longer. Takes no lock, as a finalizer may call it."""
         self._inboxes.pop(inbox, None)
+        if isinstance(inbox, LoopInbox):
+            inbox.handled_in = None
         if not over:
             SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
 
@@ -204,6 +209,8 @@ class _Wire:
 
     def _one(self, message: Any) -> bytes:
         """Write a message. The `message_stop` is held back until it is known that no error follows."""
+        if self.over:  # closed as the end came
+            return b""
         if isinstance(message, ChatEvent) and message.data["type"] == "message_stop":
             self._stop = message.data
             return b""
@@ -247,26 +254,32 @@ def _text_of(error: Exception) -> str:
 
 
 def _id_line(name: str | int) -> bytes:
-    text = str(name)
-    if isinstance(name, bool) or not isinstance(name, (str, int)) or not text.isprintable():
-        raise ParameterError(
-            [Problem("id", f"expected a string of printable characters, or an integer, got {shown(name)}")]
-        )
-    return b"id: %s\n" % text.encode()
+    if isinstance(name, (str, int)) and not isinstance(name, bool):
+        with contextlib.suppress(ValueError):  # an integer of more digits than Python writes
+            if (text := str(name)).isprintable():
+                return b"id: %s\n" % text.encode()
+    what = "expected a string of printable characters, or an integer of at most some thousand digits"
+    raise ParameterError([Problem("id", f"{what}, got {shown(name)}")])
 
 
 def _written(event: Mapping[str, Any]) -> bytes:
-    """Return JSON in one line, for all readers: msgspec is fast, and refuses half a surrogate pair."""
+    """Return JSON in one line, for all readers. What is no number, as NaN, is null."""
     try:
         try:
             data = msgspec.json.encode(event)
         except UnicodeEncodeError:
-            return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
-        if any(mark in data for mark in _ENDS_A_LINE):
-            return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+            return _written_in_ascii(event)
     except (TypeError, ValueError, RecursionError) as exc:
         raise ParameterError([Problem("message", f"expected JSON, got {shown(exc)}")]) from exc
+    for mark, escape in _ENDS_A_LINE.items():
+        data = data.replace(mark, escape)
     return data
+
+
+def _written_in_ascii(event: Mapping[str, Any]) -> bytes:
+    """Return JSON with half a surrogate pair in it, which msgspec refuses; all else is as msgspec writes it."""
+    text = json.dumps(msgspec.to_builtins(event, str_keys=True))
+    return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
 
 
 publish("anthropix_actors.subscribers", (sse, sse_lines, SSELines))

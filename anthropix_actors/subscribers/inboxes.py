@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import collections
 import queue
+import threading
 from typing import Any
 
 from anthropix_actors._tasks.window import Window
-from anthropix_actors.errors import CancelledError
+from anthropix_actors.errors import CancelledError, ParameterError, Problem
 from anthropix_actors.messages import (
     BatchCancelled,
     BatchDone,
@@ -41,6 +42,11 @@ TERMINAL = frozenset(
 LEFT = "the loop over the answer was left"
 """The reason of a cancel, where a loop ended before its answer."""
 
+_TWO_LOOPS = (
+    "expected coroutines of one event loop, got those of two, which would take each other's messages: call aio(chat) in"
+    " each, which may be any number"
+)
+
 
 class LoopInbox:
     """Messages for coroutines of one event loop: that in which they first wait.
@@ -48,12 +54,14 @@ class LoopInbox:
     Attributes:
         window: Its room, for the deliveries.
         end: The terminal message, once it was taken.
+        handled_in: The ident of the event loop's thread, while it may wait. `result()` is refused there.
     """
 
     def __init__(self) -> None:
         """Start empty, and bound to no event loop."""
         self.window = Window(self._is_full)
         self.end: Any = None
+        self.handled_in: int | None = None
         self._arrived: collections.deque[Any] = collections.deque()
         self._taken = 0
         self._left = False
@@ -73,11 +81,14 @@ class LoopInbox:
 
     def is_alive(self) -> bool:
         """Return whether a coroutine may still take messages. Any thread."""
-        return self.end is None and not self._left and (self._loop is None or not self._loop.is_closed())
+        if self._loop is not None and self._loop.is_closed():
+            self.leave()
+        return self.end is None and not self._left
 
     def leave(self) -> None:
         """Take no more messages. Any thread."""
         self._left = True
+        self.handled_in = None
 
     def _is_full(self, size: int) -> bool:
         return len(self._arrived) + self._taken >= size
@@ -89,11 +100,13 @@ class LoopInbox:
 
         Raises:
             CancelledError: it was left.
+            ParameterError: coroutines of another event loop wait for its messages.
         """
         if self.end is not None:
             return [self.end]
         if self._left:
             raise CancelledError(LEFT)
+        self.bind()
         self._taken = 0
         self.window.moved()
         if self._arrived:
@@ -107,9 +120,16 @@ class LoopInbox:
             self.end = burst[-1]
         return burst
 
+    def bind(self) -> None:
+        """Belong to the event loop that runs this: its coroutines wait for messages. Raises as `burst`."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self.handled_in = loop, threading.get_ident()
+        elif self._loop is not loop:
+            raise ParameterError([Problem("aio()", _TWO_LOOPS)])
+
     async def _arrival(self) -> None:
         """Wait until a message arrives; or for less, if another coroutine takes it."""
-        self._loop = asyncio.get_running_loop()
         self._event.clear()
         self._waits = True
         if not self._arrived:

@@ -17,10 +17,12 @@ from anthropix_actors import (
     CancelledError,
     ChatDone,
     Client,
+    DeadlockError,
     OverloadedError,
     ParameterError,
     TruncatedError,
 )
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.subscribers import AsyncSubscriber, aio
 from anthropix_actors.subscribers.inboxes import LoopInbox, ThreadInbox
 
@@ -451,12 +453,50 @@ def test_an_await_in_an_event_loop_that_is_closed_keeps_nobody(connect: Callable
         loop.call_soon(loop.stop)
         loop.run_forever()
         loop.close()
-        assert task_of(chat).audience.waiting
         script.go_on.set()
         assert isinstance(inbox.until_end()[-1], ChatDone)
     reading.get_coro().close()
     reading._log_destroy_pending = False  # type: ignore[attr-defined]
     assert not task_of(chat).audience.waiting
+
+
+def test_an_await_in_an_event_loop_that_is_closed_has_left(halting: Server, connect: Callable[..., Client]) -> None:
+    async def read() -> None:
+        await aio(stream)
+
+    stream = connect(halting).chat(**ASK, stream=True)
+    loop = asyncio.new_event_loop()
+    reading = loop.create_task(read())
+    loop.run_until_complete(swept())
+    assert task_of(stream.chat).audience.waiting
+    loop.close()
+    until_cancelled(stream.chat)
+    reading.get_coro().close()
+    reading._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+async def swept() -> None:
+    """Wait until the sweeper has looked at all."""
+    for _ in range(2):
+        looked = threading.Event()
+        SWEEPER.post(looked.set)
+        assert await asyncio.to_thread(looked.wait, DEADLINE)
+
+
+def test_an_await_at_the_end_of_the_program_is_cancelled(
+    halting: Server, connect: Callable[..., Client], run: Run
+) -> None:
+    async def ask() -> None:
+        waiting = asyncio.ensure_future(read(connect(halting).chat(**ASK, stream=True)))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(SWEEPER.cancel_all, "the end", patience=DEADLINE)
+        with pytest.raises(CancelledError, match="the end"):
+            await waiting
+
+    async def read(stream: Any) -> None:
+        await aio(stream)
+
+    run(ask())
 
 
 def test_an_await_that_is_cancelled_as_the_end_arrives_is_cancelled(connect: Callable[..., Client], run: Run) -> None:
@@ -734,21 +774,58 @@ def test_one_aio_for_two_chats_is_refused_in_the_loop(connect: Callable[..., Cli
         run(ask())
 
 
-def test_an_aio_whose_chat_has_ended_follows_no_other(connect: Callable[..., Client], run: Run) -> None:
+def test_an_aio_whose_chat_has_ended_is_refused_for_another(connect: Callable[..., Client], run: Run) -> None:
     async def ask() -> None:
         messages = aio()
-        client.chat(**ASK, stream=messages)
-        await messages
         chat = client.chat(**ASK, stream=messages)
-        await asyncio.to_thread(until_cancelled, chat)
-        with pytest.raises(CancelledError):
-            await aio(chat)
+        answer = await messages
+        with pytest.raises(ParameterError, match=r"stream: .* got AsyncSubscriber"):
+            client.chat(**ASK, stream=messages)
+        with pytest.raises(TypeError, match="got AsyncSubscriber"):
+            chat.subscribe(messages)
+        assert await messages == answer
 
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.send(whole("x"))
-        Halt(head(), chunks(answer("x")[:3]))(peer)
+    with Server(answering("x")) as server:
+        client = connect(server)
+        run(ask())
+        assert server.connections == 1
 
+
+def test_an_aio_in_two_event_loops_is_refused_in_the_second_and_goes_on_in_the_first(
+    connect: Callable[..., Client], run: Run
+) -> None:
+    async def ask() -> str:
+        messages = aio()
+        client.chat(**ASK, stream=messages)
+        texts = messages.text
+        first = await anext(texts)
+        with pytest.raises(ParameterError, match="one event loop"):
+            await asyncio.to_thread(asyncio.run, waited(messages))
+        script.go_on.set()
+        return first + "".join([text async for text in texts])
+
+    async def waited(messages: AsyncSubscriber) -> Any:
+        return await messages
+
+    script = Gated(answer("a", "b"))
+    with Server(script) as server:
+        client = connect(server)
+        assert run(ask()) == "ab"
+
+
+def test_result_in_the_thread_of_a_loop_that_reads_is_refused(connect: Callable[..., Client], run: Run) -> None:
+    async def ask() -> None:
+        messages = aio()
+        chat = client.chat(**ASK, stream=messages)
+        chat.subscribe(Inbox())
+        async with contextlib.aclosing(aiter(messages)) as events:
+            await anext(events)
+            with pytest.raises(DeadlockError):
+                chat.result(0.1)
+        script.go_on.set()
+        assert chat.result(DEADLINE)["stop_reason"] == "end_turn"  # nobody here reads any more
+
+    script = Gated(answer("a", "b"))
     with Server(script) as server:
         client = connect(server)
         run(ask())

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import json
+import math
 import subprocess
+import sys
 import threading
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,6 +203,13 @@ def test_what_is_no_event_is_refused(message: Any) -> None:
         sse(message)
 
 
+@pytest.mark.parametrize("beside", ["x", "\u2028", "\ud800"])
+def test_what_is_no_number_is_null_whatever_is_beside_it(beside: str) -> None:
+    now = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
+    event = {"type": "x", "values": [math.nan, math.inf, -math.inf, now, b"a"], "beside": beside}
+    assert read([sse(event)])[0] == {**event, "values": [None, None, None, "2026-11-27T00:00:00Z", "YQ=="]}
+
+
 def nested(depth: int) -> Any:
     value: Any = []
     for _ in range(depth):
@@ -208,14 +218,16 @@ def nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), nested(100_000), ["\u2028", 1j], ["\ud800", float("nan")]], ids=["object", "deep", "odd", "nan"]
+    "value", [object(), nested(100_000), ["\u2028", 1j], ["\ud800", 1j]], ids=["object", "deep", "odd", "half"]
 )
 def test_what_is_not_json_is_refused(value: Any) -> None:
     with pytest.raises(ParameterError, match="message: expected JSON"):
         sse({"type": "x", "value": value})
 
 
-@pytest.mark.parametrize("name", ["a\n", "\r", "\0", "\u2028", "\ud800", True, 1.5, b"1"])
+@pytest.mark.parametrize(
+    "name", ["a\n", "\r", "\0", "\u2028", "\ud800", True, 1.5, b"1", pytest.param(10**5000, id="huge")]
+)
 def test_an_id_that_would_end_its_line_is_refused(name: Any) -> None:
     with pytest.raises(ParameterError, match="id: expected a string of printable characters, or an integer"):
         sse(STOP, name)
@@ -378,17 +390,53 @@ def test_a_coroutine_that_leaves_cancels_the_chat(halting: Server, connect: Call
     asyncio.run(loop())
 
 
+def test_a_thread_that_leaves_after_the_first_comment_cancels_the_chat(
+    halting: Server, connect: Callable[..., Client]
+) -> None:
+    lines = sse_lines(connect(halting).chat(**ASK, stream=True))
+    with closing(iter(lines)) as left:
+        assert next(left) == b": ping\n\n"
+    until_cancelled(lines._ref)
+
+
+def test_a_coroutine_that_leaves_after_the_first_comment_cancels_the_chat(
+    halting: Server, connect: Callable[..., Client]
+) -> None:
+    async def loop() -> None:
+        async with aclosing(aiter(lines)) as left:
+            assert await anext(left) == b": ping\n\n"
+        await asyncio.to_thread(until_cancelled, lines._ref)
+
+    lines = sse_lines(connect(halting).chat(**ASK, stream=True))
+    asyncio.run(loop())
+
+
 @BOTH
-def test_close_ends_a_loop_and_cancels_the_chat(loop: Any, halting: Server, connect: Callable[..., Client]) -> None:
+def test_close_ends_a_loop_that_waits_and_cancels_the_chat(
+    loop: Any, halting: Server, connect: Callable[..., Client]
+) -> None:
     stream = connect(halting).chat(**ASK, stream=True)
-    lines = sse_lines(stream, ping=0.02)
-    looping = threading.Thread(target=loop, args=(lines,))
+    lines, got = sse_lines(stream, ping=10 * DEADLINE), []
+    looping = threading.Thread(target=lambda: got.extend(read(loop(lines))))
     looping.start()
     until(lambda: stream.snapshot and lines._inboxes)
     lines.close()
     until_cancelled(stream.chat)
     looping.join(DEADLINE)
     assert not looping.is_alive()
+    assert got[-1]["error"] == {"type": "cancelled_error", "message": "the loop over the answer was left"}
+
+
+def test_close_after_the_end_adds_no_second_last_event(connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        chat = connect(server).chat(**ASK, stream=Inbox())
+        chat.result(DEADLINE)
+        lines = sse_lines(chat)
+        left = iter(lines)
+        next(left)
+        lines.close()
+        assert [event["type"] for event in read(left)].count("message_stop") == 1
+        assert list(left) == []
 
 
 def test_lines_that_nobody_reads_cancel_the_chat_when_they_are_closed_or_lost(
@@ -415,7 +463,7 @@ def test_a_visitor_who_leaves_ends_nobody_else_s_answer(connect: Callable[..., C
             next(leaving)
         staying = iter(sse_lines(chat))
         next(staying)
-        until(lambda: len(deliveries_of(chat)) == 1)
+        until(lambda: len(deliveries_of(chat)) == 2)
         script.go_on.set()
         assert read(staying)[-1] == STOP
         inbox.until_end()
@@ -470,9 +518,16 @@ def test_what_is_no_chat_or_no_time_is_refused() -> None:
         with pytest.raises(ParameterError, match="chat: expected a stream, or the ref of a chat"):
             sse_lines(chat)
     ping: Any
-    for ping in (0, -1, float("inf"), True, "15"):
+    for ping in (0, -1, math.inf, math.nan, True, "15", 1e10, sys.maxsize, 10**400):
         with pytest.raises(ParameterError, match="ping: expected seconds above 0"):
             sse_lines(REF, ping=ping)
+
+
+@BOTH
+def test_the_longest_ping_that_is_taken_can_be_waited_for(loop: Any, connect: Callable[..., Client]) -> None:
+    with Server(answering("x")) as server:
+        lines = sse_lines(connect(server).chat(**ASK, stream=True), ping=threading.TIMEOUT_MAX)
+        assert read(loop(lines))[-1] == STOP
 
 
 def test_the_headers_are_an_event_stream_s() -> None:
