@@ -21,6 +21,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from anthropix_actors._checks.subscriber_hints import no_function
+from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
@@ -42,6 +43,7 @@ from anthropix_actors.subscribers.handlers import Handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Unpack
 
     from anthropix_actors.subscribers.toolkit import GuiLoop
 
@@ -100,21 +102,17 @@ class GuiSubscriber:
         self,
         loop: GuiLoop,
         handler: Handler,
-        *,
-        interval: float = INTERVAL,
-        on_error: Literal["continue", "cancel"] = "continue",
-        on_close: Literal["cancel", "continue"] = "cancel",
+        **options: Unpack[GuiOptions],
     ) -> None:
         """The functions `to_qt` and so on make one; do not make one yourself.
 
         Raises:
-            ParameterError: one of the parameters has a wrong value.
+            ParameterError: one of the parameters has a wrong value, or is none of these.
         """
-        _check(handler, interval=interval, on_error=on_error, on_close=on_close)
+        given = {**_DEFAULTS, **options}
+        _check(handler, **given)
         self._closed = False
-        self._interval = interval
-        self._on_error = on_error
-        self._on_close = on_close
+        self._interval, self._on_error, self._on_close = given["interval"], given["on_error"], given["on_close"]
         self._loop = loop
         self._handler = handler.handle if isinstance(handler, Handlers) else handler
         self._lock = threading.RLock()  # held briefly, and never while the handler runs
@@ -248,10 +246,11 @@ class GuiSubscriber:
 
 
 _CHOICES = ("continue", "cancel")
+_DEFAULTS: dict[str, Any] = {"interval": INTERVAL, "on_error": "continue", "on_close": "cancel"}
 
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
-    problems = []
+    problems = unknown_problems(choices, _DEFAULTS)
     if (what := _no_handler(handler)) is not None:
         expected = "a function that takes one message, or an object of a class of Handlers"
         problems.append(Problem("handler", f"expected {expected}, got {what}"))
@@ -261,7 +260,7 @@ def _check(handler: object, *, interval: object, **choices: object) -> None:
     problems += [
         Problem(name, f'expected "continue" or "cancel", got {shown(choice)}')
         for name, choice in choices.items()
-        if choice not in _CHOICES
+        if name in _DEFAULTS and choice not in _CHOICES
     ]
     if problems:
         raise ParameterError(problems)

@@ -514,6 +514,17 @@ def test_what_is_no_widget_is_refused(of: Callable[[type[Fake]], Any]) -> None:
     refused(lambda: to_loop(kit.loop.call_soon, 3, print), "call_later", "a function")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", FAKES)
+def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(
+    kind: type[Fake], of: Callable[[type[Fake]], Any]
+) -> None:
+    kit = of(kind)
+    refused(lambda: kit.subscriber(print, on_eror="cancel"), "on_eror", "unknown parameter; did you mean on_error?")
+    refused(lambda: kit.subscriber(print, wait=3), "wait", "expected one of interval, on_error, on_close")
+    refused(lambda: kit.subscriber(print, on_close="stop"), "on_close", 'expected "continue" or "cancel"')
+    kit.destroy()
+
+
 async def waits(_: object) -> None:
     """Would have to be awaited."""
 
@@ -643,20 +654,13 @@ def test_the_methods_can_be_called_for_what_stands_for_a_chat(chat: Any) -> None
     assert page.ended == "the message"
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda chat: ChatDone(chat, None),
-        lambda chat: ChatFailed(chat, OopsError()),
-        lambda chat: ChatCancelled(chat, "", None),
-    ],
-)
-def test_an_answer_is_not_kept_when_it_has_ended_though_its_chat_is(end: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(("end", "rest"), [(ChatDone, [None]), (ChatFailed, [None]), (ChatCancelled, ["", None])])
+def test_an_answer_is_not_kept_when_it_has_ended_though_its_chat_is(end: Any, rest: list[Any]) -> None:
     page, chat, other = Page(), Held(), Held()
     for each in (chat, other):
         for event in _BLOCK[:2]:
             page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
-    page.handle(end(chat))
+    page.handle(end(chat, *rest))
     assert [*page._readers] == [other]
     for each in (chat, other):
         for event in _BLOCK[2:]:
