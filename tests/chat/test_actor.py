@@ -601,7 +601,7 @@ def test_a_dead_actor_that_subscribes_is_simply_not_told(connect: Callable[..., 
 def test_something_without_tell_cannot_subscribe(connect: Callable[..., Client]) -> None:
     with Server(answering("x")) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
-        with pytest.raises(TypeError, match="subscriber: expected something with a tell method, got list"):
+        with pytest.raises(TypeError, match="subscriber: expected something with a tell method, got a list"):
             chat.subscribe([])  # type: ignore[arg-type]
         inbox.until_end()
 
