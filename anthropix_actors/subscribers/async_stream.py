@@ -260,11 +260,11 @@ class _Waiter:
 
     # As the sweeper sees it
 
-    def sweep(self, _: float) -> None:
+    def sweep(self, now: float) -> None:  # noqa: ARG002 - the name is the protocol's
         if self._loop.is_closed():
             self.leave()
 
-    def cancel_and_join(self, _: str) -> Callable[[float], object]:
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:  # noqa: ARG002 - as above
         return bool  # nothing to cancel, or to wait for: the task is watched itself
 
     def after_fork(self) -> None:
