@@ -253,7 +253,7 @@ MECHANISMS = [
     Mechanism(
         "sweeper: dead subscribers are detached",
         "_tasks/audience.py",
-        "            if not delivery.is_alive():",
+        "            elif not delivery.is_alive():",
         "            if False:",
         "chat/test_actor.py",
     ),
