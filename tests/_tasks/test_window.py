@@ -359,10 +359,13 @@ class Waiting:
         self.woken += 1
 
 
-@given(st.lists(st.tuples(st.sampled_from(["enter", "tell", "give up", "handle"]), st.integers(0, 5)), max_size=60))
-def test_as_many_go_on_as_there_is_room_for_in_their_order(steps: list[tuple[str, int]]) -> None:
+STEPS = st.tuples(st.sampled_from(["enter", "enter", "tell", "give up", "handle"]), st.integers(0, 5))
+
+
+@given(st.sampled_from([4, 8]), st.lists(STEPS, min_size=20, max_size=60))
+def test_as_many_go_on_as_there_is_room_for_in_their_order(size: int, steps: list[tuple[str, int]]) -> None:
     """A model: `held` messages, and places that wait, are granted, and are used or not."""
-    held, size = 0, 8
+    held = 0
     window = Window(lambda size: held >= size)
     entered: list[Place] = []
     for step, number in steps:
