@@ -146,6 +146,15 @@ def test_a_queue_of_another_process_is_said_what_can_go_there(connect: Callable[
     inbox.join_thread()
 
 
+def test_the_ref_of_a_chat_is_told_nothing(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hello")) as server:
+        client = connect(server)
+        chat = client.chat(**ASK, stream=(inbox := Inbox()))
+        with pytest.raises(ParameterError, match="got ChatRef, which is told nothing; its subscribers are"):
+            client.chat(**ASK, stream=chat)
+        inbox.until_end()
+
+
 def test_a_proxy_is_said_to_have_a_ref(connect: Callable[..., Client]) -> None:
     ref = Printer.start()
     proxy: Any = ref.proxy()

@@ -515,6 +515,39 @@ def test_of_two_that_are_behind_one_that_dies_ends_nothing(connect: Callable[...
         assert text_of([*handled, *own.held]) == whole(500)
 
 
+def test_one_that_was_behind_and_is_alone_again_is_waited_for(connect: Callable[..., Client]) -> None:
+    own, quick, more = Own(), Inbox(), threading.Event()
+
+    def serve(peer: Any) -> None:
+        events = answer(*(f"{number} " for number in range(120)))
+        peer.read_request()
+        peer.send(head() + chunks(events[:102]))
+        wait(more)
+        peer.send(chunks(events[102:]) + LAST_CHUNK)
+
+    with Server(serve) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
+        chat.subscribe(quick)
+        while text_of(quick.messages) != whole(100):
+            quick.next()
+        chat.unsubscribe(quick)
+        more.set()
+        until_blocked(chat)
+        handled: list[Any] = []
+        while not chat.actor_stopped.is_set():
+            handled += own.handle(len(own.held))
+        assert text_of([*handled, *own.held]) == whole(120)
+
+
+def test_a_place_may_be_left_twice() -> None:
+    window = Window(lambda size: size < 1)
+    place = window.enter(Waiting(), SIZE, 1)
+    window.leave(place)
+    window.leave(place)
+    assert window.has_room(SIZE)
+    assert not window._granted
+
+
 def test_a_loop_is_not_held_up_by_an_actor_that_is_stuck(connect: Callable[..., Client]) -> None:
     gate = threading.Event()
     stuck = Reader.start(Inbox(), gate=gate)
