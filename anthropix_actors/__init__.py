@@ -10,11 +10,10 @@ subscriber.
 """
 
 import sys
-from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.late_imports import late_names
 from anthropix_actors.errors import (
     AnthropixError,
     APIConnectionError,
@@ -238,8 +237,6 @@ _HOMES = {
 Errors are imported at once: a program may name one first while the interpreter exits, when nothing can be imported.
 """
 
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
-
 _MOVED = (
     *("_batch_record", "_batch_ref", "_call", "_chat", "_output", "_request", "_session", "_waits"),
     *("governor", "items", "pages", "stream"),
@@ -247,13 +244,7 @@ _MOVED = (
 """Modules of 0.4.0: pickles name them, and programs import some; they find there what is public now."""
 
 
-def __getattr__(name: str) -> Any:
-    """Return something public, and import it if that was not done yet."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with late_import():
-        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return thing
+__getattr__ = late_names(__name__, _HOMES, globals())
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,7 @@ _CALLED = {
     **{name: f"{name}(widget, handler)" for name in ("to_gtk", "to_qt", "to_textual", "to_tk", "to_wx")},
 }
 _ASYNC = "an async def, which nobody would await"
+A_GENERATOR = "a generator function, and a call would not run it"
 _PICK = f"pass to_function(function), with a function that puts what you need of a message, {_FROM}"
 
 
@@ -57,6 +58,22 @@ def no_function(given: object) -> str | None:
         'list'
     """
     return _safely(_of_function, given)
+
+
+def only_made_by(function: Any) -> str | None:
+    """Return what a function is whose call runs nothing, and makes only what is to be awaited, or looped over.
+
+    Example:
+        >>> async def show(message): ...
+        >>> only_made_by(show)
+        'an async def, which nobody would await'
+    """
+    for each in (function, getattr(function, "__call__", None)):  # noqa: B004 - what it is, not whether
+        if _is_async(each):
+            return _ASYNC
+        if inspect.isgeneratorfunction(each):
+            return A_GENERATOR
+    return None
 
 
 def _safely(look: Callable[[Any], str | None], given: object) -> str | None:
@@ -154,14 +171,10 @@ def _of_function(given: Any) -> str | None:
         return f"{what}, which is a subscriber already; pass it as it is"
     if not callable(given):
         return no_subscriber(given) if callable(getattr(given, "put", None)) else what
-    if _is_async(given) or _is_async(getattr(given, "__call__", None)):  # noqa: B004 - what it is, not whether
-        return f"{_ASYNC}; {_AIO}"
-    if inspect.isgeneratorfunction(given):
-        return (
-            "a generator function, and a call would not run it; begin a generator of it with next(generator), "
-            f"and pass to_function(generator.send), {_FROM}"
-        )
-    return None
+    made = only_made_by(given)
+    if made == A_GENERATOR:
+        return f"{made}; begin a generator of it with next(generator), and pass to_function(generator.send), {_FROM}"
+    return made and f"{made}; {_AIO}"
 
 
 def _is_async(function: Any) -> bool:

@@ -10,9 +10,11 @@ import os
 import sys
 from _thread import RLock  # as `threading` calls it, which this package does not import before it is needed
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
 # Reentrant, as a module that is imported may import others late, and a signal handler may come in the middle of it.
@@ -25,6 +27,26 @@ def late_import() -> AbstractContextManager[object]:
     While the interpreter ends, threads stop wherever they are; so no lock is waited for then.
     """
     return nullcontext() if sys.is_finalizing() else _importing
+
+
+def late_names(package: str, homes: Mapping[str, tuple[str, ...]], names: dict[str, Any]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package, which imports what is public when it is used first.
+
+    Args:
+        package: The package's name.
+        homes: Its modules, with the public names that are in each.
+        names: The package's own names, to which those are added that were imported.
+    """
+    modules = {name: module for module, there in homes.items() for name in there}
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        with late_import():
+            thing = names[name] = getattr(import_module(f"{package}.{modules[name]}"), name)
+        return thing
+
+    return get
 
 
 def hold_forks_up() -> None:

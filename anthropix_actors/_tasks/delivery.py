@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors._foreign.log import log, shown
-from anthropix_actors._foreign.threads import Pulse
+from anthropix_actors._foreign.threads import Pulse, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -172,6 +172,15 @@ class Delivery:
         finally:
             if self._turn is mine:
                 self._turn = None
+
+    def drain_safely(self) -> None:
+        """Drain, in a thread that must not fail. The sweeper looks for a subscriber that takes no more. Any thread."""
+        with contextlib.suppress(Gone):
+            self.drain()
+
+    def drain_in_background(self) -> None:
+        """Drain on a thread of its own. Any thread."""
+        in_background(self.drain_safely, "anthropix-told")
 
     def detach(self) -> None:
         """Send it no more messages. One that another thread is sending at this moment may still arrive. Any thread."""

@@ -10,7 +10,6 @@ The rules:
 from __future__ import annotations
 
 import collections
-import contextlib
 import sys
 import threading
 from itertools import islice
@@ -18,7 +17,6 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.scope import SLICE
-from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -229,7 +227,7 @@ class WindowDelivery(Delivery):
     def _line_up(self) -> None:
         """Queue up for what is kept; when there is room, another thread sends it, as the task's may wait for bytes."""
         if self._kept and self._place is None:
-            self._place = self._window.enter(self._send_kept, self._size, len(self._kept))
+            self._place = self._window.enter(self.drain_in_background, self._size, len(self._kept))
 
     def _give_place_up(self) -> None:
         place, self._place = self._place, None
@@ -264,10 +262,3 @@ class WindowDelivery(Delivery):
     def detach(self) -> None:
         super().detach()
         self._give_place_up()
-
-    def _send_kept(self) -> None:
-        in_background(self._drain_safely, "anthropix-told")
-
-    def _drain_safely(self) -> None:
-        with contextlib.suppress(Exception):  # a cancel, or a subscriber that has gone: the sweeper looks for those
-            self.drain()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._foreign.threads import in_background
-from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.mailbox import ActorDelivery, probe, probe_ref
 from anthropix_actors.chat.merging import MergingQueue
 
@@ -34,18 +31,19 @@ class CoalescingMailbox(ActorDelivery):
     def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages, or keep them while it is busy; wait for capacity if needed. As `Delivery.tell_all`."""
         for message in messages:
-            self._scope.check()
-            self.put(message)
-            self.drain()
+            self._send_or_keep(message)
             if not self._has_room():
                 self._wait_for(self._has_room)
 
     def offer_all(self, messages: Iterable[Any], keep: Callable[[], Any]) -> None:  # noqa: ARG002 - it keeps by itself
         """Send messages, or keep them while it is busy. In the chat's thread."""
         for message in messages:
-            self._scope.check()
-            self.put(message)
-            self.drain()
+            self._send_or_keep(message)
+
+    def _send_or_keep(self, message: Any) -> None:
+        self._scope.check()
+        self.put(message)
+        self.drain()
 
     @property
     def is_behind(self) -> bool:
@@ -82,10 +80,6 @@ class CoalescingMailbox(ActorDelivery):
             self._scope.notify()
         elif getattr(self.subscriber.actor_inbox, "maxsize", 0) > 0:
             # A full inbox would make the actor wait for itself.
-            in_background(self._drain_safely, "anthropix-told")
+            self.drain_in_background()
         else:
-            self._drain_safely()
-
-    def _drain_safely(self) -> None:
-        with contextlib.suppress(Gone):
-            self.drain()
+            self.drain_safely()

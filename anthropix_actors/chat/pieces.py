@@ -133,8 +133,16 @@ class PieceReader:
         self._answer.add(_NOTHING)  # the rest of a Message is not wanted
         self._texts: dict[tuple[int, str], list[str]] = {}
 
-    def read(self, event: Mapping[str, Any]) -> Iterator[Piece]:
-        """Yield the pieces of the next event: mostly one."""
+    def read(self, event: Mapping[str, Any], *, resumed: bool = False) -> Iterator[Piece]:
+        """Yield the pieces of the next event: mostly one.
+
+        Args:
+            event: The event.
+            resumed: Whether the answer was resumed, which a loop is not told: then this has blocks that are void, and
+                that nothing but the end of the answer would end.
+        """
+        if resumed and event["type"] == "message_stop":
+            return
         blocks = self.blocks(event)
         found = grown(event)
         if found is not None:

@@ -138,10 +138,7 @@ class Stream:
         reader = PieceReader()
         task: Any = task_of(self._chat)
         for event in self:
-            pieces = reader.read(event)
-            # Of a resumed answer, the reader also has the blocks that were void, and nobody ends: a loop is not told.
-            if event["type"] != "message_stop" or not task.resumed:
-                yield from pieces
+            yield from reader.read(event, resumed=task.resumed)
 
     def message(self) -> Message:
         """Wait until the answer is complete, and return the whole Message. Events that no loop has taken are skipped.

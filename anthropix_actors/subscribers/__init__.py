@@ -6,10 +6,9 @@
 ...         print(text, end="")
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
     from anthropix_actors.subscribers.async_stream import AsyncStream, AsyncSubscriber, aio
@@ -65,16 +64,7 @@ _HOMES = {
 }
 """The modules that the names are in. No module has the name of what it publishes: it would take its place."""
 
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Return a public name, and import its module if that was not done yet."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with late_import():
-        thing = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return thing
+__getattr__ = late_names(__name__, _HOMES, globals())
 
 
 def __dir__() -> list[str]:

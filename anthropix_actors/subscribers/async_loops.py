@@ -23,7 +23,7 @@ from anthropix_actors.messages import (
     SessionFailed,
     SessionRetrying,
 )
-from anthropix_actors.subscribers.inboxes import TERMINAL
+from anthropix_actors.subscribers.told import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
@@ -66,8 +66,8 @@ class Loops(Generic[Item, Result]):
         reader = PieceReader()
         async with contextlib.aclosing(aiter(self)) as events:
             async for event in events:
-                if isinstance(event, dict) and not self._ends_resumed(event):
-                    for piece in reader.read(event):
+                if isinstance(event, dict):
+                    for piece in reader.read(event, resumed=getattr(task_of(self._ref), "resumed", False)):
                         yield piece
 
     def __await__(self) -> Generator[Any, Any, Result]:
@@ -80,10 +80,6 @@ class Loops(Generic[Item, Result]):
         return self._outcome().__await__()
 
     _ref: Any
-
-    def _ends_resumed(self, event: dict[str, Any]) -> bool:
-        """Return whether the end of a resumed answer has come: a reader of pieces has blocks left that were void."""
-        return event["type"] == "message_stop" and getattr(task_of(self._ref), "resumed", False)
 
     def _join(self) -> LoopInbox:
         raise NotImplementedError

@@ -25,6 +25,7 @@ from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent
 from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result_of
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
+from anthropix_actors.subscribers.told import ref_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,7 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             self.tell = None  # type: ignore[method-assign,assignment] # so it is refused as a subscriber from now on
         known = self._ref
         for message in burst:
-            ref = message.chat if type(message) is ChatEvent else _ref_of(message)
+            ref = message.chat if type(message) is ChatEvent else ref_of(message)
             if ref is not known and ref is not None:
                 if known is not None:
                     raise ParameterError([Problem("aio()", _TWO)])
@@ -218,12 +219,6 @@ def _what(work: object) -> str:
     if isinstance(work, ItemStream):
         return "an ItemStream, whose loop blocks its thread: pass stream=aio() and loop over that"
     return type(work).__name__
-
-
-def _ref_of(message: Any) -> TaskRef[Any] | None:
-    """Return the ref in a message; None if it is not one of ours."""
-    fields = getattr(message, "__struct_fields__", None)
-    return getattr(message, fields[0]) if fields else None
 
 
 class _Waiter:

@@ -12,7 +12,6 @@ and one flag, `_armed`: whether a flush is under way. The rules:
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import math
 import threading
@@ -20,7 +19,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from anthropix_actors._checks.subscriber_hints import no_function
+from anthropix_actors._checks.subscriber_hints import A_GENERATOR, no_function, only_made_by
 from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -28,18 +27,8 @@ from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.chat.merging import MergingQueue
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.messages import (
-    BatchCancelled,
-    BatchDone,
-    BatchFailed,
-    ChatCancelled,
-    ChatDone,
-    ChatFailed,
-    SessionCancelled,
-    SessionDone,
-    SessionFailed,
-)
 from anthropix_actors.subscribers.handlers import Handlers
+from anthropix_actors.subscribers.told import TERMINAL, ref_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +47,6 @@ _BUDGET = 0.01
 
 _LARGEST = 1 << 11
 """How many characters a merged delta may have: a text widget takes them within the budget."""
-
-_TERMINAL = (
-    *(ChatDone, ChatFailed, ChatCancelled),
-    *(BatchDone, BatchFailed, BatchCancelled),
-    *(SessionDone, SessionFailed, SessionCancelled),
-)
 
 
 class GuiOptions(TypedDict, total=False):
@@ -190,8 +173,8 @@ class GuiSubscriber:
 
     def _note(self, message: Any) -> None:
         """Keep in mind what it follows, until that ends."""
-        if (ref := _ref_of(message)) is not None:
-            (self._followed.discard if isinstance(message, _TERMINAL) else self._followed.add)(ref)
+        if (ref := ref_of(message)) is not None:
+            (self._followed.discard if type(message) in TERMINAL else self._followed.add)(ref)
 
     def _reach(self, call: Callable[..., object], *args: Any) -> None:
         """Call a function of the toolkit; one that raises has no loop any more, so this is closed."""
@@ -237,7 +220,7 @@ class GuiSubscriber:
         try:
             self._handler(message)
         except Exception as exc:  # noqa: BLE001 - the caller's code, which may raise anything
-            if self._on_error == "cancel" and (ref := _ref_of(message)) is not None:
+            if self._on_error == "cancel" and (ref := ref_of(message)) is not None:
                 ref.cancel(f"its handler raised {type(exc).__name__}")
             try:
                 self._loop.show(exc)
@@ -271,17 +254,8 @@ def _no_handler(given: Any) -> str | None:
     if isinstance(given, type):
         return f"the class {given.__name__}; make one of it"
     called = given.handle if isinstance(given, Handlers) else given
-    if any(map(inspect.isgeneratorfunction, (called, getattr(type(called), "__call__", None)))):  # noqa: B004 - as below
-        return "a generator function, and a call would not run it; begin a generator, and pass its send"
-    return no_function(called)  # it may be callable, and yet only make what nobody would await
-
-
-def _ref_of(message: Any) -> TaskRef[Any] | None:
-    """Return the ref of the chat, batch or session that a message belongs to; None for a message of somebody else."""
-    for name in getattr(message, "__struct_fields__", ())[:1]:
-        ref = getattr(message, name)
-        return ref if isinstance(ref, TaskRef) else None
-    return None
+    what = only_made_by(called)
+    return f"{what}; begin a generator, and pass its send" if what == A_GENERATOR else no_function(called)
 
 
 def _ignore(_: object) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
 from anthropix_actors.chat.pieces import PieceReader
@@ -219,13 +220,10 @@ def _key(chat: object) -> object:
 
 def _check_kind(name: str, method: object) -> None:
     """Refuse a method whose call would only make something that nobody would await, or loop over."""
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-        raise TypeError(
-            f"{name}: expected a function, got an async def, which nobody would await; "
-            "in asyncio, use aio of anthropix_actors.subscribers"
-        )
-    if inspect.isgeneratorfunction(method):
-        raise TypeError(f"{name}: expected a function, got a generator function, and a call would not run it")
+    made = only_made_by(method)
+    if made is not None:
+        instead = "" if made == A_GENERATOR else "; in asyncio, use aio of anthropix_actors.subscribers"
+        raise TypeError(f"{name}: expected a function, got {made}{instead}")
 
 
 def _check_arguments(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:

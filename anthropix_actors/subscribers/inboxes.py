@@ -18,26 +18,7 @@ from typing import Any
 
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
-from anthropix_actors.messages import (
-    BatchCancelled,
-    BatchDone,
-    BatchFailed,
-    ChatCancelled,
-    ChatDone,
-    ChatFailed,
-    SessionCancelled,
-    SessionDone,
-    SessionFailed,
-)
-
-TERMINAL = frozenset(
-    {
-        *(ChatDone, ChatFailed, ChatCancelled),
-        *(BatchDone, BatchFailed, BatchCancelled),
-        *(SessionDone, SessionFailed, SessionCancelled),
-    }
-)
-"""The types of the messages that end a task."""
+from anthropix_actors.subscribers.told import TERMINAL
 
 LEFT = "the loop over the answer was left"
 """The reason of a cancel, where a loop ended before its answer."""

@@ -217,8 +217,8 @@ MECHANISMS = [
     ),
     Mechanism(
         "who was behind is told what it missed when it has room, though nothing more arrives",
-        "_tasks/window.py",
-        '        in_background(self._drain_safely, "anthropix-told")',
+        "_tasks/delivery.py",
+        '        in_background(self.drain_safely, "anthropix-told")',
         "        pass",
         "_tasks/test_window.py::test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room",
     ),
