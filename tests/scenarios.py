@@ -14,10 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from anthropix_actors import (
-    ChatCancelled,
     ChatDone,
     ChatEvent,
-    ChatFailed,
     Client,
     DeadlockError,
     ParameterError,
@@ -25,15 +23,13 @@ from anthropix_actors import (
 )
 from anthropix_actors.subscribers import to_loop
 
-from servers import DEADLINE, LAST_CHUNK, Peer, Server, acquire, answer, chunks, head, wait
+from actors import ASK, TERMINAL, until_blocked
+from servers import DEADLINE, LAST_CHUNK, Peer, Server, acquire, answer, answering, chunks, head, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from anthropix_actors import ChatRef
 
-ASK: dict[str, Any] = {"model": "claude-test", "messages": [{"role": "user", "content": "Hello"}]}
-TERMINAL = (ChatDone, ChatFailed, ChatCancelled)
 FLOOD = 20_000
 """Deltas: more than a window and all buffers of the network take."""
 WORDS = "word " * 10
@@ -93,16 +89,6 @@ def served(script: Callable[[Peer], object]) -> Generator[tuple[Server, Client]]
             yield server, client
 
 
-def answering(*texts: str) -> Callable[[Peer], object]:
-    """Answer each request with these texts."""
-
-    def script(peer: Peer) -> None:
-        while peer.read_request():
-            peer.send(head(), chunks(answer(*texts)), LAST_CHUNK)
-
-    return script
-
-
 def unended(peer: Peer) -> None:
     """Begin an answer, and wait for the client to leave."""
     peer.read_request()
@@ -139,17 +125,6 @@ class Flood:
             peer.send(chunks(events[first : first + 100]))
             self.sent = first
         peer.send(LAST_CHUNK)
-
-
-def until_waiting(chat: ChatRef) -> None:
-    """Wait until a chat waits for a subscriber's room: nothing public says so."""
-    scope: Any = chat._task.scope
-    deadline = threading.Event()
-    for _ in range(int(DEADLINE * 1000)):
-        if scope.condition._waiters:
-            return
-        deadline.wait(0.001)
-    raise AssertionError("the chat does not wait")
 
 
 def raised(kind: type[E], function: Callable[[], object]) -> E:
@@ -192,7 +167,7 @@ def a_frozen_window_makes_the_server_wait_and_loses_nothing(kit: Any) -> Iterato
     with served(flood) as (_, client):
         screen = Screen()
         chat = client.chat(**ASK, stream=kit.subscriber(screen, interval=0.001))
-        until_waiting(chat)
+        until_blocked(chat)
         assert flood.sent < FLOOD
         yield screen.until_ended()
         assert screen.text == WORDS * FLOOD
@@ -202,7 +177,7 @@ def a_chat_of_a_frozen_window_can_be_cancelled(kit: Any) -> Iterator[Until]:
     with served(Flood()) as (_, client):
         screen = Screen()
         chat = client.chat(**ASK, stream=kit.subscriber(screen))
-        until_waiting(chat)
+        until_blocked(chat)
         assert chat.cancel("the user pressed Stop")
         wait(chat.actor_stopped)
         yield screen.until_ended()

@@ -338,6 +338,42 @@ def answering(*texts: str) -> Callable[[Peer], None]:
     return script
 
 
+class Paused:
+    """Send the first events of an answer; the others when `go_on` is set."""
+
+    def __init__(self, events: list[dict[str, Any]], first: int) -> None:
+        self.go_on = threading.Event()
+        self._events = events
+        self._first = first
+
+    def __call__(self, peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(self._events[: self._first]))
+        wait(self.go_on)
+        peer.send(chunks(self._events[self._first :]), LAST_CHUNK)
+
+
+class Flood:
+    """Send more than any window, and the buffers between, can hold.
+
+    Attributes:
+        sent: How many bytes of deltas the network took.
+        all: How many there are.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.all = 5000 * 10_000
+
+    def __call__(self, peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("x")[:2]))
+        more = chunks(answer("y" * 10_000)[2:3])
+        for _ in range(5000):
+            peer.send(more)
+            self.sent += len(more)
+
+
 class Replies:
     """Give one response to each request, in turn and over any connections; close the connection for None."""
 

@@ -22,7 +22,7 @@ from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
 from anthropix_actors._tasks.window import Window, WindowDelivery
 
 from actors import ASK, Blocking, Inbox, Reader, text_of, until_blocked
-from servers import DEADLINE, LAST_CHUNK, Server, answer, answering, chunks, head, until, wait
+from servers import DEADLINE, Paused, Server, answer, answering, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -412,6 +412,11 @@ def whole(count: int) -> str:
     return "".join(f"{number} " for number in range(count))
 
 
+def paused() -> Paused:
+    """An answer of 120 pieces, which pauses after a hundred."""
+    return Paused(answer(*(f"{number} " for number in range(120))), 102)
+
+
 def until_done(inbox: Inbox) -> list[Any]:
     """Get what an inbox was told, up to the end of its chat, which is the last."""
     messages = inbox.until_end()
@@ -435,23 +440,15 @@ def test_a_subscriber_is_not_held_up_by_one_that_is_stuck(connect: Callable[...,
 
 def test_one_that_was_stuck_catches_up_while_the_chat_goes_on(connect: Callable[..., Client]) -> None:
     quick, own = Inbox(), Own()
-    more = threading.Event()
-
-    def serve(peer: Any) -> None:
-        events = answer(*(f"{number} " for number in range(120)))
-        peer.read_request()
-        peer.send(head() + chunks(events[:102]))
-        wait(more)
-        peer.send(chunks(events[102:]) + LAST_CHUNK)
-
-    with Server(serve) as server:
+    script = paused()
+    with Server(script) as server:
         chat = connect(server, window=SIZE).chat(**ASK, stream=own)
         chat.subscribe(quick)
         while text_of(quick.messages) != whole(100):
             quick.next()
         assert len(own.held) == SIZE
         handled = own.handle(SIZE)
-        more.set()
+        script.go_on.set()
         until_done(quick)
         wait(chat.actor_stopped)
     handled += own.held
@@ -516,22 +513,15 @@ def test_of_two_that_are_behind_one_that_dies_ends_nothing(connect: Callable[...
 
 
 def test_one_that_was_behind_and_is_alone_again_is_waited_for(connect: Callable[..., Client]) -> None:
-    own, quick, more = Own(), Inbox(), threading.Event()
-
-    def serve(peer: Any) -> None:
-        events = answer(*(f"{number} " for number in range(120)))
-        peer.read_request()
-        peer.send(head() + chunks(events[:102]))
-        wait(more)
-        peer.send(chunks(events[102:]) + LAST_CHUNK)
-
-    with Server(serve) as server:
+    own, quick = Own(), Inbox()
+    script = paused()
+    with Server(script) as server:
         chat = connect(server, window=SIZE).chat(**ASK, stream=own)
         chat.subscribe(quick)
         while text_of(quick.messages) != whole(100):
             quick.next()
         chat.unsubscribe(quick)
-        more.set()
+        script.go_on.set()
         until_blocked(chat)
         handled: list[Any] = []
         while not chat.actor_stopped.is_set():
@@ -560,17 +550,11 @@ def test_a_loop_is_not_held_up_by_an_actor_that_is_stuck(connect: Callable[..., 
 
 def test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room(connect: Callable[..., Client]) -> None:
     """The server says nothing meanwhile."""
-    quick, slow, gate, more = Inbox(), Inbox(), threading.Event(), threading.Event()
+    quick, slow, gate = Inbox(), Inbox(), threading.Event()
     stuck = Reader.start(slow, gate=gate)
 
-    def serve(peer: Any) -> None:
-        events = answer(*(f"{number} " for number in range(120)))
-        peer.read_request()
-        peer.send(head() + chunks(events[:102]))
-        wait(more)
-        peer.send(chunks(events[102:]) + LAST_CHUNK)
-
-    with Server(serve) as server:
+    script = paused()
+    with Server(script) as server:
         chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
         chat.subscribe(quick)
         while text_of(quick.messages) != whole(100):
@@ -578,7 +562,7 @@ def test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room(connect: C
         gate.set()
         while text_of(slow.messages) != whole(100):
             slow.next()
-        more.set()
+        script.go_on.set()
         assert text_of(until_done(slow)) == whole(120)
     stuck.stop()
 

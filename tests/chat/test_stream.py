@@ -15,9 +15,9 @@ from anthropix_actors import CancelledError, ChatDone, Client, OverloadedError, 
 from actors import ASK, Inbox, running_in, unread, until_blocked
 from servers import (
     DEADLINE,
+    Flood,
     Gated,
     Halt,
-    Peer,
     Server,
     acquire,
     after,
@@ -285,25 +285,16 @@ def test_a_closed_stream_whose_chat_somebody_else_follows_does_not_cancel_it(con
 
 def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client]) -> None:
     """The server can send no more than fits the window and the buffers between."""
-    sent = 0
+    flood = Flood()
 
-    def script(peer: Peer) -> None:
-        nonlocal sent
-        peer.read_request()
-        peer.send(head(), chunks(answer("x")[:2]))
-        more = chunks(answer("y" * 10_000)[2:3])
-        for _ in range(5000):
-            peer.send(more)
-            sent += len(more)
-
-    with Server(script) as server:
+    with Server(flood) as server:
         stream = connect(server, window=4).chat(**ASK, stream=True)
         next(stream)
         until_blocked(stream)
         assert unread(stream) <= 4
         stream.close()
         wait(stream.chat.actor_stopped)
-    assert sent < 5000 * 10_000
+    assert flood.sent < flood.all
 
 
 def test_a_full_stream_that_is_closed_no_longer_holds_up_the_others(connect: Callable[..., Client]) -> None:

@@ -30,6 +30,7 @@ from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, unt
 from servers import (
     BUSY,
     DEADLINE,
+    Flood,
     Gated,
     Halt,
     Peer,
@@ -523,16 +524,7 @@ def test_an_await_that_is_cancelled_as_the_end_arrives_is_cancelled(connect: Cal
 
 
 def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client], run: Run) -> None:
-    sent = 0
-
-    def script(peer: Peer) -> None:
-        nonlocal sent
-        peer.read_request()
-        peer.send(head(), chunks(answer("x")[:2]))
-        more = chunks(answer("y" * 10_000)[2:3])
-        for _ in range(5000):
-            peer.send(more)
-            sent += len(more)
+    flood = Flood()
 
     async def loop() -> None:
         messages = aio()
@@ -544,10 +536,10 @@ def test_a_slow_loop_makes_the_chat_stop_reading(connect: Callable[..., Client],
         chat.cancel("seen")
         await asyncio.to_thread(until_cancelled, chat)
 
-    with Server(script) as server:
+    with Server(flood) as server:
         client = connect(server, window=4)
         run(loop())
-    assert sent < 5000 * 10_000
+    assert flood.sent < flood.all
 
 
 def test_what_is_taken_and_not_handled_yet_fills_the_window(run: Run) -> None:

@@ -37,10 +37,10 @@ from anthropix_actors.subscribers import (
     to_wx,
 )
 
-from actors import ASK
+from actors import ASK, until_blocked
 from fake_toolkits import FAKES, Fake, FakePyQt6, FakePySide6, FakeTextual, FakeTk, FakeTkWidget
-from scenarios import SCENARIOS, Flood, Held, OopsError, Screen, answering, served, until_waiting
-from servers import DEADLINE, acquire, wait
+from scenarios import SCENARIOS, Flood, Held, OopsError, Screen, served
+from servers import DEADLINE, acquire, answering, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -317,7 +317,7 @@ def test_a_window_that_closes_while_its_chat_waits_for_it_ends_the_wait(kit: Fak
     with served(Flood()) as (_, client):
         subscriber = kit.subscriber(Screen(), on_close="continue")
         chat = client.chat(**ASK, stream=subscriber)
-        until_waiting(chat)
+        until_blocked(chat)
         subscriber.close()
         assert chat.result(DEADLINE)["stop_reason"] == "end_turn"
 
