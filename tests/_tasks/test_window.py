@@ -529,6 +529,62 @@ def test_one_that_was_behind_and_is_alone_again_is_waited_for(connect: Callable[
         assert text_of([*handled, *own.held]) == whole(120)
 
 
+def test_one_that_is_detached_in_its_turn_is_told_no_more_of_it() -> None:
+    class Leaving(Own):
+        def tell(self, message: Any, /) -> None:
+            super().tell(message)
+            if message == SIZE:
+                teller.delivery.detach()
+
+    own = Leaving()
+    teller = Teller(own, [0] * SIZE)
+    teller.join()
+    telling = threading.Thread(target=teller.delivery.tell_all, args=([SIZE, SIZE + 1],))
+    telling.start()
+    until_blocked(teller.scope)
+    own.handle(SIZE)
+    telling.join(DEADLINE)
+    assert list(own.held) == [SIZE]
+
+
+def test_room_that_nobody_tells_of_is_found_after_a_while() -> None:
+    own = Own()
+    teller = Teller(own, list(range(SIZE + 1)))
+    until_blocked(teller.scope)
+    own.held.popleft()  # and no `moved`
+    teller.join()
+    assert list(own.held) == list(range(1, SIZE + 1))
+
+
+def test_what_just_fits_is_told_and_nothing_is_kept() -> None:
+    own = Own()
+    delivery = delivery_to(own, CancelScope(), window=SIZE)
+    for number in range(SIZE):
+        delivery.offer_all([number], deque)
+    assert list(own.held) == list(range(SIZE))
+    assert not delivery.is_behind
+    assert not own.window._waiting
+
+
+def test_a_place_is_granted_where_an_inbox_takes_no_probe(inbox: Inbox) -> None:
+    gate = threading.Event()
+
+    class WithFullInbox(Reader):
+        @staticmethod
+        def _create_actor_inbox() -> Any:
+            return Full()
+
+    ref = WithFullInbox.start(inbox, gate=gate)
+    for _ in range(SIZE + 1):
+        ref.tell("x")
+    wake = Waiting()
+    place = MailboxWindow.of(ref).enter(wake, 1, 1)
+    assert place.granted
+    assert wake.woken == 1
+    gate.set()
+    ref.stop()
+
+
 def test_a_place_may_be_left_twice() -> None:
     window = Window(lambda size: size < 1)
     place = window.enter(Waiting(), SIZE, 1)
