@@ -21,8 +21,8 @@ from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
 from anthropix_actors._tasks.window import Window, WindowDelivery
 
-from actors import ASK, Blocking, Inbox, Reader, text_of, until_blocked
-from servers import DEADLINE, Paused, Server, answer, answering, until, wait
+from actors import ASK, Blocking, Inbox, Reader, deliveries_of, text_of, until_blocked
+from servers import DEADLINE, Paused, Server, answer, answering, stalling, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -554,6 +554,16 @@ def test_room_that_nobody_tells_of_is_found_after_a_while() -> None:
     own.held.popleft()  # and no `moved`
     teller.join()
     assert list(own.held) == list(range(1, SIZE + 1))
+
+
+def test_one_that_another_thread_has_found_gone_is_let_go_and_the_chat_with_it(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))
+        inbox.until(ChatEvent)
+        deliveries_of(chat)[0].detach()  # as a thread does that sends what was kept
+        wait(chat.actor_stopped)
+        with pytest.raises(CancelledError, match="no subscriber is left"):
+            chat.result(0)
 
 
 def test_what_just_fits_is_told_and_nothing_is_kept() -> None:
