@@ -266,7 +266,7 @@ def waiting_in(delivery: Delivery) -> int:
 
 def unread(events: Stream | EventQueue) -> int:
     """Return the number of events that a loop has not taken yet: its bound makes the chat stop reading."""
-    return (events._channel if isinstance(events, Stream) else events)._queue.qsize()
+    return len((events._channel if isinstance(events, Stream) else events)._items)
 
 
 def is_being_asked(delivery: Delivery) -> bool:

@@ -84,7 +84,8 @@ class Delivery:
     def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages until it is detached; wait for capacity if needed. In the task's thread.
 
-        A message is taken from an iterator only when it can be sent: so the caller's iterator knows which were.
+        A message is taken from an iterator only when it can be sent: so the caller's iterator knows which were. It has
+        to know how many are left, as that of a list does.
 
         Raises:
             Gone: the subscriber takes no more messages.

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 
+_LOOKS = 8
+"""At how many places of a full mailbox a probe may be: with fewer, a task may wait although there is room again."""
+
 
 class ActorDelivery(Delivery):
     """Base class of deliveries to an actor."""
@@ -50,11 +53,8 @@ class Mailbox(ActorDelivery, WindowDelivery):
     """Delivery to an actor, with at most `window` messages not yet handled, of this task and all others together."""
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, size: int) -> None:
-        """Look closer from half a window on: with a probe on its way from there, the actor need not wait for more."""
-        window = MailboxWindow.of(ref)
-        super().__init__(ref, scope, size, window)
-        self._behind = window.behind
-        self._near = max(0, size // 2 - 1)
+        """Share the window of the actor."""
+        super().__init__(ref, scope, size, MailboxWindow.of(ref))
 
     @property
     def has_ended(self) -> bool:
@@ -83,9 +83,18 @@ class MailboxWindow(Window):
         self._is_probed = False
         self._in_order = not isinstance(ref.actor_inbox, (queue.LifoQueue, queue.PriorityQueue))
 
-    def has_room(self, size: int) -> bool:
-        self._probe()
-        return super().has_room(size)
+    def room(self, size: int) -> int:
+        """Return how many may be told before the next look.
+
+        From half a window on, a probe is on its way, so that the actor need not wait for more; and looks are closer.
+        """
+        room = size // 2 - 1 - self.behind()
+        if room <= 0:
+            self._probe()
+            room = min(size - self._length(), 1 + size // _LOOKS)
+            if room <= 0 or self._waiting:
+                return 0
+        return max(1, room // (len(self.followers) or 1))
 
     def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
         place = super().enter(wake, size, count)
@@ -99,8 +108,11 @@ class MailboxWindow(Window):
             self._probe_or_let_go()
 
     def _is_full_at(self, size: int) -> bool:
+        return self._length() >= size
+
+    def _length(self) -> int:
         # The message that the actor is handling is not in the mailbox, and the probe is nobody's message.
-        return self.behind() + 1 - self._is_probed >= size
+        return self.behind() + 1 - self._is_probed
 
     def _probe(self) -> None:
         """Send a probe, unless one is on its way."""
@@ -150,8 +162,8 @@ def _length_of(inbox: Any) -> Callable[[], int]:
     return length
 
 
-class _ProbeFuture(pykka.ThreadingFuture[Any]):
-    """The future of a probe. Its value is ignored; being set is the signal."""
+class _ProbeFuture(pykka.Future[Any]):
+    """The future of the probes of one mailbox. Its value is ignored; being set is the signal."""
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
         super().__init__()
@@ -165,15 +177,15 @@ class _ProbeFuture(pykka.ThreadingFuture[Any]):
 
 
 class _ProbeFutureFactory:
-    """Stands in for the actor class that pykka asks to make a future."""
+    """Stands in for the actor class that pykka asks to make a future: the same for each probe, as it keeps nothing."""
 
     __name__ = "Subscriber"
 
     def __init__(self, on_answer: Callable[[], None]) -> None:
-        self._on_answer = on_answer
+        self._future = _ProbeFuture(on_answer)
 
     def _create_future(self) -> _ProbeFuture:
-        return _ProbeFuture(self._on_answer)
+        return self._future
 
 
 def probe(prober: pykka.ActorRef[Any]) -> None:

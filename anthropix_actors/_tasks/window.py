@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import sys
 import threading
+import weakref
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,8 @@ class Window:
         >>> import collections
         >>> held = collections.deque()
         >>> window = Window(lambda size: len(held) >= size)
-        >>> window.has_room(256)
-        True
+        >>> window.room(256)
+        1
     """
 
     def __init__(self, is_full: Callable[[int], bool]) -> None:
@@ -73,10 +74,14 @@ class Window:
         self._lock = threading.RLock()  # reentrant: a signal handler may come in the middle of it
         self._waiting: collections.deque[Place] = collections.deque()
         self._granted = 0  # messages that may be told, and may not have been yet
+        self.followers = weakref.WeakSet[WindowDelivery]()
 
-    def has_room(self, size: int) -> bool:
-        """Return whether a task may tell one more, in a window of this size: there is room, and nobody waits for it."""
-        return not self._waiting and not self._is_full(size)
+    def room(self, size: int) -> int:
+        """Return how many messages a task may tell before it looks again, in a window of this size.
+
+        None if others wait for room, which they get first.
+        """
+        return int(not self._waiting and not self._is_full(size))
 
     def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
         """Queue up, for `count` messages or less; `wake` is called when they may be told. In the end, call `leave`."""
@@ -120,8 +125,7 @@ class WindowDelivery(Delivery):
     def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int, window: Window) -> None:
         super().__init__(subscriber, scope, size)
         self._window = window
-        self._behind: Callable[[], int] = int  # a cheap look at how far it is behind; `int()` is 0
-        self._near = 0  # from how far on the window is asked
+        window.followers.add(self)
         self._kept: collections.deque[Any] | None = None  # only the thread with the turn touches it
         self._keeps = False  # whether what there is no room for is kept, and not waited for
         self._place: Place | None = None  # the place in the window's queue for what is kept
@@ -144,36 +148,38 @@ class WindowDelivery(Delivery):
         return bool(self._kept) and not self.detached and not self.has_ended
 
     def _tell_each(self, messages: Iterable[Any]) -> None:
-        """Send messages, each when there is room. All in one loop, as this is where the time goes."""
+        """Send messages, as many at a time as there is room for."""
         if self._kept:
             self._tell_after_kept(messages)
             return
-        scope, tell, behind, near = self._scope, self.subscriber.tell, self._behind, self._near
         left = iter(messages)
-        if behind() >= near and not self._has_room():
-            self._wait_or_keep(left)
-        if self.detached:
-            return
-        for message in left:
+        while length_hint(left) and not self.detached:
+            if room := self._room():
+                self._tell_some(islice(left, room))
+            else:
+                self._wait_or_keep(left)
+
+    def _tell_some(self, messages: Iterable[Any]) -> None:
+        """Send messages without a look at the room. All in one loop, as this is where the time goes."""
+        scope, tell = self._scope, self.subscriber.tell
+        for message in messages:
             try:
                 tell(message)
             except BaseException as exc:  # as in `_tell_now`
                 raise self._gone(exc) from exc
             if scope.cause is not None:
                 scope.check()
-            if behind() >= near and not self._has_room():
-                self._wait_or_keep(left)
             if self.detached:
                 return
 
-    def _has_room(self) -> bool:
-        """Return whether it may be told one more.
+    def _room(self) -> int:
+        """Return how many messages may be told before the next look.
 
         Raises:
             Gone: the subscriber takes no more messages.
         """
         try:
-            return self._window.has_room(self._size)
+            return self._window.room(self._size)
         except BaseException as exc:  # of the subscriber, too
             raise self._gone(exc) from exc
 
@@ -203,13 +209,8 @@ class WindowDelivery(Delivery):
         try:
             while not self._scope.wait(lambda: place.granted or self.detached or self.has_ended, SLICE):
                 self._window.moved()  # nobody may have noticed that there is room: some inboxes change the order
-            if self.detached:
-                return
-            for message in islice(left, place.count):
-                self._tell_now(message)
-                self._scope.check()
-                if self.detached:
-                    return
+            if not self.detached:
+                self._tell_some(islice(left, place.count))
         finally:
             self._window.leave(place)
 

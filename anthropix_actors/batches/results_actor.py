@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import APIError
 
 
-REMEMBERED = 10_000
+REMEMBERED = 1_000
 """How many results back a repeated one is recognised, where a file is read once: so the memory is bounded."""
 
 

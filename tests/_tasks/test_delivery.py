@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -543,6 +544,23 @@ def test_several_messages_at_once_are_told_in_order_until_the_actor_leaves_or_di
         Mailbox(reader, CancelScope(), 8).tell_all(["nobody"])
 
 
+class Counted:
+    """An iterator of results of a function, that knows how many are left, as a list's does."""
+
+    def __init__(self, make: Callable[[int], Any], count: int) -> None:
+        self._make = make
+        self._numbers = iter(range(count))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._make(next(self._numbers))
+
+    def __length_hint__(self) -> int:
+        return length_hint(self._numbers)
+
+
 @pytest.mark.parametrize("kind", [Delivery, Mailbox])
 @pytest.mark.parametrize("ends", ["cancelled", "detached"])
 def test_a_message_is_taken_only_when_nothing_keeps_it_from_being_told(kind: Any, ends: str) -> None:
@@ -551,17 +569,16 @@ def test_a_message_is_taken_only_when_nothing_keeps_it_from_being_told(kind: Any
     delivery = Delivery(inbox, scope) if kind is Delivery else Mailbox(reader, scope, 8)
     taken: list[int] = []
 
-    def messages() -> Iterator[int]:
-        for number in range(5):
-            taken.append(number)
-            if number == 1 and ends == "cancelled":
-                scope.cancel(CancelledError("lunch"))
-            elif number == 1:
-                delivery.detach()
-            yield number
+    def take(number: int) -> int:
+        taken.append(number)
+        if number == 1 and ends == "cancelled":
+            scope.cancel(CancelledError("lunch"))
+        elif number == 1:
+            delivery.detach()
+        return number
 
     with pytest.raises(CancelledError) if ends == "cancelled" else contextlib.nullcontext():
-        delivery.tell_all(messages())
+        delivery.tell_all(Counted(take, 5))
     assert taken == [0, 1]
     assert [inbox.next(), inbox.next()] == [0, 1]
     reader.stop()

@@ -389,7 +389,7 @@ def test_as_many_go_on_as_there_is_room_for_in_their_order(size: int, steps: lis
         assert not waiting or taken + waiting[0].count > size  # nobody waits for nothing
         assert all(1 <= place.count <= size // 4 for place in entered)
         assert all(place.wake.woken == 1 for place in granted)  # type: ignore[attr-defined]
-        assert window.has_room(size) == (not waiting and held < size)
+        assert window.room(size) == (not waiting and held < size)
 
 
 def test_a_mailbox_of_an_actor_that_stopped_says_so() -> None:
@@ -600,7 +600,7 @@ def test_a_place_may_be_left_twice() -> None:
     place = window.enter(Waiting(), SIZE, 1)
     window.leave(place)
     window.leave(place)
-    assert window.has_room(SIZE)
+    assert window.room(SIZE)
     assert not window._granted
 
 
@@ -646,7 +646,7 @@ def test_the_places_of_a_chat_that_is_cancelled_are_free_again(connect: Callable
             wait(chat.actor_stopped)
         for own in (first, second):
             own.handle(len(own.held))
-            assert own.window.has_room(SIZE)
+            assert own.window.room(SIZE)
             assert not own.window._granted
 
 

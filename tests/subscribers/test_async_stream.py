@@ -548,11 +548,11 @@ def test_what_is_taken_and_not_handled_yet_fills_the_window(run: Run) -> None:
             inbox: Any = kind()
             for number in range(3):
                 inbox.tell(number)
-            assert not inbox.window.has_room(3)
+            assert not inbox.window.room(3)
             burst = inbox.burst(1) if kind is ThreadInbox else await inbox.burst()
             assert burst == [0, 1, 2]
-            assert not inbox.window.has_room(3)
-            assert inbox.window.has_room(4)
+            assert not inbox.window.room(3)
+            assert inbox.window.room(4)
 
     run(loop())
 
