@@ -9,6 +9,7 @@ Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +33,8 @@ from anthropix_actors._checks.block_shapes import (
 )
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
+from anthropix_actors._checks.subscriber_hints import is_of_actors
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.chat.combinations import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -278,6 +281,7 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     """Return a copy of the given parameters, and all their problems."""
     given = {name: value for name, value in params.items() if value is not None or name in shape.required}
     not_json: list[Problem] = []
+    made = _made_tools(given, not_json)
     body: dict[str, Any] = copy_json(given, "", not_json)
     found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]
     blanks = {within(place, "text") for place, role, block in _blocks(body) if _is_blank(role, block)}
@@ -285,7 +289,25 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     places = {problem.place for problem in found}
     found += [problem for problem in not_json if problem.place not in places]
     order = {name: index for index, name in enumerate(PARAMETERS)}
+    if made:  # a dict of actors stands for several; each of the others has kept its place in the problems
+        body["tools"] = [each for index, one in enumerate(body["tools"]) for each in [one, *made.get(index, ())[1:]]]
     return body, sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
+
+
+def _made_tools(given: dict[str, Any], problems: list[Problem]) -> dict[int, list[dict[str, Any]]]:
+    """Put dicts in place of the functions and actors in `tools`, one for each; return all, by their index."""
+    tools: Any = given.get("tools")
+    toolbox = sys.modules.get("anthropix_actors.tools.toolbox")  # else nobody has a Toolbox
+    if toolbox is not None and isinstance(tools, toolbox.Toolbox):
+        tools = given["tools"] = list(tools)
+    if type(tools) not in {list, tuple} or not any(callable(each) or is_of_actors(each) for each in tools):
+        return {}
+    with late_import():
+        from anthropix_actors.tools.toolbox import wire_of
+
+    made = wire_of(tools, problems)
+    given["tools"] = [made[index][0] if index in made else each for index, each in enumerate(tools)]
+    return made
 
 
 def _parameter(place: str) -> str:
