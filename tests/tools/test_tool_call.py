@@ -770,6 +770,7 @@ def allow(call):
         return True
     os.wait()
     say("waited")
+    let.set()
     return True
 
 @tool(approve=True)
@@ -777,9 +778,9 @@ def one() -> int:
     return 1
 
 blocks = [{"type": "tool_use", "id": f"toolu_{n}", "name": n, "input": {}} for n in ("gate", "one")]
-threading.Timer(0.5, let.set).start()
 try:
     say(len(run_tools({"content": blocks}, [gate, one], approve=allow)["content"]))
+    told.get(timeout=20)
 except CancelledError as error:
     say(error)
 """
