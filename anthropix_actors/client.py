@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -20,14 +21,15 @@ from anthropix_actors._calls.options import (
     PROFILE_OPTIONS,
     REQUEST_OPTIONS,
     checked_values,
+    unknown_problems,
 )
 from anthropix_actors._calls.request_factory import RequestFactory
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
-from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._http.request import (
     Timeout,
     as_timeout,
@@ -39,16 +41,11 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
-from anthropix_actors._tasks.concurrency import Slots
 from anthropix_actors._tasks.delivery import WINDOW
-from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.actor import ChatActor
-from anthropix_actors.chat.coalescing import CoalescingMailbox
-from anthropix_actors.chat.event_queue import EventQueue
-from anthropix_actors.chat.output import Parsed, output_format
 from anthropix_actors.chat.parameters import (
     COUNT_PARAMETERS,
     MAX_TOKENS,
@@ -58,10 +55,8 @@ from anthropix_actors.chat.parameters import (
     count_tokens_body,
 )
 from anthropix_actors.chat.ref import ChatRef
-from anthropix_actors.chat.stream import Stream
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import ConfigurationError, DeadlockError, ParameterError, Problem
-from anthropix_actors.limits.governor import Governor
 
 if TYPE_CHECKING:
     import ssl
@@ -73,13 +68,18 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.item_stream import ItemStream
     from anthropix_actors._calls.option_types import ChatParams, RequestParams
     from anthropix_actors._calls.pages import PageKind, Pages
+    from anthropix_actors._tasks.concurrency import Slots
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.message import Message
     from anthropix_actors._wire.resources import TokenCount
     from anthropix_actors.batches.batches import Batches
+    from anthropix_actors.chat.output import Parsed
+    from anthropix_actors.chat.stream import Stream
+    from anthropix_actors.chat.task import PlanResume
     from anthropix_actors.endpoints.request import Endpoints
     from anthropix_actors.endpoints.table import Endpoint
     from anthropix_actors.files.files import Files
+    from anthropix_actors.limits.governor import Governor
     from anthropix_actors.models import Models
     from anthropix_actors.sessions.sessions import Sessions
 
@@ -215,8 +215,8 @@ class Client:
             api_version=self.api_version,
             window=window,
             ledger=ledger,
-            slots=None if max_concurrency is None else Slots(max_concurrency),
-            governor=_as_governor(governor),
+            slots=_slots(max_concurrency),
+            governor=_checked_governor(governor),
         )
         SWEEPER.fork_listeners.add(transport)
 
@@ -321,16 +321,18 @@ class Client:
         start = self._core.registry.start
         try:
             if stream is True:
+                with late_import():
+                    from anthropix_actors.chat.event_queue import EventQueue
+                    from anthropix_actors.chat.stream import Stream
                 channel = EventQueue(task.scope, task.window)
                 return Stream(start(ChatActor, task, [channel], cancel=cancel), channel)
             if stream is not False:
-                mailbox = CoalescingMailbox if coalesce else Mailbox
-                delivery = delivery_to(stream, task.scope, window=task.window, to_actor=mailbox)
+                delivery = task.delivery_to(stream, coalesce=coalesce)
                 chat: ChatRef = start(ChatActor, task, [delivery], cancel=cancel)
                 return chat
             chat = start(ChatActor, task, cancel=cancel)
             message = chat.result()
-            return message if task.output is None else Parsed(chat.output(), message)
+            return message if task.decode is None else _parsed(chat.output(), message)
         except DeadlockError:
             task.cancel("to wait for it here would never end")
             raise
@@ -523,8 +525,9 @@ class Client:
         if problems:
             raise ParameterError(problems)
         params.setdefault("max_tokens", MAX_TOKENS)
+        decode = None
         if output is not None:
-            params["output_config"] = _with_format(params, output)
+            params["output_config"], decode = _for_output(params, output)
         options = checked_values(options)
         cancel = options.pop("cancel", None)
         theirs = options.get("extra_headers")  # may include betas
@@ -534,7 +537,8 @@ class Client:
         request = self._core.request_factory.build(
             "POST", "/v1/messages", json=body, accept="text/event-stream", **options
         )
-        return ChatTask(self._core, request, body, tag=tag, output=output, resume=bool(resume)), cancel
+        plan_resume = _plan_resume() if resume else None
+        return ChatTask(self._core, request, body, tag=tag, decode=decode, plan_resume=plan_resume), cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:
@@ -571,17 +575,45 @@ def _check_counts(**given: float) -> None:
         raise ParameterError(problems)
 
 
-def _as_governor(given: object) -> Governor | None:
-    if given is True:
-        return Governor()
-    if given is not False and not isinstance(given, Governor):
+def _slots(size: int | None) -> Slots | None:
+    if size is None:
+        return None
+    with late_import():
+        from anthropix_actors._tasks.concurrency import Slots
+    return Slots(size)
+
+
+def _checked_governor(given: object) -> Governor | Literal[True] | None:
+    if given is True or given is False:
+        return given or None
+    with late_import():
+        from anthropix_actors.limits.governor import Governor
+    if not isinstance(given, Governor):
         raise ParameterError([Problem("governor", f"expected a Governor, True or False, got {given!r}")])
-    return given or None
+    return given
 
 
-def _with_format(params: Mapping[str, Any], output: Any) -> Any:
-    """Return the `output_config` that asks for a type."""
-    wanted = output_format(output)
+def _plan_resume() -> PlanResume:
+    with late_import():
+        from anthropix_actors.chat.resume import plan_resume
+    return plan_resume
+
+
+def _parsed(output: Any, message: Message) -> Parsed[Any]:
+    with late_import():
+        from anthropix_actors.chat.output import Parsed
+    return Parsed(output, message)
+
+
+def _for_output(params: Mapping[str, Any], output: Any) -> tuple[Any, Callable[[Message], Any]]:
+    """Return the `output_config` that asks for a type, and what decodes an answer into it."""
+    with late_import():
+        from anthropix_actors.chat.output import decode_output, output_format
+    return _with_format(params, output_format(output)), partial(decode_output, output)
+
+
+def _with_format(params: Mapping[str, Any], wanted: dict[str, Any]) -> Any:
+    """Return the `output_config` that asks for a format."""
     config = params.get("output_config")
     if params.get("output_format") is not None:
         raise ParameterError([Problem("output", "expected only one of output and output_format, got both")])

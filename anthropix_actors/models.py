@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from anthropix_actors._calls.pages import pages_at
 from anthropix_actors._checks.paths import item_path
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Models:
             'Claude Fable 5.2'
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return self._core.pages(_MODELS, options, params, "id")
+        return pages_at(self._core, _MODELS, options, params, "id")
 
     def retrieve(self, model: str | Model, **options: Unpack[CallOptions]) -> Model:
         """Return one model: its limits, its capabilities, when it retires.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from msgspec.structs import replace
-
-from anthropix_actors._calls.blocking import BlockingCall
+from anthropix_actors._calls.on_first_use import OnFirstUse
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
-from anthropix_actors._calls.pages import Pages
 from anthropix_actors._calls.registry import Registry
 from anthropix_actors._decode.json import decoded as json_value
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._http.requester import raise_for_status, read_body
-from anthropix_actors._http.urls import encode_query
 from anthropix_actors.errors import AnthropixError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from anthropix_actors._calls.cancel_token import CancelToken
-    from anthropix_actors._calls.pages import PageKind
     from anthropix_actors._calls.request_factory import RequestFactory
     from anthropix_actors._http.request import Request
     from anthropix_actors._http.transport import Response, Transport
@@ -44,7 +40,6 @@ class ClientCore:
         window: How many messages a subscriber may be behind.
         ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
-        governor: The rate limiter of its chats, or None.
     """
 
     def __init__(  # noqa: PLR0913 - the parts, by name
@@ -56,9 +51,9 @@ class ClientCore:
         window: int,
         ledger: Subscriber | None = None,
         slots: Slots | None = None,
-        governor: Governor | None = None,
+        governor: Governor | Literal[True] | None = None,
     ) -> None:
-        """Hold the parts; nothing runs."""
+        """Hold the parts; nothing runs. `governor=True` makes one for the first chat."""
         self.transport = transport
         self.request_factory = request_factory
         self.registry = Registry()
@@ -66,7 +61,15 @@ class ClientCore:
         self.window = window
         self.ledger = ledger
         self.slots = slots
-        self.governor = governor
+        if governor is not True:
+            self.governor = governor
+
+    @OnFirstUse
+    def governor(self) -> Governor | None:
+        """The rate limiter of its chats, or None."""
+        from anthropix_actors.limits.governor import Governor
+
+        return Governor()
 
     def wait_for(
         self,
@@ -81,6 +84,9 @@ class ClientCore:
         Raises:
             AnthropixError: it failed, or was cancelled.
         """
+        with late_import():
+            from anthropix_actors._calls.blocking import BlockingCall
+
         call = BlockingCall(self.transport, request.timeout)
         try:
             self.registry.begin(call, cancel)
@@ -120,45 +126,6 @@ class ClientCore:
         cancel = given.pop("cancel", None)
         request = self.request_factory.build(method, path, **given, **more)
         return self.wait_for(request, use or decode_json, cancel=cancel, again=again)
-
-    def pages(
-        self,
-        path: str,
-        options: Mapping[str, Any],
-        params: Mapping[str, Any],
-        kind: PageKind | None,
-        **more: Any,
-    ) -> Pages[Any]:
-        """Return a list that comes in pages; nothing is sent yet.
-
-        Raises:
-            ParameterError: an option or a value of `params` cannot be sent.
-        """
-        given = checked_options(options, *CALL_OPTIONS)
-        cancel = given.pop("cancel", None)
-        request = self.request_factory.build("GET", path, **given, **more)
-        return self.pages_of(request, decode_json, params, kind, cancel=cancel)
-
-    def pages_of(
-        self,
-        request: Request,
-        use: Callable[[Response], Any],
-        params: Mapping[str, Any],
-        kind: PageKind | None,
-        *,
-        cancel: CancelToken | None,
-    ) -> Pages[Any]:
-        """Return a list that comes in pages: each is requested as `request` says, with another query.
-
-        Raises:
-            ParameterError: a value of `params` cannot go into a query.
-        """
-        encode_query(params)
-
-        def fetch(query: Mapping[str, Any]) -> Any:
-            return self.wait_for(replace(request, path=request.path + encode_query(query)), use, cancel=cancel)
-
-        return Pages(fetch, params, kind)
 
     def close(self) -> None:
         """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself."""

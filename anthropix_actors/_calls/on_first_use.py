@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from anthropix_actors._cancel.sweeper import ENDING
 from anthropix_actors._foreign.late_imports import late_import
-from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,13 +51,8 @@ class OnFirstUse(Generic[T]):
         """
         if instance is None:
             return self
-        try:
-            with late_import():
-                made: T = vars(instance).setdefault(self._name, self._make(instance))
-        except ImportError as exc:
-            if not sys.is_finalizing():
-                raise
-            raise AnthropixError(ENDING) from exc
+        with late_import():
+            made: T = vars(instance).setdefault(self._name, self._make(instance))
         return made
 
     if TYPE_CHECKING:

@@ -1,14 +1,12 @@
 """The options of a call: their types, and their checks."""
 
 import re
-from collections.abc import Iterable, Mapping
-from types import NoneType
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors._calls.cancel_token import CancelToken
-from anthropix_actors._checks.suggest import unknown_problems
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import as_task_timeout, beta_names
 from anthropix_actors.errors import ParameterError, Problem
@@ -58,8 +56,8 @@ def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ())
         {'extra_headers': {'anthropic-workspace-id': 'wrkspc_1', 'x-a': 'b'}}
     """
     problems = [*problems]
-    if not isinstance(options.get("cancel"), (CancelToken, NoneType)):
-        problems.append(Problem("cancel", f"expected a CancelToken, got {type(options['cancel']).__name__}"))
+    if options.get("cancel") is not None:
+        problems += _cancel_problems(options["cancel"])
     retries = options.get("max_retries")
     if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int) or retries < 0):
         problems.append(Problem("max_retries", f"expected an integer from 0, got {shown(retries)}"))
@@ -79,6 +77,29 @@ def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ())
     if headers and isinstance(more, Mapping):  # anything else is refused where all headers are merged
         checked["extra_headers"] = {**headers, **more}
     return checked
+
+
+def unknown_problems(names: Iterable[str], known: Collection[str]) -> list[Problem]:
+    """Return a problem with a hint for each unknown name.
+
+    Example:
+        >>> str(unknown_problems(["mesages"], ["messages", "model"])[0])
+        'mesages: unknown parameter; did you mean messages?'
+    """
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return []
+    with late_import():
+        from anthropix_actors._checks.suggest import hint
+    return [Problem(str(name), "unknown parameter" + hint(str(name), known)) for name in unknown]
+
+
+def _cancel_problems(given: object) -> list[Problem]:
+    with late_import():
+        from anthropix_actors._calls.cancel_token import CancelToken
+    if isinstance(given, CancelToken):
+        return []
+    return [Problem("cancel", f"expected a CancelToken, got {type(given).__name__}")]
 
 
 def task_options(

@@ -20,12 +20,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
+from msgspec.structs import replace
+
+from anthropix_actors._calls.client_core import decode_json
+from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._http.urls import encode_query
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from anthropix_actors._calls.cancel_token import CancelToken
+    from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._http.request import Request
+    from anthropix_actors._http.transport import Response
 
 T = TypeVar("T")
 
@@ -83,6 +93,42 @@ class Pages(Generic[T]):
             age += 1
             if params is not None and age == limit:
                 kept, age, limit = params, 0, 2 * limit
+
+
+def pages_at(
+    core: ClientCore, path: str, options: Mapping[str, Any], params: Mapping[str, Any], kind: PageKind
+) -> Pages[Any]:
+    """Return a list that comes in pages; nothing is sent yet.
+
+    Raises:
+        ParameterError: an option or a value of `params` cannot be sent.
+    """
+    given = checked_options(options, *CALL_OPTIONS)
+    cancel = given.pop("cancel", None)
+    request = core.request_factory.build("GET", path, **given)
+    return pages_of(core, request, decode_json, params, kind, cancel=cancel)
+
+
+def pages_of(  # noqa: PLR0913 - the parts of a call
+    core: ClientCore,
+    request: Request,
+    use: Callable[[Response], Any],
+    params: Mapping[str, Any],
+    kind: PageKind | None,
+    *,
+    cancel: CancelToken | None,
+) -> Pages[Any]:
+    """Return a list that comes in pages: each is requested as `request` says, with another query.
+
+    Raises:
+        ParameterError: a value of `params` cannot go into a query.
+    """
+    encode_query(params)
+
+    def fetch(query: Mapping[str, Any]) -> Any:
+        return core.wait_for(replace(request, path=request.path + encode_query(query)), use, cancel=cancel)
+
+    return Pages(fetch, params, kind)
 
 
 def kind_of(page: Mapping[str, Any]) -> PageKind:

@@ -22,6 +22,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from anthropix_actors._foreign.late_imports import ENDING
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import ASKER, in_background
 from anthropix_actors.errors import AnthropixError
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 TICK = 0.1
 """Seconds between two sweeps: how late a timeout may be."""
-
-ENDING = "the interpreter is ending; nothing more is sent"
-"""The text of the error for a request that comes too late to be sent."""
 
 
 class Watched(Protocol):

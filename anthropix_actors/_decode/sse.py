@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,16 +38,6 @@ MAX_EVENT_BYTES = 64 << 20
 
 MAX_EVENT_LINES = 256
 """How many lines one event may have: sseclient-py is quadratic in them. The API sends two."""
-
-_REPEATED_NAME = re.compile(
-    rb'\n\nevent: (content_block_(?:delta|start|stop)|message_(?:start|delta|stop))\n(?=data: \{"type":"\1")'
-)
-"""An event's name that its data repeat, as the API's do: without it, sseclient-py has a line less to parse.
-
-Names that count more than the data (`ping`, `error`, unknown ones) are not removed.
-
-It begins with plain text, for which the engine looks fast; an alternative there would make it five times slower.
-"""
 
 _BOM = b"\xef\xbb\xbf"
 _NAMES_TO_LOOK_AT = frozenset({"ping", "error"})
@@ -234,12 +225,25 @@ def _split(run: bytes, max_event_bytes: int) -> Iterator[bytes]:
     large = len(run) > max_event_bytes
     run = b"\n\n" + run
     if not large:  # else the names count, as they do where an event comes in pieces
-        run = _REPEATED_NAME.sub(b"\n\n", run)
+        run = _repeated_name().sub(b"\n\n", run)
     blocks = run[2:-2].split(b"\n\n")
     strange = b"\0" in run
     if large or strange or max(map(len, blocks)) > MAX_EVENT_LINES:  # a line has a byte at least
         return _checked(blocks, max_event_bytes, strange=strange)
     return iter(blocks)
+
+
+@cache
+def _repeated_name() -> re.Pattern[bytes]:
+    """Return what finds an event's name that its data repeat, as the API's do: sseclient-py has a line less to parse.
+
+    Names that count more than the data (`ping`, `error`, unknown ones) are not found. It takes longer to compile than
+    the rest of this module to import, so that is done for the first stream.
+    """
+    # It begins with plain text, for which the engine looks fast; an alternative there would make it five times slower.
+    return re.compile(
+        rb'\n\nevent: (content_block_(?:delta|start|stop)|message_(?:start|delta|stop))\n(?=data: \{"type":"\1")'
+    )
 
 
 def _checked(blocks: list[bytes], max_event_bytes: int, *, strange: bool) -> Iterator[bytes]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from _thread import RLock  # as `threading` calls it, which this package does not import before it is needed
-from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
+
+ENDING = "the interpreter is ending; nothing more is sent"
+"""The text of the error for what comes too late to be imported or sent."""
 
 # Reentrant, as a module that is imported may import others late, and a signal handler may come in the middle of it.
 _importing = RLock()
@@ -24,9 +28,21 @@ _importing = RLock()
 def late_import() -> AbstractContextManager[object]:
     """Return a context for an import that comes late: no fork comes in the middle of it.
 
-    While the interpreter ends, threads stop wherever they are; so no lock is waited for then.
+    While the interpreter ends, threads stop wherever they are; so no lock is waited for then. What can no longer be
+    imported is an `AnthropixError`.
     """
-    return nullcontext() if sys.is_finalizing() else _importing
+    return _AtTheEnd() if sys.is_finalizing() else _importing
+
+
+class _AtTheEnd:
+    """The context of an import while the interpreter ends."""
+
+    def __enter__(self) -> None:
+        """Wait for nothing."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> None:
+        if isinstance(exc, ImportError):
+            raise AnthropixError(ENDING) from exc
 
 
 def late_names(package: str, homes: Mapping[str, tuple[str, ...]], names: dict[str, Any]) -> Callable[[str], Any]:

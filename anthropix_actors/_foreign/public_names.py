@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,20 +23,20 @@ def publish(module: str, things: Iterable[Any]) -> None:
     for thing in things:
         if callable(thing) and not _is_public(thing.__module__):
             if hasattr(thing, "__struct_fields__"):
-                thing.__annotations__ = _resolved(thing)
+                thing.__annotations__ = {
+                    field: _resolved(hint, thing.__module__) if isinstance(hint, str) else hint
+                    for field, hint in thing.__annotations__.items()
+                }
             thing.__module__ = module
 
 
-def _resolved(struct: Any) -> dict[str, Any]:
-    """Return the hints of a Struct; Any for those that need a name which is imported for type checkers only."""
-    names = vars(sys.modules[struct.__module__])
-    hints = dict(struct.__annotations__)
-    for field, hint in hints.items():
-        try:
-            hints[field] = eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307 - our own source
-        except NameError:
-            hints[field] = Any
-    return hints
+@cache  # the messages of a task have much in common, and to compile a hint takes longer than to make a field
+def _resolved(hint: str, module: str) -> Any:
+    """Return a hint of a Struct; Any if it needs a name which is imported for type checkers only."""
+    try:
+        return eval(hint, vars(sys.modules[module]))  # noqa: S307 - our own source
+    except NameError:
+        return Any
 
 
 def _is_public(module: str) -> bool:

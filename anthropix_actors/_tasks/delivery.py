@@ -15,7 +15,7 @@ import collections
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 
@@ -56,7 +56,10 @@ class Delivery:
     Attributes:
         subscriber: The subscriber.
         detached: Whether it was detached: it gets no more messages, not even the terminal one.
+        takes_events: Whether it takes the events of a chat as they are, by a `tell_events`, in place of messages.
     """
+
+    takes_events: ClassVar[bool] = False
 
     def __init__(self, subscriber: Subscriber, scope: CancelScope, size: int = WINDOW) -> None:
         """Hold the subscriber, the scope of the task that it follows, and how many messages may wait for a turn."""

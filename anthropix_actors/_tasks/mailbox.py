@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import os
 import queue
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 from pykka.messages import ProxyGetAttr
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.window import Window, WindowDelivery
 
@@ -64,13 +64,13 @@ class Mailbox(ActorDelivery, WindowDelivery):
 class MailboxWindow(Window):
     """The window of an actor: the length of its mailbox, and a probe that says when it has moved on."""
 
-    lock_of_all: ClassVar = threading.RLock()
+    _lock_of_all: ClassVar = threading.RLock()
     _all: ClassVar[weakref.WeakValueDictionary[str, MailboxWindow]] = weakref.WeakValueDictionary()
 
     @classmethod
     def of(cls, ref: pykka.ActorRef[Any]) -> MailboxWindow:
         """Return the window of an actor: the same for all tasks that it follows."""
-        with cls.lock_of_all:
+        with cls._lock_of_all:
             window = cls._all.get(ref.actor_urn)
             if window is None:
                 window = cls._all[ref.actor_urn] = cls(ref)
@@ -139,11 +139,13 @@ class MailboxWindow(Window):
         # In order, it has handled one at least, even if many more have come. Else the probe may have overtaken them.
         self.moved(at_least=int(self._in_order))
 
+    @classmethod
+    def after_fork(cls) -> None:
+        """Start afresh in a forked child: a thread of the parent may hold any lock."""
+        cls._lock_of_all, cls._all = threading.RLock(), weakref.WeakValueDictionary()
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    # A child forked while another thread holds it would wait for it forever.
-    _LOCK = MailboxWindow.lock_of_all
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+SWEEPER.fork_listeners.add(MailboxWindow)
 
 
 def _length_of(inbox: Any) -> Callable[[], int]:

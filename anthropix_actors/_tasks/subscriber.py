@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pykka
 
-from anthropix_actors._checks.subscriber_hints import no_subscriber
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import Problem
 
@@ -39,6 +39,14 @@ def subscriber_problems(
     if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
         return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
     return []
+
+
+def no_subscriber(given: object) -> str | None:
+    """Return what a wrong subscriber is, and a hint; None if it has a `tell` that can be called."""
+    with late_import():
+        from anthropix_actors._checks import subscriber_hints
+
+    return subscriber_hints.no_subscriber(given)
 
 
 def handled_in(subscriber: object) -> int | None:

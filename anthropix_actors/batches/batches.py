@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import CALL_OPTIONS, PROFILE_OPTIONS, TASK_OPTIONS, checked_options, task_options
+from anthropix_actors._calls.pages import pages_at
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import LONGEST_TIMEOUT
@@ -142,7 +143,7 @@ class Batches:
             []
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return self._core.pages(BATCHES, options, params, "id")
+        return pages_at(self._core, BATCHES, options, params, "id")
 
     def retrieve(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
         """Return a batch as it is now.

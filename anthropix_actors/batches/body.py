@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._checks.suggest import unknown_problems
+from anthropix_actors._calls.options import unknown_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.chat.parameters import BATCH_PARAMETERS, MAX_TOKENS, batch_body
 from anthropix_actors.errors import ParameterError, Problem

@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied
-from anthropix_actors.chat.block import RAW_INPUT, Block, kind_of
-from anthropix_actors.chat.resume import MISSHAPEN, PartialBlock, misshapen
+from anthropix_actors.chat.block import MISSHAPEN, RAW_INPUT, Block, PartialBlock, kind_of, misshapen
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from anthropix_actors._tasks.actor import TaskActor
 from anthropix_actors.chat.answer_decoder import AnswerDecoder
 from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
 from anthropix_actors.chat.ref import ChatRef
-from anthropix_actors.chat.resume import EventSplicer, plan_resume
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
 from anthropix_actors.usage import Usage, begun, is_refusal
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anthropix_actors._http.transport import Response
-    from anthropix_actors.chat.resume import ResumePlan
+    from anthropix_actors.chat.resume import EventSplicer, ResumePlan
 
 
 _CONTENT = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "message_delta"})
@@ -69,10 +68,10 @@ class ChatActor(TaskActor[ChatTask]):
         if not self._has_content:
             return True
         message = task.snapshot()
-        if not (task.resume and error.retryable and message):
+        if not (task.plan_resume and error.retryable and message):
             return False
         body: Any = task.request.body
-        more = plan_resume(json.loads(body), message, task.answer.partial_blocks())
+        more = task.plan_resume(json.loads(body), message, task.answer.partial_blocks())
         if more is None:
             return False
         task.requester.request = replace(task.request, body=json.dumps(more.body).encode())
@@ -189,7 +188,7 @@ class ChatActor(TaskActor[ChatTask]):
         cut: Any = task.snapshot()
         # The API does not report the output tokens of an answer that was cut off; an estimate is better than nothing.
         used = {**(cut.get("usage") or {}), "output_tokens": Usage.of(cut).output_tokens}
-        self._more, self._splice = None, EventSplicer(more, used)
+        self._more, self._splice = None, more.splicer(used)
         first = self._spliced(decoded)
         task.resume_from(more, self._splice.usage())
         return first

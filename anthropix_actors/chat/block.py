@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from anthropix_actors._checks.block_shapes import NON_EMPTY, STRING
 from anthropix_actors._checks.shapes import fits, problems_of
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied, too_deep, whole
 from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, TOOL_USE
+from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 RAW_INPUT = "input_json"
 """The key of a tool call with its input as text: while it is incomplete, and for good if it is not a JSON object."""
+
+MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
+"""Exceptions raised by reading an event of an unexpected shape."""
 
 _PIECES_PER_RUN = 1024
 
@@ -190,6 +197,24 @@ class Block:
             yield {"type": "content_block_delta", "index": self.index, "delta": delta}
         if not self.open:
             yield {"type": "content_block_stop", "index": self.index}
+
+
+class PartialBlock(msgspec.Struct, frozen=True):
+    """A block of an answer that was cut.
+
+    Attributes:
+        data: The block so far.
+        open: Whether it was still growing.
+    """
+
+    data: Mapping[str, Any]
+    open: bool
+
+
+def misshapen(event: object, exc: Exception) -> ProtocolError:
+    """Return the error for an event of an unexpected shape."""
+    shown = reprlib.repr(event)  # repr() would fail for deep nesting
+    return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
 
 
 def kind_of(delta: Mapping[str, Any]) -> str:

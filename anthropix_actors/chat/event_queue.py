@@ -30,6 +30,8 @@ _ITERATOR = _Iterator()
 class EventQueue(Delivery):
     """Delivery to the threads that iterate: a bounded queue with an end. It runs no foreign code."""
 
+    takes_events = True
+
     def __init__(self, scope: CancelScope, size: int) -> None:
         """Hold at most `size` events."""
         super().__init__(_ITERATOR, scope, size)

@@ -16,8 +16,8 @@ from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.accumulate import Accumulator
+from anthropix_actors.chat.block import MISSHAPEN
 from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
-from anthropix_actors.chat.resume import MISSHAPEN
 from anthropix_actors.errors import ProtocolError
 
 if TYPE_CHECKING:

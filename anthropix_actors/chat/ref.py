@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing
-from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.ref import TaskRef
-from anthropix_actors.chat.coalescing import CoalescingMailbox
+from anthropix_actors._tasks.subscriber import no_subscriber
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
@@ -120,8 +118,7 @@ class ChatRef(TaskRef[ChatTask]):
             problems.append(Problem("window", f"expected an integer from 1, got {window!r}"))
         if problems:
             raise ParameterError(problems)
-        task, mailbox = self._task, CoalescingMailbox if coalesce else Mailbox
-        task.attach(delivery_to(subscriber, task.scope, window=window or task.window, to_actor=mailbox))
+        self._task.attach(self._task.delivery_to(subscriber, window=window, coalesce=coalesce))
 
 
 def outcome(terminal: Terminal) -> Message:

@@ -18,15 +18,16 @@ https://docs.claude.com/en/docs/about-claude/models/migration-guide (prefill), r
 from __future__ import annotations
 
 import re
-import reprlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors.errors import ProtocolError
+from anthropix_actors.chat.block import MISSHAPEN, RAW_INPUT, misshapen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from anthropix_actors.chat.block import PartialBlock
 
 PLEASE_GO_ON = (
     "The connection was lost in the middle of your answer. Go on exactly where it ends, with its very next character. "
@@ -37,30 +38,6 @@ PLEASE_GO_ON = (
 _TAKES_PREFILL = r"(?a)claude-(?:instant|v?[23]\b|(?:opus|sonnet|haiku)-4(?:[-.][0-5])?(?![-.]?[0-9](?![0-9]{7})))"
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
-
-
-_RAW_INPUT = "input_json"  # a key of this library; the API refuses unknown keys
-
-MISSHAPEN = (KeyError, TypeError, AttributeError, ValueError)
-"""Exceptions raised by reading an event of an unexpected shape."""
-
-
-def misshapen(event: object, exc: Exception) -> ProtocolError:
-    """Return the error for an event of an unexpected shape."""
-    shown = reprlib.repr(event)  # repr() would fail for deep nesting
-    return ProtocolError(f"an event is not of the API's shape ({exc!r}): {shown:.200}", body=event)
-
-
-class PartialBlock(msgspec.Struct, frozen=True):
-    """A block of an answer that was cut.
-
-    Attributes:
-        data: The block so far.
-        open: Whether it was still growing.
-    """
-
-    data: Mapping[str, Any]
-    open: bool
 
 
 class ResumePlan(msgspec.Struct, frozen=True):
@@ -78,6 +55,10 @@ class ResumePlan(msgspec.Struct, frozen=True):
     joins: bool
     trimmed: str
 
+    def splicer(self, usage: Mapping[str, Any]) -> EventSplicer:
+        """Return what changes the events of the second answer; `usage` is that of the first."""
+        return EventSplicer(self, usage)
+
 
 def plan_resume(
     body: Mapping[str, Any], message: Mapping[str, Any], parts: Sequence[PartialBlock]
@@ -90,6 +71,7 @@ def plan_resume(
         parts: Its blocks.
 
     Example:
+        >>> from anthropix_actors.chat.block import PartialBlock
         >>> body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Count."}]}
         >>> cut = [PartialBlock({"type": "text", "text": "One, two, "}, open=True)]
         >>> more = plan_resume(body, {"stop_reason": None}, cut)
@@ -104,7 +86,7 @@ def plan_resume(
     if any(part.data.get("type") == "tool_use" for part in kept):
         return None
     said = [
-        {key: value for key, value in part.data.items() if key != _RAW_INPUT}
+        {key: value for key, value in part.data.items() if key != RAW_INPUT}  # which the API would refuse
         for part in kept
         if str(part.data.get("type")) not in _THINKING
     ]

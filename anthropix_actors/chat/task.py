@@ -11,28 +11,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.scope import CancelScope
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.event_queue import EventQueue
-from anthropix_actors.chat.merging import MergingQueue
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
-from anthropix_actors.chat.output import decode_output
 from anthropix_actors.errors import CancelledError, OutputError, ProtocolError
-from anthropix_actors.limits.governor import let_through
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._http.request import Request
     from anthropix_actors._tasks.delivery import Delivery
+    from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import State
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import Message
+    from anthropix_actors.chat.block import PartialBlock
     from anthropix_actors.chat.messages import Terminal
     from anthropix_actors.chat.resume import ResumePlan
     from anthropix_actors.errors import AnthropixError
+
+    PlanResume = Callable[[Mapping[str, Any], Mapping[str, Any], Sequence[PartialBlock]], ResumePlan | None]
 
 
 class ChatTask(Task):
@@ -41,15 +42,14 @@ class ChatTask(Task):
     Attributes:
         window: How many messages a subscriber may be behind.
         request: The request.
-        output: The type that the answer is to be decoded into, or None.
-        resume: Whether an answer that is cut off is resumed.
+        decode: Returns the output, decoded from the whole Message, or raises an `OutputError`; None without an output.
+        plan_resume: Returns how an answer that was cut off is resumed; None if no such answer is.
         resumed: Whether one was.
         answer: The Message so far.
         lost: The beginnings of answers that were cut off before their content, in attempts that were retried.
     """
 
     what = "chat"
-    keep = MergingQueue
     resumed = False
     lost: tuple[Mapping[str, Any], ...] = ()
 
@@ -60,20 +60,20 @@ class ChatTask(Task):
         body: Mapping[str, Any],
         *,
         tag: str | None = None,
-        output: Any = None,
-        resume: bool = False,
+        decode: Callable[[Message], Any] | None = None,
+        plan_resume: PlanResume | None = None,
     ) -> None:
         """Start without an answer. `body` is the request's body, from which a governor guesses its tokens."""
         super().__init__(core.transport, CancelScope(), request.timeout, tag=tag, ledger=core.ledger)
         self.slots = core.slots
         self.window = core.window
         self.request = request
-        self.output = output
-        self.resume = resume
+        self.decode = decode
+        self.plan_resume = plan_resume
         self.answer = Accumulator()
         if core.governor is not None:
             patience = request.retry.max_retry_after
-            throttle = let_through(core.governor, body, self.scope, patience=patience, usage=self.answer.usage)
+            throttle = core.governor.let_through(body, self.scope, patience=patience, usage=self.answer.usage)
             self.requester.throttle = throttle or self.requester.throttle
 
     def cancelled_message(self, error: CancelledError) -> Terminal:
@@ -87,7 +87,7 @@ class ChatTask(Task):
     def done_message(self, message: Message) -> Terminal:
         """Return the terminal message of a complete answer."""
         try:
-            output = None if self.output is None else decode_output(self.output, message)
+            output = None if self.decode is None else self.decode(message)
         except OutputError as exc:
             return ChatFailed(self.ref, self.annotated(exc))
         return ChatDone(self.ref, message, output, self.resumed)
@@ -114,7 +114,7 @@ class ChatTask(Task):
                 except ProtocolError as exc:
                     error, events = exc, events[:index]
                     break
-        queues = [each for each in deliveries if isinstance(each, EventQueue)]
+        queues: list[Any] = [each for each in deliveries if each.takes_events]
         if len(queues) < len(deliveries):
             self.audience.tell_all([ChatEvent(self.ref, event) for event in events], deliveries)
         for queue in queues:
@@ -135,6 +135,18 @@ class ChatTask(Task):
         with self.lock:
             return self.answer.snapshot()
 
+    def delivery_to(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> Delivery:
+        """Return a new delivery to a subscriber, with the `window` of the client by default."""
+        with late_import():
+            from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
+
+            mailbox: Callable[..., Delivery] = Mailbox
+            if coalesce:
+                from anthropix_actors.chat.coalescing import CoalescingMailbox
+
+                mailbox = CoalescingMailbox
+        return delivery_to(subscriber, self.scope, window=window or self.window, to_actor=mailbox)
+
     def attach(self, delivery: Delivery) -> None:
         """Deliver the events so far to a new subscriber, and all later ones.
 
@@ -142,6 +154,10 @@ class ChatTask(Task):
         made for that, or by the chat's thread if that has more to deliver. Not by the caller's thread: a `tell` that
         blocks would block it, and an interrupt would keep the subscriber from the terminal message.
         """
+        with late_import():
+            from anthropix_actors.chat.merging import MergingQueue
+
+        self.keep = MergingQueue  # there may be several from now on, and none is to hold up the others
         with self.lock:
             delivery.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
             self.audience.attach(delivery)

@@ -10,7 +10,7 @@ import msgspec
 from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors._calls.item_stream import ItemStream, stream_items
 from anthropix_actors._calls.options import REQUEST_PARTS, SENDING_OPTIONS, checked_options
-from anthropix_actors._calls.pages import KINDS
+from anthropix_actors._calls.pages import KINDS, pages_of
 from anthropix_actors._calls.request_factory import JSON_LINES
 from anthropix_actors._checks.paths import fill_path
 from anthropix_actors._checks.plain_json import copy_json
@@ -92,7 +92,7 @@ class Endpoints:
         if kind is not None and kind not in KINDS:
             raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
         known = kind or (endpoint.page if endpoint else None)
-        return self._core.pages_of(request, _json_or_bytes, params, known, cancel=cancel)
+        return pages_of(self._core, request, _json_or_bytes, params, known, cancel=cancel)
 
     def _request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
         problems: list[Problem] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast, overload
 
+from anthropix_actors._calls.pages import pages_at
 from anthropix_actors._checks.paths import item_path
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
@@ -88,7 +89,7 @@ class Files:
             >>> uploaded["id"] in [file["id"] for file in client.files.list()]
             True
         """
-        return self._core.pages(_FILES, options, {"limit": limit}, "cursor")
+        return pages_at(self._core, _FILES, options, {"limit": limit}, "cursor")
 
     def retrieve(self, file: File, **options: Unpack[CallOptions]) -> FileMetadata:
         """Return a file's metadata.

@@ -119,6 +119,21 @@ class Governor:
                 del self._last[next(iter(self._last))]
             return line
 
+    def let_through(
+        self,
+        body: Mapping[str, Any],
+        scope: CancelScope,
+        *,
+        patience: float,
+        usage: Callable[[], Mapping[str, Any] | None],
+    ) -> GovernorThrottle | None:
+        """Return a chat's throttle; None if making it fails: then the chat goes without. Args: see there."""
+        try:
+            return GovernorThrottle(self, body, scope, patience=patience, usage=usage)
+        except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
+            self.failed(exc)
+            return None
+
     def failed(self, error: Exception) -> None:
         """Log an error inside the governor, the first time only."""
         first, self._faulty = not self._faulty, True
@@ -151,22 +166,6 @@ class _Line:
         with self.lock:
             self.pacer = Pacer()
             self.wake_first()
-
-
-def let_through(
-    governor: Governor,
-    body: Mapping[str, Any],
-    scope: CancelScope,
-    *,
-    patience: float,
-    usage: Callable[[], Mapping[str, Any] | None],
-) -> GovernorThrottle | None:
-    """Return a chat's throttle; None if making it fails: then the chat goes without. Args: see `GovernorThrottle`."""
-    try:
-        return GovernorThrottle(governor, body, scope, patience=patience, usage=usage)
-    except Exception as exc:  # noqa: BLE001 - a governor never fails a chat
-        governor.failed(exc)
-        return None
 
 
 class GovernorThrottle:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
+from anthropix_actors._calls.options import unknown_problems
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import shown
-from anthropix_actors._checks.suggest import unknown_problems
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.errors import ParameterError, Problem
 

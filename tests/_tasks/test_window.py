@@ -162,6 +162,16 @@ def test_one_actor_has_one_window_until_nobody_tells_it_anything(actor: pykka.Ac
     assert actor.actor_urn not in MailboxWindow._all
 
 
+def test_a_forked_child_does_not_wait_for_a_lock_that_a_thread_of_the_parent_held(actor: pykka.ActorRef[Any]) -> None:
+    window, found = MailboxWindow.of(actor), list[MailboxWindow]()
+    with MailboxWindow._lock_of_all:
+        MailboxWindow.after_fork()
+        other = threading.Thread(target=lambda: found.append(MailboxWindow.of(actor)))
+        other.start()
+        other.join(DEADLINE)
+    assert found[0] is not window
+
+
 class OddInbox:
     """All that pykka asks of an inbox, and no more."""
 

@@ -24,7 +24,8 @@ from anthropix_actors import (
     TruncatedError,
 )
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.resume import PLEASE_GO_ON, EventSplicer, PartialBlock, ResumePlan, plan_resume
+from anthropix_actors.chat.block import PartialBlock
+from anthropix_actors.chat.resume import PLEASE_GO_ON, EventSplicer, ResumePlan, plan_resume
 from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Status, Thinking, ToolCall
 from anthropix_actors.emulator._model.events import message_events
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actors import ASK
 from servers import (
     DEADLINE,
     Peer,
@@ -200,6 +201,52 @@ other.join()
         whole = f"{FORKING}\nmodule = {module!r}\n{use}{program}"
         out, err = begin(server.url, whole).communicate(timeout=2 * DEADLINE)
     assert (out, err) == (f"{used}\n7\n", "")
+
+
+@pytest.mark.parametrize(
+    ("part", "use"),
+    [
+        ("model_limits", "client.chat(**ask)['content'][0]['text']"),
+        ("growth", "''.join(client.chat(**ask, stream=True).text)"),
+        ("window", "client.chat(**ask, stream=Inbox()).result()['content'][0]['text']"),
+    ],
+)
+def test_a_child_can_chat_though_another_thread_was_importing_what_that_needs(
+    programs: Programs, part: str, use: str
+) -> None:
+    program = f"""
+import os, queue, sys, threading, warnings
+from anthropix_actors import Client
+warnings.simplefilter("ignore")  # Python warns of any fork while threads run
+client, ask = Client("k", base_url=sys.argv[1], proxy=""), {ASK!r}
+inside, go_on = threading.Event(), threading.Event()
+
+class Inbox(queue.SimpleQueue):
+    tell = queue.SimpleQueue.put
+
+def use():
+    return {use}
+
+def hold(frame, *_):
+    if frame.f_code.co_filename.endswith("{part}.py") and frame.f_code.co_name == "<module>":
+        inside.set()
+        go_on.wait(20)
+
+sys.setswitchinterval(1)  # the fork is at once, unless it waits
+threading.settrace(hold)
+other = threading.Thread(target=use)
+other.start()
+assert inside.wait(20)
+os.register_at_fork(before=go_on.set)
+if (pid := os.fork()) == 0:
+    print(use(), flush=True)
+    sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+other.join()
+"""
+    with Server(answering("Hi")) as server:
+        out, err = programs.run([sys.executable, "-P", "-c", program, server.url]).communicate(timeout=2 * DEADLINE)
+    assert (out, err) == ("Hi\n7\n", "")
 
 
 def test_a_child_can_import_what_it_needs_though_a_thread_was_importing_before_there_was_a_client(

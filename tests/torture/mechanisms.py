@@ -211,8 +211,8 @@ MECHANISMS = [
     Mechanism(
         "a subscriber is not held up by another that is stuck",
         "chat/task.py",
-        "    keep = MergingQueue\n",
-        "",
+        "        self.keep = MergingQueue ",
+        "        MergingQueue ",
         "_tasks/test_window.py::test_a_subscriber_is_not_held_up_by_one_that_is_stuck",
     ),
     Mechanism(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import NamedTuple
+
+import msgspec
 
 CHECKED_FOR = 3600.0
 """Seconds for which a check of the certificate holds; many servers end a session before."""
@@ -26,7 +27,7 @@ none that can be resumed, or refuses those that it gave.
 """
 
 
-class _Kept(NamedTuple):
+class _Kept(msgspec.Struct, frozen=True):
     session: ssl.SSLSession
     checked: float
     """When the server's certificate was checked."""
