@@ -109,6 +109,10 @@ class ServerState:
         self.thoughts.record(request.body, answer)
         return answer
 
+    def handle_with(self, handler: Callable[[Request], Answer]) -> None:
+        """Let another function answer the chats for which no answer is queued."""
+        self._handler = handler
+
     def expand_thread(self, request: Request) -> Request:
         """Return a chat of a thread with its whole conversation; any other chat unchanged. Runs in the event loop.
 
