@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Headers, Request, Upload
-    from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+    from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.rules.table import RULES, Rule
     from anthropix_actors.emulator.scripts.asks import Ask, Result
     from anthropix_actors.emulator.scripts.errors import ScriptError
@@ -38,6 +38,7 @@ __all__ = [
     "RULES",
     "Answer",
     "Ask",
+    "AskToUse",
     "Compaction",
     "Conversation",
     "Cut",
@@ -79,7 +80,7 @@ _HOMES = {
     "answers": ("Answer", "PauseTurn", "Raw", "Refusal", "Reply", "Status"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
-    "reply_parts": ("Compaction", "Thinking", "ToolCall"),
+    "reply_parts": ("AskToUse", "Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
     "rules": ("RULES", "Rule"),
     "scripts.asks": ("Ask", "Result"),

@@ -152,11 +152,13 @@ class Emulator:
         """Stop.
 
         Raises:
-            ScriptError: a script of `answer_with` failed. No error in the block is replaced by it.
+            ScriptError: a script of `answer_with` or `Session.play` failed. It replaces no error in the block.
         """
         self.stop()
-        for performance in self._performances if kind is None else ():
-            performance.check()
+        if kind is None:
+            played: list[Performance | Session] = [*self._performances, *self._state.sessions]
+            for each in played:
+                each.check()
 
     @property
     def url(self) -> str:

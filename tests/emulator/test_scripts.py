@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anthropix_actors import APIError, Client, InternalServerError, Timeout, TruncatedError, text_of
 from anthropix_actors.emulator import (
     Ask,
+    AskToUse,
     Compaction,
     Drop,
     Emulator,
@@ -645,6 +646,7 @@ def call_of(name: str = "add", **more: Any) -> dict[str, Any]:
             {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
             "one call at a time",
         ),
+        (calls(AskToUse("add")), {}, "only a session's agent asks for permission"),
         (5, {}, "it yielded what is no answer: 5"),
         (calls, {}, "it yielded what is no answer: <function calls"),
     ],

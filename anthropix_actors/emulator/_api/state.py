@@ -143,6 +143,12 @@ class ServerState:
                 self._sessions[key] = Session(self._changed, self._event_ids)
             return self._sessions[key]
 
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions, and their threads, that were named so far."""
+        with self._changed:
+            return list(self._sessions.values())
+
     def record(self, request: Request) -> None:
         """Record a request."""
         with self._changed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors.emulator._model.default_reply import cut_to_limit, server_tool_results
 from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator.answers import MESSAGE_ANSWERS, PauseTurn, Refusal, Reply, unwrap
-from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.scripts.errors import ScriptError
 
@@ -106,6 +106,8 @@ def _problems_of_part(part: Any, request: ChatRequest) -> Iterator[str]:
     match part:
         case str() if not part.strip():
             yield f"a text is empty: {part!r}"
+        case AskToUse():
+            yield "only a session's agent asks for permission"
         case Thinking() if not request.thinking_on:
             yield "its thinking is off"
         case Compaction() if not _may_compact(request):

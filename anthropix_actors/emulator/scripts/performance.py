@@ -71,24 +71,11 @@ class _Play:
             ScriptError: it raised, has ended, or answered what the API would not.
         """
         try:
-            return lawful(self._given(ask), ask.body, unknown_tools=self.script.unknown_tools)
+            given, self._lines = asked_script(self.script, self._lines, ask)
+            return lawful(given, ask.body, unknown_tools=self.script.unknown_tools)
         except ScriptError as exc:
             where = f"the script {self.script.name}, at request {ask.number} of a conversation"
             raise ScriptError(f"{where}: {exc}") from exc.__cause__
-
-    def _given(self, ask: Ask) -> Answer:
-        try:
-            if self._lines is None:
-                self._lines = self.script.play(ask)
-                return next(self._lines)
-            return self._lines.send(ask)
-        except StopIteration as end:
-            returned = "" if end.value is None else f"; it returned {end.value!r}, and has to yield it"
-            brought = f"the text {ask.text!r}, {len(ask.results)} results"
-            error, cause = ScriptError(f"it has ended, and is asked once more ({brought}){returned}"), None
-        except BaseException as exc:  # noqa: BLE001 - of the test's code; pytest's outcomes are no Exceptions
-            error, cause = ScriptError(f"it raised {exc!r}"), exc
-        raise error from cause
 
 
 @dataclass(slots=True, eq=False)
@@ -230,6 +217,26 @@ class Performance:
             turn.failure = exc
         play.at = turn
         self._summaries |= dict.fromkeys(_compacted(turn.answer), turn)
+
+
+def asked_script(script: Script, playing: Lines | None, ask: Ask) -> tuple[Answer, Lines]:
+    """Let a script answer, from its beginning if it is not playing yet.
+
+    Raises:
+        ScriptError: it raised, or has ended.
+    """
+    try:
+        if playing is None:
+            playing = script.play(ask)
+            return next(playing), playing
+        return playing.send(ask), playing
+    except StopIteration as end:
+        returned = "" if end.value is None else f"; it returned {end.value!r}, and has to yield it"
+        brought = f"the text {ask.text!r}, {len(ask.results)} results"
+        error, cause = ScriptError(f"it has ended, and is asked once more ({brought}){returned}"), None
+    except BaseException as exc:  # noqa: BLE001 - of the test's code; pytest's outcomes are no Exceptions
+        error, cause = ScriptError(f"it raised {exc!r}"), exc
+    raise error from cause
 
 
 def _takes(script: Script, ask: Ask) -> bool:

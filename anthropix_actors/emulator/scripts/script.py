@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast, overload
 from anthropix_actors.emulator._model.json import is_object
 from anthropix_actors.emulator._model.schema_example import example_for
 from anthropix_actors.emulator.answers import Answer, Reply
-from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
 from anthropix_actors.emulator.scripts.asks import Ask
 
 Lines: TypeAlias = Generator[Answer, Ask, None]
@@ -128,7 +128,7 @@ def scripted(
 
 
 def calls(
-    *parts: str | Thinking | ToolCall | Compaction | Mapping[str, Any] | tuple[str, Mapping[str, Any]],
+    *parts: str | Thinking | ToolCall | AskToUse | Compaction | Mapping[str, Any] | tuple[str, Mapping[str, Any]],
     **tools: Mapping[str, Any],
 ) -> Reply:
     """Return an answer that calls tools, all at once.
@@ -149,7 +149,7 @@ def calls(
         'Both:'
     """
     content = [*map(_part, parts), *(ToolCall(name, given) for name, given in tools.items())]
-    if not any(isinstance(part, ToolCall) for part in content):
+    if not any(isinstance(part, (ToolCall, AskToUse)) for part in content):
         raise ValueError("no call: name tools, as in calls(add={'a': 1})")
     return Reply(content)
 
@@ -207,7 +207,7 @@ def _example_calls(body: Mapping[str, Any]) -> list[ToolCall]:
 
 def _part(part: Any) -> Any:
     match part:
-        case str() | Thinking() | ToolCall() | Compaction():
+        case str() | Thinking() | ToolCall() | AskToUse() | Compaction():
             return part
         case (str() as name, Mapping() as given):
             return ToolCall(name, cast("Mapping[str, Any]", given))
