@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         Terminal,
     )
     from anthropix_actors.sessions.ref import SessionRef
+    from anthropix_actors.tools import Call, Tool, ToolError, run_tools, tool
     from anthropix_actors.usage import Usage
 
 __all__ = [
@@ -114,6 +115,7 @@ __all__ = [
     "BatchState",
     "BatchTerminal",
     "BlockPiece",
+    "Call",
     "CancelToken",
     "CancelledError",
     "ChatActor",
@@ -168,13 +170,17 @@ __all__ = [
     "TextPiece",
     "ThinkingPiece",
     "Timeout",
+    "Tool",
+    "ToolError",
     "ToolInputPiece",
     "TruncatedError",
     "UnprocessableEntityError",
     "Usage",
     "__version__",
     "as_completed",
+    "run_tools",
     "text_of",
+    "tool",
 ]
 
 _HOMES = {
@@ -229,6 +235,7 @@ _HOMES = {
         "Terminal",
     ),
     "sessions.ref": ("SessionRef",),
+    "tools": ("Call", "Tool", "ToolError", "run_tools", "tool"),
     "usage": ("Usage",),
     "_http.version": ("__version__",),
 }

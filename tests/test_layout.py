@@ -26,7 +26,7 @@ ROOMS = [
     *("_wire", "errors", "usage"),  # words: what travels, what is raised, what it costs
     *("_foreign", "_decode", "_checks", "content"),  # code, bytes and values of others
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
-    *("_tasks", "_calls"),  # what all work has in common: in actors, and in the caller's own thread
+    *("_tasks", "_calls", "tools"),  # what all work has in common: in actors, in the caller's own thread, in tools
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
     *("messages", "types", "subscribers", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
@@ -34,13 +34,13 @@ ROOMS = [
 
 THIRD_PARTIES = {
     "msgspec": {
-        *("usage", "_decode", "_checks", "content", "_http", "limits", "_calls"),
+        *("usage", "_decode", "_checks", "content", "_http", "limits", "_calls", "tools"),
         *("chat", "batches", "endpoints", "sessions", "subscribers", "ledger", "emulator", "cli"),
     },
     "sseclient": {"_decode"},
     "requests": {"_http"},
     "urllib3": {"_http"},
-    "pykka": {"_tasks", "chat", "subscribers", "client", "cli"},
+    "pykka": {"_tasks", "tools", "chat", "subscribers", "client", "cli"},
     "starlette": {"emulator"},
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
@@ -50,7 +50,11 @@ THIRD_PARTIES = {
     "PyInstaller": {"_pyinstaller"},
 }
 
-LATE = {("suggest", "difflib"), ("stream", "anthropix_actors.chat.pieces")}
+LATE = {
+    ("suggest", "difflib"),
+    ("stream", "anthropix_actors.chat.pieces"),
+    ("parameters", "anthropix_actors.tools.toolbox"),
+}
 """Files and what they import when it is first used."""
 
 LONGER = {
@@ -60,6 +64,7 @@ LONGER = {
     "errors": "a list",
     "endpoints/table": "a table",
     "chat/parameters": "a table",
+    "tools/tool_call": "one state, and all that may happen to it",
     "_http/tls": "one state, and all that urllib3 asks of a socket",
 }
 
@@ -166,7 +171,7 @@ def test_a_program_that_only_chats_imports_nothing_else() -> None:
     program = (
         "import sys; from anthropix_actors import Client; client = Client('sk-ant-1')\n"
         "rooms = {'anthropix_actors.' + room for room in ('batches', 'files', 'endpoints', 'models', 'sessions')}\n"
-        "late = {'anthropix_actors.subscribers', 'anthropix_actors.chat.pieces', 'difflib'}\n"
+        "late = {'anthropix_actors.tools', 'anthropix_actors.subscribers', 'anthropix_actors.chat.pieces', 'difflib'}\n"
         "assert not {*rooms, *late} & {*sys.modules}\n"
         "for name in ('batches', 'files', 'models', 'sessions'):\n"
         "    assert getattr(client, name) is getattr(client, name)\n"

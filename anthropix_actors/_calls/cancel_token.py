@@ -44,6 +44,11 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._reason is not None
 
+    @property
+    def reason(self) -> str | None:
+        """The reason that `cancel` was given, or None."""
+        return self._reason
+
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the calls that have this token, and those that get it later. Returns at once. Any thread.
 

@@ -1,6 +1,6 @@
 """The parameters of calls as types, by name; `anthropix_actors.types` has them. Imported for type checkers alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Required, TypedDict
 
 from anthropix_actors._calls.cancel_token import CancelToken
@@ -61,7 +61,7 @@ class ChatParams(TypedDict, total=False):
     top_p: float | None
     top_k: int | None
     stop_sequences: Sequence[str] | None
-    tools: Sequence[ToolParam | Mapping[str, Any]] | None
+    tools: Iterable[ToolParam | Mapping[str, Any] | Callable[..., Any]] | None
     tool_choice: ToolChoiceParam | None
     thinking: ThinkingParam | Mapping[str, Any] | None
     output_config: OutputConfigParam | Mapping[str, Any] | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import weakref
 
@@ -25,8 +26,9 @@ def end(sweeper: Sweeper) -> None:
         sweeper.cancel_all("the interpreter exits", patience=EXIT_TIMEOUT)
 
 
+@functools.cache
 def install() -> None:
-    """Install the hooks for exit and fork. Called once, when the package is imported."""
+    """Install the hooks for exit and fork, once. Called when what may run is imported: chats, and tools."""
     # atexit is LIFO: make a finalizer first, so that urllib3's (they close idle connections) run after `end`.
     weakref.finalize(SWEEPER, _nothing)
     atexit.register(end, SWEEPER)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOGGER = logging.getLogger("anthropix_actors")
 
@@ -33,6 +36,28 @@ def log(level: int, text: str, *args: object, exc_info: BaseException | None = N
         except BaseException as exc:  # there is nowhere left to report it, and it must not end a chat
             if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # Ctrl-C
+
+
+def safely(what: str, function: Callable[..., object] | None, *args: object) -> None:
+    """Call a caller's function, if there is one; what it raises is logged. A Ctrl-C in the main thread is raised, too.
+
+    Args:
+        what: The name of the function, for the log.
+        function: The function.
+        args: What it is called with.
+
+    Example:
+        >>> safely("on_progress", print, "one half")
+        one half
+    """
+    if function is None:
+        return
+    try:
+        function(*args)
+    except BaseException as exc:
+        log(logging.ERROR, "%s raised", what, exc_info=exc)
+        if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # Ctrl-C
 
 
 def log_end(what: str, fields: dict[str, Any], error: BaseException | None = None, why: str = "") -> None:

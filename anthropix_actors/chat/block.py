@@ -10,10 +10,11 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.block_shapes import NON_EMPTY, STRING
 from anthropix_actors._checks.shapes import fits, problems_of
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied, too_deep, whole
-from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, NON_EMPTY, STRING, TOOL_USE
+from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, TOOL_USE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

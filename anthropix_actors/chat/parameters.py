@@ -9,13 +9,32 @@ Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
+from anthropix_actors._checks.block_shapes import (
+    BLOCK,
+    CACHE_CONTROL,
+    CACHED,
+    DOCUMENT,
+    IMAGE,
+    MAPPING,
+    MAPPINGS,
+    NON_EMPTY,
+    SEARCH_RESULT,
+    STRING,
+    TEXT,
+    TEXT_BLOCK,
+    TOOL_NAME,
+    TOOL_RESULT_CONTENT,
+)
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
+from anthropix_actors._checks.subscriber_hints import is_of_actors
+from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.chat.combinations import whole_problems
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -29,55 +48,18 @@ MAX_MESSAGES = 100_000
 NEWER_VERSION = "2026-10-21"
 """From this version on, the API refuses some parameters that it took before."""
 
-STRING = Leaf("a string", str)
-NON_EMPTY = Leaf("a string that is not empty", Annotated[str, Meta(min_length=1)])
 BOOL = Leaf("True or False", bool)
 ANYTHING = Leaf("anything", Any)
-MAPPING = Shape()
 NON_NEGATIVE = Leaf("an integer from 0", Annotated[int, Meta(ge=0)])
 FRACTION = Leaf("a number from 0 to 1", Annotated[float, Meta(ge=0, le=1)])
 ROLE = Leaf('"user", "assistant" or "system"', Literal["user", "assistant", "system"])
 STRINGS = ListOf(STRING, "a list of strings")
-MAPPINGS = ListOf(MAPPING, "a list of mappings")
 
-CACHE_CONTROL = Shape({"type": STRING}, {"ttl": STRING}, 'a mapping like {"type": "ephemeral"}')
-_CACHED = {"cache_control": CACHE_CONTROL}
-
-_TEXT_BLOCK = 'a text block like {"type": "text", "text": "..."}'
-_BLOCK = 'a block like {"type": "text", "text": "..."}'
-_SOURCE = 'a source like {"type": "url", "url": "..."}'
-TEXT = Shape({"text": NON_EMPTY}, {**_CACHED, "citations": MAPPINGS}, _TEXT_BLOCK)
-_ENCODED = Shape({"media_type": STRING, "data": STRING})
-_FROM_URL = Shape({"url": NON_EMPTY})
-_FROM_FILE = Shape({"file_id": NON_EMPTY})
-IMAGE_SOURCE = Tagged({"base64": _ENCODED, "url": _FROM_URL, "file": _FROM_FILE}, _SOURCE)
-IMAGE = Shape({"source": IMAGE_SOURCE}, _CACHED)
-_INNER_BLOCKS = ListOf(Tagged({"text": TEXT, "image": IMAGE}, _BLOCK), "a list of blocks")
-DOCUMENT_SOURCE = Tagged(
-    {
-        **IMAGE_SOURCE.shapes,
-        "text": Shape({"media_type": STRING, "data": STRING}),
-        "content": Shape({"content": StringOr(_INNER_BLOCKS)}),
-    },
-    _SOURCE,
-)
-DOCUMENT = Shape({"source": DOCUMENT_SOURCE}, {**_CACHED, "title": STRING, "context": STRING, "citations": MAPPING})
-SEARCH_RESULT = Shape(
-    {
-        "source": STRING,
-        "title": STRING,
-        "content": ListOf(Tagged({"text": TEXT}, _TEXT_BLOCK), "a list of text blocks"),
-    },
-    {**_CACHED, "citations": MAPPING},
-)
-TOOL_USE = Shape({"id": NON_EMPTY, "name": NON_EMPTY, "input": MAPPING}, _CACHED)
-_SERVER_RESULT = Shape({"tool_use_id": NON_EMPTY, "content": ANYTHING}, _CACHED)
-TOOL_RESULT_CONTENT = Tagged(
-    {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": SEARCH_RESULT}, _BLOCK
-)
+TOOL_USE = Shape({"id": NON_EMPTY, "name": NON_EMPTY, "input": MAPPING}, CACHED)
+_SERVER_RESULT = Shape({"tool_use_id": NON_EMPTY, "content": ANYTHING}, CACHED)
 TOOL_RESULT = Shape(
     {"tool_use_id": NON_EMPTY},
-    {**_CACHED, "content": StringOr(ListOf(TOOL_RESULT_CONTENT, "a list of blocks")), "is_error": BOOL},
+    {**CACHED, "content": StringOr(ListOf(TOOL_RESULT_CONTENT, "a list of blocks")), "is_error": BOOL},
 )
 
 BLOCKS: dict[str, Shape] = {
@@ -96,12 +78,12 @@ BLOCKS: dict[str, Shape] = {
     "bash_code_execution_tool_result": _SERVER_RESULT,
     "text_editor_code_execution_tool_result": _SERVER_RESULT,
     "tool_search_tool_result": _SERVER_RESULT,
-    "container_upload": Shape({"file_id": NON_EMPTY}, _CACHED),
+    "container_upload": Shape({"file_id": NON_EMPTY}, CACHED),
 }
 
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
-CONTENT = StringOr(ListOf(Tagged(BLOCKS, _BLOCK), "a list of blocks"))
+CONTENT = StringOr(ListOf(Tagged(BLOCKS, BLOCK), "a list of blocks"))
 MESSAGES = ListOf(
     Shape({"role": ROLE, "content": CONTENT}, expected='a mapping with "role" and "content"'),
     "a list of messages",
@@ -109,12 +91,11 @@ MESSAGES = ListOf(
     at_most=MAX_MESSAGES,
 )
 
-TOOL_NAME = Leaf("a name of letters, digits, _ and -", Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,128}\Z")])
 _OBJECT = Leaf('"object"', Literal["object"])
 CUSTOM_TOOL = Shape(
     {"name": TOOL_NAME, "input_schema": Shape({"type": _OBJECT}, expected="a JSON schema of an object")},
     {
-        **_CACHED,
+        **CACHED,
         "description": STRING,
         "strict": BOOL,
         "defer_loading": BOOL,
@@ -126,7 +107,7 @@ CUSTOM_TOOL = Shape(
 TOOL = Tagged(
     {"custom": CUSTOM_TOOL},
     'a tool like {"name": "...", "input_schema": {"type": "object", ...}}',
-    otherwise=Shape(optional={"name": STRING, **_CACHED}),
+    otherwise=Shape(optional={"name": STRING, **CACHED}),
     without_type=CUSTOM_TOOL,
 )
 _CHOICE = Shape(optional={"disable_parallel_tool_use": BOOL})
@@ -148,7 +129,7 @@ OUTPUT_FORMAT = Tagged(
 )
 OUTPUT_CONFIG = Shape(optional={"effort": STRING, "format": OUTPUT_FORMAT})
 
-_SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, _TEXT_BLOCK), "a list of text blocks"))
+_SYSTEM = StringOr(ListOf(Tagged({"text": TEXT}, TEXT_BLOCK), "a list of text blocks"))
 _SHARED: dict[str, Kind] = {
     "system": _SYSTEM,
     "tools": ListOf(TOOL, "a list of tools"),
@@ -300,6 +281,7 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     """Return a copy of the given parameters, and all their problems."""
     given = {name: value for name, value in params.items() if value is not None or name in shape.required}
     not_json: list[Problem] = []
+    made = _made_tools(given, not_json)
     body: dict[str, Any] = copy_json(given, "", not_json)
     found = [*problems_of(shape, body, ""), *_version_problems(body, api_version), *_whole_answers(body)]
     blanks = {within(place, "text") for place, role, block in _blocks(body) if _is_blank(role, block)}
@@ -307,7 +289,25 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     places = {problem.place for problem in found}
     found += [problem for problem in not_json if problem.place not in places]
     order = {name: index for index, name in enumerate(PARAMETERS)}
+    if made:  # a dict of actors stands for several; each of the others has kept its place in the problems
+        body["tools"] = [each for index, one in enumerate(body["tools"]) for each in [one, *made.get(index, ())[1:]]]
     return body, sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
+
+
+def _made_tools(given: dict[str, Any], problems: list[Problem]) -> dict[int, list[dict[str, Any]]]:
+    """Put dicts in place of the functions and actors in `tools`, one for each; return all, by their index."""
+    tools: Any = given.get("tools")
+    toolbox = sys.modules.get("anthropix_actors.tools.toolbox")  # else nobody has a Toolbox
+    if toolbox is not None and isinstance(tools, toolbox.Toolbox):
+        tools = given["tools"] = list(tools)
+    if type(tools) not in {list, tuple} or not any(callable(each) or is_of_actors(each) for each in tools):
+        return {}
+    with late_import():
+        from anthropix_actors.tools.toolbox import wire_of
+
+    made = wire_of(tools, problems)
+    given["tools"] = [made[index][0] if index in made else each for index, each in enumerate(tools)]
+    return made
 
 
 def _parameter(place: str) -> str:

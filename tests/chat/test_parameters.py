@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
+from anthropix_actors._checks.block_shapes import STRING
 from anthropix_actors._checks.shapes import Kind, fits
 from anthropix_actors.chat.parameters import (
     BLOCKS,
@@ -31,7 +32,6 @@ from anthropix_actors.chat.parameters import (
     MESSAGES,
     OUTPUT_CONFIG,
     PARAMETERS,
-    STRING,
     THINKING,
     TOOL,
     TOOL_CHOICE,
@@ -208,8 +208,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "bash_20990101", "name": 5}]}, "tools[0].name: expected a string, got 5"),
     ({"tools": [{"type": 5}]}, "tools[0].type: expected a string, got 5"),
     (
-        {"tools": [print]},
-        'tools[0]: expected a tool like {"name": "...", "input_schema": {"type": "object", ...}}, got builtin_function',
+        {"tools": [object()]},
+        'tools[0]: expected a tool like {"name": "...", "input_schema": {"type": "object", ...}}, got object',
     ),
     ({"messages": [{"role": "user\n", "content": "x"}]}, "messages[0].role: expected"),
     ({"messages": deque(HELLO)}, "messages: expected a list of messages, got deque"),
