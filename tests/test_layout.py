@@ -54,6 +54,7 @@ LATE = {
     ("suggest", "difflib"),
     ("stream", "anthropix_actors.chat.pieces"),
     ("parameters", "anthropix_actors.tools.toolbox"),
+    ("sessions", "anthropix_actors.sessions.serving"),
 }
 """Files and what they import when it is first used."""
 

@@ -49,8 +49,10 @@ class SessionActions:
             call_id = str(event.get(ANSWERS[kind][0]))
             self._answered.add((kind, call_id))
             self.waiting.pop(call_id, None)
-        elif kind == "user.interrupt":
-            self.waiting.clear()
+        elif kind in {"user.interrupt", "session.thread_status_terminated"}:
+            thread = event.get("session_thread_id")
+            waiting = self.waiting.items()
+            self.waiting = {key: call for key, call in waiting if thread not in (None, call.get("session_thread_id"))}
         elif kind in {"agent.custom_tool_use", "agent.tool_use", "agent.mcp_tool_use"}:
             self._calls[str(event.get("id"))] = kind
             if kind == "agent.custom_tool_use" or event.get("evaluated_permission") == "ask":
