@@ -41,6 +41,8 @@ from anthropix_actors.chat.messages import (
     Terminal,
 )
 from anthropix_actors.sessions.messages import (
+    SessionApprovalGiven,
+    SessionApprovalNeeded,
     SessionCancelled,
     SessionDone,
     SessionEvent,
@@ -48,6 +50,10 @@ from anthropix_actors.sessions.messages import (
     SessionMessage,
     SessionRetrying,
     SessionTerminal,
+    SessionToolDone,
+    SessionToolMessage,
+    SessionToolProgress,
+    SessionToolStarted,
 )
 
 __all__ = [
@@ -67,6 +73,8 @@ __all__ = [
     "ChatMessage",
     "ChatResumed",
     "ChatRetrying",
+    "SessionApprovalGiven",
+    "SessionApprovalNeeded",
     "SessionCancelled",
     "SessionDone",
     "SessionEvent",
@@ -74,6 +82,10 @@ __all__ = [
     "SessionMessage",
     "SessionRetrying",
     "SessionTerminal",
+    "SessionToolDone",
+    "SessionToolMessage",
+    "SessionToolProgress",
+    "SessionToolStarted",
     "Subscriber",
     "Terminal",
 ]

@@ -17,7 +17,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors.emulator import Pace, Reply, Stall, Status, ToolCall, recording
+from anthropix_actors import Client
+from anthropix_actors.emulator import AskToUse, Pace, Reply, Stall, Status, ToolCall, calls, lines, recording
 
 from driven_chats import CHATS, SCENARIOS
 from installed import HERE, missing, path_for, python_with
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def started(emulator: Emulator, name: str, *arguments: str) -> subprocess.Popen[str]:
+def started(emulator: Emulator, name: str, *arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
     environment = {**os.environ, "ANTHROPIC_API_KEY": "sk-ant-test", "ANTHROPIC_BASE_URL": emulator.url}
     program = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
-    return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(program, env=environment, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(emulator: Emulator, name: str, *arguments: str) -> str:
@@ -61,8 +63,8 @@ def test_the_script_says_what_went_wrong(anthropix_emulator: Emulator) -> None:
 
 
 def test_tools_are_called_until_the_answer_calls_none(anthropix_emulator: Emulator) -> None:
-    calls = [ToolCall("get_weather", {"city": "Bergen"}), ToolCall("get_weather", {"town": "Oslo"})]
-    anthropix_emulator.queue(calls[0], Reply(calls), "Take two.")
+    called = [ToolCall("get_weather", {"city": "Bergen"}), ToolCall("get_weather", {"town": "Oslo"})]
+    anthropix_emulator.queue(called[0], Reply(called), "Take two.")
     printed = run(anthropix_emulator, "tools.py", "Umbrella?")
     assert printed.count("-- get_weather looks at Bergen") == 2
     assert printed.endswith("Take two.\n")
@@ -71,6 +73,34 @@ def test_tools_are_called_until_the_answer_calls_none(anthropix_emulator: Emulat
         ("tool_result", False),
         ("tool_result", True),
     ]
+
+
+def test_the_tools_of_a_session_are_served_until_its_end_and_permissions_asked_for(
+    anthropix_emulator: Emulator,
+) -> None:
+    session = anthropix_emulator.session("sesn_1")
+    ended = {"type": "session.status_terminated"}
+    asking = calls(AskToUse("bash", {"command": "ls"}), AskToUse("write", {}), get_weather={"city": "Bergen"})
+    session.play(lines(asking, Reply(["Take an umbrella.", ended])))
+    with started(anthropix_emulator, "session_tools.py", "sesn_1", stdin=subprocess.PIPE) as running:
+        session.wait_for_streams()
+        question = {"type": "user.message", "content": [{"type": "text", "text": "Umbrella?"}]}
+        with Client("sk-ant-test", base_url=anthropix_emulator.url) as client:
+            client.request("POST", "/v1/sessions/sesn_1/events", json={"events": [question]})
+        printed, errors = running.communicate("y\nn\n", timeout=6 * DEADLINE)
+    assert (errors, running.returncode) == ("", 0)
+    assert "-- get_weather {'city': 'Bergen'}: Bergen: rain, 8 degrees\n" in printed
+    assert printed.endswith("Take an umbrella.\n")
+    decided = [event["result"] for event in session.wait_for_events("user.tool_confirmation", 2)]
+    assert sorted(decided) == ["allow", "deny"]
+
+
+def test_the_tools_of_a_session_go_by_ctrl_c(anthropix_emulator: Emulator) -> None:
+    with started(anthropix_emulator, "session_tools.py", "sesn_1") as running:
+        anthropix_emulator.session("sesn_1").wait_for_streams()
+        running.send_signal(signal.SIGINT)
+        printed, errors = running.communicate(timeout=6 * DEADLINE)
+    assert (printed, errors) == ("-- the session goes on without its tools\n", "")
 
 
 def test_the_pool_of_workers_answers_every_question(anthropix_emulator: Emulator) -> None:
@@ -274,9 +304,11 @@ def test_every_example_ends_whatever_fails(
 ) -> None:
     anthropix_emulator.queue(*[Status(401)] * 100)
     anthropix_emulator.queue(Status(401), path="/v1/messages/batches")
+    anthropix_emulator.queue(Status(401), path="/v1/sessions/sesn_1/events")
     arguments = {
         "batch.py": [str(tmp_path / "notes.txt")],
         "job_daemon.py": [str(tmp_path / "jobs.sqlite"), "Why?"],
+        "session_tools.py": ["sesn_1"],
         "web_chat.py": ["0"],
     }.get(name, [])
     program = [sys.executable, str(EXAMPLES / name), *arguments]

@@ -62,11 +62,13 @@ LATE = {
     ("task", "anthropix_actors._tasks.mailbox"),
     ("task", "anthropix_actors.chat.coalescing"),
     ("task", "anthropix_actors.chat.merging"),
+    ("sessions", "anthropix_actors.sessions.serving"),
 }
 """Files and what they import when it is first used."""
 
 WHAT_SOME_CHATS_NEED = [
-    *("tools", "subscribers", "_checks.subscriber_hints", "_checks.suggest", "_tasks.mailbox", "_tasks.concurrency", "limits"),
+    *("tools", "subscribers", "limits"),
+    *("_checks.subscriber_hints", "_checks.suggest", "_tasks.mailbox", "_tasks.concurrency"),
     *("_calls.blocking", "_calls.cancel_token", "_calls.pages"),
     *(f"chat.{part}" for part in ("coalescing", "event_queue", "merging", "output", "pieces", "resume", "stream")),
 ]

@@ -76,20 +76,6 @@ def only_made_by(function: Any) -> str | None:
     return None
 
 
-def is_of_actors(thing: object) -> bool:
-    """Return whether a thing is a dict of actors: each of its values has a `tell`. Runs none of their code.
-
-    Example:
-        >>> is_of_actors({"ask_user": subscriber}), is_of_actors({"name": "search"})
-        (True, False)
-    """
-    return type(thing) is dict and bool(thing) and all(map(_can_be_told, thing.values()))
-
-
-def _can_be_told(thing: object) -> bool:
-    return inspect.getattr_static(thing, "tell", None) is not None
-
-
 def _safely(look: Callable[[Any], str | None], given: object) -> str | None:
     try:
         return look(given)

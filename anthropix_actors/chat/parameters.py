@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
+from anthropix_actors._checks.actors import is_of_actors
 from anthropix_actors._checks.block_shapes import (
     BLOCK,
     CACHE_CONTROL,
@@ -33,7 +34,6 @@ from anthropix_actors._checks.block_shapes import (
 )
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import Kind, Leaf, ListOf, Shape, StringOr, Tagged, problems_of, within
-from anthropix_actors._checks.subscriber_hints import is_of_actors
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors.chat.combinations import whole_problems
 from anthropix_actors.errors import ParameterError, Problem

@@ -23,15 +23,24 @@ if TYPE_CHECKING:
     from anthropix_actors.emulator.faults import Cut, Drop, ErrorEvent, Fault, Pace, Reset, Stall
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Headers, Request, Upload
-    from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+    from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
     from anthropix_actors.emulator.rules.table import RULES, Rule
-    from anthropix_actors.emulator.server import Emulator, serve
+    from anthropix_actors.emulator.scripts.asks import Ask, Result
+    from anthropix_actors.emulator.scripts.errors import ScriptError
+    from anthropix_actors.emulator.scripts.failures import failures
+    from anthropix_actors.emulator.scripts.performance import Conversation, Performance
+    from anthropix_actors.emulator.scripts.script import Script, calls, every_tool, lines, scripted
+    from anthropix_actors.emulator.server import Emulator
+    from anthropix_actors.emulator.serving import serve
     from anthropix_actors.emulator.sessions import Session
 
 __all__ = [
     "RULES",
     "Answer",
+    "Ask",
+    "AskToUse",
     "Compaction",
+    "Conversation",
     "Cut",
     "Drop",
     "Emulator",
@@ -41,20 +50,29 @@ __all__ = [
     "Limits",
     "Pace",
     "PauseTurn",
+    "Performance",
     "Raw",
     "Refusal",
     "Reply",
     "Request",
     "Reset",
+    "Result",
     "Rule",
+    "Script",
+    "ScriptError",
     "Session",
     "Stall",
     "Status",
     "Thinking",
     "ToolCall",
     "Upload",
+    "calls",
+    "every_tool",
+    "failures",
+    "lines",
     "recording",
     "recordings",
+    "scripted",
     "serve",
 ]
 
@@ -62,10 +80,16 @@ _HOMES = {
     "answers": ("Answer", "PauseTurn", "Raw", "Refusal", "Reply", "Status"),
     "faults": ("Cut", "Drop", "ErrorEvent", "Fault", "Pace", "Reset", "Stall"),
     "limits": ("Limits",),
-    "reply_parts": ("Compaction", "Thinking", "ToolCall"),
+    "reply_parts": ("AskToUse", "Compaction", "Thinking", "ToolCall"),
     "records": ("Headers", "Request", "Upload"),
     "rules": ("RULES", "Rule"),
-    "server": ("Emulator", "serve"),
+    "scripts.asks": ("Ask", "Result"),
+    "scripts.errors": ("ScriptError",),
+    "scripts.failures": ("failures",),
+    "scripts.performance": ("Conversation", "Performance"),
+    "scripts.script": ("Script", "calls", "every_tool", "lines", "scripted"),
+    "server": ("Emulator",),
+    "serving": ("serve",),
     "sessions": ("Session",),
     "_script.recordings": ("recording", "recordings"),
 }

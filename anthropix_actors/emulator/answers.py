@@ -61,7 +61,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from anthropix_actors.emulator.faults import Fault
-from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
 
 _LOWEST_STATUS = 200
 _HIGHEST_STATUS = 599
@@ -72,7 +72,8 @@ class Reply:
     """An answer made of content blocks.
 
     Attributes:
-        content: The blocks in order: a `str` is text, a mapping is a block as on the wire.
+        content: The blocks in order: a `str` is text, a mapping is a block as on the wire. Only a session's agent has
+            an `AskToUse`.
         stop_reason: Why it ends; by default `tool_use` with a tool call, `max_tokens` if that is cut, `compaction` if
             it has nothing else, else `end_turn`.
         stop_sequence: Which stop sequence ended it.
@@ -83,7 +84,7 @@ class Reply:
         True
     """
 
-    content: Sequence[str | Thinking | ToolCall | Compaction | Mapping[str, Any]]
+    content: Sequence[str | Thinking | ToolCall | AskToUse | Compaction | Mapping[str, Any]]
     stop_reason: str | None = None
     stop_sequence: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -55,6 +55,27 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class AskToUse:
+    """A tool that a session's agent asks its user's permission for. Sessions only: see `Session.play`.
+
+    Attributes:
+        name: The tool.
+        input: Its arguments.
+        server: The MCP server whose tool it is; None for one of the agent's own, such as `bash`.
+        id: The event's id; None makes one up.
+
+    Example:
+        >>> AskToUse("bash", {"command": "ls"}).server is None
+        True
+    """
+
+    name: str
+    input: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    server: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Compaction:
     """A summary that replaces the conversation so far: an answer by itself, or a part of a `Reply`.
 

@@ -15,6 +15,8 @@ from anthropix_actors.emulator._api.server_thread import ServerThread
 from anthropix_actors.emulator._api.state import CHAT, ServerState
 from anthropix_actors.emulator.answers import Raw, Status, unwrap
 from anthropix_actors.emulator.rules.table import active
+from anthropix_actors.emulator.scripts.performance import Performance
+from anthropix_actors.emulator.scripts.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -113,6 +115,7 @@ class Emulator:
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
+        self._performances: list[Performance] = []
 
     def start(self) -> Self:
         """Listen; return when requests are accepted.
@@ -145,9 +148,17 @@ class Emulator:
         """Start."""
         return self.start()
 
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop.
+
+        Raises:
+            ScriptError: a script of `answer_with` or `Session.play` failed. It replaces no error in the block.
+        """
         self.stop()
+        if kind is None:
+            played: list[Performance | Session] = [*self._performances, *self._state.sessions]
+            for each in played:
+                each.check()
 
     @property
     def url(self) -> str:
@@ -197,6 +208,35 @@ class Emulator:
             if path != CHAT and plain is not None and not isinstance(plain, Mapping | bytes | Raw | Status):
                 raise TypeError(f"only a chat is answered with {plain!r}")
         self._state.enqueue(path, answers)
+
+    def answer_with(self, *scripts: Script) -> Performance:
+        """Let scripts answer the chats for which no answer is queued, in place of a handler.
+
+        What goes wrong with a script is an error of the test: the `with` block raises it at its end.
+
+        Args:
+            *scripts: See `anthropix_actors.emulator.scripted`. The first that takes a conversation plays it.
+
+        Returns:
+            The conversations that they play.
+
+        Raises:
+            TypeError: one of them is no script, or there is none.
+
+        Example:
+            >>> from anthropix_actors.emulator import lines
+            >>> Emulator().answer_with(lines("Hello."))
+            <Performance of lines>
+        """
+        for script in scripts:
+            if not isinstance(script, Script):
+                raise TypeError(f"expected a function with @scripted, got {script!r}")
+        if not scripts:
+            raise TypeError("expected at least one script")
+        performance = Performance(scripts)
+        self._performances.append(performance)
+        self._state.handle_with(performance.answer)
+        return performance
 
     def session(self, session_id: str, thread_id: str | None = None) -> Session:
         """Return a session, or a thread of it, to add events and to cut its streams.
@@ -248,52 +288,3 @@ class Emulator:
             True if it has stopped, False if `timeout` seconds have passed.
         """
         return self._stopped.wait(timeout)
-
-
-def serve(  # noqa: PLR0913 - all have defaults, and names
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    api_key: str | None = None,
-    batch_seconds: float = 0.0,
-    without: Iterable[str] = (),
-    hosts: Collection[str] = (),
-    handler: Callable[[Request], Answer] | None = None,
-    started: Callable[[Emulator], None] | None = None,
-) -> None:
-    """Run an emulator until Ctrl-C, or until `Emulator.stop` is called.
-
-    Args:
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-        api_key: The only key that is accepted; by default any is.
-        batch_seconds: How long a batch takes.
-        without: Names of rules that are switched off, as for `Emulator`.
-        hosts: Further names that the `Host` header may have, as for `Emulator`.
-        handler: Answers chats, as for `Emulator`.
-        started: Called once, in this thread, with the emulator when it accepts requests, to print its URL or to queue
-            answers.
-
-    Raises:
-        OSError: the address cannot be bound.
-        TypeError: `without` or `hosts` is a single string.
-        ValueError: `batch_seconds` is negative; a name in `without` is not a rule's.
-
-    Example:
-        >>> serve(started=Emulator.stop)
-    """
-    with Emulator(
-        handler=handler,
-        host=host,
-        port=port,
-        api_key=api_key,
-        batch_seconds=batch_seconds,
-        without=without,
-        hosts=hosts,
-    ) as emulator:
-        if started is not None:
-            started(emulator)
-        try:
-            emulator.wait()
-        except KeyboardInterrupt:
-            return

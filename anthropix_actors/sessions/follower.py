@@ -100,6 +100,35 @@ class Follower:
             requester.scope.check()  # a cancel comes before the error
             backoff.wait(error, retrying)
 
+    def history(self, requester: Requester, retrying: Retrying | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the events so far, each once. If no event to follow after was named, following goes on after these.
+
+        Args:
+            requester: Sends its requests.
+            retrying: Called before each wait for another attempt.
+
+        Raises:
+            AnthropixError: they cannot be listed.
+        """
+        backoff, begins = Backoff(requester, self._retry), self.last_id is None
+        seen: set[str] = set()
+        while True:
+            try:
+                for event in self._listed(requester, {}):  # after a failure, from the beginning again
+                    if event["id"] not in seen:
+                        seen.add(event["id"])
+                        if begins:
+                            self._note(event)
+                        yield event
+            except APIError as exc:
+                error = exc
+            else:
+                if begins and self.last_id is None:
+                    self.last_id = ""
+                return
+            requester.scope.check()
+            backoff.wait(error, retrying)
+
     def _begin(self, requester: Requester) -> None:
         """Note the newest event: following starts after it."""
         self.last_id = ""

@@ -41,6 +41,84 @@ class SessionRetrying(msgspec.Struct, frozen=True):
     error: AnthropixError
 
 
+class SessionToolStarted(msgspec.Struct, frozen=True):
+    """A custom tool has been started for a call of the session's agent.
+
+    Attributes:
+        session: The ref of the task that serves the session.
+        call: The event that calls it, as on the wire: `call["name"]`, `call["input"]`, `call["id"]`.
+    """
+
+    session: SessionRef
+    call: dict[str, Any]
+
+
+class SessionToolProgress(msgspec.Struct, frozen=True):
+    """A tool says how far it is.
+
+    Attributes:
+        session: The ref of the task that serves the session.
+        call: The event that called it.
+        data: What the tool says.
+    """
+
+    session: SessionRef
+    call: dict[str, Any]
+    data: Any
+
+
+class SessionToolDone(msgspec.Struct, frozen=True):
+    """A call of a custom tool is over. It comes once for each, when the result has been sent or cannot be.
+
+    Attributes:
+        session: The ref of the task that serves the session.
+        call: The event that called it.
+        content: The result: a text, or blocks.
+        is_error: Whether it is an error.
+        seconds: How long the tool ran.
+        state: How it ended: `done`, `failed`, `timed out`, `cancelled` or `not started`.
+        sent: Whether the session has taken the result. False also where nobody knows, or it no longer waited for it.
+        error: Why the API did not take it, if that is known.
+    """
+
+    session: SessionRef
+    call: dict[str, Any]
+    content: str | list[dict[str, Any]]
+    is_error: bool
+    seconds: float
+    state: str
+    sent: bool
+    error: AnthropixError | None = None
+
+
+class SessionApprovalNeeded(msgspec.Struct, frozen=True):
+    """Whoever approves is asked about a call: whether the agent, or this program, may run it.
+
+    Attributes:
+        session: The ref of the task that serves the session.
+        call: The event with the call.
+    """
+
+    session: SessionRef
+    call: dict[str, Any]
+
+
+class SessionApprovalGiven(msgspec.Struct, frozen=True):
+    """It was decided about a call.
+
+    Attributes:
+        session: The ref of the task that serves the session.
+        call: The event with the call.
+        allow: Whether it is allowed.
+        why: What was said; "" if nothing was.
+    """
+
+    session: SessionRef
+    call: dict[str, Any]
+    allow: bool
+    why: str = ""
+
+
 class SessionDone(msgspec.Struct, frozen=True):
     """The session, or the thread that was followed, has ended. The last message of the task.
 
@@ -80,7 +158,12 @@ class SessionCancelled(msgspec.Struct, frozen=True):
 SessionTerminal: TypeAlias = SessionDone | SessionFailed | SessionCancelled
 """The terminal message of a session task."""
 
-SessionMessage: TypeAlias = SessionEvent | SessionRetrying | SessionTerminal
+SessionToolMessage: TypeAlias = (
+    SessionToolStarted | SessionToolProgress | SessionToolDone | SessionApprovalNeeded | SessionApprovalGiven
+)
+"""What is told beside the events while a session is served."""
+
+SessionMessage: TypeAlias = SessionEvent | SessionRetrying | SessionToolMessage | SessionTerminal
 """Every message of a session task."""
 
 
@@ -89,6 +172,11 @@ publish(
     (
         SessionEvent,
         SessionRetrying,
+        SessionToolStarted,
+        SessionToolProgress,
+        SessionToolDone,
+        SessionApprovalNeeded,
+        SessionApprovalGiven,
         SessionDone,
         SessionFailed,
         SessionCancelled,

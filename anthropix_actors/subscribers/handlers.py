@@ -9,7 +9,7 @@ import inspect
 import weakref
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
 from anthropix_actors._foreign.public_names import publish
@@ -34,6 +34,7 @@ from anthropix_actors.messages import (
     SessionEvent,
     SessionFailed,
     SessionRetrying,
+    SessionToolMessage,
 )
 
 if TYPE_CHECKING:
@@ -192,6 +193,9 @@ class Handlers:
     def on_session_retrying(self, session: SessionRef, attempt: int, delay: float, error: AnthropixError) -> None:
         """The connection was lost; it is opened again after `delay` seconds, and missed events follow."""
 
+    def on_session_tool(self, session: SessionRef, message: SessionToolMessage) -> None:
+        """A tool has been started, is on its way or is done; or an approval is needed, or was given."""
+
     def on_session_done(self, session: SessionRef, event: dict[str, Any]) -> None:
         """The session has ended, with this event. The last call of this session."""
 
@@ -259,6 +263,7 @@ _CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     BatchCancelled: ("on_batch_cancelled", attrgetter("batch", "reason", "error")),
     SessionEvent: ("on_session_event", attrgetter("session", "data")),
     SessionRetrying: ("on_session_retrying", attrgetter("session", "attempt", "delay", "error")),
+    **dict.fromkeys(get_args(SessionToolMessage), ("on_session_tool", lambda message: (message.session, message))),
     SessionDone: ("on_session_done", attrgetter("session", "event")),
     SessionFailed: ("on_session_failed", attrgetter("session", "error")),
     SessionCancelled: ("on_session_cancelled", attrgetter("session", "reason")),

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.actors import is_of_actors
 from anthropix_actors._checks.shapes import described, shown
-from anthropix_actors._checks.subscriber_hints import is_of_actors
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools.definition import Tool, tool_of_actor

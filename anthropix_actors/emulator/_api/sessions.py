@@ -92,7 +92,7 @@ class SessionRoutes:
                 raise RefusedError(
                     400, f"events.{place}.type: Input should be one of {', '.join(sorted(_CLIENT_EVENTS))}"
                 )
-        return responder.json({"data": session.add(*sent)})
+        return responder.json({"data": session.receive(sent)})
 
     def _stream(self, request: Request, responder: Responder) -> Iterator[Step]:
         session = self._find(request)

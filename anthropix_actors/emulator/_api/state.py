@@ -109,6 +109,10 @@ class ServerState:
         self.thoughts.record(request.body, answer)
         return answer
 
+    def handle_with(self, handler: Callable[[Request], Answer]) -> None:
+        """Let another function answer the chats for which no answer is queued."""
+        self._handler = handler
+
     def expand_thread(self, request: Request) -> Request:
         """Return a chat of a thread with its whole conversation; any other chat unchanged. Runs in the event loop.
 
@@ -138,6 +142,12 @@ class ServerState:
             if key not in self._sessions:
                 self._sessions[key] = Session(self._changed, self._event_ids)
             return self._sessions[key]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions, and their threads, that were named so far."""
+        with self._changed:
+            return list(self._sessions.values())
 
     def record(self, request: Request) -> None:
         """Record a request."""

@@ -51,9 +51,9 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
         return Reply(compacted)
     thoughts = _thinking_blocks(body)
     calls = _tool_calls(body)
-    words, stop = _cut_at_stop_sequence(_reply_text(body, calls), body.get("stop_sequences") or ())
-    parts: list[ContentPart] = [*compacted, *_server_tool_results(body), *thoughts, *([words] if words else []), *calls]
-    kept = _cut_to_limit(parts, body["max_tokens"])
+    words, stop = cut_at_stop_sequence(_reply_text(body, calls), body.get("stop_sequences") or ())
+    parts: list[ContentPart] = [*compacted, *server_tool_results(body), *thoughts, *([words] if words else []), *calls]
+    kept = cut_to_limit(parts, body["max_tokens"])
     if kept != parts or body["max_tokens"] == 0:
         return Reply(kept, stop_reason="max_tokens")
     if stop is not None and not calls:
@@ -61,7 +61,7 @@ def default_reply(body: Mapping[str, Any]) -> Reply:
     return Reply(kept)
 
 
-def _server_tool_results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def server_tool_results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return empty results for the server tools that a paused turn has called."""
     last = body["messages"][-1] if body["messages"] else {}
     blocks = _objects(last["content"]) if last.get("role") == "assistant" and is_array(last["content"]) else []
@@ -144,7 +144,7 @@ def _reply_text(body: Mapping[str, Any], calls: Sequence[ToolCall]) -> str:
     return text
 
 
-def _cut_at_stop_sequence(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
+def cut_at_stop_sequence(text: str, sequences: Sequence[str]) -> tuple[str, str | None]:
     """Cut a text before the first stop sequence in it."""
     found = [(place, sequence) for sequence in sequences if sequence and (place := text.find(sequence)) >= 0]
     if not found:
@@ -153,7 +153,7 @@ def _cut_at_stop_sequence(text: str, sequences: Sequence[str]) -> tuple[str, str
     return text[:place], sequence
 
 
-def _cut_to_limit(parts: list[ContentPart], limit: int) -> list[ContentPart]:
+def cut_to_limit(parts: list[ContentPart], limit: int) -> list[ContentPart]:
     """Cut the parts to `limit` tokens. Parts that the model does not write itself do not count."""
     kept: list[ContentPart] = []
     for part in parts:

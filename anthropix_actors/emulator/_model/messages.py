@@ -8,7 +8,7 @@ from anthropix_actors.emulator._model import json as _json
 from anthropix_actors.emulator._model.partial_json import complete_members
 from anthropix_actors.emulator._model.tokens import count
 from anthropix_actors.emulator.answers import PauseTurn, Refusal, Reply
-from anthropix_actors.emulator.reply_parts import Compaction, Thinking, ToolCall
+from anthropix_actors.emulator.reply_parts import AskToUse, Compaction, Thinking, ToolCall
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.emulator.rules.thinking import places, sign
 
@@ -136,7 +136,7 @@ def _size(block: Mapping[str, Any]) -> int:
     return count([block.get(key) for key in keys])
 
 
-def _block(part: str | Thinking | ToolCall | Compaction | Mapping[str, Any], ids: Ids) -> dict[str, Any]:
+def _block(part: str | Thinking | ToolCall | AskToUse | Compaction | Mapping[str, Any], ids: Ids) -> dict[str, Any]:
     match part:
         case str():
             return {"type": "text", "text": part}
@@ -148,6 +148,8 @@ def _block(part: str | Thinking | ToolCall | Compaction | Mapping[str, Any], ids
         case Compaction():
             more = {"encrypted_content": part.encrypted_content, "signature": part.signature}
             return {"type": "compaction", "content": part.content} | {key: it for key, it in more.items() if it}
+        case AskToUse():
+            raise TypeError(f"only a session's agent asks for permission: {part!r}")
         case _:
             return dict(part)
 
