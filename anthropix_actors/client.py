@@ -60,7 +60,7 @@ from anthropix_actors.errors import ConfigurationError, DeadlockError, Parameter
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Never, Self, Unpack
 
@@ -76,12 +76,15 @@ if TYPE_CHECKING:
     from anthropix_actors.chat.output import Parsed
     from anthropix_actors.chat.stream import Stream
     from anthropix_actors.chat.task import PlanResume
+    from anthropix_actors.conversation.agent import Agent
+    from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.endpoints.request import Endpoints
     from anthropix_actors.endpoints.table import Endpoint
     from anthropix_actors.files.files import Files
     from anthropix_actors.limits.governor import Governor
     from anthropix_actors.models import Models
     from anthropix_actors.sessions.sessions import Sessions
+    from anthropix_actors.stores import Log
 
 T = TypeVar("T")
 
@@ -508,9 +511,53 @@ class Client:
         """Close the client."""
         self.close()
 
+    def converse(  # noqa: PLR0913 - options of a front door, by name
+        self,
+        agent: Agent,
+        *,
+        stream: Subscriber | None = None,
+        coalesce: bool = False,
+        history: str | bytes | Sequence[Any] | None = None,
+        tag: str | None = None,
+        log: Log | None = None,
+        id: str | None = None,  # noqa: A002 - what it is called at the log
+    ) -> ConversationRef:
+        """Begin a conversation: an actor with a history, whose turns run tools until the model has answered.
+
+        Args:
+            agent: The recipe: model, system prompt, tools, limits.
+            stream: A subscriber (anything with `tell(message)`, such as an `ActorRef`) of every turn: it gets the
+                `ChatEvent`s of each answer, a message for each thing that happens to a call, and one terminal message
+                a turn.
+            coalesce: Merge neighbouring deltas while it is busy. For actors.
+            history: What was said before: the messages, or `history_json()` of a conversation, perhaps of another
+                program.
+            tag: A string of your choice, for a `Ledger` to tell conversations apart.
+            log: A `Log`, such as `MemoryLog()`, in which all of it is written down: what was said, each answer, an
+                intent before a tool runs, an outcome after it.
+            id: The name of the conversation in `log`. If there is one of this name, it goes on from there.
+
+        Returns:
+            The conversation. Call its `stop()` when it is over; it has a thread of its own.
+
+        Raises:
+            ParameterError: something cannot be sent; it names every place.
+
+        Example:
+            >>> talk = client.converse(clerk)
+            >>> print("".join(talk.say("Hello").text))
+            Hello!
+        """
+        with late_import():
+            from anthropix_actors.conversation.start import begin_conversation
+
+        return begin_conversation(
+            self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, log=log, name=id
+        )
+
     def _checked_chat(
-        self, params: dict[str, Any], stream: object, *, coalesce: bool
-    ) -> tuple[ChatTask, CancelToken | None]:
+        self, params: dict[str, Any], stream: object, *, coalesce: bool, kind: type[ChatTask] = ChatTask
+    ) -> tuple[Any, CancelToken | None]:
         """Check all arguments of a chat; return its task, ready to start, and its token."""
         options = {name: params.pop(name) for name in CHAT_OPTIONS if name in params}
         tag, extra_body, output, resume = (
@@ -538,7 +585,7 @@ class Client:
             "POST", "/v1/messages", json=body, accept="text/event-stream", **options
         )
         plan_resume = _plan_resume() if resume else None
-        return ChatTask(self._core, request, body, tag=tag, decode=decode, plan_resume=plan_resume), cancel
+        return kind(self._core, request, body, tag=tag, decode=decode, plan_resume=plan_resume), cancel
 
 
 def _credentials(api_key: str | None, auth_token: str | None) -> tuple[str | None, str | None]:

@@ -2,7 +2,8 @@
 
 A subscriber of a chat gets `ChatEvent`s in order, a `ChatRetrying` before each wait and a `ChatResumed` after a cut,
 then exactly one of `ChatDone`, `ChatFailed` and `ChatCancelled`, always last. Each carries its `chat`, so that one
-subscriber can follow many. Batch and session tasks send theirs in the same way.
+subscriber can follow many. Batch and session tasks send theirs in the same way. A turn of a conversation sends the
+events of its chats, messages of its own, and one that ends it.
 
 Example:
     >>> def describe(message: ChatMessage) -> str:
@@ -40,6 +41,25 @@ from anthropix_actors.chat.messages import (
     ChatRetrying,
     Terminal,
 )
+from anthropix_actors.conversation.messages import (
+    AnswerDone,
+    Approval,
+    ApprovalGiven,
+    ApprovalNeeded,
+    Compacted,
+    LimitReached,
+    Steered,
+    ToolDone,
+    ToolProgress,
+    ToolStarted,
+    ToolUse,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+    TurnMessage,
+    TurnSuspended,
+    TurnTerminal,
+)
 from anthropix_actors.sessions.messages import (
     SessionApprovalGiven,
     SessionApprovalNeeded,
@@ -57,6 +77,10 @@ from anthropix_actors.sessions.messages import (
 )
 
 __all__ = [
+    "AnswerDone",
+    "Approval",
+    "ApprovalGiven",
+    "ApprovalNeeded",
     "BatchCancelled",
     "BatchDone",
     "BatchFailed",
@@ -73,6 +97,8 @@ __all__ = [
     "ChatMessage",
     "ChatResumed",
     "ChatRetrying",
+    "Compacted",
+    "LimitReached",
     "SessionApprovalGiven",
     "SessionApprovalNeeded",
     "SessionCancelled",
@@ -86,6 +112,17 @@ __all__ = [
     "SessionToolMessage",
     "SessionToolProgress",
     "SessionToolStarted",
+    "Steered",
     "Subscriber",
     "Terminal",
+    "ToolDone",
+    "ToolProgress",
+    "ToolStarted",
+    "ToolUse",
+    "TurnCancelled",
+    "TurnDone",
+    "TurnFailed",
+    "TurnMessage",
+    "TurnSuspended",
+    "TurnTerminal",
 ]

@@ -39,6 +39,7 @@ def test_the_examples_run(
         "hello": HELLO,
         "subscriber": Inbox(),
         "another": Inbox(),
+        "clerk": anthropix_actors.Agent(model="claude-sonnet-5"),
     }
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", ()):  # imported when it is used first

@@ -28,6 +28,7 @@ ROOMS = [
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
     *("_tasks", "_calls", "tools"),  # what all work has in common: in actors, in the caller's own thread, in tools
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
+    *("stores", "conversation"),  # what is built of it
     *("messages", "types", "subscribers", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
 ]
@@ -35,12 +36,13 @@ ROOMS = [
 THIRD_PARTIES = {
     "msgspec": {
         *("usage", "_decode", "_checks", "content", "_http", "limits", "_calls", "tools"),
-        *("chat", "batches", "endpoints", "sessions", "subscribers", "ledger", "emulator", "cli"),
+        *("chat", "batches", "endpoints", "sessions", "stores", "conversation"),
+        *("subscribers", "ledger", "emulator", "cli"),
     },
     "sseclient": {"_decode"},
     "requests": {"_http"},
     "urllib3": {"_http"},
-    "pykka": {"_tasks", "tools", "chat", "subscribers", "client", "cli"},
+    "pykka": {"_tasks", "tools", "chat", "subscribers", "client", "cli", "conversation"},
     "starlette": {"emulator"},
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
@@ -78,10 +80,12 @@ LONGER = {
     "client": "half of it is what its methods promise",
     "batches/batches": "half of it is what its methods promise",
     "types": "a list",
+    "__init__": "a list",
     "errors": "a list",
     "endpoints/table": "a table",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
+    "conversation/talk": "one state, and all that may happen to it",
     "_http/tls": "one state, and all that urllib3 asks of a socket",
 }
 

@@ -40,7 +40,7 @@ class Registry:
         self,
         actor: type[TaskActor[R]],
         task: R,
-        subscribers: Sequence[Delivery] = (),
+        subscribers: Sequence[Delivery] | None = (),
         *,
         cancel: CancelToken | None = None,
     ) -> Any:
@@ -53,7 +53,7 @@ class Registry:
             actor: The actor's class.
             task: The state that it shares with its ref.
             subscribers: The deliveries to its first subscribers; without any, the caller is about to wait for the
-                result.
+                result. None leaves its audience as it is.
             cancel: The caller's token.
 
         Raises:
@@ -63,8 +63,9 @@ class Registry:
         if cancel is not None:  # first: if the token was cancelled before, nothing is sent
             cancel.add(task)
         try:
-            task.audience.deliveries = tuple(subscribers)
-            task.audience.waiting = set() if subscribers else {task}
+            if subscribers is not None:
+                task.audience.deliveries = tuple(subscribers)
+                task.audience.waiting = set() if subscribers else {task}
             task.enter, task.leave = self.track, self.untrack
             actor.start(task)
             return task.ref  # noqa: TRY300 - an interrupt here is one of those below

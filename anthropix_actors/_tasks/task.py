@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 PATIENCE = 0.1
 """Seconds that the task's thread gets to deliver the end, before other threads do."""
 
-State = Literal["queued", "sent", "answering", "running", "retrying", "done", "failed", "cancelled"]
-"""The state of a task. Only a chat is `sent` (no response yet) or `answering`; other tasks are `running`."""
+State = Literal["queued", "sent", "answering", "running", "retrying", "done", "failed", "cancelled", "suspended"]
+"""The state of a task. Only a chat is `sent` (no response yet) or `answering`; only a turn may be `suspended`."""
 
-_ENDS: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled"}
-_STATES: dict[str, State] = {task + end: _ENDS[end] for task in ("Chat", "Batch", "Session") for end in _ENDS}
+_ENDS: dict[str, State] = {"Done": "done", "Failed": "failed", "Cancelled": "cancelled", "Suspended": "suspended"}
+_STATES: dict[str, State] = {task + end: _ENDS[end] for task in ("Chat", "Batch", "Session", "Turn") for end in _ENDS}
 
 
 class Task(Supervised):

@@ -82,7 +82,7 @@ def plan_resume(
     """
     if message.get("stop_reason") is not None:
         return None
-    kept = list(parts[: _usable(parts)])
+    kept = list(parts[: usable(parts)])
     if any(part.data.get("type") == "tool_use" for part in kept):
         return None
     said = [
@@ -104,7 +104,7 @@ def plan_resume(
     return ResumePlan(longer, len(kept), last.open and last.data.get("type") == "text", trimmed)
 
 
-def _usable(parts: Sequence[PartialBlock]) -> int:
+def usable(parts: Sequence[PartialBlock]) -> int:
     """Return how many blocks from the start are complete, or a text."""
     answered = [part.data.get("tool_use_id") for part in parts]  # not a set: other servers may send any type
     for index, part in enumerate(parts):

@@ -1,0 +1,1 @@
+"""Conversations: actors with a history, whose turns run tools."""

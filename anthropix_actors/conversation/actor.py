@@ -1,0 +1,275 @@
+"""The actor of a conversation: does what the core wants done, in order. It waits for nothing, and runs no foreign code.
+
+Requests are chats, actors of their own; so are calls. What comes of them goes into the core from their threads, and
+what is to be done next comes into this actor's mailbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._foreign.log import log
+from anthropix_actors.chat.actor import ChatActor
+from anthropix_actors.chat.output import decode_output, output_format
+from anthropix_actors.conversation import moves
+from anthropix_actors.conversation.agent import Delegate
+from anthropix_actors.conversation.messages import (
+    AnswerDone,
+    ApprovalGiven,
+    ApprovalNeeded,
+    Compacted,
+    LimitReached,
+    Steered,
+    ToolDone,
+    ToolProgress,
+    ToolStarted,
+    ToolUse,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+    TurnSuspended,
+)
+from anthropix_actors.conversation.ref import ConversationRef
+from anthropix_actors.conversation.state import Phase
+from anthropix_actors.conversation.sub_agent import SubAgentCall
+from anthropix_actors.conversation.talk import Effects
+from anthropix_actors.errors import AnthropixError, OutputError
+from anthropix_actors.stores import Fenced, Lost
+from anthropix_actors.tools.tool_call import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anthropix_actors.conversation.request import RequestTask
+    from anthropix_actors.conversation.state import Call
+    from anthropix_actors.conversation.talk import Talk
+    from anthropix_actors.conversation.turn import TurnTask
+    from anthropix_actors.tools import Outcome
+
+
+class ConversationActor(pykka.ThreadingActor):
+    """The actor of one conversation. Started by `Client.converse`; all others have its ref."""
+
+    use_daemon_thread = True
+
+    def __init__(self, talk: Talk) -> None:
+        """Start with nothing to do."""
+        super().__init__()
+        self._talk = talk
+        self._turn: Any = None  # the turn that runs, a `TurnTask`
+        self._running: dict[str, ToolCall | SubAgentCall] = {}
+        self._lost: AnthropixError | None = None  # that another has claimed the log
+        self._ref = talk.actor = ConversationRef(self, talk)
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        """Return a mailbox of a few bytes: pykka's has 3 KiB, for waits that are not needed here."""
+        return queue.SimpleQueue()
+
+    @property
+    def actor_ref(self) -> Any:
+        """The ref of our own class; as the registry has this one, `stop_all()` ends the conversation's turn first."""
+        return self._ref
+
+    def on_receive(self, message: Any) -> Any:
+        """Do what the core wants done. Never raises: pykka would end the actor."""
+        if not isinstance(message, Effects):
+            return super().on_receive(message)
+        for effect in message.todo:
+            try:
+                self._record(effect)
+                _DOES[type(effect)](self, effect)
+            except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
+                log(logging.ERROR, "an error in a conversation", exc_info=exc)
+        if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
+            self.stop()
+        return None
+
+    def _record(self, effect: moves.Effect) -> None:
+        """Write down what is about to be done. Who has lost the log to another ends, and begins nothing more."""
+        recorder = self._talk.recorder
+        if recorder is not None and self._lost is None:
+            try:
+                recorder.note(effect)
+            except (Fenced, Lost) as exc:
+                self._lost = exc
+                self._talk.stop(str(exc))
+
+    # Requests
+
+    def ask(self, effect: moves.Ask) -> None:
+        """Start the chat of a request."""
+        talk = self._talk
+        turn: TurnTask = talk.turns[effect.turn]
+        self._turn = turn
+        if self._lost is not None:
+            talk.happens(moves.Failed(self._lost))
+            return
+        try:
+            chat = self._new_chat(turn, effect)
+            turn.chat_begins(chat)
+            talk.core.registry.start(ChatActor, chat, None)
+        except AnthropixError as exc:
+            talk.happens(moves.Failed(exc))
+        except BaseException as exc:
+            talk.happens(moves.Failed(AnthropixError(f"an error in the conversation itself: {exc!r}")))
+            raise
+
+    def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
+        talk = self._talk
+        params = talk.agent.request(talk.toolbox.wire, closing=effect.closing)
+        params["messages"] = list(effect.messages)
+        if turn.output is not None:
+            params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
+        chat = talk.new_chat(params, talk.tag)
+        chat.in_turn(turn, None if effect.closing else talk.call_streamed)
+        return chat
+
+    def cut_chat(self, effect: moves.CutChat) -> None:
+        """Cancel the chat that runs."""
+        if self._turn.chat is not None:
+            self._turn.chat.cancel(effect.reason)
+
+    # Calls
+
+    def start_call(self, effect: moves.StartCall) -> None:
+        """Start a call, an actor of its own."""
+        if self._lost is not None:
+            return
+        talk, call, use = self._talk, effect.call, _use(effect.call)
+        tool: Any = talk.toolbox.get(call.name)
+        progress = partial(_progress, self._turn, use)
+        ended = partial(_call_ended, talk, call.id)
+        delegate = getattr(tool, "function", None)
+        if isinstance(delegate, Delegate):
+            agent = delegate.agent
+            running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
+        else:
+            running = ToolCall(tool, call.id, call.input, on_progress=progress, on_outcome=ended, on_late=_late)
+        self._running[call.id] = running
+        self._tell(ToolStarted, use)
+        try:
+            running.start()
+        except BaseException as exc:
+            talk.happens(moves.Ended(call.id, f"not started: {exc!r}", is_error=True))
+            raise
+
+    def cancel_call(self, effect: moves.CancelCall) -> None:
+        """Cancel a call, and wait for nothing."""
+        running = self._running.pop(effect.call.id, None)
+        if running is not None:
+            running.cancel(effect.reason)
+
+    # Messages
+
+    def _tell(self, kind: Callable[..., Any], *what: Any) -> None:
+        self._turn.tell(kind(self._turn.ref, *what))
+
+    def tell_answer(self, effect: moves.TellAnswer) -> None:
+        """Tell that an answer is whole."""
+        self._tell(AnswerDone, self._turn.chat.ref, effect.message)
+
+    def tell_done(self, effect: moves.TellDone) -> None:
+        """Tell that a call has ended."""
+        call = effect.call
+        self._running.pop(call.id, None)
+        result = call.content if isinstance(call.content, str) else [*call.content]
+        self._tell(ToolDone, _use(call), result, call.is_error, effect.seconds)
+
+    def tell_approval(self, effect: moves.TellApproval) -> None:
+        """Tell that a call needs approval."""
+        self._tell(ApprovalNeeded, self._talk.approval_of(effect.call))
+
+    def tell_decision(self, effect: moves.TellDecision) -> None:
+        """Tell what was decided."""
+        self._tell(ApprovalGiven, self._talk.decided(effect.call), effect.allow, effect.by)
+
+    def tell_steered(self, effect: moves.TellSteered) -> None:
+        """Tell that something said has reached the model."""
+        self._tell(Steered, [*effect.said.content])
+
+    def tell_compacted(self, effect: moves.TellCompacted) -> None:
+        """Tell that what came before was replaced by a summary."""
+        self._tell(Compacted, *_sizes(effect.message))
+
+    def tell_limit(self, effect: moves.TellLimit) -> None:
+        """Tell that a limit was reached."""
+        if self._turn is not None:
+            self._tell(LimitReached, effect.limit)
+
+    def end_turn(self, effect: moves.EndTurn) -> None:
+        """Tell the end of a turn."""
+        turn = self._talk.turn_ended(effect.turn)
+        turn.conclude(self._terminal(turn, effect))
+
+    def _terminal(self, turn: TurnTask, effect: moves.EndTurn) -> Any:
+        usage, undelivered = turn.budget.usage, tuple([*said.content] for said in effect.undelivered)
+        if effect.how == "done":
+            message: Any = effect.message
+            try:
+                output = None if turn.output is None or message is None else decode_output(turn.output, message)
+            except OutputError as exc:
+                exc.partial = message
+                return TurnFailed(turn.ref, exc, usage, undelivered)
+            return TurnDone(turn.ref, message, output, usage, effect.stopped, undelivered)
+        if effect.how == "failed":
+            assert effect.error is not None
+            return TurnFailed(turn.ref, effect.error, usage, undelivered)
+        if effect.how == "suspended":
+            approvals = tuple(map(self._talk.decided, effect.calls))
+            return TurnSuspended(turn.ref, approvals, usage, undelivered)
+        return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
+
+    def only_record(self, effect: moves.Commit | moves.Late) -> None:
+        """Do nothing more: it was recorded."""
+
+
+def _use(call: Call) -> ToolUse:
+    return ToolUse(call.id, call.name, call.input)
+
+
+def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
+    """Tell what a tool passed to `call.progress`. In the tool's thread."""
+    turn.tell(ToolProgress(turn.ref, use, data))
+
+
+def _call_ended(talk: Talk, call_id: str, _: Any, outcome: Outcome) -> None:
+    """Note the outcome of a call. In any thread."""
+    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
+    talk.happens(moves.Ended(call_id, content, outcome.is_error, outcome.seconds))
+
+
+def _late(call: Any, outcome: Outcome) -> None:
+    log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
+
+
+def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens that a compaction read, and those that it wrote."""
+    usage: Any = message.get("usage") or {}
+    iterations = [each for each in usage.get("iterations") or () if isinstance(each, dict)]
+    of_it = next((each for each in iterations if each.get("type") == "compaction"), usage)
+    read = sum(int(of_it.get(name) or 0) for name in ("input_tokens", "cache_read_input_tokens"))
+    return read, int(of_it.get("output_tokens") or 0)
+
+
+_DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
+    moves.Commit: ConversationActor.only_record,
+    moves.Late: ConversationActor.only_record,
+    moves.Ask: ConversationActor.ask,
+    moves.CutChat: ConversationActor.cut_chat,
+    moves.StartCall: ConversationActor.start_call,
+    moves.CancelCall: ConversationActor.cancel_call,
+    moves.TellAnswer: ConversationActor.tell_answer,
+    moves.TellDone: ConversationActor.tell_done,
+    moves.TellApproval: ConversationActor.tell_approval,
+    moves.TellDecision: ConversationActor.tell_decision,
+    moves.TellSteered: ConversationActor.tell_steered,
+    moves.TellCompacted: ConversationActor.tell_compacted,
+    moves.TellLimit: ConversationActor.tell_limit,
+    moves.EndTurn: ConversationActor.end_turn,
+}

@@ -1,0 +1,143 @@
+"""Agents: recipes for conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.tools import tool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anthropix_actors.tools import Tool
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one turn may spend, with all sub-agents below it. None is no limit.
+
+    When one is reached, the model gets one more request, in which it can call no tool, to say what it has.
+
+    Attributes:
+        requests: How many requests.
+        tokens: How many tokens, read and written. Looked at between two requests.
+        seconds: How long; calls that run then are cancelled, an answer that streams goes on.
+        tools_at_once: How many calls may run at the same time.
+        approval: Seconds until an approval that nobody gives counts as denied.
+
+    Example:
+        >>> Limits(requests=3).tools_at_once
+        8
+    """
+
+    requests: int | None = 50
+    tokens: int | None = None
+    seconds: float | None = None
+    tools_at_once: int = 8
+    approval: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ParameterError: one of them is not a number above 0.
+        """
+        problems = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            kinds = int | float if name in {"seconds", "approval"} else int
+            fits = isinstance(value, kinds) and not isinstance(value, bool) and value > 0
+            if not fits and (value is not None or name == "tools_at_once"):
+                what = "seconds above 0" if kinds is not int else "an integer from 1"
+                problems.append(Problem(f"limits.{name}", f"expected {what}, got {value!r}"))
+        if problems:
+            raise ParameterError(problems)
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """A recipe for conversations: which model, with which words, tools and limits. It is no actor, and runs nothing.
+
+    Any number of conversations may follow it, at the same time. (The API's managed agents, `/v1/agents`, are another
+    thing: they run at the API.)
+
+    Attributes:
+        model: The model.
+        system: The system prompt.
+        tools: Functions, `Tool`s, dicts as on the wire, or `{name: ref}` for tools that are actors.
+        limits: What one turn may spend.
+        max_tokens: The most tokens of one answer.
+        cache: Whether the API caches the conversation, so that each request pays only for what is new.
+        params: Other parameters of a chat, such as `thinking`, `temperature` or `beta`.
+
+    Example:
+        >>> clerk = Agent(model="claude-sonnet-5", system="You are a clerk.", limits=Limits(requests=5))
+        >>> client.converse(clerk).say("Hello").result()["stop_reason"]
+        'end_turn'
+    """
+
+    model: str
+    system: Any = None
+    tools: Sequence[Any] = ()
+    limits: Limits = Limits()
+    max_tokens: int = 4096
+    cache: bool = True
+    params: Mapping[str, Any] = {}
+
+    def as_tool(self, name: str, description: str) -> Tool[..., Any]:
+        """Return a tool that has this agent do a task: a sub-agent, with a conversation of its own for each call.
+
+        It spends of the limits of the turn that calls it, as well as of its own, and is cancelled with it. Its messages
+        are told to the turn's subscribers with its name in their `path`; its text is the result.
+
+        Args:
+            name: The tool's name.
+            description: What the sub-agent is for, for the model that calls it.
+
+        Raises:
+            ParameterError: the API does not take such a name.
+
+        Example:
+            >>> research = Agent(model="claude-sonnet-5", system="You look things up.")
+            >>> research.as_tool("research", "Looks something up.").name
+            'research'
+        """
+        made: Tool[..., Any] = tool(name=name, description=description, timeout=None)(Delegate(self))
+        return made
+
+    def request(self, tools: Sequence[Mapping[str, Any]], *, closing: bool) -> dict[str, Any]:
+        """Return the parameters of a request, without its messages.
+
+        Args:
+            tools: The tools as on the wire.
+            closing: Whether the model is to call no tool. The tools stay, as the cache depends on them.
+        """
+        params = {"model": self.model, "max_tokens": self.max_tokens, "system": self.system, **self.params}
+        if tools:
+            params["tools"] = list(tools)
+        if self.cache:
+            params.setdefault("cache_control", {"type": "ephemeral"})
+        if closing and tools:
+            params["tool_choice"] = {"type": "none"}
+        return params
+
+
+class Delegate:
+    """The function of a sub-agent's tool; the conversation that calls it runs the agent in its place."""
+
+    def __init__(self, agent: Agent) -> None:
+        """Hold the agent."""
+        self.agent = agent
+
+    def __call__(self, task: str) -> str:
+        """Do a task.
+
+        Args:
+            task: What to do, with all that is needed to do it.
+        """
+        raise NotImplementedError  # outside of a conversation there is no client to run it with
+
+
+publish("anthropix_actors", (Agent, Limits))

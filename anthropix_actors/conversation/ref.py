@@ -1,0 +1,180 @@
+"""The ref of a conversation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._checks.subscriber_hints import no_subscriber
+from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.waits import wait
+from anthropix_actors.conversation.history import may_end_at
+from anthropix_actors.conversation.said import FORMAT, checked_content, checked_when
+from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors.conversation.actor import ConversationActor
+    from anthropix_actors.conversation.messages import Approval
+    from anthropix_actors.conversation.state import When
+    from anthropix_actors.conversation.talk import Talk
+    from anthropix_actors.conversation.turn_ref import TurnRef
+    from anthropix_actors.usage import Usage
+
+
+class ConversationRef(pykka.ActorRef["ConversationActor"]):
+    """A conversation: an actor with a history. All methods may be called from any thread.
+
+    It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) ends the turn that runs first.
+
+    Example:
+        >>> talk = client.converse(clerk)
+        >>> talk.say("Hello").result()["stop_reason"]
+        'end_turn'
+        >>> [message["role"] for message in talk.history()]
+        ['user', 'assistant']
+    """
+
+    def __init__(self, actor: ConversationActor, talk: Talk) -> None:
+        """Refs are returned by `Client.converse`; do not make one yourself."""
+        super().__init__(actor)
+        self._talk = talk
+
+    def __repr__(self) -> str:
+        """Show what it is doing, and how long its history is."""
+        state = self._talk.state
+        tag = "" if self._talk.tag is None else f"{self._talk.tag!r}, "
+        return f"<ConversationRef {tag}{state.phase.value}, {len(state.messages)} messages>"
+
+    __str__ = __repr__
+
+    def say(self, content: str | Sequence[Any], *, when: When = "next", output: Any = None) -> TurnRef:
+        """Say something, and return the turn that it belongs to. Returns at once.
+
+        Without a turn that runs, it begins one. In the middle of one, `when` decides.
+
+        Args:
+            content: A text, or content blocks: images, documents, results of calls that are yours.
+            when: "next": at the next boundary of the running turn, after the results of its calls. "idle": in a turn of
+                its own, after those before it. "now": the answer is cut, calls are cancelled, and the model hears it.
+            output: A dataclass, a TypedDict or a msgspec Struct, as for `Client.chat`: the type of the turn's answer.
+
+        Returns:
+            The turn: the one that runs, for what is said in its middle.
+
+        Raises:
+            ParameterError: it cannot be sent; it names every place, and nothing was said.
+            ConfigurationError: the conversation has stopped, or its client is closed.
+
+        Example:
+            >>> talk = client.converse(clerk)
+            >>> turn = talk.say("Count to a million.")
+            >>> talk.say("In French, please.", when="idle").result()["role"]
+            'assistant'
+        """
+        return self._talk.say(checked_content(content, self._talk.core.api_version), checked_when(when), output)
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Cancel the turn that runs, in any phase. Returns at once; the conversation goes on.
+
+        Returns:
+            Whether there was one, and this call cancelled it.
+        """
+        turn = self._talk.turns.get(self._talk.state.turn)
+        return turn is not None and turn.cancel(reason)
+
+    def answer(self, approval: Approval, *, allow: bool, by: str | None = None) -> None:
+        """Approve or deny a call that waits for it; the first answer counts.
+
+        Args:
+            approval: From `ApprovalNeeded`.
+            allow: Whether it may run.
+            by: Who decides, for `ApprovalGiven`, and for the model if it is denied.
+
+        Raises:
+            ParameterError: it was decided before, or its turn is over.
+        """
+        self._talk.decide(approval, allow=allow, by=by)
+
+    def subscribe(self, subscriber: Subscriber, *, coalesce: bool = False) -> None:
+        """Let one more subscriber follow this conversation: the turn that runs, and all that come.
+
+        Args:
+            subscriber: Anything with `tell(message)`, such as an `ActorRef`.
+            coalesce: Merge neighbouring deltas while it is busy. For actors.
+
+        Raises:
+            TypeError: `subscriber` has no `tell`.
+        """
+        if (what := no_subscriber(subscriber)) is not None:
+            raise TypeError(f"subscriber: expected something with a tell method, got {what}")
+        self._talk.add_subscriber(subscriber, coalesce=coalesce)
+
+    def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
+        """Detach a subscriber; it gets no terminal message. A turn without any other is cancelled."""
+        self._talk.remove_subscriber(subscriber, reason)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the messages so far, a copy: legal for the API at every instant, even in the middle of a turn.
+
+        Calls without an outcome have results that say so.
+        """
+        copy: list[dict[str, Any]] = json.loads(json.dumps(self._talk.messages()))
+        return copy
+
+    def history_json(self) -> str:
+        """Return the history as JSON, for `Client.converse(agent, history=...)`, perhaps in another program."""
+        return json.dumps({"format": FORMAT, "messages": self._talk.messages()}, ensure_ascii=False)
+
+    def usage(self) -> Usage:
+        """Return the tokens of all turns so far."""
+        return self._talk.usage()
+
+    def fork(self, at: int | None = None) -> ConversationRef:
+        """Begin another conversation with the same agent and subscribers, and the history up to here, or to `at`.
+
+        So an earlier question can be asked again, in other words.
+
+        Args:
+            at: How many messages of `history()` it has; None for all. Each call in them must have its result.
+
+        Raises:
+            ParameterError: the history cannot end there.
+
+        Example:
+            >>> talk = client.converse(clerk)
+            >>> _ = talk.say("Hello").result()
+            >>> again = talk.fork(at=0)
+            >>> again.say("Good morning").result()["role"], len(talk.history())
+            ('assistant', 2)
+        """
+        talk, messages = self._talk, self._talk.messages()
+        place = len(messages) if at is None else at
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place <= len(messages):
+            raise ParameterError([Problem("at", f"expected 0 to {len(messages)} messages, got {at!r}")])
+        if not may_end_at(messages, place):
+            raise ParameterError([Problem("at", f"message {place} has calls, whose results are in the next one")])
+        forked: ConversationRef = talk.start(
+            talk.core, talk.agent, talk.new_chat, messages=messages[:place], tag=talk.tag, subscribers=talk.subscribers
+        )
+        return forked
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """End the conversation. As `pykka.ActorRef.stop`.
+
+        A turn that waits for approvals only is suspended, any other one is cancelled; what was said for later turns is
+        handed back in their `TurnCancelled`s.
+        """
+        was_alive = self.is_alive()
+        self._talk.stop("the conversation was stopped")
+        if block:
+            wait(self.actor_stopped, deadline_of(timeout))
+        return was_alive
+
+
+publish("anthropix_actors", (ConversationRef,))

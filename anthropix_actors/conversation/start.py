@@ -1,0 +1,113 @@
+"""Starts conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from anthropix_actors._tasks.subscriber import subscriber_problems
+from anthropix_actors.conversation.actor import ConversationActor
+from anthropix_actors.conversation.agent import Agent
+from anthropix_actors.conversation.record import Recorder
+from anthropix_actors.conversation.request import RequestTask
+from anthropix_actors.conversation.said import checked_history
+from anthropix_actors.conversation.talk import Talk
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.tools import Toolbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors.conversation.budget import Budget
+    from anthropix_actors.conversation.ref import ConversationRef
+
+
+def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
+    client: Any, agent: Any, *, stream: Any, coalesce: bool, history: Any, tag: str | None, log: Any, name: Any
+) -> ConversationRef:
+    """Check the arguments of `Client.converse`, and start the conversation.
+
+    Raises:
+        ParameterError: some are wrong; it has all problems.
+    """
+    if not isinstance(agent, Agent):
+        raise ParameterError([Problem("agent", f"expected an Agent, got {type(agent).__name__}")])
+    problems = [] if stream is None else subscriber_problems(stream, "stream")
+    if coalesce and not isinstance(stream, pykka.ActorRef):
+        problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
+    if (log is None) != (name is None) or not isinstance(name, str | None) or name == "":
+        problems.append(Problem("id", f"expected a name for the log, with log= and only with it, got {name!r}"))
+    messages: Sequence[Any] = checked_history(history)
+    core = client._core  # noqa: SLF001 - within the package
+    toolbox = Toolbox(agent.tools)
+    hello = {"role": "user", "content": "-"}
+    params = {**agent.request(toolbox.wire, closing=False), "messages": [*messages, hello]}
+
+    def new_chat(params: dict[str, Any], tag: str | None) -> RequestTask:
+        task: RequestTask
+        task, _ = client._checked_chat({**params, "tag": tag}, stream=False, coalesce=False, kind=RequestTask)  # noqa: SLF001
+        return task
+
+    try:
+        new_chat(params, tag)  # wrong parameters are refused now, not by the first turn
+    except ParameterError as exc:
+        problems += [Problem(_of_history(problem.place), problem.text) for problem in exc.problems]
+    if problems:
+        raise ParameterError(problems)
+    recorder = None
+    if log is not None:
+        recorder = Recorder(log, str(name), messages)
+        messages = recorder.messages
+    subscribers = [] if stream is None else [(stream, coalesce)]
+    return start_conversation(
+        core, agent, new_chat, messages=messages, tag=tag, subscribers=subscribers, recorder=recorder
+    )
+
+
+def _of_history(place: str) -> str:
+    return place.replace("messages", "history", 1) if place.startswith("messages") else place
+
+
+def start_conversation(  # noqa: PLR0913 - the parts of one
+    core: ClientCore,
+    agent: Agent,
+    new_chat: Callable[[dict[str, Any], str | None], RequestTask],
+    *,
+    messages: Sequence[Mapping[str, Any]] = (),
+    tag: str | None = None,
+    parent: Budget | None = None,
+    above: Talk | None = None,
+    subscribers: Sequence[tuple[Subscriber, bool]] = (),
+    recorder: Recorder | None = None,
+) -> ConversationRef:
+    """Start the actor of a conversation, and return its ref. What it is made of was checked.
+
+    Args:
+        core: The parts of the client.
+        agent: The recipe.
+        new_chat: Makes the task of a request.
+        messages: The history to go on from.
+        tag: The tag of its turns and chats.
+        parent: The budget of the turn that it works for; None if it works for nobody.
+        above: The conversation of that turn.
+        subscribers: Those who follow each turn, with whether their deltas are merged.
+        recorder: Writes it into a log, or None.
+    """
+    talk = Talk(
+        core,
+        agent,
+        Toolbox(agent.tools),
+        new_chat,
+        start_conversation,
+        messages=messages,
+        tag=tag,
+        parent=parent,
+        above=above,
+    )
+    talk.subscribers, talk.recorder = tuple(subscribers), recorder
+    ConversationActor.start(talk)
+    ref: ConversationRef = talk.actor
+    return ref

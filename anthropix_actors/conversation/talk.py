@@ -1,0 +1,340 @@
+"""The state of a conversation, shared by its actor, its refs, its chats and its calls.
+
+What happens is put into the core under one lock, in whichever thread it happens; what is to be done about it goes into
+the actor's mailbox, in the same order. So `say` knows at once which turn it belongs to, and nothing waits for anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pykka
+from msgspec.structs import replace
+
+from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors.chat.messages import ChatDone, ChatFailed
+from anthropix_actors.chat.output import output_format
+from anthropix_actors.conversation import moves
+from anthropix_actors.conversation.advance import advance, place_of
+from anthropix_actors.conversation.budget import Budget
+from anthropix_actors.conversation.follower import is_same
+from anthropix_actors.conversation.history import calls_in, kept_of, settled
+from anthropix_actors.conversation.messages import Approval
+from anthropix_actors.conversation.said import check_results
+from anthropix_actors.conversation.state import Call, Phase, Said, State
+from anthropix_actors.conversation.turn import TurnTask
+from anthropix_actors.conversation.turn_ref import TurnRef
+from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
+from anthropix_actors.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from anthropix_actors._calls.client_core import ClientCore
+    from anthropix_actors._tasks.subscriber import Subscriber
+    from anthropix_actors.conversation.agent import Agent
+    from anthropix_actors.conversation.record import Recorder
+    from anthropix_actors.conversation.request import RequestTask
+    from anthropix_actors.conversation.state import When
+    from anthropix_actors.tools import Toolbox
+
+
+class Effects(msgspec.Struct, frozen=True):
+    """What the actor is to do, in order."""
+
+    todo: tuple[moves.Effect, ...]
+
+
+class Talk:
+    """The state of a conversation. Methods may be called from any thread.
+
+    Attributes:
+        core: The parts of its client.
+        agent: The recipe.
+        toolbox: Its tools.
+        new_chat: Makes the task of a request from its parameters and a tag.
+        start: Starts another conversation: a fork, or a sub-agent's.
+        tag: The tag of its turns and chats.
+        state: What it is, as a value.
+        turns: Its turns that have not ended, by number.
+        subscribers: Those that follow each turn, with whether their deltas are merged.
+        parent: The budget of the turn that this is a sub-agent of, or None.
+        above: The conversation that this is a sub-agent of, or None.
+        askers: The sub-agents, at any depth, that wait for an approval, by the id of the call.
+        actor: The ref of its actor.
+        recorder: Writes it into a log; None if nobody wants that.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of the state
+        self,
+        core: ClientCore,
+        agent: Agent,
+        toolbox: Toolbox,
+        new_chat: Callable[[dict[str, Any], str | None], RequestTask],
+        start: Callable[..., Any],
+        *,
+        messages: Sequence[Mapping[str, Any]] = (),
+        tag: str | None = None,
+        parent: Budget | None = None,
+        above: Talk | None = None,
+    ) -> None:
+        """Start with a history."""
+        self.core = core
+        self.agent = agent
+        self.toolbox = toolbox
+        self.new_chat = new_chat
+        self.start = start
+        self.tag = tag
+        self.parent = parent
+        self.above = above
+        self.askers: dict[str, Talk] = {}
+        self.state = State(messages=tuple(messages), at_once=agent.limits.tools_at_once, closes=parent is None)
+        self.turns: dict[int, TurnTask] = {}
+        self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
+        self.actor: Any = None
+        self.recorder: Recorder | None = None
+        self._lock = threading.RLock()  # a signal handler may say something in the middle of it
+        self._asked: dict[str, tuple[Approval, float]] = {}  # what waits for approval, and since when
+        self._spent: list[Budget] = []  # of the turns that have ended
+        SWEEPER.fork_listeners.add(self)
+
+    # What people do
+
+    def say(self, content: Sequence[Mapping[str, Any]], when: When, output: Any) -> TurnRef:
+        """Say something that was checked; return the turn that it belongs to.
+
+        Raises:
+            ParameterError: it cannot be said now.
+            ConfigurationError: the conversation has stopped, or its client is closed.
+        """
+        with self._lock:
+            self._refuse_stopped()
+            check_results(self.state, content)
+            number = place_of(self.state, when)
+            turn = self.turns.get(number)
+            if turn is None:
+                turn = self._new_turn(number, output)
+            elif output is not None:
+                what = 'expected None for what is said in the middle of a turn; when="idle" begins one of its own'
+                raise ParameterError([Problem("output", what)])
+            self.happens(moves.Say(Said(tuple(content), number), when))
+            ref: TurnRef = turn.ref
+            return ref
+
+    def _refuse_stopped(self) -> None:
+        if self.state.phase is Phase.STOPPED or self.state.stopping:
+            raise ConfigurationError("the conversation has stopped; begin another one with its history")
+
+    def _new_turn(self, number: int, output: Any) -> TurnTask:
+        if output is not None:
+            output_format(output)  # refused now, not by the first request
+        turn = TurnTask(self, number, Budget(self.agent.limits, self.parent), output=output)
+        turn.ref = TurnRef(self.actor, turn)
+        turn.leave = self.core.registry.untrack
+        self.core.registry.track(turn.ref)
+        try:
+            turn.begin()
+            SWEEPER.watch(turn)
+        except BaseException:
+            self.core.registry.untrack(turn.ref)
+            raise
+        for subscriber, coalesce in self.subscribers:
+            turn.follow(subscriber, window=self.core.window, coalesce=coalesce)
+        self.turns[number] = turn
+        return turn
+
+    def decide(self, approval: Approval, *, allow: bool, by: str | None) -> None:
+        """Decide about a call.
+
+        Raises:
+            ParameterError: it was decided before, or nobody asks for it any more; or it is of another call.
+        """
+        with self._lock:
+            below = self.askers.get(approval.call_id)
+            if below is not None:
+                below.decide(approval, allow=allow, by=by)
+                return
+            known, _ = self._asked.get(approval.call_id, (None, 0.0))
+            call = self.state.call(approval.call_id)
+            if known is None or call is None or call.status != "asks":
+                what = f"{approval.call_id} was decided before, or its turn is over"
+                raise ParameterError([Problem("approval", what)])
+            if known.digest != approval.digest:
+                raise ParameterError([Problem("approval", "it is of another call: its digest differs")])
+            self.happens(moves.Decided(approval.call_id, allow, by))
+
+    def cancel(self, number: int, reason: str) -> None:
+        """Cancel a turn."""
+        self.happens(moves.Cancel(number, reason))
+
+    def stop(self, reason: str) -> None:
+        """End the conversation; once is enough."""
+        with self._lock:
+            if self.state.phase is not Phase.STOPPED and not self.state.stopping:
+                self.happens(moves.Stop(reason))
+
+    def add_subscriber(self, subscriber: Subscriber, *, coalesce: bool) -> None:
+        """Let a subscriber follow this turn and all that come."""
+        with self._lock:
+            self.subscribers = (*self.subscribers, (subscriber, coalesce))
+            turns = [*self.turns.values()]
+        for turn in turns:
+            turn.follow(subscriber, window=self.core.window, coalesce=coalesce)
+
+    def remove_subscriber(self, subscriber: Subscriber, reason: str) -> None:
+        """Tell a subscriber nothing more."""
+        with self._lock:
+            self.subscribers = tuple(each for each in self.subscribers if not is_same(each[0], subscriber))
+            turns = [*self.turns.values()]
+        for turn in turns:
+            turn.unfollow(subscriber, reason)
+
+    # What happens to it
+
+    def happens(self, event: moves.Event) -> None:
+        """Put an event into the core, and what is to be done about it into the actor's mailbox."""
+        with self._lock:
+            begins = isinstance(event, moves.Say) and self.state.phase is Phase.IDLE
+            number = event.said.turn if begins and isinstance(event, moves.Say) else self.state.turn
+            effects = self._advance(event, self.turns.get(number))
+            if effects or self.state.phase is Phase.STOPPED:  # then it ends itself
+                with contextlib.suppress(pykka.ActorDeadError):
+                    self.actor.tell(Effects(tuple(effects)))
+
+    def _advance(self, event: moves.Event, turn: TurnTask | None) -> list[moves.Effect]:
+        """Put an event into the core, and count the request that it leads to."""
+        if turn is None:
+            self.state, effects = advance(self.state, event)
+            return effects
+        budget, before = turn.budget, self.state.turn
+        with budget.lock:  # what is taken, and given back, is nobody's to see
+            spent = budget.take_request()
+            self.state, effects = advance(self.state, event, spent=spent)
+            asks = any(isinstance(effect, moves.Ask) for effect in effects)
+            if spent is None and not (asks and self.state.turn == turn.number):
+                budget.give_back_request()
+        now = self.turns.get(self.state.turn)
+        if now is not None and self.state.turn != before:
+            now.budget.begin()
+            if asks and now is not turn:  # the next turn, right after this one
+                now.budget.take_request()
+        for effect in effects:
+            if isinstance(effect, moves.EndTurn) and (ended := self.turns.get(effect.turn)) is not None:
+                with contextlib.suppress(CancelledError):
+                    ended.scope.commit()  # a later cancel does nothing
+        return effects
+
+    def chat_ended(self, task: RequestTask, terminal: Any) -> None:
+        """Note how a request ended. In the chat's thread, when its events have been told."""
+        task.turn.budget.add(terminal.usage)
+        if isinstance(terminal, ChatDone):
+            content: Any = terminal.message["content"]
+            self.happens(moves.Answered(terminal.message, self.calls_of(content)))
+        elif isinstance(terminal, ChatFailed):
+            self.happens(moves.Failed(terminal.error))
+        else:
+            with task.lock:
+                kept = kept_of(task.answer.partial_blocks())
+            self.happens(moves.Cut(kept, self.calls_of(kept)))
+
+    def call_streamed(self, block: Mapping[str, Any]) -> None:
+        """Note a call that is whole, while its answer streams. In the chat's thread."""
+        self.happens(moves.Streamed(self.call_of(block)))
+
+    def look(self, turn: TurnTask, now: float) -> None:
+        """Look for time that has run out. In the sweeper's thread."""
+        if turn.number != self.state.turn:
+            return
+        if turn.is_late(now):
+            self.happens(moves.TimeUp(turn.number))
+        patience = self.agent.limits.approval
+        with self._lock:
+            late = [call_id for call_id, (_, since) in self._asked.items() if patience and now - since >= patience]
+            for call_id in late:
+                self.happens(moves.Decided(call_id, allow=False, by="a timeout: nobody decided in time"))
+
+    # For the actor
+
+    def calls_of(self, content: Iterable[Mapping[str, Any]]) -> tuple[Call, ...]:
+        """Return the calls of an answer, as the core wants them."""
+        return tuple(self.call_of(block) for block in calls_in(content))
+
+    def call_of(self, block: Mapping[str, Any]) -> Call:
+        """Return a call, as the core wants it: whether it may run, and how."""
+        call = Call(str(block["id"]), str(block["name"]), block.get("input") or {})
+        tool = self.toolbox.get(call.name)
+        if tool is None:
+            if self.toolbox.knows(call.name):
+                return replace(call, ours=False)
+            return replace(call, refusal=f"there is no tool {call.name!r}")
+        try:
+            tool.arguments(block.get("input"))
+        except ParameterError as exc:
+            return replace(call, refusal=str(exc))
+        return replace(call, safe=tool.safe, alone=tool.alone, approve=bool(tool.approve))
+
+    def approval_of(self, call: Call) -> Approval:
+        """Return what is to be approved, and note that it is asked for."""
+        approval = self._approval(call)
+        with self._lock:
+            self._asked[call.id] = approval, time.monotonic()
+        for above in self._all_above():
+            above.askers[call.id] = self
+        return approval
+
+    def _approval(self, call: Call) -> Approval:
+        tool = self.toolbox.get(call.name)
+        bound = [call.name, call.input, None if tool is None else tool.input_schema]
+        digest = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
+        return Approval(call.id, call.name, call.input, digest, self.agent.limits.approval)
+
+    def _all_above(self) -> Iterator[Talk]:
+        above = self.above
+        while above is not None:
+            yield above
+            above = above.above
+
+    def decided(self, call: Call) -> Approval:
+        """Return the approval of a call that was decided, and forget it."""
+        with self._lock:
+            approval, _ = self._asked.get(call.id, (None, 0.0))
+            self._forget(call.id)
+        return approval or self._approval(call)
+
+    def turn_ended(self, number: int) -> TurnTask:
+        """Forget a turn that has ended, and return it."""
+        with self._lock:
+            turn = self.turns.pop(number)
+            self._spent.append(turn.budget)  # what a cancelled sub-agent has used may be known later
+            for call_id in [*self._asked] if number == self.state.turn else ():
+                self._forget(call_id)
+            return turn
+
+    def _forget(self, call_id: str) -> None:
+        self._asked.pop(call_id, None)
+        for above in self._all_above():
+            above.askers.pop(call_id, None)
+
+    # What is known of it
+
+    def messages(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the history: legal for the API at every instant."""
+        return settled(self.state)
+
+    def usage(self) -> Usage:
+        """Return the tokens of all its turns."""
+        with self._lock:
+            budgets = [*self._spent, *(turn.budget for turn in self.turns.values())]
+        return sum((budget.usage for budget in budgets), Usage())
+
+    def after_fork(self) -> None:
+        """Stop in a forked child, where its thread does not run."""
+        self._lock = threading.RLock()
+        self.state = replace(self.state, phase=Phase.STOPPED)
+        self.turns = {}

@@ -1,0 +1,157 @@
+"""A conversation in a log: it comes out of it as it was, wherever the log ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from anthropix_actors import Client, ParameterError
+from anthropix_actors.chat.parameters import chat_body
+from anthropix_actors.conversation.agent import Agent
+from anthropix_actors.conversation.record import fold
+from anthropix_actors.emulator import Emulator, Reply, Stall, ToolCall
+from anthropix_actors.errors import CancelledError, ConfigurationError
+from anthropix_actors.stores import MemoryLog
+from anthropix_actors.tools import tool
+
+from servers import DEADLINE, until, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "claude-sonnet-5"
+GOLDEN = Path(__file__).with_name("golden")
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[Client]:
+    with Client("key", base_url=emulator.url) as client:
+        yield client
+    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
+
+
+def recorded(log: MemoryLog, name: str = "a") -> list[Any]:
+    return [entry.data for entry in log.read(name)]
+
+
+def test_a_log_replays_into_an_equal_conversation(emulator: Emulator, client: Client) -> None:
+    log = MemoryLog()
+    agent = Agent(model=MODEL, tools=[add, tool(add.function, name="ask", approve=True)])
+    talk = client.converse(agent, log=log, id="a", history=[{"role": "user", "content": "Hello"}])
+    sums = Reply(["So.", ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {"a": "x", "b": 2})])
+    emulator.queue(sums, Reply(["It is 3."]), Reply(["Bye."]))
+    talk.say("What is 1 + 2?").result(DEADLINE)
+    talk.say("Bye").result(DEADLINE)
+    until(lambda: recorded(log)[-1]["kind"] == "end")
+    assert fold(recorded(log)) == talk.history()
+    kinds = [entry["kind"] for entry in recorded(log)]
+    begin = ["conversation", "messages", "messages", "answer", "outcome", "intent", "outcome", "messages", "answer"]
+    assert kinds[: len(begin)] == begin
+    talk.stop()
+    again = client.converse(agent, log=log, id="a")
+    assert again.history() == talk.history()
+    emulator.queue(Reply(["Hello again."]))
+    again.say("Hello").result(DEADLINE)
+
+
+def test_wherever_a_log_ends_its_history_is_legal(emulator: Emulator, client: Client) -> None:
+    log, let, began = MemoryLog(), threading.Event(), threading.Event()
+
+    def works() -> list[dict[str, Any]]:
+        """Work."""
+        began.set()
+        wait(let)
+        return [{"type": "text", "text": "worked"}]
+
+    talk = client.converse(Agent(model=MODEL, tools=[works, add]), log=log, id="a")
+    emulator.queue(Reply([ToolCall("works", {}), ToolCall("add", {"a": 1, "b": 2})]), Reply(["Done."]))
+    turn = talk.say("Go")
+    wait(began)
+    until(lambda: "outcome" in [entry["kind"] for entry in recorded(log)])
+    assert "may have taken effect" in json.dumps(fold(recorded(log)))
+    let.set()
+    turn.result(DEADLINE)
+    until(lambda: recorded(log)[-1]["kind"] == "end")
+    entries = recorded(log)
+    for end in range(1, len(entries) + 1):
+        messages = [*fold(entries[:end]), {"role": "user", "content": "go on"}]
+        chat_body({"model": "m", "max_tokens": 1, "messages": messages}, api_version="2023-06-01")
+
+
+def test_what_a_call_does_after_it_was_given_up_is_recorded(emulator: Emulator, client: Client) -> None:
+    log, let, began = MemoryLog(), threading.Event(), threading.Event()
+
+    def works() -> str:
+        """Work."""
+        began.set()
+        wait(let)
+        return "worked"
+
+    talk = client.converse(Agent(model=MODEL, tools=[tool(works, approve=True)]), log=log, id="a")
+    emulator.queue(Reply([ToolCall("works", {})]))
+    turn = talk.say("Go")
+    until(lambda: talk._talk._asked)
+    [(approval, _)] = talk._talk._asked.values()
+    talk.answer(approval, allow=True, by="eva")
+    wait(began)
+    turn.cancel()
+    let.set()
+    until(lambda: {"late", "decided", "end"} <= {entry["kind"] for entry in recorded(log)})
+
+
+def test_who_lost_its_log_to_another_stops(emulator: Emulator, client: Client) -> None:
+    log = MemoryLog()
+    emulator.queue(Stall(), Reply(["Hello."]))
+    first = client.converse(Agent(model=MODEL), log=log, id="a")
+    turn = first.say("Hello")
+    emulator.wait_for_requests(1, timeout=DEADLINE)
+    second = client.converse(Agent(model=MODEL), log=log, id="a")
+    turn.cancel()
+    with pytest.raises(CancelledError):
+        turn.result(DEADLINE)
+    until(lambda: not first.is_alive())
+    with pytest.raises(ConfigurationError, match="has stopped"):
+        first.say("Hello?")
+    second.say("Hello").result(DEADLINE)
+
+
+def test_a_log_needs_a_name_and_a_history_comes_from_one_place(client: Client) -> None:
+    log = MemoryLog()
+    wrong: list[Any] = [{"log": log}, {"id": "a"}, {"log": log, "id": ""}, {"log": log, "id": 3}]
+    for given in wrong:
+        with pytest.raises(ParameterError, match="id: expected a name"):
+            client.converse(Agent(model=MODEL), **given)
+    hello = [{"role": "user", "content": "Hello"}]
+    client.converse(Agent(model=MODEL), log=log, id="a", history=hello).stop()
+    with pytest.raises(ParameterError, match="history: the log 'a' has one"):
+        client.converse(Agent(model=MODEL), log=log, id="a", history=hello)
+    log.append("b", log.claim("b"), 0, [{"kind": "conversation", "format": 99}])
+    with pytest.raises(ParameterError, match="log: expected format 1, got 99"):
+        client.converse(Agent(model=MODEL), log=log, id="b")
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_the_logs_of_each_version_are_read(path: Path) -> None:
+    golden = json.loads(path.read_text())
+    assert fold(golden["entries"]) == golden["messages"]
+
+
+def test_there_is_a_golden_log_of_each_version() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == {"1", "1-cut"}
