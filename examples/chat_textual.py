@@ -7,6 +7,7 @@ Return asks, Esc stops, and leaving ends the request. To attach an image, drop i
 Without ANTHROPIC_API_KEY, an emulator answers.
 """
 
+import asyncio
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -107,6 +108,7 @@ class Chat(App[None]):
             self.status.update(f"{MODEL} answers. Esc stops it.")
             await self.page.mount(page := Markdown())
             self.stream = Markdown.get_stream(page)
+            await asyncio.sleep(0)  # its task begins: to stop one that has not would end the app without a word
 
     async def say(self, text: str, kind: str) -> None:
         await self.page.mount(Static(text, classes=kind, markup=False))

@@ -297,6 +297,40 @@ def test_a_chat_window_without_a_key_talks_to_an_emulator(name: str, display: st
     assert done.stdout.endswith(" written\n")
 
 
+ENDS_AT_ONCE = f"""
+import sys
+sys.path.insert(0, {str(EXAMPLES)!r})
+import chat_textual
+from anthropix_actors.messages import ChatCancelled
+
+class Driven(chat_textual.Chat):
+    def on_mount(self):
+        super().on_mount()
+        self.entry.value = "Hello"
+        self.call_later(self.ask_and_end)
+
+    async def ask_and_end(self):
+        await self.ask()
+        self.chat.cancel()
+        await self.end(ChatCancelled(self.chat, "it was short", None), "", "it was short")
+        print(self.status.content, file=sys.__stdout__)
+        self.exit()
+
+    def run(self):
+        super().run(headless=True)
+
+chat_textual.Chat = Driven
+chat_textual.main()
+"""
+
+
+def test_an_answer_that_ends_before_anything_is_drawn_ends_no_app() -> None:
+    require("chat_textual.py", "")
+    done = run_with("", [sys.executable, "-W", "error", "-c", ENDS_AT_ONCE])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" written\n")
+
+
 @pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {*WINDOWS}))
 @pytest.mark.parametrize("what_fails", ["the key", "the API"])
 def test_every_example_ends_whatever_fails(

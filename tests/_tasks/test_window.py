@@ -27,8 +27,11 @@ from servers import DEADLINE, Paused, Server, answer, answering, stalling, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anthropix_actors import ChatRef
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.window import Place
+
+    from servers import Peer
 
 SIZE = 8
 
@@ -427,6 +430,26 @@ def paused() -> Paused:
     return Paused(answer(*(f"{number} " for number in range(120))), 102)
 
 
+class AllThere:
+    """An answer that begins when all have subscribed: one that was there before the others is waited for alone."""
+
+    def __init__(self, script: Callable[[Peer], object]) -> None:
+        self._script = script
+        self._begin = threading.Event()
+
+    def __call__(self, peer: Peer) -> None:
+        wait(self._begin)
+        self._script(peer)
+
+    def chat(self, client: Client, first: Any, *others: Any, **options: Any) -> ChatRef:
+        """Begin a chat that all of these follow."""
+        chat = client.chat(**ASK, stream=first, **options)
+        for each in others:
+            chat.subscribe(each)
+        self._begin.set()
+        return chat
+
+
 def until_done(inbox: Inbox) -> list[Any]:
     """Get what an inbox was told, up to the end of its chat, which is the last."""
     messages = inbox.until_end()
@@ -437,9 +460,9 @@ def until_done(inbox: Inbox) -> list[Any]:
 def test_a_subscriber_is_not_held_up_by_one_that_is_stuck(connect: Callable[..., Client]) -> None:
     quick, slow, gate = Inbox(), Inbox(), threading.Event()
     stuck = Reader.start(slow, gate=gate)
-    with Server(answer_of(500)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
-        chat.subscribe(quick)
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), stuck, quick)
         assert text_of(until_done(quick)) == whole(500)
         wait(chat.actor_stopped)  # the end has no need of room
         assert stuck.actor_inbox.qsize() < 4 * SIZE  # type: ignore[attr-defined]  # what it missed has merged
@@ -450,15 +473,15 @@ def test_a_subscriber_is_not_held_up_by_one_that_is_stuck(connect: Callable[...,
 
 def test_one_that_was_stuck_catches_up_while_the_chat_goes_on(connect: Callable[..., Client]) -> None:
     quick, own = Inbox(), Own()
-    script = paused()
+    pause = paused()
+    script = AllThere(pause)
     with Server(script) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
-        chat.subscribe(quick)
+        chat = script.chat(connect(server, window=SIZE), own, quick)
         while text_of(quick.messages) != whole(100):
             quick.next()
         assert len(own.held) == SIZE
         handled = own.handle(SIZE)
-        script.go_on.set()
+        pause.go_on.set()
         until_done(quick)
         wait(chat.actor_stopped)
     handled += own.held
@@ -470,9 +493,9 @@ def test_if_all_are_behind_the_chat_waits_and_goes_on_for_the_first_that_has_roo
     connect: Callable[..., Client],
 ) -> None:
     first, second = Own(), Own()
-    with Server(answer_of(500)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
-        chat.subscribe(second)
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), first, second)
         until_blocked(chat)
         assert not chat.actor_stopped.is_set()
         handled: list[Any] = []
@@ -485,9 +508,9 @@ def test_if_all_are_behind_the_chat_waits_and_goes_on_for_the_first_that_has_roo
 
 def test_a_chat_whose_subscribers_are_all_behind_is_cancelled_at_once(connect: Callable[..., Client]) -> None:
     first, second = Own(), Own()
-    with Server(answer_of(500)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
-        chat.subscribe(second)
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), first, second)
         until_blocked(chat)
         chat.cancel("enough")
         wait(chat.actor_stopped)
@@ -496,9 +519,9 @@ def test_a_chat_whose_subscribers_are_all_behind_is_cancelled_at_once(connect: C
 
 def test_of_two_that_are_behind_the_one_that_leaves_lets_the_other_wait_alone(connect: Callable[..., Client]) -> None:
     first, second = Own(), Own()
-    with Server(answer_of(500)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=first)
-        chat.subscribe(second)
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), first, second)
         until_blocked(chat)
         chat.unsubscribe(first)
         handled: list[Any] = []
@@ -510,9 +533,9 @@ def test_of_two_that_are_behind_the_one_that_leaves_lets_the_other_wait_alone(co
 def test_of_two_that_are_behind_one_that_dies_ends_nothing(connect: Callable[..., Client]) -> None:
     own, gate = Own(), threading.Event()
     dying = Reader.start(Inbox(), gate=gate)
-    with Server(answer_of(500)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
-        chat.subscribe(dying)
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), own, dying)
         until_blocked(chat)
         dying.stop(block=False)
         gate.set()
@@ -524,14 +547,14 @@ def test_of_two_that_are_behind_one_that_dies_ends_nothing(connect: Callable[...
 
 def test_one_that_was_behind_and_is_alone_again_is_waited_for(connect: Callable[..., Client]) -> None:
     own, quick = Own(), Inbox()
-    script = paused()
+    pause = paused()
+    script = AllThere(pause)
     with Server(script) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=own)
-        chat.subscribe(quick)
+        chat = script.chat(connect(server, window=SIZE), own, quick)
         while text_of(quick.messages) != whole(100):
             quick.next()
         chat.unsubscribe(quick)
-        script.go_on.set()
+        pause.go_on.set()
         until_blocked(chat)
         handled: list[Any] = []
         while not chat.actor_stopped.is_set():
@@ -629,16 +652,16 @@ def test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room(connect: C
     quick, slow, gate = Inbox(), Inbox(), threading.Event()
     stuck = Reader.start(slow, gate=gate)
 
-    script = paused()
+    pause = paused()
+    script = AllThere(pause)
     with Server(script) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
-        chat.subscribe(quick)
+        script.chat(connect(server, window=SIZE), stuck, quick)
         while text_of(quick.messages) != whole(100):
             quick.next()
         gate.set()
         while text_of(slow.messages) != whole(100):
             slow.next()
-        script.go_on.set()
+        pause.go_on.set()
         assert text_of(until_done(slow)) == whole(120)
     stuck.stop()
 
@@ -726,9 +749,9 @@ def test_an_inbox_whose_length_cannot_be_told_any_more_is_taken_to_be_full(inbox
 def test_a_coalescing_actor_that_is_stuck_holds_up_nobody(connect: Callable[..., Client]) -> None:
     quick, slow, gate = Inbox(), Inbox(), threading.Event()
     stuck = Reader.start(slow, gate=gate)
-    with Server(answering(*["x" * 1000] * 300)) as server:
-        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck, coalesce=True)
-        chat.subscribe(quick)
+    script = AllThere(answering(*["x" * 1000] * 300))
+    with Server(script) as server:
+        script.chat(connect(server, window=SIZE), stuck, quick, coalesce=True)
         assert len(text_of(until_done(quick))) == 300_000
         gate.set()
         assert len(text_of(until_done(slow))) == 300_000

@@ -341,14 +341,8 @@ def test_a_stop_reason_alone_ends_no_answer(connect: Callable[..., Client]) -> N
 @pytest.mark.parametrize("framing", ["chunked", "close"])
 @pytest.mark.parametrize("last", [sse(STOP).rstrip(), sse(STOP)[:-1], b"data: [DONE]"])
 def test_the_last_line_end_may_be_missing(last: bytes, framing: str, connect: Callable[..., Client]) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        pieces = [*map(sse, answer("A")[:-1]), last]
-        if framing == "chunked":
-            peer.send(head(), *map(chunk, pieces), b"0\r\n\r\n")
-        else:
-            peer.send(head(framing="close"), *pieces)
-
+    pieces = [*map(sse, answer("A")[:-1]), last]
+    script = body(*pieces) if framing == "chunked" else after(head(framing="close"), *pieces)
     assert message_of(script, connect)["stop_reason"] == "end_turn"
 
 
