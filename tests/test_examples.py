@@ -90,7 +90,7 @@ def test_the_tools_of_a_session_are_served_until_its_end_and_permissions_asked_f
         printed, errors = running.communicate("y\nn\n", timeout=6 * DEADLINE)
     assert (errors, running.returncode) == ("", 0)
     assert "-- get_weather {'city': 'Bergen'}: Bergen: rain, 8 degrees\n" in printed
-    assert printed.endswith("Take an umbrella.\n")
+    assert "Take an umbrella.\n" in printed
     decided = [event["result"] for event in session.wait_for_events("user.tool_confirmation", 2)]
     assert sorted(decided) == ["allow", "deny"]
 

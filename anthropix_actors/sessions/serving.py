@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors._checks.subscriber_hints import no_subscriber
+from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.errors import Problem
 from anthropix_actors.sessions.actor import SessionActor
 from anthropix_actors.sessions.call_server import CallServer
@@ -42,13 +43,13 @@ class ServeTask(SessionTask):
         """Hold the parts; nothing is followed yet."""
         super().__init__(core, follower, timeout, tag)
         self.calls = OpenCalls()
-        self._ending = False
+        self._ending = self._tells = False
         self.server = CallServer(
             core, tools=tools, approver=approver, at_once=at_once, request=request, tell=self.tell_beside
         )
 
     def tell_beside(self, make: Callable[[Any], Any]) -> None:
-        """Tell the subscribers a message, without waiting for room. From any thread, until the end is decided.
+        """Tell the subscribers a message, until the end is decided. From any thread, which runs none of their code.
 
         Args:
             make: Returns the message, given the ref.
@@ -57,12 +58,24 @@ class ServeTask(SessionTask):
         with self.lock:
             if self.terminal is not None:
                 return
-            deliveries = self.audience.deliveries
-            for delivery in deliveries:
+            for delivery in self.audience.deliveries:
                 delivery.put(message)
-        if not self._ending:  # else the thread that tells the end tells it, too: whoever cancels must not be held up
-            for delivery in deliveries:
+            if self._ending or self._tells:  # the thread that tells the end, or what came before, tells this as well
+                return
+            self._tells = True
+        if not in_background(self._tell_all, "anthropix-told"):
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        while self._are_held_up():
+            for delivery in self.audience.deliveries:
                 self.audience.drain(delivery)
+
+    def _are_held_up(self) -> bool:
+        """Whether there is something to tell; if not, this thread tells no more."""
+        with self.lock:
+            self._tells = held_up = any(delivery.is_held_up for delivery in self.audience.deliveries)
+        return held_up
 
     def end_calls(self, reason: str) -> None:
         """End the tools and approvals that run. Any thread."""

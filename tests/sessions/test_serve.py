@@ -95,6 +95,13 @@ def end(session: Session, inbox: Inbox) -> list[Any]:
     return inbox.until_end(ENDS)
 
 
+def until_live(session: Session, inbox: Inbox) -> None:
+    """Wait until all requests of the beginning are answered: the next one sends a result."""
+    session.wait_for_streams()
+    session.add({"type": "session.status_running"})
+    inbox.until(SessionEvent)
+
+
 def add(a: int, b: int = 0) -> str:
     return str(a + b)
 
@@ -363,8 +370,7 @@ def test_what_no_longer_waits_for_an_answer_is_cancelled(
 def test_a_result_is_sent_until_it_arrives(client: Client, emulator: Emulator, session: Session) -> None:
     inbox = Inbox()
     client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     failing = [Status(529, headers=AT_ONCE), Status(500, headers=AT_ONCE)] * 3
     emulator.queue(*failing, path=EVENTS)
     session.add(custom("add", "a", {"a": 1}))
@@ -378,8 +384,7 @@ def test_a_result_that_arrived_though_its_response_was_lost_is_sent(
 ) -> None:
     inbox = Inbox()
     client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     emulator.queue(Drop(None), path=EVENTS)
     session.add(custom("add", "a", {"a": 1}), custom("unknown", "b"))
     done = inbox.until(SessionToolDone)
@@ -393,8 +398,7 @@ def test_for_a_result_that_the_api_refuses_the_agent_gets_an_error(
 ) -> None:
     inbox = Inbox()
     client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     emulator.queue(Status(400, "content: it is too long"), path=EVENTS)
     session.add(custom("add", "a", {"a": 1}))
     done = inbox.until(SessionToolDone)
@@ -409,8 +413,7 @@ def test_a_result_that_cannot_be_sent_is_told_and_the_next_ones_are_sent(
 ) -> None:
     inbox = Inbox()
     client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     emulator.queue(Status(403), path=EVENTS)
     session.add(custom("add", "a", {"a": 1}))
     done = inbox.until(SessionToolDone)
@@ -425,13 +428,40 @@ def test_a_result_that_cannot_be_sent_is_told_and_the_next_ones_are_sent(
 def test_where_there_are_no_more_threads_a_result_is_sent_nevertheless(
     client: Client, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix-answers"))
+    monkeypatch.setattr(threading.Thread, "start", no_thread_for("anthropix-answers", "anthropix-told"))
     inbox = Inbox()
     client.sessions.serve("sesn_1", tools=[add], stream=inbox)
     session.wait_for_streams()
     session.add(custom("add", "a", {"a": 1}))
     assert inbox.until(SessionToolDone).sent
     end(session, inbox)
+
+
+def test_a_subscriber_that_blocks_holds_up_no_tool_and_no_result(client: Client, session: Session) -> None:
+    class Stuck(Inbox):
+        def __init__(self) -> None:
+            super().__init__()
+            self.let = threading.Event()
+
+        def tell(self, message: Any, /) -> None:
+            if isinstance(message, SessionToolProgress):
+                wait(self.let)
+            super().tell(message)
+
+    def busy(*, call: Call) -> str:
+        for number in range(3):
+            call.progress(number)
+        return "done"
+
+    inbox = Stuck()
+    session.add(*(custom("busy", str(number)) for number in range(3)))
+    client.sessions.serve("sesn_1", tools=[busy], stream=inbox, tools_at_once=1)
+    session.wait_for_events("user.custom_tool_result", 3)
+    inbox.let.set()
+    session.wait_for_streams()
+    messages = end(session, inbox)
+    assert kinds(messages).count("ToolProgress") == 9
+    assert kinds(messages)[-1] == "Done"
 
 
 # Approvals
@@ -639,11 +669,10 @@ def test_a_cancel_ends_what_is_being_sent_and_what_is_to_be(
 ) -> None:
     inbox = Inbox()
     work = client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     emulator.queue(*[Status(529, headers={"retry-after": "50"})] * 3, path=EVENTS)
     session.add(custom("add", "a", {"a": 1}))
-    until(lambda: len(emulator.requests) == 4)
+    until(lambda: emulator.requests[-1].method == "POST")
     session.add(custom("add", "b", {"a": 2}))
     until(lambda: len(task_of(work).server._answers._unsent) == 1)
     work.cancel()
@@ -746,11 +775,10 @@ def test_what_was_answered_elsewhere_while_it_was_to_be_sent_is_not_sent(
 ) -> None:
     inbox = Inbox()
     work = client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     emulator.queue(Status(529, headers={"retry-after": "0.5"}), path=EVENTS)
     session.add(custom("add", "a", {"a": 1}))
-    until(lambda: len(emulator.requests) == 4)
+    until(lambda: emulator.requests[-1].method == "POST")
     session.add(custom("add", "b", {"a": 2}))
     until(lambda: len(task_of(work).server._answers._unsent) == 1)
     session.add(answer("b"))
@@ -765,8 +793,7 @@ def test_a_cancel_while_a_result_is_about_to_be_sent_ends_that(
 ) -> None:
     inbox = Inbox()
     work = client.sessions.serve("sesn_1", tools=[add], stream=inbox)
-    session.wait_for_streams()
-    until(lambda: len(emulator.requests) == 3)
+    until_live(session, inbox)
     answers = task_of(work).server._answers
     make = answers._request
 
