@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import runpy
-import signal
 import sys
 import threading
 import traceback
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,8 +17,11 @@ from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors.tools.call import Call
 from anthropix_actors.tools.definition import Tool
 from anthropix_actors.tools.errors import InputError, ToolError
-from anthropix_actors.tools.process_tree import adopt_orphans, kill_below
+from anthropix_actors.tools.process_tree import adopt_orphans, kill_below, kill_leader
 from anthropix_actors.tools.results import Result, failure_of, result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _MAIN = "__mp_main__"
 """The name of the main module here, as of multiprocessing's: what is under `if __name__ == "__main__"` does not run."""
@@ -34,7 +36,7 @@ def main(from_parent: int, to_parent: int) -> None:
     adopt_orphans()
     with open(from_parent, "rb", buffering=0, closefd=False) as lines:
         told = msgspec.json.decode(lines.readline())
-    threading.Thread(target=_end_with_parent, args=(from_parent,), name="anthropix-parent", daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(from_parent,), name="anthropix-parent", daemon=True).start()
     answers = Answers(to_parent)
     try:
         tool = Tool.of(found(**told["function"]))
@@ -101,9 +103,9 @@ def _main_of(file: str) -> ModuleType:
     return main
 
 
-def _end_with_parent(pipe: int) -> None:
-    """End with all that was started here when the parent has ended, however it did."""
+def end_with_parent(pipe: int, steps: Sequence[Callable[[int], object]] = (kill_below, kill_leader)) -> None:
+    """When the parent has ended, however it did, end all that was started here, and this process."""
     while os.read(pipe, 1):
         pass
-    kill_below(os.getpid())
-    os.kill(os.getpid(), signal.SIGKILL)
+    for step in steps:
+        step(os.getpid())

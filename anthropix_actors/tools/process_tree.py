@@ -39,6 +39,11 @@ def kill_tree(pid: int) -> None:
     """
     _send(pid, signal.SIGSTOP)
     kill_below(pid)
+    kill_leader(pid)
+
+
+def kill_leader(pid: int) -> None:
+    """Kill a process that leads a session, and its group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     _send(pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 
 from anthropix_actors import Tool
 from anthropix_actors.tools import child, process_tree
-from anthropix_actors.tools.process import place_of
+from anthropix_actors.tools.process import ToolProcess, place_of
 from anthropix_actors.tools.results import result_of
 
 import tool_functions
@@ -281,6 +281,35 @@ def test_the_place_of_a_function_is_where_its_program_began(monkeypatch: pytest.
     assert place_of(here) == {"name": "here", "module": "__main__", "file": "/a/program.py"}
     monkeypatch.setattr(__main__, "__spec__", json.__spec__)
     assert place_of(here) == {"name": "here", "module": "json", "file": None}
+
+
+def test_when_the_parent_has_ended_the_process_ends() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"more")
+    os.close(writing)
+    ended: list[int] = []
+    child.end_with_parent(reading, (ended.append, ended.append))
+    os.close(reading)
+    assert ended == [os.getpid()] * 2
+
+
+def test_a_process_that_is_killed_before_it_is_there_is_never_made() -> None:
+    call = Follower(tool_functions.echo).call.call
+    process = ToolProcess(call, tool_functions.echo.function)
+    process.kill()
+    assert process.run(print, print) is None
+
+
+def test_a_forked_child_lets_go_of_the_process(pids: Path) -> None:
+    """As the hook does it there; here it is the last that holds it, so the process ends."""
+    follower = Follower(tool_functions.grows, {"pids": str(pids)}).start()
+    assert follower.next("progress") == "grown"
+    follower.call.after_fork()
+    assert follower.call.outcome is not None
+    assert follower.call.outcome.content == "the process was forked; the call goes on in the parent"
+    until(lambda: not any(map(is_alive, numbers(pids))))
+    until(lambda: follower.call not in watched())
+    assert follower.told.empty()
 
 
 # The tree

@@ -141,6 +141,23 @@ def test_what_does_not_fit_is_said_with_each_place(change: dict[str, Any], probl
     assert all(text.startswith(start) for text, start in zip(found, problems, strict=True)), found
 
 
+def test_types_of_one_name_are_two() -> None:
+    def other() -> Any:
+        @dataclass
+        class Person:
+            age: int
+
+        return Person
+
+    Other = other()  # noqa: N806
+
+    @tool
+    def meet(one: Person, two: Other) -> None: ...  # type: ignore[valid-type]
+
+    definitions = meet.input_schema["$defs"]
+    assert [sorted(each["properties"]) for each in definitions.values()] == [["born", "name"], ["age"]]
+
+
 def test_all_that_is_missing_is_named() -> None:
     with pytest.raises(InputError) as caught:
         EVERYTHING.arguments({})
