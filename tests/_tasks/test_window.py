@@ -443,7 +443,7 @@ class AllThere:
 
     def chat(self, client: Client, first: Any, *others: Any, **options: Any) -> ChatRef:
         """Begin a chat that all of these follow."""
-        chat = client.chat(**ASK, stream=first, **options)
+        chat: ChatRef = client.chat(**ASK, stream=first, **options)
         for each in others:
             chat.subscribe(each)
         self._begin.set()
