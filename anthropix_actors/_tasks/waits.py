@@ -150,7 +150,7 @@ def as_completed(works: Iterable[W], timeout: float | None = None) -> Iterator[W
     deadline = deadline_of(timeout)
     left: dict[W, Delivery | None] = dict.fromkeys(works)
     number = len(left)
-    what = "expected the ref of a chat, a batch or a session (that of a stream is stream.chat), got"
+    what = "expected the ref of a chat, a turn, a batch or a session (that of a stream is stream.chat), got"
     if problems := [
         Problem("works", f"{what} {type(ref).__name__}") for ref in left if not hasattr(ref, "add_done_callback")
     ]:

@@ -71,6 +71,12 @@ class ChatRef(TaskRef[ChatTask]):
         return self._task.state
 
     @property
+    def turn(self) -> Any:
+        """The turn of a conversation that this is a request of, a `TurnRef`; None for a chat of its own."""
+        turn = getattr(self._task, "turn", None)
+        return None if turn is None else turn.ref
+
+    @property
     def lost(self) -> tuple[Mapping[str, Any], ...]:
         """The beginnings of answers that failed before any content, so that a retry followed.
 

@@ -133,7 +133,8 @@ class TurnTask(Task):
         """Tell what was told, and only then what there is of the answer that streams."""
         self.audience.drain(follower.own)
         with self.lock:
-            if chat is not None and chat is self.chat and self.terminal is None:  # a later one has it from the start
+            # A later one has it from the start; one that has ended has been told, or will be, as a whole.
+            if chat is not None and chat is self.chat and chat.terminal is None and self.terminal is None:
                 chat.attach(follower.delivery(chat.scope))
 
     def unfollow(self, subscriber: Subscriber, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.subscriber_hints import no_subscriber
@@ -9,14 +10,15 @@ from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent, ChatResumed
-from anthropix_actors.chat.pieces import PieceReader
+from anthropix_actors.chat.pieces import BlockPiece, PieceReader
+from anthropix_actors.content import text_of
 from anthropix_actors.conversation.follower import MessageQueue
-from anthropix_actors.conversation.messages import TurnCancelled, TurnDone, TurnFailed
+from anthropix_actors.conversation.messages import AnswerDone, TurnCancelled, TurnDone, TurnFailed
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import State
@@ -138,18 +140,25 @@ class TurnRef(TaskRef[TurnTask]):
     def text(self) -> Iterator[str]:
         """The text of its answers, piece by piece, to loop over. Leaving the loop early cancels the turn.
 
-        Raises what `result` raises.
+        A loop that begins late gets each answer that is whole in one piece. Raises what `result` raises.
         """
+        seen: set[Any] = set()
         for message in self:
             if isinstance(message, ChatEvent):
+                seen.add(message.chat)
                 found = grown(message.data)
                 if found is not None and found[0] == TEXT:
                     yield found[1]
+            elif _is_unseen(message, seen) and (text := text_of(message.message)):
+                yield text
         outcome(self._task.terminal)
 
     @property
     def pieces(self) -> Iterator[Piece]:
-        """Its answers piece by piece, to loop over, as `Stream.pieces`; leaving the loop early cancels the turn."""
+        """Its answers piece by piece, to loop over, as `Stream.pieces`; leaving the loop early cancels the turn.
+
+        A loop that begins late gets the blocks of each answer that is whole.
+        """
         readers: dict[Any, PieceReader] = {}
         resumed: set[Any] = set()
         for message in self:
@@ -158,7 +167,14 @@ class TurnRef(TaskRef[TurnTask]):
             elif isinstance(message, ChatEvent):
                 reader = readers.setdefault(message.chat, PieceReader())
                 yield from reader.read(message.data, resumed=message.chat in resumed)
+            elif _is_unseen(message, readers):
+                yield from map(BlockPiece, message.message["content"], itertools.count())
         outcome(self._task.terminal)
+
+
+def _is_unseen(message: Any, seen: Container[Any]) -> bool:
+    """Return whether a message is a whole answer of the turn's own, of which no event was told."""
+    return isinstance(message, AnswerDone) and not message.path and message.chat not in seen
 
 
 def outcome(terminal: Any) -> Any:

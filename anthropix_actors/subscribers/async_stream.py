@@ -21,11 +21,13 @@ from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
+from anthropix_actors.conversation.ref import ConversationRef
+from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent
 from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result_of
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
-from anthropix_actors.subscribers.told import ref_of
+from anthropix_actors.subscribers.told import OF_A_TURN, ref_of, whole_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +40,17 @@ if TYPE_CHECKING:
     from anthropix_actors.sessions.ref import SessionRef
 
 _LATE = (
-    "expected a chat to loop over, got a {}, whose messages so far cannot be had again: make the subscriber first, with"
-    " messages = aio(), and loop over that; await works with any"
+    "expected a chat or a turn to loop over, got a {}, whose messages so far cannot be had again: make the subscriber"
+    " first, with messages = aio(), and loop over that; await works with any"
 )
-_TWO = "expected one aio() for each chat, batch or session, got messages of two: their events do not say whose they are"
+_TWO = (
+    "expected one aio() for each chat, turn, batch or session, got messages of two: their events do not say whose they"
+    " are"
+)
 
 
 class AsyncStream(Loops[Item, Result]):
-    """A chat, to loop over in coroutines; or any task, to await. `aio` returns it.
+    """A chat or a turn, to loop over in coroutines; or any task, to await. `aio` returns it.
 
     Each loop gets the whole answer: what was said before it began comes in events that rebuild it. So any number of
     coroutines may loop, or wait, in any number of event loops, also after the end. A chat that nobody follows or waits
@@ -73,8 +78,10 @@ class AsyncStream(Loops[Item, Result]):
         return self._ref
 
     def _join(self) -> LoopInbox:
-        if not isinstance(self._ref, ChatRef):
+        if not isinstance(self._ref, (ChatRef, TurnRef)):
             raise ParameterError([Problem("work", _LATE.format(task_of(self._ref).what))])
+        if whole_of(self._ref) is not self._ref:
+            raise ParameterError([Problem("work", OF_A_TURN)])
         inbox = LoopInbox()
         self._ref.subscribe(inbox)
         self._release()
@@ -106,7 +113,7 @@ class AsyncStream(Loops[Item, Result]):
 
 
 class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
-    """A subscriber for one chat, batch or session, to loop over, or to await. `aio()` returns it.
+    """A subscriber for one chat, turn, batch or session, to loop over, or to await. `aio()` returns it.
 
     Example:
         >>> import asyncio
@@ -138,7 +145,7 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             self.tell = None  # type: ignore[method-assign,assignment] # so it is refused as a subscriber from now on
         known = self._ref
         for message in burst:
-            ref = message.chat if type(message) is ChatEvent else ref_of(message)
+            ref = whole_of(message.chat) if type(message) is ChatEvent else ref_of(message)
             if ref is not known and ref is not None:
                 if known is not None:
                     raise ParameterError([Problem("aio()", _TWO)])
@@ -167,15 +174,21 @@ def aio() -> AsyncSubscriber: ...
 @overload
 def aio(work: Stream | ChatRef) -> AsyncStream[Event, Message]: ...
 @overload
+def aio(work: TurnRef) -> AsyncStream[Any, Message]: ...
+@overload
 def aio(work: BatchRef) -> AsyncStream[Any, RequestCounts]: ...
 @overload
 def aio(work: SessionRef) -> AsyncStream[Any, dict[str, Any]]: ...
 def aio(work: Any = None) -> AsyncStream[Any, Any] | AsyncSubscriber:
-    """Return a chat, batch or session as something to `await`, and to loop over with `async for`, in asyncio.
+    """Return a chat, turn, batch or session as something to `await`, and to loop over with `async for`, in asyncio.
 
     A chat: `aio(client.chat(..., stream=True))`, or `aio(chat)` of any `ChatRef`. The loop gets the same events as one
     over a `Stream`, and ends as that does. `.text` has only the text, `.pieces` what a `Stream`'s has; `await` waits
     for the whole Message.
+
+    A turn: `aio(talk.say(...))`. The loop gets the same messages as one over a `TurnRef`, the terminal one included, so
+    it raises nothing; `.text` has the text of all its answers, and `await` waits for the last one. A loop that is left
+    early cancels the turn unless others follow it; an `await` that is cancelled does not.
 
     A batch, a session: a subscriber of their own, `messages = aio()`, then `client.batches.run(requests, messages)` or
     `client.sessions.events(session, stream=messages)`. The loop gets a batch's messages, but for the last one, or a
@@ -208,7 +221,7 @@ def aio(work: Any = None) -> AsyncStream[Any, Any] | AsyncSubscriber:
     if isinstance(work, TaskRef):
         return AsyncStream(work)
     raise ParameterError(
-        [Problem("work", f"expected a stream, or the ref of a chat, a batch or a session, got {_what(work)}")]
+        [Problem("work", f"expected a stream, or the ref of a chat, a turn, a batch or a session, got {_what(work)}")]
     )
 
 
@@ -216,6 +229,8 @@ def _what(work: object) -> str:
     """Return what something is that is no task, and what to do."""
     if isinstance(work, Mapping):
         return "a mapping: a chat's Message is there without waiting; pass stream=True to have a stream"
+    if isinstance(work, ConversationRef):
+        return "a ConversationRef: pass a turn of it, which say(...) returns"
     if isinstance(work, ItemStream):
         return "an ItemStream, whose loop blocks its thread: pass stream=aio() and loop over that"
     return type(work).__name__

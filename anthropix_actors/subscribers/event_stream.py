@@ -1,7 +1,8 @@
-"""`sse` and `sse_lines`: a chat as server-sent events, for a browser or any other client of a web server.
+"""`sse` and `sse_lines`: a chat or a turn as server-sent events, for a browser or any other client of a web server.
 
-Names and data of the events are the API's. A chat that failed or was cancelled ends with an `error` event in the API's
-own form, so that who reads the API's streams can read these.
+Names and data of the events are the API's. A chat or turn that failed or was cancelled ends with an `error` event in
+the API's own form, so that who reads the API's streams can read these. A turn's own messages become events that the API
+does not have.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-27.
 """
@@ -10,13 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import threading
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import shown
@@ -24,23 +21,16 @@ from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.stream import Stream
-from anthropix_actors.errors import APIError, APITimeoutError, ParameterError, Problem
-from anthropix_actors.messages import (
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatResumed,
-    ChatRetrying,
-    SessionCancelled,
-    SessionEvent,
-    SessionFailed,
-    SessionRetrying,
-)
+from anthropix_actors.conversation.messages import TurnCancelled
+from anthropix_actors.conversation.turn_ref import TurnRef
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox, ThreadInbox
+from anthropix_actors.subscribers.told import OF_A_TURN, TERMINAL, Answers, whole_of
+from anthropix_actors.subscribers.wire_events import event_of, written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable
+    from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 
 SSE_HEADERS: Mapping[str, str] = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -56,8 +46,6 @@ PING_SECONDS = 15.0
 """Seconds of silence before a ping: proxies close what is silent for a minute, some after 30 seconds."""
 
 _STOP = {"type": "message_stop"}
-_ENDS_A_LINE = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
-"""What some readers take for the end of a line, against the specification; JSON can say it otherwise."""
 
 
 def sse(message: Any, id: str | int | None = None) -> bytes:  # noqa: A002 - the field's name
@@ -68,8 +56,9 @@ def sse(message: Any, id: str | int | None = None) -> bytes:  # noqa: A002 - the
 
     Args:
         message: An event, as on the wire; or a `ChatEvent` or `SessionEvent`, which carry one. A message of a task that
-            failed or was cancelled becomes an `error` event of the API's form. A retry becomes an event `retrying`, and
-            a `ChatResumed` an event `resumed`, which the API does not have.
+            failed or was cancelled becomes an `error` event of the API's form. A retry becomes an event `retrying`, a
+            `ChatResumed` an event `resumed`, and a message of a turn one with its name, such as `tool_started`, and its
+            fields, which the API does not have.
         id: The event's id, which a browser sends in `Last-Event-ID` when it connects again; none by default.
 
     Raises:
@@ -81,27 +70,28 @@ def sse(message: Any, id: str | int | None = None) -> bytes:  # noqa: A002 - the
 
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11-27.
     """
-    event = _event_of(message)
+    event = event_of(message)
     kind = event.get("type")
     lines = [_id_line(id)] if id is not None else []
     if isinstance(kind, str) and kind.isascii() and kind.isprintable():
         lines.append(b"event: %s\n" % kind.encode())
-    return b"%sdata: %s\n\n" % (b"".join(lines), _written(event))
+    return b"%sdata: %s\n\n" % (b"".join(lines), written(event))
 
 
-def sse_lines(chat: Stream | ChatRef, *, ping: float = PING_SECONDS) -> SSELines:
-    r"""Return a chat as the body of a response: server-sent events, as bytes, to loop over with `for` or `async for`.
+def sse_lines(chat: Stream | ChatRef | TurnRef, *, ping: float = PING_SECONDS) -> SSELines:
+    r"""Return a chat or a turn as the body of a response: server-sent events, as bytes, to loop over.
 
-    Whichever loop a web framework has. It begins with a comment, so that the headers go out at once; another one
-    follows whenever the chat is silent for `ping` seconds, as a WSGI server notices at its next write only that a
-    visitor has left. Exactly one event is the last: `message_stop` of a whole answer, or `error`.
+    With `for` or `async for`, whichever loop a web framework has. It begins with a comment, so that the headers go out
+    at once; another one follows whenever there is silence for `ping` seconds, as a WSGI server notices at its next
+    write only that a visitor has left. Exactly one event is the last: `message_stop` of a whole answer, or `error`. Of
+    a turn it is `turn_done`, `turn_suspended` or `error`, and each of its answers has a `message_stop`.
 
     Each loop gets the whole answer: what was said before it began comes in events that rebuild it. So a browser that
     connects again begins anew with `message_start`; the ids count the events of one connection. A loop that is slower
     than the answer makes the chat, and so the server, wait. Leaving it early cancels the chat, unless others follow it.
 
     Args:
-        chat: A stream, `client.chat(..., stream=True)`, or the ref of a chat.
+        chat: A stream, `client.chat(..., stream=True)`, or the ref of a chat or a turn.
         ping: Seconds of silence before a comment is sent.
 
     Raises:
@@ -113,8 +103,11 @@ def sse_lines(chat: Stream | ChatRef, *, ping: float = PING_SECONDS) -> SSELines
         [b'event: message_stop', b'data: {"type":"message_stop"}']
     """
     problems = []
-    if not isinstance(chat, (Stream, ChatRef)):
-        problems.append(Problem("chat", f"expected a stream, or the ref of a chat, got {type(chat).__name__}"))
+    if not isinstance(chat, (Stream, ChatRef, TurnRef)):
+        what = f"expected a stream, or the ref of a chat or a turn, got {type(chat).__name__}"
+        problems.append(Problem("chat", what))
+    if whole_of(chat) is not chat:
+        problems.append(Problem("chat", OF_A_TURN))
     if isinstance(ping, bool) or not isinstance(ping, (int, float)) or not 0 < ping <= threading.TIMEOUT_MAX:
         what = f"expected seconds above 0, at most {threading.TIMEOUT_MAX:.0f}"
         problems.append(Problem("ping", f"{what}, got {shown(ping)}"))
@@ -124,9 +117,9 @@ def sse_lines(chat: Stream | ChatRef, *, ping: float = PING_SECONDS) -> SSELines
 
 
 class SSELines:
-    """The body of a response, from `sse_lines`: a chat as server-sent events."""
+    """The body of a response, from `sse_lines`: a chat or a turn as server-sent events."""
 
-    def __init__(self, chat: Stream | ChatRef, ping: float) -> None:
+    def __init__(self, chat: Stream | ChatRef | TurnRef, ping: float) -> None:
         """Use `sse_lines`."""
         self._stream = chat if isinstance(chat, Stream) else None
         self._ref = chat.chat if isinstance(chat, Stream) else chat
@@ -136,7 +129,7 @@ class SSELines:
     def __iter__(self) -> Generator[bytes]:
         """Loop in a thread, which waits for events."""
         refuse_deadlock(task_of(self._ref))
-        wire, inbox = _Wire(), ThreadInbox()
+        wire, inbox = self._wire(), ThreadInbox()
         self._join(inbox)
         try:
             yield PING
@@ -147,7 +140,7 @@ class SSELines:
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Loop in a coroutine."""
-        wire, inbox = _Wire(), LoopInbox()
+        wire, inbox = self._wire(), LoopInbox()
         inbox.bind()
         self._join(inbox)
         try:
@@ -164,9 +157,16 @@ class SSELines:
         """
         for inbox in [*self._inboxes]:
             self._leave(inbox)
-            inbox.tell(ChatCancelled(self._ref, LEFT, None))
+            inbox.tell(self._left())
         if self._stream is not None:
             self._stream.close()
+
+    def _wire(self) -> _Wire:
+        return _TurnWire() if isinstance(self._ref, TurnRef) else _Wire()
+
+    def _left(self) -> Any:
+        ref = self._ref
+        return TurnCancelled(ref, LEFT) if isinstance(ref, TurnRef) else ChatCancelled(ref, LEFT, None)
 
     def _join(self, inbox: LoopInbox | ThreadInbox) -> None:
         self._inboxes[inbox] = None
@@ -214,43 +214,26 @@ class _Wire:
         if isinstance(message, ChatEvent) and message.data["type"] == "message_stop":
             self._stop = message.data
             return b""
-        self.over = isinstance(message, (ChatDone, ChatFailed, ChatCancelled))
+        return self._counted(self._stop if isinstance(message, ChatDone) else message, message)
+
+    def _counted(self, written: Any, message: Any) -> bytes:
+        self.over = type(message) in TERMINAL
         self._count += 1
-        return sse(self._stop if isinstance(message, ChatDone) else message, self._count)
+        return sse(written, self._count)
 
 
-def _event_of(message: Any) -> Mapping[str, Any]:
-    match message:
-        case Mapping():
-            return message
-        case ChatEvent(data=event) | SessionEvent(data=event):
-            return event
-        case ChatFailed(error=error) | SessionFailed(error=error):
-            return _error_event(_kind_of(error), _text_of(error), error.request_id)
-        case ChatCancelled(chat=ref, reason=reason) | SessionCancelled(session=ref, reason=reason):
-            return _error_event("cancelled_error", reason, ref.request_id)
-        case ChatRetrying() | SessionRetrying():
-            error = _error_event(_kind_of(message.error), _text_of(message.error), None)["error"]
-            return {"type": "retrying", "attempt": message.attempt, "delay": message.delay, "error": error}
-        case ChatResumed(kept=kept):
-            return {"type": "resumed", "kept": kept}
-    what = "expected an event (a mapping), or a message of a chat or a session but for its Done"
-    raise ParameterError([Problem("message", f"{what}, got {type(message).__name__}")])
+class _TurnWire(_Wire):
+    """A turn's messages as bytes. An answer that was whole before comes in events that rebuild it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers = Answers()
 
-def _error_event(kind: str, text: str, request_id: str | None) -> dict[str, Any]:
-    event = {"type": "error", "error": {"type": kind, "message": text}}
-    return event if request_id is None else {**event, "request_id": request_id}
-
-
-def _kind_of(error: Exception) -> str:
-    """Return an error's type as the API writes it; for one that is not from the API, the nearest that it has."""
-    said = error.type if isinstance(error, APIError) else None
-    return said or ("timeout_error" if isinstance(error, APITimeoutError) else "api_error")
-
-
-def _text_of(error: Exception) -> str:
-    return error.message if isinstance(error, APIError) else str(error)
+    def _one(self, message: Any) -> bytes:
+        if self.over:
+            return b""
+        events = [self._counted(event, event) for event in self._answers.events_of(message)]
+        return b"".join(events if isinstance(message, ChatEvent) else [*events, self._counted(message, message)])
 
 
 def _id_line(name: str | int) -> bytes:
@@ -260,26 +243,6 @@ def _id_line(name: str | int) -> bytes:
                 return b"id: %s\n" % text.encode()
     what = "expected a string of printable characters, or an integer of at most some thousand digits"
     raise ParameterError([Problem("id", f"{what}, got {shown(name)}")])
-
-
-def _written(event: Mapping[str, Any]) -> bytes:
-    """Return JSON in one line, for all readers. What is no number, as NaN, is null."""
-    try:
-        try:
-            data = msgspec.json.encode(event)
-        except UnicodeEncodeError:
-            return _written_in_ascii(event)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise ParameterError([Problem("message", f"expected JSON, got {shown(exc)}")]) from exc
-    for mark, escape in _ENDS_A_LINE.items():
-        data = data.replace(mark, escape)
-    return data
-
-
-def _written_in_ascii(event: Mapping[str, Any]) -> bytes:
-    """Return JSON with half a surrogate pair in it, which msgspec refuses; all else is as msgspec writes it."""
-    text = json.dumps(msgspec.to_builtins(event, str_keys=True))
-    return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":")).encode()
 
 
 publish("anthropix_actors.subscribers", (sse, sse_lines, SSELines))

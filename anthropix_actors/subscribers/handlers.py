@@ -8,53 +8,40 @@ from __future__ import annotations
 import inspect
 import weakref
 from functools import cached_property
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors.chat.growth import TEXT, THINKING, TOOL_INPUT, grown
+from anthropix_actors.chat.growth import grown
+from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.chat.pieces import PieceReader
-from anthropix_actors.messages import (
-    BatchCancelled,
-    BatchDone,
-    BatchFailed,
-    BatchProgress,
-    BatchResult,
-    BatchResults,
-    BatchRetrying,
-    ChatCancelled,
-    ChatDone,
-    ChatEvent,
-    ChatFailed,
-    ChatResumed,
-    ChatRetrying,
-    SessionCancelled,
-    SessionDone,
-    SessionEvent,
-    SessionFailed,
-    SessionRetrying,
-    SessionToolMessage,
-)
+from anthropix_actors.subscribers.calls import CALLS, ENDS, OF_EVENTS, key_of
+from anthropix_actors.subscribers.told import whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import ContentBlock, Message
     from anthropix_actors._wire.resources import BatchOutcome, RequestCounts
+    from anthropix_actors.batches.messages import BatchResult
     from anthropix_actors.batches.ref import BatchRef
-    from anthropix_actors.chat.ref import ChatRef
+    from anthropix_actors.conversation.messages import Approval, ToolUse
+    from anthropix_actors.conversation.turn_ref import TurnRef
     from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.sessions.messages import SessionToolMessage
     from anthropix_actors.sessions.ref import SessionRef
 
 
 class Handlers:
-    """A method for each thing that happens in chats, batches and sessions. Override those that you need.
+    """A method for each thing that happens in chats, turns, batches and sessions. Override those that you need.
 
     A `Listener` calls them as an actor; the subscribers for windows take an object of such a class as handler, and call
-    them in the thread that draws. Of each chat, batch and session, exactly one of the last three methods of its kind is
+    them in the thread that draws. Of each chat, turn, batch and session, exactly one of the last methods of its kind is
     called, and it is the last. Any number may be followed.
+
+    A turn of a conversation calls the methods of a chat, with its `TurnRef` in place of the chat, for all its answers,
+    and some of its own. So what is kept by ref has the whole turn, up to its end.
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
@@ -81,35 +68,36 @@ class Handlers:
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
         if type(message) is ChatEvent:
-            return self._on_event(message.chat, message.data)
-        found = _CALLS.get(type(message))
+            return self._on_event(whole_of(message.chat), message.data)
+        found = CALLS.get(type(message))
         if found is None:
             return self.on_message(message)
         name, arguments = found
-        if name in _ENDS:
-            self._readers.pop(_key(message.chat), None)  # the ref may live on, and is not to keep the answer twice
-        return getattr(self, name)(*arguments(message))
+        ref, *rest = arguments(message)
+        if name in ENDS:
+            self._readers.pop(key_of(ref), None)  # the ref may live on, and is not to keep the answer twice
+        return getattr(self, name)(whole_of(ref), *rest)
 
-    def _on_event(self, chat: ChatRef, event: Event) -> None:
+    def _on_event(self, ref: Any, event: Event) -> None:
         names = self._overridden
         if "on_event" in names:
-            self.on_event(chat, event)
+            self.on_event(ref, event)
         if (found := grown(event)) is not None and (name := names.get(found[0])):
-            getattr(self, name)(chat, found[1])
+            getattr(self, name)(ref, found[1])
         if "on_block" in names:
-            self._on_blocks(chat, event)
+            self._on_blocks(ref, event)
 
-    def _on_blocks(self, chat: ChatRef, event: Event) -> None:
-        if event["type"] == "message_start":
-            self._readers[_key(chat)] = PieceReader()
-        reader = self._readers.get(_key(chat))
+    def _on_blocks(self, ref: Any, event: Event) -> None:
+        if event["type"] == "message_start":  # of the next answer of a turn, too
+            self._readers[key_of(ref)] = PieceReader()
+        reader = self._readers.get(key_of(ref))
         for piece in reader.blocks(event) if reader is not None else ():
-            self.on_block(chat, piece.block)
+            self.on_block(ref, piece.block)
 
     @cached_property
     def _overridden(self) -> dict[str, str]:
         """The names of the methods for events that are not the empty ones below, by what they are called for."""
-        return {what: name for what, name in _OF_EVENTS.items() if not self._is_empty(name)}
+        return {what: name for what, name in OF_EVENTS.items() if not self._is_empty(name)}
 
     def _is_empty(self, name: str) -> bool:
         return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
@@ -119,46 +107,96 @@ class Handlers:
         """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
         return weakref.WeakKeyDictionary()
 
-    def _on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
-        reader = self._readers.get(_key(chat))
+    def _on_resumed(self, ref: Any, attempt: int, kept: int) -> None:
+        reader = self._readers.get(key_of(ref))
         if reader is not None:
             reader.resume_from(kept)
-        self.on_resumed(chat, attempt, kept)
+        self.on_resumed(ref, attempt, kept)
+
+    def _on_answer(self, turn: TurnRef, message: Message, path: tuple[str, ...]) -> None:
+        if path:
+            self.on_sub_answer(turn, path, message)
+        else:
+            self.on_answer(turn, message)
 
     def on_message(self, message: Any) -> Any:
         """Take a message of your own program."""
 
-    # Chats
+    # Chats and turns: `Any`, and no name for type checkers, as who overrides these may say `turn: TurnRef`
 
-    def on_text(self, chat: ChatRef, text: str) -> None:
+    def on_text(self, chat: Any, /, text: str) -> None:
         """The text of the answer goes on with this piece, which is never empty."""
 
-    def on_thinking(self, chat: ChatRef, text: str) -> None:
+    def on_thinking(self, chat: Any, /, text: str) -> None:
         """What the model thinks before it answers goes on with this piece."""
 
-    def on_tool_input(self, chat: ChatRef, json_piece: str) -> None:
+    def on_tool_input(self, chat: Any, /, json_piece: str) -> None:
         """The input of a tool call goes on with this piece of JSON. The whole call comes in `on_block`."""
 
-    def on_block(self, chat: ChatRef, block: ContentBlock) -> None:
+    def on_block(self, chat: Any, /, block: ContentBlock) -> None:
         """A content block is complete, of whatever type: as it is in the Message, and a copy of yours."""
 
-    def on_event(self, chat: ChatRef, event: Event) -> None:
+    def on_event(self, chat: Any, /, event: Event) -> None:
         """An event of the API, as on the wire; before the methods above are called for it. Do not change it."""
 
-    def on_retrying(self, chat: ChatRef, attempt: int, delay: float, error: AnthropixError) -> None:
+    def on_retrying(self, chat: Any, /, attempt: int, delay: float, error: AnthropixError) -> None:
         """An attempt failed before any content; the next one follows after `delay` seconds."""
 
-    def on_resumed(self, chat: ChatRef, attempt: int, kept: int) -> None:
+    def on_resumed(self, chat: Any, /, attempt: int, kept: int) -> None:
         """A cut answer goes on; all but its first `kept` blocks are void. Only with `resume=True`."""
 
-    def on_done(self, chat: ChatRef, message: Message) -> None:
-        """The answer is complete. `chat.output()` is the value, where one was asked for. The last call of this chat."""
+    def on_done(self, chat: Any, /, message: Message) -> None:
+        """The answer is complete. `chat.output()` is the value, where one was asked for. The last call of this chat.
 
-    def on_failed(self, chat: ChatRef, error: AnthropixError) -> None:
+        Of a turn, it is the last answer; None if a limit was reached before there was one.
+        """
+
+    def on_failed(self, chat: Any, /, error: AnthropixError) -> None:
         """There will be no complete answer; `error.partial` is what there is. The last call of this chat."""
 
-    def on_cancelled(self, chat: ChatRef, reason: str, partial: Message | None) -> None:
+    def on_cancelled(self, chat: Any, /, reason: str, partial: Message | None) -> None:
         """The chat was cancelled; `partial` is what there is of the answer. The last call of this chat."""
+
+    # Turns
+
+    def on_answer(self, turn: TurnRef, message: Message) -> None:
+        """An answer is whole. If it has calls of tools, these come next, and then another answer."""
+
+    def on_sub_answer(self, turn: TurnRef, path: tuple[str, ...], message: Message) -> None:
+        """An answer of a sub-agent is whole; its calls and approvals call the methods below."""
+
+    def on_tool_started(self, turn: TurnRef, call: ToolUse) -> None:
+        """A call of a tool was started."""
+
+    def on_tool_progress(self, turn: TurnRef, call: ToolUse, data: Any) -> None:
+        """A tool passed this to `call.progress`."""
+
+    def on_tool_done(
+        self,
+        turn: TurnRef,
+        call: ToolUse,
+        result: str | list[Mapping[str, Any]],
+        is_error: bool,  # noqa: FBT001
+    ) -> None:
+        """A call has a result: what the model is told."""
+
+    def on_approval(self, turn: TurnRef, approval: Approval) -> None:
+        """A call waits until somebody approves or denies it, with `answer` of the conversation."""
+
+    def on_approval_given(self, turn: TurnRef, approval: Approval, allow: bool, by: str | None) -> None:  # noqa: FBT001
+        """A call was approved or denied, by whom `answer` names."""
+
+    def on_steered(self, turn: TurnRef, content: list[Mapping[str, Any]]) -> None:
+        """What was said in the middle of the turn has reached the model."""
+
+    def on_compacted(self, turn: TurnRef, before: int, after: int) -> None:
+        """A summary of `after` tokens is in the place of `before` ones."""
+
+    def on_limit(self, turn: TurnRef, limit: str) -> None:
+        """A limit of the agent was reached: "requests", "tokens" or "seconds"."""
+
+    def on_suspended(self, turn: TurnRef, approvals: tuple[Approval, ...]) -> None:
+        """The conversation was stopped while the turn waited for these. The last call of this turn."""
 
     # Batches
 
@@ -206,22 +244,6 @@ class Handlers:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
-class _StandIn:
-    """Stands for what a program, such as a test, gives in place of a chat, such as None."""
-
-
-_STAND_IN = _StandIn()
-
-
-def _key(chat: object) -> object:
-    """Return what the blocks of a chat are kept for: the chat, if it can be held weakly."""
-    try:
-        weakref.ref(chat)
-    except TypeError:
-        return _STAND_IN
-    return chat
-
-
 def _check_kind(name: str, method: object) -> None:
     """Refuse a method whose call would only make something that nobody would await, or loop over."""
     made = only_made_by(method)
@@ -238,40 +260,6 @@ def _check_arguments(name: str, method: Callable[..., Any], empty: Callable[...,
     except TypeError as exc:
         raise TypeError(f"{name}: expected ({', '.join(expected)}), got ({', '.join(got.parameters)})") from exc
 
-
-_OF_EVENTS = {
-    "on_event": "on_event",
-    "on_block": "on_block",
-    TEXT: "on_text",
-    THINKING: "on_thinking",
-    TOOL_INPUT: "on_tool_input",
-}
-"""What in an event a method is called for → the method."""
-
-_CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
-    ChatRetrying: ("on_retrying", attrgetter("chat", "attempt", "delay", "error")),
-    ChatResumed: ("_on_resumed", attrgetter("chat", "attempt", "kept")),
-    ChatDone: ("on_done", attrgetter("chat", "message")),
-    ChatFailed: ("on_failed", attrgetter("chat", "error")),
-    ChatCancelled: ("on_cancelled", attrgetter("chat", "reason", "partial")),
-    BatchProgress: ("on_batch_progress", attrgetter("batch", "counts")),
-    BatchResult: ("on_batch_result", attrgetter("batch", "custom_id", "result")),
-    BatchResults: ("on_batch_results", attrgetter("batch", "results")),
-    BatchRetrying: ("on_batch_retrying", attrgetter("batch", "attempt", "delay", "error")),
-    BatchDone: ("on_batch_done", attrgetter("batch", "counts")),
-    BatchFailed: ("on_batch_failed", attrgetter("batch", "error", "failures")),
-    BatchCancelled: ("on_batch_cancelled", attrgetter("batch", "reason", "error")),
-    SessionEvent: ("on_session_event", attrgetter("session", "data")),
-    SessionRetrying: ("on_session_retrying", attrgetter("session", "attempt", "delay", "error")),
-    **dict.fromkeys(get_args(SessionToolMessage), ("on_session_tool", lambda message: (message.session, message))),
-    SessionDone: ("on_session_done", attrgetter("session", "event")),
-    SessionFailed: ("on_session_failed", attrgetter("session", "error")),
-    SessionCancelled: ("on_session_cancelled", attrgetter("session", "reason")),
-}
-"""Type of a message → the method to call, and its arguments: the fields of the message, in their order."""
-
-_ENDS = frozenset({"on_done", "on_failed", "on_cancelled"})
-"""The last method that is called for a chat."""
 
 _METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
 

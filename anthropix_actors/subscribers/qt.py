@@ -15,6 +15,16 @@ from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+from anthropix_actors.conversation.messages import (
+    ApprovalNeeded,
+    ToolDone,
+    ToolProgress,
+    ToolStarted,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+    TurnSuspended,
+)
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.subscribers.gui import GuiSubscriber
 from anthropix_actors.subscribers.toolkit import GuiLoop, close_with
@@ -36,19 +46,23 @@ class QtSubscriber(GuiSubscriber):
     Attributes:
         text: A signal with each piece of the answer's text, a `str`.
         event: A signal with each `ChatEvent`.
-        done: A signal with the `ChatDone`.
-        failed: A signal with the `ChatFailed`.
-        cancelled: A signal with the `ChatCancelled`.
+        tool: A signal with each `ToolStarted`, `ToolProgress` and `ToolDone` of a turn.
+        approval: A signal with each `ApprovalNeeded` of a turn.
+        done: A signal with the `ChatDone` or `TurnDone`.
+        failed: A signal with the `ChatFailed` or `TurnFailed`.
+        cancelled: A signal with the `ChatCancelled` or `TurnCancelled`.
+        suspended: A signal with the `TurnSuspended`.
     """
 
     def __init__(self, parent: Any, **options: Unpack[GuiOptions]) -> None:
         """Use `to_qt(parent)` to make one."""
         binding = _binding_of(parent)
         loop = _QtLoop(binding, parent)
-        signals = _kind(binding, "text", "event", "done", "failed", "cancelled")(parent)
+        signals = _kind(binding, "text", *dict.fromkeys(_SIGNALS.values()))(parent)
         super().__init__(loop, partial(_emit, signals), **options)
-        self.text, self.event = signals.text, signals.event
+        self.text, self.event, self.tool, self.approval = signals.text, signals.event, signals.tool, signals.approval
         self.done, self.failed, self.cancelled = signals.done, signals.failed, signals.cancelled
+        self.suspended = signals.suspended
         # Whichever thread drops this, the signals belong to Qt's.
         weakref.finalize(self, _delete, signals).atexit = False
 
@@ -150,18 +164,24 @@ def _core(binding: str) -> Any:
         return import_module(f"{binding}.QtCore")
 
 
+_SIGNALS: dict[type, str] = {
+    ChatEvent: "event",
+    **dict.fromkeys((ToolStarted, ToolProgress, ToolDone), "tool"),
+    ApprovalNeeded: "approval",
+    **dict.fromkeys((ChatDone, TurnDone), "done"),
+    **dict.fromkeys((ChatFailed, TurnFailed), "failed"),
+    **dict.fromkeys((ChatCancelled, TurnCancelled), "cancelled"),
+    TurnSuspended: "suspended",
+}
+"""Type of a message → its signal."""
+
+
 def _emit(signals: Any, message: Any) -> None:
-    match message:
-        case ChatEvent(data=data):
-            signals.event.emit(message)
-            if (found := grown(data)) is not None and found[0] == TEXT:
-                signals.text.emit(found[1])
-        case ChatDone():
-            signals.done.emit(message)
-        case ChatFailed():
-            signals.failed.emit(message)
-        case ChatCancelled():
-            signals.cancelled.emit(message)
+    name = _SIGNALS.get(type(message))
+    if name is not None:
+        getattr(signals, name).emit(message)
+    if name == "event" and (found := grown(message.data)) is not None and found[0] == TEXT:
+        signals.text.emit(found[1])
 
 
 def _delete(signals: Any) -> None:

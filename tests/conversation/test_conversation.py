@@ -666,6 +666,25 @@ def test_a_turn_is_looped_over_as_text_and_in_pieces(emulator: Emulator, client:
     assert blocks == ["text", "tool_use", "text"]
 
 
+def test_a_loop_that_begins_late_gets_whole_answers(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    emulator.queue(calls(("add", {"a": 1, "b": 2}), text="Let me see. "), Reply(["It is 3."]))
+    turn = client.converse(Agent(model=MODEL, tools=[add]), stream=inbox).say("Go")
+    inbox.until_end(ENDS)
+    assert list(turn.text) == ["Let me see. ", "It is 3."]
+    blocks = [piece.block["type"] for piece in turn.pieces]  # type: ignore[union-attr]
+    assert blocks == ["text", "tool_use", "text"]
+
+
+def test_who_joins_while_tools_run_gets_no_answer_twice(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    phases = Phases(emulator, client, inbox)
+    phases.working()
+    late = Inbox()
+    phases.talk.subscribe(late)
+    emulator.queue(Reply(["Worked."]))
+    phases.let.set()
+    assert text_of(late.until_end(ENDS)) == "Worked."
+
+
 def test_leaving_a_loop_cancels_the_turn_and_an_end_is_raised(emulator: Emulator, client: Client) -> None:
     emulator.queue(Stall(Reply(["Well, well."]), after_events=4), Status(400), Status(400))
     talk = client.converse(Agent(model=MODEL))
