@@ -24,10 +24,14 @@ SOURCES := setup.cfg pyproject.toml pytest_anthropix_actors.py $(shell find anth
 demo: $(VENV)/demo
 	@$(BIN)/anthropix demo
 
+# Most tests wait more than they compute: four at once keep two cores busy.
+WORKERS := --numprocesses 4 --dist worksteal
+
 test: lint
 	@# pytest, not python -m pytest: that would put this folder first on the path, and test it instead of what is installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(BIN)/pytest
+	$(BIN)/coverage run $(BIN)/pytest $(WORKERS) -m "not alone"
+	$(BIN)/coverage run $(BIN)/pytest -m alone
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory lowest
@@ -35,8 +39,8 @@ test: lint
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# both at once: each takes one core
+	$(BIN)/mypy & mypy=$$!; $(BIN)/pyright --pythonpath $(BIN)/python; pyright=$$?; wait $$mypy && exit $$pyright
 
 LOWEST := $(VENV)-lowest
 LOWEST_TESTS := $(addprefix _http/test_, transport.py trust.py proxy.py interim.py secrets.py auth.py) \
@@ -44,14 +48,14 @@ LOWEST_TESTS := $(addprefix _http/test_, transport.py trust.py proxy.py interim.
 	_decode/test_jsonl.py
 
 lowest: $(LOWEST)/test
-	$(LOWEST)/bin/pytest -q $(LOWEST_TESTS:%=tests/%)
+	$(LOWEST)/bin/pytest -q $(WORKERS) $(LOWEST_TESTS:%=tests/%)
 
 $(LOWEST)/test: $(SOURCES) tests/lowest.py
 	@test -x $(LOWEST)/bin/pip || $(PYTHON) -m venv $(LOWEST)
 	@rm -rf build
 	@$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
 	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
-		'.[emulator,cli]' pytest hypothesis trustme
+		'.[emulator,cli]' pytest pytest-xdist hypothesis trustme
 	@touch $@
 
 windows: $(VENV)/windows

@@ -210,10 +210,16 @@ class Keys12:
 
 
 def until_taken(sock: socket.socket, seconds: float = 1.0) -> None:
-    """Wait until the system of the peer has all that was sent: a reset discards what is still here."""
+    """Wait until the system of the peer has all that was sent, or is gone: a reset discards what is still here."""
     deadline = time.monotonic() + seconds
     while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0] and time.monotonic() < deadline:
+        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED:
+            return
         time.sleep(0.001)
+
+
+_CLOSED = 7
+"""The state, in Linux, of a TCP connection that the peer has reset."""
 
 
 class Shape(NamedTuple):

@@ -42,6 +42,7 @@ def test_whatever_goes_wrong_over_tls_what_must_hold_holds() -> None:
     assert len(report.ended) > 15
 
 
+@pytest.mark.alone
 def test_in_each_phase_of_tls_a_cancel_is_quick() -> None:
     report = cancels.torture(short=True)
     assert report.failures == []

@@ -201,11 +201,8 @@ class WindowDelivery(Delivery):
                 self._tell_in_turn(kept)
 
     def _tell_in_turn(self, left: Iterator[Any]) -> None:
-        """Wait for room if there is more to tell, and tell as much of it as there is room for."""
-        count = length_hint(left, 1)
-        if not count:
-            return
-        place = self._window.enter(self._scope.notify, self._size, count)
+        """Wait for room, and tell as much as there is room for."""
+        place = self._window.enter(self._scope.notify, self._size, length_hint(left, 1))
         try:
             while not self._scope.wait(lambda: place.granted or self.detached or self.has_ended, SLICE):
                 self._window.moved()  # nobody may have noticed that there is room: some inboxes change the order
@@ -227,8 +224,9 @@ class WindowDelivery(Delivery):
 
     def _line_up(self) -> None:
         """Queue up for what is kept; when there is room, another thread sends it, as the task's may wait for bytes."""
-        if self._kept and self._place is None:
-            self._place = self._window.enter(self.drain_in_background, self._size, len(self._kept))
+        assert self._kept
+        self._give_place_up()
+        self._place = self._window.enter(self.drain_in_background, self._size, len(self._kept))
 
     def _give_place_up(self) -> None:
         place, self._place = self._place, None

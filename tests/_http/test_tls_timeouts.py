@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LONG = 60.0
 SHORT = 0.2
-LATE = 1.0
+LATE = DEADLINE
 """Seconds by which a deadline may be late on a busy machine; far from LONG."""
 
 STREAM = (head(), chunks(answer("Hi")[:3]))

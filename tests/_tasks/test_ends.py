@@ -627,6 +627,7 @@ def test_to_stop_is_to_wait_for_as_long_as_asked_or_for_a_future(
         assert stopped.get(timeout=DEADLINE)
 
 
+@pytest.mark.alone
 def test_a_wait_takes_no_longer_than_asked(connect: Callable[..., Client]) -> None:
     start = time.monotonic()
     assert not _waits.wait(threading.Event(), start + 0.01)

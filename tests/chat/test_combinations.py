@@ -312,6 +312,7 @@ def took(messages: list[dict[str, Any]]) -> float:
     return best
 
 
+@pytest.mark.alone
 def test_twice_the_conversation_takes_twice_the_time() -> None:
     step = [assistant(TEXT, *[call(str(n)) for n in range(20)]), user(*[result(str(n)) for n in range(20)])]
     assert took(step * 400) < 6 * took(step * 200)

@@ -167,7 +167,7 @@ def test_nobody_runs_into_a_limit_that_is_known(connect: Callable[..., Client]) 
 
 
 def test_without_a_governor_everybody_runs_into_it(connect: Callable[..., Client]) -> None:
-    with Emulator(limits=Limits(requests=600, seconds=1)) as emulator:
+    with Emulator(limits=Limits(requests=10)) as emulator:
         client = connect(emulator.url, governor=False)
         assert client.governor is None
         inboxes = [Inbox() for _ in range(20)]

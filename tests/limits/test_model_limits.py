@@ -446,7 +446,7 @@ class World:
         self.pacer.ended(sent, {"input_tokens": takes, "output_tokens": takes}, self.now)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.sampled_from(sorted(TAKES)),
     st.integers(1, 40),
@@ -462,7 +462,7 @@ def test_a_limit_is_used_and_not_run_into(kind: str, rate: int, slowness: float,
     assert world.now <= 1.15 * best + 3 * slowness + 2
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.integers(1, 40), st.floats(0.0, 2.0), st.sampled_from([60.0, 30.0, 4.0, 2.0]), st.integers(0, 10**6))
 def test_a_limit_of_requests_is_never_run_into_however_late_they_arrive(
     rate: int, late: float, holds: float, seed: int

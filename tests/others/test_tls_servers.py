@@ -31,6 +31,7 @@ from anthropix_actors import (
     ChatEvent,
     ChatFailed,
     Client,
+    Timeout,
     TruncatedError,
 )
 
@@ -344,8 +345,9 @@ def test_an_upload_of_20_MB_arrives_whole(  # noqa: N802 - as the unit is writte
         send_answer(peer, "thanks")
         peer.wait_for_hang_up()
 
+    patient = Timeout(first_byte=6 * DEADLINE)  # mitmproxy takes its time
     with behind(front, script) as there:
-        answered = reached(there).chat(model="m", messages=[{"role": "user", "content": LARGE}])
+        answered = reached(there, timeout=patient).chat(model="m", messages=[{"role": "user", "content": LARGE}])
     assert answered["content"] == [{"type": "text", "text": "thanks"}]
     assert json.loads(got[0])["messages"][0]["content"] == LARGE
 
@@ -662,9 +664,10 @@ def test_files_of_openssl_are_read_whole(options: str, tmp_path: Path, authority
     at = place(tmp_path, 0, authority)
     content = os.urandom(3_000_000)
     results = b"".join(line_of(f"r{number}") for number in range(5000))
+    batch = batch_of("b", 5000, results_url="/results")
     files = {
         "v1/files/f/content": head(framing="close", content_type="application/octet-stream") + content,
-        "v1/messages/batches/b": json_answer("200 OK", batch_of("b", 5000, results_url="/results")),
+        "v1/messages/batches/b": json_answer("200 OK", batch, {"connection": "close"}),
         "results": head(framing="close", content_type="application/x-jsonl") + results,
     }
     for name, data in files.items():

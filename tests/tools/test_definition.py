@@ -174,10 +174,11 @@ def test_a_process_must_find_its_function(monkeypatch: pytest.MonkeyPatch) -> No
             Tool.of(thing, process=True)
         assert words in str(caught.value)
     assert Tool.of(subtract, process=True).process
-    monkeypatch.setattr(subtract, "__module__", "__main__")
-    assert Tool.of(subtract, process=True).process
     import __main__  # noqa: PLC0415
 
+    monkeypatch.setattr(subtract, "__module__", "__main__")
+    monkeypatch.setattr(__main__, "__file__", "program.py", raising=False)
+    assert Tool.of(subtract, process=True).process
     monkeypatch.delattr(__main__, "__file__")
     monkeypatch.setattr(__main__, "__spec__", None)
     with pytest.raises(ParameterError, match="expected a def in a file, got one that was typed in"):

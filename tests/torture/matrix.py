@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 import time
@@ -31,7 +32,7 @@ from torture.during import during
 from torture.faults import LARGEST_ANSWER, LARGEST_EVENT, Case
 from torture.habits import habits
 from torture.truth import MESSAGE, SNAPSHOTS, TOLD
-from torture.watch import KEY, Leftovers, Memory, everything_logged, name_of, names_the_key
+from torture.watch import KEY, Leftovers, Memory, collecting_here, everything_logged, name_of, names_the_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -141,13 +142,14 @@ def torture(seed: int, *, short: bool = False, say: Callable[[str], object] = pr
 def tortured(runs: Iterable[Run], say: Callable[[str], object] = print) -> Report:
     """Try these."""
     report = Report()
-    with everything_logged() as logged, Memory() as memory:
+    with everything_logged() as logged, Memory() as memory, collecting_here():
         for phase, group in groupby(runs, lambda run: run.case.phase):
             chosen = list(group)
             leftovers = Leftovers()
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 for each in pool.map(tried, chosen):
                     _count(report, each)
+                    gc.collect(1 if report.runs % 50 else 2)
             report.cases += len({str(run.case) for run in chosen})
             report.failures += [f"{phase}: left behind: {left}" for left in leftovers.find()]
             report.checks += 1

@@ -225,8 +225,8 @@ MECHANISMS = [
     Mechanism(
         "those that wait for room go on in turn",
         "_tasks/window.py",
-        "        return not self._waiting and not self._is_full(size)",
-        "        return not self._is_full(size)",
+        "        return int(not self._waiting and not self._is_full(size))",
+        "        return int(not self._is_full(size))",
         "_tasks/test_window.py::test_as_many_go_on_as_there_is_room_for_in_their_order",
     ),
     Mechanism(
