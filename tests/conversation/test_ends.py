@@ -290,6 +290,9 @@ def test_the_chats_of_a_turn_have_results_of_their_own(client: Client, inbox: In
     chat = inbox.until(ChatEvent).chat
     assert chat.result(DEADLINE) == turn.result(DEADLINE)
     assert isinstance(inbox.until_end(ENDS)[-1], TurnDone)
+    late = Inbox()
+    chat.subscribe(late)  # its turn has told all of it
+    assert late.queue.empty()
 
 
 def test_a_subscriber_may_join_in_the_middle_and_leave_by_another_ref(
