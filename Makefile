@@ -27,11 +27,13 @@ demo: $(VENV)/demo
 # Most tests wait more than they compute: four at once keep two cores busy.
 WORKERS := --numprocesses 4 --dist worksteal
 
+# Written bytecode: the first run compiles the tests, and the four of the second read what it wrote.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@# pytest, not python -m pytest: that would put this folder first on the path, and test it instead of what is installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(BIN)/pytest $(WORKERS) -m "not alone"
 	$(BIN)/coverage run $(BIN)/pytest -m alone
+	$(BIN)/coverage run $(BIN)/pytest $(WORKERS) -m "not alone"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory lowest

@@ -312,10 +312,8 @@ def test_only_the_agent_of_a_session_asks_for_permission(emulator: Emulator) -> 
     assert "only a session's agent asks for permission" in response.text
 
 
-anthropic = pytest.importorskip("anthropic")
-
-
 def test_the_official_sdk_takes_the_events_as_they_are(emulator: Emulator, session: Session) -> None:
+    anthropic: Any = pytest.importorskip("anthropic")
     session.play(lines(calls("Hi.", AskToUse("bash", {}), AskToUse("read", {}, server="files"), add={"a": 1}), "Done."))
     with anthropic.Anthropic(base_url=emulator.url, api_key="any", timeout=DEADLINE) as client:
         events = client.beta.sessions.events

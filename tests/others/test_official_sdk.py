@@ -6,8 +6,6 @@ import pytest
 
 from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Status, Thinking, ToolCall, recording
 
-anthropic = pytest.importorskip("anthropic")
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +27,13 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def client(emulator: Emulator) -> Iterator[Any]:
+def anthropic() -> Any:
+    """Get the SDK; not before a test needs it, as it takes a second to import."""
+    return pytest.importorskip("anthropic")
+
+
+@pytest.fixture
+def client(emulator: Emulator, anthropic: Any) -> Iterator[Any]:
     with anthropic.Anthropic(base_url=emulator.url, api_key="sk-ant-any", max_retries=0, timeout=10.0) as made:
         yield made
 
@@ -100,7 +104,7 @@ def test_models_are_listed_page_by_page(emulator: Emulator, client: Any) -> None
     assert client.models.retrieve("claude-sonnet-5").display_name == "Claude Sonnet 5"
 
 
-def test_models_have_all_that_the_sdk_knows_of(emulator: Emulator) -> None:
+def test_models_have_all_that_the_sdk_knows_of(emulator: Emulator, anthropic: Any) -> None:
     """In strict validation, the SDK refuses an answer that lacks a key."""
     with anthropic.Anthropic(
         base_url=emulator.url, api_key="any", max_retries=0, timeout=10.0, _strict_response_validation=True
@@ -123,7 +127,7 @@ def test_models_have_all_that_the_sdk_knows_of(emulator: Emulator) -> None:
         (529, "OverloadedError"),
     ],
 )
-def test_a_status_is_its_error(emulator: Emulator, client: Any, status: int, name: str) -> None:
+def test_a_status_is_its_error(emulator: Emulator, client: Any, status: int, name: str, anthropic: Any) -> None:
     emulator.queue(Status(status), Status(status))
     for streaming in (False, True):
         with pytest.raises(anthropic.APIStatusError) as caught:
@@ -133,7 +137,7 @@ def test_a_status_is_its_error(emulator: Emulator, client: Any, status: int, nam
         assert caught.value.request_id == caught.value.body["request_id"]
 
 
-def test_what_the_emulator_refuses_is_its_error(emulator: Emulator, client: Any) -> None:
+def test_what_the_emulator_refuses_is_its_error(emulator: Emulator, client: Any, anthropic: Any) -> None:
     with pytest.raises(anthropic.BadRequestError, match="foo: Extra inputs are not permitted"):
         client.messages.create(**ASKED, extra_body={"foo": 1})
     with pytest.raises(anthropic.NotFoundError, match="model: claude-0"):
@@ -141,7 +145,7 @@ def test_what_the_emulator_refuses_is_its_error(emulator: Emulator, client: Any)
     assert len(emulator.requests) == 2
 
 
-def test_a_key_that_is_not_let_in_is_its_error(client: Any) -> None:
+def test_a_key_that_is_not_let_in_is_its_error(client: Any, anthropic: Any) -> None:
     with (
         Emulator(api_key="another") as strict,
         client.with_options(base_url=strict.url) as stranger,
@@ -150,7 +154,7 @@ def test_a_key_that_is_not_let_in_is_its_error(client: Any) -> None:
         stranger.messages.create(**ASKED)
 
 
-def test_an_error_inside_a_stream_is_an_error(emulator: Emulator, client: Any) -> None:
+def test_an_error_inside_a_stream_is_an_error(emulator: Emulator, client: Any, anthropic: Any) -> None:
     emulator.queue(ErrorEvent("Hello there.", after_events=4), ErrorEvent())
     received: list[Any] = []
     with pytest.raises(anthropic.APIStatusError) as caught:
@@ -162,7 +166,7 @@ def test_an_error_inside_a_stream_is_an_error(emulator: Emulator, client: Any) -
     assert caught.value.status_code == 529
 
 
-def test_a_connection_that_is_never_answered_is_an_error(emulator: Emulator, client: Any) -> None:
+def test_a_connection_that_is_never_answered_is_an_error(emulator: Emulator, client: Any, anthropic: Any) -> None:
     emulator.queue(Drop())
     with pytest.raises(anthropic.APIConnectionError):
         client.messages.create(**ASKED)
@@ -175,7 +179,7 @@ def requests_of(*custom_ids: str) -> list[dict[str, Any]]:
     return [{"custom_id": each, "params": ASKED} for each in custom_ids]
 
 
-def test_a_batch_is_made_watched_and_read(client: Any, emulator: Emulator) -> None:
+def test_a_batch_is_made_watched_and_read(client: Any, emulator: Emulator, anthropic: Any) -> None:
     emulator.queue("one", Status(529), {"type": "expired"})
     created = client.messages.batches.create(requests=requests_of("a", "b", "c", "d"))
     assert (created.processing_status, created.request_counts.processing) == ("in_progress", 4)
@@ -192,7 +196,7 @@ def test_a_batch_is_made_watched_and_read(client: Any, emulator: Emulator) -> No
         client.messages.batches.retrieve(created.id)
 
 
-def test_a_batch_is_canceled(client: Any) -> None:
+def test_a_batch_is_canceled(client: Any, anthropic: Any) -> None:
     with Emulator(batch_polls=2) as slow, client.with_options(base_url=slow.url) as patient:
         created = patient.messages.batches.create(requests=requests_of("a", "b"))
         with pytest.raises(anthropic.AnthropicError, match="No `results_url`"):
@@ -202,7 +206,7 @@ def test_a_batch_is_canceled(client: Any) -> None:
         assert found == {"a": "succeeded", "b": "canceled"}
 
 
-def test_a_wrong_batch_is_refused(client: Any) -> None:
+def test_a_wrong_batch_is_refused(client: Any, anthropic: Any) -> None:
     with pytest.raises(anthropic.BadRequestError, match=r"requests\.0\.custom_id: String should match"):
         client.messages.batches.create(requests=[{"custom_id": "a b", "params": {}}])
 
@@ -234,7 +238,7 @@ def test_cut_results_are_an_error(emulator: Emulator, client: Any) -> None:
 # Files
 
 
-def test_a_file_is_uploaded_and_comes_back(emulator: Emulator, client: Any) -> None:
+def test_a_file_is_uploaded_and_comes_back(emulator: Emulator, client: Any, anthropic: Any) -> None:
     made = client.files.upload(file=("notes.txt", b"Hello \xff", "text/plain"), expires_in_seconds=3600)
     assert (made.filename, made.mime_type, made.size_bytes, made.downloadable) == ("notes.txt", "text/plain", 7, True)
     assert (made.expires_at - made.created_at).total_seconds() == 3600
