@@ -156,6 +156,7 @@ class TurnTask(Task):
 
     def chat_begins(self, chat: RequestTask) -> None:
         """Note the chat that is about to start, and let the followers follow it. In the conversation's thread."""
+        chat.expect_several()
         with self.lock:
             self.chat = chat
             chat.audience.deliveries = tuple(each.delivery(chat.scope) for each in self.followers)
