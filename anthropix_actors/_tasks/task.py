@@ -111,6 +111,10 @@ class Task(Supervised):
         self.requester.annotate(error)
         return error
 
+    def is_held_by(self, actors: set[str]) -> bool:  # noqa: ARG002 - for those that wait for others
+        """Return whether it waits for one of these actors, by their urns."""
+        return False
+
     # In the task's thread
 
     def finish(self, terminal: Any, *before: Any) -> None:

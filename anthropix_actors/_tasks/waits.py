@@ -79,12 +79,22 @@ def refuse_deadlock(task: Task, mine: object = None, held: list[Task] | None = N
             " when they fill its window, the answer stops. Return, and wait for the terminal message, which has all of"
             " it; or wait on another thread."
         )
+    if task.is_held_by(actors):
+        raise DeadlockError(
+            f"this is a tool that the {task.what} waits for, which would wait for itself. Return; what is to follow may"
+            ' be said with when="idle", and waited for on another thread.'
+        )
     if task.audience.are_handled_in(thread):
         raise DeadlockError(
             f"this is the thread that handles what a subscriber of the {task.what} is told, such as a GUI's: while it"
             " waits, it handles nothing, and when that fills the window, the answer stops. Return, and go on in the"
             " handler of the terminal message, which has all of it; or wait on another thread."
         )
+    _refuse_deadlock_of_turns(task, thread, actors, mine, held)
+
+
+def _refuse_deadlock_of_turns(task: Task, thread: int, actors: set[str], mine: object, held: list[Task] | None) -> None:
+    """Raise if a task waits for its turn behind those that wait here, or depend on this thread."""
     if task.slots is not None:
         with task.slots.lock:  # else of two threads that check at the same time, neither would see that the other waits
             before = task.slots.before(task)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.output import decode_output, output_format
@@ -93,14 +94,18 @@ class ConversationActor(pykka.ThreadingActor):
         return None
 
     def _record(self, effect: moves.Effect) -> None:
-        """Write down what is about to be done. Who has lost the log to another ends, and begins nothing more."""
+        """Write down what is about to be done. Where that fails, or another has the log, it begins nothing more."""
         recorder = self._talk.recorder
         if recorder is not None and self._lost is None:
             try:
                 recorder.note(effect)
             except (Fenced, Lost) as exc:
                 self._lost = exc
-                self._talk.stop(str(exc))
+            except BaseException as exc:  # noqa: BLE001 - the caller's code, which may raise anything
+                self._lost = AnthropixError(f"the log failed: {exc!r}")
+                self._lost.__cause__ = exc
+            if self._lost is not None:
+                self._talk.stop(str(self._lost))
 
     # Requests
 
@@ -124,7 +129,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
-        params = talk.agent.request(talk.toolbox.wire, closing=effect.closing)
+        params = talk.agent.request(talk.toolbox.wire, first=turn.chat is None, closing=effect.closing)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
             params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
@@ -153,9 +158,10 @@ class ConversationActor(pykka.ThreadingActor):
             running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
         else:
             late = partial(_late, talk)
-            running = ToolCall(tool, call.id, call.input, on_progress=progress, on_outcome=ended, on_late=late)
+            running = ToolCall(tool, call.id, copied(call.input), on_progress=progress, on_outcome=ended, on_late=late)
         self._running[call.id] = running
         self._started[call.id] = time.monotonic()
+        self._turn.calls[call.id] = running
         self._tell(ToolStarted, use)
         try:
             running.start()
@@ -236,7 +242,7 @@ class ConversationActor(pykka.ThreadingActor):
 
 
 def _use(call: Call) -> ToolUse:
-    return ToolUse(call.id, call.name, call.input)
+    return ToolUse(call.id, call.name, copied(call.input))  # theirs to change: the call has its own
 
 
 def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._decode.json import copied
 from anthropix_actors.conversation import moves
 from anthropix_actors.conversation.history import kept_of_whole, settled
 from anthropix_actors.conversation.move import Move
@@ -116,7 +117,8 @@ def _answered(move: Move, event: moves.Answered) -> None:
     state, message = move.state, event.message
     if state.phase not in {Phase.ASKING, Phase.CUTTING, Phase.ENDING}:
         return
-    content, reason = tuple(message["content"]), message.get("stop_reason")
+    # A copy: what is told is the subscribers' to change, and the history is not.
+    content, reason = tuple(copied(message["content"])), message.get("stop_reason")
     move.do(moves.TellAnswer(message))
     move.set(calls=_begun(move, event.calls), last=message)
     if reason != "compaction":

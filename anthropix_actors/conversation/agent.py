@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anthropix_actors.tools import Tool
 
@@ -86,6 +87,22 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     cache: bool = True
     params: Mapping[str, Any] = {}
 
+    def __post_init__(self) -> None:
+        """Check what would be in two places.
+
+        Raises:
+            ParameterError: `params` has what is a field of its own, or what the conversation itself sends.
+        """
+        own = {"model", "system", "tools", "max_tokens"}
+        sent = {"messages", "stream", "tag", "cancel", "output"}
+        problems = [
+            Problem(f"params.{name}", f"give it as Agent({name}=...)" if name in own else "the conversation sets this")
+            for name in self.params
+            if name in own | sent
+        ]
+        if problems:
+            raise ParameterError(problems)
+
     def as_tool(self, name: str, description: str) -> Tool[..., Any]:
         """Return a tool that has this agent do a task: a sub-agent, with a conversation of its own for each call.
 
@@ -107,11 +124,14 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         made: Tool[..., Any] = tool(name=name, description=description, timeout=None)(Delegate(self))
         return made
 
-    def request(self, tools: Sequence[Mapping[str, Any]], *, closing: bool) -> dict[str, Any]:
+    def request(
+        self, tools: Sequence[Mapping[str, Any]], *, first: bool = True, closing: bool = False
+    ) -> dict[str, Any]:
         """Return the parameters of a request, without its messages.
 
         Args:
             tools: The tools as on the wire.
+            first: Whether it is the first of its turn: only that one may be made to call a tool.
             closing: Whether the model is to call no tool. The tools stay, as the cache depends on them.
         """
         params = {"model": self.model, "max_tokens": self.max_tokens, "system": self.system, **self.params}
@@ -119,6 +139,9 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             params["tools"] = list(tools)
         if self.cache:
             params.setdefault("cache_control", {"type": "ephemeral"})
+        choice: Any = params.get("tool_choice")
+        if not first and isinstance(choice, Mapping) and choice.get("type") in {"any", "tool"}:
+            del params["tool_choice"]
         if closing and tools:
             params["tool_choice"] = {"type": "none"}
         return params

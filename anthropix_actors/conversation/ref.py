@@ -98,8 +98,17 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
             by: Who decides, for `ApprovalGiven`, and for the model if it is denied.
 
         Raises:
-            ParameterError: it was decided before, or its turn is over.
+            ParameterError: it was decided before, or its turn is over; or it is not the approval that was asked for.
         """
+        problems = []
+        if not hasattr(approval, "digest"):
+            problems.append(Problem("approval", f"expected an Approval, as told, got {type(approval).__name__}"))
+        if not isinstance(allow, bool):  # a text that says why not is no permission
+            problems.append(Problem("allow", f"expected True or False, got {allow!r}"))
+        if by is not None and (not isinstance(by, str) or not by.isprintable()):
+            problems.append(Problem("by", f"expected a printable text, got {by!r}"))
+        if problems:
+            raise ParameterError(problems)
         self._talk.decide(approval, allow=allow, by=by)
 
     def subscribe(self, subscriber: Subscriber, *, coalesce: bool = False) -> None:

@@ -57,6 +57,13 @@ def checked_content(content: Any, api_version: str) -> list[Mapping[str, Any]]:
         raise ParameterError(
             [Problem(problem.place.replace(place, "content", 1), problem.text) for problem in exc.problems]
         ) from None
+    blank = [
+        Problem(f"content[{index}].text", "expected a text that is not blank")
+        for index, block in enumerate(body["messages"][-1]["content"])
+        if block["type"] == "text" and not block["text"].strip()
+    ]
+    if blank:
+        raise ParameterError(blank)
     copied: list[Mapping[str, Any]] = body["messages"][-1]["content"]
     return copied
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
@@ -40,11 +41,11 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
     if (log is None) != (name is None) or not isinstance(name, str | None) or name == "":
         problems.append(Problem("id", f"expected a name for the log, with log= and only with it, got {name!r}"))
-    messages: Sequence[Any] = checked_history(history)
+    messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
     toolbox = Toolbox(agent.tools)
     hello = {"role": "user", "content": "-"}
-    params = {**agent.request(toolbox.wire, closing=False), "messages": [*messages, hello]}
+    params = {**agent.request(toolbox.wire), "messages": [*messages, hello]}
 
     def new_chat(params: dict[str, Any], tag: str | None) -> RequestTask:
         task: RequestTask

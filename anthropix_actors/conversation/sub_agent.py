@@ -56,6 +56,12 @@ class SubAgentCall:
         except AnthropixError as exc:  # an empty task, a client that closes, no thread
             self._end(Outcome(f"not started: {exc}", is_error=True, state="not started"))
 
+    def is_run_by(self, actors: set[str]) -> bool:
+        """Return whether a call of the sub-agent is run by one of these actors."""
+        child = self._child
+        turns = [] if child is None else list(child._talk.turns.values())  # noqa: SLF001 - within the package
+        return any(turn.is_held_by(actors) for turn in turns)
+
     def cancel(self, reason: str) -> None:
         """Cancel its turn. Returns at once."""
         if self._child is not None:

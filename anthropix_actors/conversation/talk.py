@@ -18,6 +18,7 @@ import pykka
 from msgspec.structs import replace
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._decode.json import copied
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.output import output_format
 from anthropix_actors.conversation import moves
@@ -166,7 +167,7 @@ class Talk:
             if known is None or call is None or call.status != "asks":
                 what = f"{approval.call_id} was decided before, or its turn is over"
                 raise ParameterError([Problem("approval", what)])
-            if known.digest != approval.digest:
+            if not known.digest == approval.digest == self._digest(approval.name, approval.input):
                 raise ParameterError([Problem("approval", "it is of another call: its digest differs")])
             self.happens(moves.Decided(approval.call_id, allow, by))
 
@@ -278,7 +279,7 @@ class Talk:
 
     def call_of(self, block: Mapping[str, Any]) -> Call:
         """Return a call, as the core wants it: whether it may run, and how."""
-        call = Call(str(block["id"]), str(block["name"]), block.get("input") or {})
+        call = Call(str(block["id"]), str(block["name"]), copied(block.get("input") or {}))
         tool = self.toolbox.get(call.name)
         if tool is None:
             if self.toolbox.knows(call.name):
@@ -301,10 +302,13 @@ class Talk:
         return approval
 
     def _approval(self, call: Call) -> Approval:
-        tool = self.toolbox.get(call.name)
-        bound = [call.name, call.input, None if tool is None else tool.input_schema]
-        digest = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
-        return Approval(call.id, call.name, call.input, digest, self.agent.limits.approval)
+        digest = self._digest(call.name, call.input)
+        return Approval(call.id, call.name, copied(call.input), digest, self.agent.limits.approval)
+
+    def _digest(self, name: str, given: Any) -> str:
+        tool = self.toolbox.get(name)
+        bound = [name, given, None if tool is None else tool.input_schema]
+        return hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
 
     def _all_above(self) -> Iterator[Talk]:
         above = self.above
@@ -350,3 +354,5 @@ class Talk:
         self._lock = threading.RLock()
         self.state = replace(self.state, phase=Phase.STOPPED)
         self.turns = {}
+        pykka.ActorRegistry.unregister(self.actor)
+        self.actor.actor_stopped.set()

@@ -36,6 +36,7 @@ class TurnTask(Task):
         budget: What it may spend.
         output: The type that its last answer is decoded into, or None.
         began_at: How many messages the conversation had before it; None before it begins.
+        calls: Its calls, each a `ToolCall` or a `SubAgentCall`, by id.
         told: Its own messages so far, for those who join late.
         chat: The task of the request that runs, or ran last; None before the first.
         followers: Its subscribers.
@@ -53,6 +54,7 @@ class TurnTask(Task):
         self.output = output
         self.told: list[Any] = []
         self.began_at: int | None = None
+        self.calls: dict[str, Any] = {}
         self.chat: RequestTask | None = None
         self.followers: tuple[Follower, ...] = ()
         self._time_is_up = False
@@ -79,6 +81,10 @@ class TurnTask(Task):
         if first:
             self.talk.cancel(self.number, reason)
         return first
+
+    def is_held_by(self, actors: set[str]) -> bool:
+        """Return whether a call of it is run by one of these actors, or by a sub-agent's that is."""
+        return any(call.is_run_by(actors) for call in list(self.calls.values()))
 
     def sweep(self, now: float) -> None:
         """Look for subscribers that have died, and for time that has run out. In the sweeper's thread."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.waits import refuse_deadlock
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent, ChatResumed
 from anthropix_actors.chat.pieces import BlockPiece, PieceReader
@@ -124,6 +125,7 @@ class TurnRef(TaskRef[TurnTask]):
         Raises:
             DeadlockError: the loop would wait for its own thread.
         """
+        refuse_deadlock(self._task)
         messages, over = MessageQueue(self._task.talk.core.window), False
         self._task.follow(messages, window=self._task.talk.core.window)
         try:

@@ -196,8 +196,10 @@ class _Run:
             self._wait()
 
     def _start(self, index: int, call: ToolCall) -> None:
-        if self._reason is None and call.tool.approve and self._approve is not None and not self._approve(call.call):
-            text = "not started: the user did not allow this call"
+        asks = self._reason is None and call.tool.approve and self._approve is not None
+        allowed: object = self._approve(call.call) if asks and self._approve is not None else True
+        if allowed is not True:  # a text that says why not is no permission
+            text = f"not started: the user did not allow this call{f': {allowed}' if isinstance(allowed, str) else ''}"
             self._outcomes[index] = Outcome(text, is_error=True, state="not started")
             return
         self._running[index] = call

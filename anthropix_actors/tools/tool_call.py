@@ -141,6 +141,10 @@ class ToolCall:
             self._let_go()
             raise
 
+    def is_run_by(self, actors: set[str]) -> bool:
+        """Return whether one of these actors, by their urns, runs it."""
+        return self.ref is not None and self.ref.actor_urn in actors
+
     def cancel(self, reason: str = "cancelled") -> None:
         """End the call: the model is told that it was not started, or was cancelled and may have taken effect.
 

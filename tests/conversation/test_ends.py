@@ -107,6 +107,7 @@ def test_a_forked_child_has_no_conversations(emulator: Emulator, client: Client,
             turn.result(1)
         except CancelledError as exc:
             told += f"; {exc}"
+        told += f"; {talk.stop()}"
         os.write(writes, told.encode())
         os._exit(0)
     os.close(writes)
@@ -426,7 +427,9 @@ def test_what_the_sweeper_ends_has_an_end_too(client: Client) -> None:
     talk._talk.after_fork()
     with pytest.raises(ConfigurationError):
         talk.say("Hello?")
-    talk._talk.actor.tell(Effects(()))
+    talk.actor_stopped.clear()  # its thread runs: this is no child
+    talk.tell(Effects(()))
+    wait(talk.actor_stopped)
 
 
 def test_a_loop_waits_in_slices() -> None:

@@ -1,0 +1,215 @@
+"""What others may do to a conversation: change what they are told, wrong permissions, wait for themselves, fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pykka
+import pytest
+
+from anthropix_actors import Agent, AnthropixError, Client, ParameterError, ToolError, run_tools
+from anthropix_actors.emulator import Emulator, Reply, ToolCall
+from anthropix_actors.errors import CancelledError, ConfigurationError
+from anthropix_actors.messages import AnswerDone, ApprovalNeeded, ToolDone, ToolStarted, TurnCancelled, TurnDone
+from anthropix_actors.stores import MemoryLog
+from anthropix_actors.tools import Call, tool
+
+from actors import Inbox
+from servers import DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from anthropix_actors import ConversationRef
+
+MODEL = "claude-sonnet-5"
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[Client]:
+    with Client("key", base_url=emulator.url) as client:
+        yield client
+    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@tool(approve=True)
+def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
+
+def asked(emulator: Emulator, client: Client, inbox: Inbox) -> tuple[ConversationRef, Any]:
+    """Begin a turn that wants to pay 3; return its conversation, and what is to be approved."""
+    emulator.queue(Reply([ToolCall("pay", {"amount": 3})]), Reply(["Done."]))
+    talk = client.converse(Agent(model=MODEL, tools=[pay]), stream=inbox)
+    talk.say("Pay 3")
+    return talk, inbox.until(ApprovalNeeded).approval
+
+
+def result(inbox: Inbox) -> Any:
+    inbox.until_end((TurnDone,))
+    return next(message.result for message in inbox.messages if isinstance(message, ToolDone))
+
+
+def test_what_is_approved_is_what_was_shown(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    talk, approval = asked(emulator, client, inbox)
+    changed = msgspec.structs.replace(approval, input={"amount": 7})
+    with pytest.raises(ParameterError, match="digest differs"):
+        talk.answer(changed, allow=True)
+    shown = msgspec.structs.replace(approval, input={**approval.input})
+    approval.input["amount"] = 999
+    with pytest.raises(ParameterError, match="digest differs"):
+        talk.answer(approval, allow=True)
+    talk.answer(shown, allow=True)
+    assert result(inbox) == "paid 3"
+
+
+WRONG = [{"allow": "no"}, {"allow": 1}, {"allow": True, "by": "\ud800"}, {"allow": True, "by": 3}]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_a_text_is_no_permission(emulator: Emulator, client: Client, inbox: Inbox, given: Any) -> None:
+    talk, approval = asked(emulator, client, inbox)
+    with pytest.raises(ParameterError, match=r"allow: expected True or False|by: expected a printable text"):
+        talk.answer(approval, **given)
+    with pytest.raises(ParameterError, match="approval: expected an Approval"):
+        talk.answer(None, allow=True)  # type: ignore[arg-type]
+    talk.answer(approval, allow=False)
+    assert result(inbox) == "denied"
+
+
+def test_run_tools_takes_only_true_for_permission() -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "pay", "input": {"amount": 3}}
+    message: Any = {"role": "assistant", "content": [call], "stop_reason": "tool_use"}
+    answers: list[Any] = ["not for you", 1, None]
+    for answer in answers:
+        [block] = run_tools(message, [pay], approve=lambda _: answer)["content"]  # noqa: B023 - called at once
+        assert block["is_error"]
+        assert ("not for you" in block["content"]) == isinstance(answer, str)
+
+
+def test_what_is_told_and_given_is_not_the_history(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    def spoils(amount: int, *, call: Call) -> str:
+        """Spoil what it gets."""
+        call.input.clear()  # type: ignore[attr-defined]
+        return str(amount)
+
+    history = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+    emulator.queue(Reply([ToolCall("spoils", {"amount": 3})]), Reply(["Done."]), Reply(["Yes."]))
+    talk = client.converse(Agent(model=MODEL, tools=[spoils]), stream=inbox, history=history)
+    history[0]["content"] = "changed"
+    message: Any = talk.say("Go").result(DEADLINE)
+    message["content"][0]["html"] = "<b>"
+    for told in inbox.until_end((TurnDone,)):
+        if isinstance(told, AnswerDone):
+            told.message["content"].clear()
+        elif isinstance(told, ToolStarted):
+            assert told.call.input == {"amount": 3}
+    assert talk.say("Do you hear me?").result(DEADLINE)["stop_reason"] == "end_turn"
+    assert "changed" not in talk.history_json()
+
+
+def test_blank_words_are_not_said(client: Client) -> None:
+    talk = client.converse(Agent(model=MODEL))
+    for blank in (" ", "\n", [{"type": "text", "text": "Hello"}, {"type": "text", "text": "\t"}]):
+        with pytest.raises(ParameterError, match="that is not blank"):
+            talk.say(blank)
+    assert talk.say("Hello").result(DEADLINE)["role"] == "assistant"
+
+
+@pytest.mark.parametrize("raised", [OSError("disk full"), ValueError("closed"), SystemExit(3)])
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
+def test_a_log_that_fails_ends_the_conversation(
+    emulator: Emulator, client: Client, inbox: Inbox, raised: BaseException, at: int
+) -> None:
+    class Failing(MemoryLog):
+        """A log whose disk is full after a while."""
+
+        count = 0
+
+        def append(
+            self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
+        ) -> None:
+            self.count += 1
+            if self.count > at:
+                raise raised
+            super().append(name, epoch, first, entries, close=close)
+
+    emulator.queue(Reply([ToolCall("look", {})]), Reply(["Done."]))
+
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    talk = client.converse(Agent(model=MODEL, tools=[look]), stream=inbox, log=Failing(), id="a")
+    turn = talk.say("Go")
+    end = inbox.until_end((TurnCancelled, TurnDone))[-1]
+    if isinstance(end, TurnCancelled):
+        assert "the log failed" in end.reason
+        with pytest.raises(CancelledError):
+            turn.result()
+        assert talk.stop(timeout=DEADLINE) in {True, False}
+        with pytest.raises(ConfigurationError):
+            talk.say("Hello?")
+
+
+def test_a_tool_that_would_wait_for_its_own_turn_is_told_so(emulator: Emulator, client: Client) -> None:
+    turns: list[Any] = []
+
+    def waits(how: str) -> str:
+        """Wait."""
+        try:
+            [*turns[0]] if how == "loop" else turns[0].result(DEADLINE)
+        except AnthropixError as exc:
+            raise ToolError(type(exc).__name__) from exc
+        return "waited"
+
+    child = Agent(model=MODEL, tools=[waits]).as_tool("child", "Helps.")
+    emulator.queue(
+        Reply([ToolCall("waits", {"how": "loop"}), ToolCall("waits", {"how": "result"})]),
+        Reply([ToolCall("child", {"task": "Wait"})]),
+        Reply([ToolCall("waits", {"how": "result"})]),
+        Reply(["I could not."]),
+        Reply(["Done."]),
+    )
+    talk = client.converse(Agent(model=MODEL, tools=[waits, child]))
+    with talk._talk._lock:  # its tools find their turn
+        turns.append(talk.say("Go"))
+    turns[0].result(DEADLINE)
+    contents = [block["content"] for block in talk.history()[2]["content"]]
+    assert contents == ["DeadlockError", "DeadlockError"]
+    bodies = [request.body for request in emulator.requests]
+    assert "DeadlockError" in str(bodies[3]["messages"])
+
+
+OWN = ("model", "system", "tools", "max_tokens")
+SENT = ("messages", "stream", "tag", "cancel", "output")
+
+
+@pytest.mark.parametrize("name", [*OWN, *SENT])
+def test_an_agent_has_each_thing_in_one_place(name: str) -> None:
+    with pytest.raises(ParameterError, match=rf"params\.{name}: "):
+        Agent(model=MODEL, params={name: "x"})
+
+
+def test_a_turn_is_made_to_call_a_tool_once(emulator: Emulator, client: Client) -> None:
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    emulator.queue(Reply([ToolCall("look", {})]), Reply(["Done."]))
+    agent = Agent(model=MODEL, tools=[look], params={"tool_choice": {"type": "any"}})
+    client.converse(agent).say("Go").result(DEADLINE)
+    assert ["tool_choice" in request.body for request in emulator.requests] == [True, False]
