@@ -27,6 +27,7 @@ import load
 import many_chats
 import relays
 import slow
+import turns
 import uploads
 import windows
 from _measure import Older, Verdict, table, title
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "load": load.run,
     "limits": limits.run,
     "slow": slow.run,
+    "turns": turns.run,
     "bridges": bridges.run,
     "relays": relays.run,
     "batch_results": batch_results.run,

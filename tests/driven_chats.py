@@ -24,7 +24,8 @@ import toolkits
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -37,7 +38,14 @@ LONG = Pace("On actors: " + "word " * 500, tokens_per_second=20)
 Steps: TypeAlias = "Iterator[Callable[[], object]]"
 
 
-class Windows:
+class Scripted:
+    """What a window's model does, where no answer is queued."""
+
+    def script(self, emulator: Emulator) -> None:
+        """Tell the emulator; here, it has answers of its own."""
+
+
+class Windows(Scripted):
     """What runs step by step in a loop that can be entered again."""
 
     run: Callable[[Callable[[], bool]], None]
@@ -135,7 +143,7 @@ class QtChat(Windows, toolkits.PySide6):
         self.chat.grab().save(str(path))
 
 
-class TextualChat(toolkits.Textual):
+class TextualChat(Scripted, toolkits.Textual):
     example = "chat_textual"
 
     def open_chat(self, claude: Client) -> None:
@@ -279,9 +287,13 @@ CHATS: dict[str, Any] = {"Tk": TkChat, "PySide6": QtChat, "Textual": TextualChat
 
 def steps(driver: Any, scenario: Any, folder: Path) -> Iterator[Callable[[], bool]]:
     """Play a scenario with a new window; yield what it waits for, which comes to an end."""
-    with Emulator() as emulator, Client("any-key", base_url=emulator.url, proxy="", max_retries=0) as claude:
+    with (
+        Emulator() as emulator,
+        Client("any-key", base_url=emulator.url, proxy="", max_retries=0) as claude,
+    ):
         driver.folder = folder
         driver.open_chat(claude)
+        driver.script(emulator)
         yield lambda: True
         for wanted in scenario(driver, emulator):
             yield partial(is_over, wanted, time.monotonic() + DEADLINE)
@@ -299,10 +311,9 @@ def play(driver: Any, scenario: Any, folder: Path) -> None:
     until(lambda: threading.enumerate() == [threading.main_thread()])
 
 
-def main(name: str) -> None:
-    """Play all scenarios with a toolkit; print a line of JSON with the name and the traceback, if any, of each."""
-    driver = CHATS[name]()
-    for scenario in SCENARIOS:
+def play_all(driver: Any, scenarios: Iterable[Any]) -> None:
+    """Play scenarios; print a line of JSON with the name and the traceback, if any, of each."""
+    for scenario in scenarios:
         error = ""
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -313,4 +324,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    play_all(CHATS[sys.argv[1]](), SCENARIOS)

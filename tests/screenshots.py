@@ -1,4 +1,4 @@
-"""Make the pictures of the chat windows in docs/ again: `python tests/screenshots.py Tk PySide6 Textual`.
+"""Make the pictures of the windows in docs/ again: `python tests/screenshots.py Tk PySide6 Textual clerk`.
 
 Needs Pillow, the toolkits, and for Tk a display, such as that of Xvfb.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors.emulator import Pace, Reply
 
 from driven_chats import CHATS, steps
+from driven_clerk import TkClerk, until_the_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,12 +75,17 @@ def a_conversation(driver: Any, emulator: Emulator, target: Path) -> Iterator[Ca
     driver.picture(target)
 
 
+def a_letter(driver: Any, _: Emulator, target: Path) -> Iterator[Callable[[], object]]:
+    yield from until_the_letter(driver)
+    driver.picture(target)
+
+
 def main(*names: str) -> None:
     for name in names:
-        driver = CHATS[name]()
+        driver, scenario = (TkClerk(), a_letter) if name == "clerk" else (CHATS[name](), a_conversation)
         target = DOCS / f"{driver.example}.{'svg' if name == 'Textual' else 'png'}"
         with tempfile.TemporaryDirectory() as folder:
-            driver.run_steps(steps(driver, partial(a_conversation, target=target), Path(folder)))
+            driver.run_steps(steps(driver, partial(scenario, target=target), Path(folder)))
 
 
 if __name__ == "__main__":

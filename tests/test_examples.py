@@ -21,6 +21,7 @@ from anthropix_actors import Client
 from anthropix_actors.emulator import AskToUse, Pace, Reply, Stall, Status, ToolCall, calls, lines, recording
 
 from driven_chats import CHATS, SCENARIOS
+from driven_clerk import SCENARIOS as CLERK_SCENARIOS
 from installed import HERE, missing, path_for, python_with
 from servers import DEADLINE
 
@@ -101,6 +102,37 @@ def test_the_tools_of_a_session_go_by_ctrl_c(anthropix_emulator: Emulator) -> No
         running.send_signal(signal.SIGINT)
         printed, errors = running.communicate(timeout=6 * DEADLINE)
     assert (printed, errors) == ("-- the session goes on without its tools\n", "")
+
+
+def test_the_researcher_has_two_assistants_and_a_budget(anthropix_emulator: Emulator) -> None:
+    anthropix_emulator.queue(
+        ToolCall("read", {"task": "purring and cats"}),
+        ToolCall("look_up", {"word": "purr"}),
+        "25 to 150 hertz.",
+        ToolCall("doubt", {"task": "25 to 150 hertz"}),
+        "Says who?",
+    )
+    printed = run(anthropix_emulator, "researcher.py", "Why?")
+    steps = ["> read: purring and cats", "  > look_up: purr", "< read: 25 to 150 hertz.", "< doubt: Says who?"]
+    assert [step for step in steps if f"{step}\n" not in printed] == []
+    assert printed.endswith(" tokens, done\n")
+    for _ in range(6):
+        anthropix_emulator.queue(ToolCall("doubt", {"task": "all"}), "No.")
+    anthropix_emulator.queue("That is all.")
+    printed = run(anthropix_emulator, "researcher.py", "Why?")
+    assert printed.count("< doubt: No.") == 6
+    assert "-- its requests are spent\nThat is all.\n" in printed
+    assert printed.endswith(" tokens, requests\n")
+
+
+def test_the_researcher_without_a_key_talks_to_an_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    program = [sys.executable, "-W", "error", str(EXAMPLES / "researcher.py")]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=6 * DEADLINE, check=False)
+    assert done.stderr == ""
+    assert "< doubt: A mouse is no cat.\n" in done.stdout
+    assert done.stdout.endswith(" tokens, done\n")
 
 
 def test_the_pool_of_workers_answers_every_question(anthropix_emulator: Emulator) -> None:
@@ -188,6 +220,7 @@ def ask_by_web(running: subprocess.Popen[str]) -> str:
 WINDOWS = {
     "window.py": "tkinter",  # subscribers/test_windows.py drives this one
     "chat_tk.py": "tkinter",
+    "clerk_tk.py": "tkinter",
     "chat_qt.py": "PySide6.QtWidgets",
     "chat_textual.py": "textual",
 }
@@ -195,11 +228,12 @@ WINDOWS = {
 
 
 @functools.cache
-def played(toolkit: str, display: str) -> dict[str, str]:
-    """Play all scenarios with a chat window; return the traceback, if any, of each."""
-    program = [sys.executable, "-W", "error", "-X", "faulthandler", str(HERE / "driven_chats.py"), toolkit]
+def played(display: str, driver: str, *arguments: str) -> dict[str, str]:
+    """Play all scenarios with a window; return the traceback, if any, of each."""
+    program = [sys.executable, "-W", "error", "-X", "faulthandler", str(HERE / driver), *arguments]
     done = run_with(display, program)
-    return {**{each.__name__: done.stderr for each in SCENARIOS}, **dict(map(json.loads, done.stdout.splitlines()))}
+    scenarios = (*SCENARIOS, *CLERK_SCENARIOS)
+    return {**{each.__name__: done.stderr for each in scenarios}, **dict(map(json.loads, done.stdout.splitlines()))}
 
 
 def run_with(display: str, program: list[str]) -> subprocess.CompletedProcess[str]:
@@ -220,7 +254,14 @@ def require(example: str, display: str | None) -> str:
 @pytest.mark.parametrize("toolkit", CHATS)
 def test_the_chat_windows_do_what_is_asked(toolkit: str, scenario: str, display: str | None) -> None:
     display = require(f"{CHATS[toolkit].example}.py", display)
-    error = played(toolkit, display)[scenario]
+    error = played(display, "driven_chats.py", toolkit)[scenario]
+    assert not error, error
+
+
+@pytest.mark.parametrize("scenario", [each.__name__ for each in CLERK_SCENARIOS])
+def test_the_clerk_does_what_is_asked(scenario: str, display: str | None) -> None:
+    display = require("clerk_tk.py", display)
+    error = played(display, "driven_clerk.py")[scenario]
     assert not error, error
 
 
@@ -283,18 +324,51 @@ class Driven(chat_textual.Chat):
 """Programs that talk to an emulator of the example's own, and close their window when it has answered."""
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_a_chat_window_without_a_key_talks_to_an_emulator(name: str, display: str | None) -> None:
-    display = require(f"{name}.py", display)
+CLERK_ALONE = """
+class Driven(clerk_tk.Desk):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.entry.insert(0, "Write to Ada.")
+        self.after(0, self.say)
+
+    def card(self, call_id, *args):
+        super().card(call_id, *args)
+        label, first, *others = self.cards[call_id].winfo_children()
+        self.after(0, first.invoke)
+
+    def end(self, *args):
+        super().end(*args)
+        print(self.page.get("1.0", "end"), self.status["text"])
+        self.winfo_toplevel().destroy()
+
+clerk_tk.Desk = Driven
+"""
+
+
+def run_alone(name: str, driven: str, display: str) -> str:
+    """Run a window with an emulator of its own, until it closes itself; return what it printed."""
     program = [
         f"import sys, threading\nsys.path.insert(0, {str(EXAMPLES)!r})\nimport {name}\nfrom servers import until",
-        ALONE[name],
-        f"{name}.Chat = Driven\n{name}.main()\nuntil(lambda: threading.active_count() == 1)",
+        driven,
+        f"{name}.main()\nuntil(lambda: threading.active_count() == 1)",
     ]
     done = run_with(display, [sys.executable, "-W", "error", "-c", "".join(program)])
     assert done.returncode == 0, done.stderr
-    assert "This is the emulator" in done.stdout
-    assert done.stdout.endswith(" written\n")
+    return done.stdout
+
+
+def test_the_clerk_without_a_key_talks_to_an_emulator(display: str | None) -> None:
+    printed = run_alone("clerk_tk", CLERK_ALONE, require("clerk_tk.py", display))
+    assert "-> warmly" in printed
+    assert "-> sent to ada@example.com" in printed
+    assert printed.endswith(" written\n")
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_chat_window_without_a_key_talks_to_an_emulator(name: str, display: str | None) -> None:
+    printed = run_alone(name, f"{ALONE[name]}\n{name}.Chat = Driven\n", require(f"{name}.py", display))
+    assert "This is the emulator" in printed
+    assert printed.endswith(" written\n")
 
 
 ENDS_AT_ONCE = f"""

@@ -14,7 +14,7 @@ import pytest
 
 import anthropix_actors
 from anthropix_actors import BatchRef, ChatRef, Client, SessionRef, emulator
-from anthropix_actors.emulator import RULES, Status
+from anthropix_actors.emulator import RULES, Status, ToolCall
 from anthropix_actors.endpoints import endpoints
 
 from servers import DEADLINE
@@ -43,6 +43,7 @@ EVERY_PAGE = {
 }
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LONGEST_README = 200
+LONGEST_PROGRAM = 30
 
 
 def snippets_of(text: str) -> list[str]:
@@ -105,13 +106,14 @@ def test_the_snippets_of_a_page_run(
 
 
 PRINTED = {
-    "README": ["\n-- {'input_tokens'", "ChatEvent\n"],
+    "README": ["\n-- {'input_tokens'", "\n-- to ", " tokens\n"],
     "errors": [
         "messages[0].content[0].text -> required, and missing",
         "top_k -> expected an integer from 0, got -1",
         "messages[1].content[0]: expected a tool_result for 'toolu_1' in ",
     ],
     "batches": ["poem-0 ", "poem-19 succeeded\n"],
+    "conversations": ["done\n", "denied by Eva\n", "read AnswerDone\n", "Address(name=", 'The tool said: "it rains"'],
     "cancelling": ["the window was closed\n"],
     "daemons": ["<ChatRef 'job-1', done, "],
     "limits": ["RateLimit(per_minute="],
@@ -174,6 +176,29 @@ def test_the_actor_s_program_ends_when_the_chat_fails(
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=6 * DEADLINE)
     assert done.returncode == 1
     assert "BadRequestError" in done.stderr
+
+
+def test_the_program_with_tools_is_whole(
+    anthropix_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", anthropix_emulator.url)
+    mail = {"to": "ada@example.com", "subject": "Lunch", "text": "Today?"}
+    found, sent = ToolCall("find_customer", {"name": "Ada"}), ToolCall("send_mail", mail)
+    anthropix_emulator.queue(found, sent, "I have asked her.", "That of Ada.")
+    [clerk] = [snippet for snippet in SNIPPETS if "clerk = Agent(" in snippet]
+    assert len(clerk.splitlines()) < LONGEST_PROGRAM
+    (tmp_path / "clerk.py").write_text(clerk)
+    command = [sys.executable, "-W", "error", str(tmp_path / "clerk.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=6 * DEADLINE)
+    assert done.stderr == ""
+    assert "-- to ada@example.com: Lunch\nI have asked her.\nThat of Ada.\n-- " in done.stdout
+    said = anthropix_emulator.requests[-1].body["messages"]
+    assert [message["role"] for message in said] == ["user", "assistant"] * 3 + ["user"]
+    cache = f"--cache-dir={tmp_path / 'cache'}"
+    checked = [sys.executable, "-m", "mypy", "--strict", cache, str(tmp_path / "clerk.py")]
+    done = subprocess.run(checked, capture_output=True, text=True, check=False, timeout=12 * DEADLINE, cwd=tmp_path)
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr
 
 
 def test_a_checker_finds_nothing_wrong_with_the_first_programs(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from anthropix_actors import BadRequestError, ChatDone, ChatEvent, ChatRetrying, TruncatedError
+from anthropix_actors.emulator import Emulator
+from anthropix_actors.messages import ToolDone, ToolProgress, ToolStarted, ToolUse, TurnCancelled
 
-from torture import matrix, mechanisms, patience, schedules
+from torture import matrix, mechanisms, patience, schedules, turn_plans, turns
 from torture.before import before
 from torture.during import during
+from torture.ears import wrong_in
 from torture.habits import habits
 from torture.matrix import Outcome, Run
 from torture.plans import plan
@@ -53,6 +56,13 @@ def test_whatever_many_chats_do_at_once_what_must_hold_holds() -> None:
     assert all(report.ended.values())
 
 
+def test_whatever_many_conversations_do_at_once_what_must_hold_holds() -> None:
+    report = turns.torture(SEED, count=60)
+    assert report.failures == []
+    assert report.calls > 30
+    assert {"TurnDone", "TurnFailed", "TurnCancelled"} <= {*report.ended}
+
+
 @pytest.mark.parametrize("name", patience.TRANSFERS)
 def test_what_flows_is_not_idle_however_long_it_takes(name: str) -> None:
     assert patience.transferred(name) == []
@@ -66,6 +76,7 @@ def test_answers_that_overtake_each_other_hold_nobody_back(seed: int) -> None:
 def test_a_schedule_follows_from_its_seed() -> None:
     assert [plan(7, number) for number in range(50)] == [plan(7, number) for number in range(50)]
     assert plan(7, 1) != plan(8, 1)
+    assert [turn_plans.plan(7, number) for number in range(50)] == [turn_plans.plan(7, number) for number in range(50)]
 
 
 CASES = {str(case): case for case in [*before(), *during(), *habits()]}
@@ -156,6 +167,46 @@ def test_a_wrong_order_is_noticed(messages: list[Any], text: str) -> None:
     notes = Notes()
     notes.messages = messages
     assert text in notes.disorder()
+
+
+USE = ToolUse("toolu_1", "work", {})
+BEGUN = ToolStarted(NOBODY, USE)
+TOLD_OF_IT = ToolProgress(NOBODY, USE, 1)
+ENDED = ToolDone(NOBODY, USE, "42", is_error=False, seconds=0.1)
+OVER = TurnCancelled(NOBODY, "enough")
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        ([BEGUN, ENDED], "0 terminal"),
+        ([OVER, OVER], "2 terminal"),
+        ([BEGUN, OVER, ENDED], "1 terminal"),
+        ([BEGUN, OVER], "have no end"),
+        ([BEGUN, BEGUN, ENDED, OVER], "started again"),
+        ([BEGUN, ENDED, TOLD_OF_IT, OVER], "after its end"),
+        ([TOLD_OF_IT, OVER], "before its start"),
+        ([BEGUN, ENDED, ENDED, OVER], "done twice"),
+    ],
+)
+def test_a_wrong_order_in_a_turn_is_noticed(messages: list[Any], text: str) -> None:
+    assert any(text in found for found in wrong_in(messages, goes=False))
+    assert not [*wrong_in([BEGUN, TOLD_OF_IT, ENDED, OVER], goes=False)]
+
+
+def test_what_conversations_must_not_do_is_noticed() -> None:
+    mine = replace(turn_plans.plan(SEED, 0), ears=("plain",), says=(), others=(), lonely=False, faults=0.0)
+    model = turn_plans.Model(SEED)
+    with Emulator(handler=model) as emulator, turns.Clients(emulator.url) as clients:
+        storm = turns.Storm(mine, clients.one(1), model)
+        storm.run()
+        fine, wrong = turns.Report(), turns.Report()
+        storm.check(fine)
+        storm.spoil()
+        storm.check(wrong)
+    assert fine.failures == []
+    for text in ("times handed back", "ran 2 times", "nobody asked for it", "was answered 2 times", "two threads"):
+        assert any(text in failure for failure in wrong.failures), text
 
 
 def test_each_mechanism_that_can_be_taken_out_is_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from anthropix_actors._calls.on_first_use import OnFirstUse
@@ -40,6 +41,7 @@ class ClientCore:
         window: How many messages a subscriber may be behind.
         ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
+        closers: What is to be closed before its running tasks are cancelled: its conversations.
     """
 
     def __init__(  # noqa: PLR0913 - the parts, by name
@@ -57,6 +59,7 @@ class ClientCore:
         self.transport = transport
         self.request_factory = request_factory
         self.registry = Registry()
+        self.closers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.api_version = api_version
         self.window = window
         self.ledger = ledger
@@ -132,6 +135,8 @@ class ClientCore:
         self.registry.close()
         if self.slots is not None:
             self.slots.close()
+        for each in list(self.closers):
+            each.close()
         self.registry.cancel_all("the client was closed")
         self.transport.close()
 

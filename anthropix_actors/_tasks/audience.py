@@ -23,7 +23,8 @@ from anthropix_actors._tasks.flag import Flag
 from anthropix_actors._tasks.subscriber import handled_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections import deque
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import Task
@@ -72,6 +73,7 @@ class Audience:
                 self.deliveries = (*self.deliveries, delivery)
             else:
                 delivery.close(*self._task.last)
+        self._task.scope.notify()  # the task may wait for one that is not alone any more
 
     def detach(self, delivery: Delivery, reason: str = _ABANDONED) -> None:
         """Remove a subscriber, which gets no more messages; cancel the task if it was the last."""
@@ -134,17 +136,17 @@ class Audience:
             AnthropixError: the task was cancelled while it waited.
         """
         deliveries = self.deliveries if deliveries is None else deliveries
-        keep = self._task.keep if len(deliveries) > 1 else None
         for delivery in deliveries:
             try:
-                if keep is None:
-                    delivery.tell_all(messages)
-                else:
-                    delivery.offer_all(messages, keep)
+                delivery.offer_all(messages, self._keep)
             except Gone:
                 self.detach(delivery)
-        if keep is not None:
+        if len(deliveries) > 1 and self._task.keep is not None:
             self._wait_for_one(deliveries)
+
+    def _keep(self) -> Callable[[], deque[Any]] | None:
+        """Return what makes a queue for a subscriber that has no room; None for one that is waited for."""
+        return self._task.keep if len(self.deliveries) > 1 else None
 
     def _wait_for_one(self, deliveries: Sequence[Delivery]) -> None:
         """Wait while all subscribers are behind; what waits for them is bounded by what the fastest has been told."""

@@ -24,9 +24,12 @@ from anthropix_actors._foreign.threads import Pulse, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
+
+    Keep: TypeAlias = Callable[[], Callable[[], collections.deque[Any]] | None]
 
 WINDOW = 256
 """The default of `window`: how many messages a subscriber may be behind."""
@@ -107,10 +110,10 @@ class Delivery:
         if self._is_due():
             self.drain()
 
-    def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:  # noqa: ARG002
+    def offer_all(self, messages: Iterable[Any], keep: Keep) -> None:  # noqa: ARG002
         """Send messages, or those that there is room for, where that is known; the others wait in a queue of `keep`.
 
-        For a task with several subscribers, of which none is to hold up the others. Raises as `tell_all`.
+        As long as `keep()` is None, wait for room: no other subscriber is held up. Raises as `tell_all`.
         """
         self.tell_all(messages)
 

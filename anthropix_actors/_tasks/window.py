@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._tasks.delivery import Keep
     from anthropix_actors._tasks.subscriber import Subscriber
 
 
@@ -127,20 +128,22 @@ class WindowDelivery(Delivery):
         self._window = window
         window.followers.add(self)
         self._kept: collections.deque[Any] | None = None  # only the thread with the turn touches it
-        self._keeps = False  # whether what there is no room for is kept, and not waited for
+        self._keep: Keep | None = None  # what keeps what there is no room for, as soon as there are others
         self._place: Place | None = None  # the place in the window's queue for what is kept
 
     # In the task's thread
 
-    def offer_all(self, messages: Iterable[Any], keep: Callable[[], collections.deque[Any]]) -> None:
+    def offer_all(self, messages: Iterable[Any], keep: Keep) -> None:
         """Send the messages that there is room for; keep the others, to be told when there is, before later ones."""
-        if self._kept is None:
-            self._kept = keep()
-        self._keeps = True
+        self._keep = keep
         try:
             self.tell_all(messages)
         finally:
-            self._keeps = False
+            self._keep = None
+
+    def _keeps(self) -> bool:
+        """Return whether what there is no room for is kept, and not waited for: others would be held up."""
+        return self._keep is not None and self._keep() is not None
 
     @property
     def is_behind(self) -> bool:
@@ -184,32 +187,40 @@ class WindowDelivery(Delivery):
             raise self._gone(exc) from exc
 
     def _wait_or_keep(self, left: Iterator[Any]) -> None:
-        if self._keeps and self._kept is not None:
-            self._kept.extend(left)
-            self._line_up()
-        else:
+        make = None if self._keep is None else self._keep()
+        if make is None:
             self._tell_in_turn(left)
+            return
+        if self._kept is None:
+            self._kept = make()
+        self._kept.extend(left)
+        self._line_up()
 
     def _tell_after_kept(self, messages: Iterable[Any]) -> None:
         """Add messages to those that are kept; without others to go on for, wait until all have been told."""
         assert self._kept is not None
         self._kept.extend(messages)
-        if not self._keeps:
+        if not self._keeps():
             self._give_place_up()
             kept = self._out_of_kept()
-            while self._kept and not self.detached:
+            while self._kept and not self.detached and not self._keeps():
                 self._tell_in_turn(kept)
+            if self._kept and not self.detached:  # another has joined meanwhile
+                self._line_up()
 
     def _tell_in_turn(self, left: Iterator[Any]) -> None:
         """Wait for room, and tell as much as there is room for."""
         place = self._window.enter(self._scope.notify, self._size, length_hint(left, 1))
         try:
-            while not self._scope.wait(lambda: place.granted or self.detached or self.has_ended, SLICE):
+            while not self._scope.wait(lambda: place.granted or self._waits_no_more(), SLICE):
                 self._window.moved()  # nobody may have noticed that there is room: some inboxes change the order
-            if not self.detached:
+            if not self.detached and (place.granted or self.has_ended):
                 self._tell_some(islice(left, place.count))
         finally:
             self._window.leave(place)
+
+    def _waits_no_more(self) -> bool:
+        return self.detached or self.has_ended or self._keeps()
 
     @property
     def has_ended(self) -> bool:

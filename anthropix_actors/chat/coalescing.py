@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pykka
 
     from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors._tasks.delivery import Keep
 
 
 class CoalescingMailbox(ActorDelivery):
@@ -30,15 +31,17 @@ class CoalescingMailbox(ActorDelivery):
 
     def tell_all(self, messages: Iterable[Any]) -> None:
         """Send messages, or keep them while it is busy; wait for capacity if needed. As `Delivery.tell_all`."""
-        for message in messages:
-            self._send_or_keep(message)
-            if not self._has_room():
-                self._wait_for(self._has_room)
+        self._tell_unless(messages, lambda: False)
 
-    def offer_all(self, messages: Iterable[Any], keep: Callable[[], Any]) -> None:  # noqa: ARG002 - it keeps by itself
-        """Send messages, or keep them while it is busy. In the chat's thread."""
+    def offer_all(self, messages: Iterable[Any], keep: Keep) -> None:
+        """Send messages, or keep them while it is busy; wait for capacity unless others would be held up."""
+        self._tell_unless(messages, lambda: keep() is not None)
+
+    def _tell_unless(self, messages: Iterable[Any], others_wait: Callable[[], bool]) -> None:
         for message in messages:
             self._send_or_keep(message)
+            if not self._has_room() and not others_wait():
+                self._wait_for(lambda: self._has_room() or others_wait())
 
     def _send_or_keep(self, message: Any) -> None:
         self._scope.check()

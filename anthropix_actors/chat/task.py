@@ -154,15 +154,19 @@ class ChatTask(Task):
         made for that, or by the chat's thread if that has more to deliver. Not by the caller's thread: a `tell` that
         blocks would block it, and an interrupt would keep the subscriber from the terminal message.
         """
-        with late_import():
-            from anthropix_actors.chat.merging import MergingQueue
-
-        self.keep = MergingQueue  # there may be several from now on, and none is to hold up the others
+        self.expect_several()
         with self.lock:
             delivery.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
             self.audience.attach(delivery)
         if not in_background(partial(self.audience.drain, delivery), "anthropix-told"):
             self.audience.drain(delivery)
+
+    def expect_several(self) -> None:
+        """Let no subscriber hold up the others: from now on there may be several."""
+        with late_import():
+            from anthropix_actors.chat.merging import MergingQueue
+
+        self.keep = MergingQueue
 
     def _doing(self) -> State:
         return "answering" if self.requester.headers else "sent"

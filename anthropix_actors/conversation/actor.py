@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._talk = talk
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
+        self._started: dict[str, float] = {}  # on the monotonic clock
         self._lost: AnthropixError | None = None  # that another has claimed the log
         self._ref = talk.actor = ConversationRef(self, talk)
 
@@ -150,8 +152,10 @@ class ConversationActor(pykka.ThreadingActor):
             agent = delegate.agent
             running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
         else:
-            running = ToolCall(tool, call.id, call.input, on_progress=progress, on_outcome=ended, on_late=_late)
+            late = partial(_late, talk)
+            running = ToolCall(tool, call.id, call.input, on_progress=progress, on_outcome=ended, on_late=late)
         self._running[call.id] = running
+        self._started[call.id] = time.monotonic()
         self._tell(ToolStarted, use)
         try:
             running.start()
@@ -178,8 +182,10 @@ class ConversationActor(pykka.ThreadingActor):
         """Tell that a call has ended."""
         call = effect.call
         self._running.pop(call.id, None)
+        began = self._started.pop(call.id, None)
+        seconds = effect.seconds or (0.0 if began is None else time.monotonic() - began)
         result = call.content if isinstance(call.content, str) else [*call.content]
-        self._tell(ToolDone, _use(call), result, call.is_error, effect.seconds)
+        self._tell(ToolDone, _use(call), result, call.is_error, seconds)
 
     def tell_approval(self, effect: moves.TellApproval) -> None:
         """Tell that a call needs approval."""
@@ -240,12 +246,19 @@ def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
 
 def _call_ended(talk: Talk, call_id: str, _: Any, outcome: Outcome) -> None:
     """Note the outcome of a call. In any thread."""
-    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
-    talk.happens(moves.Ended(call_id, content, outcome.is_error, outcome.seconds))
+    if outcome.state != "cancelled" or talk.is_running(call_id):  # else by us, and that is known
+        talk.happens(_end_of(call_id, outcome))
 
 
-def _late(call: Any, outcome: Outcome) -> None:
+def _late(talk: Talk, call: Any, outcome: Outcome) -> None:
+    """Note what a call did after it was given up. In its own thread."""
+    talk.happens(_end_of(call.id, outcome))
     log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
+
+
+def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
+    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
+    return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
 
 
 def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:

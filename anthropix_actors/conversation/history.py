@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.state import Call, State
 
 NOT_STARTED = "not started"
-UNKNOWN = "cancelled; may have taken effect"
+CANCELLED = "cancelled"
+UNKNOWN = "cancelled; it may have taken effect"
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _RAW_INPUT = "input_json"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import UNKNOWN, calls_in, kept_of_whole, with_results
+from anthropix_actors.conversation.history import CANCELLED, UNKNOWN, calls_in, kept_of_whole, with_results
 from anthropix_actors.conversation.history import said as user_message
 from anthropix_actors.conversation.state import Call, Phase, Said, State
 
@@ -72,7 +72,8 @@ class Move:
 
     def begin(self, said: Said) -> None:
         """Begin a turn."""
-        self.set(turn=said.turn, closing=False, stopped=None, reason="", compacted=0, last=None)
+        began_at = len(self.state.messages)
+        self.set(turn=said.turn, began_at=began_at, closing=False, stopped=None, reason="", compacted=0, last=None)
         if self.state.answer is None:
             self.commit((*self.state.messages, user_message(said.content)))
         else:  # the results of calls that are the caller's come with what is said
@@ -87,7 +88,7 @@ class Move:
             self.do(moves.TellLimit(self.spent))
             self.set(stopped=self.spent)
             if not self.state.closes:
-                self.end("done", stopped=self.spent)
+                self.end("done", message=self.state.last, stopped=self.spent)
                 return
         self.set(phase=Phase.ASKING, closing=self.spent is not None)
         paused = tuple({"role": "assistant", "content": [*content]} for content in self.state.paused)
@@ -125,7 +126,7 @@ class Move:
         for call in self.state.calls:
             if call.status == "running":
                 self.do(moves.CancelCall(call, reason))
-                self.end_call(call, UNKNOWN, is_error=True)
+                self.end_call(call, CANCELLED if call.safe else UNKNOWN, is_error=True)
 
     def refuse_calls(self) -> None:
         """End the calls that are not to be run."""

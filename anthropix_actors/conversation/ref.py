@@ -10,20 +10,21 @@ import pykka
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors._tasks.waits import wait
+from anthropix_actors._tasks.waits import task_of, wait
 from anthropix_actors.conversation.history import may_end_at
 from anthropix_actors.conversation.said import FORMAT, checked_content, checked_when
+from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.actor import ConversationActor
     from anthropix_actors.conversation.messages import Approval
     from anthropix_actors.conversation.state import When
     from anthropix_actors.conversation.talk import Talk
-    from anthropix_actors.conversation.turn_ref import TurnRef
     from anthropix_actors.usage import Usage
 
 
@@ -135,28 +136,42 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         """Return the tokens of all turns so far."""
         return self._talk.usage()
 
-    def fork(self, at: int | None = None) -> ConversationRef:
+    def __enter__(self) -> Self:
+        """Return the conversation itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the conversation, without waiting for that."""
+        self.stop(block=False)
+
+    def fork(self, at: TurnRef | int | None = None) -> ConversationRef:
         """Begin another conversation with the same agent and subscribers, and the history up to here, or to `at`.
 
         So an earlier question can be asked again, in other words.
 
         Args:
-            at: How many messages of `history()` it has; None for all. Each call in them must have its result.
+            at: A turn, for what was before it; or how many messages of `history()`, each call in which must have its
+                result; None for all.
 
         Raises:
             ParameterError: the history cannot end there.
 
         Example:
             >>> talk = client.converse(clerk)
-            >>> _ = talk.say("Hello").result()
-            >>> again = talk.fork(at=0)
+            >>> hello = talk.say("Hello")
+            >>> _ = hello.result()
+            >>> again = talk.fork(at=hello)
             >>> again.say("Good morning").result()["role"], len(talk.history())
             ('assistant', 2)
         """
         talk, messages = self._talk, self._talk.messages()
-        place = len(messages) if at is None else at
+        place: Any = len(messages) if at is None else at
+        if isinstance(at, TurnRef):
+            task: Any = task_of(at)
+            place = task.began_at if task.talk is talk else None
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place <= len(messages):
-            raise ParameterError([Problem("at", f"expected 0 to {len(messages)} messages, got {at!r}")])
+            what = f"expected a turn of this conversation that has begun, or 0 to {len(messages)} messages, got {at!r}"
+            raise ParameterError([Problem("at", what)])
         if not may_end_at(messages, place):
             raise ParameterError([Problem("at", f"message {place} has calls, whose results are in the next one")])
         forked: ConversationRef = talk.start(

@@ -36,6 +36,12 @@ class RequestTask(ChatTask):
         if on_call is not None:
             self.calls = CallFinder(on_call)
 
+    def attach(self, delivery: Delivery) -> None:
+        """Deliver the events so far, and all later ones; none of an answer that is whole, as the turn has told that."""
+        with self.lock:
+            if self.terminal is None:
+                super().attach(delivery)
+
     def publish(self, events: list[Event]) -> None:
         """Add events to the answer, look for calls that are whole, and deliver the events."""
         if self.calls is not None:
@@ -56,14 +62,6 @@ class _End:
 
 class RequestAudience(Audience):
     """The audience of a chat of a turn: its subscribers are not told its end, and it never is abandoned."""
-
-    def attach(self, delivery: Delivery) -> None:
-        """Add a subscriber, unless the chat has ended."""
-        with self._task.lock:
-            if self._task.terminal is None:
-                self.deliveries = (*self.deliveries, delivery)
-            else:
-                delivery.close()
 
     def close(self, *last: Any) -> None:
         """Queue the last events for the subscribers, and the end for the conversation."""

@@ -93,6 +93,7 @@ class State(msgspec.Struct, frozen=True):
         phase: See above.
         messages: The history that was committed: legal for the API at every instant.
         turn: The number of the turn that runs, or ran last.
+        began_at: How many messages there were before that turn.
         numbered: The highest number that a turn was given.
         queue: What was said for turns of their own, in order.
         steers: What was said for the current turn, and waits for its next boundary.
@@ -112,6 +113,7 @@ class State(msgspec.Struct, frozen=True):
     phase: Phase = Phase.IDLE
     messages: tuple[Mapping[str, Any], ...] = ()
     turn: int = 0
+    began_at: int = 0
     numbered: int = 0
     queue: tuple[Said, ...] = ()
     steers: tuple[Said, ...] = ()

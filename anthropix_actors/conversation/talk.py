@@ -103,6 +103,7 @@ class Talk:
         self._asked: dict[str, tuple[Approval, float]] = {}  # what waits for approval, and since when
         self._spent: list[Budget] = []  # of the turns that have ended
         SWEEPER.fork_listeners.add(self)
+        core.closers.add(self)
 
     # What people do
 
@@ -179,6 +180,10 @@ class Talk:
             if self.state.phase is not Phase.STOPPED and not self.state.stopping:
                 self.happens(moves.Stop(reason))
 
+    def close(self) -> None:
+        """End, as the client is closed."""
+        self.stop("the client was closed")
+
     def add_subscriber(self, subscriber: Subscriber, *, coalesce: bool) -> None:
         """Let a subscriber follow this turn and all that come."""
         with self._lock:
@@ -222,6 +227,7 @@ class Talk:
         now = self.turns.get(self.state.turn)
         if now is not None and self.state.turn != before:
             now.budget.begin()
+            now.began_at = self.state.began_at
             if asks and now is not turn:  # the next turn, right after this one
                 now.budget.take_request()
         for effect in effects:
@@ -261,6 +267,11 @@ class Talk:
 
     # For the actor
 
+    def is_running(self, call_id: str) -> bool:
+        """Return whether a call is waited for."""
+        call = self.state.call(call_id)
+        return call is not None and call.status == "running"
+
     def calls_of(self, content: Iterable[Mapping[str, Any]]) -> tuple[Call, ...]:
         """Return the calls of an answer, as the core wants them."""
         return tuple(self.call_of(block) for block in calls_in(content))
@@ -272,11 +283,12 @@ class Talk:
         if tool is None:
             if self.toolbox.knows(call.name):
                 return replace(call, ours=False)
-            return replace(call, refusal=f"there is no tool {call.name!r}")
+            known = ", ".join(repr(each["name"]) for each in self.toolbox.wire if "name" in each)
+            return replace(call, refusal=f"not started: there is no tool {call.name!r}, but {known or 'none'}")
         try:
             tool.arguments(block.get("input"))
         except ParameterError as exc:
-            return replace(call, refusal=str(exc))
+            return replace(call, refusal=f"not started: {exc}")
         return replace(call, safe=tool.safe, alone=tool.alone, approve=bool(tool.approve))
 
     def approval_of(self, call: Call) -> Approval:

@@ -35,6 +35,7 @@ class TurnTask(Task):
         number: The number of the turn.
         budget: What it may spend.
         output: The type that its last answer is decoded into, or None.
+        began_at: How many messages the conversation had before it; None before it begins.
         told: Its own messages so far, for those who join late.
         chat: The task of the request that runs, or ran last; None before the first.
         followers: Its subscribers.
@@ -51,6 +52,7 @@ class TurnTask(Task):
         self.budget = budget
         self.output = output
         self.told: list[Any] = []
+        self.began_at: int | None = None
         self.chat: RequestTask | None = None
         self.followers: tuple[Follower, ...] = ()
         self._time_is_up = False
@@ -154,6 +156,7 @@ class TurnTask(Task):
 
     def chat_begins(self, chat: RequestTask) -> None:
         """Note the chat that is about to start, and let the followers follow it. In the conversation's thread."""
+        chat.expect_several()
         with self.lock:
             self.chat = chat
             chat.audience.deliveries = tuple(each.delivery(chat.scope) for each in self.followers)

@@ -471,6 +471,41 @@ def test_a_subscriber_is_not_held_up_by_one_that_is_stuck(connect: Callable[...,
     stuck.stop()
 
 
+def test_one_that_joins_is_not_held_up_by_one_that_is_stuck_already(connect: Callable[..., Client]) -> None:
+    quick, slow, gate = Inbox(), Inbox(), threading.Event()
+    stuck = Reader.start(slow, gate=gate)
+    with Server(answer_of(500)) as server:
+        chat = connect(server, window=SIZE).chat(**ASK, stream=stuck)
+        until_blocked(chat)
+        chat.subscribe(quick)
+        assert text_of(until_done(quick)) == whole(500)
+        wait(chat.actor_stopped)
+        gate.set()
+        assert text_of(until_done(slow)) == whole(500)
+    stuck.stop()
+
+
+def test_one_that_joins_when_another_has_left_and_messages_are_kept_is_not_held_up(
+    connect: Callable[..., Client],
+) -> None:
+    first, quick, slow, gate = Inbox(), Inbox(), Inbox(), threading.Event()
+    stuck = Reader.start(slow, gate=gate)
+    pause = paused()
+    script = AllThere(pause)
+    with Server(script) as server:
+        chat = script.chat(connect(server, window=SIZE), stuck, first)
+        while text_of(first.messages) != whole(100):
+            first.next()
+        chat.unsubscribe(first)
+        pause.go_on.set()
+        until_blocked(chat)
+        chat.subscribe(quick)
+        assert text_of(until_done(quick)) == whole(120)
+        gate.set()
+        assert text_of(until_done(slow)) == whole(120)
+    stuck.stop()
+
+
 def test_one_that_was_stuck_catches_up_while_the_chat_goes_on(connect: Callable[..., Client]) -> None:
     quick, own = Inbox(), Own()
     pause = paused()
@@ -603,7 +638,7 @@ def test_what_just_fits_is_told_and_nothing_is_kept() -> None:
     own = Own()
     delivery = delivery_to(own, CancelScope(), window=SIZE)
     for number in range(SIZE):
-        delivery.offer_all([number], deque)
+        delivery.offer_all([number], lambda: deque)
     assert list(own.held) == list(range(SIZE))
     assert not delivery.is_behind
     assert not own.window._waiting
@@ -668,11 +703,14 @@ def test_who_was_behind_is_told_what_it_missed_as_soon_as_it_has_room(connect: C
 
 def test_the_places_of_a_chat_that_is_cancelled_are_free_again(connect: Callable[..., Client]) -> None:
     first, second = Own(), Own()
-    with Server(answer_of(500)) as server:
+    script = AllThere(answer_of(500))
+    with Server(script) as server:
         client = connect(server, window=SIZE)
-        chats = [client.chat(**ASK, stream=first) for _ in range(4)]
+        chats = [client.chat(**ASK, stream=first) for _ in range(3)]
         for chat in chats:
             chat.subscribe(second)
+        chats.append(script.chat(client, first, second))
+        for chat in chats:
             until_blocked(chat)
         for chat in chats:
             chat.cancel()

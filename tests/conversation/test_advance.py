@@ -329,7 +329,7 @@ def test_a_cancel_tells_the_truth_about_each_call() -> None:
     take_ended(world, 0)
     world.happens(moves.Cancel(1, "enough"))
     results = world.state.messages[-1]["content"]
-    unknown = "cancelled; may have taken effect"
+    unknown = "cancelled; it may have taken effect"
     assert [block["content"] for block in results] == ["42", unknown, unknown, "not started"]
     assert world.ends[-1].how == "cancelled"
     world.happens(moves.Ended("toolu_b", "too late"))

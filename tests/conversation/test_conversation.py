@@ -144,7 +144,7 @@ def test_what_a_tool_raises_is_an_answer_to_the_model(emulator: Emulator, client
     assert [block["is_error"] for block in results] == [True] * 4
     assert results[0]["content"] == "not today"
     assert "SystemExit" in results[1]["content"]
-    assert "there is no tool 'unknown'" in results[2]["content"]
+    assert "there is no tool 'unknown', but" in results[2]["content"]
     assert "`int`" in results[3]["content"]
     hears(emulator, talk)
 
@@ -330,9 +330,42 @@ def test_a_closed_client_takes_no_turns_and_ends_those_that_run(
     phases.working()
     client.close()
     assert isinstance(inbox.until_end(ENDS)[-1], TurnCancelled)
-    with pytest.raises(ConfigurationError, match="closed"):
+    with pytest.raises(ConfigurationError, match="has stopped"):
         phases.talk.say("Hello?")
     phases.let.set()
+
+
+def test_a_closed_client_lets_go_of_turns_that_wait_for_people(
+    emulator: Emulator, client: Client, inbox: Inbox
+) -> None:
+    phases = Phases(emulator, client, inbox)
+    phases.asking()
+    client.close()
+    assert isinstance(inbox.until_end(ENDS)[-1], TurnSuspended)
+    wait(phases.talk.actor_stopped)
+
+
+def test_a_conversation_is_over_when_its_block_is_left(client: Client) -> None:
+    with client.converse(Agent(model=MODEL)) as talk:
+        talk.say("Hello").result(DEADLINE)
+    wait(talk.actor_stopped)
+
+
+def test_a_fork_begins_before_a_turn(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    talk = client.converse(Agent(model=MODEL))
+    turns = [talk.say(text) for text in ("One", "Two")]
+    turns = [turns[0], talk.say("Three", when="idle")]
+    turns[1].result(DEADLINE)
+    again = talk.fork(at=turns[1])
+    assert again.history() == talk.history()[:-2]
+    with pytest.raises(ParameterError, match="a turn of this conversation"):
+        again.fork(at=turns[1])
+    phases = Phases(emulator, client, inbox)
+    phases.working()
+    with pytest.raises(ParameterError, match="that has begun"):
+        phases.talk.fork(at=phases.talk.say("Later", when="idle"))
+    phases.let.set()
+    phases.talk.stop()
 
 
 def test_what_is_said_in_the_middle_comes_after_the_results(emulator: Emulator, client: Client, inbox: Inbox) -> None:
@@ -556,7 +589,7 @@ def test_a_fork_has_the_history_and_goes_its_own_way(emulator: Emulator, client:
     with pytest.raises(ParameterError, match="message 2 has calls"):
         talk.fork(at=2)
     for at in (-1, 5, True, "1"):
-        with pytest.raises(ParameterError, match="expected 0 to 4 messages"):
+        with pytest.raises(ParameterError, match="0 to 4 messages"):
             talk.fork(at=at)  # type: ignore[arg-type]
 
 

@@ -216,7 +216,7 @@ def test_time_that_runs_out_while_an_answer_streams_ends_its_calls(emulator: Emu
     assert deadline is not None
     emulator.release()
     turn.result(DEADLINE)
-    assert "may have taken effect" in str(talk.history())
+    assert "'content': 'cancelled'" in str(talk.history())  # it is safe
     go_on.set()
 
 
@@ -289,11 +289,10 @@ def test_the_chats_of_a_turn_have_results_of_their_own(client: Client, inbox: In
     turn = client.converse(Agent(model=MODEL), stream=inbox).say("Go")
     chat = inbox.until(ChatEvent).chat
     assert chat.result(DEADLINE) == turn.result(DEADLINE)
-    late = Inbox()
-    chat.subscribe(late)  # one that has ended tells nothing of its end
     assert isinstance(inbox.until_end(ENDS)[-1], TurnDone)
-    until(late.queue.qsize)
-    assert {type(late.next()) for _ in range(late.queue.qsize())} == {ChatEvent}
+    late = Inbox()
+    chat.subscribe(late)  # its turn has told all of it
+    assert late.queue.empty()
 
 
 def test_a_subscriber_may_join_in_the_middle_and_leave_by_another_ref(

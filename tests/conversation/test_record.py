@@ -114,6 +114,8 @@ def test_what_a_call_does_after_it_was_given_up_is_recorded(emulator: Emulator, 
     turn.cancel()
     let.set()
     until(lambda: {"late", "decided", "end"} <= {entry["kind"] for entry in recorded(log)})
+    [late] = [entry for entry in recorded(log) if entry["kind"] == "late"]
+    assert (late["content"], late["is_error"]) == ("worked", False)
 
 
 def test_who_lost_its_log_to_another_stops(emulator: Emulator, client: Client) -> None:

@@ -16,10 +16,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk
+from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk, turns
 from torture.before import before
 from torture.during import during
-from torture.report import Part, bent, counted, encrypted, faults, limited, plans, queued, report, side_by_side
+from torture.report import (
+    Part,
+    bent,
+    conversations,
+    counted,
+    encrypted,
+    faults,
+    limited,
+    plans,
+    queued,
+    report,
+    side_by_side,
+)
 from torture.tls import cancels, runs
 
 if TYPE_CHECKING:
@@ -29,7 +41,10 @@ ROUND = 1000
 """How many random chats are run at a time."""
 
 SCHEDULES_FOR = 60.0
-"""Seconds after which no more of them are begun."""
+"""Seconds after which no more of them are begun; of conversations, too."""
+
+TALKS = 200
+"""How many random conversations are had at a time."""
 
 PACKAGES = ("pykka", "requests", "urllib3", "sseclient-py", "msgspec", "anthropic")
 
@@ -76,6 +91,14 @@ def _schedules(seed: int) -> Part:
     return plans(total)
 
 
+def _turns(seed: int) -> Part:
+    total = turns.Report()
+    end = time.monotonic() + SCHEDULES_FOR
+    while time.monotonic() < end:
+        total += turns.torture(seed, first=total.plans, count=TALKS)
+    return conversations(total)
+
+
 def _pool(seed: int) -> Part:
     return queued([pool.torture(seed, chats=5000, at_once=100), pool.torture(seed, chats=1000, at_once=1)])
 
@@ -114,6 +137,7 @@ PARTS: dict[str, Callable[[int], Part]] = {
     "faults": _matrix,
     "tls": _tls,
     "schedules": _schedules,
+    "turns": _turns,
     "foreign": _foreign,
     "patience": _patience,
     "interrupts": _interrupts,

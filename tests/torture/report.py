@@ -10,7 +10,7 @@ from torture.sdk import COUNTED, summed_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torture import everywhere, foreign, matrix, patience, pool, schedules
+    from torture import everywhere, foreign, matrix, patience, pool, schedules, turns
     from torture.faults import Case
     from torture.tls import cancels
 
@@ -96,6 +96,17 @@ def plans(found: schedules.Report) -> Part:
     tried = {"chats": found.chats, "messages delivered": found.messages}
     notes = [f"ended as: {_most(found.ended)}"]
     return Part("Random schedules", tried, found.checks, found.failures, notes)
+
+
+def conversations(found: turns.Report) -> Part:
+    tried = {
+        "conversations": found.conversations,
+        "turns": found.turns,
+        "calls run": found.calls,
+        "messages delivered": found.messages,
+    }
+    notes = [f"ended as: {_most(found.ended)}"]
+    return Part("Random conversations", tried, found.checks, found.failures, notes)
 
 
 def queued(found: Iterable[pool.Report]) -> Part:
