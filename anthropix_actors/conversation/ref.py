@@ -80,6 +80,16 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         """
         return self._talk.say(checked_content(content, self._talk.core.api_version), checked_when(when), output)
 
+    @property
+    def turns(self) -> list[TurnRef]:
+        """The turn that runs, and those that wait for it, in the order in which they were said."""
+        return [turn.ref for turn in list(self._talk.turns.values())]
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that was given to `Client.converse`, or None."""
+        return self._talk.tag
+
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the turn that runs, in any phase. Returns at once; the conversation goes on.
 

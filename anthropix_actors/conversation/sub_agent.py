@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.content import text_of
 from anthropix_actors.conversation.messages import TurnCancelled, TurnDone, TurnFailed, TurnSuspended
 from anthropix_actors.errors import AnthropixError
@@ -59,8 +60,8 @@ class SubAgentCall:
     def is_run_by(self, actors: set[str]) -> bool:
         """Return whether a call of the sub-agent is run by one of these actors."""
         child = self._child
-        turns = [] if child is None else list(child._talk.turns.values())  # noqa: SLF001 - within the package
-        return any(turn.is_held_by(actors) for turn in turns)
+        turns = [] if child is None else child.turns
+        return any(task_of(turn).is_held_by(actors) for turn in turns)
 
     def cancel(self, reason: str) -> None:
         """Cancel its turn. Returns at once."""

@@ -395,6 +395,7 @@ def test_what_is_said_idle_is_a_turn_of_its_own_in_order(emulator: Emulator, cli
     phases = Phases(emulator, client, inbox)
     phases.working()
     turns = [phases.talk.say(text, when="idle") for text in ("second", "third")]
+    assert phases.talk.turns[1:] == turns
     assert turns[1].cancel("never mind")
     emulator.queue(Reply(["First."]), Reply(["Second."]))
     phases.let.set()
@@ -844,6 +845,8 @@ def test_refs_show_what_they_are(client: Client, inbox: Inbox) -> None:
     assert turn.request_id is not None
     assert turn.tag == "night"
     assert turn.stop() is True
+    assert talk.turns == []
+    assert talk.tag == "night"
     assert not talk.cancel()
     assert turn.output() is None
     ended: list[Any] = []
