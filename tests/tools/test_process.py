@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -298,6 +298,19 @@ def test_a_process_that_is_killed_before_it_is_there_is_never_made() -> None:
     process = ToolProcess(call, tool_functions.echo.function)
     process.kill()
     assert process.run(print, print) is None
+
+
+def test_a_process_that_is_killed_while_it_is_made_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            process.kill()
+
+    process = ToolProcess(Follower(tool_functions.echo).call.call, tool_functions.echo.function)
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    ended = process.run(print, print)
+    assert ended is not None
+    assert f"exit code {-signal.SIGKILL};" in str(ended.content)
 
 
 def test_a_forked_child_lets_go_of_the_process(pids: Path) -> None:
