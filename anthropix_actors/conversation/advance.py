@@ -41,9 +41,7 @@ BY_ITSELF = frozenset({"end_turn", "stop_sequence"})
 MOST_COMPACTIONS = 2
 """How many compactions may come in a row: more gain nothing."""
 
-SECONDS = "seconds"
-"""The limit that ends calls as well as requests."""
-
+SECONDS = "seconds"  # the limit that ends calls as well as requests
 DENIED = "denied"
 
 
@@ -117,7 +115,7 @@ def _answered(move: Move, event: moves.Answered) -> None:
     state, message = move.state, event.message
     if state.phase not in {Phase.ASKING, Phase.CUTTING, Phase.ENDING}:
         return
-    # A copy: what is told is the subscribers' to change, and the history is not.
+    # A copy: what is told is the subscribers' to change.
     content, reason = tuple(copied(message["content"])), message.get("stop_reason")
     move.do(moves.TellAnswer(message))
     move.set(calls=_begun(move, event.calls), last=message)
@@ -217,15 +215,15 @@ def _cut(move: Move, event: moves.Cut) -> None:
 
 
 def _failed(move: Move, event: moves.Failed) -> None:
-    state = move.state
-    if state.phase is Phase.ENDING:
-        move.set(calls=())
-        move.leave_paused()
-        move.end("cancelled", reason=state.reason)
-    elif state.phase in {Phase.ASKING, Phase.CUTTING}:
-        move.cancel_calls("the request failed")
-        move.set(calls=())
-        move.leave_paused()
+    phase = move.state.phase
+    if phase not in {Phase.ASKING, Phase.CUTTING, Phase.ENDING}:
+        return
+    move.cancel_calls("the request failed")
+    move.set(calls=())
+    move.leave_paused()
+    if phase is Phase.ENDING:
+        move.end("cancelled", reason=move.state.reason)
+    else:
         move.end("failed", error=event.error)
 
 
@@ -246,11 +244,10 @@ def _decided(move: Move, event: moves.Decided) -> None:
     move.do(moves.TellDecision(call, event.allow, event.by))
     if event.allow:
         move.update(replace(call, status="ready"))
-        move.start_calls()
     else:
         move.end_call(call, DENIED if event.by is None else f"{DENIED} by {event.by}", is_error=True)
-        move.start_calls()
-        move.go_on_if_all_ended()
+    move.start_calls()
+    move.go_on_if_all_ended()
 
 
 def _cancel(move: Move, event: moves.Cancel) -> None:

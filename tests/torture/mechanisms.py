@@ -197,7 +197,7 @@ MECHANISMS = [
     Mechanism(
         "window",
         "_tasks/window.py",
-        "            while not self._scope.wait(lambda: place.granted or self.detached or self.has_ended, SLICE):",
+        "            while not self._scope.wait(lambda: place.granted or self._waits_no_more(), SLICE):",
         "            while False:",
         "_tasks/test_delivery.py::test_an_actor_is_never_more_than_a_window_behind",
     ),
@@ -211,8 +211,8 @@ MECHANISMS = [
     Mechanism(
         "a subscriber is not held up by another that is stuck",
         "chat/task.py",
-        "        self.keep = MergingQueue ",
-        "        MergingQueue ",
+        "        self.keep = MergingQueue\n",
+        "        assert MergingQueue\n",
         "_tasks/test_window.py::test_a_subscriber_is_not_held_up_by_one_that_is_stuck",
     ),
     Mechanism(

@@ -309,7 +309,8 @@ class Chat:
         wrong = "" if who == "loop" else notes.disorder()
         events = notes.events()
         # Beside others, a subscriber that is behind is told merged deltas; a loop never is.
-        alone = self.plan.subscriber != "coalescing actor" and all(what != "join" for _, what in self.plan.outsiders)
+        alone = not any(what.startswith("join") for _, what in self.plan.outsiders)
+        alone = alone and self.plan.subscriber != "coalescing actor"
         exact = who == "loop" or (who == "first" and alone)
         truth = self.plan.events()
         if exact and events != truth[: len(events)]:
