@@ -82,7 +82,7 @@ def stop_takes_the_cards_away(clerk: Any, _: Emulator) -> Steps:
     stale = clerk.buttons()["in verse"]
     clerk.press()
     yield clerk.is_idle
-    yield lambda: not missing(clerk, "Stop was pressed", "cancelled; may have taken effect")
+    yield lambda: not missing(clerk, "Stop was pressed", "cancelled; it may have taken effect")
     assert not clerk.buttons()
     assert not stale.winfo_exists()
     clerk.ask("Once more.")
