@@ -519,8 +519,8 @@ class Client:
         coalesce: bool = False,
         history: str | bytes | Sequence[Any] | None = None,
         tag: str | None = None,
-        log: Log | None = None,
-        id: str | None = None,  # noqa: A002 - what it is called at the log
+        store: Log | None = None,
+        id: str | None = None,  # noqa: A002 - what it is called in a store
     ) -> ConversationRef:
         """Begin a conversation: an actor with a history, whose turns run tools until the model has answered.
 
@@ -533,9 +533,9 @@ class Client:
             history: What was said before: the messages, or `history_json()` of a conversation, perhaps of another
                 program.
             tag: A string of your choice, for a `Ledger` to tell conversations apart.
-            log: A `Log`, such as `MemoryLog()`, in which all of it is written down: what was said, each answer, an
+            store: A `Log`, such as `MemoryStore()`, in which all of it is written down: what was said, each answer, an
                 intent before a tool runs, an outcome after it.
-            id: The name of the conversation in `log`. If there is one of this name, it goes on from there.
+            id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
 
         Returns:
             The conversation. Call its `stop()` when it is over; it has a thread of its own.
@@ -552,7 +552,7 @@ class Client:
             from anthropix_actors.conversation.start import begin_conversation
 
         return begin_conversation(
-            self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, log=log, name=id
+            self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, store=store, name=id
         )
 
     def _checked_chat(

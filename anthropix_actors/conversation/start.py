@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
-    client: Any, agent: Any, *, stream: Any, coalesce: bool, history: Any, tag: str | None, log: Any, name: Any
+    client: Any, agent: Any, *, stream: Any, coalesce: bool, history: Any, tag: str | None, store: Any, name: Any
 ) -> ConversationRef:
     """Check the arguments of `Client.converse`, and start the conversation.
 
@@ -39,8 +39,8 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     problems = [] if stream is None else subscriber_problems(stream, "stream")
     if coalesce and not isinstance(stream, pykka.ActorRef):
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
-    if (log is None) != (name is None) or not isinstance(name, str | None) or name == "":
-        problems.append(Problem("id", f"expected a name for the log, with log= and only with it, got {name!r}"))
+    if (store is None) != (name is None) or not isinstance(name, str | None) or name == "":
+        problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
     toolbox = Toolbox(agent.tools)
@@ -59,8 +59,8 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     if problems:
         raise ParameterError(problems)
     recorder = None
-    if log is not None:
-        recorder = Recorder(log, str(name), messages)
+    if store is not None:
+        recorder = Recorder(store, str(name), messages)
         messages = recorder.messages
     subscribers = [] if stream is None else [(stream, coalesce)]
     return start_conversation(

@@ -5,7 +5,10 @@ The rules:
 - entries are numbered from 0 without gaps, so order, repetition and loss can be seen;
 - who writes claims the log first, and gets an epoch; who has an older one is `Fenced`;
 - what is appended a second time, under the same numbers, is not there twice;
-- a cursor names the log's generation as well as an entry: one of a log that was deleted, and made anew, is `Lost`.
+- a cursor names the log's generation as well as an entry: one of a log that was deleted, and made anew, is `Lost`;
+- a holder, such as a worker, says with each `beat` how long it will live at least: what it has claimed is nobody else's
+  until then;
+- a log is written by its writer, or else by anybody, with `post`: such a log has no epoch but 0.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+class StoreError(AnthropixError):
+    """A store could not be reached, or could not do what was asked; `__cause__` is what its library says."""
+
+
 class Lost(AnthropixError):  # noqa: N818 - what happened, in the words of logs
     """What a reader has read up to is not there any more: the log was deleted, or is another one of the same name."""
 
@@ -29,14 +36,27 @@ class Fenced(AnthropixError):  # noqa: N818 - as above
     """Another writer has claimed the log meanwhile: nothing was appended."""
 
 
+class Held(AnthropixError):  # noqa: N818 - as above
+    """The log cannot be claimed: who has claimed it lives.
+
+    Attributes:
+        holder: Who that is.
+    """
+
+    def __init__(self, name: str, holder: str) -> None:
+        """Say which log, and who has it."""
+        super().__init__(f"the log {name!r} belongs to {holder!r}, which lives")
+        self.holder = holder
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One entry of a log.
 
     Attributes:
-        epoch: The epoch of its writer.
+        epoch: The epoch of its writer; 0 for one that was posted.
         number: Its place in the log, from 0.
         data: What was appended: JSON as a dict.
-        cursor: To read on after it: `Log.read(name, after=entry.cursor)`.
+        cursor: To read on after it: `Log.read(name, after=entry.cursor)`. Printable ASCII without spaces.
     """
 
     epoch: int
@@ -58,25 +78,42 @@ class LogState(msgspec.Struct, frozen=True):
         epoch: The epoch of the latest claim.
         length: How many entries it has.
         closed: Whether nothing more comes.
+        holder: Who has claimed it last, if that lives; else None.
     """
 
     generation: str
     epoch: int
     length: int
     closed: bool
+    holder: str | None = None
 
 
 class Log(Protocol):
-    """What keeps logs by name. All methods may be called from any thread."""
+    """What keeps logs by name. All methods may be called from any thread, and may raise `StoreError`.
 
-    def claim(self, name: str) -> int:
-        """Become the writer of a log, which is made if there is none; return the epoch."""
+    A name is 1 to 256 printable characters; other names are a `ParameterError`, as are entries that are not JSON, and
+    numbers out of range.
+    """
+
+    def claim(self, name: str, holder: str | None = None) -> int:
+        """Become the writer of a log, which is made if there is none; return the epoch.
+
+        Args:
+            name: The log.
+            holder: Who claims it, if it is to be nobody else's while that lives (see `beat`); None for nobody.
+
+        Raises:
+            Held: another holder has claimed it, and lives. Without a holder, nobody is asked: it is taken.
+            ParameterError: the log is one that is posted to.
+        """
         ...
 
     def append(
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
         """Append entries, of which the first gets the number `first`; those that are there already are left out.
+
+        All of them are there afterwards, or none.
 
         Args:
             name: The log.
@@ -88,12 +125,23 @@ class Log(Protocol):
         Raises:
             Fenced: another writer has claimed the log.
             Lost: there is no such log any more.
-            ValueError: there would be a gap before them, or the log is closed.
+            ParameterError: there would be a gap before them, the log is closed, or they are too large for the store.
+        """
+        ...
+
+    def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
+        """Append one entry without being the writer, once for each key; the log is made if there is none.
+
+        Returns:
+            Whether it was appended; False if there is one of this key.
+
+        Raises:
+            ParameterError: the log has a writer, or `data` is larger than the store takes.
         """
         ...
 
     def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
-        """Return the entries after a cursor; None is from the first one on.
+        """Return the entries after a cursor, or some thousand of them; None is from the first one on.
 
         Args:
             name: The log.
@@ -102,7 +150,16 @@ class Log(Protocol):
 
         Raises:
             Lost: there is no such log, or it is not the one that the cursor is of.
-            ValueError: it is no cursor.
+            ParameterError: it is no cursor.
+        """
+        ...
+
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+        """Return what `read` does for each of these logs: those that have something, or are lost.
+
+        Args:
+            cursors: Name of a log → the cursor of the last entry that was read, or None.
+            wait: Seconds to wait for the first of them, if none has anything; over one connection.
         """
         ...
 
@@ -110,13 +167,25 @@ class Log(Protocol):
         """Return the state of a log; None if there is none of this name."""
         ...
 
-    def names(self) -> list[str]:
-        """Return the names of all logs."""
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of all logs that begin with `prefix`, sorted."""
+        ...
+
+    def expire(self, name: str, seconds: float | None) -> None:
+        """Let a log be deleted in so many seconds, or, with None, keep it; one that is not there is left alone."""
         ...
 
     def delete(self, name: str) -> None:
         """Delete a log; its readers and its writer find it `Lost`. One that is not there is left alone."""
         ...
 
+    def beat(self, holder: str, seconds: float) -> None:
+        """Say that a holder lives for so many seconds more, at least; 0 is its end: what it holds is free."""
+        ...
 
-publish("anthropix_actors.stores", (Lost, Fenced, Entry, LogState, Log))
+    def close(self) -> None:
+        """Let go of files and connections; what waits in another thread ends soon. Once is enough."""
+        ...
+
+
+publish("anthropix_actors.stores", (StoreError, Lost, Fenced, Held, Entry, LogState, Log))

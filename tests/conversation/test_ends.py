@@ -29,7 +29,7 @@ from anthropix_actors.messages import (
     TurnFailed,
     TurnSuspended,
 )
-from anthropix_actors.stores import MemoryLog
+from anthropix_actors.stores import MemoryStore
 from anthropix_actors.tools import tool
 
 from actors import Blocking, Inbox, Reader, no_thread_for
@@ -315,7 +315,7 @@ def test_a_subscriber_may_join_in_the_middle_and_leave_by_another_ref(
 
 
 def test_a_turn_whose_log_is_lost_in_its_middle_is_cancelled(emulator: Emulator, client: Client, inbox: Inbox) -> None:
-    let, began, log = threading.Event(), threading.Event(), MemoryLog()
+    let, began, store = threading.Event(), threading.Event(), MemoryStore()
 
     def works() -> None:
         """Work."""
@@ -324,8 +324,8 @@ def test_a_turn_whose_log_is_lost_in_its_middle_is_cancelled(emulator: Emulator,
 
     agent = Agent(model=MODEL, tools=[works])
     for moment in ("while a tool runs", "while the answer streams"):
-        log.claim(moment)
-        talk = client.converse(agent, stream=inbox, log=log, id=moment)
+        store.claim(moment)
+        talk = client.converse(agent, stream=inbox, store=store, id=moment)
         streams = moment.endswith("streams")
         answer = Reply([ToolCall("works", {}), "and"] if not streams else ["and", ToolCall("works", {})])
         emulator.queue(Stall(answer, after_events=4) if streams else answer)
@@ -334,7 +334,7 @@ def test_a_turn_whose_log_is_lost_in_its_middle_is_cancelled(emulator: Emulator,
             inbox.until(ChatEvent)
         else:
             wait(began)
-        log.claim(moment)
+        store.claim(moment)
         emulator.release()
         let.set()
         end = inbox.until_end(ENDS)[-1]

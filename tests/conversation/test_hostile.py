@@ -12,7 +12,7 @@ from anthropix_actors import Agent, AnthropixError, Client, ParameterError, Tool
 from anthropix_actors.emulator import Emulator, Reply, ToolCall
 from anthropix_actors.errors import CancelledError, ConfigurationError
 from anthropix_actors.messages import AnswerDone, ApprovalNeeded, ToolDone, ToolStarted, TurnCancelled, TurnDone
-from anthropix_actors.stores import MemoryLog
+from anthropix_actors.stores import MemoryStore
 from anthropix_actors.tools import Call, tool
 
 from actors import Inbox
@@ -134,7 +134,7 @@ def test_blank_words_are_not_said(client: Client) -> None:
 def test_a_log_that_fails_ends_the_conversation(
     emulator: Emulator, client: Client, inbox: Inbox, raised: BaseException, at: int
 ) -> None:
-    class Failing(MemoryLog):
+    class Failing(MemoryStore):
         """A log whose disk is full after a while."""
 
         count = 0
@@ -153,7 +153,7 @@ def test_a_log_that_fails_ends_the_conversation(
         """Look."""
         return "seen"
 
-    talk = client.converse(Agent(model=MODEL, tools=[look]), stream=inbox, log=Failing(), id="a")
+    talk = client.converse(Agent(model=MODEL, tools=[look]), stream=inbox, store=Failing(), id="a")
     turn = talk.say("Go")
     end = inbox.until_end((TurnCancelled, TurnDone))[-1]
     if isinstance(end, TurnCancelled):

@@ -16,7 +16,7 @@ from anthropix_actors.conversation.agent import Agent
 from anthropix_actors.conversation.record import fold
 from anthropix_actors.emulator import Emulator, Reply, Stall, ToolCall
 from anthropix_actors.errors import CancelledError, ConfigurationError
-from anthropix_actors.stores import MemoryLog
+from anthropix_actors.stores import MemoryStore
 from anthropix_actors.tools import tool
 
 from servers import DEADLINE, until, wait
@@ -47,32 +47,32 @@ def client(emulator: Emulator) -> Iterator[Client]:
     pykka.ActorRegistry.stop_all(timeout=DEADLINE)
 
 
-def recorded(log: MemoryLog, name: str = "a") -> list[Any]:
-    return [entry.data for entry in log.read(name)]
+def recorded(store: MemoryStore, name: str = "a") -> list[Any]:
+    return [entry.data for entry in store.read(name)]
 
 
 def test_a_log_replays_into_an_equal_conversation(emulator: Emulator, client: Client) -> None:
-    log = MemoryLog()
+    store = MemoryStore()
     agent = Agent(model=MODEL, tools=[add, tool(add.function, name="ask", approve=True)])
-    talk = client.converse(agent, log=log, id="a", history=[{"role": "user", "content": "Hello"}])
+    talk = client.converse(agent, store=store, id="a", history=[{"role": "user", "content": "Hello"}])
     sums = Reply(["So.", ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {"a": "x", "b": 2})])
     emulator.queue(sums, Reply(["It is 3."]), Reply(["Bye."]))
     talk.say("What is 1 + 2?").result(DEADLINE)
     talk.say("Bye").result(DEADLINE)
-    until(lambda: recorded(log)[-1]["kind"] == "end")
-    assert fold(recorded(log)) == talk.history()
-    kinds = [entry["kind"] for entry in recorded(log)]
+    until(lambda: recorded(store)[-1]["kind"] == "end")
+    assert fold(recorded(store)) == talk.history()
+    kinds = [entry["kind"] for entry in recorded(store)]
     begin = ["conversation", "messages", "messages", "answer", "outcome", "intent", "outcome", "messages", "answer"]
     assert kinds[: len(begin)] == begin
     talk.stop()
-    again = client.converse(agent, log=log, id="a")
+    again = client.converse(agent, store=store, id="a")
     assert again.history() == talk.history()
     emulator.queue(Reply(["Hello again."]))
     again.say("Hello").result(DEADLINE)
 
 
 def test_wherever_a_log_ends_its_history_is_legal(emulator: Emulator, client: Client) -> None:
-    log, let, began = MemoryLog(), threading.Event(), threading.Event()
+    store, let, began = MemoryStore(), threading.Event(), threading.Event()
 
     def works() -> list[dict[str, Any]]:
         """Work."""
@@ -80,23 +80,23 @@ def test_wherever_a_log_ends_its_history_is_legal(emulator: Emulator, client: Cl
         wait(let)
         return [{"type": "text", "text": "worked"}]
 
-    talk = client.converse(Agent(model=MODEL, tools=[works, add]), log=log, id="a")
+    talk = client.converse(Agent(model=MODEL, tools=[works, add]), store=store, id="a")
     emulator.queue(Reply([ToolCall("works", {}), ToolCall("add", {"a": 1, "b": 2})]), Reply(["Done."]))
     turn = talk.say("Go")
     wait(began)
-    until(lambda: "outcome" in [entry["kind"] for entry in recorded(log)])
-    assert "may have taken effect" in json.dumps(fold(recorded(log)))
+    until(lambda: "outcome" in [entry["kind"] for entry in recorded(store)])
+    assert "may have taken effect" in json.dumps(fold(recorded(store)))
     let.set()
     turn.result(DEADLINE)
-    until(lambda: recorded(log)[-1]["kind"] == "end")
-    entries = recorded(log)
+    until(lambda: recorded(store)[-1]["kind"] == "end")
+    entries = recorded(store)
     for end in range(1, len(entries) + 1):
         messages = [*fold(entries[:end]), {"role": "user", "content": "go on"}]
         chat_body({"model": "m", "max_tokens": 1, "messages": messages}, api_version="2023-06-01")
 
 
 def test_what_a_call_does_after_it_was_given_up_is_recorded(emulator: Emulator, client: Client) -> None:
-    log, let, began = MemoryLog(), threading.Event(), threading.Event()
+    store, let, began = MemoryStore(), threading.Event(), threading.Event()
 
     def works() -> str:
         """Work."""
@@ -104,7 +104,7 @@ def test_what_a_call_does_after_it_was_given_up_is_recorded(emulator: Emulator, 
         wait(let)
         return "worked"
 
-    talk = client.converse(Agent(model=MODEL, tools=[tool(works, approve=True)]), log=log, id="a")
+    talk = client.converse(Agent(model=MODEL, tools=[tool(works, approve=True)]), store=store, id="a")
     emulator.queue(Reply([ToolCall("works", {})]))
     turn = talk.say("Go")
     until(lambda: talk._talk._asked)
@@ -113,18 +113,18 @@ def test_what_a_call_does_after_it_was_given_up_is_recorded(emulator: Emulator, 
     wait(began)
     turn.cancel()
     let.set()
-    until(lambda: {"late", "decided", "end"} <= {entry["kind"] for entry in recorded(log)})
-    [late] = [entry for entry in recorded(log) if entry["kind"] == "late"]
+    until(lambda: {"late", "decided", "end"} <= {entry["kind"] for entry in recorded(store)})
+    [late] = [entry for entry in recorded(store) if entry["kind"] == "late"]
     assert (late["content"], late["is_error"]) == ("worked", False)
 
 
 def test_who_lost_its_log_to_another_stops(emulator: Emulator, client: Client) -> None:
-    log = MemoryLog()
+    store = MemoryStore()
     emulator.queue(Stall(), Reply(["Hello."]))
-    first = client.converse(Agent(model=MODEL), log=log, id="a")
+    first = client.converse(Agent(model=MODEL), store=store, id="a")
     turn = first.say("Hello")
     emulator.wait_for_requests(1, timeout=DEADLINE)
-    second = client.converse(Agent(model=MODEL), log=log, id="a")
+    second = client.converse(Agent(model=MODEL), store=store, id="a")
     turn.cancel()
     with pytest.raises(CancelledError):
         turn.result(DEADLINE)
@@ -135,18 +135,18 @@ def test_who_lost_its_log_to_another_stops(emulator: Emulator, client: Client) -
 
 
 def test_a_log_needs_a_name_and_a_history_comes_from_one_place(client: Client) -> None:
-    log = MemoryLog()
-    wrong: list[Any] = [{"log": log}, {"id": "a"}, {"log": log, "id": ""}, {"log": log, "id": 3}]
+    store = MemoryStore()
+    wrong: list[Any] = [{"store": store}, {"id": "a"}, {"store": store, "id": ""}, {"store": store, "id": 3}]
     for given in wrong:
         with pytest.raises(ParameterError, match="id: expected a name"):
             client.converse(Agent(model=MODEL), **given)
     hello = [{"role": "user", "content": "Hello"}]
-    client.converse(Agent(model=MODEL), log=log, id="a", history=hello).stop()
+    client.converse(Agent(model=MODEL), store=store, id="a", history=hello).stop()
     with pytest.raises(ParameterError, match="history: the log 'a' has one"):
-        client.converse(Agent(model=MODEL), log=log, id="a", history=hello)
-    log.append("b", log.claim("b"), 0, [{"kind": "conversation", "format": 99}])
+        client.converse(Agent(model=MODEL), store=store, id="a", history=hello)
+    store.append("b", store.claim("b"), 0, [{"kind": "conversation", "format": 99}])
     with pytest.raises(ParameterError, match="log: expected format 1, got 99"):
-        client.converse(Agent(model=MODEL), log=log, id="b")
+        client.converse(Agent(model=MODEL), store=store, id="b")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from anthropix_actors.stores import Fenced, Log, Lost, MemoryLog
+from anthropix_actors import ParameterError
+from anthropix_actors.stores import Fenced, Log, Lost, MemoryStore
 
 from servers import DEADLINE
 
 
 @pytest.fixture
 def log() -> Log:
-    return MemoryLog()
+    return MemoryStore()
 
 
 def numbered(*numbers: int) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def test_what_is_appended_again_is_there_once_and_a_gap_is_refused(log: Log) -> 
     log.append("a", epoch, 0, numbered(0, 1))
     log.append("a", epoch, 1, numbered(1, 2))
     assert [entry.data["n"] for entry in log.read("a")] == [0, 1, 2]
-    with pytest.raises(ValueError, match="would be missing"):
+    with pytest.raises(ParameterError, match="would be missing"):
         log.append("a", epoch, 4, numbered(4))
 
 
@@ -52,7 +53,7 @@ def test_a_closed_log_takes_nothing_more(log: Log) -> None:
     epoch = log.claim("a")
     log.append("a", epoch, 0, numbered(0), close=True)
     log.append("a", epoch, 0, numbered(0), close=True)
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ParameterError, match="closed"):
         log.append("a", epoch, 1, numbered(1))
     [entry] = log.read("a", wait=DEADLINE)
     assert log.read("a", after=entry.cursor, wait=DEADLINE) == []
@@ -91,7 +92,7 @@ def test_a_log_that_is_gone_or_made_anew_is_lost(log: Log) -> None:
 @pytest.mark.parametrize("cursor", ["", "7", "abc", "abc.", "abc.-1", "abc.x"])
 def test_what_is_no_cursor_is_refused(log: Log, cursor: str) -> None:
     log.claim("a")
-    with pytest.raises(ValueError, match="expected the cursor"):
+    with pytest.raises(ParameterError, match="expected the cursor"):
         log.read("a", after=cursor)
 
 

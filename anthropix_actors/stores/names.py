@@ -1,0 +1,111 @@
+"""What all stores check before they do anything, and what they make. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors._checks.plain_json import copy_json
+from anthropix_actors._foreign.log import shown
+from anthropix_actors.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST_READ = 1000
+"""How many entries one `read` returns at most."""
+
+LONGEST_NAME = 256
+LARGEST_ENTRY = 64 << 20
+"""How many bytes an entry, or a job, may have by default, as JSON."""
+
+
+def checked_name(name: object, place: str = "name") -> str:
+    """Return the name of a log, queue, job or holder.
+
+    Raises:
+        ParameterError: it is none.
+
+    Example:
+        >>> checked_name("answer-17")
+        'answer-17'
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        what = f"expected 1 to {LONGEST_NAME} printable characters, got {shown(name)}"
+        raise ParameterError([Problem(place, what)])
+    return name
+
+
+def checked_seconds(seconds: object, place: str) -> float:
+    """Return a number of seconds, 0 or more.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ParameterError([Problem(place, f"expected seconds, 0 or more, got {shown(seconds)}")])
+    return float(seconds)
+
+
+def encoded(data: object, place: str, most: int) -> bytes:
+    """Return an entry's data, or a job's, as JSON.
+
+    Raises:
+        ParameterError: they are no JSON object, or have more than `most` bytes.
+    """
+    problems: list[Problem] = []
+    plain = copy_json(data, place, problems)
+    if not problems and not isinstance(plain, dict):
+        problems.append(Problem(place, f"expected a dict of JSON, got {type(data).__name__}"))
+    if problems:
+        raise ParameterError(problems)
+    found = msgspec.json.encode(plain)
+    if len(found) > most:
+        raise ParameterError([Problem(place, f"expected {most:,} bytes of JSON at most, got {len(found):,}")])
+    return found
+
+
+def all_encoded(entries: Iterable[Mapping[str, Any]], most: int) -> list[bytes]:
+    """Return the data of entries as JSON. Raises as `encoded`."""
+    return [encoded(data, f"entries[{number}]", most) for number, data in enumerate(entries)]
+
+
+def refused_gap(name: str, first: int, there: int) -> ParameterError:
+    """Return the error for entries before which others would be missing."""
+    what = f"expected {there} at most, as {name!r} has {there} entries, got {first}: others would be missing"
+    return ParameterError([Problem("first", what)])
+
+
+def refused_closed(name: str) -> ParameterError:
+    """Return the error for entries of a log that is closed."""
+    return ParameterError([Problem("name", f"the log {name!r} is closed: nothing more comes")])
+
+
+def refused_mix(name: str) -> ParameterError:
+    """Return the error for a log that is to be posted to and to have a writer."""
+    return ParameterError([Problem("name", f"the log {name!r} has a writer, or is posted to: not both")])
+
+
+def cursor_of(generation: str, number: int) -> str:
+    """Return the cursor of an entry."""
+    return f"{generation}.{number}"
+
+
+def place_of(cursor: str | None) -> tuple[str | None, int]:
+    """Return the generation that a cursor names, and how many entries were read up to it.
+
+    Raises:
+        ParameterError: it is no cursor.
+
+    Example:
+        >>> place_of("1a2b.6"), place_of(None)
+        (('1a2b', 7), (None, 0))
+    """
+    if cursor is None:
+        return None, 0
+    generation, _, number = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
+    if not generation or not (number.isascii() and number.isdecimal() and len(number) < 16):  # noqa: PLR2004
+        raise ParameterError([Problem("after", f"expected the cursor of an entry, got {shown(cursor)}")])
+    return generation, int(number) + 1
