@@ -118,7 +118,7 @@ if TYPE_CHECKING:
         TurnTerminal,
     )
     from anthropix_actors.sessions.ref import SessionRef
-    from anthropix_actors.tools import Call, Tool, ToolError, run_tools, tool
+    from anthropix_actors.tools import Call, Mcp, McpError, Tool, ToolError, run_tools, tool
     from anthropix_actors.usage import Usage
 
 __all__ = [
@@ -172,6 +172,8 @@ __all__ = [
     "Ledger",
     "LimitReached",
     "Limits",
+    "Mcp",
+    "McpError",
     "NotFoundError",
     "OutputError",
     "OverloadedError",
@@ -314,7 +316,7 @@ _HOMES = {
         "TurnTerminal",
     ),
     "sessions.ref": ("SessionRef",),
-    "tools": ("Call", "Tool", "ToolError", "run_tools", "tool"),
+    "tools": ("Call", "Mcp", "McpError", "Tool", "ToolError", "run_tools", "tool"),
     "usage": ("Usage",),
     "_http.version": ("__version__",),
 }

@@ -129,7 +129,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
-        params = talk.agent.request(talk.toolbox.wire, first=turn.chat is None, closing=effect.closing)
+        params = talk.agent.request(turn.toolbox.wire, first=turn.chat is None, closing=effect.closing)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
             params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
@@ -149,7 +149,7 @@ class ConversationActor(pykka.ThreadingActor):
         if self._lost is not None:
             return
         talk, call, use = self._talk, effect.call, _use(effect.call)
-        tool: Any = talk.toolbox.get(call.name)
+        tool: Any = self._turn.toolbox.get(call.name)
         progress = partial(_progress, self._turn, use)
         ended = partial(_call_ended, talk, call.id)
         delegate = getattr(tool, "function", None)

@@ -16,7 +16,7 @@ from anthropix_actors._checks.block_shapes import TOOL_RESULT_CONTENT
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors._foreign.log import log
-from anthropix_actors.tools.errors import InputError, ToolError
+from anthropix_actors.tools.errors import InputError, NotStartedError, ToolError
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import Problem
@@ -74,7 +74,8 @@ def failure_of(error: BaseException) -> Result:
         text = f"the input does not fit, and the tool was not run:\n{_text_of(error)}"
         return Result(text[:_LONGEST_ERROR], is_error=True, state="not started")
     if isinstance(error, ToolError):
-        return Result(_words_of(error.content), is_error=True, state="failed")
+        state: State = "not started" if isinstance(error, NotStartedError) else "failed"
+        return Result(_words_of(error.content), is_error=True, state=state)
     text = f"{type(error).__name__}: {_text_of(error)}" if _text_of(error) else type(error).__name__
     return Result(text[:_LONGEST_ERROR], is_error=True, state="failed")
 
