@@ -47,7 +47,7 @@ def environment() -> list[str]:
 @server.tool()
 async def grow(ctx: Context) -> str:
     server.add_tool(lambda: "grown", name="grown")
-    await ctx.session.send_tool_list_changed()
+    await ctx.notify_tools_changed()
     return "done"
 
 @server.tool()
@@ -114,7 +114,8 @@ for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
     if method == "initialize":
-        answer(message, protocolVersion="2025-06-18", capabilities={"tools": {}}, serverInfo={"name": "raw", "version": "1"})
+        info = {"name": "raw", "version": "1"}
+        answer(message, protocolVersion="2025-06-18", capabilities={"tools": {}}, serverInfo=info)
     elif method == "tools/list":
         answer(message, tools=tools, **({"nextCursor": "more"} if "endless" in how else {}))
     elif method == "tools/call":

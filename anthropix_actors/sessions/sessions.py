@@ -181,7 +181,8 @@ class Sessions:
 
         Args:
             session: Its id, or its object.
-            tools: What may be called: functions with type hints, `Tool`s, actors (`{"ask_user": ref}`), servers (`Mcp`).
+            tools: What may be called: functions with type hints, `Tool`s, actors (`{"ask_user": ref}`), and servers
+                (`Mcp`).
             stream: A subscriber gets a `SessionEvent` for each event, a `SessionToolStarted`, `SessionToolProgress`
                 and `SessionToolDone` for the calls, `SessionApprovalNeeded` and `SessionApprovalGiven`, and at last the
                 same as from `events`; a `SessionRef` is returned at once. Without one, this waits for the end.

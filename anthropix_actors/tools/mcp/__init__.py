@@ -1,1 +1,1 @@
-"""Tools of MCP servers. `server.py` is light; what speaks the protocol, and needs the extra `mcp`, comes with its use."""
+"""Tools of MCP servers. `server.py` is light; what needs the extra `mcp` is imported when it is used."""

@@ -33,6 +33,7 @@ __all__ = ["Answer", "Connection", "failure_of", "transport_of"]
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+    from typing import Self
 
     from anyio.from_thread import BlockingPortal
 
@@ -299,7 +300,7 @@ class _Stream:
         self._connection.hear()
         return item
 
-    async def __aenter__(self) -> _Stream:
+    async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
         return self
 

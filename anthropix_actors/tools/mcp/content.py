@@ -18,8 +18,8 @@ ABSENT: Any = object()
 """Stands for structured content that a result does not have: null is one."""
 
 
-def blocks_of(content: Sequence[Mapping[str, Any]], structured: Any = ABSENT) -> list[dict[str, Any]]:
-    """Return content blocks of a result: texts, images and documents; what the API does not take is named in a text.
+def content_of(content: Sequence[Mapping[str, Any]], structured: Any = ABSENT) -> str | list[dict[str, Any]]:
+    """Return the content of a result: a text, or blocks. What the API does not take is named in a text.
 
     Structured content is added as JSON, unless the texts say the same, as the protocol advises servers to do.
 
@@ -28,16 +28,20 @@ def blocks_of(content: Sequence[Mapping[str, Any]], structured: Any = ABSENT) ->
         structured: Its structured content.
 
     Example:
-        >>> blocks_of([{"type": "text", "text": "8 degrees"}], {"degrees": 8})
+        >>> content_of([{"type": "text", "text": "8 degrees"}], {"degrees": 8})
         [{'type': 'text', 'text': '8 degrees'}, {'type': 'text', 'text': '{"degrees":8}'}]
-        >>> blocks_of([{"type": "text", "text": '{ "degrees": 8 }'}], {"degrees": 8})
-        [{'type': 'text', 'text': '{ "degrees": 8 }'}]
+        >>> content_of([{"type": "text", "text": '{ "degrees": 8 }'}], {"degrees": 8})
+        '{ "degrees": 8 }'
     """
     blocks = [_block(each) for each in content]
     texts = [each["text"] for each in content if each.get("type") == "text"]
     if structured is not ABSENT and not _is_said(structured, texts):
         blocks.append(_text(msgspec.json.encode(structured).decode()))
-    return blocks
+    match blocks:
+        case [{"type": "text", "text": str(text)}]:
+            return text
+        case _:
+            return blocks
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:

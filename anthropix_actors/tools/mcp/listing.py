@@ -11,7 +11,7 @@ import msgspec
 
 from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.tools.call import Call
+from anthropix_actors.tools.call import Call  # noqa: TC001 - a tool's hints are read
 from anthropix_actors.tools.definition import Tool
 from anthropix_actors.tools.options import checked_options
 from anthropix_actors.tools.schema import AnyInput

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._calls.options import unknown_problems
@@ -20,14 +19,14 @@ from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
 from anthropix_actors.tools.errors import McpError, NotStartedError, ToolError
-from anthropix_actors.tools.mcp.content import blocks_of
+from anthropix_actors.tools.mcp.content import content_of
 from anthropix_actors.tools.mcp.listing import Wanted, tools_of
 from anthropix_actors.tools.mcp.places import Http, Stdio
 from anthropix_actors.tools.mcp.waiting import Waiting
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self, TypedDict, Unpack
 
@@ -66,8 +65,8 @@ exit_and_fork.install()
 class Mcp:
     """A server of the Model Context Protocol, whose tools the model may call: `Mcp.stdio` or `Mcp.http` makes one.
 
-    It may be given wherever tools are taken, in the list of `tools=`, and stands for all of its tools. It is started, or
-    connected to, when it is first used; all conversations that use it share one connection. A server that ends costs
+    It may be given wherever tools are taken, in the list of `tools=`, and stands for all of its tools. It is started,
+    or connected to, when it is first used; all conversations that use it share one connection. A server that ends costs
     the calls that run, and is started again by the next one. Needs `pip install "anthropix-actors[mcp]"`.
 
     Any thread may use it. In a `with` block it is started at the beginning, and closed at the end; else the client
@@ -113,14 +112,14 @@ class Mcp:
         Args:
             command: The command.
             *args: Its arguments.
-            env: What its environment has besides `HOME`, `LOGNAME`, `PATH`, `SHELL`, `TERM` and `USER`. It gets no other
-                variable of this program, and so none of its keys.
+            env: What its environment has besides `HOME`, `LOGNAME`, `PATH`, `SHELL`, `TERM` and `USER`. It gets no
+                other variable of this program, and so none of its keys.
             cwd: Its working directory.
             stderr: A file that its stderr is added to; by default it is the program's.
             **options: `prefix`: what its tools' names begin with, for the model. `only`: the names of the tools to
                 take, as the server has them. `timeout`: seconds after which a call has failed; 120, None for none.
-                `start_timeout`: seconds in which it has to start and list its tools; 60. `approve`: True if somebody has
-                to allow each call, or a function that says so of each `Tool`.
+                `start_timeout`: seconds in which it has to start and list its tools; 60. `approve`: True if somebody
+                has to allow each call, or a function that says so of each `Tool`.
 
         Raises:
             ParameterError: an argument is wrong; it names each place.
@@ -271,7 +270,7 @@ class Mcp:
             text, lost = failure_of(exc, str(self._place))
             self._let_go_if(connection, lost)
             raise ToolError(text) from exc
-        content = blocks_of(answer.content, answer.structured)
+        content = content_of(answer.content, answer.structured)
         if answer.is_error:
             raise ToolError(content)
         return content

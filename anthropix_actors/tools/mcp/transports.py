@@ -75,4 +75,8 @@ def _guarded(place: Stdio) -> StdioServerParameters:
     path = [str(Path(each).absolute()) for each in sys.path]
     start = ["-I", "-S", "-c", _GUARD, json.dumps(path), str(os.getpid())]
     cwd = None if place.cwd is None else os.fspath(place.cwd)
-    return StdioServerParameters(command=sys.executable, args=[*start, place.command, *place.args], env=env, cwd=cwd)
+    command = [*start, place.command, *place.args]
+    # One byte that is no UTF-8 costs its line, not the connection.
+    return StdioServerParameters(
+        command=sys.executable, args=command, env=env, cwd=cwd, encoding_error_handler="replace"
+    )
