@@ -47,6 +47,7 @@ THIRD_PARTIES = {
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
     "h11": {"emulator"},
+    **dict.fromkeys(("mcp", "mcp_types", "anyio", "httpx2"), {"tools"}),
     "pytest_anthropix_actors": {"emulator"},
     "click": {"cli"},
     "PyInstaller": {"_pyinstaller"},
@@ -65,6 +66,7 @@ LATE = {
     ("task", "anthropix_actors.chat.coalescing"),
     ("task", "anthropix_actors.chat.merging"),
     ("sessions", "anthropix_actors.sessions.serving"),
+    ("server", "anthropix_actors.tools.mcp.connection"),
 }
 """Files and what they import when it is first used."""
 
@@ -85,6 +87,8 @@ LONGER = {
     "endpoints/table": "a table",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
+    "tools/mcp/server": "half of it is what its methods promise",
+    "tools/mcp/connection": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",
     "stores/memory": "two interfaces, each method small",
     "_http/tls": "one state, and all that urllib3 asks of a socket",

@@ -117,7 +117,7 @@ PRINTED = {
     "cancelling": ["the window was closed\n"],
     "daemons": ["<ChatRef 'job-1', done, "],
     "limits": ["RateLimit(per_minute="],
-    "tools": ["'minimum': 1, 'maximum': 7", "count_words 1\n", "you asked Why?\n"],
+    "tools": ["'minimum': 1, 'maximum': 7", "count_words 1\n", "you asked Why?\n", "notes_count_notes ['about']\n3\n"],
 }
 """Of what the programs print, what their pages say that they do."""
 
