@@ -274,7 +274,7 @@ class _Heard:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._transport = connection.transport()
+        self._transport: Any = connection.transport()
 
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()

@@ -338,12 +338,13 @@ def test_a_forked_child_starts_one_of_its_own() -> None:
 
 def test_what_cannot_be_a_server_is_said_with_each_place() -> None:
     wrong: Any = 1
+    none: Any = None
     with pytest.raises(ParameterError) as caught:
         Mcp.stdio("", wrong, env=wrong, cwd=wrong, stderr=wrong, prefix=wrong, only="a", timeout=0, approve=wrong, x=1)  # type: ignore[call-arg]
     places = [each.place for each in caught.value.problems]
     assert places == ["command", "args", "env", "cwd", "stderr", "x", "prefix", "only", "timeout", "approve"]
     with pytest.raises(ParameterError) as caught:
-        Mcp.http("ftp://a", headers={"a": wrong}, start_timeout=wrong and None)  # type: ignore[typeddict-item]
+        Mcp.http("ftp://a", headers={"a": wrong}, start_timeout=none)
     assert [each.place for each in caught.value.problems] == ["url", "headers", "start_timeout"]
     with pytest.raises(ParameterError, match="url"):
         Mcp.http("http://[")
