@@ -26,9 +26,9 @@ ROOMS = [
     *("_wire", "errors", "usage"),  # words: what travels, what is raised, what it costs
     *("_foreign", "_decode", "_checks", "content"),  # code, bytes and values of others
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
-    *("_tasks", "_calls", "tools"),  # what all work has in common: in actors, in the caller's own thread, in tools
+    *("_tasks", "_calls", "tools", "stores"),  # what all work has in common: actors, calls, tools, and what outlives it
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
-    *("stores", "conversation"),  # what is built of it
+    "conversation",  # what is built of it
     *("messages", "types", "subscribers", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
 ]

@@ -83,6 +83,7 @@ class TellingActor(TaskActor[BatchTask]):
                     self._take_new(lines, found, new)
                 finally:  # what came before a `seen` that raises is delivered
                     task.publish(new)
+                    task.record_told()
                 found.forget_oldest()
         finally:
             requester.close(answer)
@@ -103,6 +104,8 @@ class TellingActor(TaskActor[BatchTask]):
         task.scope.commit()
         if task.failures:
             raise task.whole_failure()
+        if task.record is not None and not task.record.ended:
+            task.record.note_end()
         task.finish(BatchDone(task.ref, task.delivered.counts()))
 
 
