@@ -86,7 +86,6 @@ LONGER = {
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",
-    "stores/memory": "two interfaces, each method small",
     "_http/tls": "one state, and all that urllib3 asks of a socket",
 }
 

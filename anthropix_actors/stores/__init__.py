@@ -1,4 +1,4 @@
-"""Stores: logs and queues that outlive what writes them. An interface, and the one in memory.
+"""Stores: logs and queues that outlive what writes them. Each is imported when it is used first.
 
 >>> from anthropix_actors.stores import MemoryStore
 >>> store = MemoryStore()
@@ -7,9 +7,15 @@
 ['1-0']
 """
 
-from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
-from anthropix_actors.stores.memory import MemoryStore
-from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
+from typing import TYPE_CHECKING
+
+from anthropix_actors._foreign.late_imports import late_names
+
+if TYPE_CHECKING:
+    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
+    from anthropix_actors.stores.memory import MemoryStore
+    from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
+    from anthropix_actors.stores.sqlite import SQLiteStore
 
 __all__ = [
     "Entry",
@@ -22,6 +28,21 @@ __all__ = [
     "MemoryStore",
     "Queue",
     "QueueState",
+    "SQLiteStore",
     "Store",
     "StoreError",
 ]
+
+_HOMES = {
+    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreError"),
+    "memory": ("MemoryStore",),
+    "queue": ("Job", "Queue", "QueueState", "Store"),
+    "sqlite": ("SQLiteStore",),
+}
+
+__getattr__ = late_names(__name__, _HOMES, globals())
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet as well."""
+    return sorted({*globals(), *__all__})
