@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
+    from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
     from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
     from anthropix_actors.stores.sqlite import SQLiteStore
 
 __all__ = [
+    "CHECKS",
+    "LOG_CHECKS",
+    "QUEUE_CHECKS",
+    "SHARED_CHECKS",
     "Entry",
     "Fenced",
     "Held",
@@ -31,9 +36,11 @@ __all__ = [
     "SQLiteStore",
     "Store",
     "StoreError",
+    "check",
 ]
 
 _HOMES = {
+    "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
     "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreError"),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),

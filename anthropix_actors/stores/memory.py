@@ -19,7 +19,7 @@ from anthropix_actors.stores.names import LARGEST_ENTRY
 from anthropix_actors.stores.queue import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from anthropix_actors.stores.local.tables import Tables
 
@@ -46,7 +46,7 @@ class MemoryStore(LocalStore):
         super().__init__(max_entry_bytes=max_entry_bytes)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Tables]:
+    def _reading(self) -> Generator[Tables]:
         with self._lock:
             yield self._tables
 

@@ -99,6 +99,22 @@ def all_encoded(entries: Sequence[Mapping[str, Any]], most: int) -> list[bytes]:
     return [encoded(data, f"entries[{number}]", most) for number, data in enumerate(entries)]
 
 
+def refused_gap(name: str, first: int, there: int) -> ParameterError:
+    """Return the error for entries before which others would be missing."""
+    what = f"expected {there} at most, as {name!r} has {there} entries, got {first}: others would be missing"
+    return ParameterError([Problem("first", what)])
+
+
+def refused_closed(name: str) -> ParameterError:
+    """Return the error for entries of a log that is closed."""
+    return ParameterError([Problem("name", f"the log {name!r} is closed: nothing more comes")])
+
+
+def refused_mix(name: str) -> ParameterError:
+    """Return the error for a log that is to be posted to and to have a writer."""
+    return ParameterError([Problem("name", f"the log {name!r} has a writer, or is posted to: not both")])
+
+
 def cursor_of(generation: str, number: int) -> str:
     """Return the cursor of an entry."""
     return f"{generation}.{number}"
@@ -116,7 +132,7 @@ def place_of(cursor: str | None) -> tuple[str | None, int]:
     """
     if cursor is None:
         return None, 0
-    generation, _, number = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
-    if not generation or not (number.isascii() and number.isdecimal() and len(number) < 16):  # noqa: PLR2004
+    generation, _, number = cursor.rpartition(".") if isinstance(cursor, str) and cursor.isascii() else ("", "", "")
+    if not generation.isalnum() or not (number.isdecimal() and len(number) < 16):  # noqa: PLR2004
         raise ParameterError([Problem("after", f"expected the cursor of an entry, got {shown(cursor)}")])
     return generation, int(number) + 1

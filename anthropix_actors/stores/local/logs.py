@@ -11,7 +11,6 @@ from anthropix_actors.stores.local.rules import (
     missing_of,
     next_epoch,
     place_after,
-    refused_mix,
     there,
 )
 from anthropix_actors.stores.log import Entry, LogState, Lost
@@ -24,6 +23,7 @@ from anthropix_actors.stores.names import (
     cursor_of,
     encoded,
     place_of,
+    refused_mix,
 )
 
 if TYPE_CHECKING:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.log import Fenced, Held, Lost
-from anthropix_actors.stores.names import MOST_READ, MOST_READ_BYTES, place_of
+from anthropix_actors.stores.names import (
+    MOST_READ,
+    MOST_READ_BYTES,
+    place_of,
+    refused_closed,
+    refused_gap,
+    refused_mix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,22 +51,16 @@ def missing_of(head: Head, epoch: int, first: int, entries: Sequence[bytes]) -> 
     if epoch != head.epoch:
         raise Fenced(f"the log {head.name!r} has been claimed by another writer, of epoch {head.epoch}")
     if first > head.length:
-        what = f"expected {head.length} at most, as {head.name!r} has {head.length} entries, got {first}"
-        raise ParameterError([Problem("first", f"{what}: others would be missing")])
+        raise refused_gap(head.name, first, head.length)
     missing = entries[head.length - first :]
     if missing and head.closed:
-        raise ParameterError([Problem("name", f"the log {head.name!r} is closed: nothing more comes")])
+        raise refused_closed(head.name)
     return missing
 
 
 def is_posted_to(head: Head) -> bool:
     """Return whether a log is one without a writer."""
     return head.epoch == 0 and head.length > 0
-
-
-def refused_mix(name: str) -> ParameterError:
-    """Return the error for a log that is to be posted to and to have a writer."""
-    return ParameterError([Problem("name", f"the log {name!r} has a writer, or is posted to: not both")])
 
 
 def there(name: str, head: Head | None) -> Head:

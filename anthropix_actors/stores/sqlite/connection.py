@@ -13,7 +13,7 @@ from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _PAUSE = 0.001
 """Seconds until it is tried again to write, when another process does."""
@@ -40,7 +40,7 @@ class Connection:
         self._closed = False
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """Return a context with the connection in a transaction: committed at its end, or else rolled back.
 
         Raises:

@@ -16,7 +16,7 @@ from anthropix_actors.stores.sqlite.connection import Connection
 from anthropix_actors.stores.sqlite.tables import SQLiteTables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from anthropix_actors.stores.local.tables import Tables
 
@@ -104,12 +104,12 @@ class SQLiteStore(LocalStore):
         return Changes(ask)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Tables]:
+    def _reading(self) -> Generator[Tables]:
         with self._reader.transaction() as db:
             yield SQLiteTables(db)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Tables]:
+    def _writing(self) -> Generator[Tables]:
         with self._writer.transaction() as db:
             yield SQLiteTables(db)
 
