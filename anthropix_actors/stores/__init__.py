@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
     from anthropix_actors.stores.sqlite import SQLiteStore
+    from anthropix_actors.stores.urls import open_store
 
 __all__ = [
     "CHECKS",
@@ -37,6 +38,7 @@ __all__ = [
     "Store",
     "StoreError",
     "check",
+    "open_store",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),
+    "urls": ("open_store",),
 }
 
 __getattr__ = late_names(__name__, _HOMES, globals())
