@@ -151,7 +151,8 @@ class SQLiteTables:
             self._run("DELETE FROM logs WHERE id = :log", log=log)
         (left,) = self._row("PRAGMA freelist_count")
         if left > _LEFT:
-            self._db.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
+            for _ in range(_FREED):  # one a step, and `execute` makes one step
+                self._db.execute("PRAGMA incremental_vacuum")
 
     def _run(self, sql: str, **values: Any) -> int:
         return self._db.execute(sql, values).rowcount
