@@ -93,7 +93,6 @@ LONGER = {
     "tools/mcp/server": "half of it is what its methods promise",
     "tools/mcp/connection": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",
-    "stores/memory": "two interfaces, each method small",
     "_http/tls": "one state, and all that urllib3 asks of a socket",
 }
 
