@@ -189,7 +189,7 @@ class BatchActor(TellingActor):
         """
         requester = self._task.requester
         try:
-            batch = self._look(each.batch_id)
+            batch = self.look(each.batch_id)
         except APIError as exc:
             if not self._may_be_mended(each, exc):
                 raise

@@ -48,14 +48,17 @@ def find_again(actor: TellingActor, number: int, body: BatchBody, record: BatchR
     task = actor._task  # noqa: SLF001 - of this room
     others = set(record.created.values())
     while True:
-        suspects = [each for each in _since(task, began - SKEW) if _may_be(each, body) and each["id"] not in others]
-        for batch in suspects:
-            if batch["processing_status"] == "ended":
-                if _names_in(task, batch) == body.custom_ids():
-                    record.note_created(number, batch["id"])
-                    return batch["id"]
-                others.add(batch["id"])
-        running = any(batch["id"] not in others for batch in suspects)
+        listed = [each["id"] for each in _since(task, began - SKEW) if _may_be(each, body)]
+        running = False
+        for batch_id in [each for each in listed if each not in others]:
+            batch = actor.look(batch_id)
+            if batch["processing_status"] != "ended":
+                running = True
+            elif _names_in(task, batch) == body.custom_ids():
+                record.note_created(number, batch_id)
+                return batch_id
+            else:
+                others.add(batch_id)
         age = time.time() - began
         if not running and not 0 <= age < SETTLED:
             return None

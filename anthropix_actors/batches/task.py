@@ -195,10 +195,15 @@ class BatchTask(Task):
 
     def record_told(self) -> None:
         """Write down which results were told, once the subscriber has handled them. In the task's thread."""
-        with self.lock:
-            told, self._unrecorded = self._unrecorded, []
+        told = self._unrecorded
         if told and self.record is not None and all(each.until_handled() for each in self.audience.deliveries):
             self.record.note_told(told)
+            self._unrecorded = []
+
+    def record_end(self) -> None:
+        """Write down that all was told, if it was. In the task's thread."""
+        if self.record is not None and not (self.record.ended or self._unrecorded):
+            self.record.note_end()
 
     def tell_ledger(self, message: Any) -> None:
         """Tell the ledger the end; before it, the results that the task's thread is kept from telling it."""
