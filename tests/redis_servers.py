@@ -20,6 +20,7 @@ from anthropix_actors.stores.redis import RedisStore
 from servers import DEADLINE, Peer, Server, pump, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
 
@@ -140,3 +141,23 @@ class Cutter:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
+
+
+def started(function: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Run a function in a thread, and collect what it returns or raises."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(function())
+        except Exception as exc:  # noqa: BLE001
+            found.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, found
+
+
+def blocked(redis: RedisServer) -> int:
+    """Return how many clients wait."""
+    return int(redis.run("INFO", "clients")["blocked_clients"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pytest
 from anthropix_actors import ParameterError
 from anthropix_actors.stores import Fenced, Held, Lost, StoreError
 
+from redis_servers import blocked, started
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
 
 def numbered(*numbers: int) -> list[dict[str, Any]]:
     return [{"n": number} for number in numbers]
-
-
-def started(function: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run a function in a thread, and collect what it returns or raises."""
-    found: list[Any] = []
-
-    def run() -> None:
-        try:
-            found.append(function())
-        except Exception as exc:  # noqa: BLE001
-            found.append(exc)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, found
-
-
-def blocked(redis: RedisServer) -> int:
-    """Return how many clients wait."""
-    return int(redis.run("INFO", "clients")["blocked_clients"])
 
 
 def test_what_was_appended_is_read_from_any_point(store: RedisStore) -> None:
