@@ -62,7 +62,7 @@ class RedisServer:
         self.kill()
         shutil.rmtree(self.folder)
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         listen = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.path)]
         keep = ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         # Sentinel writes its file, so that has to come first.
@@ -71,15 +71,20 @@ class RedisServer:
         with (self.folder / "log").open("ab") as log:
             command = [self.program, *first, *listen, *([] if self.mode else keep), *self.settings]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self.answers)
+        if wait:
+            until(self.answers)
 
     def answers(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "log").read_text()
+        assert self.process.poll() is None, self.said()
         try:
             return bool(self.run("PING"))
         except RedisError as exc:
             return "NOAUTH" in str(exc) or "Authentication" in str(exc)
+
+    def said(self) -> str:
+        """Return what the server has written into its log."""
+        return (self.folder / "log").read_text()
 
     def kill(self) -> None:
         if self.process is not None:

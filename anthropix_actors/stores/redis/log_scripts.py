@@ -30,9 +30,12 @@ local function log_at(meta, stream, keys)
   if keys and log.posted and redis.call('HLEN', keys) ~= log.length then return nil end
   return log
 end
+-- To write comes first: a Redis that is full refuses that only as long as the script has changed nothing.
 local function new_log(meta, stream, keys, generation)
-  redis.call('DEL', meta, stream, keys)
   redis.call('HSET', meta, 'generation', generation, 'epoch', 0, 'length', 0)
+  redis.call('HDEL', meta, 'closed', 'posted', 'holder')
+  redis.call('PERSIST', meta)
+  redis.call('DEL', stream, keys)
   return {generation = generation, epoch = 0, length = 0}
 end
 -- What begins later ends with the log.
