@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
 from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import parse_url
 from redis.sentinel import Sentinel
 
 from anthropix_actors._foreign.log import shown
@@ -60,17 +61,18 @@ def connector(url: str, timeout: float, options: Mapping[str, Any]) -> Callable[
         "protocol": 2,
     }
     try:
+        parts = urlsplit(url)
+        in_url = _settings(parts)
         if scheme in ALONE:
             return lambda: Redis.from_url(url, retry=NO_RETRY, **settings)
-        parts = urlsplit(url)
         hosts = _hosts(parts)
-        settings = {**_settings(parts), **settings, "ssl": scheme.startswith("rediss")}
+        settings = {**settings, **in_url, "ssl": scheme.startswith("rediss")}
         if scheme in SENTINEL:
             service, _, db = parts.path.strip("/").partition("/")
             return _by_sentinel(hosts, unquote(service), {**settings, "db": int(db or 0)})
     except ValueError:
         # Its text may have a part of the password.
-        text = "expected host:port, for Sentinel some of them, a service and a number: /mymaster/0"
+        text = "expected host:port, for Sentinel several and a service: redis+sentinel://one:26379,two:26379/mymaster/0"
         raise ParameterError([Problem("url", text)]) from None
     node: Any = ClusterNode  # untyped
     return lambda: RedisCluster(startup_nodes=[node(*host) for host in hosts], retry=NO_RETRY, **settings)
@@ -107,7 +109,11 @@ def _hosts(parts: SplitResult) -> list[tuple[str, int]]:
 
 
 def _settings(parts: SplitResult) -> dict[str, Any]:
-    """Return user and password of a URL, and the options after its question mark."""
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    named = {"username": unquote(user) or None, "password": unquote(password) or None}
-    return {**named, **dict(parse_qsl(parts.query))}
+    """Return user, password and options of a URL, as redis-py reads them.
+
+    Raises:
+        ValueError: it has no port where one is expected, or an option is wrong.
+    """
+    user, at, places = parts.netloc.rpartition("@")
+    one = parts._replace(scheme="redis", path="", netloc=user + at + places.partition(",")[0])
+    return {name: value for name, value in parse_url(one.geturl()).items() if name not in {"host", "port"}}

@@ -17,7 +17,7 @@ LAST_EPOCH = 2**64 - 1
 
 _LOG = (
     f"local END, GONE = '{END}', '{GONE}'\n"
-    + """
+    """
 -- What is known of a log; nil if there is none, or Redis has thrown a part of it away.
 local function log_at(meta, stream, keys)
   local found = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'closed', 'posted', 'holder')

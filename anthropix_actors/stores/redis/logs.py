@@ -198,7 +198,7 @@ class _Place:
 
     def __init__(self, after: str | None) -> None:
         generation, number = place_of(after)
-        self.generation, _, epoch = (generation or "").partition("-")
+        self.generation, _, epoch = (generation or "").partition("x")
         self.exact = f"{number}-{epoch}" if epoch else str(number or "")
         self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
         self.closed = False
@@ -217,7 +217,7 @@ def _entries(generation: bytes, *parts: bytes) -> list[Entry]:
 def _entry(generation: str, entry_id: bytes, data: bytes) -> Entry:
     place, _, epoch = entry_id.decode().partition("-")
     number = int(place) - 1
-    return Entry(int(epoch), number, msgspec.json.decode(data), cursor_of(f"{generation}-{epoch}", number))
+    return Entry(int(epoch), number, msgspec.json.decode(data), cursor_of(f"{generation}x{epoch}", number))
 
 
 def _lost(name: str, what: bytes) -> Lost:
