@@ -115,5 +115,5 @@ def _settings(parts: SplitResult) -> dict[str, Any]:
         ValueError: it has no port where one is expected, or an option is wrong.
     """
     user, at, places = parts.netloc.rpartition("@")
-    one = parts._replace(scheme="redis", path="", netloc=user + at + places.partition(",")[0])
-    return {name: value for name, value in parse_url(one.geturl()).items() if name not in {"host", "port"}}
+    one = f"redis://{user}{at}{places.partition(',')[0]}?{parts.query}"
+    return {name: value for name, value in parse_url(one).items() if name not in {"host", "port"}}

@@ -71,17 +71,19 @@ class Connections:
             self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def listen(self, streams: Mapping[str, str], seconds: float) -> None:
+    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
         """Wait until one of these streams has something after an id, or so many seconds, or until the store is closed.
 
-        It may return early: who waits looks again.
+        Returns:
+            Those that have something; None if the connection has failed.
         """
         try:
-            self._here().listen(streams, seconds)
+            return self._here().listen(streams, seconds)
         except FAULTS as exc:
             if not passes(exc):
                 raise store_error(exc) from exc
             self._pause(_FIRST_PAUSE)
+            return None
         finally:
             self._after_close()
 
@@ -128,8 +130,9 @@ class _Client:
         """Wait for so long, or until `wake`."""
         self._poll([], seconds)
 
-    def listen(self, streams: Mapping[str, str], seconds: float) -> None:
+    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
         """Wait for streams: with one connection for each shard, none of which anybody else uses meanwhile."""
+        rung: list[str] = []
         waiting: list[tuple[Any, Any]] = []
         try:
             for there in _by_shard(streams):
@@ -141,9 +144,10 @@ class _Client:
             ready = self._poll([_socket_of(connection) for _, connection in waiting], seconds + _GRACE)
             for pool, connection in [*waiting]:
                 if _socket_of(connection) in ready:
-                    connection.read_response()
+                    rung += [stream.decode() for stream, _ in connection.read_response() or ()]
                     waiting.remove((pool, connection))
                     pool.release(connection)
+            return rung if ready else None
         finally:
             for pool, connection in waiting:
                 connection.disconnect()  # its reply, still to come, is for nobody

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
+
+_REMEMBERED = 10_000
 
 
 class LogKeys(NamedTuple):
@@ -41,12 +44,13 @@ class Keys:
         """Take what all keys begin with, and the number of shards."""
         self.prefix = prefix
         self.shards = [f"{{s{number:02d}}}" for number in range(shards)]
+        self.log = lru_cache(_REMEMBERED)(self._log)
 
     def shard(self, name: str) -> str:
         """Return the shard of a log or queue."""
         return self.shards[zlib.crc32(name.encode()) % len(self.shards)]
 
-    def log(self, name: str) -> LogKeys:
+    def _log(self, name: str) -> LogKeys:
         """Return the keys of a log."""
         shard = self.shard(name)
         return LogKeys(*(f"{self.prefix}:{shard}:{kind}:{name}" for kind in ("log", "entries", "posted")))

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
-    MOST_READ,
     all_encoded,
     checked_name,
     checked_seconds,
-    cursor_of,
     encoded,
-    place_of,
     refused_closed,
     refused_gap,
     refused_mix,
 )
 from anthropix_actors.stores.redis import log_scripts as scripts
+from anthropix_actors.stores.redis.reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +28,6 @@ if TYPE_CHECKING:
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
     from anthropix_actors.stores.redis.scripts import Argument
-
-LONGEST_WAIT = 5.0
-"""How long a reader takes at most to find that a log has expired, or that Redis has thrown it away, in seconds."""
 
 _REMEMBERED = 100_000
 
@@ -47,6 +39,7 @@ class RedisLogs:
         """Take connections, and the names of keys."""
         self._connections = connections
         self._keys = keys
+        self._reader = Reader(connections, keys)
         self._most = max_entry_bytes
         # Of which log an epoch is: one of the same name, made after a restart that lost all, has the same epochs.
         self._generations: OrderedDict[tuple[str, int], bytes] = OrderedDict()
@@ -101,14 +94,14 @@ class RedisLogs:
 
     def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
         """Return the entries after a cursor; see `Log`."""
-        found = self._waited({checked_name(name): after}, wait, until_closed=True).get(name, [])
+        found = self._reader.read({checked_name(name): after}, wait, until_closed=True).get(name, [])
         if isinstance(found, Lost):
             raise found
         return found
 
     def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
         """Return the entries of several logs; see `Log`. It takes a connection for each shard that they are in."""
-        return self._waited({checked_name(name): after for name, after in cursors.items()}, wait)
+        return self._reader.read({checked_name(name): after for name, after in cursors.items()}, wait)
 
     def state(self, name: str) -> LogState | None:
         """Return the state of a log; see `Log`."""
@@ -151,79 +144,9 @@ class RedisLogs:
     def _new_reply(self, name: str) -> str:
         return self._keys.reply(name, secrets.token_hex(8))
 
-    # Reading
-
-    def _waited(
-        self, cursors: dict[str, str | None], wait: float, *, until_closed: bool = False
-    ) -> dict[str, list[Entry] | Lost]:
-        places = {name: _Place(after) for name, after in cursors.items()}
-        deadline = time.monotonic() + checked_seconds(wait, "wait")
-        while True:
-            found = self._looked(places)
-            left = deadline - time.monotonic()
-            ended = until_closed and all(place.closed for place in places.values())
-            if found or ended or left <= 0 or self._connections.closed:
-                return found
-            streams = {self._keys.log(name).stream: place.last for name, place in places.items()}
-            self._connections.listen(streams, min(left, LONGEST_WAIT))
-            if self._connections.closed:
-                return {}
-
-    def _looked(self, places: Mapping[str, _Place]) -> dict[str, list[Entry] | Lost]:
-        """Return what there is now."""
-        by_shard: dict[str, list[str]] = {}
-        for name in places:
-            by_shard.setdefault(self._keys.shard(name), []).append(name)
-        found: dict[str, list[Entry] | Lost] = {}
-        for names in by_shard.values():
-            keys = [key for name in names for key in self._keys.log(name)[:2]]
-            args = [arg for name in names for arg in (places[name].generation, places[name].exact)]
-            for number, what, *more in self._connections.run(scripts.LOOK, keys, [MOST_READ, *args]):
-                name = names[number]
-                if what in {b"lost", b"anew"}:
-                    found[name] = _lost(name, what)
-                    continue
-                places[name].closed = what == b"closed"
-                if more[1:]:
-                    found[name] = _entries(*more)
-        return found
-
 
 def _scanned(pattern: str, client: Any) -> list[bytes]:
     return [*client.scan_iter(pattern, count=1000)]
-
-
-class _Place:
-    """How far a reader of a log is."""
-
-    def __init__(self, after: str | None) -> None:
-        generation, number = place_of(after)
-        self.generation, _, epoch = (generation or "").partition("x")
-        self.exact = f"{number}-{epoch}" if epoch else str(number or "")
-        self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
-        self.closed = False
-
-    @property
-    def last(self) -> str:
-        """The id after which something new comes."""
-        return scripts.END if self.closed else self._after
-
-
-def _entries(generation: bytes, *parts: bytes) -> list[Entry]:
-    """Return entries of their ids and data, one after the other. A cursor names the epoch of its entry, too."""
-    return [_entry(generation.decode(), *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
-
-
-def _entry(generation: str, entry_id: bytes, data: bytes) -> Entry:
-    place, _, epoch = entry_id.decode().partition("-")
-    number = int(place) - 1
-    return Entry(int(epoch), number, msgspec.json.decode(data), cursor_of(f"{generation}x{epoch}", number))
-
-
-def _lost(name: str, what: bytes) -> Lost:
-    if what == b"lost":
-        return Lost(f"there is no log {name!r}")
-    return Lost(f"the log {name!r} is not the one that was read: it was made anew, or has lost entries")
 
 
 def _checked_number(number: Any, place: str) -> int:

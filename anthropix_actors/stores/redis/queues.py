@@ -11,7 +11,7 @@ import msgspec
 from anthropix_actors.stores.names import checked_name, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
-from anthropix_actors.stores.redis.logs import LONGEST_WAIT
+from anthropix_actors.stores.redis.reading import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
