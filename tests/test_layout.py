@@ -48,6 +48,7 @@ THIRD_PARTIES = {
     "python_multipart": {"emulator"},
     "h11": {"emulator"},
     "pytest_anthropix_actors": {"emulator"},
+    "redis": {"stores"},
     "click": {"cli"},
     "PyInstaller": {"_pyinstaller"},
 }
@@ -213,7 +214,7 @@ def test_importing_the_package_imports_no_extra() -> None:
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "anthropix_actors" in loaded
-    assert not loaded & {"starlette", "uvicorn", "click", "pytest", "tkinter", "PySide6", "anthropic", "asyncio"}
+    assert not loaded & {"starlette", "uvicorn", "click", "redis", "pytest", "tkinter", "PySide6", "anthropic", "asyncio"}
 
 
 def test_the_pytest_plugin_imports_nothing_until_it_is_used() -> None:
