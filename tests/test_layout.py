@@ -83,6 +83,7 @@ LONGER = {
     "__init__": "a list",
     "errors": "a list",
     "endpoints/table": "a table",
+    "hub/hub": "half of it is what its methods promise",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",

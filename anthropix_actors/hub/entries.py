@@ -91,7 +91,7 @@ def _spent(message: Any) -> JSON:
     return {**_request(message.chat), "usage": as_json(message.usage), **({"lost": lost} if lost else {})}
 
 
-def message_of(entry: Mapping[str, Any], chat: Any, cursor: str) -> Any:
+def message_of(entry: Mapping[str, Any], chat: Any, cursor: str) -> Any:  # noqa: PLR0911 - a table
     """Return the message that an entry tells of, as one of `chat`; None for an entry that is of no message.
 
     Example:
@@ -126,7 +126,7 @@ def told(entries: Iterable[Mapping[str, Any]]) -> tuple[Message | None, bool]:
     """Return the answer so far that entries tell of, and whether its readers were told anything of an answer.
 
     Example:
-        >>> told([begin_entry(1, "hub-1")])
+        >>> told([{"kind": "begin", "format": 1, "attempt": 1, "holder": "hub-1"}])
         (None, False)
     """
     answer, any_event = Accumulator(), False

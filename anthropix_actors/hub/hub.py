@@ -17,19 +17,19 @@ from anthropix_actors._tasks.delivery import WINDOW
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.chat.messages import ChatCancelled
 from anthropix_actors.errors import ConfigurationError, ParameterError
-from anthropix_actors.hub.beat import Beat
-from anthropix_actors.hub.crew import Crew
+from anthropix_actors.hub._read.crew import Crew
+from anthropix_actors.hub._read.follow_task import FollowTask, whole_log
+from anthropix_actors.hub._read.follower import Follower
+from anthropix_actors.hub._read.writer_check import WriterCheck
+from anthropix_actors.hub._write.beat import Beat
+from anthropix_actors.hub._write.open_log import DAY, INBOX
+from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
-from anthropix_actors.hub.follow_task import FollowTask, whole_log
 from anthropix_actors.hub.followed import Followed
-from anthropix_actors.hub.follower import Follower
 from anthropix_actors.hub.jobs import job_data
 from anthropix_actors.hub.names import chat_name, check_options, check_store, is_chat
-from anthropix_actors.hub.open_log import DAY, INBOX
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus, status_of
-from anthropix_actors.hub.writer_check import WriterCheck
-from anthropix_actors.hub.writing import Writing
 from anthropix_actors.stores import Held, Lost
 from anthropix_actors.stores.names import checked_name
 
@@ -160,8 +160,8 @@ class Hub:
         The log is claimed at once: so what is raised is raised before a request is sent. What the chat tells is in the
         store a moment later, in order, and exactly one end last. When the store is slow or away, the chat waits; after
         `patience` seconds, the log is given up, and the chat cancelled unless somebody else follows it. It is cancelled
-        too when another claims the log, or it is deleted; and when somebody calls `cancel` with its name, even before it
-        began. A log that a dead machine has begun is gone on with: those who follow it are told a `ChatResumed` that
+        too when another claims the log, or it is deleted; and when somebody calls `cancel` with its name, even before
+        it began. A log that a dead machine has begun is gone on with: those who follow it are told a `ChatResumed` that
         keeps nothing.
 
         Args:
@@ -183,7 +183,12 @@ class Hub:
         return self._writing.begin(chat_name(name), tag)
 
     def submit(
-        self, params: Mapping[str, Any], *, id: str | None = None, retry_lost: bool = False, tag: str | None = None
+        self,
+        params: Mapping[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002 - the word of queues
+        retry_lost: bool = False,
+        tag: str | None = None,
     ) -> str:
         """Put a chat into the queue, for any worker to run; return its name. It can be followed at once.
 
@@ -237,10 +242,10 @@ class Hub:
     ) -> Followed | LogRef:
         """Follow a chat, wherever it runs or ran: from its beginning, or from a cursor on.
 
-        Without `to`, a loop is returned. With `to`, a subscriber is told the same messages: `ChatEvent`, `ChatRetrying`,
-        `ChatResumed`, and exactly one of `ChatDone`, `ChatFailed` and `ChatCancelled`, last. Each has the `cursor` to go
-        on from, and `chat`, a ref that works as that of any chat. A subscriber that is `window` messages behind makes
-        nobody wait: the log is read on when it has room.
+        Without `to`, a loop is returned. With `to`, a subscriber is told the same messages: `ChatEvent`,
+        `ChatRetrying`, `ChatResumed`, and exactly one of `ChatDone`, `ChatFailed` and `ChatCancelled`, last. Each has
+        the `cursor` to go on from, and `chat`, a ref that works as that of any chat. A subscriber that is `window`
+        messages behind makes nobody wait: the log is read on when it has room.
 
         Where the chat's process has died, and nobody goes on with it, the end is a `ChatFailed` with `Lost`, after the
         lease. To leave cancels nothing.
@@ -351,7 +356,8 @@ class Hub:
         """Write the end of a chat that has never begun."""
         with contextlib.suppress(Held):  # it has just begun, all the same
             writer = self._writing.begin(name, tag)
-            writer.tell(ChatCancelled(None, reason, None))  # there is no chat
+            nobody: Any = None
+            writer.tell(ChatCancelled(nobody, reason, None))
             writer.wait(self._patience)
 
     def status(self, name: str) -> ChatStatus:

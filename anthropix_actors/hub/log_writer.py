@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.window import Window
-    from anthropix_actors.hub.crew import Crew
-    from anthropix_actors.hub.open_log import OpenLog, Outcome
+    from anthropix_actors.hub._read.crew import Crew
+    from anthropix_actors.hub._write.open_log import OpenLog, Outcome
 
 
 class LogDelivery(WindowDelivery):

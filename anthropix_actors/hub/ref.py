@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Never
 
     from anthropix_actors._tasks.subscriber import Subscriber
-    from anthropix_actors.hub.follow_task import FollowTask
+    from anthropix_actors.hub._read.follow_task import FollowTask
     from anthropix_actors.hub.hub import Hub
 
 _NO_MAILBOX = "the chat {!r} runs elsewhere: it has no mailbox here"

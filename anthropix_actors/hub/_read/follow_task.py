@@ -19,9 +19,9 @@ from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatFailed
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.hub._read.follower import Reading
+from anthropix_actors.hub._read.rebuild import Rebuild
 from anthropix_actors.hub.entries import ENDS, told
-from anthropix_actors.hub.follower import Reading
-from anthropix_actors.hub.rebuild import Rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import State
     from anthropix_actors._wire.message import Message
-    from anthropix_actors.hub.crew import Crew
-    from anthropix_actors.hub.follower import Follower
-    from anthropix_actors.hub.writer_check import WriterCheck
+    from anthropix_actors.hub._read.crew import Crew
+    from anthropix_actors.hub._read.follower import Follower
+    from anthropix_actors.hub._read.writer_check import WriterCheck
     from anthropix_actors.stores import Entry, Log
 
 _TERMINAL = (ChatDone, ChatFailed, ChatCancelled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from anthropix_actors.hub.open_log import DAY
+from anthropix_actors.hub._write.open_log import DAY
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import AnthropixError, ConfigurationError
-from anthropix_actors.hub.wake_log import WakeLog
+from anthropix_actors.hub._read.wake_log import WakeLog
 from anthropix_actors.stores import StoreError
 
 if TYPE_CHECKING:

@@ -7,20 +7,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.hub.appender import Appender
+from anthropix_actors.hub._read.follow_task import whole_log
+from anthropix_actors.hub._read.follower import Reading
+from anthropix_actors.hub._write.appender import Appender
+from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
 from anthropix_actors.hub.entries import begin_entry
-from anthropix_actors.hub.follow_task import whole_log
-from anthropix_actors.hub.follower import Reading
 from anthropix_actors.hub.log_writer import LogWriter
-from anthropix_actors.hub.open_log import DAY, INBOX, Counts, OpenLog
 from anthropix_actors.stores import Held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anthropix_actors.hub.beat import Beat
-    from anthropix_actors.hub.crew import Crew
-    from anthropix_actors.hub.follower import Follower
+    from anthropix_actors.hub._read.crew import Crew
+    from anthropix_actors.hub._read.follower import Follower
+    from anthropix_actors.hub._write.beat import Beat
     from anthropix_actors.stores import Entry, Log, LogState
 
 

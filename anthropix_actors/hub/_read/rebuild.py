@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anthropix_actors._tasks.task import State
-    from anthropix_actors.hub.follow_task import FollowTask
+    from anthropix_actors.hub._read.follow_task import FollowTask
     from anthropix_actors.stores import Entry
 
 

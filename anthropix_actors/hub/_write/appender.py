@@ -16,7 +16,7 @@ from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import IDLE
 
 if TYPE_CHECKING:
-    from anthropix_actors.hub.open_log import OpenLog
+    from anthropix_actors.hub._write.open_log import OpenLog
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0

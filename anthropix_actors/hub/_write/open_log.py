@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors._cancel.scope import CancelScope
-    from anthropix_actors.hub.appender import Appender
+    from anthropix_actors.hub._write.appender import Appender
     from anthropix_actors.stores import Log
 
 Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
