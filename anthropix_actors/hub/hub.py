@@ -451,6 +451,7 @@ class Hub:
         self._writing.close(grace)
         self._follower.close()
         self._beat.close()
+        self._crew.close()
 
     def __enter__(self) -> Self:
         """Return the hub itself."""

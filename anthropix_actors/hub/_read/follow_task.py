@@ -52,13 +52,9 @@ class _Elsewhere:
 
 
 class _Readers(Audience):
-    """The audience of a chat that is read: the reading begins when the first of them joins."""
+    """The audience of a chat that is read: a callback is enough for the reading to begin, and to go on."""
 
     _task: FollowTask
-
-    def attach(self, delivery: Delivery) -> None:
-        super().attach(delivery)
-        self._task.start()
 
     def add_callback(self, callback: Delivery) -> None:
         super().add_callback(callback)
@@ -131,6 +127,7 @@ class FollowTask(ChatTask):
             what = "expected one subscriber where a chat is followed from a cursor: call follow once more for another"
             raise ParameterError([Problem("subscriber", what)])
         super().attach(delivery)
+        self.start()
 
     def snapshot(self) -> Message | None:
         """Return the Message so far; where it is not read from its beginning, of the whole log. May wait for that."""
@@ -173,7 +170,8 @@ class FollowTask(ChatTask):
 
     def wants_more(self) -> bool:
         """Return whether there is room for more entries."""
-        self._is_paused = len(self._arrived) >= self.window
+        with self.lock:
+            self._is_paused = len(self._arrived) >= self.window
         return not self._is_paused
 
     def take(self, *items: Entry | AnthropixError) -> None:
@@ -208,7 +206,8 @@ class FollowTask(ChatTask):
             count = 0 if self.terminal is not None else min(len(self._arrived), _AT_ONCE)
             burst = [self._arrived.popleft() for _ in range(count)]
             self._is_busy = bool(burst)
-        if self._is_paused and len(self._arrived) <= self.window // 2:
+            goes_on = self._is_paused and len(self._arrived) <= self.window // 2
+        if goes_on:
             self._follower.wake()
         return burst
 

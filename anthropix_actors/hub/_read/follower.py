@@ -128,7 +128,7 @@ class Follower:
         with self._lock:
             is_asleep, self._is_asleep = self._is_asleep, False
         if is_asleep:
-            with contextlib.suppress(AnthropixError):  # then the thread does not wait for the store either
+            with contextlib.suppress(Exception):  # of the store; then the thread does not wait for the store either
                 self._wake.post()
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Follower:
                 self._failed(exc)
             else:
                 self._away_since, self._pause = None, _PAUSE
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             self._wake.delete()
 
     def _goes_on(self) -> bool:

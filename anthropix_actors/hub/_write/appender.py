@@ -33,7 +33,7 @@ class Appender:
     def __init__(self, patience: float) -> None:
         """Start without a thread. A log is given up when it could not be written for `patience` seconds."""
         self._patience = patience
-        self._due: queue.SimpleQueue[OpenLog] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[OpenLog | None] = queue.SimpleQueue()  # None ends the thread
         self._lock = threading.RLock()  # reentrant: a finalizer may wake it in the middle of it
         self._thread: threading.Thread | None = None
         self._hurry = threading.Event()
@@ -54,6 +54,10 @@ class Appender:
         self._patience = 0.0
         self._hurry.set()
 
+    def close(self) -> None:
+        """End the thread, when all that is due was written; it is started again if more comes."""
+        self._due.put(None)
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
@@ -68,15 +72,15 @@ class Appender:
 
     def _all_due(self) -> list[OpenLog]:
         """Wait for what is due, and return all of it; end the thread after a time without."""
-        due = []
+        due: list[OpenLog | None] = []
         try:
             due.append(self._due.get(timeout=IDLE))
             while True:
                 due.append(self._due.get_nowait())
         except queue.Empty:
-            if not due:
+            if not due or None in due:
                 self._leave()
-        return due
+        return [opened for opened in due if opened is not None]
 
     def _leave(self) -> None:
         with self._lock:

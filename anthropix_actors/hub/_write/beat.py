@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from anthropix_actors.stores import Log
@@ -60,7 +59,7 @@ class Beat:
             thread.join(self._lease)
         try:
             self._store.beat(self._holder, 0)
-        except AnthropixError as exc:
+        except Exception as exc:  # noqa: BLE001 - of the store, and this is to end
             log(logging.WARNING, "the end of %s could not be said; it comes by itself", self._holder, exc_info=exc)
 
     def _say(self) -> None:
@@ -74,7 +73,7 @@ class Beat:
             try:
                 self._say()
                 pause = self._lease / 3
-            except Exception as exc:  # noqa: BLE001 - of the store, which may be anybody's
+            except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
                 pause = self._lease / 10
                 log(logging.WARNING, "the beat of %s failed", self._holder, exc_info=exc)
 

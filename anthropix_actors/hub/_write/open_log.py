@@ -109,7 +109,9 @@ class OpenLog:
         return self._scope is not None
 
     def join(self, scope: CancelScope) -> None:
-        """Be the log of the chat that has this scope."""
+        """Be the log of the chat that has this scope, unless it is that of another one."""
+        if self.is_joined:
+            return
         self._scope = scope
         SWEEPER.watch(self)
         self._begun()
@@ -224,10 +226,10 @@ class OpenLog:
         self._counts.logs += outcome == "closed"
         self._waiting.clear()
         self.window.moved()
-        self._over.set()
         SWEEPER.unwatch(self)
         for callback in callbacks:
             safely("a callback of a log", callback, outcome)
+        self._over.set()  # last: whoever has waited finds its name free
 
     # As the sweeper sees it
 

@@ -157,6 +157,7 @@ class Writing:
         _wait_for(opened, time.monotonic() + _PARTING)
         self.appender.hurry()
         _wait_for(opened, time.monotonic() + _PARTING)
+        self.appender.close()
 
     def after_fork(self) -> None:
         """End all logs in a forked child: the parent writes them."""
