@@ -237,7 +237,7 @@ class ConversationActor(pykka.ThreadingActor):
             return TurnSuspended(turn.ref, approvals, usage, undelivered)
         return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
 
-    def only_record(self, effect: moves.Commit | moves.Late) -> None:
+    def only_record(self, effect: moves.Commit | moves.Withdraw | moves.Late) -> None:
         """Do nothing more: it was recorded."""
 
 
@@ -278,6 +278,7 @@ def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
 
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
     moves.Commit: ConversationActor.only_record,
+    moves.Withdraw: ConversationActor.only_record,
     moves.Late: ConversationActor.only_record,
     moves.Ask: ConversationActor.ask,
     moves.CutChat: ConversationActor.cut_chat,

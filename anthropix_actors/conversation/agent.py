@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.chat.combinations import MOST_BREAKPOINTS
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools import tool
 
@@ -123,6 +124,17 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         """
         made: Tool[..., Any] = tool(name=name, description=description, timeout=None)(Delegate(self))
         return made
+
+    def most_marks(self, tools: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many breakpoints of the cache are left for messages.
+
+        Args:
+            tools: The tools as on the wire.
+        """
+        params = self.request(tools)
+        system = params["system"] if isinstance(params["system"], list | tuple) else ()
+        own = [each for each in (*tools, *system, params) if each.get("cache_control")]
+        return max(0, MOST_BREAKPOINTS - len(own))
 
     def request(
         self, tools: Sequence[Mapping[str, Any]], *, first: bool = True, closing: bool = False

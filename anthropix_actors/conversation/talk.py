@@ -27,7 +27,7 @@ from anthropix_actors.conversation.budget import Budget
 from anthropix_actors.conversation.follower import is_same
 from anthropix_actors.conversation.history import calls_in, kept_of, settled
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.said import check_results
+from anthropix_actors.conversation.said import check_marks, check_results
 from anthropix_actors.conversation.state import Call, Phase, Said, State
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
@@ -95,7 +95,13 @@ class Talk:
         self.parent = parent
         self.above = above
         self.askers: dict[str, Talk] = {}
-        self.state = State(messages=tuple(messages), at_once=agent.limits.tools_at_once, closes=parent is None)
+        self.state = State(
+            messages=tuple(messages),
+            heard=len(messages),
+            at_once=agent.limits.tools_at_once,
+            closes=parent is None,
+            most_marks=agent.most_marks(toolbox.wire),
+        )
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
@@ -118,6 +124,7 @@ class Talk:
         with self._lock:
             self._refuse_stopped()
             check_results(self.state, content)
+            check_marks(self.state, content)
             number = place_of(self.state, when)
             turn = self.turns.get(number)
             if turn is None:

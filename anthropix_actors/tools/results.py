@@ -15,7 +15,9 @@ import msgspec
 from anthropix_actors._checks.block_shapes import TOOL_RESULT_CONTENT
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import problems_of
+from anthropix_actors._checks.unknown_keys import unknown_keys
 from anthropix_actors._foreign.log import log
+from anthropix_actors.content.refusals import refused
 from anthropix_actors.tools.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -127,6 +129,7 @@ def _blocks_of(values: Any) -> list[dict[str, Any]]:
     given = [each if _is_block(each) else {"type": "text", "text": _text(each)} for each in values]
     blocks = [block for block in copy_json(given, "result", found) if not _is_blank(block)]
     found += [problem for index, block in enumerate(blocks) for problem in _problems(block, f"result[{index}]")]
+    found = found or [*refused(blocks, "result")]
     if found:
         raise _OddError("; ".join(map(str, found)))
     for block in blocks:
@@ -137,7 +140,7 @@ def _blocks_of(values: Any) -> list[dict[str, Any]]:
 
 
 def _problems(block: Any, place: str) -> list[Problem]:
-    return list(problems_of(TOOL_RESULT_CONTENT, block, place))
+    return list(problems_of(TOOL_RESULT_CONTENT, block, place)) or [*unknown_keys(TOOL_RESULT_CONTENT, block, place)]
 
 
 def _is_blank(block: dict[str, Any]) -> bool:
