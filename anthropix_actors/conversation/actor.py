@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from anthropix_actors._decode.json import copied
-from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.log import log, shown
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.conversation import moves
@@ -102,7 +102,7 @@ class ConversationActor(pykka.ThreadingActor):
             except (Fenced, Lost) as exc:
                 self._lost = exc
             except BaseException as exc:  # noqa: BLE001 - the caller's code, which may raise anything
-                self._lost = AnthropixError(f"the log failed: {exc!r}")
+                self._lost = AnthropixError(f"the log failed: {shown(exc)}")
                 self._lost.__cause__ = exc
             if self._lost is not None:
                 self._talk.stop(str(self._lost))

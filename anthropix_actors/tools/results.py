@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors._checks.unknown_keys import unknown_keys
 from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.raised import is_a, kind_of
 from anthropix_actors.content.refusals import refused
 from anthropix_actors.tools.errors import InputError, ToolError
 
@@ -72,19 +74,20 @@ def failure_of(error: BaseException) -> Result:
         >>> failure_of(KeyError("city")).content, failure_of(ToolError("no such city")).content
         ("KeyError: 'city'", 'no such city')
     """
-    if isinstance(error, InputError):
+    if is_a(error, InputError):
         text = f"the input does not fit, and the tool was not run:\n{_text_of(error)}"
         return Result(text[:_LONGEST_ERROR], is_error=True, state="not started")
-    if isinstance(error, ToolError):
-        return Result(_words_of(error.content), is_error=True, state="failed")
-    text = f"{type(error).__name__}: {_text_of(error)}" if _text_of(error) else type(error).__name__
+    if is_a(error, ToolError):
+        return Result(_words_of(error), is_error=True, state="failed")
+    said = _text_of(error)
+    text = f"{kind_of(error)}: {said}" if said else kind_of(error)
     return Result(text[:_LONGEST_ERROR], is_error=True, state="failed")
 
 
 def log_failure(name: str, error: BaseException) -> None:
     """Log what a tool raised, with its traceback; not what it raised for the model."""
-    if not isinstance(error, (ToolError, InputError)):
-        log(logging.ERROR, "the tool %s raised %s", name, type(error).__name__, exc_info=error)
+    if not is_a(error, ToolError, InputError):
+        log(logging.ERROR, "the tool %s raised %s", name, kind_of(error), exc_info=error)
 
 
 def content_of(value: Any) -> str | list[dict[str, Any]]:
@@ -167,10 +170,10 @@ def _checked_text(text: str) -> str:
     return text if text.strip() else ""
 
 
-def _words_of(content: Any) -> str | list[dict[str, Any]]:
+def _words_of(error: ToolError) -> str | list[dict[str, Any]]:
     """Return what a `ToolError` says: not nothing, and only text, as the API takes no other errors."""
     try:
-        made = content_of(content)
+        made = content_of(error.content)
     except BaseException as exc:  # noqa: BLE001 - as in `result_of`
         return f"the tool failed, and what it says of that cannot be sent: {_text_of(exc)}"
     if isinstance(made, list):
@@ -184,13 +187,13 @@ def _left_out(block: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = str.__str__(str(error))
         return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
     except BaseException as exc:  # noqa: BLE001 - the caller's own class
-        return f"(its text cannot be had: {type(exc).__name__})"
+        return f"(its text cannot be had: {kind_of(exc)})"
 
 
 def _close(value: Any) -> None:
     """Close a coroutine that nobody awaits: Python warns of it otherwise."""
-    if hasattr(type(value), "cr_await"):
+    if type(value) is CoroutineType:
         value.close()
