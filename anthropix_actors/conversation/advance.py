@@ -118,6 +118,8 @@ def _answered(move: Move, event: moves.Answered) -> None:
     # A copy: what is told is the subscribers' to change.
     content, reason = tuple(copied(message["content"])), message.get("stop_reason")
     move.do(moves.TellAnswer(message))
+    if any(block.get("type") == "compaction" and block.get("content") for block in content):
+        move.do(moves.TellCompacted(message))
     move.hear()
     move.set(calls=_begun(move, event.calls), last=message)
     if reason != "compaction":
@@ -147,8 +149,6 @@ def _send_again(move: Move, content: tuple[Mapping[str, Any], ...], reason: str)
         move.settle_paused()
         move.settle(content)
         move.set(compacted=move.state.compacted + 1)
-        assert move.state.last is not None
-        move.do(moves.TellCompacted(move.state.last))
     else:
         move.set(paused=(*move.state.paused, content))
     if move.state.closing or move.state.compacted > MOST_COMPACTIONS:

@@ -70,10 +70,14 @@ PICTURES = [
     (encoded(PNG, "image/gif"), "source.media_type: expected image/png, which the data are, got 'image/gif'"),
     (encoded(PNG, "image/png", "document"), "source.media_type: expected application/pdf, got 'image/png'"),
 ]
+NEW = {"type": "brand_new", "content": ["any", encoded("*no*")]}
 INNER = {"type": "document", "source": {"type": "content", "content": [encoded("*no*")]}}
 
 
-@pytest.mark.parametrize(("block", "why"), [*PICTURES, (INNER, r"source.content\[0\].source.data: expected base64")])
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [*PICTURES, (NEW, r"content\[1\].source.data"), (INNER, r"source.content\[0\].source.data: expected base64")],
+)
 def test_a_picture_that_the_api_refuses_is_not_said(emulator: Emulator, client: Client, block: Any, why: str) -> None:
     talk = client.converse(Agent(model=MODEL))
     with pytest.raises(ParameterError, match=rf"content\[1\].{why}"):
