@@ -119,7 +119,7 @@ if TYPE_CHECKING:
         TurnTerminal,
     )
     from anthropix_actors.sessions.ref import SessionRef
-    from anthropix_actors.tools import Call, Tool, ToolError, run_tools, tool
+    from anthropix_actors.tools import Call, Mcp, McpError, Tool, ToolError, run_tools, tool
     from anthropix_actors.usage import Usage
 
 __all__ = [
@@ -174,6 +174,8 @@ __all__ = [
     "Ledger",
     "LimitReached",
     "Limits",
+    "Mcp",
+    "McpError",
     "NotFoundError",
     "OutputError",
     "OverloadedError",
@@ -317,7 +319,7 @@ _HOMES = {
         "TurnTerminal",
     ),
     "sessions.ref": ("SessionRef",),
-    "tools": ("Call", "Tool", "ToolError", "run_tools", "tool"),
+    "tools": ("Call", "Mcp", "McpError", "Tool", "ToolError", "run_tools", "tool"),
     "usage": ("Usage",),
     "_http.version": ("__version__",),
 }

@@ -372,6 +372,7 @@ class Client:
         problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS))
         given.setdefault("max_tokens", MAX_TOKENS)
         known = {name: value for name, value in given.items() if name in PARAMETERS}
+        self._core.adopt(known.get("tools"))
         problems += chat_problems(known, api_version=self.api_version)
         if problems:
             raise ParameterError(problems)
@@ -571,6 +572,7 @@ class Client:
         ]
         if problems:
             raise ParameterError(problems)
+        self._core.adopt(params.get("tools"))
         params.setdefault("max_tokens", MAX_TOKENS)
         decode = None
         if output is not None:

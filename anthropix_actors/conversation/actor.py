@@ -146,7 +146,7 @@ class ConversationActor(pykka.ThreadingActor):
         talk = self._talk
         window = talk.core.windows.get(talk.agent.model)
         first = turn.chat is None
-        params = talk.agent.request(talk.toolbox.wire, first=first, closing=effect.closing, window=window)
+        params = talk.agent.request(turn.toolbox.wire, first=first, closing=effect.closing, window=window)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
             params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
@@ -168,7 +168,7 @@ class ConversationActor(pykka.ThreadingActor):
         if self._lost is not None:
             return
         talk, call, use = self._talk, effect.call, _use(effect.call)
-        tool: Any = talk.toolbox.get(call.name)
+        tool: Any = self._turn.toolbox.get(call.name)
         progress = partial(_progress, self._turn, use)
         ended = partial(talk.call_ended, call.id)
         delegate = getattr(tool, "function", None)

@@ -76,7 +76,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: The model.
         system: The system prompt.
-        tools: Functions, `Tool`s, dicts as on the wire, or `{name: ref}` for tools that are actors.
+        tools: Functions, `Tool`s, dicts as on the wire, `{name: ref}` for tools that are actors, or servers (`Mcp`).
         limits: What one turn may spend.
         max_tokens: The most tokens of one answer.
         cache: Whether the API caches the conversation, so that each request pays only for what is new.

@@ -43,6 +43,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
+    core.adopt(agent.tools)
     toolbox = Toolbox(agent.tools)
     hello = {"role": "user", "content": "-"}
     params = {**agent.request(toolbox.wire), "messages": [*messages, hello]}
@@ -65,7 +66,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         messages = recorder.messages
     subscribers = [] if stream is None else [(stream, coalesce)]
     return start_conversation(
-        core, agent, new_chat, messages=messages, tag=tag, subscribers=subscribers, recorder=recorder
+        core, agent, new_chat, toolbox=toolbox, messages=messages, tag=tag, subscribers=subscribers, recorder=recorder
     )
 
 
@@ -78,6 +79,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     agent: Agent,
     new_chat: Callable[[dict[str, Any], str | None], RequestTask],
     *,
+    toolbox: Toolbox | None = None,
     messages: Sequence[Mapping[str, Any]] = (),
     tag: str | None = None,
     parent: Budget | None = None,
@@ -91,6 +93,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
         core: The parts of the client.
         agent: The recipe.
         new_chat: Makes the task of a request.
+        toolbox: The agent's tools; by default, those that it has now, which may have to be asked for.
         messages: The history to go on from.
         tag: The tag of its turns and chats.
         parent: The budget of the turn that it works for; None if it works for nobody.
@@ -101,7 +104,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     talk = Talk(
         core,
         agent,
-        Toolbox(agent.tools),
+        Toolbox(agent.tools) if toolbox is None else toolbox,
         new_chat,
         start_conversation,
         messages=messages,

@@ -237,6 +237,8 @@ class Talk:
         now = self.turns.get(self.state.turn)
         if now is not None and self.state.turn != before:
             now.budget.begin()
+            self._renew_tools()
+            now.toolbox = self.toolbox
             now.began_at = self.state.began_at
             if asks and now is not turn:  # the next turn, right after this one
                 now.budget.take_request()
@@ -245,6 +247,13 @@ class Talk:
                 with contextlib.suppress(CancelledError):
                     ended.scope.commit()  # a later cancel does nothing
         return effects
+
+    def _renew_tools(self) -> None:
+        """Take the tools that servers offer now, as a turn begins: within one, requests begin with the same."""
+        try:
+            self.toolbox = self.toolbox.renewed()
+        except ParameterError as exc:
+            log(logging.ERROR, "the tools of a server have changed, and those before are kept: %s", exc)
 
     def chat_ended(self, task: RequestTask, terminal: Any) -> None:
         """Note how a request ended. In the chat's thread, when its events have been told."""

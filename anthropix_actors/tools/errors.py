@@ -35,5 +35,13 @@ class InputError(ParameterError):
     """
 
 
-publish("anthropix_actors", (ToolError,))
+class NotStartedError(ToolError):
+    """The call was not begun: the tool could not be reached."""
+
+
+class McpError(AnthropixError):
+    """An MCP server cannot be used: it does not start, does not answer in time, or breaks the protocol."""
+
+
+publish("anthropix_actors", (ToolError, McpError))
 publish("anthropix_actors.tools", (InputError,))

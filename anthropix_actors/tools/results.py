@@ -20,7 +20,7 @@ from anthropix_actors._checks.unknown_keys import unknown_keys
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.raised import is_a, kind_of
 from anthropix_actors.content.refusals import refused
-from anthropix_actors.tools.errors import InputError, ToolError
+from anthropix_actors.tools.errors import InputError, NotStartedError, ToolError
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import Problem
@@ -78,7 +78,8 @@ def failure_of(error: BaseException) -> Result:
         text = f"the input does not fit, and the tool was not run:\n{_text_of(error)}"
         return Result(text[:_LONGEST_ERROR], is_error=True, state="not started")
     if is_a(error, ToolError):
-        return Result(_words_of(error), is_error=True, state="failed")
+        state: State = "not started" if is_a(error, NotStartedError) else "failed"
+        return Result(_words_of(error), is_error=True, state=state)
     said = _text_of(error)
     text = f"{kind_of(error)}: {said}" if said else kind_of(error)
     return Result(text[:_LONGEST_ERROR], is_error=True, state="failed")

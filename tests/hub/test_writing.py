@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from stores_for_tests import Gate, Shaky, raising
 
 from anthropix_actors import (
     CancelledError,
@@ -25,7 +26,6 @@ from anthropix_actors.stores import Fenced, Held, Lost, MemoryStore, StoreError
 
 from actors import ASK, HELLO, Inbox
 from servers import BUSY, DEADLINE, STOP, Flood, Gated, Halt, Replies, Server, answer, answering, until, wait, whole
-from stores_for_tests import Gate, Shaky, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
