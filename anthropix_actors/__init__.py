@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.agent import Agent, Limits
     from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.conversation.turn_ref import TurnRef
+    from anthropix_actors.hub.hub import Hub
     from anthropix_actors.ledger import Cost, Ledger, Price
     from anthropix_actors.limits.governor import Governor, RateLimit
     from anthropix_actors.messages import (
@@ -167,6 +168,7 @@ __all__ = [
     "DeadlockError",
     "GatewayTimeoutError",
     "Governor",
+    "Hub",
     "InternalServerError",
     "ItemStream",
     "Ledger",
@@ -256,6 +258,7 @@ _HOMES = {
     "conversation.agent": ("Agent", "Limits"),
     "conversation.ref": ("ConversationRef",),
     "conversation.turn_ref": ("TurnRef",),
+    "hub.hub": ("Hub",),
     "ledger": (
         "Cost",
         "Ledger",

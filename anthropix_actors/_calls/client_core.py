@@ -43,6 +43,7 @@ class ClientCore:
         ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
         closers: What is to be closed before its running tasks are cancelled: its conversations, and servers of tools.
+        windows: The most input tokens of the models that were asked about; None where the API does not say.
     """
 
     def __init__(  # noqa: PLR0913 - the parts, by name
@@ -61,6 +62,7 @@ class ClientCore:
         self.request_factory = request_factory
         self.registry = Registry()
         self.closers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.windows: dict[str, int | None] = {}
         self.api_version = api_version
         self.window = window
         self.ledger = ledger

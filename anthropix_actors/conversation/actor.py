@@ -6,6 +6,7 @@ what is to be done next comes into this actor's mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import time
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._decode.json import copied
-from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.log import log, shown
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.conversation import moves
@@ -41,6 +43,7 @@ from anthropix_actors.conversation.state import Phase
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
 from anthropix_actors.errors import AnthropixError, OutputError
+from anthropix_actors.models import read_window
 from anthropix_actors.stores import Fenced, Lost
 from anthropix_actors.tools.tool_call import ToolCall
 
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.state import Call
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
-    from anthropix_actors.tools import Outcome
 
 
 class ConversationActor(pykka.ThreadingActor):
@@ -67,6 +69,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._running: dict[str, ToolCall | SubAgentCall] = {}
         self._started: dict[str, float] = {}  # on the monotonic clock
         self._lost: AnthropixError | None = None  # that another has claimed the log
+        self._reading: CancelToken | None = None  # while the model's window is read
         self._ref = talk.actor = ConversationRef(self, talk)
 
     @staticmethod
@@ -102,7 +105,7 @@ class ConversationActor(pykka.ThreadingActor):
             except (Fenced, Lost) as exc:
                 self._lost = exc
             except BaseException as exc:  # noqa: BLE001 - the caller's code, which may raise anything
-                self._lost = AnthropixError(f"the log failed: {exc!r}")
+                self._lost = AnthropixError(f"the log failed: {shown(exc)}")
                 self._lost.__cause__ = exc
             if self._lost is not None:
                 self._talk.stop(str(self._lost))
@@ -114,6 +117,14 @@ class ConversationActor(pykka.ThreadingActor):
         talk = self._talk
         turn: TurnTask = talk.turns[effect.turn]
         self._turn = turn
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.cancelled:
+            talk.happens(moves.Cut())
+            return
+        if talk.agent.compact_at is not None and talk.agent.model not in talk.core.windows:
+            self._reading, again = CancelToken(), partial(self._go_on, Effects((effect,)))
+            read_window(talk.core, talk.agent.model, self._reading, again)
+            return
         if self._lost is not None:
             talk.happens(moves.Failed(self._lost))
             return
@@ -127,9 +138,15 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Failed(AnthropixError(f"an error in the conversation itself: {exc!r}")))
             raise
 
+    def _go_on(self, effects: Effects) -> None:
+        with contextlib.suppress(pykka.ActorDeadError):
+            self._ref.tell(effects)
+
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
-        params = talk.agent.request(turn.toolbox.wire, first=turn.chat is None, closing=effect.closing)
+        window = talk.core.windows.get(talk.agent.model)
+        first = turn.chat is None
+        params = talk.agent.request(turn.toolbox.wire, first=first, closing=effect.closing, window=window)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
             params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
@@ -139,7 +156,9 @@ class ConversationActor(pykka.ThreadingActor):
 
     def cut_chat(self, effect: moves.CutChat) -> None:
         """Cancel the chat that runs."""
-        if self._turn.chat is not None:
+        if self._reading is not None:  # there is no chat yet
+            self._reading.cancel(effect.reason)
+        elif self._turn.chat is not None:
             self._turn.chat.cancel(effect.reason)
 
     # Calls
@@ -151,14 +170,14 @@ class ConversationActor(pykka.ThreadingActor):
         talk, call, use = self._talk, effect.call, _use(effect.call)
         tool: Any = self._turn.toolbox.get(call.name)
         progress = partial(_progress, self._turn, use)
-        ended = partial(_call_ended, talk, call.id)
+        ended = partial(talk.call_ended, call.id)
         delegate = getattr(tool, "function", None)
         if isinstance(delegate, Delegate):
             agent = delegate.agent
             running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
         else:
-            late = partial(_late, talk)
-            running = ToolCall(tool, call.id, copied(call.input), on_progress=progress, on_outcome=ended, on_late=late)
+            late, given = talk.call_was_late, copied(call.input)
+            running = ToolCall(tool, call.id, given, on_progress=progress, on_outcome=ended, on_late=late)
         self._running[call.id] = running
         self._started[call.id] = time.monotonic()
         self._turn.calls[call.id] = running
@@ -237,7 +256,7 @@ class ConversationActor(pykka.ThreadingActor):
             return TurnSuspended(turn.ref, approvals, usage, undelivered)
         return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
 
-    def only_record(self, effect: moves.Commit | moves.Late) -> None:
+    def only_record(self, effect: moves.Commit | moves.Withdraw | moves.Late) -> None:
         """Do nothing more: it was recorded."""
 
 
@@ -250,21 +269,7 @@ def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
     turn.tell(ToolProgress(turn.ref, use, data))
 
 
-def _call_ended(talk: Talk, call_id: str, _: Any, outcome: Outcome) -> None:
-    """Note the outcome of a call. In any thread."""
-    if outcome.state != "cancelled" or talk.is_running(call_id):  # else by us, and that is known
-        talk.happens(_end_of(call_id, outcome))
-
-
-def _late(talk: Talk, call: Any, outcome: Outcome) -> None:
-    """Note what a call did after it was given up. In its own thread."""
-    talk.happens(_end_of(call.id, outcome))
-    log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
-
-
-def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
-    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
-    return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
+_READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
@@ -272,12 +277,13 @@ def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
     usage: Any = message.get("usage") or {}
     iterations = [each for each in usage.get("iterations") or () if isinstance(each, dict)]
     of_it = next((each for each in iterations if each.get("type") == "compaction"), usage)
-    read = sum(int(of_it.get(name) or 0) for name in ("input_tokens", "cache_read_input_tokens"))
+    read = sum(int(of_it.get(name) or 0) for name in _READ)
     return read, int(of_it.get("output_tokens") or 0)
 
 
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
     moves.Commit: ConversationActor.only_record,
+    moves.Withdraw: ConversationActor.only_record,
     moves.Late: ConversationActor.only_record,
     moves.Ask: ConversationActor.ask,
     moves.CutChat: ConversationActor.cut_chat,

@@ -99,6 +99,13 @@ class Commit(msgspec.Struct, frozen=True):
     messages: Blocks
 
 
+class Withdraw(msgspec.Struct, frozen=True):
+    """The API has refused the messages after the first `heard`; these are in their place."""
+
+    heard: int
+    messages: Blocks
+
+
 class Ask(msgspec.Struct, frozen=True):
     """Send a request of a turn with these messages; a closing one lets the model call no tool."""
 
@@ -203,6 +210,7 @@ class EndTurn(msgspec.Struct, frozen=True):
 
 Effect: TypeAlias = (
     Commit
+    | Withdraw
     | Ask
     | CutChat
     | StartCall

@@ -4,6 +4,7 @@
 |---|---|
 | `conversation` | first, with the version of the format |
 | `messages` | when messages are added to the history |
+| `withdrawn` | when the API has refused what was added: the messages in its place |
 | `answer` | when an answer is whole, before its calls run |
 | `intent` | before a call runs |
 | `decided` | when a call was approved or denied |
@@ -95,6 +96,8 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             case {"kind": "messages", "messages": more}:
                 messages += more
                 answer = None
+            case {"kind": "withdrawn", "heard": heard, "messages": rest}:
+                messages[heard:] = rest
             case {"kind": "answer", "message": {"content": content}}:
                 answer = content
                 calls = {block["id"]: Call(block["id"], block["name"], block["input"]) for block in calls_in(content)}
@@ -111,6 +114,10 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _messages(effect: moves.Commit) -> JSON:
     return {"kind": "messages", "messages": [*effect.messages]}
+
+
+def _withdrawn(effect: moves.Withdraw) -> JSON:
+    return {"kind": "withdrawn", "heard": effect.heard, "messages": [*effect.messages]}
 
 
 def _answer(effect: moves.TellAnswer) -> JSON:
@@ -144,6 +151,7 @@ def _end(effect: moves.EndTurn) -> JSON:
 
 _ENTRIES: dict[type, Callable[[Any], JSON]] = {
     moves.Commit: _messages,
+    moves.Withdraw: _withdrawn,
     moves.TellAnswer: _answer,
     moves.StartCall: _intent,
     moves.TellDecision: _decided,

@@ -12,7 +12,7 @@ from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
 from anthropix_actors.conversation.record import Recorder
 from anthropix_actors.conversation.request import RequestTask
-from anthropix_actors.conversation.said import checked_history
+from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools import Toolbox
@@ -57,6 +57,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         new_chat(params, tag)  # wrong parameters are refused now, not by the first turn
     except ParameterError as exc:
         problems += [Problem(_of_history(problem.place), problem.text) for problem in exc.problems]
+    problems = problems or [*refused_history(messages)]
     if problems:
         raise ParameterError(problems)
     recorder = None

@@ -29,7 +29,7 @@ from anthropix_actors.conversation.budget import Budget
 from anthropix_actors.conversation.follower import is_same
 from anthropix_actors.conversation.history import calls_in, kept_of, settled
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.said import check_results
+from anthropix_actors.conversation.said import check_marks, check_results
 from anthropix_actors.conversation.state import Call, Phase, Said, State
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.record import Recorder
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.conversation.state import When
-    from anthropix_actors.tools import Toolbox
+    from anthropix_actors.tools import Outcome, Toolbox
 
 
 class Effects(msgspec.Struct, frozen=True):
@@ -97,7 +97,13 @@ class Talk:
         self.parent = parent
         self.above = above
         self.askers: dict[str, Talk] = {}
-        self.state = State(messages=tuple(messages), at_once=agent.limits.tools_at_once, closes=parent is None)
+        self.state = State(
+            messages=tuple(messages),
+            heard=len(messages),
+            at_once=agent.limits.tools_at_once,
+            closes=parent is None,
+            most_marks=agent.most_marks(toolbox.wire),
+        )
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
@@ -120,6 +126,7 @@ class Talk:
         with self._lock:
             self._refuse_stopped()
             check_results(self.state, content)
+            check_marks(self.state, content)
             number = place_of(self.state, when)
             turn = self.turns.get(number)
             if turn is None:
@@ -265,6 +272,16 @@ class Talk:
         """Note a call that is whole, while its answer streams. In the chat's thread."""
         self.happens(moves.Streamed(self.call_of(block)))
 
+    def call_ended(self, call_id: str, _: Any, outcome: Outcome) -> None:
+        """Note the outcome of a call."""
+        if outcome.state != "cancelled" or self.is_running(call_id):  # else by us, and that is known
+            self.happens(_end_of(call_id, outcome))
+
+    def call_was_late(self, call: Any, outcome: Outcome) -> None:
+        """Note what a call did after it was given up. In its own thread."""
+        self.happens(_end_of(call.id, outcome))
+        log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
+
     def look(self, turn: TurnTask, now: float) -> None:
         """Look for time that has run out. In the sweeper's thread."""
         if turn.number != self.state.turn:
@@ -367,3 +384,8 @@ class Talk:
         self.turns = {}
         pykka.ActorRegistry.unregister(self.actor)
         self.actor.actor_stopped.set()
+
+
+def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
+    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
+    return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)

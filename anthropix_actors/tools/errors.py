@@ -12,7 +12,7 @@ class ToolError(AnthropixError):
     """Raise it in a tool: the model is told that the call failed, in your words. It is not logged.
 
     Args:
-        content: A text, or text blocks; the API takes no other blocks in an error.
+        content: A text, or text blocks; the API takes no other blocks in an error. "" says that it failed, and no more.
 
     Example:
         >>> raise ToolError("there is no city of this name; ask the user for its country")
@@ -21,7 +21,7 @@ class ToolError(AnthropixError):
         anthropix_actors.ToolError: there is no city of this name; ask the user for its country
     """
 
-    def __init__(self, content: str | list[Any]) -> None:
+    def __init__(self, content: str | list[Any] = "") -> None:
         """Keep the content; it is the error's text."""
         super().__init__(content)
         self.content = content
