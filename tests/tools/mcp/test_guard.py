@@ -42,7 +42,7 @@ def guarded(*how: str, parent: int | None = None) -> Generator[tuple[subprocess.
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as guard:
         assert guard.stdout is not None
         try:
-            yield guard, int(guard.stdout.readline())
+            yield guard, int(guard.stdout.readline() or "0")  # 0, if it was ended before it has started one
         finally:
             guard.kill()
 

@@ -276,6 +276,22 @@ def test_where_no_thread_can_be_started_nothing_waits(
     assert result(echo, "echo") == "echo"
 
 
+def test_an_interrupt_while_it_starts_comes_out(start: Callable[..., Mcp], monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == "anthropix-mcp":
+            raise KeyboardInterrupt
+        begin(thread)
+
+    echo = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            echo.open()
+    assert result(echo, "echo") == "echo"
+
+
 @pytest.mark.parametrize("how", ["refuses", "drops"])
 def test_a_server_may_tell_changes_as_badly_as_it_likes(start: Callable[..., Mcp], how: str) -> None:
     box = Toolbox([start("modern", how)])
