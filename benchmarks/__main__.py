@@ -27,6 +27,7 @@ import load
 import many_chats
 import relays
 import slow
+import stores
 import turns
 import uploads
 import windows
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "limits": limits.run,
     "slow": slow.run,
     "turns": turns.run,
+    "stores": stores.run,
     "bridges": bridges.run,
     "relays": relays.run,
     "batch_results": batch_results.run,
