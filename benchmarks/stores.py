@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _BATCHES = (1, 8, 64, 512)
 _BY_HAND = "sqlite3 by hand"
+_NORMAL = "sqlite, normal"
+"""Does not wait for the disk."""
+
 _EVENT = {
     "kind": "event",
     "event": {
@@ -50,7 +53,7 @@ def run(*, quick: bool) -> list[Verdict]:
         _many(urls, 100 if quick else 1000)
     times = cpu["sqlite"] / cpu[_BY_HAND]
     verdicts = [
-        Verdict("sqlite: CPU of an entry, 64 at once, by hand", "<= 1.5 x", f"{times:.2f} x", times <= 1.5),
+        Verdict("sqlite: CPU of an entry, 64 at once, by hand", "<= 2 x", f"{times:.2f} x", times <= 2),
         Verdict(
             "sqlite: from append's return to another process, p50",
             "<= 5 ms",
@@ -67,10 +70,18 @@ def run(*, quick: bool) -> list[Verdict]:
 def _stores() -> Iterator[Iterator[tuple[str, str]]]:
     """Get name and URL of each store that there is."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        urls = [("memory", "memory://"), ("sqlite", f"sqlite:{folder}/logs.db")]
+        urls = [
+            ("memory", "memory://"),
+            ("sqlite", f"sqlite:{folder}/logs.db"),
+            (_NORMAL, f"sqlite:{folder}/normal.db"),
+        ]
         if shutil.which("redis-server") and _is_there("redis") and _is_there("anthropix_actors.stores.redis"):
             urls.append(("redis", stack.enter_context(_redis(folder))))
         yield iter(urls)
+
+
+def _open(name: str, url: str) -> Store:
+    return open_store(url, **({"synchronous": "normal"} if name == _NORMAL else {}))
 
 
 def _is_there(module: str) -> bool:
@@ -118,7 +129,7 @@ def _writer(name: str, urls: dict[str, str]) -> Iterator[Callable[[int, int], ob
         with tempfile.TemporaryDirectory() as folder, contextlib.closing(_by_hand(folder)) as db:
             yield partial(_insert, db)
     else:
-        with contextlib.closing(open_store(urls[name])) as store:
+        with contextlib.closing(_open(name, urls[name])) as store:
             yield partial(_append, store, "a", store.claim("a"))
             store.delete("a")
 
@@ -172,7 +183,7 @@ def _readers(urls: dict[str, str], count: int) -> dict[str, float]:
     title(f"stores: from the call of append to its return, and to the reader, 50 entries a second, {count} of them; ms")
     rows, behind = [], {}
     for name, url in urls.items():
-        with contextlib.closing(open_store(url)) as store:
+        with contextlib.closing(_open(name, url)) as store:
             epoch = store.claim("latency")
             if name == "memory":
                 returns, delays, cpu = _followed(store, partial(_follow, store), epoch, count)
@@ -242,7 +253,7 @@ def _many(urls: dict[str, str], logs: int) -> None:
     )
     rows = []
     for name, url in urls.items():
-        with contextlib.closing(open_store(url)) as store:
+        with contextlib.closing(_open(name, url)) as store:
             cursors = {}
             for number in range(logs):
                 log = f"many-{number}"
