@@ -65,7 +65,7 @@ class Keys:
         return f"{self.prefix}:{shard}:holders"
 
     def ends(self, shard: str) -> str:
-        """Return the key of the bell that rings when a holder has ended its life."""
+        """Return the key of the bell that rings when a life is to end sooner than was said before."""
         return f"{self.prefix}:{shard}:ends"
 
     def reply(self, name: str, token: str) -> str:

@@ -236,7 +236,7 @@ def test_names_have_a_beginning(store: RedisStore) -> None:
     for name in names:
         store.claim(name)
     assert store.names() == sorted(names)
-    for beginning in ("a", "a*", "a[", "a\\", "ä:", "a?", "c"):
+    for beginning in ("a", "a*", "a[", "a\\", "ä:", "a?", "c", "\ud800"):
         assert store.names(beginning) == sorted(name for name in names if name.startswith(beginning))
 
 
@@ -303,6 +303,7 @@ def test_what_is_wrong_is_refused_before_anything_happens(store: RedisStore) -> 
         lambda: store.read("x" * 257),
         lambda: store.read_many({"": None}),
         lambda: store.state(""),
+        lambda: store.names(None),  # type: ignore[arg-type]
         lambda: store.read("a", wait=-1),
         lambda: store.expire("a", -1),
         lambda: store.beat("one", float("inf")),
