@@ -7,13 +7,13 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._foreign.log import shown
-from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
     all_encoded,
     checked_name,
+    checked_number,
+    checked_prefix,
     checked_seconds,
     encoded,
     refused_closed,
@@ -115,10 +115,8 @@ class RedisLogs:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all logs; see `Log`. Redis goes through all its keys for that."""
-        if not isinstance(prefix, str):
-            raise ParameterError([Problem("prefix", f"expected a str, got {shown(prefix)}")])
         found: set[str] = set()
-        for shard in self._keys.shards if prefix.isprintable() else ():
+        for shard in self._keys.shards if checked_prefix(prefix).isprintable() else ():
             metas = self._connections.ask(partial(_scanned, self._keys.pattern(shard, prefix)))
             found |= {self._keys.name(meta.decode()) for meta in metas}
         return sorted(found)
@@ -150,14 +148,3 @@ class RedisLogs:
 
 def _scanned(pattern: str, client: Any) -> list[bytes]:
     return [*client.scan_iter(pattern, count=1000)]
-
-
-def checked_number(number: Any, place: str, *, least: int = 0) -> int:
-    """Return an integer from `least` on.
-
-    Raises:
-        ParameterError: it is none.
-    """
-    if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 1 << 53:
-        raise ParameterError([Problem(place, f"expected an integer from {least} on, got {shown(number)}")])
-    return number

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors.stores.names import checked_name, checked_seconds, encoded
+from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
-from anthropix_actors.stores.redis.logs import checked_number
 from anthropix_actors.stores.redis.reading import LONGEST_WAIT
 
 if TYPE_CHECKING:

@@ -134,8 +134,9 @@ class RedisStore(RedisLogs, RedisQueues):
             version = str(server["redis_version"])
             if tuple(map(int, version.split(".")[:2])) < _OLDEST:
                 raise StoreError(f"Redis: it is {version}: 6.2 or Valkey is needed")
-            if server["maxmemory_policy"] != "noeviction":
-                self._may_evict(server["maxmemory_policy"], eviction)
+            policy = server.get("maxmemory_policy", "not known")
+            if policy != "noeviction":
+                self._may_evict(policy, eviction)
 
     def _may_evict(self, policy: str, eviction: Eviction) -> None:
         text = f"Redis may throw logs away, as its maxmemory-policy is {policy}: set noeviction"

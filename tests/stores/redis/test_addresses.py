@@ -16,7 +16,7 @@ from anthropix_actors import ParameterError
 from anthropix_actors.stores import Lost, StoreError
 from anthropix_actors.stores.redis import RedisStore
 
-from redis_servers import RedisServer, blocked, free_port, started
+from redis_servers import RedisServer, blocked, cluster_of_one, free_port, started
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -190,10 +190,7 @@ def test_a_primary_is_found_by_way_of_sentinels(redis: RedisServer) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[RedisServer]:
-    """A Cluster of one node, with all slots."""
-    with RedisServer("--cluster-enabled", "yes", tcp=True) as node:
-        node.run("CLUSTER", "ADDSLOTS", *range(16384))
-        until(lambda: "ok" in str(node.run("CLUSTER", "INFO")))
+    with cluster_of_one() as node:
         yield node
 
 
