@@ -21,7 +21,7 @@ from anthropix_actors.stores.redis import RedisStore
 from servers import DEADLINE, Peer, Server, pump, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from typing import Self
 
 
@@ -107,7 +107,7 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def cluster_of_one() -> Iterator[RedisServer]:
+def cluster_of_one() -> Generator[RedisServer]:
     """Run a Cluster of one node, with all slots."""
     with RedisServer("--cluster-enabled", "yes", tcp=True) as node:
         node.run("CLUSTER", "ADDSLOTS", *range(16384))

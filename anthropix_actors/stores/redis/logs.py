@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
@@ -115,11 +114,11 @@ class RedisLogs:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all logs; see `Log`. Redis goes through all its keys for that."""
-        found: set[str] = set()
-        for shard in self._keys.shards if checked_prefix(prefix).isprintable() else ():
-            metas = self._connections.ask(partial(_scanned, self._keys.pattern(shard, prefix)))
-            found |= {self._keys.name(meta.decode()) for meta in metas}
-        return sorted(found)
+        if not checked_prefix(prefix).isprintable():
+            return []  # no name is so
+        pattern = self._keys.pattern(prefix)
+        metas = self._connections.ask(lambda client: [*client.scan_iter(pattern, count=1000)])
+        return sorted({self._keys.name(meta.decode()) for meta in metas})
 
     def expire(self, name: str, seconds: float | None) -> None:
         """Let a log be deleted later; see `Log`."""
@@ -144,7 +143,3 @@ class RedisLogs:
 
     def _new_reply(self, name: str) -> str:
         return self._keys.reply(name, secrets.token_hex(8))
-
-
-def _scanned(pattern: str, client: Any) -> list[bytes]:
-    return [*client.scan_iter(pattern, count=1000)]

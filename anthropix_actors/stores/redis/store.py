@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Eviction = Literal["warn", "refuse"]
 
 _OLDEST = (6, 2)
-_MOST_SHARDS = 256
+_MOST_SHARDS = 100
 
 
 class RedisStore(RedisLogs, RedisQueues):
@@ -32,8 +32,7 @@ class RedisStore(RedisLogs, RedisQueues):
     What it does and what is lost when: docs/redis.md. Needs the extra `redis`.
 
     Args:
-        connect: Makes a client of redis-py, such as a `redis.Redis`, once in each process. It is to be one that repeats
-            nothing by itself, decodes nothing, and waits for a reply for longer than Redis may take.
+        connect: Makes a client of redis-py that decodes nothing, such as a `redis.Redis`; called once in each process.
         prefix: What the names of all keys begin with.
         shards: Into how many parts logs and queues are divided, each of them in one place of a Cluster. The same for
             all programs, for ever: what is in other parts is not found.

@@ -279,4 +279,11 @@ def test_options_are_checked(redis: RedisServer, name: str, value: Any) -> None:
 
 
 def test_a_client_may_be_the_callers(redis: RedisServer) -> None:
-    assert works(RedisStore(lambda: Redis(unix_socket_path=str(redis.path), protocol=2)))
+    store = RedisStore(lambda: Redis(unix_socket_path=str(redis.path)))
+    store.claim("b")
+    reader, found = started(lambda: store.read("b", wait=DEADLINE))
+    until(lambda: blocked(redis))
+    store.append("b", 1, 0, [{"n": 1}])
+    reader.join(DEADLINE)
+    assert found[0][0].data == {"n": 1}
+    assert works(store)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_reader_whose_connection_is_cut_reads_on(redis: RedisServer) -> None:
         for number in range(100):
             cutter.armed.set()
             writer.append("a", epoch, number, [{"n": number}])
-            until(lambda number=number: number in seen)
+            until(partial(seen.__contains__, number))
         reader.join(DEADLINE)
         assert seen == [*range(100)]
         assert cutter.cuts >= 50

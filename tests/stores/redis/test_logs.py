@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_reader_waits_for_what_comes(store: RedisStore, shared_redis: RedisSer
     epoch = store.claim("a")
     for number in range(3):
         cursor = store.read("a")[-1].cursor if number else None
-        reader, read = started(lambda after=cursor: store.read("a", after, wait=DEADLINE))
+        reader, read = started(partial(store.read, "a", cursor, wait=DEADLINE))
         until(lambda: blocked(shared_redis))
         store.append("a", epoch, number, numbered(number))
         reader.join(DEADLINE)
@@ -374,7 +375,7 @@ def test_fifty_threads_write_and_read(store: RedisStore) -> None:
         own = [entry.data["n"] for entry in store.read(name)]
         return own == [*range(20)] and sorted(read) == [*range(50)]
 
-    threads = [started(lambda number=number: work(number)) for number in range(50)]
+    threads = [started(partial(work, number)) for number in range(50)]
     deadline = time.monotonic() + 3 * DEADLINE
     for thread, _ in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

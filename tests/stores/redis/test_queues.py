@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,7 +151,7 @@ def test_each_job_is_taken_by_one_of_many(store: RedisStore) -> None:
                 assert store.finish("q", holder, job.id)
                 taken.append(job.id)
 
-    threads = [started(lambda number=number: work(f"worker-{number}")) for number in range(8)]
+    threads = [started(partial(work, f"worker-{number}")) for number in range(8)]
     for number in range(200):
         store.put("q", f"job-{number}", {"n": number})
     until(lambda: len(taken) >= 200)
