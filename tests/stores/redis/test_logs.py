@@ -289,6 +289,25 @@ def test_a_log_of_which_redis_has_thrown_a_part_away_is_lost(store: RedisStore, 
     assert [entry.data["n"] for entry in store.read("posted")] == [1]
 
 
+def test_what_is_made_in_place_of_what_redis_has_thrown_away_is_new(
+    store: RedisStore, shared_redis: RedisServer
+) -> None:
+    store.beat("one", 60)
+    store.append("a", store.claim("a", "one"), 0, numbered(0), close=True)
+    store.expire("a", 1000)
+    keys = store._keys.log("a")
+    shared_redis.run("DEL", keys.stream)
+    assert store.claim("a", "two") == 1
+    store.append("a", 1, 0, numbered(0))
+    state = store.state("a")
+    assert state is not None
+    assert not state.closed
+    assert shared_redis.run("PTTL", keys.meta) == -1
+    store.post("posted", {}, key="x")
+    shared_redis.run("DEL", store._keys.log("posted").posted)
+    assert store.claim("posted") == 1
+
+
 def test_what_is_wrong_is_refused_before_anything_happens(store: RedisStore) -> None:
     epoch = store.claim("a")
     calls: list[Callable[[], object]] = [
