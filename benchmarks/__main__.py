@@ -25,6 +25,7 @@ import latency
 import limits
 import load
 import many_chats
+import redis_stores
 import relays
 import slow
 import stores
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "stores": stores.run,
     "bridges": bridges.run,
     "relays": relays.run,
+    "redis": redis_stores.run,
     "batch_results": batch_results.run,
     "uploads": uploads.run,
     "windows": windows.run,
