@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from stores_for_tests import Shaky, Written, raising
 
 from anthropix_actors import (
     BlockPiece,
@@ -45,7 +46,6 @@ from servers import (
     wait,
     whole,
 )
-from stores_for_tests import Shaky, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,30 +53,6 @@ if TYPE_CHECKING:
     from anthropix_actors.hub import Followed
 
 TEXTS = [f"word {number} " for number in range(40)]
-
-
-class Written:
-    """A log that a test writes, entry by entry, as a chat elsewhere would."""
-
-    def __init__(self, store: MemoryStore, name: str = "a", holder: str | None = "elsewhere") -> None:
-        self.store = store
-        self.name = name
-        if holder is not None:
-            store.beat(holder, 1000)
-        self.epoch = store.claim(name, holder)
-        self.count = 0
-        self.add({"kind": "begin", "format": 1, "attempt": 1, "holder": holder})
-
-    def add(self, *entries: dict[str, Any], close: bool = False) -> None:
-        self.store.append(self.name, self.epoch, self.count, entries, close=close)
-        self.count += len(entries)
-
-    def tell(self, *events: dict[str, Any]) -> None:
-        self.add(*({"kind": "event", "event": event} for event in events))
-
-    def end(self, text: str = "") -> None:
-        message = {**start()["message"], "content": [{"type": "text", "text": text}]}
-        self.add({"kind": "done", "message": message, "resumed": False}, close=True)
 
 
 @pytest.fixture
@@ -356,13 +332,13 @@ def test_what_waits_for_a_slow_one_is_bounded(hubs: Callable[..., Hub]) -> None:
     elsewhere.tell(start(), block_start(), *[text_delta("x")] * 3000)
     wait(slow.began)
     task: Any = task_of(ref)
-    until(lambda: len(task._arrived) > 8)  # noqa: SLF001 - how much waits is nobody's to see
+    until(lambda: len(task._arrived) > 8)
     reads = store.calls["read_many"]
     for _ in range(5):
         elsewhere.tell(text_delta("z"))
     Written(store, "other").end()
     assert hub.result("other", timeout=DEADLINE)
-    assert len(task._arrived) <= 1008  # noqa: SLF001 - as above
+    assert len(task._arrived) <= 1008
     assert store.calls["read_many"] < reads + 50
     slow.let.set()
     elsewhere.end()
