@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from stores_for_tests import Shaky, Written, raising
 
 from anthropix_actors import (
     BlockPiece,
@@ -46,6 +45,7 @@ from servers import (
     wait,
     whole,
 )
+from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,8 @@ def written(connect: Callable[..., Client]) -> MemoryStore:
 
 
 def text_of(messages: list[Any]) -> str:
-    deltas = [message.data.get("delta", {}) for message in messages if isinstance(message, ChatEvent)]
+    events: list[Any] = [message.data for message in messages if isinstance(message, ChatEvent)]
+    deltas = [event.get("delta", {}) for event in events]
     return "".join(delta.get("text", "") for delta in deltas)
 
 
@@ -79,7 +80,7 @@ def test_a_loop_gets_the_messages_of_the_chat_live(connect: Callable[..., Client
     with Server(gated) as server:
         chat = connect(server).chat(**ASK, stream=here.to("a", tag="night"))
         followed = there.follow("a")
-        assert followed.chat.state == "queued"
+        assert [followed.chat.state] == ["queued"]
         messages = iter(followed)
         first = [next(messages) for _ in range(3)]
         assert followed.chat.state == "answering"
@@ -89,13 +90,14 @@ def test_a_loop_gets_the_messages_of_the_chat_live(connect: Callable[..., Client
         rest = list(messages)
     told = [*first, *rest]
     assert [message.data for message in told[:-1]] == answer(*TEXTS)
-    assert isinstance(told[-1], ChatDone)
-    assert told[-1].message == chat.result()
+    end = told[-1]
+    assert isinstance(end, ChatDone)
+    assert end.message == chat.result()
     assert {message.chat for message in told} == {followed.chat}
     assert (followed.chat.state, followed.chat.tag, followed.chat.request_id) == ("done", "night", "req_test")
     assert followed.chat.attempts == 1
     assert followed.chat.result() == chat.result()
-    assert told[-1].usage.output_tokens == 9
+    assert end.usage.output_tokens == 9
     assert repr(followed.chat) == "<LogRef 'a', done>"
     assert "<Followed <LogRef 'a', done> at " in repr(followed)
 
@@ -349,7 +351,7 @@ def test_one_that_raises_or_has_died_is_told_no_more_and_nobody_else_is_hurt(
     hubs: Callable[..., Hub], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Bad:
-        def tell(self, message: Any) -> None:
+        def tell(self, _: Any) -> None:
             raise SystemExit
 
     store = MemoryStore()

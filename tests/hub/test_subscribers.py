@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from stores_for_tests import Shaky, Written, raising
 
 from anthropix_actors import ChatDone, Client, Hub, OverloadedError
 from anthropix_actors import as_completed as in_order
@@ -21,6 +20,7 @@ from anthropix_actors.subscribers import Handlers, Listener, aio, sse_lines, to_
 from actors import ASK, Inbox
 from decoding import events as decoded
 from servers import BUSY, DEADLINE, Gated, Replies, Server, answer, block_start, start, text_delta, until, wait, whole
+from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,17 +53,11 @@ class Says(Handlers):
     def on_block(self, chat: Any, /, block: Any) -> None:
         self.said.append((chat.name, block["type"]))
 
-    def on_retrying(self, chat: Any, attempt: int, delay: float, error: Any) -> None:
-        self.said.append((chat.name, attempt))
-
     def on_done(self, chat: Any, message: Any) -> None:
         self._end(chat, message["content"][0]["text"])
 
     def on_failed(self, chat: Any, error: Any) -> None:
         self._end(chat, type(error))
-
-    def on_cancelled(self, chat: Any, reason: str, partial: Any) -> None:
-        self._end(chat, reason)
 
     def _end(self, chat: Any, what: Any) -> None:
         self.said.append((chat.name, what))
@@ -100,7 +94,7 @@ class Slow(pykka.ThreadingActor):
         self.let = let
         self.count = 0
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, _: Any) -> None:
         self.began.set()
         wait(self.let)
         self.count += 1
@@ -115,8 +109,9 @@ def test_an_actor_that_is_slow_is_never_more_than_its_window_behind(hubs: Callab
     actor = Slow.start(began, let)
     hub.follow("a", to=actor, window=8)
     wait(began)
-    until(lambda: actor.actor_inbox.qsize() >= 7)
-    assert actor.actor_inbox.qsize() <= 9  # and a probe
+    inbox: Any = actor.actor_inbox
+    until(lambda: inbox.qsize() >= 7)
+    assert inbox.qsize() <= 9  # and a probe
     let.set()
     until(lambda: actor.proxy().count.get(timeout=DEADLINE) == 503)
     actor.stop()
@@ -131,9 +126,13 @@ def test_a_function_and_a_queue_take_them(hub: Hub) -> None:
     assert [message.data for message in told[:-1]] == answer(*TEXTS)
     said: list[Any] = []
     over = threading.Event()
-    hub.follow(
-        "a", to=to_function(lambda message: (said.append(message), isinstance(message, ChatDone) and over.set()))
-    )
+
+    def note(message: Any) -> None:
+        said.append(message)
+        if isinstance(message, ChatDone):
+            over.set()
+
+    hub.follow("a", to=to_function(note))
     wait(over)
     assert len(said) == len(told)
 
@@ -227,8 +226,7 @@ def test_an_await_goes_on_until_the_end(hubs: Callable[..., Hub]) -> None:
 
     async def run() -> Any:
         task = asyncio.ensure_future(_awaited(hub))
-        while not hub.metrics().reading:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(until, lambda: hub.metrics().reading)
         elsewhere.end("Hello")
         return await task
 
