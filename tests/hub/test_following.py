@@ -128,7 +128,9 @@ def test_after_the_end_the_end_comes_again(written: MemoryStore, hubs: Callable[
         (again,) = hub.follow("a", after=end.cursor)
         assert isinstance(again, ChatDone)
     assert followed.message() == again.message
-    assert hub.ref("a", after=end.cursor).snapshot() == again.message
+    ref = hub.ref("a", after=end.cursor)
+    assert ref.snapshot() == again.message
+    assert ref.result(timeout=DEADLINE) == ref.snapshot()
 
 
 def test_a_loop_that_was_left_goes_on_where_it_was(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
@@ -223,6 +225,18 @@ def test_retries_and_lost_answers_are_told(connect: Callable[..., Client], hubs:
     assert told[-1].chat.attempts == 3
 
 
+def test_pieces_of_an_answer_that_was_begun_again_have_no_block_that_is_void(hubs: Callable[..., Hub]) -> None:
+    store = MemoryStore()
+    elsewhere = Written(store)
+    elsewhere.tell(start(), block_start(), text_delta("He"))
+    elsewhere.add({"kind": "begin", "format": 1, "attempt": 2})
+    elsewhere.tell(*answer("Hello"))
+    elsewhere.end("Hello")
+    pieces = list(hubs(store).follow("a").pieces)
+    assert [piece.text for piece in pieces if isinstance(piece, TextPiece)] == ["He", "Hello"]
+    assert [piece.block for piece in pieces if isinstance(piece, BlockPiece)] == [{"type": "text", "text": "Hello"}]
+
+
 # Subscribers
 
 
@@ -261,6 +275,7 @@ def test_after_a_cursor_there_is_one_subscriber(hubs: Callable[..., Hub]) -> Non
     inbox = Inbox()
     ref = hub.follow("a", to=inbox, after=cursor)
     assert inbox.next().data == text_delta("Hel")
+    assert hub.ref("a").snapshot() is None  # nobody follows by it
     with pytest.raises(ParameterError, match="expected one subscriber where a chat is followed from a cursor"):
         ref.subscribe(Inbox())
     snapshot = ref.snapshot()

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, Client, Hub, ParameterError
-from anthropix_actors.stores import MemoryStore, StoreError
+from anthropix_actors.hub._read.crew import Crew
+from anthropix_actors.hub._read.writer_check import WriterCheck
+from anthropix_actors.hub._write.appender import Appender
+from anthropix_actors.hub._write.open_log import Counts, OpenLog
+from anthropix_actors.stores import Lost, MemoryStore, StoreError
 
 from actors import ASK
 from servers import DEADLINE, Halt, Server, answering, until
@@ -192,6 +196,26 @@ def test_a_store_that_is_away_is_an_error_of_each_call(hubs: Callable[..., Hub])
     store.faults.clear()
 
 
+def test_a_log_that_is_not_there_any_more_is_lost() -> None:
+    lost = WriterCheck(MemoryStore(), "jobs", "a").look()
+    assert isinstance(lost, Lost)
+    assert "was deleted, or has expired" in str(lost)
+
+
+def test_what_becomes_due_as_the_thread_ends_is_written() -> None:
+    store, appender = MemoryStore(), Appender(1.0)
+    epoch = store.claim("a")
+    opened = OpenLog(store, appender, Counts(), "a", epoch=epoch, first=0, begin={"kind": "begin"}, ttl=60)
+    opened.is_due = True
+    appender._due.put(opened)
+    appender._thread = threading.current_thread()
+    appender._leave()
+    assert appender._thread is threading.current_thread()
+    appender._start()  # another thread has seen that there was none
+    assert appender._thread is threading.current_thread()
+    assert appender._all_due() == [opened]
+
+
 # Processes
 
 WITH_A_STORE = """
@@ -261,14 +285,25 @@ if (pid := os.fork()) == 0:
     gc.collect()
     client.chat(**ask(), stream=hub.to("b")).result(timeout=10)
     say("child", hub.result("b", timeout=10)["content"][0]["text"], store.state("a").epoch)
-    os._exit(0)
+    hub.close()
+    sys.exit(0)
 os.waitpid(pid, 0)
 chat = client.chat(**ask(), stream=writer)
 say("parent", hub.result("a", timeout=10)["content"][0]["text"], *sorted(store.names()))
 loop.join(10)
 """,
         )
-        assert said(program) == ["child Hello 1", "parent Hello a a/inbox"] or said(program)
+        assert said(program) == ["child Hello 1", "parent Hello a a/inbox"]
+
+
+def test_a_process_that_gets_no_thread_tells_in_the_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    ran: list[int] = []
+    Crew().run(lambda: ran.append(threading.get_ident()))
+    assert ran == [threading.get_ident()]
 
 
 def test_a_hub_starts_no_thread_before_it_is_used() -> None:
