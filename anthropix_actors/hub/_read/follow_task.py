@@ -177,6 +177,8 @@ class FollowTask(ChatTask):
 
     def wants_more(self) -> bool:
         """Return whether there is room for more entries."""
+        if len(self._arrived) < self.window:  # mostly, and asked for each reading in each round
+            return True
         with self.lock:
             self._is_paused = len(self._arrived) >= self.window
         return not self._is_paused
@@ -214,6 +216,7 @@ class FollowTask(ChatTask):
             burst = [self._arrived.popleft() for _ in range(count)]
             self._is_busy = bool(burst)
             goes_on = self._is_paused and len(self._arrived) <= self.window // 2
+            self._is_paused = self._is_paused and not goes_on
         if goes_on:
             self._follower.wake()
         return burst
