@@ -123,6 +123,8 @@ def test_from_each_cursor_on_nothing_is_missed_and_nothing_comes_twice(
 def test_after_the_end_the_end_comes_again(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     followed = hub.follow("a")
+    end: Any
+    again: Any
     for _ in range(2):
         *_, end = followed
         (again,) = hub.follow("a", after=end.cursor)
@@ -630,6 +632,22 @@ def test_a_thousand_are_followed_by_one_thread(hubs: Callable[..., Hub]) -> None
         assert inbox.until_end()[-1].message["content"][0]["text"] == log.name
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("anthropix-follower") <= 1
+
+
+def test_what_is_followed_next_is_read_at_once(hubs: Callable[..., Hub]) -> None:
+    store = MemoryStore()
+    first, second = Written(store, "a"), Written(store, "b")
+    hub = hubs(store, lease=1000)  # without a wake, the follower would look again in some minutes
+    inboxes = Inbox(), Inbox()
+    hub.follow("a", to=inboxes[0])
+    first.tell(start())
+    inboxes[0].next()
+    hub.follow("b", to=inboxes[1])
+    second.tell(start())
+    inboxes[1].next()
+    for log, inbox in zip((first, second), inboxes, strict=True):
+        log.end()
+        inbox.until_end()
 
 
 def test_a_loop_over_nothing_new_is_woken_by_what_comes(hubs: Callable[..., Hub]) -> None:

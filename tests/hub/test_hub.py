@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import CancelledError, Client, Hub, ParameterError
+from anthropix_actors._foreign.threads import IDLE
 from anthropix_actors.hub._read.crew import Crew
 from anthropix_actors.hub._read.writer_check import WriterCheck
 from anthropix_actors.hub._write.appender import Appender
@@ -200,6 +201,23 @@ def test_a_log_that_is_not_there_any_more_is_lost() -> None:
     lost = WriterCheck(MemoryStore(), "jobs", "a").look()
     assert isinstance(lost, Lost)
     assert "was deleted, or has expired" in str(lost)
+
+
+def test_the_thread_that_writes_stays_while_a_chat_is_written(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    """From Python 3.12 on, none can be started when a chat is cancelled as the interpreter exits."""
+    hub = hubs()
+    with Server(Halt()) as server:
+        chat = connect(server).chat(**ASK, stream=(writer := hub.to("a")))
+        until(lambda: hub.status("a").state == "running")
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "anthropix-appender"]
+        thread.join(2 * IDLE)
+        assert thread.is_alive()
+        chat.cancel("enough")
+        assert writer.wait(DEADLINE)
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
 
 
 def test_what_becomes_due_as_the_thread_ends_is_written() -> None:

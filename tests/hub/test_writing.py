@@ -23,7 +23,7 @@ from anthropix_actors import (
 )
 from anthropix_actors.stores import Held, Lost, MemoryStore, StoreError
 
-from actors import ASK, HELLO, Inbox
+from actors import ASK, HELLO, Inbox, until_blocked
 from servers import BUSY, DEADLINE, Flood, Gated, Halt, Replies, Server, answer, answering, until, wait, whole
 from stores_for_tests import Gate, Shaky, raising
 
@@ -261,7 +261,8 @@ def test_a_slow_store_makes_the_chat_and_the_server_wait(
     with Server(flood) as server:
         chat = connect(server, window=16).chat(**ASK, stream=(writer := hub.to("a")))
         wait(gate.reached)
-        until(lambda: hub.metrics().behind >= 16)
+        until_blocked(chat)
+        assert 16 <= hub.metrics().behind <= 18  # and what was on its way
         chat.cancel("enough")
         gate.open.set()
         assert writer.wait(DEADLINE)
