@@ -20,6 +20,7 @@ import cancel
 import cancel_many
 import events
 import first_event
+import hub
 import imports
 import latency
 import limits
@@ -55,6 +56,7 @@ BENCHMARKS = {
     "batch_results": batch_results.run,
     "uploads": uploads.run,
     "windows": windows.run,
+    "hub": hub.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 
