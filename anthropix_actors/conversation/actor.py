@@ -30,7 +30,6 @@ from anthropix_actors.conversation.messages import (
     LimitReached,
     Steered,
     ToolDone,
-    ToolProgress,
     ToolStarted,
     ToolUse,
     TurnCancelled,
@@ -38,7 +37,7 @@ from anthropix_actors.conversation.messages import (
     TurnFailed,
     TurnSuspended,
 )
-from anthropix_actors.conversation.ref import ConversationRef
+from anthropix_actors.conversation.ref import ConversationRef, Left
 from anthropix_actors.conversation.state import Phase
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
@@ -84,16 +83,21 @@ class ConversationActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> Any:
         """Do what the core wants done. Never raises: pykka would end the actor."""
-        if not isinstance(message, Effects):
+        if isinstance(message, Left):
+            self._talk.left = True
+        elif not isinstance(message, Effects):
             return super().on_receive(message)
-        for effect in message.todo:
+        for effect in getattr(message, "todo", ()):
             try:
                 self._record(effect)
                 _DOES[type(effect)](self, effect)
             except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
                 log(logging.ERROR, "an error in a conversation", exc_info=exc)
-        if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
-            self.stop()
+        if not self._talk.turns:
+            if self._talk.left:
+                self._talk.stop("nobody refers to it any more")
+            if self._talk.state.phase is Phase.STOPPED:
+                self.stop()
         return None
 
     def _record(self, effect: moves.Effect) -> None:
@@ -169,12 +173,10 @@ class ConversationActor(pykka.ThreadingActor):
             return
         talk, call, use = self._talk, effect.call, _use(effect.call)
         tool: Any = self._turn.toolbox.get(call.name)
-        progress = partial(_progress, self._turn, use)
+        progress = partial(self._turn.tell_progress, use)
         ended = partial(talk.call_ended, call.id)
-        delegate = getattr(tool, "function", None)
-        if isinstance(delegate, Delegate):
-            agent = delegate.agent
-            running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
+        if isinstance(getattr(tool, "function", None), Delegate):
+            running: Any = SubAgentCall(talk, self._turn, tool, call, ended)
         else:
             late, given = talk.call_was_late, copied(call.input)
             running = ToolCall(tool, call.id, given, on_progress=progress, on_outcome=ended, on_late=late)
@@ -262,11 +264,6 @@ class ConversationActor(pykka.ThreadingActor):
 
 def _use(call: Call) -> ToolUse:
     return ToolUse(call.id, call.name, copied(call.input))  # theirs to change: the call has its own
-
-
-def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
-    """Tell what a tool passed to `call.progress`. In the tool's thread."""
-    turn.tell(ToolProgress(turn.ref, use, data))
 
 
 _READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
