@@ -66,6 +66,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._talk = talk
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
+        self._last: list[Callable[[], None]] = []  # what is done when the effects are
         self._started: dict[str, float] = {}  # on the monotonic clock
         self._lost: AnthropixError | None = None  # that another has claimed the log
         self._reading: CancelToken | None = None  # while the model's window is read
@@ -93,11 +94,12 @@ class ConversationActor(pykka.ThreadingActor):
                 _DOES[type(effect)](self, effect)
             except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
                 log(logging.ERROR, "an error in a conversation", exc_info=exc)
-        if not self._talk.turns:
-            if self._talk.left:
-                self._talk.stop("nobody refers to it any more")
-            if self._talk.state.phase is Phase.STOPPED:
-                self.stop()
+        while self._last:
+            self._last.pop(0)()
+        if self._talk.left and not self._talk.turns:
+            self._talk.stop("nobody refers to it any more")
+        if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
+            self.stop()
         return None
 
     def _record(self, effect: moves.Effect) -> None:
@@ -119,8 +121,7 @@ class ConversationActor(pykka.ThreadingActor):
     def ask(self, effect: moves.Ask) -> None:
         """Start the chat of a request."""
         talk = self._talk
-        turn: TurnTask = talk.turns[effect.turn]
-        self._turn = turn
+        turn = self._turn = talk.turns[effect.turn]
         reading, self._reading = self._reading, None
         if reading is not None and reading.cancelled:
             talk.happens(moves.Cut())
@@ -191,10 +192,12 @@ class ConversationActor(pykka.ThreadingActor):
             raise
 
     def cancel_call(self, effect: moves.CancelCall) -> None:
-        """Cancel a call, and wait for nothing."""
+        """Cancel a call, and wait for nothing: tools after the rest, as that takes a thread for each."""
         running = self._running.pop(effect.call.id, None)
-        if running is not None:
+        if isinstance(running, SubAgentCall):
             running.cancel(effect.reason)
+        elif running is not None:
+            self._last.append(partial(running.cancel, effect.reason))
 
     # Messages
 
