@@ -539,10 +539,12 @@ class Client:
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
 
         Returns:
-            The conversation. Call its `stop()` when it is over; it has a thread of its own.
+            The conversation. It has a thread of its own, which ends with `stop()`; or when nothing refers to what is
+            returned here any more, and its last turn has ended.
 
         Raises:
             ParameterError: something cannot be sent; it names every place.
+            ConfigurationError: the client is closed, or draining.
 
         Example:
             >>> talk = client.converse(clerk)

@@ -30,7 +30,6 @@ from anthropix_actors.conversation.messages import (
     LimitReached,
     Steered,
     ToolDone,
-    ToolProgress,
     ToolStarted,
     ToolUse,
     TurnCancelled,
@@ -38,7 +37,7 @@ from anthropix_actors.conversation.messages import (
     TurnFailed,
     TurnSuspended,
 )
-from anthropix_actors.conversation.ref import ConversationRef
+from anthropix_actors.conversation.ref import ConversationRef, Left
 from anthropix_actors.conversation.state import Phase
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
@@ -67,6 +66,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._talk = talk
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
+        self._last: list[Callable[[], None]] = []  # what is done when the effects are
         self._started: dict[str, float] = {}  # on the monotonic clock
         self._lost: AnthropixError | None = None  # that another has claimed the log
         self._reading: CancelToken | None = None  # while the model's window is read
@@ -84,14 +84,20 @@ class ConversationActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> Any:
         """Do what the core wants done. Never raises: pykka would end the actor."""
-        if not isinstance(message, Effects):
+        if isinstance(message, Left):
+            self._talk.left = True
+        elif not isinstance(message, Effects):
             return super().on_receive(message)
-        for effect in message.todo:
+        for effect in getattr(message, "todo", ()):
             try:
                 self._record(effect)
                 _DOES[type(effect)](self, effect)
             except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
                 log(logging.ERROR, "an error in a conversation", exc_info=exc)
+        while self._last:
+            self._last.pop(0)()
+        if self._talk.left and not self._talk.turns:
+            self._talk.stop("nobody refers to it any more")
         if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
             self.stop()
         return None
@@ -115,8 +121,7 @@ class ConversationActor(pykka.ThreadingActor):
     def ask(self, effect: moves.Ask) -> None:
         """Start the chat of a request."""
         talk = self._talk
-        turn: TurnTask = talk.turns[effect.turn]
-        self._turn = turn
+        turn = self._turn = talk.turns[effect.turn]
         reading, self._reading = self._reading, None
         if reading is not None and reading.cancelled:
             talk.happens(moves.Cut())
@@ -169,12 +174,10 @@ class ConversationActor(pykka.ThreadingActor):
             return
         talk, call, use = self._talk, effect.call, _use(effect.call)
         tool: Any = self._turn.toolbox.get(call.name)
-        progress = partial(_progress, self._turn, use)
+        progress = partial(self._turn.tell_progress, use)
         ended = partial(talk.call_ended, call.id)
-        delegate = getattr(tool, "function", None)
-        if isinstance(delegate, Delegate):
-            agent = delegate.agent
-            running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
+        if isinstance(getattr(tool, "function", None), Delegate):
+            running: Any = SubAgentCall(talk, self._turn, tool, call, ended)
         else:
             late, given = talk.call_was_late, copied(call.input)
             running = ToolCall(tool, call.id, given, on_progress=progress, on_outcome=ended, on_late=late)
@@ -189,10 +192,12 @@ class ConversationActor(pykka.ThreadingActor):
             raise
 
     def cancel_call(self, effect: moves.CancelCall) -> None:
-        """Cancel a call, and wait for nothing."""
+        """Cancel a call, and wait for nothing: tools after the rest, as that takes a thread for each."""
         running = self._running.pop(effect.call.id, None)
-        if running is not None:
+        if isinstance(running, SubAgentCall):
             running.cancel(effect.reason)
+        elif running is not None:
+            self._last.append(partial(running.cancel, effect.reason))
 
     # Messages
 
@@ -262,11 +267,6 @@ class ConversationActor(pykka.ThreadingActor):
 
 def _use(call: Call) -> ToolUse:
     return ToolUse(call.id, call.name, copied(call.input))  # theirs to change: the call has its own
-
-
-def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
-    """Tell what a tool passed to `call.progress`. In the tool's thread."""
-    turn.tell(ToolProgress(turn.ref, use, data))
 
 
 _READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")

@@ -10,11 +10,13 @@ from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
+from anthropix_actors.conversation.follower import of_one_problems
 from anthropix_actors.conversation.record import Recorder
+from anthropix_actors.conversation.ref import new_ref
 from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk
-from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -33,16 +35,18 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
 
     Raises:
         ParameterError: some are wrong; it has all problems.
+        ConfigurationError: the client is closed, or draining.
     """
     if not isinstance(agent, Agent):
         raise ParameterError([Problem("agent", f"expected an Agent, got {type(agent).__name__}")])
-    problems = [] if stream is None else subscriber_problems(stream, "stream")
+    problems = [] if stream is None else subscriber_problems(stream, "stream") or of_one_problems(stream, "stream")
     if coalesce and not isinstance(stream, pykka.ActorRef):
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
     if (store is None) != (name is None) or not isinstance(name, str | None) or name == "":
         problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
+    core.registry.check_open()
     core.adopt(agent.tools)
     toolbox = Toolbox(agent.tools)
     hello = {"role": "user", "content": "-"}
@@ -100,6 +104,9 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
         above: The conversation of that turn.
         subscribers: Those who follow each turn, with whether their deltas are merged.
         recorder: Writes it into a log, or None.
+
+    Raises:
+        ConfigurationError: the client is closed, or draining.
     """
     talk = Talk(
         core,
@@ -114,5 +121,10 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     )
     talk.subscribers, talk.recorder = tuple(subscribers), recorder
     ConversationActor.start(talk)
-    ref: ConversationRef = talk.actor
-    return ref
+    core.closers.add(talk)
+    try:
+        core.registry.check_open()  # last: a later `close` finds this conversation
+    except ConfigurationError:
+        talk.close()
+        raise
+    return new_ref(talk)

@@ -70,7 +70,8 @@ class Talk:
         parent: The budget of the turn that this is a sub-agent of, or None.
         above: The conversation that this is a sub-agent of, or None.
         askers: The sub-agents, at any depth, that wait for an approval, by the id of the call.
-        actor: The ref of its actor.
+        actor: The ref of its actor, which the actor itself has; those who talk have others.
+        left: Whether nobody has any of those: it ends with its last turn.
         recorder: Writes it into a log; None if nobody wants that.
     """
 
@@ -107,12 +108,12 @@ class Talk:
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
+        self.left = False
         self.recorder: Recorder | None = None
         self._lock = threading.RLock()  # a signal handler may say something in the middle of it
         self._asked: dict[str, tuple[Approval, float]] = {}  # what waits for approval, and since when
         self._spent: list[Budget] = []  # of the turns that have ended
         SWEEPER.fork_listeners.add(self)
-        core.closers.add(self)
 
     # What people do
 

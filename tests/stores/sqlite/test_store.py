@@ -52,10 +52,12 @@ def test_what_was_written_is_there_for_the_next_one(path: Path) -> None:
     assert repr(store) == f"SQLiteStore({str(path)!r})"
 
 
-def test_each_commit_is_on_the_disk(store: SQLiteStore, path: Path) -> None:
-    store.claim("a")
-    with store._writer.transaction() as db:
-        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+@pytest.mark.parametrize(("synchronous", "number"), [("full", 2), ("normal", 1)])
+def test_each_commit_is_on_the_disk_unless_that_is_not_wanted(path: Path, synchronous: Any, number: int) -> None:
+    with closing(SQLiteStore(path, synchronous=synchronous)) as store:
+        assert store.claim("a") == 1
+        with store._writer.transaction() as db:
+            assert db.execute("PRAGMA synchronous").fetchone() == (number,)
     with other(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -66,7 +68,9 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
         SQLiteStore(path)
 
 
-@pytest.mark.parametrize("options", [{"max_entry_bytes": 0}, {"max_entry_bytes": "1"}, {"timeout": -1}])
+@pytest.mark.parametrize(
+    "options", [{"max_entry_bytes": 0}, {"max_entry_bytes": "1"}, {"timeout": -1}, {"synchronous": "off"}]
+)
 def test_options_are_checked(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match="expected"):
         SQLiteStore(path, **options)
@@ -120,7 +124,7 @@ def test_a_file_of_another_format_is_refused(path: Path) -> None:
 
 def test_where_there_can_be_no_log_ahead_that_is_told() -> None:
     with closing(sqlite3.connect(":memory:")) as db, pytest.raises(StoreError, match="local disk"):
-        schema.prepare(db)
+        schema.prepare(db, "full")
 
 
 def test_who_is_second_to_make_the_file_makes_nothing(path: Path, store: SQLiteStore) -> None:
