@@ -319,6 +319,7 @@ def test_one_that_joins_later_is_read_for_from_its_own_place(hubs: Callable[...,
     until(lambda: first.queue.qsize() == 2702)
     second = Inbox()
     hub.follow("a", to=second)
+    until(lambda: second.queue.qsize() == 2702)
     elsewhere.end()
     assert len(second.until_end()) == len(first.until_end()) == 2703
 
