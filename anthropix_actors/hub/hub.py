@@ -34,7 +34,7 @@ from anthropix_actors.stores import Held, Lost
 from anthropix_actors.stores.names import checked_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -422,7 +422,7 @@ class Hub:
     # Its own life
 
     @contextlib.contextmanager
-    def lives(self) -> Iterator[None]:
+    def lives(self) -> Generator[None]:
         """Let the hub's holder live in the store within this block: what it takes from a queue is nobody else's.
 
         Example:

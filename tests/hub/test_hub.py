@@ -21,7 +21,7 @@ from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -70,10 +70,10 @@ def test_a_job_is_put_where_the_first_try_failed_in_the_middle(hubs: Callable[..
     class Half(MemoryStore):
         away = True
 
-        def put(self, *args: Any) -> bool:
+        def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
             if self.away:
                 raise StoreError("away")
-            return super().put(*args)
+            return super().put(queue, job_id, data)
 
     store = Half()
     hub = hubs(store)
