@@ -342,7 +342,8 @@ class Hub:
         state = self.store.state(chat_name(name))
         if state is not None and state.closed:
             return False
-        job = self.store.job(self.queue, name)
+        is_running = state is not None and state.holder is not None  # then no job of its name waits
+        job = None if is_running else self.store.job(self.queue, name)
         if job is not None and self.store.remove(self.queue, name):
             self._end_job(name, reason, job.data.get("tag"))
             return True
