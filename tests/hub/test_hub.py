@@ -16,7 +16,7 @@ from anthropix_actors.hub._write.open_log import Counts, OpenLog
 from anthropix_actors.stores import Lost, MemoryStore, StoreError
 
 from actors import ASK
-from servers import DEADLINE, Halt, Server, answering, until
+from servers import DEADLINE, Halt, Server, answering, until, wait
 from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
@@ -196,6 +196,22 @@ def test_a_store_that_is_away_is_an_error_of_each_call(hubs: Callable[..., Hub])
         with pytest.raises(StoreError):
             call()
     store.faults.clear()
+
+
+def test_threads_that_are_idle_end_when_the_hub_is_closed() -> None:
+    crew, done = Crew(), threading.Event()
+    crew.run(done.set)
+    wait(done)
+    until(lambda: crew._idle)
+    crew.close()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anthropix-reader"])
+
+
+def test_a_log_that_is_being_claimed_as_the_process_forks_is_the_parents(hubs: Callable[..., Hub]) -> None:
+    writing = hubs()._writing
+    writing._open["a"] = None
+    writing.after_fork()
+    assert writing.open == []
 
 
 def test_a_log_that_is_not_there_any_more_is_lost() -> None:
