@@ -34,7 +34,7 @@ from anthropix_actors.stores import Held, Lost
 from anthropix_actors.stores.names import checked_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -342,7 +342,8 @@ class Hub:
         state = self.store.state(chat_name(name))
         if state is not None and state.closed:
             return False
-        job = self.store.job(self.queue, name)
+        is_running = state is not None and state.holder is not None  # then no job of its name waits
+        job = None if is_running else self.store.job(self.queue, name)
         if job is not None and self.store.remove(self.queue, name):
             self._end_job(name, reason, job.data.get("tag"))
             return True
@@ -422,7 +423,7 @@ class Hub:
     # Its own life
 
     @contextlib.contextmanager
-    def lives(self) -> Iterator[None]:
+    def lives(self) -> Generator[None]:
         """Let the hub's holder live in the store within this block: what it takes from a queue is nobody else's.
 
         Example:

@@ -423,7 +423,7 @@ MECHANISMS = [
         "hub/_read/follower.py",
         "            if reading.served < known.served:",
         "            if False:",
-        "hub/test_following.py::test_many_at_different_places_of_one_log_all_get_the_rest",
+        "hub/test_following.py::test_one_that_joins_later_is_read_for_from_its_own_place",
     ),
     Mechanism(
         "a log is not read on while its subscriber is behind",
