@@ -206,7 +206,7 @@ def test_what_a_full_disk_did_not_take_is_not_there(store: SQLiteStore) -> None:
     with pytest.raises(StoreError, match="full") as caught:
         store.append("a", 1, 1, [{"n": 1, "text": "x" * 100_000}])
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-    store.append("a", 1, 1, [{"n": 2}])
+    store.append("a", 1, 1, [{"n": 2, "text": "x" * 100_000}])
     assert [entry.data["n"] for entry in store.read("a")] == [0, 2]
 
 
