@@ -446,6 +446,55 @@ MECHANISMS = [
         "            if True:",
         "batches/test_batches.py::test_results_that_are_cut_are_read_again_and_told_once",
     ),
+    Mechanism(
+        "no connection to a file of SQLite is open while a process forks",
+        "stores/sqlite/connection.py",
+        "        self._lock.acquire()\n        self._drop()",
+        "        self._lock.acquire()",
+        "stores/sqlite/test_processes.py::test_forks_at_any_moment_disturb_nobody_and_a_child_has_locks_of_its_own",
+    ),
+    Mechanism(
+        "a file that was deleted is written to no more",
+        "stores/sqlite/connection.py",
+        "self._file != _file_at(self._path)",
+        "False",
+        "stores/sqlite/test_store.py::test_a_file_that_is_deleted_takes_its_logs_along",
+    ),
+    Mechanism(
+        "after a failure, SQLite has a new connection",
+        "stores/sqlite/connection.py",
+        "        if isinstance(exc, sqlite3.Error) and not _is_busy(exc):",
+        "        if False:",
+        "stores/sqlite/test_store.py::test_what_a_full_disk_did_not_take_is_not_there",
+    ),
+    Mechanism(
+        "a beat of before the machine started anew is none",
+        "stores/sqlite/tables.py",
+        "WHERE since <= :now AND :now < until",
+        "WHERE :now < until",
+        "stores/sqlite/test_store.py::test_a_beat_of_before_the_machine_started_anew_is_none",
+    ),
+    Mechanism(
+        "when the one that asks for changes of other processes leaves, the next one does",
+        "stores/local/changes.py",
+        "self._condition.notify()  #",
+        "pass  #",
+        "stores/local/test_changes.py::test_when_the_one_that_asks_leaves_the_next_one_asks",
+    ),
+    Mechanism(
+        "what ends by the clock alone ends waits, too",
+        "stores/local/base.py",
+        "min(deadline, now + LOOK_AGAIN)",
+        "deadline",
+        "stores/test_conformance.py::test_the_store_in_memory",
+    ),
+    Mechanism(
+        "in a forked child nobody has the lock of a store in memory",
+        "stores/memory.py",
+        "        self._lock = threading.RLock()\n        super().after_fork_in_child()",
+        "        super().after_fork_in_child()",
+        "stores/test_memory.py::test_a_forked_child_has_a_copy",
+    ),
 ]
 
 
