@@ -18,8 +18,9 @@ from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.chat.output import decode_output, output_format
-from anthropix_actors.conversation import moves
 from anthropix_actors.conversation.agent import Delegate
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.state import Phase
 from anthropix_actors.conversation.messages import (
     AnswerDone,
     ApprovalGiven,
@@ -37,7 +38,6 @@ from anthropix_actors.conversation.messages import (
     TurnSuspended,
 )
 from anthropix_actors.conversation.ref import ConversationRef
-from anthropix_actors.conversation.state import Phase
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
 from anthropix_actors.errors import AnthropixError, OutputError
@@ -47,8 +47,8 @@ from anthropix_actors.tools.tool_call import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from anthropix_actors.conversation.core.state import Call
     from anthropix_actors.conversation.request import RequestTask
-    from anthropix_actors.conversation.state import Call
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
     from anthropix_actors.tools import Outcome

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import calls_in, with_results
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.history import calls_in, with_results
+from anthropix_actors.conversation.core.state import Call
 from anthropix_actors.conversation.said import FORMAT
-from anthropix_actors.conversation.state import Call
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:

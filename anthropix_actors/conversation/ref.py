@@ -11,7 +11,7 @@ from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import task_of, wait
-from anthropix_actors.conversation.history import may_end_at
+from anthropix_actors.conversation.core.history import may_end_at
 from anthropix_actors.conversation.said import FORMAT, checked_content, checked_when
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.actor import ConversationActor
+    from anthropix_actors.conversation.core.state import When
     from anthropix_actors.conversation.messages import Approval
-    from anthropix_actors.conversation.state import When
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.usage import Usage
 

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.chat.parameters import chat_body
-from anthropix_actors.conversation.state import Phase
+from anthropix_actors.conversation.core.state import Phase
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from anthropix_actors.conversation.state import State
+    from anthropix_actors.conversation.core.state import State
 
 FORMAT = 1
 """The version of `history_json`."""

@@ -21,14 +21,14 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import copied
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.output import output_format
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.advance import advance, place_of
 from anthropix_actors.conversation.budget import Budget
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.advance import advance, place_of
+from anthropix_actors.conversation.core.history import calls_in, kept_of, settled
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.follower import is_same
-from anthropix_actors.conversation.history import calls_in, kept_of, settled
 from anthropix_actors.conversation.messages import Approval
 from anthropix_actors.conversation.said import check_results
-from anthropix_actors.conversation.state import Call, Phase, Said, State
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.agent import Agent
+    from anthropix_actors.conversation.core.state import When
     from anthropix_actors.conversation.record import Recorder
     from anthropix_actors.conversation.request import RequestTask
-    from anthropix_actors.conversation.state import When
     from anthropix_actors.tools import Toolbox
 
 

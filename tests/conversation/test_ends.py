@@ -13,9 +13,9 @@ import pytest
 
 from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Limits
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors.conversation.core.moves import Cancel
+from anthropix_actors.conversation.core.state import Call as StateCall
 from anthropix_actors.conversation.follower import MessageQueue
-from anthropix_actors.conversation.moves import Cancel
-from anthropix_actors.conversation.state import Call as StateCall
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
 from anthropix_actors.emulator import Drop, Emulator, Reply, Stall, ToolCall

@@ -18,7 +18,7 @@ from anthropix_actors.chat.resume import usable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from anthropix_actors.conversation.state import Call, State
+    from anthropix_actors.conversation.core.state import Call, State
 
 NOT_STARTED = "not started"
 CANCELLED = "cancelled"
@@ -39,7 +39,7 @@ def result_block(call: Call) -> dict[str, Any]:
     """Return the result of a call; for one without an outcome, the truth about it.
 
     Example:
-        >>> from anthropix_actors.conversation.state import Call
+        >>> from anthropix_actors.conversation.core.state import Call
         >>> result_block(Call("toolu_1", "search", {}))
         {'type': 'tool_result', 'tool_use_id': 'toolu_1', 'content': 'not started', 'is_error': True}
     """

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import CANCELLED, UNKNOWN, calls_in, kept_of_whole, with_results
-from anthropix_actors.conversation.history import said as user_message
-from anthropix_actors.conversation.state import Call, Phase, Said, State
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.history import CANCELLED, UNKNOWN, calls_in, kept_of_whole, with_results
+from anthropix_actors.conversation.core.history import said as user_message
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from anthropix_actors.conversation.moves import Effect
+    from anthropix_actors.conversation.core.moves import Effect
 
 
 class Move:

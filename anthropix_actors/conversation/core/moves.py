@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors.conversation.state import Call, Said, When
+    from anthropix_actors.conversation.core.state import Call, Said, When
     from anthropix_actors.errors import AnthropixError
 
 Blocks: TypeAlias = "tuple[Mapping[str, Any], ...]"

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors._decode.json import copied
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import kept_of_whole, settled
-from anthropix_actors.conversation.move import Move
-from anthropix_actors.conversation.state import Call, Phase, State
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.history import kept_of_whole, settled
+from anthropix_actors.conversation.core.move import Move
+from anthropix_actors.conversation.core.state import Call, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from anthropix_actors.conversation.moves import Effect, Event
-    from anthropix_actors.conversation.state import When
+    from anthropix_actors.conversation.core.moves import Effect, Event
+    from anthropix_actors.conversation.core.state import When
 
 GO_ON = frozenset({"pause_turn", "compaction"})
 """Stop reasons after which the same conversation is sent again, with the answer as it came."""
@@ -54,7 +54,7 @@ def advance(state: State, event: Event, *, spent: str | None = None) -> tuple[St
         spent: The limit that is reached, so that no further request may be sent but the closing one; None for none.
 
     Example:
-        >>> from anthropix_actors.conversation.state import Said, State
+        >>> from anthropix_actors.conversation.core.state import Said, State
         >>> hello = Said(({"type": "text", "text": "Hello"},), turn=1)
         >>> state, effects = advance(State(), moves.Say(hello))
         >>> state.phase.value, [type(effect).__name__ for effect in effects]

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from anthropix_actors.chat.block import PartialBlock
 from anthropix_actors.chat.parameters import chat_body
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.advance import advance, place_of
-from anthropix_actors.conversation.history import calls_in, kept_of, may_end_at, settled
-from anthropix_actors.conversation.state import Call, Phase, Said, State
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.advance import advance, place_of
+from anthropix_actors.conversation.core.history import calls_in, kept_of, may_end_at, settled
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.emulator.rules import active, first_refusal
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.errors import APIConnectionError
