@@ -521,6 +521,9 @@ class Client:
         tag: str | None = None,
         store: Log | None = None,
         id: str | None = None,  # noqa: A002 - what it is called in a store
+        resume: bool = True,
+        take_over: bool = False,
+        lease: float = 10.0,
     ) -> ConversationRef:
         """Begin a conversation: an actor with a history, whose turns run tools until the model has answered.
 
@@ -536,12 +539,18 @@ class Client:
             store: A `Log`, such as `MemoryStore()`, in which all of it is written down: what was said, each answer, an
                 intent before a tool runs, an outcome after it.
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
+            resume: Whether turns go on that had not ended there: `ConversationRef.turns` has them. False ends them, and
+                hands back what was said and not heard.
+            take_over: Whether to take the conversation from a process that runs it and lives, which then stops.
+            lease: Seconds after which others may go on with it if this process dies.
 
         Returns:
             The conversation. Call its `stop()` when it is over; it has a thread of its own.
 
         Raises:
             ParameterError: something cannot be sent; it names every place.
+            Held: somebody else runs the conversation of this `id`.
+            StoreError: the store cannot be reached.
 
         Example:
             >>> talk = client.converse(clerk)
@@ -552,7 +561,17 @@ class Client:
             from anthropix_actors.conversation.start import begin_conversation
 
         return begin_conversation(
-            self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, store=store, name=id
+            self,
+            agent,
+            stream=stream,
+            coalesce=coalesce,
+            history=history,
+            tag=tag,
+            store=store,
+            name=id,
+            resume=resume,
+            take_over=take_over,
+            lease=lease,
         )
 
     def _checked_chat(

@@ -1,7 +1,8 @@
 """The actor of a conversation: does what the core wants done, in order. It waits for nothing, and runs no foreign code.
 
 Requests are chats, actors of their own; so are calls. What comes of them goes into the core from their threads, and
-what is to be done next comes into this actor's mailbox.
+what is to be done next comes into this actor's mailbox. With a log, it is done when the log has what it follows from;
+but what ends or cuts something is done at once: then what was waiting is told, and what would have begun never begins.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
 
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
-from anthropix_actors.chat.output import decode_output, output_format
 from anthropix_actors.conversation.agent import Delegate
 from anthropix_actors.conversation.core import moves
 from anthropix_actors.conversation.core.state import Phase
@@ -37,21 +39,38 @@ from anthropix_actors.conversation.messages import (
     TurnFailed,
     TurnSuspended,
 )
+from anthropix_actors.conversation.output import format_of, value_of
 from anthropix_actors.conversation.ref import ConversationRef
 from anthropix_actors.conversation.sub_agent import SubAgentCall
-from anthropix_actors.conversation.talk import Effects
+from anthropix_actors.conversation.talk import Effects, approval_of
 from anthropix_actors.errors import AnthropixError, OutputError
 from anthropix_actors.stores import Fenced, Lost
 from anthropix_actors.tools.tool_call import ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from anthropix_actors.conversation.core.state import Call
+    from anthropix_actors.conversation.core.state import Call, Said
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
     from anthropix_actors.tools import Outcome
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The log has so many entries for good."""
+
+    count: int
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """Nothing more will be written."""
+
+    error: AnthropixError
+
+
+class Released(msgspec.Struct, frozen=True):
+    """The log was given up."""
 
 
 class ConversationActor(pykka.ThreadingActor):
@@ -66,8 +85,17 @@ class ConversationActor(pykka.ThreadingActor):
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
         self._started: dict[str, float] = {}  # on the monotonic clock
-        self._lost: AnthropixError | None = None  # that another has claimed the log
+        self._pending: deque[tuple[int, moves.Effect]] = deque()  # each with the number of entries that it waits for
+        self._durable = self._number = 0
+        self._lost: AnthropixError | None = None  # why nothing more is written
+        self._leaving = False
         self._ref = talk.actor = ConversationRef(self, talk)
+        if (recorder := talk.recorder) is not None:
+            self._durable = self._number = recorder.durable
+            recorder.on_written = lambda count: talk.tell(Written(count))
+            recorder.on_failed = lambda error: talk.tell(Broken(error))
+            recorder.on_released = lambda: talk.tell(Released())
+            recorder.at_exit(talk.stop)
 
     @staticmethod
     def _create_actor_inbox() -> Any:
@@ -81,31 +109,79 @@ class ConversationActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> Any:
         """Do what the core wants done. Never raises: pykka would end the actor."""
-        if not isinstance(message, Effects):
-            return super().on_receive(message)
-        for effect in message.todo:
-            try:
-                self._record(effect)
-                _DOES[type(effect)](self, effect)
-            except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
-                log(logging.ERROR, "an error in a conversation", exc_info=exc)
+        match message:
+            case Effects(todo=todo, entry=entry):
+                self._take(todo, entry)
+            case Written(count=count):
+                self._durable = count
+            case Broken(error=error):
+                self._break(error)
+            case Released():
+                self.stop()
+            case _:
+                return super().on_receive(message)
+        self._drain()
         if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
-            self.stop()
+            self._leave()
         return None
 
-    def _record(self, effect: moves.Effect) -> None:
-        """Write down what is about to be done. Where that fails, or another has the log, it begins nothing more."""
+    def _drain(self) -> None:
+        """Do what need not wait."""
+        while self._pending and self._pending[0][0] <= self._durable:
+            self._do(self._pending.popleft()[1])
+
+    def _do(self, effect: moves.Effect) -> None:
+        try:
+            _DOES[type(effect)](self, effect)
+        except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
+            log(logging.ERROR, "an error in a conversation", exc_info=exc)
+
+    # The log
+
+    def _take(self, todo: Iterable[moves.Effect], entry: Mapping[str, Any] | None) -> None:
+        """Have the entry written, and what is to be done wait for that, unless it ends or cuts something."""
         recorder = self._talk.recorder
-        if recorder is not None and self._lost is None:
-            try:
-                recorder.note(effect)
-            except (Fenced, Lost) as exc:
-                self._lost = exc
-            except BaseException as exc:  # noqa: BLE001 - the caller's code, which may raise anything
-                self._lost = AnthropixError(f"the log failed: {exc!r}")
-                self._lost.__cause__ = exc
-            if self._lost is not None:
-                self._talk.stop(str(self._lost))
+        if entry is not None and recorder is not None and self._lost is None:
+            self._number = recorder.put(entry)
+        for effect in todo:
+            cancels = isinstance(effect, moves.EndTurn) and effect.how in {"cancelled", "suspended"}
+            if isinstance(effect, moves.EndTurn) and cancels and self._talk.turns[effect.turn].began_at is None:
+                self._drain()
+                self._do(effect)  # what waits is not of this turn
+                continue
+            self._pending.append((self._number, effect))
+            if self._lost is not None or cancels or isinstance(effect, moves.CutChat):
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """Let nothing wait that is pending; what has not begun does not begin."""
+        pending, self._pending = self._pending, deque()
+        for number, effect in pending:
+            begins = isinstance(effect, moves.Ask | moves.StartCall)
+            if not begins or number <= self._durable:
+                self._pending.append((0, effect))
+            elif isinstance(effect, moves.Ask):
+                self._pending.append((0, moves.DropAsk(effect.turn)))
+
+    def _break(self, error: AnthropixError) -> None:
+        """Begin nothing more, as it could not be written down: another has the log, or the store is away."""
+        self._lost = error
+        self._hurry()
+        if isinstance(error, Fenced | Lost):
+            self._talk.stop(str(error))
+        else:
+            self._talk.stop(str(error), error)
+
+    def _leave(self) -> None:
+        """Give the log up, and stop: once."""
+        recorder = self._talk.recorder
+        if recorder is None:
+            self.stop()
+        elif not self._leaving:
+            self._leaving = True
+            if self._talk.inboxes is not None:
+                self._talk.inboxes.leave(recorder.name, self._talk)
+            recorder.close()
 
     # Requests
 
@@ -115,7 +191,7 @@ class ConversationActor(pykka.ThreadingActor):
         turn: TurnTask = talk.turns[effect.turn]
         self._turn = turn
         if self._lost is not None:
-            talk.happens(moves.Failed(self._lost))
+            talk.happens(moves.Cut())
             return
         try:
             chat = self._new_chat(turn, effect)
@@ -127,12 +203,21 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Failed(AnthropixError(f"an error in the conversation itself: {exc!r}")))
             raise
 
+    def go_on(self, effect: moves.GoOn) -> None:
+        """Go on with a turn that began elsewhere."""
+        self._turn = self._talk.turns[effect.turn]
+
+    def drop_ask(self, effect: moves.DropAsk) -> None:
+        """Leave a request out that was cut before it began."""
+        self._turn = self._talk.turns[effect.turn]
+        self._talk.happens(moves.Cut())
+
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
         params = talk.agent.request(talk.toolbox.wire, first=turn.chat is None, closing=effect.closing)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
-            params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
+            params["output_config"] = {**(params.get("output_config") or {}), "format": format_of(turn.output)}
         chat = talk.new_chat(params, talk.tag)
         chat.in_turn(turn, None if effect.closing else talk.call_streamed)
         return chat
@@ -146,9 +231,12 @@ class ConversationActor(pykka.ThreadingActor):
 
     def start_call(self, effect: moves.StartCall) -> None:
         """Start a call, an actor of its own."""
+        talk, call, use = self._talk, effect.call, _use(effect.call)
         if self._lost is not None:
             return
-        talk, call, use = self._talk, effect.call, _use(effect.call)
+        if not talk.may_start(call):
+            talk.happens(moves.Ended(call.id, "not started: it is not as it was approved", is_error=True))
+            return
         tool: Any = talk.toolbox.get(call.name)
         progress = partial(_progress, self._turn, use)
         ended = partial(_call_ended, talk, call.id)
@@ -195,7 +283,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def tell_approval(self, effect: moves.TellApproval) -> None:
         """Tell that a call needs approval."""
-        self._tell(ApprovalNeeded, self._talk.approval_of(effect.call))
+        self._tell(ApprovalNeeded, approval_of(effect.call))
 
     def tell_decision(self, effect: moves.TellDecision) -> None:
         """Tell what was decided."""
@@ -220,11 +308,11 @@ class ConversationActor(pykka.ThreadingActor):
         turn.conclude(self._terminal(turn, effect))
 
     def _terminal(self, turn: TurnTask, effect: moves.EndTurn) -> Any:
-        usage, undelivered = turn.budget.usage, tuple([*said.content] for said in effect.undelivered)
+        usage, undelivered = turn.budget.usage, tuple([*said.content] for said in self._undelivered(effect))
         if effect.how == "done":
             message: Any = effect.message
             try:
-                output = None if turn.output is None or message is None else decode_output(turn.output, message)
+                output = value_of(turn.output, message)
             except OutputError as exc:
                 exc.partial = message
                 return TurnFailed(turn.ref, exc, usage, undelivered)
@@ -236,6 +324,13 @@ class ConversationActor(pykka.ThreadingActor):
             approvals = tuple(map(self._talk.decided, effect.calls))
             return TurnSuspended(turn.ref, approvals, usage, undelivered)
         return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
+
+    def _undelivered(self, effect: moves.EndTurn) -> Iterable[Said]:
+        """Return what is handed back: not what is in a log that another goes on with."""
+        if not isinstance(self._lost, Fenced) or self._talk.recorder is None:
+            return effect.undelivered
+        unwritten = [entry.get("said", {}) for entry in self._talk.recorder.unwritten]
+        return [said for said in effect.undelivered if msgspec.to_builtins(said) in unwritten]
 
     def only_record(self, effect: moves.Commit | moves.Late) -> None:
         """Do nothing more: it was recorded."""
@@ -279,7 +374,9 @@ def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
     moves.Commit: ConversationActor.only_record,
     moves.Late: ConversationActor.only_record,
+    moves.GoOn: ConversationActor.go_on,
     moves.Ask: ConversationActor.ask,
+    moves.DropAsk: ConversationActor.drop_ask,
     moves.CutChat: ConversationActor.cut_chat,
     moves.StartCall: ConversationActor.start_call,
     moves.CancelCall: ConversationActor.cancel_call,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -10,7 +12,8 @@ from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
-from anthropix_actors.conversation.record import Recorder
+from anthropix_actors.conversation.inbox import inboxes_of, obey, open_inbox
+from anthropix_actors.conversation.recorder import Recorder
 from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history
 from anthropix_actors.conversation.talk import Talk
@@ -27,12 +30,25 @@ if TYPE_CHECKING:
 
 
 def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
-    client: Any, agent: Any, *, stream: Any, coalesce: bool, history: Any, tag: str | None, store: Any, name: Any
+    client: Any,
+    agent: Any,
+    *,
+    stream: Any,
+    coalesce: bool,
+    history: Any,
+    tag: str | None,
+    store: Any,
+    name: Any,
+    resume: bool,
+    take_over: bool,
+    lease: float,
 ) -> ConversationRef:
     """Check the arguments of `Client.converse`, and start the conversation.
 
     Raises:
         ParameterError: some are wrong; it has all problems.
+        Held: somebody else runs the conversation.
+        StoreError: the store cannot be reached.
     """
     if not isinstance(agent, Agent):
         raise ParameterError([Problem("agent", f"expected an Agent, got {type(agent).__name__}")])
@@ -41,6 +57,13 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
     if (store is None) != (name is None) or not isinstance(name, str | None) or name == "":
         problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
+    problems += [
+        Problem(place, f"expected True or False, got {given!r}")
+        for place, given in (("resume", resume), ("take_over", take_over))
+        if not isinstance(given, bool)
+    ]
+    if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
+        problems.append(Problem("lease", f"expected seconds above 0, got {lease!r}"))
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
     toolbox = Toolbox(agent.tools)
@@ -58,14 +81,47 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         problems += [Problem(_of_history(problem.place), problem.text) for problem in exc.problems]
     if problems:
         raise ParameterError(problems)
-    recorder = None
-    if store is not None:
-        recorder = Recorder(store, str(name), messages)
-        messages = recorder.messages
+    start = partial(start_conversation, core, agent, new_chat, tag=tag)
     subscribers = [] if stream is None else [(stream, coalesce)]
-    return start_conversation(
-        core, agent, new_chat, messages=messages, tag=tag, subscribers=subscribers, recorder=recorder
+    if store is None:
+        return start(messages=messages, subscribers=subscribers)
+    recorder = Recorder(
+        store,
+        str(name),
+        lease=float(lease),
+        take_over=take_over,
+        messages=messages,
+        at_once=agent.limits.tools_at_once,
+        patience=agent.limits.store,
     )
+    return _go_on(recorder, start, subscribers, resume=resume)
+
+
+def _go_on(
+    recorder: Recorder, start: Callable[..., ConversationRef], subscribers: Sequence[Any], *, resume: bool
+) -> ConversationRef:
+    """Start a conversation over a log, where that ends; then have it obey what was posted for it, and what will be."""
+    store, name, past = recorder.store, recorder.name, recorder.past
+    try:
+        posted = open_inbox(store, name, past.inbox)
+        ref = start(messages=past.state.messages, subscribers=subscribers, recorder=recorder)
+    except BaseException:
+        recorder.close()
+        raise
+    talk: Talk = ref._talk  # noqa: SLF001 - within the package
+    try:
+        if not recorder.is_new:
+            talk.load(past, go_on=resume)
+        obeyed = all(obey(talk, entry, late=True) for entry in posted)
+    except BaseException:
+        talk.stop("it could not be resumed")
+        raise
+    if obeyed:
+        talk.inboxes = inboxes_of(store)
+        talk.inboxes.follow(name, talk, posted[-1].cursor if posted else past.inbox)
+        if talk.has_stopped:  # meanwhile, and its actor may have found nothing to leave
+            talk.inboxes.leave(name, talk)
+    return ref
 
 
 def _of_history(place: str) -> str:

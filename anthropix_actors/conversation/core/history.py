@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NOT_STARTED = "not started"
 CANCELLED = "cancelled"
 UNKNOWN = "cancelled; it may have taken effect"
+INTERRUPTED = "interrupted: what came of it is unknown; it may have taken effect"
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _RAW_INPUT = "input_json"
