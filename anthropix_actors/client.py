@@ -539,9 +539,8 @@ class Client:
             store: A `Log`, such as `MemoryStore()`, in which all of it is written down: what was said, each answer, an
                 intent before a tool runs, an outcome after it.
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
-            resume: Whether turns go on that had not ended there: `ConversationRef.turns` has them. False ends them, and
-                hands back what was said and not heard.
-            take_over: Whether to take the conversation from a process that runs it and lives, which then stops.
+            resume: Whether turns go on that had not ended there (`ConversationRef.turns` has them); else they end.
+            take_over: Whether to take it from a process that runs it, and lives.
             lease: Seconds after which others may go on with it if this process dies.
 
         Returns:
@@ -558,21 +557,10 @@ class Client:
             Hello!
         """
         with late_import():
-            from anthropix_actors.conversation.start import begin_conversation
+            from anthropix_actors.conversation.start import Kept, begin_conversation
 
-        return begin_conversation(
-            self,
-            agent,
-            stream=stream,
-            coalesce=coalesce,
-            history=history,
-            tag=tag,
-            store=store,
-            name=id,
-            resume=resume,
-            take_over=take_over,
-            lease=lease,
-        )
+        kept = Kept(store, id, resume, take_over, lease)
+        return begin_conversation(self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, kept=kept)
 
     def _checked_chat(
         self, params: dict[str, Any], stream: object, *, coalesce: bool, kind: type[ChatTask] = ChatTask

@@ -85,6 +85,7 @@ LONGER = {
     "endpoints/table": "a table",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
+    "conversation/actor": "one actor, and all that it may be asked to do",
     "conversation/talk": "one state, and all that may happen to it",
     "stores/memory": "two interfaces, each method small",
     "_http/tls": "one state, and all that urllib3 asks of a socket",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,9 @@ from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.conversation.agent import Delegate
 from anthropix_actors.conversation.core import moves
-from anthropix_actors.conversation.core.state import Phase
+from anthropix_actors.conversation.core.output import format_of
+from anthropix_actors.conversation.core.pending import Pending, hurries
+from anthropix_actors.conversation.ends import sizes, terminal_of
 from anthropix_actors.conversation.messages import (
     AnswerDone,
     ApprovalGiven,
@@ -34,16 +35,11 @@ from anthropix_actors.conversation.messages import (
     ToolProgress,
     ToolStarted,
     ToolUse,
-    TurnCancelled,
-    TurnDone,
-    TurnFailed,
-    TurnSuspended,
 )
-from anthropix_actors.conversation.output import format_of, value_of
 from anthropix_actors.conversation.ref import ConversationRef
 from anthropix_actors.conversation.sub_agent import SubAgentCall
-from anthropix_actors.conversation.talk import Effects, approval_of
-from anthropix_actors.errors import AnthropixError, OutputError
+from anthropix_actors.conversation.talk import Broken, Effects, Released, Written, approval_of
+from anthropix_actors.errors import AnthropixError
 from anthropix_actors.stores import Fenced, Lost
 from anthropix_actors.tools.tool_call import ToolCall
 
@@ -55,22 +51,6 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
     from anthropix_actors.tools import Outcome
-
-
-class Written(msgspec.Struct, frozen=True):
-    """The log has so many entries for good."""
-
-    count: int
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """Nothing more will be written."""
-
-    error: AnthropixError
-
-
-class Released(msgspec.Struct, frozen=True):
-    """The log was given up."""
 
 
 class ConversationActor(pykka.ThreadingActor):
@@ -85,13 +65,13 @@ class ConversationActor(pykka.ThreadingActor):
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
         self._started: dict[str, float] = {}  # on the monotonic clock
-        self._pending: deque[tuple[int, moves.Effect]] = deque()  # each with the number of entries that it waits for
-        self._durable = self._number = 0
+        self._pending = Pending()
+        self._number = 0  # of the entries of all that was to be done so far
         self._lost: AnthropixError | None = None  # why nothing more is written
-        self._leaving = False
+        self._stopping = self._leaving = False
         self._ref = talk.actor = ConversationRef(self, talk)
         if (recorder := talk.recorder) is not None:
-            self._durable = self._number = recorder.durable
+            self._pending.durable = recorder.durable
             recorder.on_written = lambda count: talk.tell(Written(count))
             recorder.on_failed = lambda error: talk.tell(Broken(error))
             recorder.on_released = lambda: talk.tell(Released())
@@ -110,10 +90,11 @@ class ConversationActor(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> Any:
         """Do what the core wants done. Never raises: pykka would end the actor."""
         match message:
-            case Effects(todo=todo, entry=entry):
+            case Effects(todo=todo, entry=entry, last=last):
                 self._take(todo, entry)
+                self._stopping = self._stopping or last
             case Written(count=count):
-                self._durable = count
+                self._pending.durable = count
             case Broken(error=error):
                 self._break(error)
             case Released():
@@ -121,14 +102,14 @@ class ConversationActor(pykka.ThreadingActor):
             case _:
                 return super().on_receive(message)
         self._drain()
-        if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
+        if self._stopping and not self._talk.turns:
             self._leave()
         return None
 
     def _drain(self) -> None:
         """Do what need not wait."""
-        while self._pending and self._pending[0][0] <= self._durable:
-            self._do(self._pending.popleft()[1])
+        for effect in self._pending.ready():
+            self._do(effect)
 
     def _do(self, effect: moves.Effect) -> None:
         try:
@@ -144,29 +125,18 @@ class ConversationActor(pykka.ThreadingActor):
         if entry is not None and recorder is not None and self._lost is None:
             self._number = recorder.put(entry)
         for effect in todo:
-            cancels = isinstance(effect, moves.EndTurn) and effect.how in {"cancelled", "suspended"}
-            if isinstance(effect, moves.EndTurn) and cancels and self._talk.turns[effect.turn].began_at is None:
+            if isinstance(effect, moves.EndTurn) and self._talk.turns[effect.turn].began_at is None:
                 self._drain()
                 self._do(effect)  # what waits is not of this turn
                 continue
-            self._pending.append((self._number, effect))
-            if self._lost is not None or cancels or isinstance(effect, moves.CutChat):
-                self._hurry()
-
-    def _hurry(self) -> None:
-        """Let nothing wait that is pending; what has not begun does not begin."""
-        pending, self._pending = self._pending, deque()
-        for number, effect in pending:
-            begins = isinstance(effect, moves.Ask | moves.StartCall)
-            if not begins or number <= self._durable:
-                self._pending.append((0, effect))
-            elif isinstance(effect, moves.Ask):
-                self._pending.append((0, moves.DropAsk(effect.turn)))
+            self._pending.add(effect, self._number)
+            if self._lost is not None or hurries(effect):
+                self._pending.hurry()
 
     def _break(self, error: AnthropixError) -> None:
         """Begin nothing more, as it could not be written down: another has the log, or the store is away."""
         self._lost = error
-        self._hurry()
+        self._pending.hurry()
         if isinstance(error, Fenced | Lost):
             self._talk.stop(str(error))
         else:
@@ -295,7 +265,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def tell_compacted(self, effect: moves.TellCompacted) -> None:
         """Tell that what came before was replaced by a summary."""
-        self._tell(Compacted, *_sizes(effect.message))
+        self._tell(Compacted, *sizes(effect.message))
 
     def tell_limit(self, effect: moves.TellLimit) -> None:
         """Tell that a limit was reached."""
@@ -305,25 +275,8 @@ class ConversationActor(pykka.ThreadingActor):
     def end_turn(self, effect: moves.EndTurn) -> None:
         """Tell the end of a turn."""
         turn = self._talk.turn_ended(effect.turn)
-        turn.conclude(self._terminal(turn, effect))
-
-    def _terminal(self, turn: TurnTask, effect: moves.EndTurn) -> Any:
-        usage, undelivered = turn.budget.usage, tuple([*said.content] for said in self._undelivered(effect))
-        if effect.how == "done":
-            message: Any = effect.message
-            try:
-                output = value_of(turn.output, message)
-            except OutputError as exc:
-                exc.partial = message
-                return TurnFailed(turn.ref, exc, usage, undelivered)
-            return TurnDone(turn.ref, message, output, usage, effect.stopped, undelivered)
-        if effect.how == "failed":
-            assert effect.error is not None
-            return TurnFailed(turn.ref, effect.error, usage, undelivered)
-        if effect.how == "suspended":
-            approvals = tuple(map(self._talk.decided, effect.calls))
-            return TurnSuspended(turn.ref, approvals, usage, undelivered)
-        return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
+        approvals = map(self._talk.decided, effect.calls)
+        turn.conclude(terminal_of(turn, effect, approvals, self._undelivered(effect)))
 
     def _undelivered(self, effect: moves.EndTurn) -> Iterable[Said]:
         """Return what is handed back: not what is in a log that another goes on with."""
@@ -360,15 +313,6 @@ def _late(talk: Talk, call: Any, outcome: Outcome) -> None:
 def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
     content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
     return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
-
-
-def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the tokens that a compaction read, and those that it wrote."""
-    usage: Any = message.get("usage") or {}
-    iterations = [each for each in usage.get("iterations") or () if isinstance(each, dict)]
-    of_it = next((each for each in iterations if each.get("type") == "compaction"), usage)
-    read = sum(int(of_it.get(name) or 0) for name in ("input_tokens", "cache_read_input_tokens"))
-    return read, int(of_it.get("output_tokens") or 0)
 
 
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {

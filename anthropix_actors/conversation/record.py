@@ -27,9 +27,9 @@ from msgspec.structs import replace
 import anthropix_actors.errors
 from anthropix_actors.conversation.core import moves
 from anthropix_actors.conversation.core.advance import advance
+from anthropix_actors.conversation.core.format_1 import History
 from anthropix_actors.conversation.core.history import settled
 from anthropix_actors.conversation.core.state import State
-from anthropix_actors.conversation.format_1 import History
 from anthropix_actors.errors import AnthropixError, APIError, ParameterError, Problem
 from anthropix_actors.usage import Usage
 

@@ -12,7 +12,7 @@ from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import task_of, wait
 from anthropix_actors.conversation.core.history import may_end_at
-from anthropix_actors.conversation.said import FORMAT, checked_content, checked_when
+from anthropix_actors.conversation.said import FORMAT, checked_answer, checked_content, checked_when
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -110,15 +110,7 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         Raises:
             ParameterError: it was decided before, or its turn is over; or it is not the approval that was asked for.
         """
-        problems = []
-        if not hasattr(approval, "digest"):
-            problems.append(Problem("approval", f"expected an Approval, as told, got {type(approval).__name__}"))
-        if not isinstance(allow, bool):  # a text that says why not is no permission
-            problems.append(Problem("allow", f"expected True or False, got {allow!r}"))
-        if by is not None and (not isinstance(by, str) or not by.isprintable()):
-            problems.append(Problem("by", f"expected a printable text, got {by!r}"))
-        if problems:
-            raise ParameterError(problems)
+        checked_answer(approval, allow=allow, by=by)
         self._talk.decide(approval, allow=allow, by=by)
 
     def subscribe(self, subscriber: Subscriber, *, coalesce: bool = False) -> None:

@@ -68,6 +68,23 @@ def checked_content(content: Any, api_version: str) -> list[Mapping[str, Any]]:
     return copied
 
 
+def checked_answer(approval: Any, *, allow: Any, by: Any) -> None:
+    """Check what somebody decides.
+
+    Raises:
+        ParameterError: it is no approval, or no decision.
+    """
+    problems = []
+    if not hasattr(approval, "digest"):
+        problems.append(Problem("approval", f"expected an Approval, as told, got {type(approval).__name__}"))
+    if not isinstance(allow, bool):  # a text that says why not is no permission
+        problems.append(Problem("allow", f"expected True or False, got {allow!r}"))
+    if by is not None and (not isinstance(by, str) or not by.isprintable()):
+        problems.append(Problem("by", f"expected a printable text, got {by!r}"))
+    if problems:
+        raise ParameterError(problems)
+
+
 def checked_history(history: Any) -> list[Any]:
     """Return the messages of a history: given as messages, or as `history_json` made it.
 

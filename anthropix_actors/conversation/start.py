@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pykka
 
@@ -18,6 +18,7 @@ from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history
 from anthropix_actors.conversation.talk import Talk
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -29,6 +30,29 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.ref import ConversationRef
 
 
+class Kept(NamedTuple):
+    """Where a conversation is kept, and how it goes on from there: options of `Client.converse`."""
+
+    store: Any = None
+    name: Any = None
+    resume: bool = True
+    take_over: bool = False
+    lease: float = LEASE
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with them."""
+        name, lease, problems = self.name, self.lease, []
+        if (self.store is None) != (name is None) or not isinstance(name, str | None) or name == "":
+            what = f"expected a name in the store, with store= and only with it, got {name!r}"
+            problems.append(Problem("id", what))
+        for place, given in (("resume", self.resume), ("take_over", self.take_over)):
+            if not isinstance(given, bool):
+                problems.append(Problem(place, f"expected True or False, got {given!r}"))
+        if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
+            problems.append(Problem("lease", f"expected seconds above 0, got {lease!r}"))
+        return problems
+
+
 def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     client: Any,
     agent: Any,
@@ -37,11 +61,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     coalesce: bool,
     history: Any,
     tag: str | None,
-    store: Any,
-    name: Any,
-    resume: bool,
-    take_over: bool,
-    lease: float,
+    kept: Kept,
 ) -> ConversationRef:
     """Check the arguments of `Client.converse`, and start the conversation.
 
@@ -55,15 +75,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     problems = [] if stream is None else subscriber_problems(stream, "stream")
     if coalesce and not isinstance(stream, pykka.ActorRef):
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
-    if (store is None) != (name is None) or not isinstance(name, str | None) or name == "":
-        problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
-    problems += [
-        Problem(place, f"expected True or False, got {given!r}")
-        for place, given in (("resume", resume), ("take_over", take_over))
-        if not isinstance(given, bool)
-    ]
-    if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
-        problems.append(Problem("lease", f"expected seconds above 0, got {lease!r}"))
+    problems += kept.problems()
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
     toolbox = Toolbox(agent.tools)
@@ -83,18 +95,18 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         raise ParameterError(problems)
     start = partial(start_conversation, core, agent, new_chat, tag=tag)
     subscribers = [] if stream is None else [(stream, coalesce)]
-    if store is None:
+    if kept.store is None:
         return start(messages=messages, subscribers=subscribers)
     recorder = Recorder(
-        store,
-        str(name),
-        lease=float(lease),
-        take_over=take_over,
+        kept.store,
+        str(kept.name),
+        lease=float(kept.lease),
+        take_over=kept.take_over,
         messages=messages,
         at_once=agent.limits.tools_at_once,
         patience=agent.limits.store,
     )
-    return _go_on(recorder, start, subscribers, resume=resume)
+    return _go_on(recorder, start, subscribers, resume=kept.resume)
 
 
 def _go_on(

@@ -25,10 +25,10 @@ from anthropix_actors.conversation.budget import Budget
 from anthropix_actors.conversation.core import moves
 from anthropix_actors.conversation.core.advance import advance, place_of
 from anthropix_actors.conversation.core.history import calls_in, kept_of, settled
+from anthropix_actors.conversation.core.output import KeptOutput, format_of
 from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.follower import is_same
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.output import KeptOutput, format_of
 from anthropix_actors.conversation.record import entry_of
 from anthropix_actors.conversation.said import check_results
 from anthropix_actors.conversation.turn import TurnTask
@@ -52,10 +52,27 @@ if TYPE_CHECKING:
 
 
 class Effects(msgspec.Struct, frozen=True):
-    """What the actor is to do, in order, when the entry is in the log."""
+    """What the actor is to do, in order, when the entry is in the log. After the `last` ones, it stops."""
 
     todo: tuple[moves.Effect, ...]
     entry: Mapping[str, Any] | None = None
+    last: bool = False
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The log has so many entries for good."""
+
+    count: int
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """Nothing more will be written."""
+
+    error: AnthropixError
+
+
+class Released(msgspec.Struct, frozen=True):
+    """The log was given up."""
 
 
 class Talk:
@@ -232,8 +249,9 @@ class Talk:
                     self._ask_for(effect.call)
             changed = bool(effects) or self.state is not before
             entry = self._entry(event, effects, limit) if changed and self.recorder is not None else None
-            if effects or entry or self.state.phase is Phase.STOPPED:  # then it ends itself
-                self.tell(Effects(tuple(effects), entry))
+            last = self.state.phase is Phase.STOPPED
+            if effects or entry or last:
+                self.tell(Effects(tuple(effects), entry, last))
 
     def tell(self, message: Any) -> None:
         """Put something into the actor's mailbox, if it lives."""
@@ -348,8 +366,9 @@ class Talk:
         )
 
     def may_start(self, call: Call) -> bool:
-        """Return whether a call is exactly the one that was approved, if that is needed."""
-        return not call.is_bound or call.allowed == self._digest(call.name, call.input, call.runs - 1)
+        """Return whether a call that is about to start is exactly the one that was approved, if that is needed."""
+        runs = call.runs - 1
+        return not replace(call, runs=runs).is_bound or call.allowed == self._digest(call.name, call.input, runs)
 
     def _ask_for(self, call: Call) -> None:
         """Note that an approval is asked for. With the lock."""

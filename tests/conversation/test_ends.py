@@ -428,7 +428,7 @@ def test_what_the_sweeper_ends_has_an_end_too(client: Client) -> None:
     with pytest.raises(ConfigurationError):
         talk.say("Hello?")
     talk.actor_stopped.clear()  # its thread runs: this is no child
-    talk.tell(Effects(()))
+    talk.tell(Effects((), last=True))
     wait(talk.actor_stopped)
 
 

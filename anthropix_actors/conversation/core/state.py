@@ -106,7 +106,7 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def is_bound(self) -> bool:
         """Whether it may start only as it was approved."""
-        return self.approve or (self.asks_again and self.started)
+        return self.approve or (self.asks_again and self.started and not self.idempotent)
 
 
 class State(msgspec.Struct, frozen=True):
