@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.conversations import Conversations
     from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.conversation.turn_ref import TurnRef
+    from anthropix_actors.hub.hub import Hub
     from anthropix_actors.ledger import Cost, Ledger, Price
     from anthropix_actors.limits.governor import Governor, RateLimit
     from anthropix_actors.messages import (
@@ -119,7 +120,7 @@ if TYPE_CHECKING:
         TurnTerminal,
     )
     from anthropix_actors.sessions.ref import SessionRef
-    from anthropix_actors.tools import Call, Tool, ToolError, run_tools, tool
+    from anthropix_actors.tools import Call, Mcp, McpError, Tool, ToolError, run_tools, tool
     from anthropix_actors.usage import Usage
 
 __all__ = [
@@ -169,11 +170,14 @@ __all__ = [
     "DeadlockError",
     "GatewayTimeoutError",
     "Governor",
+    "Hub",
     "InternalServerError",
     "ItemStream",
     "Ledger",
     "LimitReached",
     "Limits",
+    "Mcp",
+    "McpError",
     "NotFoundError",
     "OutputError",
     "OverloadedError",
@@ -257,6 +261,7 @@ _HOMES = {
     "conversation.conversations": ("Conversations",),
     "conversation.ref": ("ConversationRef",),
     "conversation.turn_ref": ("TurnRef",),
+    "hub.hub": ("Hub",),
     "ledger": (
         "Cost",
         "Ledger",
@@ -317,7 +322,7 @@ _HOMES = {
         "TurnTerminal",
     ),
     "sessions.ref": ("SessionRef",),
-    "tools": ("Call", "Tool", "ToolError", "run_tools", "tool"),
+    "tools": ("Call", "Mcp", "McpError", "Tool", "ToolError", "run_tools", "tool"),
     "usage": ("Usage",),
     "_http.version": ("__version__",),
 }

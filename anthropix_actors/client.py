@@ -372,6 +372,7 @@ class Client:
         problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS))
         given.setdefault("max_tokens", MAX_TOKENS)
         known = {name: value for name, value in given.items() if name in PARAMETERS}
+        self._core.adopt(known.get("tools"))
         problems += chat_problems(known, api_version=self.api_version)
         if problems:
             raise ParameterError(problems)
@@ -533,11 +534,9 @@ class Client:
                 `ChatEvent`s of each answer, a message for each thing that happens to a call, and one terminal message
                 a turn.
             coalesce: Merge neighbouring deltas while it is busy. For actors.
-            history: What was said before: the messages, or `history_json()` of a conversation, perhaps of another
-                program.
+            history: What was said before: the messages, or `history_json()` of a conversation.
             tag: A string of your choice, for a `Ledger` to tell conversations apart.
-            store: A `Log`, such as `MemoryStore()`, in which all of it is written down: what was said, each answer, an
-                intent before a tool runs, an outcome after it.
+            store: A `Log`, such as `SQLiteStore("talks.db")`, in which all of it is written down as it happens.
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
             resume: Whether turns go on that had not ended there (`ConversationRef.turns` has them); else they end.
             take_over: Whether to take it from a process that runs it, and lives.
@@ -578,6 +577,7 @@ class Client:
         ]
         if problems:
             raise ParameterError(problems)
+        self._core.adopt(params.get("tools"))
         params.setdefault("max_tokens", MAX_TOKENS)
         decode = None
         if output is not None:

@@ -5,20 +5,27 @@ Source: https://docs.claude.com/en/api/models-list, read 2026-11-23.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, cast
 
 from anthropix_actors._calls.pages import pages_at
 from anthropix_actors._checks.paths import item_path
+from anthropix_actors._foreign.threads import in_background
+from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
+    from anthropix_actors._calls.cancel_token import CancelToken
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._calls.option_types import CallOptions
     from anthropix_actors._calls.pages import Pages
     from anthropix_actors._wire.resources import Model
 
 _MODELS = "/v1/models"
+
+_PATIENCE = 10.0
 
 
 class Models:
@@ -66,3 +73,37 @@ class Models:
             'active'
         """
         return cast("Model", self._core.ask("GET", item_path(_MODELS, "model", model), options))
+
+
+def read_window(core: ClientCore, model: str, cancel: CancelToken, then: Callable[[], object]) -> None:
+    """Ask the API how many tokens a model takes, for `core.windows`, on a thread of its own. Raises nothing.
+
+    It is asked once: where that fails, the window is taken to be unknown, but not where it is cancelled.
+
+    Args:
+        core: The parts of the client.
+        model: The model.
+        cancel: Ends the call.
+        then: Is called when it is known, or was cancelled.
+    """
+
+    def read() -> None:
+        with contextlib.suppress(CancelledError):
+            core.windows[model] = _window_of(core, model, cancel)
+        then()
+
+    if not in_background(read, "anthropix-window"):
+        core.windows[model] = None
+        then()
+
+
+def _window_of(core: ClientCore, model: str, cancel: CancelToken) -> int | None:
+    try:
+        options = {"timeout": _PATIENCE, "max_retries": 0, "cancel": cancel}
+        answer = core.ask("GET", item_path(_MODELS, "model", model), options)
+        window = answer["max_input_tokens"]
+    except CancelledError:
+        raise
+    except Exception:  # noqa: BLE001 - another server may answer anything
+        return None
+    return window if isinstance(window, int) else None

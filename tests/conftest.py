@@ -18,7 +18,8 @@ import trustme
 from hypothesis import given, settings
 from hypothesis.strategies import none
 
-from anthropix_actors import Client, Timeout
+from anthropix_actors import Client, Hub, Timeout
+from anthropix_actors.stores import MemoryStore
 
 from programs import Programs
 from servers import DEADLINE
@@ -107,6 +108,20 @@ def connect() -> Iterator[Callable[..., Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def hubs() -> Iterator[Callable[..., Hub]]:
+    """Make hubs, over a store in memory if none is given; they are closed at the end."""
+    made: list[Hub] = []
+
+    def make(store: Any = None, **options: Any) -> Hub:
+        made.append(Hub(MemoryStore() if store is None else store, **options))
+        return made[-1]
+
+    yield make
+    for hub in made:
+        hub.close()
 
 
 @pytest.fixture(scope="session")

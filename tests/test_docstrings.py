@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import anthropix_actors
-from anthropix_actors import Client
+from anthropix_actors import Client, Hub
 
 from actors import HELLO, Inbox
 
@@ -28,7 +28,11 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", ["anthropix_actors", *MODULES])
 def test_the_examples_run(
-    name: str, anthropix_emulator: Emulator, connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    anthropix_emulator: Emulator,
+    connect: Callable[..., Client],
+    hubs: Callable[..., Hub],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What an example takes for granted: a client, a question, and somebody who listens."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
@@ -41,6 +45,10 @@ def test_the_examples_run(
         "another": Inbox(),
         "clerk": anthropix_actors.Agent(model="claude-sonnet-5"),
     }
+    if name.startswith("anthropix_actors.hub"):
+        names["hub"] = hub = hubs()
+        names["client"].chat(model="claude-sonnet-5", messages=HELLO, stream=hub.to("answer-1")).result(timeout=60)
+        hub.result("answer-1", timeout=60)
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", ()):  # imported when it is used first
         getattr(module, public)

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from odd_errors import Silent
+
 from anthropix_actors import Call, ToolError, tool
 from anthropix_actors.tools import Outcome, ToolCall
 
@@ -84,6 +86,8 @@ def fails(how: str, *, call: Call) -> Any:  # noqa: C901 - a list
     match how:
         case "raise":
             raise ValueError("no")
+        case "raise silently":
+            raise Silent
         case "say":
             raise ToolError("ask again")
         case "exit":
@@ -122,6 +126,15 @@ def grows(pids: str, *, call: Call) -> None:
     Path(pids).write_text(" ".join(map(str, [*found, forked])), "utf-8")
     call.progress("grown")
     time.sleep(600)
+
+
+@tool(process=True)
+def leaves(pids: str) -> str:
+    """Start processes that go on, one of them in a session of its own."""
+    nap = [sys.executable, "-c", "import time; time.sleep(600)"]
+    found = [subprocess.Popen(nap, start_new_session=apart).pid for apart in (False, True)]
+    Path(pids).write_text(" ".join(map(str, found)), "utf-8")
+    return "left it"
 
 
 @tool(process=True, grace=0.0)

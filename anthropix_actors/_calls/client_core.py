@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from anthropix_actors._calls.on_first_use import OnFirstUse
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._calls.registry import Registry
+from anthropix_actors._checks.actors import is_tool_server
 from anthropix_actors._decode.json import decoded as json_value
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._http.requester import raise_for_status, read_body
@@ -41,7 +42,8 @@ class ClientCore:
         window: How many messages a subscriber may be behind.
         ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
-        closers: What is to be closed before its running tasks are cancelled: its conversations.
+        closers: What is to be closed before its running tasks are cancelled: its conversations, and servers of tools.
+        windows: The most input tokens of the models that were asked about; None where the API does not say.
     """
 
     def __init__(  # noqa: PLR0913 - the parts, by name
@@ -60,6 +62,7 @@ class ClientCore:
         self.request_factory = request_factory
         self.registry = Registry()
         self.closers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.windows: dict[str, int | None] = {}
         self.api_version = api_version
         self.window = window
         self.ledger = ledger
@@ -129,6 +132,16 @@ class ClientCore:
         cancel = given.pop("cancel", None)
         request = self.request_factory.build(method, path, **given, **more)
         return self.wait_for(request, use or decode_json, cancel=cancel, again=again)
+
+    def adopt(self, tools: Any) -> None:
+        """Have the servers that are opened now, for these tools, closed with the client.
+
+        Args:
+            tools: What the caller passes as tools.
+        """
+        for each in tools if isinstance(tools, (list, tuple)) else ():
+            if is_tool_server(each) and not each.is_open:
+                self.closers.add(each.closer)
 
     def close(self) -> None:
         """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself."""

@@ -15,6 +15,16 @@ def is_of_actors(thing: object) -> bool:
     return type(thing) is dict and bool(thing) and all(map(can_be_told, thing.values()))
 
 
+def is_tool_server(thing: object) -> bool:
+    """Return whether a thing stands for the tools of a server. Runs none of its code.
+
+    Example:
+        >>> is_tool_server({"name": "search"})
+        False
+    """
+    return inspect.getattr_static(type(thing), "offered", None) is not None
+
+
 def can_be_told(thing: object) -> bool:
     """Return whether a thing has a `tell`. Runs none of its code."""
     return inspect.getattr_static(thing, "tell", None) is not None

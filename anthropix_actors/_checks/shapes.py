@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 
+from anthropix_actors._foreign.raised import kind_of
 from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:
@@ -276,9 +277,9 @@ def described(exc: BaseException) -> str:
         ('KeyError', 'no number')
     """
     try:
-        return str(exc) or type(exc).__name__
-    except Exception:  # noqa: BLE001 - the caller's own class
-        return type(exc).__name__
+        return str(exc) or kind_of(exc)
+    except BaseException:  # noqa: BLE001 - the caller's own class
+        return kind_of(exc)
 
 
 def within(place: str, key: str) -> str:

@@ -9,6 +9,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.raised import for_log, is_a, kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,9 +34,9 @@ def log(level: int, text: str, *args: object, exc_info: BaseException | None = N
     """
     if LOGGER.isEnabledFor(level):
         try:
-            LOGGER.log(level, text, *args, exc_info=exc_info, extra=fields)
+            LOGGER.log(level, text, *args, exc_info=for_log(exc_info), extra=fields)
         except BaseException as exc:  # there is nowhere left to report it, and it must not end a chat
-            if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if is_a(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # Ctrl-C
 
 
@@ -56,7 +58,7 @@ def safely(what: str, function: Callable[..., object] | None, *args: object) -> 
         function(*args)
     except BaseException as exc:
         log(logging.ERROR, "%s raised", what, exc_info=exc)
-        if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        if is_a(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise  # Ctrl-C
 
 
@@ -83,6 +85,6 @@ def shown(thing: object) -> str:
     """
     try:
         text = repr(thing)
-    except Exception:  # noqa: BLE001 - the caller's code may raise anything
-        return f"<{type(thing).__name__}, whose repr raises>"
+    except BaseException:  # noqa: BLE001 - the caller's code may raise anything
+        return f"<{kind_of(thing)}, whose repr raises>"
     return text if len(text) <= _LONGEST_REPR else text[: _LONGEST_REPR - 3] + "..."

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from anthropix_actors._foreign.raised import is_a
 from anthropix_actors._http.request import merge_headers
 from anthropix_actors.errors import AnthropixError, APITimeoutError, ConfigurationError, ParameterError
 
@@ -167,7 +168,7 @@ _here = threading.local()
 
 def _another(error: BaseException) -> AnthropixError:
     """Return a copy of the error of a failed refresh: it ends several requests, each with its own `attempts` and id."""
-    if isinstance(error, AnthropixError):
+    if is_a(error, AnthropixError):
         try:
             return copy.copy(error)
         except Exception:  # noqa: BLE001 - the caller's own class, perhaps with another constructor

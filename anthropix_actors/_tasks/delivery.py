@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 
 from anthropix_actors._foreign.log import log, shown
+from anthropix_actors._foreign.raised import is_a
 from anthropix_actors._foreign.threads import Pulse, in_background
 
 if TYPE_CHECKING:
@@ -234,9 +235,9 @@ class Delivery:
 
     def _gone(self, exc: BaseException) -> BaseException:
         self.detach()
-        if isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        if is_a(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             return exc  # Ctrl-C, not an exception of the subscriber
-        if isinstance(exc, pykka.ActorDeadError):
+        if is_a(exc, pykka.ActorDeadError):
             log(logging.WARNING, DEAD, shown(self.subscriber))
         else:
             log(logging.ERROR, FAILED, shown(self.subscriber), exc_info=exc)

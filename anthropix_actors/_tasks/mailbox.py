@@ -217,5 +217,6 @@ def delivery_to(
         return to_actor(subscriber, scope, window)
     own = inspect.getattr_static(subscriber, "window", None)
     if isinstance(own, Window):
-        return WindowDelivery(subscriber, scope, window, own)
+        made: type[WindowDelivery] = inspect.getattr_static(subscriber, "delivery_class", WindowDelivery)
+        return made(subscriber, scope, window, own)
     return Delivery(subscriber, scope, window)

@@ -19,6 +19,7 @@ import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import LOGGER, log, log_end, shown
+from anthropix_actors._foreign.raised import is_a
 from anthropix_actors._tasks.audience import Audience
 from anthropix_actors._tasks.flag import Flag
 from anthropix_actors._tasks.supervised import Supervised
@@ -168,12 +169,12 @@ class Task(Supervised):
 
     def terminal_for(self, exc: BaseException) -> Any:
         """Return the terminal message for the exception that ended the task."""
-        if isinstance(exc, CancelledError):
+        if is_a(exc, CancelledError):
             self.annotated(exc)
             return self.cancelled_message(exc)
-        if not isinstance(exc, AnthropixError):
+        if not is_a(exc, AnthropixError):
             log(logging.ERROR, "a %s ended by an error of its own", self.what, exc_info=exc, **self.fields())
-            bug = AnthropixError(f"an error in the {self.what} itself: {exc!r}")
+            bug = AnthropixError(f"an error in the {self.what} itself: {shown(exc)}")
             bug.__cause__ = exc
             exc = bug
         return self.failed_message(self.annotated(exc))

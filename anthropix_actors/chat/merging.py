@@ -37,7 +37,7 @@ class MergingQueue(collections.deque[Any]):
         if not kind:
             super().append(message)
         elif isinstance(last, _MergedDelta) and last.takes(message, kind, self.largest):
-            last.add(piece)
+            last.add(message, piece)
         else:
             super().append(_MergedDelta(message, kind, piece))
         self.chars += max(1, len(piece))  # else empty ones would be kept without bound
@@ -79,20 +79,21 @@ class MergingQueue(collections.deque[Any]):
 class _MergedDelta:
     """Neighbouring deltas of one kind, merged."""
 
-    __slots__ = ("chars", "first", "kind", "pieces")
+    __slots__ = ("chars", "cursor", "first", "kind", "pieces")
 
     def __init__(self, first: ChatEvent, kind: tuple[Any, ...], piece: str) -> None:
         self.first = first
         self.kind = kind
         self.pieces: list[str] = []
         self.chars = 0
-        self.add(piece)
+        self.add(first, piece)
 
     def takes(self, message: ChatEvent, kind: tuple[Any, ...], largest: int) -> bool:
         return self.kind == kind and self.first.chat is message.chat and self.chars < largest
 
-    def add(self, piece: str) -> None:
+    def add(self, message: ChatEvent, piece: str) -> None:
         self.pieces.append(piece)
+        self.cursor = message.cursor
         self.chars += max(1, len(piece))
 
     def message(self) -> ChatEvent:
@@ -100,7 +101,7 @@ class _MergedDelta:
             return self.first
         event: Any = self.first.data
         merged: Any = {**event, "delta": {**event["delta"], self.kind[-1]: "".join(self.pieces)}}
-        return ChatEvent(self.first.chat, merged)
+        return ChatEvent(self.first.chat, merged, self.cursor)
 
 
 _DELTA_EVENT = {"type", "index", "delta"}

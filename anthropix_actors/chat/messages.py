@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from anthropix_actors.errors import AnthropixError
 
 
-class ChatEvent(msgspec.Struct, frozen=True):
+class ChatEvent(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """One event of the stream, as it was on the wire. Pings are not delivered.
 
     Attributes:
         chat: The chat it belongs to.
         data: The event; `data["type"]` is its kind. Shared with other subscribers: read it, do not change it.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     data: Event
+    cursor: str | None = None
 
 
-class ChatRetrying(msgspec.Struct, frozen=True):
+class ChatRetrying(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The request failed before any content; it is sent again after `delay` seconds.
 
     Attributes:
@@ -36,15 +38,17 @@ class ChatRetrying(msgspec.Struct, frozen=True):
         attempt: Which attempt failed; the first is 1.
         delay: Seconds until the next one.
         error: Why it failed.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     attempt: int
     delay: float
     error: AnthropixError
+    cursor: str | None = None
 
 
-class ChatResumed(msgspec.Struct, frozen=True):
+class ChatResumed(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer was cut, and is resumed in another one. Only chats with `resume=True` send it.
 
     Attributes:
@@ -52,14 +56,16 @@ class ChatResumed(msgspec.Struct, frozen=True):
         attempt: Which attempt resumes it; the first of the chat is 1.
         kept: How many content blocks remain. Earlier events of later blocks are void; their indexes are used again. An
             open text that remains goes on in the deltas to come.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     attempt: int
     kept: int
+    cursor: str | None = None
 
 
-class ChatDone(msgspec.Struct, frozen=True):
+class ChatDone(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The answer is complete. The last message of its chat.
 
     Attributes:
@@ -67,12 +73,14 @@ class ChatDone(msgspec.Struct, frozen=True):
         message: The whole Message.
         output: The decoded value, if the chat's `output` asked for one.
         resumed: Whether it is made of several answers. The usage of the cut ones is an estimate.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     message: Message
     output: Any = None
     resumed: bool = False
+    cursor: str | None = None
 
     @property
     def usage(self) -> Usage:
@@ -80,16 +88,18 @@ class ChatDone(msgspec.Struct, frozen=True):
         return Usage.of(self.message, complete=True) + Usage(estimate=self.resumed) + spent_before(self.chat)
 
 
-class ChatFailed(msgspec.Struct, frozen=True):
+class ChatFailed(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """There will be no complete answer. The last message of its chat.
 
     Attributes:
         chat: The chat it belongs to.
         error: The reason; `error.partial` is the Message so far, or None.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     error: AnthropixError
+    cursor: str | None = None
 
     @property
     def usage(self) -> Usage:
@@ -97,18 +107,20 @@ class ChatFailed(msgspec.Struct, frozen=True):
         return spent_on_failure(self.error) + spent_before(self.chat)
 
 
-class ChatCancelled(msgspec.Struct, frozen=True):
+class ChatCancelled(msgspec.Struct, frozen=True, repr_omit_defaults=True):
     """The chat was cancelled, by a call or as it had lost its last subscriber. The last message of its chat.
 
     Attributes:
         chat: The chat it belongs to.
         reason: The reason, in a few words.
         partial: The Message so far, or None if nothing had arrived.
+        cursor: Its place in the log that it was read of, for a chat that is followed by a `Hub`; else None.
     """
 
     chat: ChatRef
     reason: str
     partial: Message | None
+    cursor: str | None = None
 
     @property
     def usage(self) -> Usage:

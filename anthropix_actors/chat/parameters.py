@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from anthropix_actors._checks.actors import is_of_actors
+from anthropix_actors._checks.actors import is_of_actors, is_tool_server
 from anthropix_actors._checks.block_shapes import (
     BLOCK,
     CACHE_CONTROL,
@@ -289,8 +289,8 @@ def _checked(shape: Shape, params: Mapping[str, Any], api_version: str) -> tuple
     places = {problem.place for problem in found}
     found += [problem for problem in not_json if problem.place not in places]
     order = {name: index for index, name in enumerate(PARAMETERS)}
-    if made:  # a dict of actors stands for several; each of the others has kept its place in the problems
-        body["tools"] = [each for index, one in enumerate(body["tools"]) for each in [one, *made.get(index, ())[1:]]]
+    if made:  # a dict of actors, or a server, stands for several; each of the others has kept its place in the problems
+        body["tools"] = [each for index, one in enumerate(body["tools"]) for each in _in_place(one, made.get(index))]
     return body, sorted(found, key=lambda problem: order.get(_parameter(problem.place), len(order)))
 
 
@@ -300,14 +300,29 @@ def _made_tools(given: dict[str, Any], problems: list[Problem]) -> dict[int, lis
     toolbox = sys.modules.get("anthropix_actors.tools.toolbox")  # else nobody has a Toolbox
     if toolbox is not None and isinstance(tools, toolbox.Toolbox):
         tools = given["tools"] = list(tools)
-    if type(tools) not in {list, tuple} or not any(callable(each) or is_of_actors(each) for each in tools):
+    if type(tools) not in {list, tuple} or not any(map(_is_made, tools)):
         return {}
     with late_import():
         from anthropix_actors.tools.toolbox import wire_of
 
     made = wire_of(tools, problems)
-    given["tools"] = [made[index][0] if index in made else each for index, each in enumerate(tools)]
+    given["tools"] = [(made[index] or [_NONE])[0] if index in made else each for index, each in enumerate(tools)]
     return made
+
+
+_NONE = {"name": "none", "input_schema": {"type": "object"}}
+"""Keeps the place of a server that has no tools."""
+
+
+def _in_place(checked: Any, made: list[dict[str, Any]] | None) -> list[Any]:
+    """Return what one thing in a list of tools stands for, given the first of it as it was checked."""
+    if made is None:
+        return [checked]
+    return [checked, *made[1:]] if made else []
+
+
+def _is_made(tool: object) -> bool:
+    return callable(tool) or is_of_actors(tool) or is_tool_server(tool)
 
 
 def _parameter(place: str) -> str:

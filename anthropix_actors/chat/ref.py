@@ -30,6 +30,8 @@ class ChatRef(TaskRef[ChatTask]):
     waits for the network. The ref stays useful after the actor has stopped.
     """
 
+    has_cursors = False  # whether its messages have the cursors of a log
+
     def result(self, timeout: float | None = None) -> Message:
         """Wait for the answer and return the whole Message.
 

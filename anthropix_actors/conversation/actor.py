@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pykka
 
+from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
@@ -40,6 +41,7 @@ from anthropix_actors.conversation.ref import ConversationRef
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Broken, Effects, Released, Written, approval_of
 from anthropix_actors.errors import AnthropixError
+from anthropix_actors.models import read_window
 from anthropix_actors.stores import Fenced, Lost
 from anthropix_actors.tools.tool_call import ToolCall
 
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
-    from anthropix_actors.tools import Outcome
 
 
 class ConversationActor(pykka.ThreadingActor):
@@ -69,6 +70,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._number = 0  # of the entries of all that was to be done so far
         self._lost: AnthropixError | None = None  # why nothing more is written
         self._stopping = self._leaving = False
+        self._reading: CancelToken | None = None  # while the model's window is read
         self._ref = talk.actor = ConversationRef(self, talk)
         if (recorder := talk.recorder) is not None:
             self._pending.durable = recorder.durable
@@ -160,6 +162,14 @@ class ConversationActor(pykka.ThreadingActor):
         talk = self._talk
         turn: TurnTask = talk.turns[effect.turn]
         self._turn = turn
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.cancelled:
+            talk.happens(moves.Cut())
+            return
+        if talk.agent.compact_at is not None and talk.agent.model not in talk.core.windows:
+            self._reading, again = CancelToken(), partial(talk.tell, Effects((effect,)))
+            read_window(talk.core, talk.agent.model, self._reading, again)
+            return
         if self._lost is not None:
             talk.happens(moves.Cut())
             return
@@ -184,7 +194,9 @@ class ConversationActor(pykka.ThreadingActor):
 
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
-        params = talk.agent.request(talk.toolbox.wire, first=turn.chat is None, closing=effect.closing)
+        window = talk.core.windows.get(talk.agent.model)
+        first = turn.chat is None
+        params = talk.agent.request(turn.toolbox.wire, first=first, closing=effect.closing, window=window)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
             params["output_config"] = {**(params.get("output_config") or {}), "format": format_of(turn.output)}
@@ -194,7 +206,9 @@ class ConversationActor(pykka.ThreadingActor):
 
     def cut_chat(self, effect: moves.CutChat) -> None:
         """Cancel the chat that runs."""
-        if self._turn.chat is not None:
+        if self._reading is not None:  # there is no chat yet
+            self._reading.cancel(effect.reason)
+        elif self._turn.chat is not None:
             self._turn.chat.cancel(effect.reason)
 
     # Calls
@@ -207,16 +221,16 @@ class ConversationActor(pykka.ThreadingActor):
         if not talk.may_start(call):
             talk.happens(moves.Ended(call.id, "not started: it is not as it was approved", is_error=True))
             return
-        tool: Any = talk.toolbox.get(call.name)
+        tool: Any = self._turn.toolbox.get(call.name)
         progress = partial(_progress, self._turn, use)
-        ended = partial(_call_ended, talk, call.id)
+        ended = partial(talk.call_ended, call.id)
         delegate = getattr(tool, "function", None)
         if isinstance(delegate, Delegate):
             agent = delegate.agent
             running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
         else:
-            late = partial(_late, talk)
-            running = ToolCall(tool, call.id, copied(call.input), on_progress=progress, on_outcome=ended, on_late=late)
+            late, given = talk.call_was_late, copied(call.input)
+            running = ToolCall(tool, call.id, given, on_progress=progress, on_outcome=ended, on_late=late)
         self._running[call.id] = running
         self._started[call.id] = time.monotonic()
         self._turn.calls[call.id] = running
@@ -285,7 +299,7 @@ class ConversationActor(pykka.ThreadingActor):
         unwritten = [entry.get("said", {}) for entry in self._talk.recorder.unwritten]
         return [said for said in effect.undelivered if msgspec.to_builtins(said) in unwritten]
 
-    def only_record(self, effect: moves.Commit | moves.Late) -> None:
+    def only_record(self, effect: moves.Commit | moves.Withdraw | moves.Late) -> None:
         """Do nothing more: it was recorded."""
 
 
@@ -298,25 +312,9 @@ def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
     turn.tell(ToolProgress(turn.ref, use, data))
 
 
-def _call_ended(talk: Talk, call_id: str, _: Any, outcome: Outcome) -> None:
-    """Note the outcome of a call. In any thread."""
-    if outcome.state != "cancelled" or talk.is_running(call_id):  # else by us, and that is known
-        talk.happens(_end_of(call_id, outcome))
-
-
-def _late(talk: Talk, call: Any, outcome: Outcome) -> None:
-    """Note what a call did after it was given up. In its own thread."""
-    talk.happens(_end_of(call.id, outcome))
-    log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
-
-
-def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
-    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
-    return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
-
-
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
     moves.Commit: ConversationActor.only_record,
+    moves.Withdraw: ConversationActor.only_record,
     moves.Late: ConversationActor.only_record,
     moves.GoOn: ConversationActor.go_on,
     moves.Ask: ConversationActor.ask,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._http.request import beta_names
+from anthropix_actors.chat.combinations import MOST_BREAKPOINTS
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools import tool
 
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anthropix_actors.tools import Tool
+
+
+COMPACTION = "compact_20260112"
+COMPACTION_BETA = "compact-2026-01-12"
+
+LEAST_TRIGGER = 50_000
+"""The fewest tokens at which the API compacts."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -69,10 +78,12 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: The model.
         system: The system prompt.
-        tools: Functions, `Tool`s, dicts as on the wire, or `{name: ref}` for tools that are actors.
+        tools: Functions, `Tool`s, dicts as on the wire, `{name: ref}` for tools that are actors, or servers (`Mcp`).
         limits: What one turn may spend.
         max_tokens: The most tokens of one answer.
         cache: Whether the API caches the conversation, so that each request pays only for what is new.
+        compact_at: The share of the model's `max_input_tokens`, such as 0.8, at which the API puts a summary in the
+            place of what came before; None for never. Where that number is not known, at the API's own default.
         params: Other parameters of a chat, such as `thinking`, `temperature` or `beta`.
 
     Example:
@@ -87,13 +98,15 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     max_tokens: int = 4096
     cache: bool = True
+    compact_at: float | None = None
     params: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
         """Check what would be in two places.
 
         Raises:
-            ParameterError: `params` has what is a field of its own, or what the conversation itself sends.
+            ParameterError: `params` has what is a field of its own, or what the conversation itself sends; or
+                `compact_at` is no share.
         """
         own = {"model", "system", "tools", "max_tokens"}
         sent = {"messages", "stream", "tag", "cancel", "output"}
@@ -102,6 +115,12 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             for name in self.params
             if name in own | sent
         ]
+        share = self.compact_at
+        if share is not None:
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+                problems.append(Problem("compact_at", f"expected a share above 0, up to 1, got {share!r}"))
+            if any(edit.get("type") == COMPACTION for edit in _edits(self.params)):
+                problems.append(Problem("params.context_management", f"leave out {COMPACTION}, as compact_at adds it"))
         if problems:
             raise ParameterError(problems)
 
@@ -126,8 +145,24 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         made: Tool[..., Any] = tool(name=name, description=description, timeout=None)(Delegate(self))
         return made
 
+    def most_marks(self, tools: Sequence[Mapping[str, Any]]) -> int:
+        """Return how many breakpoints of the cache are left for messages.
+
+        Args:
+            tools: The tools as on the wire.
+        """
+        params = self.request(tools)
+        system = params["system"] if isinstance(params["system"], list | tuple) else ()
+        own = [each for each in (*tools, *system, params) if each.get("cache_control")]
+        return max(0, MOST_BREAKPOINTS - len(own))
+
     def request(
-        self, tools: Sequence[Mapping[str, Any]], *, first: bool = True, closing: bool = False
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        first: bool = True,
+        closing: bool = False,
+        window: int | None = None,
     ) -> dict[str, Any]:
         """Return the parameters of a request, without its messages.
 
@@ -135,6 +170,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             tools: The tools as on the wire.
             first: Whether it is the first of its turn: only that one may be made to call a tool.
             closing: Whether the model is to call no tool. The tools stay, as the cache depends on them.
+            window: The model's `max_input_tokens`, if it is known.
         """
         params = {"model": self.model, "max_tokens": self.max_tokens, "system": self.system, **self.params}
         if tools:
@@ -146,7 +182,30 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
             del params["tool_choice"]
         if closing and tools:
             params["tool_choice"] = {"type": "none"}
+        if self.compact_at is not None:
+            params |= _compacting(params, self.compact_at, window)
         return params
+
+
+def _compacting(params: Mapping[str, Any], share: float, window: int | None) -> dict[str, Any]:
+    """Return parameters with which the API compacts, and pauses then: so that it is told, and goes on from there.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/compaction, read 2026-11-27.
+    """
+    edit: dict[str, Any] = {"type": COMPACTION, "pause_after_compaction": True}
+    if window is not None:
+        edit["trigger"] = {"type": "input_tokens", "value": max(LEAST_TRIGGER, int(share * window))}
+    management = params.get("context_management") or {}
+    return {
+        "context_management": {**management, "edits": [*_edits(params), edit]},
+        "beta": [*beta_names(params.get("beta")), COMPACTION_BETA],
+    }
+
+
+def _edits(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    management = params.get("context_management")
+    edits = management.get("edits") if isinstance(management, Mapping) else None
+    return [edit for edit in edits if isinstance(edit, Mapping)] if isinstance(edits, list | tuple) else []
 
 
 class Delegate:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.turn import TurnTask
 
 
+_READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
 def terminal_of(turn: TurnTask, end: EndTurn, approvals: Iterable[Approval], undelivered: Iterable[Said]) -> Any:
     """Return what the subscribers of a turn are told last.
 
@@ -53,5 +56,5 @@ def sizes(message: Mapping[str, Any]) -> tuple[int, int]:
     usage: Any = message.get("usage") or {}
     iterations = [each for each in usage.get("iterations") or () if isinstance(each, dict)]
     of_it = next((each for each in iterations if each.get("type") == "compaction"), usage)
-    read = sum(int(of_it.get(name) or 0) for name in ("input_tokens", "cache_read_input_tokens"))
+    read = sum(int(of_it.get(name) or 0) for name in _READ)
     return read, int(of_it.get("output_tokens") or 0)

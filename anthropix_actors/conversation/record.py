@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 from msgspec.structs import replace
 
-import anthropix_actors.errors
 from anthropix_actors.conversation.core import moves
 from anthropix_actors.conversation.core.advance import advance
 from anthropix_actors.conversation.core.format_1 import History
 from anthropix_actors.conversation.core.history import settled
 from anthropix_actors.conversation.core.state import State
-from anthropix_actors.errors import AnthropixError, APIError, ParameterError, Problem
+from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.stores.error_form import error_form, error_of
 from anthropix_actors.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 JSON = dict[str, Any]
 
@@ -79,9 +79,10 @@ class Past(msgspec.Struct, frozen=True):
         return settled(self.state)
 
 
-def head(messages: Sequence[Mapping[str, Any]], at_once: int) -> JSON:
-    """Return the first entry of a log."""
-    return {"kind": "conversation", "format": FORMAT, "messages": [*messages], "at_once": at_once}
+def head(state: State) -> JSON:
+    """Return the first entry of the log of a conversation that begins as this."""
+    more = {"messages": [*state.messages], "at_once": state.at_once, "most_marks": state.most_marks}
+    return {"kind": "conversation", "format": FORMAT, **more}
 
 
 def entry_of(event: moves.Event, effects: Iterable[moves.Effect], limit: str | None) -> JSON:
@@ -139,7 +140,8 @@ class Reader:
             self._begin(entry)
         elif self.past.format == 1:
             self._before.add(entry)
-            self._set(state=State(messages=self._before.messages))
+            messages = self._before.messages
+            self._set(state=State(messages=messages, heard=len(messages)))
         elif self.past.format == 0 or not (kind == "passed" or kind in EVENTS):
             raise ParameterError([Problem("log", f"expected the log of a conversation, got {kind!r}")])
         else:
@@ -149,8 +151,9 @@ class Reader:
         version = entry.get("format")
         if version not in {1, FORMAT}:
             raise ParameterError([Problem("log", f"expected format {FORMAT} at most, got {version!r}")])
-        messages = tuple(entry.get("messages", self.past.state.messages))
-        self._set(format=version, state=State(messages=messages, at_once=entry.get("at_once", 8)))
+        messages = tuple(entry.get("messages", ()))
+        known = {name: entry[name] for name in ("at_once", "most_marks") if name in entry}
+        self._set(format=version, state=State(messages=messages, heard=len(messages), **known))
 
     def _read(self, entry: Mapping[str, Any]) -> None:
         past = self.past
@@ -192,19 +195,16 @@ def event_of(entry: Mapping[str, Any]) -> moves.Event:
 
 
 def _written_error(error: Any) -> JSON:
-    """Return an error as JSON: what it is, what it says."""
+    """Return an error as JSON; without the answer so far, which is in the history, or is not to be."""
     assert isinstance(error, AnthropixError)
-    more = {"status": error.status, "type": error.type} if isinstance(error, APIError) else {}
-    return {"class": type(error).__name__, "message": getattr(error, "message", str(error)), **more}
+    form = error_form(error)
+    form.pop("partial", None)
+    return form
 
 
-def _read_error(kind: type, written: Any) -> AnthropixError:
-    """Return an error of the same class, where that takes a message."""
+def _read_error(kind: type, form: Any) -> AnthropixError:
     assert kind is AnthropixError
-    found = getattr(anthropix_actors.errors, written["class"], AnthropixError)
-    if isinstance(found, type) and issubclass(found, APIError):
-        return found(written["message"], status=written.get("status"), type=written.get("type"))
-    return AnthropixError(written["message"])
+    return error_of(form)
 
 
 KINDS = {event: re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower() for event in get_args(moves.Event)}

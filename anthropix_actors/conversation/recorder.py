@@ -11,7 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._foreign.log import log
+from msgspec.structs import replace
+
+from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.record import FORMAT, Reader, head
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
@@ -21,6 +23,7 @@ from anthropix_actors.stores.holder import HOLDERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from anthropix_actors.conversation.core.state import State
     from anthropix_actors.conversation.record import Past
     from anthropix_actors.stores import Log
 
@@ -39,8 +42,7 @@ class Recorder:
         name: The conversation's name there.
         lease: Seconds after which it is free if this process dies.
         take_over: Whether to take it from who runs it.
-        messages: The history that it begins with, where the log is new.
-        at_once: How many calls may run at once, where the log is new.
+        begins: What it is, where the log is new.
         patience: Seconds to wait for a store that is away; None for no end.
 
     Attributes:
@@ -59,8 +61,7 @@ class Recorder:
         *,
         lease: float,
         take_over: bool,
-        messages: Sequence[Mapping[str, Any]],
-        at_once: int,
+        begins: State,
         patience: float | None,
     ) -> None:
         """Claim the log, read it, and write what it begins with.
@@ -85,7 +86,7 @@ class Recorder:
         try:
             self.past, self.durable = self._read()
             self.is_new = not self.past.format
-            self._begin(messages, at_once)
+            self._begin(begins)
         except BaseException:
             self._give_up()
             raise
@@ -98,11 +99,11 @@ class Recorder:
             count += 1
         return reader.past, count
 
-    def _begin(self, messages: Sequence[Mapping[str, Any]], at_once: int) -> None:
-        if not self.is_new and messages:
+    def _begin(self, begins: State) -> None:
+        if not self.is_new and begins.messages:
             raise ParameterError([Problem("history", f"the log {self.name!r} has one: leave it out")])
         if self.past.format != FORMAT:
-            first = head(messages or self.past.history, at_once)
+            first = head(replace(begins, messages=begins.messages or self.past.history))
             self.store.append(self.name, self._epoch, self.durable, [first])
             self.durable += 1
             reader = Reader()
@@ -175,7 +176,7 @@ class Recorder:
             except AnthropixError:
                 raise
             except BaseException as exc:
-                raise StoreError(f"the log failed: {exc!r}") from exc
+                raise StoreError(f"the log failed: {shown(exc)}") from exc
             else:
                 return
             time.sleep(delay)

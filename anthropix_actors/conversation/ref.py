@@ -179,7 +179,7 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         place: Any = len(messages) if at is None else at
         if isinstance(at, TurnRef):
             task: Any = task_of(at)
-            place = task.began_at if task.talk is talk else None
+            place = min(task.began_at, len(messages)) if task.talk is talk and task.began_at is not None else None
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place <= len(messages):
             what = f"expected a turn of this conversation that has begun, or 0 to {len(messages)} messages, got {at!r}"
             raise ParameterError([Problem("at", what)])

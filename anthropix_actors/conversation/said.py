@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.chat.parameters import chat_body
+from anthropix_actors.content.refusals import refused
+from anthropix_actors.conversation.core.history import THINKING, is_blank, marks_in
 from anthropix_actors.conversation.core.state import Phase
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from anthropix_actors.conversation.core.state import State
 
@@ -57,15 +59,16 @@ def checked_content(content: Any, api_version: str) -> list[Mapping[str, Any]]:
         raise ParameterError(
             [Problem(problem.place.replace(place, "content", 1), problem.text) for problem in exc.problems]
         ) from None
-    blank = [
-        Problem(f"content[{index}].text", "expected a text that is not blank")
-        for index, block in enumerate(body["messages"][-1]["content"])
-        if block["type"] == "text" and not block["text"].strip()
-    ]
-    if blank:
-        raise ParameterError(blank)
     copied: list[Mapping[str, Any]] = body["messages"][-1]["content"]
+    if problems := [*_blanks(copied, "content"), *refused(copied, "content")]:
+        raise ParameterError(problems)
     return copied
+
+
+def _blanks(blocks: Sequence[Mapping[str, Any]], place: str) -> Iterator[Problem]:
+    for index, block in enumerate(blocks):
+        if is_blank(block):
+            yield Problem(f"{place}[{index}].text", "expected a text that is not blank")
 
 
 def checked_answer(approval: Any, *, allow: Any, by: Any) -> None:
@@ -100,7 +103,7 @@ def checked_history(history: Any) -> list[Any]:
     if isinstance(history, str | bytes):
         try:
             history = json.loads(history)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ParameterError([Problem("history", f"expected JSON as of history_json(): {exc}")]) from None
     if isinstance(history, dict):
         if history.get("format") != FORMAT:
@@ -110,6 +113,38 @@ def checked_history(history: Any) -> list[Any]:
     if not isinstance(history, list | tuple):
         raise ParameterError([Problem("history", f"expected a list of messages, got {type(history).__name__}")])
     return list(history)
+
+
+def refused_history(messages: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield what the API refuses of a history, besides what it refuses of any chat: each request would be refused.
+
+    Example:
+        >>> thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+        >>> [str(problem) for problem in refused_history([{"role": "assistant", "content": [thought]}])]
+        ['history[0].content: expected an answer that does not end with thinking']
+    """
+    for index, message in enumerate(messages):
+        place, content = f"history[{index}].content", message["content"]
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        yield from refused(content, place)
+        if message["role"] == "user":
+            yield from _blanks(content, place)
+        elif (left := [block for block in content if not is_blank(block)]) and left[-1]["type"] in THINKING:
+            yield Problem(place, "expected an answer that does not end with thinking")
+
+
+def check_marks(state: State, content: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse breakpoints of the cache that are more than the API takes: they stay in the history.
+
+    Raises:
+        ParameterError: there are too many.
+    """
+    more = marks_in(content)
+    if more and state.marks + more > state.most_marks:
+        left = max(0, state.most_marks - state.marks)
+        what = f"expected at most {left} more cache_control, as those of the conversation stay, got {more}"
+        raise ParameterError([Problem("content", what)])
 
 
 def check_results(state: State, content: Sequence[Mapping[str, Any]]) -> None:

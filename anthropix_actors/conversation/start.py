@@ -15,8 +15,8 @@ from anthropix_actors.conversation.agent import Agent
 from anthropix_actors.conversation.inbox import inboxes_of, obey, open_inbox
 from anthropix_actors.conversation.recorder import Recorder
 from anthropix_actors.conversation.request import RequestTask
-from anthropix_actors.conversation.said import checked_history
-from anthropix_actors.conversation.talk import Talk
+from anthropix_actors.conversation.said import checked_history, refused_history
+from anthropix_actors.conversation.talk import Talk, begun_by
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.tools import Toolbox
@@ -78,6 +78,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     problems += kept.problems()
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
+    core.adopt(agent.tools)
     toolbox = Toolbox(agent.tools)
     hello = {"role": "user", "content": "-"}
     params = {**agent.request(toolbox.wire), "messages": [*messages, hello]}
@@ -91,9 +92,10 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         new_chat(params, tag)  # wrong parameters are refused now, not by the first turn
     except ParameterError as exc:
         problems += [Problem(_of_history(problem.place), problem.text) for problem in exc.problems]
+    problems = problems or [*refused_history(messages)]
     if problems:
         raise ParameterError(problems)
-    start = partial(start_conversation, core, agent, new_chat, tag=tag)
+    start = partial(start_conversation, core, agent, new_chat, toolbox=toolbox, tag=tag)
     subscribers = [] if stream is None else [(stream, coalesce)]
     if kept.store is None:
         return start(messages=messages, subscribers=subscribers)
@@ -102,8 +104,7 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
         str(kept.name),
         lease=float(kept.lease),
         take_over=kept.take_over,
-        messages=messages,
-        at_once=agent.limits.tools_at_once,
+        begins=begun_by(agent, toolbox, messages),
         patience=agent.limits.store,
     )
     return _go_on(recorder, start, subscribers, resume=kept.resume)
@@ -145,6 +146,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     agent: Agent,
     new_chat: Callable[[dict[str, Any], str | None], RequestTask],
     *,
+    toolbox: Toolbox | None = None,
     messages: Sequence[Mapping[str, Any]] = (),
     tag: str | None = None,
     parent: Budget | None = None,
@@ -158,6 +160,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
         core: The parts of the client.
         agent: The recipe.
         new_chat: Makes the task of a request.
+        toolbox: The agent's tools; by default, those that it has now, which may have to be asked for.
         messages: The history to go on from.
         tag: The tag of its turns and chats.
         parent: The budget of the turn that it works for; None if it works for nobody.
@@ -168,7 +171,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     talk = Talk(
         core,
         agent,
-        Toolbox(agent.tools),
+        Toolbox(agent.tools) if toolbox is None else toolbox,
         new_chat,
         start_conversation,
         messages=messages,

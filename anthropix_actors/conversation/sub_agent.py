@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._checks.actors import is_tool_server
+from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.content import text_of
 from anthropix_actors.conversation.messages import TurnCancelled, TurnDone, TurnFailed, TurnSuspended
@@ -38,11 +40,17 @@ class SubAgentCall:
         self._task = str(call.input.get("task", ""))
         self._on_outcome = on_outcome
         self._child: ConversationRef | None = None
+        self._cancelled: str | None = None
 
     def start(self) -> None:
-        """Begin the conversation. In the thread of the one that calls it."""
+        """Begin the conversation. In the thread of the one that calls it, which is not to wait for servers of tools."""
+        if not (any(map(is_tool_server, self._agent.tools)) and in_background(self._begin, "anthropix-sub-agent")):
+            self._begin()
+
+    def _begin(self) -> None:
         talk, budget = self._talk, self._turn.budget
         try:
+            talk.core.adopt(self._agent.tools)
             child: ConversationRef = talk.start(
                 talk.core,
                 self._agent,
@@ -54,6 +62,8 @@ class SubAgentCall:
             )
             self._child = child
             child.say(self._task)
+            if self._cancelled is not None:  # before it had begun
+                child.cancel(self._cancelled)
         except AnthropixError as exc:  # an empty task, a client that closes, no thread
             self._end(Outcome(f"not started: {exc}", is_error=True, state="not started"))
 
@@ -65,6 +75,7 @@ class SubAgentCall:
 
     def cancel(self, reason: str) -> None:
         """Cancel its turn. Returns at once."""
+        self._cancelled = reason
         if self._child is not None:
             self._child.cancel(reason)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import copied
+from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.output import output_format
 from anthropix_actors.conversation.budget import Budget
@@ -30,7 +32,7 @@ from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.follower import is_same
 from anthropix_actors.conversation.messages import Approval
 from anthropix_actors.conversation.record import entry_of
-from anthropix_actors.conversation.said import check_results
+from anthropix_actors.conversation.said import check_marks, check_results
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.recorder import Recorder
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.tools import Toolbox
+    from anthropix_actors.tools import Outcome, Toolbox
 
 
 class Effects(msgspec.Struct, frozen=True):
@@ -120,7 +122,7 @@ class Talk:
         self.parent = parent
         self.above = above
         self.askers: dict[str, Talk] = {}
-        self.state = State(messages=tuple(messages), at_once=agent.limits.tools_at_once, closes=parent is None)
+        self.state = replace(begun_by(agent, toolbox, messages), closes=parent is None)
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
@@ -147,6 +149,7 @@ class Talk:
         with self._lock:
             self._refuse_stopped()
             check_results(self.state, content)
+            check_marks(self.state, content)
             number = place_of(self.state, when)
             turn = self.turns.get(number)
             if turn is None:
@@ -289,6 +292,8 @@ class Talk:
         now = self.turns.get(self.state.turn)
         if now is not None and self.state.turn != before:
             now.budget.begin()
+            self._renew_tools()
+            now.toolbox = self.toolbox
             now.began_at = self.state.began_at
             if asks and now is not turn:  # the next turn, right after this one
                 now.budget.take_request()
@@ -297,6 +302,13 @@ class Talk:
                 with contextlib.suppress(CancelledError):
                     ended.scope.commit()  # a later cancel does nothing
         return effects, spent
+
+    def _renew_tools(self) -> None:
+        """Take the tools that servers offer now, as a turn begins: within one, requests begin with the same."""
+        try:
+            self.toolbox = self.toolbox.renewed()
+        except ParameterError as exc:
+            log(logging.ERROR, "the tools of a server have changed, and those before are kept: %s", exc)
 
     def chat_ended(self, task: RequestTask, terminal: Any) -> None:
         """Note how a request ended. In the chat's thread, when its events have been told."""
@@ -314,6 +326,16 @@ class Talk:
     def call_streamed(self, block: Mapping[str, Any]) -> None:
         """Note a call that is whole, while its answer streams. In the chat's thread."""
         self.happens(moves.Streamed(self.call_of(block)))
+
+    def call_ended(self, call_id: str, _: Any, outcome: Outcome) -> None:
+        """Note the outcome of a call."""
+        if outcome.state != "cancelled" or self.is_running(call_id):  # else by us, and that is known
+            self.happens(_end_of(call_id, outcome))
+
+    def call_was_late(self, call: Any, outcome: Outcome) -> None:
+        """Note what a call did after it was given up. In its own thread."""
+        self.happens(_end_of(call.id, outcome))
+        log(logging.INFO, "a call of %s ended after it was given up: %s", call.name, outcome.state)
 
     def look(self, turn: TurnTask, now: float) -> None:
         """Look for time that has run out. In the sweeper's thread."""
@@ -440,7 +462,8 @@ class Talk:
                 first.budget.begin()
             runs = {call.id: call.runs for call in state.calls}
             calls = tuple(self.call_of(each, runs.get(str(each["id"]), 0)) for each in calls_in(state.answer or ()))
-            self.happens(moves.Resumed(calls, self.agent.limits.tools_at_once, go_on))
+            begins = begun_by(self.agent, self.toolbox, ())
+            self.happens(moves.Resumed(calls, begins.at_once, begins.most_marks, go_on))
 
     # What is known of it
 
@@ -461,6 +484,21 @@ class Talk:
         self.turns = {}
         pykka.ActorRegistry.unregister(self.actor)
         self.actor.actor_stopped.set()
+
+
+def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
+    content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
+    return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
+
+
+def begun_by(agent: Agent, toolbox: Toolbox, messages: Sequence[Mapping[str, Any]]) -> State:
+    """Return what a conversation is that begins with a history."""
+    return State(
+        messages=tuple(messages),
+        heard=len(messages),
+        at_once=agent.limits.tools_at_once,
+        most_marks=agent.most_marks(toolbox.wire),
+    )
 
 
 def approval_of(call: Call) -> Approval:

@@ -34,6 +34,7 @@ class TurnTask(Task):
         talk: The conversation.
         number: The number of the turn.
         budget: What it may spend.
+        toolbox: Its tools, since it has begun.
         output: The type that its last answer is decoded into, or None.
         began_at: How many messages the conversation had before it; None before it begins.
         calls: Its calls, each a `ToolCall` or a `SubAgentCall`, by id.
@@ -52,6 +53,7 @@ class TurnTask(Task):
         self.number = number
         self.budget = budget
         self.output = output
+        self.toolbox = talk.toolbox
         self.told: list[Any] = []
         self.began_at: int | None = None
         self.calls: dict[str, Any] = {}

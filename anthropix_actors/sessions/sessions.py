@@ -181,7 +181,8 @@ class Sessions:
 
         Args:
             session: Its id, or its object.
-            tools: What may be called: functions with type hints, `Tool`s, actors (`{"ask_user": ref}`).
+            tools: What may be called: functions with type hints, `Tool`s, actors (`{"ask_user": ref}`), and servers
+                (`Mcp`).
             stream: A subscriber gets a `SessionEvent` for each event, a `SessionToolStarted`, `SessionToolProgress`
                 and `SessionToolDone` for the calls, `SessionApprovalNeeded` and `SessionApprovalGiven`, and at last the
                 same as from `events`; a `SessionRef` is returned at once. Without one, this waits for the end.
@@ -213,6 +214,7 @@ class Sessions:
         problems = [] if stream is None else subscriber_problems(stream, "stream")
         event_id = event_id_of(after, problems)
         deltas = strings(event_deltas, "event_deltas", problems)
+        self._core.adopt(tools)
         box, approver = checked_tools(tools, approve, tools_at_once, problems)
         if problems:
             raise ParameterError(problems)

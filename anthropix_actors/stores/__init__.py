@@ -1,4 +1,4 @@
-"""Stores: logs and queues that outlive what writes them. An interface, and the one in memory.
+"""Stores: logs and queues that outlive what writes them. Each is imported when it is used first.
 
 >>> from anthropix_actors.stores import MemoryStore
 >>> store = MemoryStore()
@@ -7,11 +7,23 @@
 ['1-0']
 """
 
-from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
-from anthropix_actors.stores.memory import MemoryStore
-from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
+from typing import TYPE_CHECKING
+
+from anthropix_actors._foreign.late_imports import late_names
+
+if TYPE_CHECKING:
+    from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
+    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
+    from anthropix_actors.stores.memory import MemoryStore
+    from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
+    from anthropix_actors.stores.sqlite import SQLiteStore
+    from anthropix_actors.stores.urls import open_store
 
 __all__ = [
+    "CHECKS",
+    "LOG_CHECKS",
+    "QUEUE_CHECKS",
+    "SHARED_CHECKS",
     "Entry",
     "Fenced",
     "Held",
@@ -22,6 +34,25 @@ __all__ = [
     "MemoryStore",
     "Queue",
     "QueueState",
+    "SQLiteStore",
     "Store",
     "StoreError",
+    "check",
+    "open_store",
 ]
+
+_HOMES = {
+    "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
+    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreError"),
+    "memory": ("MemoryStore",),
+    "queue": ("Job", "Queue", "QueueState", "Store"),
+    "sqlite": ("SQLiteStore",),
+    "urls": ("open_store",),
+}
+
+__getattr__ = late_names(__name__, _HOMES, globals())
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet as well."""
+    return sorted({*globals(), *__all__})

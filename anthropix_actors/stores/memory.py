@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.structs import replace
 
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
-from anthropix_actors.stores.names import (
-    LARGEST_ENTRY,
-    MOST_READ,
-    all_encoded,
-    checked_name,
-    checked_seconds,
-    cursor_of,
-    encoded,
-    place_of,
-    refused_closed,
-    refused_gap,
-    refused_mix,
-)
-from anthropix_actors.stores.queue import Job, QueueState
+from anthropix_actors.stores.local.rules import bounded
+from anthropix_actors.stores.local.store import LocalStore
+from anthropix_actors.stores.local.tables import Head, KeptJob
+from anthropix_actors.stores.names import LARGEST_ENTRY
+from anthropix_actors.stores.queue import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Sequence
+
+    from anthropix_actors.stores.local.tables import Tables
 
 
-class _Kept:
-    """One log. `keys` is of one that is posted to."""
-
-    def __init__(self) -> None:
-        self.generation = secrets.token_hex(6)
-        self.epoch = 0
-        self.entries: list[tuple[int, bytes]] = []
-        self.keys: set[str] = set()
-        self.closed = False
-        self.holder: str | None = None
-        self.ends_at: float | None = None
-
-    def add(self, epoch: int, entries: Iterable[bytes]) -> None:
-        self.entries += ((epoch, data) for data in entries)
-
-
-class _Waiting(msgspec.Struct):
-    """One job of a queue."""
-
-    job: Job
-    since: float
-
-
-class MemoryStore:
-    """A `Store` in the memory of this process. Safe from any thread.
+class MemoryStore(LocalStore):
+    """A `Store` in the memory of this process. Safe from any thread; a forked child has a copy.
 
     Args:
         max_entry_bytes: The largest entry, or job, as JSON.
@@ -71,255 +41,160 @@ class MemoryStore:
 
     def __init__(self, *, max_entry_bytes: int = LARGEST_ENTRY) -> None:
         """Start without any logs."""
-        self._most = max_entry_bytes
-        self._changed = threading.Condition(threading.RLock())
-        self._logs: dict[str, _Kept] = {}
-        self._queues: dict[str, dict[str, _Waiting]] = {}
-        self._beats: dict[str, float] = {}  # holder → until when it lives
-        self._closed = False
+        self._lock = threading.RLock()
+        self._tables = _MemoryTables()
+        super().__init__(max_entry_bytes=max_entry_bytes)
 
-    # Logs
+    @contextlib.contextmanager
+    def _reading(self) -> Generator[Tables]:
+        with self._lock:
+            yield self._tables
 
-    def claim(self, name: str, holder: str | None = None) -> int:
-        """Become the writer of a log; see `Log`."""
-        checked_name(name)
-        if holder is not None:
-            checked_name(holder, "holder")
-        with self._changed:
-            kept = self._kept(name) or self._logs.setdefault(name, _Kept())
-            if kept.keys:
-                raise refused_mix(name)
-            if holder is not None and kept.holder not in {None, holder} and self._lives(kept.holder):
-                raise Held(name, str(kept.holder))
-            kept.epoch += 1
-            kept.holder = holder
-            return kept.epoch
+    _writing = _reading
 
-    def append(
-        self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
-    ) -> None:
-        """Append entries; see `Log`."""
-        found = all_encoded(entries, self._most)
-        with self._changed:
-            kept = self._there(name)
-            if kept.keys:
-                raise refused_mix(name)
-            if epoch != kept.epoch:
-                raise Fenced(f"the log {name!r} has been claimed by another writer, of epoch {kept.epoch}")
-            there = len(kept.entries)
-            if first > there:
-                raise refused_gap(name, first, there)
-            new = found[there - first :]
-            if new and kept.closed:
-                raise refused_closed(name)
-            kept.add(epoch, new)
-            kept.closed = kept.closed or close
-            self._changed.notify_all()
+    def before_fork(self) -> None:
+        """Wait until nothing is being done, and let nothing begin."""
+        self._lock.acquire()
 
-    def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
-        """Append one entry without being the writer; see `Log`."""
-        checked_name(name)
-        checked_name(key, "key")
-        found = encoded(data, "data", self._most)
-        with self._changed:
-            kept = self._kept(name) or self._logs.setdefault(name, _Kept())
-            if kept.epoch:
-                raise refused_mix(name)
-            if key in kept.keys:
-                return False
-            kept.keys.add(key)
-            kept.add(0, [found])
-            self._changed.notify_all()
-            return True
+    def after_fork_in_parent(self) -> None:
+        """Let things go on."""
+        self._lock.release()
 
-    def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
-        """Return the entries after a cursor; see `Log`."""
+    def after_fork_in_child(self) -> None:
+        """Begin anew, with what the parent had."""
+        self._lock = threading.RLock()
+        super().after_fork_in_child()
 
-        def look() -> list[Entry] | None:
-            found = self._after(name, after)
-            return found if found or self._there(name).closed else None
 
-        with self._changed:
-            return self._waited(look, wait) or []
+class _Log:
+    """The entries of a log, as epoch and data; the keys of one that is posted to."""
 
-    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
-        """Return the entries of several logs; see `Log`."""
-        with self._changed:
-            return self._waited(lambda: self._all_after(cursors) or None, wait) or {}
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.entries: list[tuple[int, bytes]] = []
+        self.keys: set[str] = set()
+        self.ends_at: float | None = None
 
-    def state(self, name: str) -> LogState | None:
-        """Return the state of a log; see `Log`."""
-        with self._changed:
-            kept = self._kept(name)
-            if kept is None:
-                return None
-            holder = kept.holder if self._lives(kept.holder) else None
-            return LogState(kept.generation, kept.epoch, len(kept.entries), kept.closed, holder)
 
-    def names(self, prefix: str = "") -> list[str]:
-        """Return the names of all logs; see `Log`."""
-        with self._changed:
-            return sorted(name for name in [*self._logs] if name.startswith(prefix) and self._kept(name) is not None)
+class _Place:
+    """A job in its queue."""
 
-    def expire(self, name: str, seconds: float | None) -> None:
-        """Let a log be deleted later; see `Log`."""
-        if seconds is not None:
-            checked_seconds(seconds, "seconds")
-        with self._changed:
-            kept = self._kept(name)
-            if kept is not None:
-                kept.ends_at = None if seconds is None else time.monotonic() + seconds
+    def __init__(self, job: KeptJob) -> None:
+        self.job = job
+        self.since = time.monotonic()
 
-    def delete(self, name: str) -> None:
-        """Delete a log; see `Log`."""
-        with self._changed:
-            self._logs.pop(name, None)
-            self._changed.notify_all()
+
+class _MemoryTables:
+    """`Tables` of dicts. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, _Log] = {}
+        self._ends: list[tuple[float, str]] = []  # a heap of when logs may expire
+        self._queues: dict[str, dict[str, _Place]] = {}
+        self._lives: dict[str, float] = {}  # holder → until when
+
+    def head(self, name: str) -> Head | None:
+        while self._ends and self._ends[0][0] <= time.monotonic():
+            _, ended = heapq.heappop(self._ends)
+            log = self._logs.get(ended)
+            if log is not None and log.ends_at is not None and log.ends_at <= time.monotonic():
+                del self._logs[ended]
+        log = self._logs.get(name)
+        return None if log is None else log.head
+
+    def heads(self, names: Iterable[str]) -> dict[str, Head]:
+        return {name: head for name in names if (head := self.head(name)) is not None}
+
+    def make(self, name: str) -> Head:
+        head = Head(name, secrets.token_hex(6), 0, 0, closed=False, holder=None)
+        self._logs[name] = _Log(head)
+        return head
+
+    def claim(self, head: Head, epoch: int, holder: str | None) -> None:
+        self._change(head, epoch=epoch, holder=holder)
+
+    def add(self, head: Head, epoch: int, entries: Sequence[bytes], key: str | None = None) -> None:
+        log = self._logs[head.name]
+        log.entries += ((epoch, data) for data in entries)
+        if key is not None:
+            log.keys.add(key)
+        self._change(head, length=len(log.entries))
+
+    def close(self, head: Head) -> None:
+        self._change(head, closed=True)
+
+    def has_key(self, head: Head, key: str) -> bool:
+        return key in self._logs[head.name].keys
+
+    def entries(self, head: Head, place: int) -> list[tuple[int, bytes]]:
+        log = self._logs[head.name]
+        return bounded(log.entries[number] for number in range(place, head.length))
+
+    def names(self, prefix: str) -> list[str]:
+        self.head("")  # what has expired is gone
+        return sorted(name for name in self._logs if name.startswith(prefix))
+
+    def end_in(self, head: Head, seconds: float | None) -> None:
+        log = self._logs[head.name]
+        log.ends_at = None if seconds is None else time.monotonic() + seconds
+        if log.ends_at is not None:
+            heapq.heappush(self._ends, (log.ends_at, head.name))
+
+    def drop(self, head: Head) -> None:
+        del self._logs[head.name]
+
+    def lives(self, holder: str | None) -> bool:
+        return holder is not None and self._lives.get(holder, 0.0) > time.monotonic()
 
     def beat(self, holder: str, seconds: float) -> None:
-        """Say how long a holder lives; see `Log`."""
-        checked_name(holder, "holder")
-        checked_seconds(seconds, "seconds")
-        with self._changed:
-            if seconds:
-                self._beats[holder] = time.monotonic() + seconds
-            else:
-                self._beats.pop(holder, None)
-                self._changed.notify_all()  # its jobs are free
+        now = time.monotonic()
+        self._lives = {each: until for each, until in self._lives.items() if until > now}
+        self._lives[holder] = now + seconds
 
-    def close(self) -> None:
-        """Let those that wait go; see `Log`. What is in memory stays."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    def put(self, queue: str, job_id: str, data: bytes) -> bool:
+        places = self._queues.setdefault(queue, {})
+        new = job_id not in places
+        if new:
+            places[job_id] = _Place(KeptJob(job_id, data, 0, None))
+        return new
 
-    # Queues
+    def job(self, queue: str, job_id: str) -> KeptJob | None:
+        place = self._places(queue).get(job_id)
+        return None if place is None else place.job
 
-    def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
-        """Put a job; see `Queue`."""
-        checked_name(queue, "queue")
-        checked_name(job_id, "job_id")
-        plain = msgspec.json.decode(encoded(data, "data", self._most))
-        with self._changed:
-            jobs = self._queues.setdefault(queue, {})
-            if job_id in jobs:
-                return False
-            jobs[job_id] = _Waiting(Job(job_id, plain), time.monotonic())
-            self._changed.notify_all()
-            return True
+    def free(self, queue: str, count: int) -> list[KeptJob]:
+        free = [place.job for place in self._places(queue).values() if not self.lives(place.job.holder)]
+        free.sort(key=lambda job: job.holder is None)
+        return free[:count]
 
-    def take(self, queue: str, holder: str, count: int, *, wait: float = 0.0) -> list[Job]:
-        """Take jobs; see `Queue`."""
-        checked_name(holder, "holder")
-        with self._changed:
-            return self._waited(lambda: self._taken(queue, holder, count) or None, wait) or []
+    def hand(self, queue: str, job: KeptJob, holder: str) -> None:
+        self._queues[queue][job.id].job = replace(job, attempt=job.attempt + 1, holder=holder)
 
-    def finish(self, queue: str, holder: str, job_id: str) -> bool:
-        """Remove a job that is done; see `Queue`."""
-        with self._changed:
-            return self._of(queue, job_id, holder) is not None and self._queues[queue].pop(job_id) is not None
+    def to_front(self, queue: str, job: KeptJob) -> None:
+        place = self._queues[queue].pop(job.id)
+        place.job = replace(job, attempt=job.attempt - 1, holder=None)
+        self._queues[queue] = {job.id: place, **self._queues[queue]}
 
-    def give_back(self, queue: str, holder: str, job_id: str) -> bool:
-        """Put a job back; see `Queue`."""
-        with self._changed:
-            found = self._of(queue, job_id, holder)
-            if found is None:
-                return False
-            found.job = replace(found.job, holder=None, attempt=found.job.attempt - 1)
-            self._queues[queue] = {job_id: found, **self._queues[queue]}
-            self._changed.notify_all()
-            return True
-
-    def remove(self, queue: str, job_id: str) -> bool:
-        """Remove a job that nobody has; see `Queue`."""
-        with self._changed:
-            found = self._queues.get(queue, {}).get(job_id)
-            if found is None or self._lives(found.job.holder):
-                return False
-            del self._queues[queue][job_id]
-            return True
-
-    def job(self, queue: str, job_id: str) -> Job | None:
-        """Return a job; see `Queue`."""
-        with self._changed:
-            found = self._queues.get(queue, {}).get(job_id)
-            return None if found is None else found.job
+    def drop_job(self, queue: str, job_id: str) -> None:
+        places = self._queues[queue]
+        del places[job_id]
+        if not places:
+            del self._queues[queue]
 
     def queue_state(self, queue: str) -> QueueState:
-        """Return the state of a queue; see `Queue`."""
-        with self._changed:
-            jobs = [*self._queues.get(queue, {}).values()]
-            waiting = [each for each in jobs if each.job.holder is None]
-            taken = sum(self._lives(each.job.holder) for each in jobs)
-            since = min((each.since for each in waiting), default=None)
-            oldest = 0.0 if since is None else time.monotonic() - since
-            return QueueState(len(waiting), taken, len(jobs) - len(waiting) - taken, oldest)
-
-    # With the lock held
-
-    def _waited(self, look: Callable[[], Any], wait: float) -> Any:
-        """Return what `look` finds, as soon as that is not None; None after `wait` seconds, and when it is closed."""
-        deadline = time.monotonic() + checked_seconds(wait, "wait")
-        while True:
-            found = look()
-            left = min(deadline, self._next_end()) - time.monotonic()
-            if found is not None or self._closed or time.monotonic() >= deadline:
-                return found
-            self._changed.wait(max(0.0, left))
-
-    def _next_end(self) -> float:
-        """Return when the next holder's life ends: then its jobs are free."""
+        places = [*self._places(queue).values()]
+        waiting = [place for place in places if place.job.holder is None]
+        taken = sum(self.lives(place.job.holder) for place in places)
         now = time.monotonic()
-        return min((end for end in self._beats.values() if end > now), default=now + 3600)
+        oldest = max((now - place.since for place in waiting), default=0.0)
+        return QueueState(len(waiting), taken, len(places) - len(waiting) - taken, oldest)
 
-    def _lives(self, holder: str | None) -> bool:
-        return holder is not None and self._beats.get(holder, 0.0) > time.monotonic()
+    def _places(self, queue: str) -> dict[str, _Place]:
+        return self._queues.get(queue, {})
 
-    def _kept(self, name: str) -> _Kept | None:
-        kept = self._logs.get(name)
-        if kept is not None and kept.ends_at is not None and kept.ends_at <= time.monotonic():
-            del self._logs[name]
-            return None
-        return kept
-
-    def _there(self, name: str) -> _Kept:
-        kept = self._kept(name)
-        if kept is None:
-            raise Lost(f"there is no log {name!r}")
-        return kept
-
-    def _after(self, name: str, after: str | None) -> list[Entry]:
-        generation, place = place_of(after)
-        kept = self._there(name)
-        if generation not in {None, kept.generation} or place > len(kept.entries):
-            raise Lost(f"the log {name!r} is not the one that was read: it was made anew")
-        found = kept.entries[place : place + MOST_READ]
-        return [
-            Entry(epoch, number, msgspec.json.decode(data), cursor_of(kept.generation, number))
-            for number, (epoch, data) in enumerate(found, place)
-        ]
-
-    def _all_after(self, cursors: Mapping[str, str | None]) -> dict[str, list[Entry] | Lost]:
-        found: dict[str, list[Entry] | Lost] = {}
-        for name, after in cursors.items():
-            try:
-                if entries := self._after(name, after):
-                    found[name] = entries
-            except Lost as exc:
-                found[name] = exc
-        return found
-
-    def _taken(self, queue: str, holder: str, count: int) -> list[Job]:
-        jobs = self._queues.get(queue, {})
-        free = [each for each in jobs.values() if not self._lives(each.job.holder)]
-        free.sort(key=lambda each: each.job.holder is None)  # orphaned ones first, each kind in its order
-        for each in free[:count]:
-            each.job = replace(each.job, holder=holder, attempt=each.job.attempt + 1)
-        return [each.job for each in free[:count]]
-
-    def _of(self, queue: str, job_id: str, holder: str) -> _Waiting | None:
-        found = self._queues.get(queue, {}).get(job_id)
-        return found if found is not None and found.job.holder == holder else None
+    def _change(self, head: Head, **fields: object) -> None:
+        log = self._logs[head.name]
+        log.head = replace(log.head, **fields)
 
 
 publish("anthropix_actors.stores", (MemoryStore,))

@@ -12,10 +12,13 @@ from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 MOST_READ = 1000
 """How many entries one `read` returns at most."""
+
+MOST_READ_BYTES = 64 << 20
+"""How many bytes of JSON: when there are as many, the entry is the last one."""
 
 LONGEST_NAME = 256
 LARGEST_ENTRY = 64 << 20
@@ -36,6 +39,28 @@ def checked_name(name: object, place: str = "name") -> str:
         what = f"expected 1 to {LONGEST_NAME} printable characters, got {shown(name)}"
         raise ParameterError([Problem(place, what)])
     return name
+
+
+def checked_prefix(prefix: object) -> str:
+    """Return what names are to begin with.
+
+    Raises:
+        ParameterError: it is no text.
+    """
+    if not isinstance(prefix, str):
+        raise ParameterError([Problem("prefix", f"expected a str, got {shown(prefix)}")])
+    return prefix
+
+
+def checked_number(number: object, place: str, *, least: int = 0) -> int:
+    """Return an integer from `least` on.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 1 << 53:
+        raise ParameterError([Problem(place, f"expected an integer from {least} on, got {shown(number)}")])
+    return number
 
 
 def checked_seconds(seconds: object, place: str) -> float:
@@ -67,8 +92,10 @@ def encoded(data: object, place: str, most: int) -> bytes:
     return found
 
 
-def all_encoded(entries: Iterable[Mapping[str, Any]], most: int) -> list[bytes]:
+def all_encoded(entries: Sequence[Mapping[str, Any]], most: int) -> list[bytes]:
     """Return the data of entries as JSON. Raises as `encoded`."""
+    if not isinstance(entries, (list, tuple)):
+        raise ParameterError([Problem("entries", f"expected a list of dicts, got {shown(entries)}")])
     return [encoded(data, f"entries[{number}]", most) for number, data in enumerate(entries)]
 
 
@@ -105,7 +132,7 @@ def place_of(cursor: str | None) -> tuple[str | None, int]:
     """
     if cursor is None:
         return None, 0
-    generation, _, number = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
-    if not generation or not (number.isascii() and number.isdecimal() and len(number) < 16):  # noqa: PLR2004
+    generation, _, number = cursor.rpartition(".") if isinstance(cursor, str) and cursor.isascii() else ("", "", "")
+    if not generation.isalnum() or not (number.isdecimal() and len(number) < 16):  # noqa: PLR2004
         raise ParameterError([Problem("after", f"expected the cursor of an entry, got {shown(cursor)}")])
     return generation, int(number) + 1

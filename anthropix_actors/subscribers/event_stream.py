@@ -24,7 +24,8 @@ from anthropix_actors.chat.stream import Stream
 from anthropix_actors.conversation.messages import TurnCancelled
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent
+from anthropix_actors.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
+from anthropix_actors.stores import StoreError
 from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox, ThreadInbox
 from anthropix_actors.subscribers.told import OF_A_TURN, TERMINAL, Answers, whole_of
 from anthropix_actors.subscribers.wire_events import event_of, written
@@ -89,6 +90,9 @@ def sse_lines(chat: Stream | ChatRef | TurnRef, *, ping: float = PING_SECONDS) -
     Each loop gets the whole answer: what was said before it began comes in events that rebuild it. So a browser that
     connects again begins anew with `message_start`; the ids count the events of one connection. A loop that is slower
     than the answer makes the chat, and so the server, wait. Leaving it early cancels the chat, unless others follow it.
+
+    Of a chat that runs elsewhere, `sse_lines(hub.ref(name, after=last_event_id))`, the ids are cursors: a browser that
+    connects again, to any process, goes on after the last event that it had. Leaving it cancels nothing.
 
     Args:
         chat: A stream, `client.chat(..., stream=True)`, or the ref of a chat or a turn.
@@ -162,7 +166,7 @@ class SSELines:
             self._stream.close()
 
     def _wire(self) -> _Wire:
-        return _TurnWire() if isinstance(self._ref, TurnRef) else _Wire()
+        return _TurnWire() if isinstance(self._ref, TurnRef) else _Wire(has_cursors=self._ref.has_cursors)
 
     def _left(self) -> Any:
         ref = self._ref
@@ -199,8 +203,9 @@ class _Wire:
         over: Whether the last event was written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_cursors: bool = False) -> None:
         self.over = False
+        self._has_cursors = has_cursors
         self._count = 0
         self._stop: Any = _STOP
 
@@ -214,12 +219,15 @@ class _Wire:
         if isinstance(message, ChatEvent) and message.data["type"] == "message_stop":
             self._stop = message.data
             return b""
+        if self._has_cursors and _ends_here_alone(message):
+            self.over = True
+            return b""
         return self._counted(self._stop if isinstance(message, ChatDone) else message, message)
 
     def _counted(self, written: Any, message: Any) -> bytes:
         self.over = type(message) in TERMINAL
         self._count += 1
-        return sse(written, self._count)
+        return sse(written, message.cursor if self._has_cursors else self._count)
 
 
 class _TurnWire(_Wire):
@@ -234,6 +242,15 @@ class _TurnWire(_Wire):
             return b""
         events = [self._counted(event, event) for event in self._answers.events_of(message)]
         return b"".join(events if isinstance(message, ChatEvent) else [*events, self._counted(message, message)])
+
+
+def _ends_here_alone(message: Any) -> bool:
+    """Return whether a chat that runs elsewhere is followed no longer, and goes on: a browser then connects again."""
+    if message.cursor is not None:
+        return False
+    return isinstance(message, ChatCancelled) or (
+        isinstance(message, ChatFailed) and isinstance(message.error, StoreError)
+    )
 
 
 def _id_line(name: str | int) -> bytes:

@@ -16,17 +16,31 @@ from anthropix_actors._foreign.late_imports import late_names
 if TYPE_CHECKING:
     from anthropix_actors.tools.call import Call, Outcome
     from anthropix_actors.tools.definition import Tool, tool
-    from anthropix_actors.tools.errors import InputError, ToolError
+    from anthropix_actors.tools.errors import InputError, McpError, ToolError
+    from anthropix_actors.tools.mcp.server import Mcp
     from anthropix_actors.tools.run import run_tools
     from anthropix_actors.tools.tool_call import ToolCall
     from anthropix_actors.tools.toolbox import Toolbox
 
-__all__ = ["Call", "InputError", "Outcome", "Tool", "ToolCall", "ToolError", "Toolbox", "run_tools", "tool"]
+__all__ = [
+    "Call",
+    "InputError",
+    "Mcp",
+    "McpError",
+    "Outcome",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "Toolbox",
+    "run_tools",
+    "tool",
+]
 
 _HOMES = {
     "call": ("Call", "Outcome"),
     "definition": ("Tool", "tool"),
-    "errors": ("InputError", "ToolError"),
+    "errors": ("InputError", "McpError", "ToolError"),
+    "mcp.server": ("Mcp",),
     "run": ("run_tools",),
     "tool_call": ("ToolCall",),
     "toolbox": ("Toolbox",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._foreign.raised import is_a
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.tools.errors import ToolError
 from anthropix_actors.tools.results import failure_of, log_failure, result_of
@@ -125,10 +126,9 @@ class Call:
         Returns:
             Whether it counts, as of `done`.
         """
-        if isinstance(error, str):
-            error = ToolError(error)
-        log_failure(self.name, error)
-        return self._on_answer(failure_of(error))
+        raised: Any = ToolError(error) if is_a(error, str) else error
+        log_failure(self.name, raised)
+        return self._on_answer(failure_of(raised))
 
 
 publish("anthropix_actors", (Call,))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import runpy
 import sys
 import threading
-import traceback
+from traceback import format_exception
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from anthropix_actors._calls.cancel_token import CancelToken
+from anthropix_actors._foreign.raised import for_log, is_a, kind_of
 from anthropix_actors.tools.call import Call
 from anthropix_actors.tools.definition import Tool
 from anthropix_actors.tools.errors import InputError, ToolError
-from anthropix_actors.tools.process_tree import adopt_orphans, kill_below, kill_leader
+from anthropix_actors.tools.process_tree import adopt_orphans, kill_below, kill_leader, outlast_stop
 from anthropix_actors.tools.results import Result, failure_of, result_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def main(from_parent: int, to_parent: int) -> None:
         os.set_inheritable(pipe, False)  # noqa: FBT003 - it takes it by position only
     # The parent hears of the end by its end of the pipe: nobody else is to hold this one.
     os.register_at_fork(after_in_child=lambda: os.close(to_parent))
+    outlast_stop()
     adopt_orphans()
     with open(from_parent, "rb", buffering=0, closefd=False) as lines:
         told = msgspec.json.decode(lines.readline())
@@ -52,9 +55,15 @@ def main(from_parent: int, to_parent: int) -> None:
             )
         result, raised = result_of(tool.function(**arguments)), None
     except BaseException as exc:  # noqa: BLE001 - a function may raise anything
-        said = isinstance(exc, (ToolError, InputError))
-        result, raised = failure_of(exc), None if said else "".join(traceback.format_exception(exc))
+        said = is_a(exc, ToolError, InputError)
+        result, raised = failure_of(exc), None if said else _traceback_of(exc)
     answers.answer(result, raised)
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback of what a function has raised; only its type, where it cannot be looked at."""
+    seen = for_log(error)
+    return f"{kind_of(error)}, of which there is no traceback" if seen is None else "".join(format_exception(*seen))
 
 
 class Answers:
@@ -108,4 +117,5 @@ def end_with_parent(pipe: int, steps: Sequence[Callable[[int], object]] = (kill_
     while os.read(pipe, 1):
         pass
     for step in steps:
-        step(os.getpid())
+        with contextlib.suppress(Exception):  # the next one, whatever this one found
+            step(os.getpid())

@@ -12,7 +12,7 @@ class ToolError(AnthropixError):
     """Raise it in a tool: the model is told that the call failed, in your words. It is not logged.
 
     Args:
-        content: A text, or text blocks; the API takes no other blocks in an error.
+        content: A text, or text blocks; the API takes no other blocks in an error. "" says that it failed, and no more.
 
     Example:
         >>> raise ToolError("there is no city of this name; ask the user for its country")
@@ -21,7 +21,7 @@ class ToolError(AnthropixError):
         anthropix_actors.ToolError: there is no city of this name; ask the user for its country
     """
 
-    def __init__(self, content: str | list[Any]) -> None:
+    def __init__(self, content: str | list[Any] = "") -> None:
         """Keep the content; it is the error's text."""
         super().__init__(content)
         self.content = content
@@ -35,5 +35,13 @@ class InputError(ParameterError):
     """
 
 
-publish("anthropix_actors", (ToolError,))
+class NotStartedError(ToolError):
+    """The call was not begun: the tool could not be reached."""
+
+
+class McpError(AnthropixError):
+    """An MCP server cannot be used: it does not start, does not answer in time, or breaks the protocol."""
+
+
+publish("anthropix_actors", (ToolError, McpError))
 publish("anthropix_actors.tools", (InputError,))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.tools.process_tree import kill_tree
+from anthropix_actors.tools.process_tree import kill_below, kill_tree
 from anthropix_actors.tools.results import Result
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class ToolProcess:
         assert process is not None
         with contextlib.suppress(ChildProcessError):  # the program has the system wait for its children
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            kill_below(process.pid)  # what it has left behind in its session would live on without anybody
         with self._lock:  # its id is its own until here: `kill` may use it
             code = process.wait()
         self._let_go()

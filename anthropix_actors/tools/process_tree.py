@@ -13,7 +13,7 @@ import os
 import signal
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 
 _MOST_ROUNDS = 100
 """A tree that grows for so long while it is killed has won."""
@@ -23,8 +23,20 @@ PROC = Path("/proc")
 
 def adopt_orphans() -> None:
     """Make this process the parent of its descendants whose own parents have ended. In Linux; else do nothing."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def outlast_stop() -> None:
+    """Have this process go on when its parent ends: that may have stopped it, and ended before it killed it.
+
+    In Linux; else do nothing.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
+def _prctl(option: int, value: int) -> None:
     with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def kill_tree(pid: int) -> None:

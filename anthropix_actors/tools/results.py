@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -15,8 +16,11 @@ import msgspec
 from anthropix_actors._checks.block_shapes import TOOL_RESULT_CONTENT
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import problems_of
+from anthropix_actors._checks.unknown_keys import unknown_keys
 from anthropix_actors._foreign.log import log
-from anthropix_actors.tools.errors import InputError, ToolError
+from anthropix_actors._foreign.raised import is_a, kind_of
+from anthropix_actors.content.refusals import refused
+from anthropix_actors.tools.errors import InputError, NotStartedError, ToolError
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import Problem
@@ -70,19 +74,21 @@ def failure_of(error: BaseException) -> Result:
         >>> failure_of(KeyError("city")).content, failure_of(ToolError("no such city")).content
         ("KeyError: 'city'", 'no such city')
     """
-    if isinstance(error, InputError):
+    if is_a(error, InputError):
         text = f"the input does not fit, and the tool was not run:\n{_text_of(error)}"
         return Result(text[:_LONGEST_ERROR], is_error=True, state="not started")
-    if isinstance(error, ToolError):
-        return Result(_words_of(error.content), is_error=True, state="failed")
-    text = f"{type(error).__name__}: {_text_of(error)}" if _text_of(error) else type(error).__name__
+    if is_a(error, ToolError):
+        state: State = "not started" if is_a(error, NotStartedError) else "failed"
+        return Result(_words_of(error), is_error=True, state=state)
+    said = _text_of(error)
+    text = f"{kind_of(error)}: {said}" if said else kind_of(error)
     return Result(text[:_LONGEST_ERROR], is_error=True, state="failed")
 
 
 def log_failure(name: str, error: BaseException) -> None:
     """Log what a tool raised, with its traceback; not what it raised for the model."""
-    if not isinstance(error, (ToolError, InputError)):
-        log(logging.ERROR, "the tool %s raised %s", name, type(error).__name__, exc_info=error)
+    if not is_a(error, ToolError, InputError):
+        log(logging.ERROR, "the tool %s raised %s", name, kind_of(error), exc_info=error)
 
 
 def content_of(value: Any) -> str | list[dict[str, Any]]:
@@ -127,6 +133,7 @@ def _blocks_of(values: Any) -> list[dict[str, Any]]:
     given = [each if _is_block(each) else {"type": "text", "text": _text(each)} for each in values]
     blocks = [block for block in copy_json(given, "result", found) if not _is_blank(block)]
     found += [problem for index, block in enumerate(blocks) for problem in _problems(block, f"result[{index}]")]
+    found = found or [*refused(blocks, "result")]
     if found:
         raise _OddError("; ".join(map(str, found)))
     for block in blocks:
@@ -137,7 +144,7 @@ def _blocks_of(values: Any) -> list[dict[str, Any]]:
 
 
 def _problems(block: Any, place: str) -> list[Problem]:
-    return list(problems_of(TOOL_RESULT_CONTENT, block, place))
+    return list(problems_of(TOOL_RESULT_CONTENT, block, place)) or [*unknown_keys(TOOL_RESULT_CONTENT, block, place)]
 
 
 def _is_blank(block: dict[str, Any]) -> bool:
@@ -164,10 +171,10 @@ def _checked_text(text: str) -> str:
     return text if text.strip() else ""
 
 
-def _words_of(content: Any) -> str | list[dict[str, Any]]:
+def _words_of(error: ToolError) -> str | list[dict[str, Any]]:
     """Return what a `ToolError` says: not nothing, and only text, as the API takes no other errors."""
     try:
-        made = content_of(content)
+        made = content_of(error.content)
     except BaseException as exc:  # noqa: BLE001 - as in `result_of`
         return f"the tool failed, and what it says of that cannot be sent: {_text_of(exc)}"
     if isinstance(made, list):
@@ -181,13 +188,13 @@ def _left_out(block: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = str.__str__(str(error))
         return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
     except BaseException as exc:  # noqa: BLE001 - the caller's own class
-        return f"(its text cannot be had: {type(exc).__name__})"
+        return f"(its text cannot be had: {kind_of(exc)})"
 
 
 def _close(value: Any) -> None:
     """Close a coroutine that nobody awaits: Python warns of it otherwise."""
-    if hasattr(type(value), "cr_await"):
+    if type(value) is CoroutineType:
         value.close()

@@ -20,6 +20,7 @@ from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log, safely
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._foreign.raised import is_a
 from anthropix_actors._foreign.threads import Pulse, in_background
 from anthropix_actors.errors import CancelledError
 from anthropix_actors.tools.actor import ToolActor
@@ -211,7 +212,7 @@ class ToolCall:
         try:
             result = self._result()
         except BaseException as exc:  # noqa: BLE001 - a function may raise anything
-            if not (self.outcome is not None and isinstance(exc, CancelledError)):  # it heard that it was cancelled
+            if not (self.outcome is not None and is_a(exc, CancelledError)):  # it heard that it was cancelled
                 log_failure(self.name, exc)
             result = failure_of(exc)
         if result is not None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from anthropix_actors import ParameterError
-from anthropix_actors.stores import Fenced, Log, Lost, MemoryStore
+from anthropix_actors.stores import Fenced, Log, Lost, MemoryStore, SQLiteStore
 
 from servers import DEADLINE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
-@pytest.fixture
-def log() -> Log:
-    return MemoryStore()
+
+@pytest.fixture(params=["memory", "sqlite"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
+    with closing(MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "logs.db")) as store:
+        yield store
 
 
 def numbered(*numbers: int) -> list[dict[str, Any]]:

@@ -65,6 +65,11 @@ def test_an_input_that_does_not_fit_starts_no_process() -> None:
     ("how", "told", "logged"),
     [
         ("raise", "ValueError: no", "the tool fails raised, in its process:\nTraceback"),
+        (
+            "raise silently",
+            "Silent",
+            "the tool fails raised, in its process:\nSilent",
+        ),
         ("say", "ask again", None),
         ("exit", "SystemExit: 3", "the tool fails raised, in its process:\nTraceback"),
         ("die", "its process ended before it answered, with exit code 4; it may have taken effect", None),
@@ -227,18 +232,29 @@ def test_a_function_of_the_main_module_is_found_though_its_program_does_not_run_
     assert out.splitlines()[1] == ("napping" if as_module else "__mp_main__")
 
 
-@pytest.mark.parametrize("how", ["exit", "kill", "fork"])
+@pytest.mark.parametrize("how", ["exit", "kill", "stop", "fork"])
 def test_a_process_ends_with_its_parent_however_that_ends(how: str, programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "napping.py").write_text(PROGRAM, "utf-8")
-    given = "wait" if how == "kill" else how
+    given = "wait" if how in {"kill", "stop"} else how
     running = programs.run([sys.executable, "-W", "ignore", str(tmp_path / "napping.py"), given])
     pid = int(line(running))
-    if how == "kill":
+    if given == "wait":
         assert is_alive(pid)
+        if how == "stop":  # as a parent does that is about to kill it
+            os.kill(pid, signal.SIGSTOP)
         running.kill()
     out, _ = running.communicate(timeout=DEADLINE)
     assert out == ("None\n" if how == "fork" else "")
     until(lambda: not is_alive(pid))
+
+
+def test_what_a_process_leaves_behind_ends_with_it(pids: Path) -> None:
+    follower = Follower(tool_functions.leaves, {"pids": str(pids)}).start()
+    assert follower.outcome().content == "left it"
+    follower.ended()
+    [left, apart] = numbers(pids)
+    until(lambda: not is_alive(left))
+    assert is_alive(apart)  # in a session of its own
 
 
 # The child's side, in this process
@@ -288,7 +304,7 @@ def test_when_the_parent_has_ended_the_process_ends() -> None:
     os.write(writing, b"more")
     os.close(writing)
     ended: list[int] = []
-    child.end_with_parent(reading, (ended.append, ended.append))
+    child.end_with_parent(reading, (ended.append, "no function", ended.append))  # type: ignore[arg-type]
     os.close(reading)
     assert ended == [os.getpid()] * 2
 

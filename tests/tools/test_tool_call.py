@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
+from odd_errors import ODD
 
 import anthropix_actors
 from anthropix_actors import Call, CancelledError, ToolError, run_tools, tool
@@ -807,3 +808,24 @@ class Late:
 late = Late()
 """
     assert lines_of(programs.run([sys.executable, "-P", "-c", FORKS + program])) == ["let go", "not started"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_whatever_is_raised_the_call_ends(name: str) -> None:
+    @tool
+    def raises() -> str:
+        raise ODD[name]("odd")
+
+    follower = Follower(raises)
+    follower.call.start()
+    outcome = follower.next("outcome")
+    assert (outcome.state, outcome.is_error) == ("failed", True)
+
+
+def test_an_error_without_words_says_that_the_call_failed() -> None:
+    @tool
+    def raises() -> str:
+        raise ToolError
+
+    follower = Follower(raises).start()
+    assert follower.next("outcome").content == "the tool failed, and did not say why"

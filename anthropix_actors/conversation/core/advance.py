@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from anthropix_actors._decode.json import copied
 from anthropix_actors.conversation.core import moves
-from anthropix_actors.conversation.core.history import INTERRUPTED, kept_of_whole, settled
+from anthropix_actors.conversation.core.history import INTERRUPTED, kept_of_whole, lasting, settled
 from anthropix_actors.conversation.core.move import Move
 from anthropix_actors.conversation.core.resume import resumed
 from anthropix_actors.conversation.core.state import Call, Phase, State
@@ -118,6 +118,9 @@ def _answered(move: Move, event: moves.Answered) -> None:
     # A copy: what is told is the subscribers' to change.
     content, reason = tuple(copied(message["content"])), message.get("stop_reason")
     move.do(moves.TellAnswer(message))
+    if any(block.get("type") == "compaction" and block.get("content") for block in content):
+        move.do(moves.TellCompacted(message))
+    move.hear()
     move.set(calls=_begun(move, event.calls), last=message)
     if reason != "compaction":
         move.set(compacted=0)
@@ -146,8 +149,6 @@ def _send_again(move: Move, content: tuple[Mapping[str, Any], ...], reason: str)
         move.settle_paused()
         move.settle(content)
         move.set(compacted=move.state.compacted + 1)
-        assert move.state.last is not None
-        move.do(moves.TellCompacted(move.state.last))
     else:
         move.set(paused=(*move.state.paused, content))
     if move.state.closing or move.state.compacted > MOST_COMPACTIONS:
@@ -175,15 +176,16 @@ def _finish(move: Move, content: tuple[Mapping[str, Any], ...], reason: Any) -> 
     if reason == "max_tokens" and content and content[-1].get("type") == "tool_use":  # cut in the middle of it
         content = content[:-1]
     steered = [] if reason not in BY_ITSELF or state.closing else move.steer()
-    move.settle(content if reason in BY_ITSELF else kept_of_whole(content), steered)
+    move.settle(lasting(content) if reason in BY_ITSELF else kept_of_whole(content), steered)
     if steered:
         move.ask()
         return
-    own = None if reason in BY_ITSELF else str(reason)
-    move.end("done", message=state.last, stopped=state.stopped or own)
+    move.end("done", message=state.last, stopped=state.stopped or (None if reason in BY_ITSELF else str(reason)))
 
 
 def _cut(move: Move, event: moves.Cut) -> None:
+    if event.content:
+        move.hear()
     if move.state.phase in {Phase.CUTTING, Phase.ENDING}:
         move.set(calls=_begun(move, event.calls))
         move.cut_short(event.content)
@@ -200,10 +202,9 @@ def _failed(move: Move, event: moves.Failed) -> None:
     move.cancel_calls("the request failed")
     move.set(calls=())
     move.leave_paused()
-    if phase is Phase.ENDING:
-        move.end("cancelled", reason=move.state.reason)
-    else:
-        move.end("failed", error=event.error)
+    back = (*move.withdraw(event.error), *move.state.steers)
+    how = "cancelled" if phase is Phase.ENDING else "failed"
+    move.end(how, reason=move.state.reason, error=event.error, undelivered=back)
 
 
 def _ended(move: Move, event: moves.Ended) -> None:

@@ -36,6 +36,8 @@ class History:
             case {"kind": "messages", "messages": more}:
                 self._messages += more
                 self._answer = None
+            case {"kind": "withdrawn", "heard": heard, "messages": rest}:
+                self._messages[heard:] = rest
             case {"kind": "answer", "message": {"content": content}}:
                 self._answer = content
                 calls.clear()

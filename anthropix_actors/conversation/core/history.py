@@ -10,13 +10,14 @@ https://docs.claude.com/en/docs/build-with-claude/extended-thinking, read 2026-1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.chat.block import PartialBlock
 from anthropix_actors.chat.resume import usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from anthropix_actors.conversation.core.state import Call, State
 
@@ -25,8 +26,11 @@ CANCELLED = "cancelled"
 UNKNOWN = "cancelled; it may have taken effect"
 INTERRUPTED = "interrupted: what came of it is unknown; it may have taken effect"
 
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+THINKING = frozenset({"thinking", "redacted_thinking"})
 _RAW_INPUT = "input_json"
+_MARK = "cache_control"
+_NESTED = ("content", "source")
+_LONGEST_REASON = 500
 
 Message = dict[str, Any]
 
@@ -88,7 +92,18 @@ def kept_of(parts: Sequence[PartialBlock]) -> tuple[Mapping[str, Any], ...]:
         ({'type': 'text', 'text': 'Well, '},)
     """
     kept = [{key: value for key, value in part.data.items() if key != _RAW_INPUT} for part in parts[: usable(parts)]]
-    while kept and kept[-1].get("type") in _THINKING:  # the API refuses an answer that ends with it
+    return lasting(kept)
+
+
+def lasting(content: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return an answer as it can be sent back: without thoughts and blank texts at its end, which the API refuses.
+
+    Example:
+        >>> lasting([{"type": "text", "text": "So."}, {"type": "thinking", "thinking": "Hm."}])
+        ({'type': 'text', 'text': 'So.'},)
+    """
+    kept = [*content]
+    while kept and (kept[-1].get("type") in THINKING or is_blank(kept[-1])):
         kept.pop()
     return tuple(kept)
 
@@ -100,10 +115,11 @@ def kept_of_whole(blocks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any
         >>> kept_of_whole([{"type": "text", "text": "Let me see."}, {"type": "server_tool_use", "id": "srvtoolu_1"}])
         ({'type': 'text', 'text': 'Let me see.'},)
     """
-    return kept_of([PartialBlock(block, open=False) for block in blocks if not _is_blank(block)])
+    return kept_of([PartialBlock(block, open=False) for block in blocks if not is_blank(block)])
 
 
-def _is_blank(block: Mapping[str, Any]) -> bool:
+def is_blank(block: Mapping[str, Any]) -> bool:
+    """Return whether a block is a text of nothing but spaces, which the API refuses."""
     return block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
@@ -129,3 +145,52 @@ def may_end_at(messages: Sequence[Mapping[str, Any]], place: int) -> bool:
         return True
     content = messages[place - 1]["content"]
     return messages[place - 1]["role"] == "user" or isinstance(content, str) or not calls_in(content)
+
+
+def without_refused(messages: Sequence[Mapping[str, Any]], heard: int, why: str) -> tuple[Mapping[str, Any], ...]:
+    """Return a history without what the API has refused: what was added since it took `heard` messages.
+
+    Answers stay, and each call keeps a result, which says why its own cannot be sent.
+
+    Example:
+        >>> hello = {"role": "user", "content": [{"type": "text", "text": "Hello"}]}
+        >>> without_refused([hello, hello], 1, "too long") == (hello,)
+        True
+    """
+    kept = [*messages[:heard]]
+    for message in messages[heard:]:
+        if message["role"] == "assistant":
+            kept.append(message)
+        elif results := [_unsent(block, why) for block in message["content"] if block["type"] == "tool_result"]:
+            kept.append(said(results))
+    return tuple(kept)
+
+
+def _unsent(block: Mapping[str, Any], why: str) -> Message:
+    text = f"the call has ended, but the API refused the request with its result: {why[:_LONGEST_REASON]}"
+    return {"type": "tool_result", "tool_use_id": block["tool_use_id"], "content": text, "is_error": True}
+
+
+def marks_in(content: Any) -> int:
+    """Return how many breakpoints of the cache there are in blocks or messages, at any depth.
+
+    Example:
+        >>> marks_in([{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}])
+        1
+    """
+    if isinstance(content, Mapping):
+        return bool(content.get(_MARK)) + sum(marks_in(content.get(key)) for key in _NESTED)
+    return sum(map(marks_in, content)) if isinstance(content, list | tuple) else 0
+
+
+def without_marks(content: Any) -> Any:
+    """Return blocks without breakpoints of the cache.
+
+    Example:
+        >>> without_marks([{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}])
+        ({'type': 'text', 'text': 'Hi'},)
+    """
+    if isinstance(content, Mapping):
+        nested = {key: without_marks(content[key]) for key in _NESTED if key in content}
+        return {key: value for key, value in {**content, **nested}.items() if key != _MARK}
+    return tuple(map(without_marks, content)) if isinstance(content, list | tuple) else content

@@ -13,17 +13,30 @@ from anthropix_actors.conversation.core.history import (
     UNKNOWN,
     calls_in,
     kept_of_whole,
+    marks_in,
     with_results,
+    without_marks,
+    without_refused,
 )
 from anthropix_actors.conversation.core.history import said as user_message
 from anthropix_actors.conversation.core.state import Call, Phase, Said, State
+from anthropix_actors.errors import (
+    BadRequestError,
+    ParameterError,
+    RequestTooLargeError,
+    UnprocessableEntityError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from anthropix_actors.conversation.core.moves import Effect
+    from anthropix_actors.errors import AnthropixError
 
 SECONDS = "seconds"  # the limit that ends calls as well as requests
+
+REFUSALS = (BadRequestError, RequestTooLargeError, UnprocessableEntityError, ParameterError)
+"""Errors of requests that would be refused again: what they brought is taken out of the history."""
 
 
 class Move:
@@ -52,6 +65,20 @@ class Move:
             self.do(moves.Commit(added))
         self.set(messages=tuple(messages))
 
+    def hear(self) -> None:
+        """Note that the API has taken the messages: it has answered."""
+        self.set(heard=len(self.state.messages), doubted=())
+
+    def withdraw(self, error: AnthropixError) -> tuple[Said, ...]:
+        """If the API refuses the messages, take the new ones out of the history; return what was said in them."""
+        if not isinstance(error, REFUSALS):
+            return ()
+        state = self.state
+        kept = without_refused(state.messages, state.heard, str(error))
+        self.do(moves.Withdraw(state.heard, kept[state.heard :]))
+        self.set(messages=kept, doubted=())
+        return state.doubted
+
     def settle(self, answer: Sequence[Mapping[str, Any]], more: Iterable[Mapping[str, Any]] = ()) -> None:
         """Commit an answer with what there is of results, and what is said after them."""
         kept = {block["id"] for block in calls_in(answer)}
@@ -74,7 +101,7 @@ class Move:
         """Take what was said for this turn; return its blocks."""
         steers = self.state.steers
         self.do(*map(moves.TellSteered, steers))
-        self.set(steers=())
+        self.set(steers=(), doubted=(*self.state.doubted, *steers))
         return [block for said in steers for block in said.content]
 
     # Requests
@@ -83,7 +110,7 @@ class Move:
         """Begin a turn."""
         began_at = len(self.state.messages)
         self.set(turn=said.turn, began_at=began_at, closing=False, stopped=None, reason="", compacted=0, last=None)
-        self.set(output=said.output)
+        self.set(doubted=(*self.state.doubted, said), output=said.output)
         if self.state.answer is None:
             self.commit((*self.state.messages, user_message(said.content)))
         else:  # the results of calls that are the caller's come with what is said
@@ -145,6 +172,9 @@ class Move:
 
     def end_call(self, call: Call, content: Any, *, is_error: bool, seconds: float = 0.0) -> None:
         """Give a call its result."""
+        more = marks_in(content)
+        if more and self.state.marks + more > self.state.most_marks:  # they only ask for caching: the result counts
+            content = without_marks(content)
         ended = replace(call, status="ended", content=content, is_error=is_error)
         self.update(ended)
         self.do(moves.TellDone(ended, seconds))

@@ -97,11 +97,13 @@ class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         calls: The calls of the answer, as the tools are now.
         at_once: How many may run at once.
+        most_marks: As in the state.
         go_on: Whether the turns go on; else they end.
     """
 
     calls: tuple[Call, ...] = ()
     at_once: int = 8
+    most_marks: int = 4
     go_on: bool = True
 
 
@@ -114,6 +116,13 @@ Event: TypeAlias = Say | Streamed | Answered | Cut | Failed | Ended | Decided | 
 class Commit(msgspec.Struct, frozen=True):
     """Messages were added to the history."""
 
+    messages: Blocks
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """The API has refused the messages after the first `heard`; these are in their place."""
+
+    heard: int
     messages: Blocks
 
 
@@ -234,6 +243,7 @@ class EndTurn(msgspec.Struct, frozen=True):
 Effect: TypeAlias = (
     Commit
     | GoOn
+    | Withdraw
     | Ask
     | DropAsk
     | CutChat

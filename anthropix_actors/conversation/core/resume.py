@@ -31,13 +31,14 @@ NOT_RESUMED = "it was not resumed"
 
 def resumed(move: Move, event: moves.Resumed) -> None:
     """Go on with the turn that ran, if there is one."""
+    move.set(at_once=event.at_once, most_marks=event.most_marks)
     state = move.state
     phase = Phase.ACTING if state.is_suspended else state.phase
     if phase in {Phase.IDLE, Phase.STOPPED}:
-        move.set(phase=Phase.IDLE, at_once=event.at_once, stopping=False, reason="")
+        move.set(phase=Phase.IDLE, stopping=False, reason="")
         return
     reason = state.reason if phase is Phase.ENDING else ""
-    move.set(phase=phase, at_once=event.at_once, stopping=False, reason=reason)
+    move.set(phase=phase, stopping=False, reason=reason)
     move.do(moves.GoOn(state.turn))
     if phase is Phase.ACTING:
         move.set(calls=tuple(taken_up(call, event.calls) for call in state.calls))

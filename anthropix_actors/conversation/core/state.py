@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from anthropix_actors.conversation.core.history import marks_in
+
 if TYPE_CHECKING:
     from anthropix_actors.errors import AnthropixError
 
@@ -133,6 +135,9 @@ class State(msgspec.Struct, frozen=True):
         closes: Whether a limit is followed by one closing request. Not in a sub-agent: that is for its parent to do.
         last: The latest answer of the turn; None before the first.
         output: The format of its last answer, if that is to be a value.
+        heard: How many messages the API has taken: it has answered a request with them.
+        doubted: What was said since, and which it may refuse.
+        most_marks: How many breakpoints of the cache the history may have, besides those of system prompt and tools.
     """
 
     phase: Phase = Phase.IDLE
@@ -155,6 +160,9 @@ class State(msgspec.Struct, frozen=True):
     closes: bool = True
     last: Mapping[str, Any] | None = None
     output: Mapping[str, Any] | None = None
+    heard: int = 0
+    doubted: tuple[Said, ...] = ()
+    most_marks: int = 4
 
     @property
     def is_waiting(self) -> bool:
@@ -177,3 +185,9 @@ class State(msgspec.Struct, frozen=True):
     def call(self, call_id: str) -> Call | None:
         """Return the call of this id, or None."""
         return next((call for call in self.calls if call.id == call_id), None)
+
+    @property
+    def marks(self) -> int:
+        """How many breakpoints of the cache there are in the history, and in what will come into it."""
+        said = [each.content for each in (*self.queue, *self.steers)]
+        return marks_in((self.messages, said, [call.content for call in self.calls]))

@@ -21,7 +21,7 @@ from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.record import entry_of, event_of, fold, head
 from anthropix_actors.emulator.rules import active, first_refusal
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
-from anthropix_actors.errors import APIConnectionError
+from anthropix_actors.errors import APIConnectionError, ParameterError, Problem
 
 RULES = active(["unknown-key"])
 _NAMES = ("plain", "safe", "alone", "asks", "theirs", "idempotent", "asks-again")
@@ -81,17 +81,18 @@ class World:
     steered: list[Said] = field(default_factory=list)
     streamed: list[dict[str, Any]] = field(default_factory=list)
     spent: str | None = None
-    log: list[dict[str, Any]] = field(default_factory=lambda: [head((), 8)])
+    log: list[dict[str, Any]] = field(default_factory=lambda: [head(State())])
     states: list[State] = field(default_factory=list)  # after each entry of the log
 
     def happens(self, event: moves.Event) -> None:
         if isinstance(event, moves.Answered | moves.Cut | moves.Failed):
             self.open, self.cut, self.streamed = None, False, []
-        before = self.state.messages
+        before = self.state
         self.state, effects = advance(self.state, event, spent=self.spent)
         self.log.append(json.loads(json.dumps(entry_of(event, effects, self.spent))))
         self.states.append(self.state)
-        assert self.state.messages[: len(before)] == before, "the history was changed"
+        kept = before.heard if any(isinstance(effect, moves.Withdraw) for effect in effects) else len(before.messages)
+        assert self.state.messages[:kept] == before.messages[:kept], "the history was changed"
         for effect in effects:
             self._does(effect)
         history = settled(self.state)
@@ -155,6 +156,7 @@ STEPS = st.lists(
         st.tuples(st.just("call"), st.one_of(NAMES, THEIRS)),
         st.tuples(st.just("answer"), st.sampled_from(REASONS)),
         st.tuples(st.just("lose"), st.booleans()),
+        st.tuples(st.just("refuse"), st.just(True)),  # noqa: FBT003 - that nobody looks at
         st.tuples(st.just("ended"), st.integers(0, 9)),
         st.tuples(st.just("decide"), st.booleans()),
         st.tuples(st.just("cancel"), st.integers(-1, 1)),
@@ -207,6 +209,11 @@ def take_lose(world: World, failed: bool) -> None:  # noqa: FBT001 - a step of a
         world.happens(moves.Failed(APIConnectionError("lost")))
 
 
+def take_refuse(world: World, _: bool) -> None:  # noqa: FBT001
+    if world.open is not None:
+        world.happens(moves.Failed(ParameterError([Problem("messages", "they are odd")])))
+
+
 def take_ended(world: World, which: int) -> None:
     if world.running:
         call_id = [*world.running][which % len(world.running)]
@@ -244,6 +251,7 @@ TAKE: dict[str, Any] = {
     "call": take_call,
     "answer": take_answer,
     "lose": take_lose,
+    "refuse": take_refuse,
     "ended": take_ended,
     "decide": take_decide,
     "cancel": take_cancel,
@@ -511,3 +519,23 @@ def test_events_that_come_too_late_change_nothing() -> None:
     stopped, said = replace(world.state, phase=Phase.STOPPED), Said((text("Hello?"),), 7)
     end = moves.EndTurn(7, "cancelled", reason="stopped", undelivered=(said,))
     assert advance(stopped, moves.Say(said))[1] == [end]
+
+
+def test_what_is_refused_as_its_turn_is_cancelled_is_handed_back() -> None:
+    world = World()
+    world.say("next")
+    world.happens(moves.Cancel(1, "enough"))
+    take_refuse(world, True)  # noqa: FBT003
+    [end] = world.ends
+    assert (end.how, end.undelivered, world.state.messages) == ("cancelled", (world.said[0],), ())
+
+
+def test_what_was_said_before_an_answer_that_was_cut_is_not_doubted() -> None:
+    world = World()
+    world.say("next")
+    world.say("now")
+    take_lose(world, failed=False)
+    take_refuse(world, True)  # noqa: FBT003
+    [end] = world.ends
+    assert end.undelivered == (world.said[1],)
+    assert [message["role"] for message in world.state.messages] == ["user", "assistant"]

@@ -1,0 +1,32 @@
+"""Whether anybody writes a log, or will: asked after a silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anthropix_actors.stores import Lost
+
+if TYPE_CHECKING:
+    from anthropix_actors.stores import Store
+
+
+class WriterCheck:
+    """Looks whether more may come of one log.
+
+    It is lost if it is not closed, and nobody who lives has claimed it, nor is its job in the queue.
+    """
+
+    def __init__(self, store: Store, queue: str, name: str) -> None:
+        """Look at nothing yet."""
+        self._store = store
+        self._queue = queue
+        self.name = name
+
+    def look(self) -> Lost | None:
+        """Return the error of a log of which nothing more will come; None for others. May wait for the store."""
+        state = self._store.state(self.name)
+        if state is None:
+            return Lost(f"there is no log {self.name!r} any more: it was deleted, or has expired")
+        if state.closed or state.holder is not None or self._store.job(self._queue, self.name) is not None:
+            return None
+        return Lost(f"who wrote the log {self.name!r} has died, and nobody goes on with it")

@@ -1,0 +1,248 @@
+"""One log that a chat is written into: what is not in the store yet, and how it ends."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.log import log, safely
+from anthropix_actors._tasks.window import Window
+from anthropix_actors.errors import CancelledError, ParameterError
+from anthropix_actors.hub.entries import ENDS
+from anthropix_actors.stores import Fenced, Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anthropix_actors._cancel.scope import CancelScope
+    from anthropix_actors.hub._write.appender import Appender
+    from anthropix_actors.stores import Log
+
+Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
+"""How the writing of a log ends.
+
+- "closed": the end of its chat is in the store;
+- "fenced": another writer has claimed it, or it was deleted: the chat is cancelled;
+- "gone": it could not be written; the chat is cancelled if nobody else follows it;
+- "released": it was given up before anything was written.
+"""
+
+INBOX = "/inbox"
+"""What the name of a log and this is the name of: the log that cancels are posted to."""
+
+DAY = 86400.0
+"""Seconds that a log lives at least from when it was begun: one that has no end is not kept for ever."""
+
+
+class Counts(msgspec.Struct):
+    """What the logs of a hub have come to."""
+
+    logs: int = 0
+    entries: int = 0
+    batches: int = 0
+    bytes: int = 0
+
+
+class OpenLog:
+    """A log that this process writes. The appender's thread writes it; the chat's adds to it.
+
+    Attributes:
+        name: Its name.
+        outcome: How its writing ended; None while it goes on.
+        window: How much of it waits, for the delivery.
+        is_due: Whether the appender knows that it is to be written.
+        failing_since: When it could not be written first, since it was last written; None if it was.
+        since: When the first of what waits came, on the monotonic clock.
+    """
+
+    cancel_first = False
+    outcome: Outcome | None = None
+    is_due = False
+    failing_since: float | None = None
+    since = 0.0
+
+    def __init__(  # noqa: PLR0913 - the parts of the state
+        self,
+        store: Log,
+        appender: Appender,
+        counts: Counts,
+        name: str,
+        *,
+        epoch: int,
+        first: int,
+        begin: dict[str, Any],
+        ttl: float,
+    ) -> None:
+        """Go on with a log that was claimed, at the entry of number `first`; with `begin` as its chat begins."""
+        self.name = name
+        self._store = store
+        self._appender = appender
+        self._counts = counts
+        self._epoch = epoch
+        self._first = self._next = first
+        self._begin: dict[str, Any] | None = begin
+        self._ttl = ttl
+        self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._has_end = self._is_closed = self._is_left = False
+        self._scope: CancelScope | None = None
+        self._cause: CancelledError | None = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[Outcome], object]] = []
+        self.window = Window(self._is_full)
+
+    def __repr__(self) -> str:
+        """Show name, state, and how much waits."""
+        return f"<log {self.name!r}, {self.outcome or 'open'}, {len(self._waiting)} waiting>"
+
+    # The chat's side
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether a chat writes it."""
+        return self._scope is not None
+
+    def join(self, scope: CancelScope) -> None:
+        """Be the log of the chat that has this scope, unless it is that of another one."""
+        if self.is_joined:
+            return
+        self._scope = scope
+        SWEEPER.watch(self)
+        self._begun()
+        if self._cause is not None:
+            scope.cancel(self._cause)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add an entry, to be written soon. Nothing follows an end."""
+        if self._has_end or self.outcome is not None:
+            return
+        self._has_end = entry["kind"] in ENDS
+        if not self._has_end:
+            self._begun()
+        self._put(entry)
+
+    def _begun(self) -> None:
+        """Say that a chat has begun. Of one that ends without a beginning, only the end is written."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            self._put(begin)
+
+    def _put(self, entry: dict[str, Any]) -> None:
+        if not self._waiting:
+            self.since = time.monotonic()
+        self._waiting.append(entry)
+        self._appender.wake(self)
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the chat; if it has not begun, it is cancelled as it begins. Any thread."""
+        self._cause = CancelledError(reason)
+        if self._scope is not None:
+            self._scope.cancel(self._cause)
+
+    def leave(self) -> None:
+        """Give the log up, if nothing was written: others may claim it. Takes no lock. Any thread."""
+        self._is_left = True
+        self._appender.wake(self)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until its writing has ended, whatever the outcome."""
+        return self._over.wait(timeout)
+
+    def on_end(self, callback: Callable[[Outcome], object]) -> None:
+        """Call a function with the outcome, soon after it is known; at once if it is."""
+        with self._lock:
+            if self.outcome is None:
+                self._callbacks.append(callback)
+                return
+        callback(self.outcome)
+
+    @property
+    def behind(self) -> int:
+        """How many entries wait."""
+        return len(self._waiting)
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._waiting) >= size
+
+    # The appender's side
+
+    def write(self) -> None:
+        """Write what waits, as far as it is there. Raises what the store raises, to be called again."""
+        if self.outcome is not None:
+            return
+        try:
+            self._write_waiting()
+            if self._is_left and self._next == self._first and not self._waiting:
+                self._store.claim(self.name)  # it is nobody's
+                self._end("released")
+        except (Fenced, Lost) as exc:
+            log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
+            self.cancel(f"the log {self.name!r} was claimed by another writer, or deleted")
+            self._end("fenced")
+        except ParameterError as exc:
+            self.give_up(exc)
+
+    def _write_waiting(self) -> None:
+        count, close = len(self._waiting), self._has_end
+        if count:
+            entries = [self._waiting[index] for index in range(count)]
+            self._store.append(self.name, self._epoch, self._next, entries, close=close)
+            self._next += count
+            self._forget(count)
+            self._note(entries)
+            self._is_closed = close
+        if self._is_closed:
+            for name in (self.name, self.name + INBOX):
+                self._store.expire(name, self._ttl)
+            self._end("closed")
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self._waiting.popleft()
+        self.since = time.monotonic()
+        self.window.moved()
+
+    def _note(self, entries: list[dict[str, Any]]) -> None:
+        counts = self._counts
+        counts.entries += len(entries)
+        counts.batches += 1
+        counts.bytes += len(msgspec.json.encode(entries))
+
+    def give_up(self, exc: BaseException) -> None:
+        """Write no more."""
+        log(logging.ERROR, "%s could not be written, and is given up", self, exc_info=exc)
+        self._end("gone")
+
+    def _end(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.outcome = outcome
+            callbacks, self._callbacks = self._callbacks, []
+        self._counts.logs += outcome == "closed"
+        self._waiting.clear()
+        self.window.moved()
+        SWEEPER.unwatch(self)
+        for callback in callbacks:
+            safely("a callback of a log", callback, outcome)
+        self._over.set()  # last: whoever has waited finds its name free
+
+    # As the sweeper sees it
+
+    def sweep(self, now: float) -> None:
+        """Have nothing to do: the appender looks at the time."""
+
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:  # noqa: ARG002 - its chat is watched itself
+        """Return a function that waits until the end is in the store."""
+        return self.wait
+
+    def after_fork(self) -> None:
+        """End it in a forked child: the parent writes it."""
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self.outcome = "gone"
+        self._over.set()

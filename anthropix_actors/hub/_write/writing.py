@@ -1,0 +1,180 @@
+"""The side of a hub that writes: which logs it has claimed, and what cancels their chats."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.hub._read.follow_task import whole_log
+from anthropix_actors.hub._read.follower import Reading
+from anthropix_actors.hub._write.appender import Appender
+from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
+from anthropix_actors.hub.entries import begin_entry
+from anthropix_actors.hub.log_writer import LogWriter
+from anthropix_actors.stores import Held
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anthropix_actors.hub._read.crew import Crew
+    from anthropix_actors.hub._read.follower import Follower
+    from anthropix_actors.hub._write.beat import Beat
+    from anthropix_actors.stores import Entry, Log, LogState
+
+
+_PARTING = 1.0
+"""Seconds, at most, that a hub that is closed waits for the ends of what it cancelled; and again for the store."""
+
+
+class Inbox(Reading):
+    """Reads the cancels that are posted to a log."""
+
+    def __init__(self, opened: OpenLog) -> None:
+        """Read from the beginning: a cancel may have come before the chat."""
+        super().__init__(opened.name + INBOX)
+        self._opened = opened
+
+    def take(self, entries: Sequence[Entry]) -> bool:
+        """Cancel the chat, if one of the entries says so."""
+        for entry in entries:
+            if entry.data.get("kind") == "cancel":
+                self._opened.cancel(str(entry.data.get("reason", "cancelled")))
+                return False
+        return True
+
+
+class Writing:
+    """The logs that a hub writes. Any thread.
+
+    Attributes:
+        counts: What has been written.
+        appender: Writes.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a hub
+        self, store: Log, holder: str, beat: Beat, follower: Follower, crew: Crew, *, ttl: float, patience: float
+    ) -> None:
+        """Write nothing yet."""
+        self._store = store
+        self._holder = holder
+        self._beat = beat
+        self._follower = follower
+        self._crew = crew
+        self._ttl = ttl
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenLog | None] = {}  # None while it is being claimed
+        self.counts = Counts()
+        self.appender = Appender(patience)
+
+    @property
+    def open(self) -> list[OpenLog]:
+        """The logs that are being written."""
+        with self._lock:
+            return [opened for opened in self._open.values() if opened is not None]
+
+    def begin(self, name: str, tag: str | None) -> LogWriter:
+        """Claim a log, and return what writes it.
+
+        Raises:
+            Held: it is written by somebody who lives: by another hub, or by this one.
+            ParameterError: it is closed.
+            StoreError: the store could not be reached.
+        """
+        with self._lock:
+            if name in self._open:
+                raise Held(name, self._holder)
+            self._open[name] = None
+        try:
+            self._beat.hold()
+            try:
+                return self._opened(name, tag)
+            except BaseException:
+                self._beat.let_go()
+                raise
+        except BaseException:
+            self._forget(name)
+            raise
+
+    def _opened(self, name: str, tag: str | None) -> LogWriter:
+        epoch, state = self._claimed(name)
+        entries = whole_log(self._store, name) if state.length else []
+        attempt = 1 + sum(entry.data.get("kind") == "begin" for entry in entries)
+        self._store.post(name + INBOX, {"kind": "open"}, key="open")  # so that it can be read
+        for each in (name, name + INBOX):
+            self._store.expire(each, max(DAY, self._ttl))
+        opened = OpenLog(
+            self._store,
+            self.appender,
+            self.counts,
+            name,
+            epoch=epoch,
+            first=len(entries),
+            begin=begin_entry(attempt, self._holder, tag),
+            ttl=self._ttl,
+        )
+        writer = LogWriter(opened, self._crew, attempt)
+        self._watch(opened)
+        return writer
+
+    def _claimed(self, name: str) -> tuple[int, LogState]:
+        state: LogState | None
+        try:
+            epoch = self._store.claim(name, self._holder)
+        except Held:
+            if (state := self._store.state(name)) is not None and state.closed:
+                raise _ended(name) from None
+            raise
+        state = self._store.state(name)
+        if state is None:
+            raise Held(name, "nobody: it was deleted just now")
+        if state.closed:
+            raise _ended(name)
+        return epoch, state
+
+    def _watch(self, opened: OpenLog) -> None:
+        """Let cancels reach its chat, until it has ended."""
+        inbox = Inbox(opened)
+
+        def end(_: Any) -> None:
+            self._follower.drop(inbox)
+            self._beat.let_go()
+            self._forget(opened.name)
+
+        with self._lock:
+            self._open[opened.name] = opened
+        self._follower.add(inbox)
+        opened.on_end(end)
+
+    def close(self, grace: float) -> None:
+        """Wait for the chats, cancel those that go on, and wait until their ends are in the store, or cannot be."""
+        opened, deadline = self.open, time.monotonic() + grace
+        _wait_for(opened, deadline)
+        for each in opened:
+            each.cancel("the hub was closed")
+            each.leave()
+        _wait_for(opened, time.monotonic() + _PARTING)
+        self.appender.hurry()
+        _wait_for(opened, time.monotonic() + _PARTING)
+        self.appender.close()
+
+    def after_fork(self) -> None:
+        """End all logs in a forked child: the parent writes them."""
+        for opened in [*self._open.values()]:
+            if opened is not None:
+                opened.after_fork()
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._open.pop(name, None)
+
+
+def _ended(name: str) -> ParameterError:
+    what = f"the log {name!r} is closed: its chat has ended. Follow it, or take another name"
+    return ParameterError([Problem("name", what)])
+
+
+def _wait_for(opened: Sequence[OpenLog], deadline: float) -> None:
+    for each in opened:
+        each.wait(max(0.0, deadline - time.monotonic()))

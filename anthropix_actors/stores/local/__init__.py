@@ -1,0 +1,1 @@
+"""What the stores of one machine share: their rules, checks, waits and forks. What differs are their tables."""

@@ -1,0 +1,53 @@
+"""What both halves of a store use: its tables, within a transaction, and how it waits."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from anthropix_actors.stores.local.changes import Changes
+from anthropix_actors.stores.names import checked_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from anthropix_actors.stores.local.tables import Tables
+
+Found = TypeVar("Found")
+
+LOOK_AGAIN = 0.25
+"""Seconds after which those that wait look again: nobody tells what ends by the clock, a holder's life or a log."""
+
+
+class Base:
+    """The state of a store that waits and is closed. Subclasses have the tables."""
+
+    def __init__(self) -> None:
+        """Begin with nobody who waits."""
+        self._changes = self._new_changes()
+        self._closed = False
+
+    def _new_changes(self) -> Changes:
+        return Changes()
+
+    def _reading(self) -> AbstractContextManager[Tables]:
+        """Return a context in which the tables stay as they are."""
+        raise NotImplementedError
+
+    def _writing(self) -> AbstractContextManager[Tables]:
+        """Return a context in which the tables are this thread's alone; what is changed is kept, or all undone."""
+        raise NotImplementedError
+
+    def _waited(self, look: Callable[[], Found | None], wait: float) -> Found | None:
+        """Return what `look` finds, as soon as that is not None; None after `wait` seconds, and when it is closed."""
+        deadline = time.monotonic() + checked_seconds(wait, "wait")
+        while True:
+            seen = self._changes.count
+            found = look()
+            now = time.monotonic()
+            if found is not None or now >= deadline:
+                return found
+            self._changes.wait(seen, min(deadline, now + LOOK_AGAIN))
+            if self._closed:
+                return None

@@ -1,0 +1,167 @@
+"""The logs of a store of one machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors.stores.local.base import Base
+from anthropix_actors.stores.local.rules import (
+    missing_of,
+    next_epoch,
+    place_after,
+    there,
+)
+from anthropix_actors.stores.log import Entry, LogState, Lost
+from anthropix_actors.stores.names import (
+    all_encoded,
+    checked_name,
+    checked_number,
+    checked_prefix,
+    checked_seconds,
+    cursor_of,
+    encoded,
+    place_of,
+    refused_mix,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anthropix_actors.stores.local.tables import Head
+
+
+class Logs(Base):
+    """A `Log` over tables. Safe from any thread."""
+
+    max_entry_bytes: int
+
+    def claim(self, name: str, holder: str | None = None) -> int:
+        """Become the writer of a log; see `Log`."""
+        checked_name(name)
+        if holder is not None:
+            checked_name(holder, "holder")
+        with self._writing() as tables:
+            head = tables.head(name) or tables.make(name)
+            epoch = next_epoch(head, holder, held=tables.lives(head.holder))
+            tables.claim(head, epoch, holder)
+            return epoch
+
+    def append(
+        self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
+    ) -> None:
+        """Append entries; see `Log`."""
+        checked_name(name)
+        checked_number(epoch, "epoch")
+        checked_number(first, "first")
+        found = all_encoded(entries, self.max_entry_bytes)
+        with self._writing() as tables:
+            head = there(name, tables.head(name))
+            missing = missing_of(head, epoch, first, found)
+            if missing:
+                tables.add(head, epoch, missing)
+            if close:
+                tables.close(head)
+        self._changes.tell()
+
+    def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
+        """Append one entry without being the writer; see `Log`."""
+        checked_name(name)
+        checked_name(key, "key")
+        found = encoded(data, "data", self.max_entry_bytes)
+        with self._writing() as tables:
+            head = tables.head(name) or tables.make(name)
+            if head.epoch:
+                raise refused_mix(name)
+            if tables.has_key(head, key):
+                return False
+            tables.add(head, 0, [found], key)
+        self._changes.tell()
+        return True
+
+    def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
+        """Return the entries after a cursor; see `Log`."""
+        checked_name(name)
+        place_of(after)
+
+        def look() -> list[Entry] | None:
+            with self._reading() as tables:
+                head = there(name, tables.head(name))
+                place = place_after(head, after)
+                found = tables.entries(head, place)
+            return _entries(head, place, found) if found or head.closed else None
+
+        return self._waited(look, wait) or []
+
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+        """Return the entries of several logs; see `Log`."""
+        wanted = {checked_name(name, "cursors"): after for name, after in cursors.items()}
+        for after in wanted.values():
+            place_of(after)
+        return self._waited(lambda: self._read_now(wanted) or None, wait) or {}
+
+    def state(self, name: str) -> LogState | None:
+        """Return the state of a log; see `Log`."""
+        checked_name(name)
+        with self._reading() as tables:
+            head = tables.head(name)
+            if head is None:
+                return None
+            holder = head.holder if tables.lives(head.holder) else None
+        return LogState(head.generation, head.epoch, head.length, head.closed, holder)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of all logs; see `Log`."""
+        checked_prefix(prefix)
+        with self._reading() as tables:
+            return tables.names(prefix)
+
+    def expire(self, name: str, seconds: float | None) -> None:
+        """Let a log be deleted later; see `Log`."""
+        checked_name(name)
+        if seconds is not None:
+            checked_seconds(seconds, "seconds")
+        with self._writing() as tables:
+            if (head := tables.head(name)) is not None:
+                tables.end_in(head, seconds)
+        self._changes.tell()
+
+    def delete(self, name: str) -> None:
+        """Delete a log; see `Log`."""
+        checked_name(name)
+        with self._writing() as tables:
+            if (head := tables.head(name)) is not None:
+                tables.drop(head)
+        self._changes.tell()
+
+    def beat(self, holder: str, seconds: float) -> None:
+        """Say how long a holder lives; see `Log`."""
+        checked_name(holder, "holder")
+        checked_seconds(seconds, "seconds")
+        with self._writing() as tables:
+            tables.beat(holder, seconds)
+        if not seconds:
+            self._changes.tell()  # its jobs are free
+
+    def _read_now(self, cursors: Mapping[str, str | None]) -> dict[str, list[Entry] | Lost]:
+        found: dict[str, list[Entry] | Lost] = {}
+        with self._reading() as tables:
+            heads = tables.heads(cursors)
+            for name, after in cursors.items():
+                try:
+                    head = there(name, heads.get(name))
+                    place = place_after(head, after)
+                except Lost as exc:
+                    found[name] = exc
+                    continue
+                if place < head.length:
+                    found[name] = _entries(head, place, tables.entries(head, place))
+        return found
+
+
+def _entries(head: Head, place: int, found: Sequence[tuple[int, bytes]]) -> list[Entry]:
+    return [
+        Entry(epoch, number, msgspec.json.decode(data), cursor_of(head.generation, number))
+        for number, (epoch, data) in enumerate(found, place)
+    ]

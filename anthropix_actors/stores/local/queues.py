@@ -1,0 +1,105 @@
+"""The queues of a store of one machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors.stores.local.base import Base
+from anthropix_actors.stores.local.rules import had_by
+from anthropix_actors.stores.names import checked_name, checked_number, encoded
+from anthropix_actors.stores.queue import Job, QueueState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anthropix_actors.stores.local.tables import KeptJob
+
+
+class Queues(Base):
+    """A `Queue` over tables. Safe from any thread."""
+
+    max_entry_bytes: int
+
+    def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
+        """Put a job; see `Queue`."""
+        _checked(queue, job_id)
+        found = encoded(data, "data", self.max_entry_bytes)
+        with self._writing() as tables:
+            put = tables.put(queue, job_id, found)
+        self._changes.tell()
+        return put
+
+    def take(self, queue: str, holder: str, count: int, *, wait: float = 0.0) -> list[Job]:
+        """Take jobs; see `Queue`."""
+        checked_name(queue, "queue")
+        checked_name(holder, "holder")
+        checked_number(count, "count", least=1)
+        return self._waited(lambda: self._take_now(queue, holder, count) or None, wait) or []
+
+    def finish(self, queue: str, holder: str, job_id: str) -> bool:
+        """Remove a job that is done; see `Queue`."""
+        _checked(queue, job_id, holder)
+        with self._writing() as tables:
+            job = had_by(tables.job(queue, job_id), holder)
+            if job is not None:
+                tables.drop_job(queue, job_id)
+        return job is not None
+
+    def give_back(self, queue: str, holder: str, job_id: str) -> bool:
+        """Put a job back; see `Queue`."""
+        _checked(queue, job_id, holder)
+        with self._writing() as tables:
+            job = had_by(tables.job(queue, job_id), holder)
+            if job is not None:
+                tables.to_front(queue, job)
+        self._changes.tell()
+        return job is not None
+
+    def remove(self, queue: str, job_id: str) -> bool:
+        """Remove a job that nobody has; see `Queue`."""
+        _checked(queue, job_id)
+        with self._writing() as tables:
+            job = tables.job(queue, job_id)
+            free = job is not None and not tables.lives(job.holder)
+            if free:
+                tables.drop_job(queue, job_id)
+        return free
+
+    def job(self, queue: str, job_id: str) -> Job | None:
+        """Return a job; see `Queue`."""
+        _checked(queue, job_id)
+        with self._reading() as tables:
+            job = tables.job(queue, job_id)
+        return None if job is None else _job(job)
+
+    def queue_state(self, queue: str) -> QueueState:
+        """Return the state of a queue; see `Queue`."""
+        checked_name(queue, "queue")
+        with self._reading() as tables:
+            return tables.queue_state(queue)
+
+    def _take_now(self, queue: str, holder: str, count: int) -> list[Job]:
+        with self._reading() as tables:  # who waits looks often: nobody is kept from writing by that
+            if not tables.free(queue, 1):
+                return []
+        with self._writing() as tables:
+            taken = tables.free(queue, count)
+            for job in taken:
+                tables.hand(queue, job, holder)
+        return [_job(job, holder) for job in taken]
+
+
+def _checked(queue: str, job_id: str, holder: str | None = None) -> None:
+    checked_name(queue, "queue")
+    checked_name(job_id, "job_id")
+    if holder is not None:
+        checked_name(holder, "holder")
+
+
+def _job(job: KeptJob, taken_by: str | None = None) -> Job:
+    data = msgspec.json.decode(job.data)
+    if taken_by is None:
+        return Job(job.id, data, job.attempt, job.holder)
+    return Job(job.id, data, job.attempt + 1, taken_by)

@@ -1,0 +1,193 @@
+"""The connections of a store: calls that are repeated where that may help, and waits that a close ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.retry import Retry
+
+from anthropix_actors.stores.log import StoreError
+from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
+from anthropix_actors.stores.redis.keys import shard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from anthropix_actors.stores.redis.scripts import Argument, Script
+
+NO_RETRY = Retry(NoBackoff(), 0)
+"""redis-py repeats what may have been done already, if it is let."""
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+_GRACE = 5.0
+"""How long a server may be late, in seconds, to say that nothing has come."""
+
+
+class Connections:
+    """The connections of a store, in whatever process it is used: a forked child opens its own.
+
+    Args:
+        connect: Makes a client of redis-py.
+        patience: For how many seconds a call is repeated when the server cannot be reached.
+    """
+
+    def __init__(self, connect: Callable[[], Any], patience: float) -> None:
+        """Connect to nothing yet."""
+        self._connect = connect
+        self._patience = patience
+        self._by_process: dict[int, _Client] = {}
+        self.closed = False
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+        """Run a script; it may be run again if its reply is lost.
+
+        Raises:
+            StoreError: it could not be run.
+        """
+        return self.ask(lambda client: script.run(client, keys, args))
+
+    def ask(self, question: Callable[[Any], Any]) -> Any:
+        """Return what `question` gets of a client, asked again if the connection fails."""
+        deadline = time.monotonic() + self._patience
+        pause = _FIRST_PAUSE
+        while True:
+            if self.closed:
+                raise StoreError("the store is closed")
+            try:
+                return question(self._here().redis)
+            except FAULTS as exc:
+                if not passes(exc) or time.monotonic() >= deadline:
+                    raise store_error(exc) from exc
+            finally:
+                self._after_close()
+            self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
+        """Wait until one of these streams has something after an id, or so many seconds, or until the store is closed.
+
+        Returns:
+            Those that have something; None if the connection has failed.
+        """
+        try:
+            return self._here().listen(streams, seconds)
+        except FAULTS as exc:
+            if not passes(exc):
+                raise store_error(exc) from exc
+            self._pause(_FIRST_PAUSE)
+            return None
+        finally:
+            self._after_close()
+
+    def close(self) -> None:
+        """End all waits, and close what is not in use; what is, is closed by who uses it."""
+        self.closed = True
+        here = self._by_process.get(os.getpid())
+        if here is not None:
+            here.wake()
+            here.close_idle()
+
+    def _here(self) -> _Client:
+        """Return the client of this process."""
+        here = self._by_process.get(os.getpid())
+        if here is None:
+            made = _Client(self._connect())
+            here = self._by_process.setdefault(os.getpid(), made)  # of two threads' clients, the first is kept
+        return here
+
+    def _pause(self, seconds: float) -> None:
+        here = self._by_process.get(os.getpid())
+        time.sleep(seconds) if here is None else here.pause(seconds)
+
+    def _after_close(self) -> None:
+        if self.closed:
+            self.close()
+
+
+class _Client:
+    """A client of redis-py, and how its waits are ended."""
+
+    def __init__(self, client: Any) -> None:
+        """Take the client over."""
+        self.redis = client
+        self._is_cluster = isinstance(client, RedisCluster)
+        self._woken, self._waker = os.pipe()
+        weakref.finalize(self, _close_all, (self._woken, self._waker))
+
+    def wake(self) -> None:
+        """End this client's waits, those that come later, too: what is written is never read."""
+        os.write(self._waker, b"x")
+
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, or until `wake`."""
+        self._poll([], seconds)
+
+    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
+        """Wait for streams: with one connection for each shard, none of which anybody else uses meanwhile."""
+        rung: list[str] = []
+        waiting: list[tuple[Any, Any]] = []
+        try:
+            for there in _by_shard(streams):
+                pool = self._pool(next(iter(there)))
+                connection = pool.get_connection()
+                waiting.append((pool, connection))
+                block = max(1, int(seconds * 1000))  # 0 would be for ever
+                connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *there, *there.values())
+            ready = self._poll([_socket_of(connection) for _, connection in waiting], seconds + _GRACE)
+            for pool, connection in [*waiting]:
+                if _socket_of(connection) in ready:
+                    rung += [stream.decode() for stream, _ in connection.read_response() or ()]
+                    waiting.remove((pool, connection))
+                    pool.release(connection)
+            return rung if ready else None
+        finally:
+            for pool, connection in waiting:
+                connection.disconnect()  # its reply, still to come, is for nobody
+                pool.release(connection)
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for pool in self._pools():
+            pool.disconnect(inuse_connections=False)
+
+    def _poll(self, descriptors: Iterable[int], seconds: float) -> set[int]:
+        poll = select.poll()
+        for descriptor in (self._woken, *descriptors):
+            poll.register(descriptor, select.POLLIN)
+        return {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+
+    def _pool(self, key: str) -> Any:
+        if self._is_cluster:
+            return self.redis.get_redis_connection(self.redis.get_node_from_key(key)).connection_pool
+        return self.redis.connection_pool
+
+    def _pools(self) -> list[Any]:
+        if self._is_cluster:
+            clients = [node.redis_connection for node in self.redis.get_nodes()]
+            return [client.connection_pool for client in clients if client is not None]
+        return [self.redis.connection_pool]
+
+
+def _by_shard(streams: Mapping[str, str]) -> list[dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for key, after in streams.items():
+        found.setdefault(shard_of(key), {})[key] = after
+    return [*found.values()]
+
+
+def _socket_of(connection: Any) -> int:
+    return int(connection._get_socket().fileno())  # noqa: SLF001 - redis-py has no other way to wait for several
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

@@ -1,0 +1,201 @@
+"""What Redis does with logs.
+
+A log has a hash with what is known of it, a stream with its entries and, if it is posted to, a hash of the keys that
+were used. An entry's id is its number from 1, and its epoch. Two ids come after all others: `END` is in the stream of a
+log that was closed, and `GONE` is for a minute in that of one that was deleted: both wake who waits.
+"""
+
+from __future__ import annotations
+
+from anthropix_actors.stores.redis.scripts import script
+
+END = "18446744073709551614-0"
+GONE = "18446744073709551615-0"
+LAST_EPOCH = 2**64 - 1
+"""The end of all ids of one number."""
+
+
+_LOG = (
+    f"local END, GONE = '{END}', '{GONE}'\n"
+    """
+-- What is known of a log; nil if there is none, or Redis has thrown a part of it away.
+local function log_at(meta, stream, keys)
+  local found = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'closed', 'posted', 'holder')
+  if not found[1] then return nil end
+  local log = {
+    generation = found[1], epoch = tonumber(found[2]), length = tonumber(found[3]),
+    closed = found[4], posted = found[5], holder = found[6]
+  }
+  if redis.call('XLEN', stream) ~= log.length + (log.closed and 1 or 0) then return nil end
+  if keys and log.posted and redis.call('HLEN', keys) ~= log.length then return nil end
+  return log
+end
+-- To write comes first: a Redis that is full refuses that only as long as the script has changed nothing.
+local function new_log(meta, stream, keys, generation)
+  redis.call('HSET', meta, 'generation', generation, 'epoch', 0, 'length', 0)
+  redis.call('HDEL', meta, 'closed', 'posted', 'holder')
+  redis.call('PERSIST', meta)
+  redis.call('DEL', stream, keys)
+  return {generation = generation, epoch = 0, length = 0}
+end
+-- What begins later ends with the log.
+local function share_end(meta, key)
+  local left = redis.call('PTTL', meta)
+  if left > 0 then redis.call('PEXPIRE', key, left) end
+end
+"""
+)
+
+CLAIM = script(
+    _LOG
+    + """
+local _, meta, stream, keys, holders = unpack(KEYS)
+local holder, generation = unpack(ARGV)
+local log = log_at(meta, stream, keys) or new_log(meta, stream, keys, generation)
+if log.posted then return {'mixed'} end
+if holder ~= '' and log.holder and log.holder ~= holder and lives(holders, log.holder) then
+  return {'held', log.holder}
+end
+redis.call('HSET', meta, 'epoch', log.epoch + 1)
+if holder == '' then redis.call('HDEL', meta, 'holder') else redis.call('HSET', meta, 'holder', holder) end
+return once({'claimed', log.epoch + 1, log.generation})
+""",
+    once=True,
+)
+
+APPEND = script(
+    _LOG
+    + """
+local meta, stream, keys = unpack(KEYS)
+local generation, epoch, first, close = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local log = log_at(meta, stream, keys)
+if not log or (generation ~= '' and generation ~= log.generation) then return {'lost'} end
+if log.posted then return {'mixed'} end
+if epoch ~= log.epoch then return {'fenced', log.epoch} end
+if first > log.length then return {'gap', log.length} end
+local all = first + #ARGV - 4
+if all > log.length then
+  if log.closed then return {'closed'} end
+  for number = log.length, all - 1 do
+    redis.call('XADD', stream, string.format('%d-%d', number + 1, epoch), 'data', ARGV[5 + number - first])
+  end
+  redis.call('HSET', meta, 'length', all)
+end
+if close == '1' and not log.closed then
+  redis.call('XADD', stream, END, 'end', 1)
+  redis.call('HSET', meta, 'closed', 1)
+end
+if log.length == 0 then share_end(meta, stream) end
+return {'done'}
+"""
+)
+
+POST = script(
+    _LOG
+    + """
+local _, meta, stream, keys = unpack(KEYS)
+local generation, key, data = unpack(ARGV)
+local log = log_at(meta, stream, keys) or new_log(meta, stream, keys, generation)
+if log.epoch > 0 then return -1 end
+if redis.call('HSETNX', keys, key, '') == 0 then return once(0) end
+redis.call('XADD', stream, string.format('%d-0', log.length + 1), 'data', data)
+redis.call('HSET', meta, 'length', log.length + 1, 'posted', 1)
+if log.length == 0 then
+  share_end(meta, stream)
+  share_end(meta, keys)
+end
+return once(1)
+""",
+    once=True,
+)
+
+# For each log, its hash and its stream, the generation and the id that its cursor names. `room` keeps a reply small.
+LOOK = script(
+    _LOG
+    + """
+local found, most, room = {}, tonumber(ARGV[1]), 8388608
+local function entries(stream, last, answer)
+  local from, step, count = last == '' and '-' or '(' .. last, 4, 0
+  repeat
+    local got = redis.call('XRANGE', stream, from, '+', 'COUNT', math.min(step, most - count))
+    for _, entry in ipairs(got) do
+      if entry[2][1] == 'data' then
+        answer[#answer + 1] = entry[1]
+        answer[#answer + 1] = entry[2][2]
+        room = room - #entry[2][2]
+        count = count + 1
+      end
+      from = '(' .. entry[1]
+    end
+    if #got < step then break end
+    step = math.min(step * 4, 256)
+  until count >= most or room <= 0
+end
+for number = 1, #KEYS / 2 do
+  local meta, stream = KEYS[2 * number - 1], KEYS[2 * number]
+  local generation, last = ARGV[2 * number], ARGV[2 * number + 1]
+  local log = log_at(meta, stream)
+  local answer = {number - 1, 'open'}
+  local read = last == '' or redis.call('XRANGE', stream, last, last)[1]
+  if not log then
+    answer[2] = 'lost'
+  elseif not read or (generation ~= '' and generation ~= log.generation) then
+    answer[2] = 'anew'
+  elseif room > 0 then
+    if last ~= '' then last = read[1] end
+    answer[3] = log.generation
+    if log.closed then answer[2] = 'closed' end
+    entries(stream, last, answer)
+  end
+  if answer[2] ~= 'open' or #answer > 3 then found[#found + 1] = answer end
+end
+return found
+"""
+)
+
+STATE = script(
+    _LOG
+    + """
+local meta, stream, keys, holders = unpack(KEYS)
+local log = log_at(meta, stream, keys)
+if not log then return nil end
+local holder = lives(holders, log.holder) and log.holder or ''
+return {log.generation, log.epoch, log.length, log.closed and 1 or 0, holder}
+"""
+)
+
+DELETE = script(
+    _LOG
+    + """
+local meta, stream = KEYS[1], KEYS[2]
+if redis.call('DEL', unpack(KEYS)) > 0 then
+  redis.call('XADD', stream, GONE, 'gone', 1)
+  redis.call('PEXPIRE', stream, 60000)
+end
+"""
+)
+
+EXPIRE = script(
+    _LOG
+    + """
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+for _, key in ipairs(KEYS) do
+  if ARGV[1] == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, ARGV[1]) end
+end
+"""
+)
+
+BEAT = script(
+    _LOG
+    + """
+local holders, ends = unpack(KEYS)
+local holder, milliseconds = ARGV[1], tonumber(ARGV[2])
+local now = clock()
+redis.call('ZREMRANGEBYSCORE', holders, '-inf', now)
+if milliseconds > 0 then
+  redis.call('ZADD', holders, now + milliseconds, holder)
+elseif redis.call('ZREM', holders, holder) == 1 then
+  ring(ends)
+end
+"""
+)

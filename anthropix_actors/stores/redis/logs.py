@@ -1,0 +1,155 @@
+"""Logs in Redis Streams."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
+from anthropix_actors.stores.names import (
+    LARGEST_ENTRY,
+    all_encoded,
+    checked_name,
+    checked_seconds,
+    encoded,
+    refused_closed,
+    refused_gap,
+    refused_mix,
+)
+from anthropix_actors.stores.redis import log_scripts as scripts
+from anthropix_actors.stores.redis.reading import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anthropix_actors.stores.redis.connections import Connections
+    from anthropix_actors.stores.redis.keys import Keys
+    from anthropix_actors.stores.redis.scripts import Argument
+
+_REMEMBERED = 100_000
+
+
+class RedisLogs:
+    """The logs of a `RedisStore`."""
+
+    def __init__(self, connections: Connections, keys: Keys, max_entry_bytes: int = LARGEST_ENTRY) -> None:
+        """Take connections, and the names of keys."""
+        self._connections = connections
+        self._keys = keys
+        self._reader = Reader(connections, keys)
+        self._most = max_entry_bytes
+        # Of which log an epoch is: one of the same name, made after a restart that lost all, has the same epochs.
+        self._generations: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def claim(self, name: str, holder: str | None = None) -> int:
+        """Become the writer of a log; see `Log`."""
+        log = self._keys.log(checked_name(name))
+        who = "" if holder is None else checked_name(holder, "holder")
+        keys = [self._new_reply(name), *log, self._keys.holders(self._keys.shard(name))]
+        found = self._connections.run(scripts.CLAIM, keys, [who, secrets.token_hex(6)])
+        if found[0] == b"mixed":
+            raise refused_mix(name)
+        if found[0] == b"held":
+            raise Held(name, found[1].decode())
+        epoch = int(found[1])
+        self._generations[name, epoch] = found[2]
+        if len(self._generations) > _REMEMBERED:
+            self._generations.popitem(last=False)
+        return epoch
+
+    def append(
+        self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
+    ) -> None:
+        """Append entries; see `Log`."""
+        found = all_encoded(entries, self._most)
+        log = self._keys.log(checked_name(name))
+        generation = self._generations.get((name, _checked_number(epoch, "epoch")), b"")
+        start: list[Argument] = [generation, epoch, _checked_number(first, "first"), int(close)]
+        what, *more = self._connections.run(scripts.APPEND, log, [*start, *found])
+        if what == b"lost":
+            raise Lost(f"there is no log {name!r}, or it is another one of this name")
+        if what == b"fenced":
+            raise Fenced(f"the log {name!r} has been claimed by another writer, of epoch {more[0]}")
+        if what == b"mixed":
+            raise refused_mix(name)
+        if what == b"gap":
+            raise refused_gap(name, first, more[0])
+        if what == b"closed":
+            raise refused_closed(name)
+        if close:
+            self._generations.pop((name, epoch), None)
+
+    def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
+        """Append one entry without being the writer; see `Log`."""
+        log = self._keys.log(checked_name(name))
+        checked_name(key, "key")
+        args: list[Argument] = [secrets.token_hex(6), key, encoded(data, "data", self._most)]
+        found = int(self._connections.run(scripts.POST, [self._new_reply(name), *log], args))
+        if found < 0:
+            raise refused_mix(name)
+        return bool(found)
+
+    def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
+        """Return the entries after a cursor; see `Log`."""
+        found = self._reader.read({checked_name(name): after}, wait, until_closed=True).get(name, [])
+        if isinstance(found, Lost):
+            raise found
+        return found
+
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+        """Return the entries of several logs; see `Log`. It takes a connection for each shard that they are in."""
+        return self._reader.read({checked_name(name): after for name, after in cursors.items()}, wait)
+
+    def state(self, name: str) -> LogState | None:
+        """Return the state of a log; see `Log`."""
+        keys = [*self._keys.log(checked_name(name)), self._keys.holders(self._keys.shard(name))]
+        found = self._connections.run(scripts.STATE, keys)
+        if found is None:
+            return None
+        generation, epoch, length, closed, holder = found
+        return LogState(generation.decode(), int(epoch), int(length), bool(closed), holder.decode() or None)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of all logs; see `Log`. Redis goes through all its keys for that."""
+        found: set[str] = set()
+        for shard in self._keys.shards:
+            metas = self._connections.ask(partial(_scanned, self._keys.pattern(shard, prefix)))
+            found |= {self._keys.name(meta.decode()) for meta in metas}
+        return sorted(found)
+
+    def expire(self, name: str, seconds: float | None) -> None:
+        """Let a log be deleted later; see `Log`."""
+        milliseconds = "" if seconds is None else int(checked_seconds(seconds, "seconds") * 1000)
+        self._connections.run(scripts.EXPIRE, self._keys.log(checked_name(name)), [milliseconds])
+
+    def delete(self, name: str) -> None:
+        """Delete a log; see `Log`."""
+        self._connections.run(scripts.DELETE, self._keys.log(checked_name(name)))
+
+    def beat(self, holder: str, seconds: float) -> None:
+        """Say how long a holder lives; see `Log`. Each shard is told."""
+        checked_name(holder, "holder")
+        milliseconds = int(checked_seconds(seconds, "seconds") * 1000)
+        for shard in self._keys.shards:
+            keys = [self._keys.holders(shard), self._keys.ends(shard)]
+            self._connections.run(scripts.BEAT, keys, [holder, milliseconds])
+
+    def close(self) -> None:
+        """Close the connections, and let those that wait go; see `Log`. What is called later is a `StoreError`."""
+        self._connections.close()
+
+    def _new_reply(self, name: str) -> str:
+        return self._keys.reply(name, secrets.token_hex(8))
+
+
+def _scanned(pattern: str, client: Any) -> list[bytes]:
+    return [*client.scan_iter(pattern, count=1000)]
+
+
+def _checked_number(number: Any, place: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
+        raise ParameterError([Problem(place, f"expected a whole number, 0 or more, got {number!r}")])
+    return number

@@ -1,0 +1,95 @@
+"""Queues in Redis."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from anthropix_actors.stores.names import checked_name, checked_seconds, encoded
+from anthropix_actors.stores.queue import Job, QueueState
+from anthropix_actors.stores.redis import queue_scripts as scripts
+from anthropix_actors.stores.redis.reading import LONGEST_WAIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anthropix_actors.stores.redis.connections import Connections
+    from anthropix_actors.stores.redis.keys import Keys
+    from anthropix_actors.stores.redis.scripts import Argument, Script
+
+
+class RedisQueues:
+    """The queues of a `RedisStore`."""
+
+    _connections: Connections
+    _keys: Keys
+    _most: int
+
+    def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
+        """Put a job; see `Queue`."""
+        of = self._keys.queue(checked_name(queue, "queue"))
+        args: list[Argument] = [checked_name(job_id, "job_id"), encoded(data, "data", self._most)]
+        return self._did(scripts.PUT, queue, [of.jobs, of.waiting, of.since, of.bell], args)
+
+    def take(self, queue: str, holder: str, count: int, *, wait: float = 0.0) -> list[Job]:
+        """Take jobs; see `Queue`."""
+        of = self._keys.queue(checked_name(queue, "queue"))
+        checked_name(holder, "holder")
+        shard = self._keys.shard(queue)
+        ends = self._keys.ends(shard)
+        parts = [of.jobs, of.waiting, of.taken, of.since, of.held, self._keys.holders(shard), of.bell, ends]
+        deadline = time.monotonic() + checked_seconds(wait, "wait")
+        while True:
+            keys = [self._keys.reply(queue, secrets.token_hex(8)), *parts]
+            next_end, rung, ended, *found = self._connections.run(scripts.TAKE, keys, [holder, max(0, count)])
+            left = deadline - time.monotonic()
+            if found or left <= 0:
+                return [_taken(holder, *found[place : place + 3]) for place in range(0, len(found), 3)]
+            until = LONGEST_WAIT if next_end < 0 else (next_end + 1) / 1000
+            self._connections.listen({of.bell: rung, ends: ended}, min(left, until, LONGEST_WAIT))
+            if self._connections.closed:
+                return []
+
+    def finish(self, queue: str, holder: str, job_id: str) -> bool:
+        """Remove a job that is done; see `Queue`."""
+        return self._did(scripts.FINISH, queue, self._parts(queue), [holder, job_id])
+
+    def give_back(self, queue: str, holder: str, job_id: str) -> bool:
+        """Put a job back; see `Queue`."""
+        keys = [*self._parts(queue), self._keys.queue(queue).bell]
+        return self._did(scripts.GIVE_BACK, queue, keys, [holder, job_id])
+
+    def remove(self, queue: str, job_id: str) -> bool:
+        """Remove a job that nobody has; see `Queue`."""
+        keys = [*self._parts(queue), self._keys.holders(self._keys.shard(queue))]
+        return self._did(scripts.REMOVE, queue, keys, [job_id])
+
+    def job(self, queue: str, job_id: str) -> Job | None:
+        """Return a job; see `Queue`."""
+        jobs = self._keys.queue(checked_name(queue, "queue")).jobs
+        fields = [f"{what}:{job_id}" for what in ("data", "attempt", "holder")]
+        data, attempt, holder = self._connections.ask(lambda client: client.hmget(jobs, fields))
+        if data is None:
+            return None
+        return Job(job_id, msgspec.json.decode(data), int(attempt), None if holder is None else holder.decode())
+
+    def queue_state(self, queue: str) -> QueueState:
+        """Return the state of a queue; see `Queue`."""
+        keys = [*self._parts(queue), self._keys.holders(self._keys.shard(queue))]
+        waiting, taken, orphaned, oldest = map(int, self._connections.run(scripts.QUEUE_STATE, keys))
+        return QueueState(waiting, taken, orphaned, oldest / 1000)
+
+    def _parts(self, queue: str) -> list[str]:
+        of = self._keys.queue(checked_name(queue, "queue"))
+        return [of.jobs, of.waiting, of.taken, of.since, of.held]
+
+    def _did(self, script: Script, queue: str, keys: list[str], args: list[Argument]) -> bool:
+        """Run a script that answers whether it did something."""
+        return bool(self._connections.run(script, [self._keys.reply(queue, secrets.token_hex(8)), *keys], args))
+
+
+def _taken(holder: str, job_id: bytes, data: bytes, attempt: bytes) -> Job:
+    return Job(job_id.decode(), msgspec.json.decode(data), int(attempt), holder)

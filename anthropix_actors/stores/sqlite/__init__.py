@@ -1,0 +1,5 @@
+"""A store in a file of SQLite."""
+
+from anthropix_actors.stores.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteStore"]

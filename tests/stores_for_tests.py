@@ -1,0 +1,94 @@
+"""Stores that are slow, away, or fail: as programs may have them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.stores import MemoryStore
+
+from servers import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Shaky(MemoryStore):
+    """A store in memory, whose methods do what a test says.
+
+    Attributes:
+        faults: Name of a method → what it does first: raise, or wait.
+        calls: How often each method was called.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.faults: dict[str, Callable[[], object]] = {}
+        self.calls: dict[str, int] = {}
+
+    def _first(self, name: str) -> None:
+        self.calls[name] = self.calls.get(name, 0) + 1
+        if (fault := self.faults.get(name)) is not None:
+            fault()
+
+    def claim(self, *args: Any, **more: Any) -> int:
+        self._first("claim")
+        return super().claim(*args, **more)
+
+    def append(self, *args: Any, **more: Any) -> None:
+        self._first("append")
+        super().append(*args, **more)
+        self._first("appended")
+
+    def post(self, *args: Any, **more: Any) -> bool:
+        self._first("post")
+        return super().post(*args, **more)
+
+    def read(self, *args: Any, **more: Any) -> Any:
+        self._first("read")
+        return super().read(*args, **more)
+
+    def read_many(self, *args: Any, **more: Any) -> Any:
+        self._first("read_many")
+        return super().read_many(*args, **more)
+
+    def state(self, *args: Any, **more: Any) -> Any:
+        self._first("state")
+        return super().state(*args, **more)
+
+    def expire(self, *args: Any, **more: Any) -> None:
+        self._first("expire")
+        super().expire(*args, **more)
+
+    def beat(self, *args: Any, **more: Any) -> None:
+        self._first("beat")
+        super().beat(*args, **more)
+
+
+def raising(exc: BaseException, *, times: int | None = None) -> Callable[[], None]:
+    """Return a fault that raises, so many times or always."""
+    left = [times]
+
+    def fault() -> None:
+        if left[0] != 0:
+            left[0] = left[0] and left[0] - 1
+            raise exc
+
+    return fault
+
+
+class Gate:
+    """A fault that waits until the test opens it.
+
+    Attributes:
+        reached: Set when something waits.
+        open: Set by the test.
+    """
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        wait(self.open)
