@@ -25,6 +25,7 @@ from anthropix_actors.conversation.core import moves
 from anthropix_actors.conversation.core.output import format_of
 from anthropix_actors.conversation.core.pending import Pending, hurries
 from anthropix_actors.conversation.ends import sizes, terminal_of
+from anthropix_actors.conversation.inbox import inboxes_of
 from anthropix_actors.conversation.messages import (
     AnswerDone,
     ApprovalGiven,
@@ -39,7 +40,7 @@ from anthropix_actors.conversation.messages import (
 )
 from anthropix_actors.conversation.ref import ConversationRef
 from anthropix_actors.conversation.sub_agent import SubAgentCall
-from anthropix_actors.conversation.talk import Broken, Effects, Released, Written, approval_of
+from anthropix_actors.conversation.talk import Again, Broken, Effects, Released, Written, approval_of
 from anthropix_actors.errors import AnthropixError
 from anthropix_actors.models import read_window
 from anthropix_actors.stores import Fenced, Lost
@@ -99,6 +100,8 @@ class ConversationActor(pykka.ThreadingActor):
                 self._pending.durable = count
             case Broken(error=error):
                 self._break(error)
+            case Again(effect=effect):
+                self._do(effect)
             case Released():
                 self.stop()
             case _:
@@ -151,8 +154,7 @@ class ConversationActor(pykka.ThreadingActor):
             self.stop()
         elif not self._leaving:
             self._leaving = True
-            if self._talk.inboxes is not None:
-                self._talk.inboxes.leave(recorder.name, self._talk)
+            inboxes_of(recorder.store).leave(recorder.name, self._talk)
             recorder.close()
 
     # Requests
@@ -167,11 +169,8 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Cut())
             return
         if talk.agent.compact_at is not None and talk.agent.model not in talk.core.windows:
-            self._reading, again = CancelToken(), partial(talk.tell, Effects((effect,)))
+            self._reading, again = CancelToken(), partial(talk.tell, Again(effect))
             read_window(talk.core, talk.agent.model, self._reading, again)
-            return
-        if self._lost is not None:
-            talk.happens(moves.Cut())
             return
         try:
             chat = self._new_chat(turn, effect)
@@ -216,8 +215,6 @@ class ConversationActor(pykka.ThreadingActor):
     def start_call(self, effect: moves.StartCall) -> None:
         """Start a call, an actor of its own."""
         talk, call, use = self._talk, effect.call, _use(effect.call)
-        if self._lost is not None:
-            return
         if not talk.may_start(call):
             talk.happens(moves.Ended(call.id, "not started: it is not as it was approved", is_error=True))
             return

@@ -51,10 +51,10 @@ class Budget:
         if self.limits.seconds is not None:
             self.deadline = self._began + self.limits.seconds - self._seconds
 
-    def restore(self, spent: Spent | None) -> None:
-        """Go on with what was spent elsewhere. Before it begins."""
-        if spent is not None:
-            self.requests, self.usage, self._seconds = spent.requests, spent.usage, spent.seconds
+    def restore(self, spent: Spent, *, estimate: bool = False) -> None:
+        """Go on with what was spent elsewhere, as far as that is known. Before it begins."""
+        self.requests, self._seconds = spent.requests, spent.seconds
+        self.usage = spent.usage + Usage(estimate=estimate)
 
     def spent_so_far(self) -> Spent:
         """Return what is spent, in whole seconds."""

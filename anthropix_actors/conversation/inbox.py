@@ -145,6 +145,8 @@ class Inboxes:
     def follow(self, name: str, talk: Talk, after: str | None) -> None:
         """Have a conversation obey what is posted, after a cursor."""
         with self._lock:
+            if talk.has_stopped:  # its actor may have found nothing to leave
+                return
             self._cursors[inbox_of(name)], self._talks[inbox_of(name)] = after, talk
             begins, self._reading = not self._reading, True
         if begins:
@@ -168,8 +170,9 @@ class Inboxes:
                 for inbox, found in self._store.read_many(cursors, wait=WAIT).items():
                     self._found(inbox, found)
             except Exception as exc:  # noqa: BLE001 - the store's code, which may raise anything
-                log(logging.WARNING, "inboxes wait for their store", exc_info=exc)
-                time.sleep(PAUSE)
+                if self._cursors:  # else nobody wants it, and the store may be closed
+                    log(logging.WARNING, "inboxes wait for their store", exc_info=exc)
+                    time.sleep(PAUSE)
 
     def _found(self, inbox: str, found: list[Entry] | Lost) -> None:
         if isinstance(found, Lost):  # somebody has deleted it
@@ -190,10 +193,11 @@ class Inboxes:
         self._start_afresh()
 
 
+# A reader keeps its store, so as long as it is here, no other store has this id.
 _KNOWN: weakref.WeakValueDictionary[int, Inboxes] = weakref.WeakValueDictionary()
 
 
 def inboxes_of(store: Any) -> Inboxes:
     """Return the reader of a store, which is made if there is none."""
-    found = _KNOWN.get(id(store))  # it keeps the store: as long as it is here, no other one has this id
+    found = _KNOWN.get(id(store))
     return found or _KNOWN.setdefault(id(store), Inboxes(store))

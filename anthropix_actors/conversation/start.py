@@ -130,10 +130,7 @@ def _go_on(
         talk.stop("it could not be resumed")
         raise
     if obeyed:
-        talk.inboxes = inboxes_of(store)
-        talk.inboxes.follow(name, talk, posted[-1].cursor if posted else past.inbox)
-        if talk.has_stopped:  # meanwhile, and its actor may have found nothing to leave
-            talk.inboxes.leave(name, talk)
+        inboxes_of(store).follow(name, talk, posted[-1].cursor if posted else past.inbox)
     return ref
 
 

@@ -31,7 +31,7 @@ from anthropix_actors.conversation.core.output import KeptOutput, format_of
 from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.follower import is_same
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.record import entry_of
+from anthropix_actors.conversation.record import Spent, entry_of
 from anthropix_actors.conversation.said import check_marks, check_results
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
@@ -45,12 +45,15 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.agent import Agent
     from anthropix_actors.conversation.core.state import When
-    from anthropix_actors.conversation.inbox import Inboxes
-    from anthropix_actors.conversation.record import Past, Spent
+    from anthropix_actors.conversation.record import Past
     from anthropix_actors.conversation.recorder import Recorder
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.tools import Outcome, Toolbox
+
+
+_UNDER_WAY = {Phase.ASKING, Phase.CUTTING, Phase.ENDING}
+"""Phases in which a request is under way: what it has cost is not known, if it is lost."""
 
 
 class Effects(msgspec.Struct, frozen=True):
@@ -71,6 +74,12 @@ class Broken(msgspec.Struct, frozen=True):
     """Nothing more will be written."""
 
     error: AnthropixError
+
+
+class Again(msgspec.Struct, frozen=True):
+    """What an effect has waited for is there: it was in its turn before."""
+
+    effect: moves.Ask
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -95,7 +104,6 @@ class Talk:
         askers: The sub-agents, at any depth, that wait for an approval, by the id of the call.
         actor: The ref of its actor.
         recorder: Writes it into a log; None if nobody wants that.
-        inboxes: Reads what others post for it, or None.
         posted: The cursor of the entry of the inbox that is being obeyed; it is written with what comes of it.
     """
 
@@ -128,7 +136,6 @@ class Talk:
         self.actor: Any = None
         self.recorder: Recorder | None = None
         self.posted: str | None = None
-        self.inboxes: Inboxes | None = None
         self._lock = threading.RLock()
         self._asked: dict[str, tuple[Approval, float]] = {}  # what waits for approval, and since when
         self._since: dict[str, float] = {}  # when approvals were asked for before, on the monotonic clock
@@ -452,10 +459,11 @@ class Talk:
                 ended.restore(past.spent[number])
                 self._spent.append(ended)
             forms = {state.turn: state.output, **{said.turn: said.output for said in state.queue}}
-            for number in unfinished:
-                form = forms[number]
-                turn = self._new_turn(number, None if form is None else KeptOutput(form))
-                turn.budget.restore(past.spent.get(number))
+            try:
+                self._new_turns(past, forms)
+            except BaseException:
+                self._abandon()
+                raise
             if unfinished and unfinished[0] == state.turn:
                 first = self.turns[state.turn]
                 first.began_at = state.began_at
@@ -464,6 +472,21 @@ class Talk:
             calls = tuple(self.call_of(each, runs.get(str(each["id"]), 0)) for each in calls_in(state.answer or ()))
             begins = begun_by(self.agent, self.toolbox, ())
             self.happens(moves.Resumed(calls, begins.at_once, begins.most_marks, go_on))
+
+    def _new_turns(self, past: Past, forms: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Make the turns that have not ended, and whose answers are to have these formats."""
+        state = past.state
+        for number in state.unfinished:
+            form = forms[number]
+            turn = self._new_turn(number, None if form is None else KeptOutput(form))
+            lost = number == state.turn and state.phase in _UNDER_WAY
+            turn.budget.restore(past.spent.get(number, Spent()), estimate=lost)
+
+    def _abandon(self) -> None:
+        """End without a trace in the log: nothing has happened."""
+        self.state = replace(self.state, phase=Phase.STOPPED)
+        reason = "it could not be resumed"
+        self.tell(Effects(tuple(moves.EndTurn(number, "cancelled", reason=reason) for number in self.turns), last=True))
 
     # What is known of it
 

@@ -188,7 +188,10 @@ def test_a_log_of_format_1_goes_on_in_format_2(emulator: Emulator, client: Clien
 
 def test_what_the_api_refused_is_not_in_the_history_of_format_1() -> None:
     hello = {"role": "user", "content": "Hello"}
-    entries = [{"kind": "messages", "messages": [hello, hello]}, {"kind": "withdrawn", "heard": 1, "messages": []}]
+    entries: list[Any] = [
+        {"kind": "messages", "messages": [hello, hello]},
+        {"kind": "withdrawn", "heard": 1, "messages": []},
+    ]
     assert fold([{"kind": "conversation", "format": 1}, *entries]).history == (hello,)
 
 
