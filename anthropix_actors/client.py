@@ -530,23 +530,23 @@ class Client:
 
         Args:
             agent: The recipe: model, system prompt, tools, limits.
-            stream: A subscriber (anything with `tell(message)`, such as an `ActorRef`) of every turn: it gets the
-                `ChatEvent`s of each answer, a message for each thing that happens to a call, and one terminal message
-                a turn.
+            stream: A subscriber of every turn: it gets the `ChatEvent`s of each answer, a message for each thing that
+                happens to a call, and one terminal message a turn.
             coalesce: Merge neighbouring deltas while it is busy. For actors.
             history: What was said before: the messages, or `history_json()` of a conversation.
             tag: A string of your choice, for a `Ledger` to tell conversations apart.
             store: A `Log`, such as `SQLiteStore("talks.db")`, in which all of it is written down as it happens.
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
-            resume: Whether turns go on that had not ended there (`ConversationRef.turns` has them); else they end.
+            resume: Whether turns that had not ended go on, too (`ConversationRef.turns` has them); else they end.
             take_over: Whether to take it from a process that runs it, and lives.
             lease: Seconds after which others may go on with it if this process dies.
 
         Returns:
-            The conversation. Call its `stop()` when it is over; it has a thread of its own.
+            The conversation. Its thread ends with `stop()`, or with its last turn, when nothing refers to it any more.
 
         Raises:
             ParameterError: something cannot be sent; it names every place.
+            ConfigurationError: the client is closed, or draining.
             Held: somebody else runs the conversation of this `id`.
             StoreError: the store cannot be reached.
 

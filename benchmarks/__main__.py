@@ -20,13 +20,16 @@ import cancel
 import cancel_many
 import events
 import first_event
+import hub
 import imports
 import latency
 import limits
 import load
 import many_chats
+import redis_stores
 import relays
 import slow
+import stores
 import turns
 import uploads
 import windows
@@ -46,11 +49,14 @@ BENCHMARKS = {
     "limits": limits.run,
     "slow": slow.run,
     "turns": turns.run,
+    "stores": stores.run,
     "bridges": bridges.run,
     "relays": relays.run,
+    "redis": redis_stores.run,
     "batch_results": batch_results.run,
     "uploads": uploads.run,
     "windows": windows.run,
+    "hub": hub.run,
 }
 _PACKAGES = ("anthropix-actors", "pykka", "requests", "sseclient-py", "msgspec", "anthropic")
 

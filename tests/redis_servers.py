@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -20,7 +21,7 @@ from anthropix_actors.stores.redis import RedisStore
 from servers import DEADLINE, Peer, Server, pump, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import Self
 
 
@@ -103,6 +104,15 @@ class RedisServer:
 
     def store(self, url: str = "", **options: Any) -> RedisStore:
         return RedisStore.from_url(url or self.url, **options)
+
+
+@contextlib.contextmanager
+def cluster_of_one() -> Generator[RedisServer]:
+    """Run a Cluster of one node, with all slots."""
+    with RedisServer("--cluster-enabled", "yes", tcp=True) as node:
+        node.run("CLUSTER", "ADDSLOTS", *range(16384))
+        until(lambda: "ok" in str(node.run("CLUSTER", "INFO")))
+        yield node
 
 
 class Cutter:

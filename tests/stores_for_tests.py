@@ -1,4 +1,4 @@
-"""Stores that are slow, away, or fail: as programs may have them."""
+"""Stores that are slow, away, or fail, as programs may have them; and logs that a test writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.stores import MemoryStore
 
-from servers import wait
+from servers import start, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,3 +92,27 @@ class Gate:
     def __call__(self) -> None:
         self.reached.set()
         wait(self.open)
+
+
+class Written:
+    """A log that a test writes, entry by entry, as a chat elsewhere would."""
+
+    def __init__(self, store: MemoryStore, name: str = "a", holder: str | None = "elsewhere") -> None:
+        self.store = store
+        self.name = name
+        if holder is not None:
+            store.beat(holder, 1000)
+        self.epoch = store.claim(name, holder)
+        self.count = 0
+        self.add({"kind": "begin", "format": 1, "attempt": 1, "holder": holder})
+
+    def add(self, *entries: dict[str, Any], close: bool = False) -> None:
+        self.store.append(self.name, self.epoch, self.count, entries, close=close)
+        self.count += len(entries)
+
+    def tell(self, *events: dict[str, Any]) -> None:
+        self.add(*({"kind": "event", "event": event} for event in events))
+
+    def end(self, text: str = "") -> None:
+        message = {**start()["message"], "content": [{"type": "text", "text": text}]}
+        self.add({"kind": "done", "message": message, "resumed": False}, close=True)

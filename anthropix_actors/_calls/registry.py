@@ -104,8 +104,19 @@ class Registry:
         """
         with self._lock:
             self._running[started] = None
-        if self._refusal is not None:  # checked last: a later `close` finds this call among the running ones
+        try:
+            self.check_open()  # last: a later `close` finds this call among the running ones
+        except ConfigurationError:
             self.untrack(started)
+            raise
+
+    def check_open(self) -> None:
+        """Refuse what is new once the client is closed, or draining.
+
+        Raises:
+            ConfigurationError: it is.
+        """
+        if self._refusal is not None:
             raise ConfigurationError(self._refusal)
 
     def untrack(self, started: Running) -> None:

@@ -25,7 +25,7 @@ from anthropix_actors.chat.messages import ChatEvent, ChatRetrying
 from anthropix_actors.chat.ref import ChatRef
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import APIError, ProtocolError, TruncatedError
-from anthropix_actors.usage import Usage, begun, is_refusal
+from anthropix_actors.usage import Usage, begun, is_refusal, was_sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,11 +86,19 @@ class ChatActor(TaskActor[ChatTask]):
 
     def _retrying(self, error: APIError, attempt: int, delay: float) -> None:
         task = self._task
+        task.annotated(error)
         if not is_refusal(error):
-            task.lost += begun(self._decoded)
+            task.lost += begun(self._decoded) or self._unknown(error)
         self._decoded.clear()
         task.note_retry()
-        task.audience.tell(ChatRetrying(task.ref, attempt, delay, task.annotated(error)))
+        task.audience.tell(ChatRetrying(task.ref, attempt, delay, error))
+
+    def _unknown(self, error: APIError) -> tuple[dict[str, Any], ...]:
+        """Return an answer of which nothing arrived, if there may be one, which is billed as well."""
+        body: Any = self._task.request.body
+        if self._has_content or not was_sent(error):
+            return ()
+        return ({"model": json.loads(body)["model"], "content": [], "stop_reason": None},)
 
     def _read(self, answer: Response) -> None:
         """Read a response to the end of its answer; publish the events of each chunk before the next is read."""

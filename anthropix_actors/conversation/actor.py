@@ -34,11 +34,10 @@ from anthropix_actors.conversation.messages import (
     LimitReached,
     Steered,
     ToolDone,
-    ToolProgress,
     ToolStarted,
     ToolUse,
 )
-from anthropix_actors.conversation.ref import ConversationRef
+from anthropix_actors.conversation.ref import ConversationRef, Left
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Again, Broken, Effects, Released, Written, approval_of
 from anthropix_actors.errors import AnthropixError
@@ -66,6 +65,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._talk = talk
         self._turn: Any = None  # the turn that runs, a `TurnTask`
         self._running: dict[str, ToolCall | SubAgentCall] = {}
+        self._last: list[Callable[[], None]] = []  # what is done when the effects are
         self._started: dict[str, float] = {}  # on the monotonic clock
         self._pending = Pending()
         self._number = 0  # of the entries of all that was to be done so far
@@ -102,11 +102,17 @@ class ConversationActor(pykka.ThreadingActor):
                 self._break(error)
             case Again(effect=effect):
                 self._do(effect)
+            case Left():
+                self._talk.left = True
             case Released():
                 self.stop()
             case _:
                 return super().on_receive(message)
         self._drain()
+        while self._last:
+            self._last.pop(0)()
+        if self._talk.left and not self._talk.turns:
+            self._talk.stop("nobody refers to it any more")
         if self._stopping and not self._talk.turns:
             self._leave()
         return None
@@ -162,8 +168,7 @@ class ConversationActor(pykka.ThreadingActor):
     def ask(self, effect: moves.Ask) -> None:
         """Start the chat of a request."""
         talk = self._talk
-        turn: TurnTask = talk.turns[effect.turn]
-        self._turn = turn
+        turn = self._turn = talk.turns[effect.turn]
         reading, self._reading = self._reading, None
         if reading is not None and reading.cancelled:
             talk.happens(moves.Cut())
@@ -219,12 +224,10 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Ended(call.id, "not started: it is not as it was approved", is_error=True))
             return
         tool: Any = self._turn.toolbox.get(call.name)
-        progress = partial(_progress, self._turn, use)
+        progress = partial(self._turn.tell_progress, use)
         ended = partial(talk.call_ended, call.id)
-        delegate = getattr(tool, "function", None)
-        if isinstance(delegate, Delegate):
-            agent = delegate.agent
-            running: Any = SubAgentCall(talk, self._turn, agent, call, ended)
+        if isinstance(getattr(tool, "function", None), Delegate):
+            running: Any = SubAgentCall(talk, self._turn, tool, call, ended)
         else:
             late, given = talk.call_was_late, copied(call.input)
             running = ToolCall(tool, call.id, given, on_progress=progress, on_outcome=ended, on_late=late)
@@ -239,10 +242,12 @@ class ConversationActor(pykka.ThreadingActor):
             raise
 
     def cancel_call(self, effect: moves.CancelCall) -> None:
-        """Cancel a call, and wait for nothing."""
+        """Cancel a call, and wait for nothing: tools after the rest, as that takes a thread for each."""
         running = self._running.pop(effect.call.id, None)
-        if running is not None:
+        if isinstance(running, SubAgentCall):
             running.cancel(effect.reason)
+        elif running is not None:
+            self._last.append(partial(running.cancel, effect.reason))
 
     # Messages
 
@@ -302,11 +307,6 @@ class ConversationActor(pykka.ThreadingActor):
 
 def _use(call: Call) -> ToolUse:
     return ToolUse(call.id, call.name, copied(call.input))  # theirs to change: the call has its own
-
-
-def _progress(turn: TurnTask, use: ToolUse, _: Any, data: Any) -> None:
-    """Tell what a tool passed to `call.progress`. In the tool's thread."""
-    turn.tell(ToolProgress(turn.ref, use, data))
 
 
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -15,12 +15,15 @@ from anthropix_actors.tools import tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from anthropix_actors.tools import Tool
 
 
 COMPACTION = "compact_20260112"
 COMPACTION_BETA = "compact-2026-01-12"
+
+_PLACES = frozenset({"process", "actor", "grace"})
 
 LEAST_TRIGGER = 50_000
 """The fewest tokens at which the API compacts."""
@@ -67,6 +70,19 @@ class Limits(msgspec.Struct, frozen=True):
                 problems.append(Problem(f"limits.{name}", f"expected {what}, got {value!r}"))
         if problems:
             raise ParameterError(problems)
+
+
+class DelegateOptions(TypedDict, total=False):
+    """The options of `Agent.as_tool`, as of `tool`."""
+
+    timeout: float | None
+    safe: bool
+    idempotent: bool
+    alone: bool
+    approve: bool
+    cache_control: Mapping[str, Any] | None
+    strict: bool | None
+    defer_loading: bool | None
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +140,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         if problems:
             raise ParameterError(problems)
 
-    def as_tool(self, name: str, description: str) -> Tool[..., Any]:
+    def as_tool(self, name: str, description: str, **options: Unpack[DelegateOptions]) -> Tool[..., Any]:
         """Return a tool that has this agent do a task: a sub-agent, with a conversation of its own for each call.
 
         It spends of the limits of the turn that calls it, as well as of its own, and is cancelled with it. Its messages
@@ -133,16 +149,21 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             name: The tool's name.
             description: What the sub-agent is for, for the model that calls it.
+            **options: The options of `tool`, such as `timeout`, `approve`, `safe` or `alone`; but not those that say
+                where a function runs.
 
         Raises:
-            ParameterError: the API does not take such a name.
+            ParameterError: the API does not take such a name; or an option is unknown, or wrong.
 
         Example:
             >>> research = Agent(model="claude-sonnet-5", system="You look things up.")
             >>> research.as_tool("research", "Looks something up.").name
             'research'
         """
-        made: Tool[..., Any] = tool(name=name, description=description, timeout=None)(Delegate(self))
+        wrong = [Problem(each, "expected none: an agent runs in a conversation") for each in _PLACES & {*options}]
+        if wrong:
+            raise ParameterError(wrong)
+        made: Tool[..., Any] = tool(name=name, description=description, **options)(Delegate(self))
         return made
 
     def most_marks(self, tools: Sequence[Mapping[str, Any]]) -> int:

@@ -15,6 +15,7 @@ from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.chat.coalescing import CoalescingMailbox
+from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:
     from anthropix_actors._cancel.scope import CancelScope
@@ -62,6 +63,14 @@ def is_same(known: object, subscriber: object) -> bool:
     if isinstance(known, pykka.ActorRef) and isinstance(subscriber, pykka.ActorRef):
         return known.actor_urn == subscriber.actor_urn
     return known is subscriber
+
+
+def of_one_problems(subscriber: object, place: str) -> list[Problem]:
+    """Return the problem of a subscriber that ends with the first turn: it would hear nothing of the next."""
+    if inspect.getattr_static(subscriber, "of_one", None) is True:
+        what = "expected a subscriber of all turns, got aio(), which follows one: loop over aio(talk.say(...))"
+        return [Problem(place, what)]
+    return []
 
 
 class OneAtATime:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
+from pykka._envelope import Envelope
 
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import task_of, wait
 from anthropix_actors.conversation.core.history import may_end_at
+from anthropix_actors.conversation.follower import of_one_problems
 from anthropix_actors.conversation.said import FORMAT, checked_answer, checked_content, checked_when
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
@@ -53,6 +58,14 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         return f"<ConversationRef {tag}{state.phase.value}, {len(state.messages)} messages>"
 
     __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are refs of one conversation."""
+        return isinstance(other, ConversationRef) and other.actor_urn == self.actor_urn
+
+    def __hash__(self) -> int:
+        """Go with `==`."""
+        return hash(self.actor_urn)
 
     def say(self, content: str | Sequence[Any], *, when: When = "next", output: Any = None) -> TurnRef:
         """Say something, and return the turn that it belongs to. Returns at once.
@@ -122,9 +135,12 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
 
         Raises:
             TypeError: `subscriber` has no `tell`.
+            ParameterError: it follows one turn only, as `aio()` does.
         """
         if (what := no_subscriber(subscriber)) is not None:
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")
+        if problems := of_one_problems(subscriber, "subscriber"):
+            raise ParameterError(problems)
         self._talk.add_subscriber(subscriber, coalesce=coalesce)
 
     def unsubscribe(self, subscriber: Subscriber, reason: str = "unsubscribed") -> None:
@@ -201,6 +217,23 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         if block:
             wait(self.actor_stopped, deadline_of(timeout))
         return was_alive
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Nobody refers to the conversation any more."""
+
+
+def new_ref(talk: Talk) -> ConversationRef:
+    """Return a ref for those who talk. When it is collected, the conversation ends with its last turn.
+
+    The one that the actor has is in pykka's registry as well, and so is never collected.
+    """
+    actor = talk.actor
+    ref: ConversationRef = copy.copy(actor)
+    # In any thread, at any allocation: a `SimpleQueue` is made for that, and nothing else of it takes no lock.
+    gone = weakref.finalize(ref, actor.actor_inbox.put, Envelope(Left()))
+    gone.atexit = False
+    return ref
 
 
 publish("anthropix_actors", (ConversationRef,))

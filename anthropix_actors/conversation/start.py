@@ -12,12 +12,14 @@ from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
+from anthropix_actors.conversation.follower import of_one_problems
 from anthropix_actors.conversation.inbox import inboxes_of, obey, open_inbox
 from anthropix_actors.conversation.recorder import Recorder
+from anthropix_actors.conversation.ref import new_ref
 from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk, begun_by
-from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.tools import Toolbox
 
@@ -67,17 +69,19 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
 
     Raises:
         ParameterError: some are wrong; it has all problems.
+        ConfigurationError: the client is closed, or draining.
         Held: somebody else runs the conversation.
         StoreError: the store cannot be reached.
     """
     if not isinstance(agent, Agent):
         raise ParameterError([Problem("agent", f"expected an Agent, got {type(agent).__name__}")])
-    problems = [] if stream is None else subscriber_problems(stream, "stream")
+    problems = [] if stream is None else subscriber_problems(stream, "stream") or of_one_problems(stream, "stream")
     if coalesce and not isinstance(stream, pykka.ActorRef):
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
     problems += kept.problems()
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
+    core.registry.check_open()
     core.adopt(agent.tools)
     toolbox = Toolbox(agent.tools)
     hello = {"role": "user", "content": "-"}
@@ -164,6 +168,9 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
         above: The conversation of that turn.
         subscribers: Those who follow each turn, with whether their deltas are merged.
         recorder: Writes it into a log, or None.
+
+    Raises:
+        ConfigurationError: the client is closed, or draining.
     """
     talk = Talk(
         core,
@@ -178,5 +185,10 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
     )
     talk.subscribers, talk.recorder = tuple(subscribers), recorder
     ConversationActor.start(talk)
-    ref: ConversationRef = talk.actor
-    return ref
+    core.closers.add(talk)
+    try:
+        core.registry.check_open()  # last: a later `close` finds this conversation
+    except ConfigurationError:
+        talk.close()
+        raise
+    return new_ref(talk)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.actors import is_tool_server
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._tasks.waits import task_of
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
+    from anthropix_actors.tools import Tool
 
 _ENDS = (TurnDone, TurnFailed, TurnCancelled, TurnSuspended)
 
@@ -29,14 +32,19 @@ _ENDS = (TurnDone, TurnFailed, TurnCancelled, TurnSuspended)
 class SubAgentCall:
     """A call that is done by an agent. As `ToolCall`, for the conversation that starts it."""
 
+    cancel_first = False
+
     def __init__(
-        self, talk: Talk, turn: TurnTask, agent: Agent, call: Call, on_outcome: Callable[[Any, Outcome], object]
+        self, talk: Talk, turn: TurnTask, tool: Tool[..., Any], call: Call, on_outcome: Callable[[Any, Outcome], object]
     ) -> None:
         """Hold the parts; nothing runs yet."""
         self.name = call.name
         self._talk = talk
         self._turn = turn
-        self._agent = agent
+        self._tool = tool
+        delegate: Any = tool.function
+        self._agent: Agent = delegate.agent
+        self._deadline: float | None = None
         self._task = str(call.input.get("task", ""))
         self._on_outcome = on_outcome
         self._child: ConversationRef | None = None
@@ -50,6 +58,9 @@ class SubAgentCall:
     def _begin(self) -> None:
         talk, budget = self._talk, self._turn.budget
         try:
+            if self._tool.timeout is not None:
+                self._deadline = time.monotonic() + self._tool.timeout
+                SWEEPER.watch(self)
             talk.core.adopt(self._agent.tools)
             child: ConversationRef = talk.start(
                 talk.core,
@@ -73,8 +84,29 @@ class SubAgentCall:
         turns = [] if child is None else child.turns
         return any(task_of(turn).is_held_by(actors) for turn in turns)
 
+    def sweep(self, now: float) -> None:
+        """End it at its deadline. In the sweeper's thread."""
+        if self._deadline is not None and now >= self._deadline:
+            SWEEPER.unwatch(self)
+            SWEEPER.run_elsewhere(self._time_out, f"anthropix-timeout-{self.name}")
+
+    def _time_out(self) -> None:
+        after = f"timed out after {self._tool.timeout:g} s"
+        text = after if self._tool.safe else f"{after}; it may have taken effect"
+        self._end(Outcome(text, is_error=True, seconds=self._tool.timeout or 0.0, state="timed out"))
+        self.cancel(after)
+
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:
+        """Cancel it; its turn is waited for by itself."""
+        self.cancel(reason)
+        return lambda _: None
+
+    def after_fork(self) -> None:
+        """Do nothing: its conversation ends in a forked child."""
+
     def cancel(self, reason: str) -> None:
         """Cancel its turn. Returns at once."""
+        SWEEPER.unwatch(self)
         self._cancelled = reason
         if self._child is not None:
             self._child.cancel(reason)
@@ -100,6 +132,7 @@ class SubAgentCall:
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
+        SWEEPER.unwatch(self)
         self._on_outcome(self, outcome)
         if self._child is not None:
             self._child.stop(block=False)

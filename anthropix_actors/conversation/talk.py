@@ -102,7 +102,8 @@ class Talk:
         parent: The budget of the turn that this is a sub-agent of, or None.
         above: The conversation that this is a sub-agent of, or None.
         askers: The sub-agents, at any depth, that wait for an approval, by the id of the call.
-        actor: The ref of its actor.
+        actor: The ref of its actor, which the actor itself has; those who talk have others.
+        left: Whether nobody has any of those: it ends with its last turn.
         recorder: Writes it into a log; None if nobody wants that.
         posted: The cursor of the entry of the inbox that is being obeyed; it is written with what comes of it.
     """
@@ -134,6 +135,7 @@ class Talk:
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
+        self.left = False
         self.recorder: Recorder | None = None
         self.posted: str | None = None
         self._lock = threading.RLock()
@@ -142,7 +144,6 @@ class Talk:
         self._spent: list[Budget] = []  # of the turns that have ended
         self._noted: dict[int, Spent] = {}  # what the log knows of it
         SWEEPER.fork_listeners.add(self)
-        core.closers.add(self)
 
     # What people do
 

@@ -13,7 +13,7 @@ from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.conversation.follower import Follower
-from anthropix_actors.conversation.messages import TurnCancelled, TurnFailed
+from anthropix_actors.conversation.messages import ToolProgress, TurnCancelled, TurnFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import State
     from anthropix_actors.conversation.budget import Budget
+    from anthropix_actors.conversation.messages import ToolUse
     from anthropix_actors.conversation.request import RequestTask
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.errors import AnthropixError, CancelledError
@@ -82,6 +83,9 @@ class TurnTask(Task):
         first = super().cancel(reason)
         if first:
             self.talk.cancel(self.number, reason)
+            chat = self.chat
+            if chat is not None:  # here as well: the conversation's thread may be busy
+                chat.cancel(reason)
         return first
 
     def is_held_by(self, actors: set[str]) -> bool:
@@ -182,6 +186,10 @@ class TurnTask(Task):
                 follower.own.put(message)
         for follower in followers:
             self._drain(follower.own, may_block=follower.may_block)
+
+    def tell_progress(self, use: ToolUse, _: Any, data: Any) -> None:
+        """Tell what a tool passed to `call.progress`. In the tool's thread."""
+        self.tell(ToolProgress(self.ref, use, data))
 
     def conclude(self, terminal: Any) -> None:
         """End the turn, unless it has ended. Never waits. In the conversation's thread."""

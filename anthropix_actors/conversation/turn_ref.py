@@ -19,12 +19,13 @@ from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.errors import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._tasks.task import State
     from anthropix_actors._wire.message import Message
     from anthropix_actors.chat.pieces import Piece
+    from anthropix_actors.conversation.messages import Approval
     from anthropix_actors.usage import Usage
 
 
@@ -189,8 +190,12 @@ def outcome(terminal: Any) -> Any:
         return terminal.message
     if isinstance(terminal, TurnFailed):
         raise terminal.error.with_traceback(None)
-    reason = terminal.reason if isinstance(terminal, TurnCancelled) else "suspended: it waits for approvals"
-    raise CancelledError(reason)
+    raise CancelledError(terminal.reason if isinstance(terminal, TurnCancelled) else _suspended(terminal.approvals))
+
+
+def _suspended(approvals: Sequence[Approval]) -> str:
+    names = ", ".join(dict.fromkeys(each.name for each in approvals))
+    return f"suspended, as its conversation was stopped while it waited for the approval of {names}"
 
 
 publish("anthropix_actors", (TurnRef,))

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.plain_json import copy_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from anthropix_actors.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,15 @@ class ToolCall:
     cut: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a negative place.
+        """Refuse a negative place, and what is no JSON.
 
         Raises:
-            ValueError: `cut` is negative.
+            ValueError: `cut` is negative; name or input cannot be sent.
         """
+        problems: list[Problem] = []
+        copy_json({"name": self.name, "input": self.input}, "", problems)
+        if problems:
+            raise ValueError("; ".join(map(str, problems)))
         if self.cut is not None and self.cut < 0:
             raise ValueError(f"cut must be 0 or more, not {self.cut}")
 

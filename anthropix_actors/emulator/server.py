@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -115,6 +116,7 @@ class Emulator:
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
         self._stopped = threading.Event()
+        self._process = os.getpid()
         self._performances: list[Performance] = []
 
     def start(self) -> Self:
@@ -130,15 +132,18 @@ class Emulator:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self._address = (host, listener.getsockname()[1])
+        self._process = os.getpid()
         self._server = ServerThread(application(self._state, self._released), listener)
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Close all connections and stop. Does nothing if it is not running.
+        """Close all connections and stop. Does nothing if it is not running, or was started before a fork.
 
         Raises:
             TimeoutError: a handler, or an iterable of events, has not returned within `timeout` seconds.
         """
+        if self._process != os.getpid():  # a forked child, where nothing runs, and locks may be held for ever
+            return
         self._state.close()
         self._stopped.set()
         if self._server is not None:
@@ -155,7 +160,7 @@ class Emulator:
             ScriptError: a script of `answer_with` or `Session.play` failed. It replaces no error in the block.
         """
         self.stop()
-        if kind is None:
+        if kind is None and self._process == os.getpid():
             played: list[Performance | Session] = [*self._performances, *self._state.sessions]
             for each in played:
                 each.check()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from anthropix_actors._wire.message import Message
-    from anthropix_actors.chat.messages import ChatMessage, Terminal
+    from anthropix_actors.chat.messages import ChatMessage
     from anthropix_actors.chat.pieces import Piece
     from anthropix_actors.hub.ref import LogRef
 
@@ -135,14 +135,11 @@ class Followed:
 
     def _until_end(self) -> Iterator[Any]:
         """Loop over all but the terminal message, and raise for that."""
-        end: Terminal | None = None
         for message in self:
             if isinstance(message, (ChatDone, ChatFailed, ChatCancelled)):
-                end = message
+                outcome(message)
             else:
                 yield message
-        if end is not None:
-            outcome(end)
 
     def __enter__(self) -> Self:
         """Return the loop itself."""

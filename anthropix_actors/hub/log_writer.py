@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class LogWriter:
 
     def __del__(self) -> None:
         """Give the log up, if no chat was ever told to write it."""
-        self.release()
+        with contextlib.suppress(Exception):  # the interpreter may be ending
+            self.release()
 
     @property
     def name(self) -> str:

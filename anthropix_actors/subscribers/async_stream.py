@@ -128,6 +128,9 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
         first succeeded
     """
 
+    of_one = True
+    """It ends with the first terminal message: a conversation, which has many, refuses it."""
+
     def __init__(self) -> None:
         """Use `aio`."""
         super().__init__()

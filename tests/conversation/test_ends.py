@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Limits
+from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Limits, Timeout
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.conversation.core.moves import Cancel
 from anthropix_actors.conversation.core.state import Call as StateCall
 from anthropix_actors.conversation.follower import MessageQueue
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
-from anthropix_actors.emulator import Drop, Emulator, Reply, Stall, ToolCall
+from anthropix_actors.emulator import Drop, Emulator, Reply, Stall, Status, ToolCall
 from anthropix_actors.errors import CancelledError, ConfigurationError
 from anthropix_actors.messages import (
     ApprovalNeeded,
@@ -83,7 +83,7 @@ def test_at_exit_a_turn_is_cancelled_and_one_that_waits_for_people_is_suspended(
     end = waiting.until_end(ENDS)[-1]
     assert isinstance(end, TurnSuspended)
     assert end.approvals == (approval,)
-    with pytest.raises(CancelledError, match="suspended"):
+    with pytest.raises(CancelledError, match="suspended, .* the approval of "):
         end.turn.result()
     assert end.turn.state == "suspended"
 
@@ -380,7 +380,10 @@ def test_a_sub_agent_that_cannot_be_started_is_an_error_of_its_call(emulator: Em
     talk.say("Go").result(DEADLINE)
     assert talk.history()[2]["content"][0]["content"] == "not started: no thread"
     turn: Any = None
-    SubAgentCall(talk._talk, turn, Agent(model=MODEL), StateCall("toolu_1", "child", {}), print).cancel("never begun")
+    never = SubAgentCall(talk._talk, turn, child, StateCall("toolu_1", "child", {}), print)
+    never.cancel_and_join("never begun")(0)
+    never.after_fork()
+    never.sweep(0)
 
 
 def test_a_tool_that_returns_nothing_has_an_empty_result(emulator: Emulator, client: Client) -> None:
@@ -452,3 +455,16 @@ def test_a_loop_waits_in_slices() -> None:
     messages._news = Late()  # type: ignore[assignment]
     messages.tell("a")
     assert messages.get() == "a"
+
+
+def test_an_attempt_that_timed_out_before_any_answer_makes_the_usage_an_estimate(
+    emulator: Emulator, client: Client
+) -> None:
+    emulator.queue(Stall(), Reply(["Hello."]), Status(529), Reply(["Hello."]))
+    options = {"timeout": Timeout(first_byte=0.2), "max_retries": 1}
+    turn = client.converse(Agent(model=MODEL, params=options)).say("Hello")
+    turn.result(DEADLINE)
+    assert turn.usage.estimate  # it may be billed, nobody knows how much
+    turn = client.converse(Agent(model=MODEL, params=options)).say("Hello")
+    turn.result(DEADLINE)
+    assert not turn.usage.estimate  # what was refused is not billed

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
-from stores_for_tests import Shaky
 
 from anthropix_actors import Agent, Client, Conversations, Limits, ParameterError
 from anthropix_actors.conversation.inbox import inboxes_of
+from anthropix_actors.conversation.record import fold
 from anthropix_actors.emulator import Emulator, Reply, ToolCall
 from anthropix_actors.errors import ConfigurationError
 from anthropix_actors.messages import ApprovalGiven, ApprovalNeeded, TurnDone
@@ -19,6 +19,7 @@ from anthropix_actors.tools import Toolbox, tool
 
 from actors import Inbox
 from servers import DEADLINE, until, wait
+from stores_for_tests import Shaky
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,20 +177,22 @@ def test_where_the_inbox_cannot_be_made_the_conversation_does_not_begin(client: 
     client.converse(Agent(model=MODEL), store=store, id="a").stop(timeout=DEADLINE)
 
 
-def test_a_client_that_is_closed_resumes_nothing_and_gives_the_conversation_up(
+def test_a_client_that_is_closed_meanwhile_resumes_nothing_and_gives_the_conversation_up(
     emulator: Emulator, client: Client
 ) -> None:
     store = MemoryStore()
     talk, _, _ = waiting(emulator, client, store)
+    talk.say("And Mary.", when="idle")
+    past = fold(recorded(store))
     talk.stop(timeout=DEADLINE)
     closed = Client("key", base_url=emulator.url)
-    closed.close()
+    other: Any = closed.converse(Agent(model=MODEL, tools=[send]), store=store, id="b")
+    closed._core.registry.close()
     with pytest.raises(ConfigurationError, match="closed"):
-        closed.converse(Agent(model=MODEL, tools=[send]), store=store, id="a")
+        other._talk.load(past, go_on=True)
+    wait(other.actor_stopped)
+    assert [entry.data["kind"] for entry in store.read("b")] == ["conversation"]
     until(lambda: is_free(store))
-    again = client.converse(Agent(model=MODEL, tools=[send]), store=store, id="a")
-    [turn] = again.turns
-    assert turn.state == "running"
 
 
 @pytest.mark.parametrize("patience", [5.0, 1000.0])

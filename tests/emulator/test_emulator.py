@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Answer
 
+    from programs import Programs
+
 jsonschema: Any = pytest.importorskip("jsonschema")
 
 pytest_plugins = ("pytester",)
@@ -943,3 +945,35 @@ def test_stopping_while_clients_connect_loses_no_connection(recwarn: pytest.Warn
             client.close()
         gc.collect()  # would find a lost connection, and its warning would fail this test
     assert not recwarn.list
+
+
+FORKED = """
+import os, sys, threading
+from anthropix_actors.emulator import Emulator
+
+with Emulator() as emulator:
+    held, let = threading.Event(), threading.Event()
+
+    def hold():
+        with emulator._state._changed:
+            held.set()
+            let.wait()
+
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+    if os.fork() == 0:
+        sys.exit(3)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+    let.set()
+"""
+
+
+def test_a_forked_child_leaves_the_emulator_of_its_parent_alone(programs: Programs) -> None:
+    running = programs.run([sys.executable, "-W", "ignore", "-c", FORKED])
+    assert running.communicate(timeout=2 * DEADLINE) == ("3\n", "")
+
+
+@pytest.mark.parametrize("given", [{"name": "\ud800"}, {"name": "look", "input": {"a": ["\ud800"]}}])
+def test_a_call_that_is_no_json_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="expected text that UTF-8 can encode, got half of a surrogate pair"):
+        ToolCall(**given)

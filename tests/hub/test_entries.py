@@ -61,7 +61,7 @@ def test_a_value_that_is_no_json_is_left_out() -> None:
 
 @pytest.mark.parametrize("message", [TurnCancelled(NOBODY, "no", NOBODY), "hello"])
 def test_what_is_no_message_of_a_chat_is_refused(message: Any) -> None:
-    with pytest.raises(ParameterError, match="store= of client.converse"):
+    with pytest.raises(ParameterError, match=r"store= of client\.converse"):
         entry_of(message)
 
 

@@ -38,7 +38,8 @@ def made(kind: type[AnthropixError]) -> AnthropixError:
         error = kind("no", text="{")
     else:
         error = kind("no")
-    error.partial = {"id": "msg_1", "content": []}  # type: ignore[typeddict-item]
+    partial: Any = {"id": "msg_1", "content": []}
+    error.partial = partial
     error.request_id, error.attempts = "req_1", 3
     return error
 
@@ -68,10 +69,10 @@ def test_errors_of_stores_arrive() -> None:
 
 
 def test_a_class_of_somebody_else_is_the_nearest_that_is_known() -> None:
-    class Mine(OverloadedError):
-        """As a program may have one, of this very name or another."""
+    class MineError(OverloadedError):
+        """As a program may have one."""
 
-    assert type(travelled(Mine("no", status=529))) is OverloadedError
+    assert type(travelled(MineError("no", status=529))) is OverloadedError
     assert type(travelled(ValueError("no"))) is AnthropixError
     assert str(travelled(ValueError("no"))) == "no"
     assert str(travelled(OSError(2, "no"))) == "[Errno 2] no"

@@ -1,109 +1,95 @@
-"""Logs: numbers without gaps, one writer, any number of readers, and cursors that say when something is lost."""
+"""What only the store in memory has: what it forgets, and forks."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
 from anthropix_actors import ParameterError
-from anthropix_actors.stores import Fenced, Log, Lost, MemoryStore, SQLiteStore
+from anthropix_actors.stores import MemoryStore
 
-from servers import DEADLINE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from servers import DEADLINE, until
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    with closing(MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "logs.db")) as store:
-        yield store
+def test_logs_that_have_expired_are_deleted() -> None:
+    store = MemoryStore()
+    for number in range(50):
+        store.claim(f"old-{number}")
+        store.expire(f"old-{number}", 0.01)
+    store.expire("old-7", None)
+    store.claim("deleted")
+    store.expire("deleted", 0.01)
+    store.delete("deleted")
+    until(lambda: store.state("old-49") is None)
+    assert [*store._tables._logs] == ["old-7"]
+    assert not store._tables._ends
 
 
-def numbered(*numbers: int) -> list[dict[str, Any]]:
-    return [{"n": number} for number in numbers]
+def test_holders_and_queues_that_are_over_are_forgotten() -> None:
+    store = MemoryStore()
+    for number in range(50):
+        store.beat(f"old-{number}", 0.001)
+    until(lambda: not store._tables.lives("old-49"))
+    store.beat("me", 60)
+    assert [*store._tables._lives] == ["me"]
+    store.put("jobs", "a", {})
+    store.take("jobs", "me", 1)
+    assert store.finish("jobs", "me", "a")
+    assert not store._tables._queues
 
 
-def test_what_was_appended_is_read_from_any_point(log: Log) -> None:
-    epoch = log.claim("a")
-    log.append("a", epoch, 0, numbered(0, 1, 2))
-    entries = log.read("a")
-    assert [entry.id for entry in entries] == ["1-0", "1-1", "1-2"]
-    assert [(entry.number, entry.data["n"]) for entry in entries] == [(0, 0), (1, 1), (2, 2)]
-    assert log.read("a", after=entries[1].cursor) == entries[2:]
-    assert log.read("a", after=entries[2].cursor) == []
+def test_closed_it_keeps_what_it_has() -> None:
+    store = MemoryStore()
+    store.append("a", store.claim("a"), 0, [{"n": 1}])
+    store.close()
+    assert [entry.data for entry in store.read("a", wait=DEADLINE)] == [{"n": 1}]
 
 
-def test_what_is_appended_again_is_there_once_and_a_gap_is_refused(log: Log) -> None:
-    epoch = log.claim("a")
-    log.append("a", epoch, 0, numbered(0, 1))
-    log.append("a", epoch, 1, numbered(1, 2))
-    assert [entry.data["n"] for entry in log.read("a")] == [0, 1, 2]
-    with pytest.raises(ParameterError, match="would be missing"):
-        log.append("a", epoch, 4, numbered(4))
+def test_its_option_is_checked() -> None:
+    with pytest.raises(ParameterError, match="max_entry_bytes: expected an integer from 1 on, got 0"):
+        MemoryStore(max_entry_bytes=0)
 
 
-def test_a_writer_that_another_has_followed_is_fenced(log: Log) -> None:
-    before, after = log.claim("a"), log.claim("a")
-    log.append("a", after, 0, numbered(0))
-    with pytest.raises(Fenced):
-        log.append("a", before, 1, numbered(1))
-    assert len(log.read("a")) == 1
+FORKS = """
+    import os, sys, threading, warnings
+    from anthropix_actors.stores import MemoryStore
+
+    warnings.simplefilter("ignore")  # Python warns of any fork while threads run
+    store, done = MemoryStore(), threading.Event()
+    epoch = store.claim("a")
+
+    def write():
+        number = 0
+        while not done.is_set():
+            store.append("a", epoch, number, [{"n": number}])
+            number += 1
+
+    threads = [threading.Thread(target=each) for each in (write, lambda: store.read("b", wait=60))]
+    store.claim("b")
+    for thread in threads:
+        thread.start()
+    children = []
+    for _ in range(20):
+        if (child := os.fork()) == 0:
+            there = store.state("a").length
+            store.append("a", epoch, there, [{"n": "mine"}])
+            assert store.state("a").length == there + 1
+            sys.exit(3)
+        children.append(child)
+    print({os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children})
+    done.set()
+    store.append("b", 1, 0, [], close=True)
+    for thread in threads:
+        thread.join()
+    assert "mine" not in {entry.data["n"] for entry in store.read("a")}
+"""
 
 
-def test_a_closed_log_takes_nothing_more(log: Log) -> None:
-    epoch = log.claim("a")
-    log.append("a", epoch, 0, numbered(0), close=True)
-    log.append("a", epoch, 0, numbered(0), close=True)
-    with pytest.raises(ParameterError, match="closed"):
-        log.append("a", epoch, 1, numbered(1))
-    [entry] = log.read("a", wait=DEADLINE)
-    assert log.read("a", after=entry.cursor, wait=DEADLINE) == []
-    state = log.state("a")
-    assert state is not None
-    assert (state.epoch, state.length, state.closed) == (1, 1, True)
-
-
-def test_a_reader_waits_for_what_comes(log: Log) -> None:
-    epoch = log.claim("a")
-    read: list[Any] = []
-    reader = threading.Thread(target=lambda: read.extend(log.read("a", wait=DEADLINE)))
-    reader.start()
-    log.append("a", epoch, 0, numbered(7))
-    reader.join(DEADLINE)
-    assert [entry.data for entry in read] == [{"n": 7}]
-    assert log.read("a", after=read[0].cursor, wait=0.01) == []
-
-
-def test_a_log_that_is_gone_or_made_anew_is_lost(log: Log) -> None:
-    for call in (lambda: log.read("a"), lambda: log.append("a", 1, 0, [])):
-        with pytest.raises(Lost, match="there is no log 'a'"):
-            call()
-    epoch = log.claim("a")
-    log.append("a", epoch, 0, numbered(0))
-    [entry] = log.read("a")
-    assert log.names() == ["a"]
-    log.delete("a")
-    log.delete("a")
-    assert (log.names(), log.state("a")) == ([], None)
-    log.append("a", log.claim("a"), 0, numbered(0))
-    with pytest.raises(Lost, match="made anew"):
-        log.read("a", after=entry.cursor)
-
-
-@pytest.mark.parametrize("cursor", ["", "7", "abc", "abc.", "abc.-1", "abc.x"])
-def test_what_is_no_cursor_is_refused(log: Log, cursor: str) -> None:
-    log.claim("a")
-    with pytest.raises(ParameterError, match="expected the cursor"):
-        log.read("a", after=cursor)
-
-
-def test_entries_are_the_logs_own(log: Log) -> None:
-    data = {"n": [1]}
-    log.append("a", log.claim("a"), 0, [data])
-    data["n"].append(2)
-    assert log.read("a")[0].data == {"n": [1]}
+def test_a_forked_child_has_a_copy() -> None:
+    """A lock that a thread held when its process forked would be held in the child for ever."""
+    command = [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(FORKS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=6 * DEADLINE)
+    assert (done.stdout, done.returncode) == ("{3}\n", 0), done.stderr

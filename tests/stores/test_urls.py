@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from anthropix_actors import ConfigurationError, ParameterError
+from anthropix_actors import ConfigurationError, ParameterError, stores
 from anthropix_actors.stores import MemoryStore, SQLiteStore, StoreError, open_store
+
+
+def test_the_public_names_are_there_before_they_are_imported() -> None:
+    assert {*stores.__all__} <= {*dir(stores)}
 
 
 def test_a_url_names_a_store_in_memory() -> None:

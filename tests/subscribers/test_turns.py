@@ -630,7 +630,7 @@ def test_a_subscriber_of_asyncio_may_follow_a_turn(way: str, emulator: Emulator,
 
     async def follow() -> Any:
         messages = aio()
-        client.converse(Agent(model=MODEL, tools=[add]), stream=messages).say("Go")
+        client.converse(Agent(model=MODEL, tools=[add])).say("Go").subscribe(messages)
         if way == "loop":
             return own([message async for message in messages])
         if way == "text":

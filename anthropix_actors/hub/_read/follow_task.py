@@ -98,6 +98,7 @@ class FollowTask(ChatTask):
         self._after = after
         self._rebuild = Rebuild(is_whole=after is None)
         self._arrived: collections.deque[Entry | AnthropixError] = collections.deque(first)
+        self._has_all = bool(first) and _is_last(first[-1])
         self._is_started = self._is_busy = self._is_paused = False
 
     # Subscribers. Any thread
@@ -106,16 +107,22 @@ class FollowTask(ChatTask):
         """Begin to read, once.
 
         Raises:
-            AnthropixError: the interpreter is ending.
+            AnthropixError: the hub is closed, or the interpreter is ending; nobody is told anything.
         """
         with self.lock:
             started, self._is_started = self._is_started, True
-        if not started:
-            self.begin()
-            SWEEPER.watch(self)
-            if not any(isinstance(item, AnthropixError) or _is_last(item) for item in self._arrived):
+        if started:
+            return
+        self.begin()
+        SWEEPER.watch(self)
+        try:
+            if not self._has_all:
                 self._follower.add(self.reading)
-            self._have_turn()
+        except AnthropixError:
+            SWEEPER.unwatch(self)
+            self.audience.deliveries = ()
+            raise
+        self._have_turn()
 
     def attach(self, delivery: Delivery) -> None:
         """Deliver what there is to a new subscriber, and all that follows.
@@ -170,6 +177,8 @@ class FollowTask(ChatTask):
 
     def wants_more(self) -> bool:
         """Return whether there is room for more entries."""
+        if len(self._arrived) < self.window:  # mostly, and asked for each reading in each round
+            return True
         with self.lock:
             self._is_paused = len(self._arrived) >= self.window
         return not self._is_paused
@@ -207,6 +216,7 @@ class FollowTask(ChatTask):
             burst = [self._arrived.popleft() for _ in range(count)]
             self._is_busy = bool(burst)
             goes_on = self._is_paused and len(self._arrived) <= self.window // 2
+            self._is_paused = self._is_paused and not goes_on
         if goes_on:
             self._follower.wake()
         return burst

@@ -36,10 +36,21 @@ class Appender:
         self._due: queue.SimpleQueue[OpenLog | None] = queue.SimpleQueue()  # None ends the thread
         self._lock = threading.RLock()  # reentrant: a finalizer may wake it in the middle of it
         self._thread: threading.Thread | None = None
+        self._held = 0
         self._hurry = threading.Event()
         self._away_since: float | None = None
         self._in_a_row = 0
         self.failures = 0
+
+    def hold(self) -> None:
+        """Keep the thread: a chat has begun, whose end is to be written even if it comes as the interpreter exits."""
+        with self._lock:
+            self._held += 1
+
+    def let_go(self) -> None:
+        """Let the thread end, when nothing is due and nobody else holds it."""
+        with self._lock:
+            self._held -= 1
 
     def wake(self, opened: OpenLog) -> None:
         """Have a log written soon. Takes no lock where the thread runs, so a finalizer may call it."""
@@ -84,6 +95,8 @@ class Appender:
 
     def _leave(self) -> None:
         with self._lock:
+            if self._held:
+                return
             me, self._thread = self._thread, None
             if not self._due.empty():  # it became due before it could be seen that this thread ends
                 self._thread = me

@@ -113,6 +113,7 @@ class OpenLog:
         if self.is_joined:
             return
         self._scope = scope
+        self._appender.hold()
         SWEEPER.watch(self)
         self._begun()
         if self._cause is not None:
@@ -227,6 +228,8 @@ class OpenLog:
         self._waiting.clear()
         self.window.moved()
         SWEEPER.unwatch(self)
+        if self.is_joined:
+            self._appender.let_go()
         for callback in callbacks:
             safely("a callback of a log", callback, outcome)
         self._over.set()  # last: whoever has waited finds its name free

@@ -22,10 +22,7 @@ Result = TypeVar("Result")
 Refusal = TypeVar("Refusal", bound=BaseException)
 
 PATIENCE = 20.0
-"""Seconds that a check waits for what has to come."""
-
-SOON = PATIENCE / 2
-"""Seconds within which it has to come, even where the machine is busy: who waits to the end was not woken."""
+"""Seconds that a check waits for what has to come. Half of them is soon: who waits to the end was not woken."""
 
 
 def expect(holds: object, what: str) -> None:
@@ -137,14 +134,15 @@ class Running(Generic[Result]):
         self._thread = threading.Thread(target=self._run, name="check", daemon=True)
         self._thread.start()
 
-    def result(self, what: str, soon: float = SOON) -> Result:
+    def result(self, what: str, patience: float | None = None) -> Result:
         """Return what it returns, or raise what it raises.
 
         Raises:
-            AssertionError: it did not end soon.
+            AssertionError: it did not end within so many seconds, or else soon.
         """
+        patience = PATIENCE / 2 if patience is None else patience
         self._thread.join(2 * PATIENCE)
-        expect(not self._thread.is_alive() and self._ended - self._began < soon, f"{what} did not end in time")
+        expect(not self._thread.is_alive() and self._ended - self._began < patience, f"{what} did not end in time")
         for error in self._errors:
             raise error
         return self._results[0]
@@ -166,7 +164,7 @@ def together(functions: Mapping[str, Callable[[], Result]]) -> list[Result]:
         return function()
 
     running = {what: Running(functools.partial(passed, function)) for what, function in functions.items()}
-    return [each.result(what, soon=2 * PATIENCE) for what, each in running.items()]
+    return [each.result(what, patience=2 * PATIENCE) for what, each in running.items()]
 
 
 def wait_a_little() -> None:

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from anthropix_actors.errors import ParameterError
+from anthropix_actors.stores.conformance import kit
 from anthropix_actors.stores.conformance.kit import (
-    PATIENCE,
     Running,
     check_of_queue,
     eventually,
@@ -168,7 +168,7 @@ def takers_are_woken(store: Store, name: str) -> None:
         store.beat(one, 0.2)
 
     for wake in (put, give_back, end, run_out):
-        taker = Running(partial(store.take, name, other, 5, wait=PATIENCE))
+        taker = Running(partial(store.take, name, other, 5, wait=kit.PATIENCE))
         wait_a_little()
         wake()
         what = f"who waits for a job, after {wake.__name__}"

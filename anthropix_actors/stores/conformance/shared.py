@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anthropix_actors.stores.conformance import kit
 from anthropix_actors.stores.conformance.kit import (
-    PATIENCE,
     Running,
     check_of_two,
     expect_equal,
@@ -57,12 +57,12 @@ def a_writer_is_fenced_by_the_other(one: Store, other: Store, name: str) -> None
 def each_wakes_the_others_readers(one: Store, other: Store, name: str) -> None:
     """A reader that waits is woken by the other's append, and by its `delete`."""
     epoch = started(one, name, 0)
-    reader = Running(partial(other.read, name, one.read(name)[0].cursor, wait=PATIENCE))
+    reader = Running(partial(other.read, name, one.read(name)[0].cursor, wait=kit.PATIENCE))
     wait_a_little()
     one.append(name, epoch, 1, numbered(1))
     found = reader.result("a reader that waits for the other's append")
     expect_equal([entry.data for entry in found], numbered(1), "what it gets")
-    lost = Running(partial(other.read, name, found[0].cursor, wait=PATIENCE))
+    lost = Running(partial(other.read, name, found[0].cursor, wait=kit.PATIENCE))
     wait_a_little()
     one.delete(name)
     what = "a reader whose log the other deletes"
@@ -72,14 +72,14 @@ def each_wakes_the_others_readers(one: Store, other: Store, name: str) -> None:
 @check_of_two
 def each_wakes_the_others_takers(one: Store, other: Store, name: str) -> None:
     """Who waits for a job is woken by the other's `put`, and by the end of its holder."""
-    taker = Running(partial(other.take, name, f"{name}/other", 1, wait=PATIENCE))
+    taker = Running(partial(other.take, name, f"{name}/other", 1, wait=kit.PATIENCE))
     wait_a_little()
     one.put(name, "a", {})
     expect_equal(len(taker.result("who waits for a job of the other")), 1, "how many jobs it gets")
     other.give_back(name, f"{name}/other", "a")
     one.beat(name, 60)
     one.take(name, name, 1)
-    taker = Running(partial(other.take, name, f"{name}/other", 1, wait=PATIENCE))
+    taker = Running(partial(other.take, name, f"{name}/other", 1, wait=kit.PATIENCE))
     wait_a_little()
     one.beat(name, 0)
     expect_equal(len(taker.result("who waits for a job whose holder ends")), 1, "how many jobs it gets")

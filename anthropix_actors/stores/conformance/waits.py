@@ -6,8 +6,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.stores.conformance import kit
 from anthropix_actors.stores.conformance.kit import (
-    PATIENCE,
     Running,
     check_of_log,
     expect,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def a_reader_is_woken_by_an_append(log: Log, name: str) -> None:
     """A reader that waits gets what is appended, at once."""
     epoch = started(log, name, 0)
-    reader = Running(partial(log.read, name, log.read(name)[0].cursor, wait=PATIENCE))
+    reader = Running(partial(log.read, name, log.read(name)[0].cursor, wait=kit.PATIENCE))
     wait_a_little()
     log.append(name, epoch, 1, numbered(1))
     found = reader.result("a reader that waits for an append")
@@ -38,7 +38,7 @@ def a_reader_is_woken_by_an_append(log: Log, name: str) -> None:
 def a_reader_is_woken_by_a_post(log: Log, name: str) -> None:
     """A reader that waits gets what is posted, at once."""
     log.post(name, {"n": 0}, key="a")
-    reader = Running(partial(log.read, name, log.read(name)[0].cursor, wait=PATIENCE))
+    reader = Running(partial(log.read, name, log.read(name)[0].cursor, wait=kit.PATIENCE))
     wait_a_little()
     log.post(name, {"n": 1}, key="b")
     found = reader.result("a reader that waits for a post")
@@ -50,11 +50,11 @@ def a_reader_is_woken_by_the_end(log: Log, name: str) -> None:
     """A reader that waits returns when the log is closed; of one that is closed, none waits."""
     epoch = started(log, name, 0)
     cursor = log.read(name)[0].cursor
-    reader = Running(partial(log.read, name, cursor, wait=PATIENCE))
+    reader = Running(partial(log.read, name, cursor, wait=kit.PATIENCE))
     wait_a_little()
     log.append(name, epoch, 1, [], close=True)
     expect_equal(reader.result("a reader that waits in a log that is closed"), [], "what it gets")
-    late = Running(partial(log.read, name, cursor, wait=PATIENCE))
+    late = Running(partial(log.read, name, cursor, wait=kit.PATIENCE))
     expect_equal(late.result("a reader of a log that is closed"), [], "what it gets")
 
 
@@ -71,7 +71,7 @@ def a_reader_is_woken_when_its_log_is_deleted(log: Log, name: str) -> None:
     for number, end in enumerate((delete, expire)):
         each = f"{name}/{number}"
         started(log, each, 0)
-        reader = Running(partial(log.read, each, log.read(each)[0].cursor, wait=PATIENCE))
+        reader = Running(partial(log.read, each, log.read(each)[0].cursor, wait=kit.PATIENCE))
         wait_a_little()
         end(each)
         what = f"a reader that waits, after {end.__name__}"
@@ -84,12 +84,12 @@ def a_reader_of_many_is_woken_by_each(log: Log, name: str) -> None:
     names = [f"{name}/{number}" for number in range(20)]
     epochs = [started(log, each, 0) for each in names]
     cursors = {each: log.read(each)[0].cursor for each in names}
-    reader = Running(partial(log.read_many, cursors, wait=PATIENCE))
+    reader = Running(partial(log.read_many, cursors, wait=kit.PATIENCE))
     wait_a_little()
     log.append(names[7], epochs[7], 1, numbered(7))
     found = reader.result("read_many that waits")
     expect_equal([*found], names[7:8], "the logs that have something new")
-    reader = Running(partial(log.read_many, {**cursors, names[7]: log.read(names[7])[1].cursor}, wait=PATIENCE))
+    reader = Running(partial(log.read_many, {**cursors, names[7]: log.read(names[7])[1].cursor}, wait=kit.PATIENCE))
     wait_a_little()
     log.delete(names[9])
     found = reader.result("read_many that waits for a log that is deleted")
@@ -121,8 +121,8 @@ def closing_ends_waits(log: Log, name: str) -> None:
     started(log, name, 0)
     cursor = log.read(name)[0].cursor
     readers: list[Running[Any]] = [
-        Running(partial(log.read, name, cursor, wait=PATIENCE)),
-        Running(partial(log.read_many, {name: cursor}, wait=PATIENCE)),
+        Running(partial(log.read, name, cursor, wait=kit.PATIENCE)),
+        Running(partial(log.read_many, {name: cursor}, wait=kit.PATIENCE)),
     ]
     wait_a_little()
     log.close()

@@ -53,7 +53,7 @@ def connector(url: str, timeout: float, options: Mapping[str, Any]) -> Callable[
         ParameterError: the URL or an option is not one.
     """
     scheme = scheme_of(url)
-    settings = {
+    settings: dict[str, Any] = {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "max_connections": 10_000,  # each reader that waits has one
@@ -116,4 +116,5 @@ def _settings(parts: SplitResult) -> dict[str, Any]:
     """
     user, at, places = parts.netloc.rpartition("@")
     one = f"redis://{user}{at}{places.partition(',')[0]}?{parts.query}"
-    return {name: value for name, value in parse_url(one).items() if name not in {"host", "port"}}
+    read: Any = parse_url  # untyped
+    return {name: value for name, value in read(one).items() if name not in {"host", "port"}}

@@ -144,7 +144,7 @@ class _Client:
             ready = self._poll([_socket_of(connection) for _, connection in waiting], seconds + _GRACE)
             for pool, connection in [*waiting]:
                 if _socket_of(connection) in ready:
-                    rung += [stream.decode() for stream, _ in connection.read_response() or ()]
+                    rung += [stream.decode() for stream in dict(connection.read_response() or ())]
                     waiting.remove((pool, connection))
                     pool.release(connection)
             return rung if ready else None

@@ -65,25 +65,26 @@ class Keys:
         return f"{self.prefix}:{shard}:holders"
 
     def ends(self, shard: str) -> str:
-        """Return the key of the bell that rings when a holder has ended its life."""
+        """Return the key of the bell that rings when a life is to end sooner than was said before."""
         return f"{self.prefix}:{shard}:ends"
 
     def reply(self, name: str, token: str) -> str:
         """Return the key of the answer to a call, for who lost the reply."""
         return f"{self.prefix}:{self.shard(name)}:reply:{token}"
 
-    def pattern(self, shard: str, beginning: str) -> str:
-        r"""Return the pattern of `SCAN` for the logs of a shard whose names have this beginning.
+    def pattern(self, beginning: str) -> str:
+        r"""Return the pattern of `SCAN` for the logs whose names have this beginning.
 
         Example:
-            >>> Keys("anthropix", 1).pattern("{s00}", "a*b")
-            'anthropix:{s00}:log:a\\*b*'
+            >>> Keys("anthropix", 1).pattern("a*b")
+            'anthropix:{s[0-9][0-9]}:log:a\\*b*'
         """
-        return re.sub(r"([][*?\\^])", r"\\\1", f"{self.prefix}:{shard}:log:{beginning}") + "*"
+        prefix, beginning = (re.sub(r"([][*?\\^])", r"\\\1", text) for text in (self.prefix, beginning))
+        return f"{prefix}:{{s[0-9][0-9]}}:log:{beginning}*"
 
     def name(self, meta: str) -> str:
         """Return the name of the log of which this is the first key."""
-        return meta.split(":log:", 1)[1]
+        return meta[len(f"{self.prefix}:{self.shards[0]}:log:") :]  # all shards' names are as long
 
 
 def shard_of(key: str) -> str:

@@ -192,10 +192,12 @@ local holders, ends = unpack(KEYS)
 local holder, milliseconds = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 redis.call('ZREMRANGEBYSCORE', holders, '-inf', now)
+local before = redis.call('ZSCORE', holders, holder)
 if milliseconds > 0 then
   redis.call('ZADD', holders, now + milliseconds, holder)
-elseif redis.call('ZREM', holders, holder) == 1 then
-  ring(ends)
+else
+  redis.call('ZREM', holders, holder)
 end
+if before and now + milliseconds < tonumber(before) then ring(ends) end
 """
 )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
     all_encoded,
     checked_name,
+    checked_number,
+    checked_prefix,
     checked_seconds,
     encoded,
     refused_closed,
@@ -40,7 +40,7 @@ class RedisLogs:
         self._connections = connections
         self._keys = keys
         self._reader = Reader(connections, keys)
-        self._most = max_entry_bytes
+        self.max_entry_bytes = max_entry_bytes
         # Of which log an epoch is: one of the same name, made after a restart that lost all, has the same epochs.
         self._generations: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
@@ -64,10 +64,10 @@ class RedisLogs:
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
         """Append entries; see `Log`."""
-        found = all_encoded(entries, self._most)
+        found = all_encoded(entries, self.max_entry_bytes)
         log = self._keys.log(checked_name(name))
-        generation = self._generations.get((name, _checked_number(epoch, "epoch")), b"")
-        start: list[Argument] = [generation, epoch, _checked_number(first, "first"), int(close)]
+        generation = self._generations.get((name, checked_number(epoch, "epoch")), b"")
+        start: list[Argument] = [generation, epoch, checked_number(first, "first"), int(close)]
         what, *more = self._connections.run(scripts.APPEND, log, [*start, *found])
         if what == b"lost":
             raise Lost(f"there is no log {name!r}, or it is another one of this name")
@@ -86,7 +86,7 @@ class RedisLogs:
         """Append one entry without being the writer; see `Log`."""
         log = self._keys.log(checked_name(name))
         checked_name(key, "key")
-        args: list[Argument] = [secrets.token_hex(6), key, encoded(data, "data", self._most)]
+        args: list[Argument] = [secrets.token_hex(6), key, encoded(data, "data", self.max_entry_bytes)]
         found = int(self._connections.run(scripts.POST, [self._new_reply(name), *log], args))
         if found < 0:
             raise refused_mix(name)
@@ -114,11 +114,11 @@ class RedisLogs:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all logs; see `Log`. Redis goes through all its keys for that."""
-        found: set[str] = set()
-        for shard in self._keys.shards:
-            metas = self._connections.ask(partial(_scanned, self._keys.pattern(shard, prefix)))
-            found |= {self._keys.name(meta.decode()) for meta in metas}
-        return sorted(found)
+        if not checked_prefix(prefix).isprintable():
+            return []  # no name is so
+        pattern = self._keys.pattern(prefix)
+        metas = self._connections.ask(lambda client: [*client.scan_iter(pattern, count=1000)])
+        return sorted({self._keys.name(meta.decode()) for meta in metas})
 
     def expire(self, name: str, seconds: float | None) -> None:
         """Let a log be deleted later; see `Log`."""
@@ -143,13 +143,3 @@ class RedisLogs:
 
     def _new_reply(self, name: str) -> str:
         return self._keys.reply(name, secrets.token_hex(8))
-
-
-def _scanned(pattern: str, client: Any) -> list[bytes]:
-    return [*client.scan_iter(pattern, count=1000)]
-
-
-def _checked_number(number: Any, place: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
-        raise ParameterError([Problem(place, f"expected a whole number, 0 or more, got {number!r}")])
-    return number

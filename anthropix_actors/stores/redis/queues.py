@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors.stores.names import checked_name, checked_seconds, encoded
+from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
 from anthropix_actors.stores.redis.reading import LONGEST_WAIT
@@ -26,25 +26,25 @@ class RedisQueues:
 
     _connections: Connections
     _keys: Keys
-    _most: int
+    max_entry_bytes: int
 
     def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
         """Put a job; see `Queue`."""
         of = self._keys.queue(checked_name(queue, "queue"))
-        args: list[Argument] = [checked_name(job_id, "job_id"), encoded(data, "data", self._most)]
+        args: list[Argument] = [checked_name(job_id, "job_id"), encoded(data, "data", self.max_entry_bytes)]
         return self._did(scripts.PUT, queue, [of.jobs, of.waiting, of.since, of.bell], args)
 
     def take(self, queue: str, holder: str, count: int, *, wait: float = 0.0) -> list[Job]:
         """Take jobs; see `Queue`."""
         of = self._keys.queue(checked_name(queue, "queue"))
-        checked_name(holder, "holder")
+        args: list[Argument] = [checked_name(holder, "holder"), checked_number(count, "count", least=1)]
         shard = self._keys.shard(queue)
         ends = self._keys.ends(shard)
         parts = [of.jobs, of.waiting, of.taken, of.since, of.held, self._keys.holders(shard), of.bell, ends]
         deadline = time.monotonic() + checked_seconds(wait, "wait")
         while True:
             keys = [self._keys.reply(queue, secrets.token_hex(8)), *parts]
-            next_end, rung, ended, *found = self._connections.run(scripts.TAKE, keys, [holder, max(0, count)])
+            next_end, rung, ended, *found = self._connections.run(scripts.TAKE, keys, args)
             left = deadline - time.monotonic()
             if found or left <= 0:
                 return [_taken(holder, *found[place : place + 3]) for place in range(0, len(found), 3)]
@@ -55,21 +55,24 @@ class RedisQueues:
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
         """Remove a job that is done; see `Queue`."""
-        return self._did(scripts.FINISH, queue, self._parts(queue), [holder, job_id])
+        args: list[Argument] = [checked_name(holder, "holder"), checked_name(job_id, "job_id")]
+        return self._did(scripts.FINISH, queue, self._parts(queue), args)
 
     def give_back(self, queue: str, holder: str, job_id: str) -> bool:
         """Put a job back; see `Queue`."""
         keys = [*self._parts(queue), self._keys.queue(queue).bell]
-        return self._did(scripts.GIVE_BACK, queue, keys, [holder, job_id])
+        args: list[Argument] = [checked_name(holder, "holder"), checked_name(job_id, "job_id")]
+        return self._did(scripts.GIVE_BACK, queue, keys, args)
 
     def remove(self, queue: str, job_id: str) -> bool:
         """Remove a job that nobody has; see `Queue`."""
         keys = [*self._parts(queue), self._keys.holders(self._keys.shard(queue))]
-        return self._did(scripts.REMOVE, queue, keys, [job_id])
+        return self._did(scripts.REMOVE, queue, keys, [checked_name(job_id, "job_id")])
 
     def job(self, queue: str, job_id: str) -> Job | None:
         """Return a job; see `Queue`."""
         jobs = self._keys.queue(checked_name(queue, "queue")).jobs
+        checked_name(job_id, "job_id")
         fields = [f"{what}:{job_id}" for what in ("data", "attempt", "holder")]
         data, attempt, holder = self._connections.ask(lambda client: client.hmget(jobs, fields))
         if data is None:

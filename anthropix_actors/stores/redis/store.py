@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Eviction = Literal["warn", "refuse"]
 
 _OLDEST = (6, 2)
-_MOST_SHARDS = 256
+_MOST_SHARDS = 100
 
 
 class RedisStore(RedisLogs, RedisQueues):
@@ -32,8 +32,7 @@ class RedisStore(RedisLogs, RedisQueues):
     What it does and what is lost when: docs/redis.md. Needs the extra `redis`.
 
     Args:
-        connect: Makes a client of redis-py, such as a `redis.Redis`, once in each process. It is to be one that repeats
-            nothing by itself, decodes nothing, and waits for a reply for longer than Redis may take.
+        connect: Makes a client of redis-py that decodes nothing, such as a `redis.Redis`; called once in each process.
         prefix: What the names of all keys begin with.
         shards: Into how many parts logs and queues are divided, each of them in one place of a Cluster. The same for
             all programs, for ever: what is in other parts is not found.
@@ -134,8 +133,9 @@ class RedisStore(RedisLogs, RedisQueues):
             version = str(server["redis_version"])
             if tuple(map(int, version.split(".")[:2])) < _OLDEST:
                 raise StoreError(f"Redis: it is {version}: 6.2 or Valkey is needed")
-            if server["maxmemory_policy"] != "noeviction":
-                self._may_evict(server["maxmemory_policy"], eviction)
+            policy = server.get("maxmemory_policy", "not known")
+            if policy != "noeviction":
+                self._may_evict(policy, eviction)
 
     def _may_evict(self, policy: str, eviction: Eviction) -> None:
         text = f"Redis may throw logs away, as its maxmemory-policy is {policy}: set noeviction"

@@ -25,13 +25,15 @@ class Connection:
     Args:
         path: The file.
         timeout: Seconds to wait for others that use it.
+        synchronous: When it waits for the disk, in the words of SQLite.
         begin: How a transaction begins.
     """
 
-    def __init__(self, path: str, timeout: float, begin: str) -> None:
+    def __init__(self, path: str, timeout: float, synchronous: str, begin: str) -> None:
         """Open nothing yet."""
         self._path = path
         self._timeout = timeout
+        self._synchronous = synchronous
         self._begin = begin
         self._lock = threading.RLock()  # reentrant, as a signal handler may fork while its thread uses the connection
         self._db: sqlite3.Connection | None = None
@@ -121,7 +123,7 @@ class Connection:
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            prepare(db)
+            prepare(db, self._synchronous)
         except BaseException:
             db.close()
             raise

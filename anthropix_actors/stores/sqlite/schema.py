@@ -52,9 +52,17 @@ _SCHEMA = (
     f"PRAGMA user_version = {FORMAT}",
 )
 
+# In one statement: another process may make the tables meanwhile.
+_WHAT_IT_IS = """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+    FROM pragma_application_id, pragma_user_version"""
 
-def prepare(db: sqlite3.Connection) -> None:
+
+def prepare(db: sqlite3.Connection, synchronous: str) -> None:
     """Make the tables in a file that is new, or see that they are there; set what holds for this connection.
+
+    Args:
+        db: The connection.
+        synchronous: When it waits for the disk, in the words of SQLite.
 
     Raises:
         StoreError: it is another program's file, or one of another version.
@@ -66,15 +74,14 @@ def prepare(db: sqlite3.Connection) -> None:
     (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"SQLite cannot keep a write-ahead log there, as it has to be on a local disk: {mode}")
-    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
     db.execute("PRAGMA journal_size_limit = 4194304")
     if new:
         _make(db)
 
 
 def _is_new(db: sqlite3.Connection) -> bool:
-    (ours,), (version,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version"))
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    ours, version, tables = db.execute(_WHAT_IT_IS).fetchone()
     if ours == _OURS and version != FORMAT:
         raise StoreError(f"the file has format {version}, and this release reads format {FORMAT}")
     if ours != _OURS and (ours or version or tables):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class SQLiteStore(LocalStore):
     """A `Store` in a file of SQLite, for any number of threads and processes of one machine.
 
-    What a method has done when it returns survives the end of the process, and that of the machine. Readers and takers
+    What a method has done when it returns survives the end of the process, and a loss of power. Readers and takers
     that wait are woken at once by their own process, and within some milliseconds by another one. A forked child may
     use the store as its parent does; another process opens the same file.
 
@@ -35,6 +35,8 @@ class SQLiteStore(LocalStore):
         path: The file, which is made if there is none; its folder has to be there.
         max_entry_bytes: The largest entry, or job, as JSON.
         timeout: Seconds to wait for other processes that write.
+        synchronous: "full" waits for the disk each time. "normal" does not, and is several times as fast: what was done
+            survives the end of the process, but the last of it may be missing after a loss of power.
 
     Raises:
         StoreError: the file cannot be opened or made, is no database, or one of another program or format.
@@ -53,11 +55,20 @@ class SQLiteStore(LocalStore):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_entry_bytes: int = LARGEST_ENTRY, timeout: float = 10.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_entry_bytes: int = LARGEST_ENTRY,
+        timeout: float = 10.0,
+        synchronous: Literal["full", "normal"] = "full",
     ) -> None:
         """Open the file, or make it."""
         self.path = _checked_path(path)
         self._timeout = checked_seconds(timeout, "timeout")
+        if synchronous not in ("full", "normal"):
+            what = f"expected 'full' or 'normal', got {shown(synchronous)}"
+            raise ParameterError([Problem("synchronous", what)])
+        self._synchronous = synchronous
         self._connect()
         super().__init__(max_entry_bytes=max_entry_bytes)
         with self._reading():  # what is wrong with the file is told now
@@ -90,8 +101,9 @@ class SQLiteStore(LocalStore):
 
     def _connect(self) -> None:
         # Two, as one that reads need not wait for the disk with one that writes; more gain nothing.
-        self._reader = Connection(self.path, self._timeout, "BEGIN")
-        self._writer = Connection(self.path, self._timeout, "BEGIN IMMEDIATE")
+        self._reader, self._writer = (
+            Connection(self.path, self._timeout, self._synchronous, begin) for begin in ("BEGIN", "BEGIN IMMEDIATE")
+        )
 
     def _new_changes(self) -> Changes:
         seen: tuple[int, int] | None = None

@@ -539,3 +539,21 @@ def test_what_was_said_before_an_answer_that_was_cut_is_not_doubted() -> None:
     [end] = world.ends
     assert end.undelivered == (world.said[1],)
     assert [message["role"] for message in world.state.messages] == ["user", "assistant"]
+
+
+def test_an_answer_that_is_faster_than_its_cut_stays() -> None:
+    world = World()
+    world.say("next")
+    world.say("now")
+    world.answers(text("All of it."), reason="end_turn")
+    assert [message["role"] for message in world.asked[-1].messages] == ["user", "assistant", "user"]
+
+
+def test_calls_that_the_answer_has_no_more_are_cancelled_if_they_run() -> None:
+    world = World()
+    world.say("next")
+    take_stream(world, "safe")
+    take_stream(world, "plain")
+    assert len(world.running) == 1
+    world.answers(text("Well."), reason="end_turn")
+    assert not world.running

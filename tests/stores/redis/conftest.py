@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from anthropix_actors.stores.redis import queues, reading
+
 from redis_servers import RedisServer
 
 if TYPE_CHECKING:
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
     from anthropix_actors.stores.redis import RedisStore
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _who_waits_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody finds by looking again, within the time of a test, what a bell should have told."""
+    for module in (reading, queues):
+        monkeypatch.setattr(module, "LONGEST_WAIT", 120.0)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from anthropix_actors import ParameterError
 from anthropix_actors.stores import Lost, StoreError
 from anthropix_actors.stores.redis import RedisStore
 
-from redis_servers import RedisServer, blocked, free_port, started
+from redis_servers import RedisServer, blocked, cluster_of_one, free_port, started
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -190,10 +190,7 @@ def test_a_primary_is_found_by_way_of_sentinels(redis: RedisServer) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[RedisServer]:
-    """A Cluster of one node, with all slots."""
-    with RedisServer("--cluster-enabled", "yes", tcp=True) as node:
-        node.run("CLUSTER", "ADDSLOTS", *range(16384))
-        until(lambda: "ok" in str(node.run("CLUSTER", "INFO")))
+    with cluster_of_one() as node:
         yield node
 
 
@@ -282,4 +279,11 @@ def test_options_are_checked(redis: RedisServer, name: str, value: Any) -> None:
 
 
 def test_a_client_may_be_the_callers(redis: RedisServer) -> None:
-    assert works(RedisStore(lambda: Redis(unix_socket_path=str(redis.path), protocol=2)))
+    store = RedisStore(lambda: Redis(unix_socket_path=str(redis.path)))
+    store.claim("b")
+    reader, found = started(lambda: store.read("b", wait=DEADLINE))
+    until(lambda: blocked(redis))
+    store.append("b", 1, 0, [{"n": 1}])
+    reader.join(DEADLINE)
+    assert found[0][0].data == {"n": 1}
+    assert works(store)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_reader_whose_connection_is_cut_reads_on(redis: RedisServer) -> None:
         for number in range(100):
             cutter.armed.set()
             writer.append("a", epoch, number, [{"n": number}])
-            until(lambda number=number: number in seen)
+            until(partial(seen.__contains__, number))
         reader.join(DEADLINE)
         assert seen == [*range(100)]
         assert cutter.cuts >= 50
@@ -202,7 +203,9 @@ def test_with_aof_a_restart_loses_nothing() -> None:
 
 def test_without_it_all_that_was_there_is_lost_and_said_to_be(own: RedisStore, redis: RedisServer) -> None:
     epoch = filled(own)
-    cursor = own.read("a")[-1].cursor
+    filled(own, "b")
+    cursor, other = own.read("a")[-1].cursor, own.read("b")[-1].cursor
+    assert own.read("b", other) == []
     waiting, found = started(lambda: own.read("a", cursor, wait=DEADLINE))
     many, both = started(lambda: own.read_many({"a": cursor}, wait=DEADLINE))
     until(lambda: blocked(redis) == 2)
@@ -211,6 +214,9 @@ def test_without_it_all_that_was_there_is_lost_and_said_to_be(own: RedisStore, r
         thread.join(DEADLINE)
     assert isinstance(found[0], Lost)
     assert isinstance(both[0]["a"], Lost)
+    later, last = started(lambda: own.read("b", other, wait=3 * DEADLINE))
+    later.join(DEADLINE)
+    assert isinstance(last[0], Lost)
     with pytest.raises(Lost):
         own.append("a", epoch, 3, [{"n": 3}])
 
@@ -410,3 +416,4 @@ def test_a_forked_child_has_connections_of_its_own(own: RedisStore, redis: Redis
     reader.join(DEADLINE)
     assert [entry.data["n"] for entry in found[0]] == [3]
     assert read(own, "child") == [1]
+    assert redis.run("INFO", "commandstats")["cmdstat_xread"]["calls"] == 1  # the child's close woke nobody here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_reader_waits_for_what_comes(store: RedisStore, shared_redis: RedisSer
     epoch = store.claim("a")
     for number in range(3):
         cursor = store.read("a")[-1].cursor if number else None
-        reader, read = started(lambda after=cursor: store.read("a", after, wait=DEADLINE))
+        reader, read = started(partial(store.read, "a", cursor, wait=DEADLINE))
         until(lambda: blocked(shared_redis))
         store.append("a", epoch, number, numbered(number))
         reader.join(DEADLINE)
@@ -236,7 +237,7 @@ def test_names_have_a_beginning(store: RedisStore) -> None:
     for name in names:
         store.claim(name)
     assert store.names() == sorted(names)
-    for beginning in ("a", "a*", "a[", "a\\", "ä:", "a?", "c"):
+    for beginning in ("a", "a*", "a[", "a\\", "ä:", "a?", "c", "\ud800"):
         assert store.names(beginning) == sorted(name for name in names if name.startswith(beginning))
 
 
@@ -288,6 +289,25 @@ def test_a_log_of_which_redis_has_thrown_a_part_away_is_lost(store: RedisStore, 
     assert [entry.data["n"] for entry in store.read("posted")] == [1]
 
 
+def test_what_is_made_in_place_of_what_redis_has_thrown_away_is_new(
+    store: RedisStore, shared_redis: RedisServer
+) -> None:
+    store.beat("one", 60)
+    store.append("a", store.claim("a", "one"), 0, numbered(0), close=True)
+    store.expire("a", 1000)
+    keys = store._keys.log("a")
+    shared_redis.run("DEL", keys.stream)
+    assert store.claim("a", "two") == 1
+    store.append("a", 1, 0, numbered(0))
+    state = store.state("a")
+    assert state is not None
+    assert not state.closed
+    assert shared_redis.run("PTTL", keys.meta) == -1
+    store.post("posted", {}, key="x")
+    shared_redis.run("DEL", store._keys.log("posted").posted)
+    assert store.claim("posted") == 1
+
+
 def test_what_is_wrong_is_refused_before_anything_happens(store: RedisStore) -> None:
     epoch = store.claim("a")
     calls: list[Callable[[], object]] = [
@@ -303,6 +323,7 @@ def test_what_is_wrong_is_refused_before_anything_happens(store: RedisStore) -> 
         lambda: store.read("x" * 257),
         lambda: store.read_many({"": None}),
         lambda: store.state(""),
+        lambda: store.names(None),  # type: ignore[arg-type]
         lambda: store.read("a", wait=-1),
         lambda: store.expire("a", -1),
         lambda: store.beat("one", float("inf")),
@@ -373,7 +394,7 @@ def test_fifty_threads_write_and_read(store: RedisStore) -> None:
         own = [entry.data["n"] for entry in store.read(name)]
         return own == [*range(20)] and sorted(read) == [*range(50)]
 
-    threads = [started(lambda number=number: work(number)) for number in range(50)]
+    threads = [started(partial(work, number)) for number in range(50)]
     deadline = time.monotonic() + 3 * DEADLINE
     for thread, _ in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

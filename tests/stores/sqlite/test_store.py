@@ -8,12 +8,13 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from anthropix_actors import ParameterError
 from anthropix_actors.stores import Lost, SQLiteStore, StoreError
+from anthropix_actors.stores.sqlite import schema
 from anthropix_actors.stores.sqlite.schema import FORMAT
 
 from servers import DEADLINE, until, wait
@@ -51,10 +52,12 @@ def test_what_was_written_is_there_for_the_next_one(path: Path) -> None:
     assert repr(store) == f"SQLiteStore({str(path)!r})"
 
 
-def test_each_commit_is_on_the_disk(store: SQLiteStore, path: Path) -> None:
-    store.claim("a")
-    with store._writer.transaction() as db:
-        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+@pytest.mark.parametrize(("synchronous", "number"), [("full", 2), ("normal", 1)])
+def test_each_commit_is_on_the_disk_unless_that_is_not_wanted(path: Path, synchronous: Any, number: int) -> None:
+    with closing(SQLiteStore(path, synchronous=synchronous)) as store:
+        assert store.claim("a") == 1
+        with store._writer.transaction() as db:
+            assert db.execute("PRAGMA synchronous").fetchone() == (number,)
     with other(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -65,7 +68,9 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
         SQLiteStore(path)
 
 
-@pytest.mark.parametrize("options", [{"max_entry_bytes": 0}, {"max_entry_bytes": "1"}, {"timeout": -1}])
+@pytest.mark.parametrize(
+    "options", [{"max_entry_bytes": 0}, {"max_entry_bytes": "1"}, {"timeout": -1}, {"synchronous": "off"}]
+)
 def test_options_are_checked(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match="expected"):
         SQLiteStore(path, **options)
@@ -119,9 +124,14 @@ def test_a_file_of_another_format_is_refused(path: Path) -> None:
 
 def test_where_there_can_be_no_log_ahead_that_is_told() -> None:
     with closing(sqlite3.connect(":memory:")) as db, pytest.raises(StoreError, match="local disk"):
-        from anthropix_actors.stores.sqlite.schema import prepare  # noqa: PLC0415
+        schema.prepare(db, "full")
 
-        prepare(db)
+
+def test_who_is_second_to_make_the_file_makes_nothing(path: Path, store: SQLiteStore) -> None:
+    store.claim("a")
+    with other(path) as db:
+        schema._make(db)
+    assert store.claim("a") == 2
 
 
 def test_many_may_make_the_file_at_once(path: Path) -> None:
@@ -144,9 +154,14 @@ def test_many_may_make_the_file_at_once(path: Path) -> None:
 
 def test_who_finds_the_file_locked_waits_and_goes_on(store: SQLiteStore, path: Path) -> None:
     claimed = threading.Event()
+
+    def claim() -> None:
+        store.claim("a")
+        claimed.set()
+
     with other(path) as db:
         db.execute("BEGIN IMMEDIATE")
-        thread = threading.Thread(target=lambda: store.claim("a") and claimed.set())
+        thread = threading.Thread(target=claim)
         thread.start()
         assert store.names() == []  # nobody who reads waits
         assert not claimed.is_set()
@@ -167,13 +182,13 @@ def test_a_file_that_is_locked_for_too_long_is_told(path: Path) -> None:
 def test_a_thread_that_is_held_up_by_another_for_too_long_is_told(path: Path) -> None:
     held, done = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(store: SQLiteStore) -> None:
         with store._writing():
             held.set()
             wait(done)
 
     with closing(SQLiteStore(path, timeout=0.05)) as store:
-        thread = threading.Thread(target=hold)
+        thread = threading.Thread(target=hold, args=(store,))
         thread.start()
         wait(held)
         with pytest.raises(StoreError, match="other threads use it"):
@@ -342,6 +357,8 @@ def test_what_comes_from_users_is_no_sql(store: SQLiteStore) -> None:
     store.beat(evil, 60)
     assert store.names(evil) == [evil, f"{evil}2"]
     assert store.names("a%") == []
+    with pytest.raises(ParameterError, match="prefix: expected a str, got 7"):
+        store.names(cast("Any", 7))
     assert [job.id for job in store.take(evil, evil, 1)] == [evil]
     assert [entry.data for entry in store.read(evil)] == [{evil: evil}]
 

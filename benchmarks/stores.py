@@ -1,0 +1,296 @@
+"""What stores cost: entries a second of one writer, one entry before a tool runs, and how soon a reader has it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from _measure import Verdict, Worker, table, title
+
+from anthropix_actors.stores import StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anthropix_actors.stores import Store
+
+_BATCHES = (1, 8, 64, 512)
+_BY_HAND = "sqlite3 by hand"
+_NORMAL = "sqlite, normal"
+"""Does not wait for the disk."""
+
+_EVENT = {
+    "kind": "event",
+    "event": {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "some twenty letters"},
+    },
+}
+_INTERVAL = 0.02
+
+_SCHEMA = "CREATE TABLE entries (log, number INTEGER, data, PRIMARY KEY (log, number)) WITHOUT ROWID"
+
+
+def run(*, quick: bool) -> list[Verdict]:
+    seconds = 0.5 if quick else 3.0
+    with contextlib.ExitStack() as stack:
+        urls = dict(stack.enter_context(_stores()))
+        cpu = _writers(urls, seconds)
+        _intents(urls, 200 if quick else 2000)
+        behind = _readers(urls, 100 if quick else 1000)
+        _many(urls, 100 if quick else 1000)
+    times = cpu["sqlite"] / cpu[_BY_HAND]
+    verdicts = [
+        Verdict("sqlite: CPU of an entry, 64 at once, by hand", "<= 2 x", f"{times:.2f} x", times <= 2),
+        Verdict(
+            "sqlite: from append's return to another process, p50",
+            "<= 5 ms",
+            f"{behind['sqlite']:.2f} ms",
+            behind["sqlite"] <= 5,
+        ),
+    ]
+    if "redis" in urls:
+        verdicts.append(Verdict("redis: the same", "<= 1.5 ms", f"{behind['redis']:.2f} ms", behind["redis"] <= 1.5))
+    return verdicts
+
+
+@contextlib.contextmanager
+def _stores() -> Iterator[Iterator[tuple[str, str]]]:
+    """Get name and URL of each store that there is."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        urls = [
+            ("memory", "memory://"),
+            ("sqlite", f"sqlite:{folder}/logs.db"),
+            (_NORMAL, f"sqlite:{folder}/normal.db"),
+        ]
+        if shutil.which("redis-server") and _is_there("redis") and _is_there("anthropix_actors.stores.redis"):
+            urls.append(("redis", stack.enter_context(_redis(folder))))
+        yield iter(urls)
+
+
+def _open(name: str, url: str) -> Store:
+    return open_store(url, **({"synchronous": "normal"} if name == _NORMAL else {}))
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@contextlib.contextmanager
+def _redis(folder: str) -> Iterator[str]:
+    """Run a server without persistence; get its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        url = f"redis://127.0.0.1:{port}"
+        for _ in range(100):
+            with contextlib.suppress(StoreError):
+                open_store(url).close()
+                break
+            time.sleep(0.05)
+        yield url
+        server.terminate()
+
+
+def _writers(urls: dict[str, str], seconds: float) -> dict[str, float]:
+    """Return the CPU of an entry, 64 at once, in µs."""
+    size = len(json.dumps(_EVENT))
+    title(f"stores: entries a second of one writer, {size} bytes each; and µs of its CPU for each")
+    rows, figures = [], {}
+    for name in (*urls, _BY_HAND):
+        cells = []
+        for batch in _BATCHES:
+            with _writer(name, urls) as append:
+                rate, cpu = _rate(append, batch, seconds)
+            figures[name, batch] = cpu
+            cells += [f"{rate:,.0f}", f"{cpu:.1f}"]
+        rows.append([name, *cells])
+    table(["store", *(cell for batch in _BATCHES for cell in (f"{batch} at once", "µs"))], rows)
+    return {name: cpu for (name, batch), cpu in figures.items() if batch == 64}
+
+
+@contextlib.contextmanager
+def _writer(name: str, urls: dict[str, str]) -> Iterator[Callable[[int, int], object]]:
+    """Get what appends: the number of the first entry, and how many."""
+    if name == _BY_HAND:
+        with tempfile.TemporaryDirectory() as folder, contextlib.closing(_by_hand(folder)) as db:
+            yield partial(_insert, db)
+    else:
+        with contextlib.closing(_open(name, urls[name])) as store:
+            yield partial(_append, store, "a", store.claim("a"))
+            store.delete("a")
+
+
+def _append(store: Store, log: str, epoch: int, first: int, count: int) -> None:
+    store.append(log, epoch, first, [_EVENT] * count)
+
+
+def _by_hand(folder: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{folder}/logs.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(_SCHEMA)
+    return db
+
+
+def _insert(db: sqlite3.Connection, first: int, count: int) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    rows = ((number, json.dumps(_EVENT)) for number in range(first, first + count))
+    db.executemany("INSERT INTO entries VALUES ('a', ?, ?)", rows)
+    db.execute("COMMIT")
+
+
+def _rate(append: Callable[[int, int], object], batch: int, seconds: float) -> tuple[float, float]:
+    """Return entries a second, and µs of CPU for each."""
+    written = 0
+    start, cpu = time.perf_counter(), time.process_time()
+    while (took := time.perf_counter() - start) < seconds:
+        append(written, batch)
+        written += batch
+    return written / took, (time.process_time() - cpu) / written * 1e6
+
+
+def _intents(urls: dict[str, str], count: int) -> None:
+    title(f"stores: one entry that has to be there before a tool runs, {count} times; µs")
+    rows = []
+    for name in (*urls, _BY_HAND):
+        took = []
+        with _writer(name, urls) as append:
+            for number in range(count):
+                start = time.perf_counter()
+                append(number, 1)
+                took.append((time.perf_counter() - start) * 1e6)
+        parts = statistics.quantiles(took, n=100)
+        rows.append([name, f"{parts[49]:.0f}", f"{parts[98]:.0f}", f"{max(took):.0f}"])
+    table(["store", "p50", "p99", "worst"], rows)
+
+
+def _readers(urls: dict[str, str], count: int) -> dict[str, float]:
+    """Return by how much the reader is later than `append` returns: the difference of the medians, in ms."""
+    title(f"stores: from the call of append to its return, and to the reader, 50 entries a second, {count} of them; ms")
+    rows, behind = [], {}
+    for name, url in urls.items():
+        with contextlib.closing(_open(name, url)) as store:
+            epoch = store.claim("latency")
+            if name == "memory":
+                returns, delays, cpu = _followed(store, partial(_follow, store), epoch, count)
+            else:
+                with Worker(_follower, url) as worker:
+                    returns, delays, cpu = _followed(store, worker, epoch, count)
+            store.delete("latency")
+            store.delete("reading")
+        parts = statistics.quantiles(delays, n=100)
+        behind[name] = parts[49] - statistics.median(returns)
+        where = "another thread" if name == "memory" else "another process"
+        rows.append(
+            [
+                name,
+                where,
+                f"{statistics.median(returns):.2f}",
+                f"{parts[49]:.2f}",
+                f"{parts[98]:.2f}",
+                f"{max(delays):.1f}",
+                f"{cpu * 1000:.1f}",
+            ]
+        )
+    table(["store", "reader", "return p50", "reader p50", "p99", "worst", "its CPU, ms a second"], rows)
+    return behind
+
+
+def _followed(
+    store: Store, follow: Callable[[], Any], epoch: int, count: int
+) -> tuple[list[float], list[float], float]:
+    """Write so many entries while somebody follows; return how long it took, the delays, and the follower's CPU."""
+    results: list[Any] = []
+    returns: list[float] = []
+    reader = threading.Thread(target=lambda: results.append(follow()))
+    reader.start()
+    while not store.names("reading"):
+        time.sleep(0.01)
+    for number in range(count):
+        time.sleep(_INTERVAL)
+        at = time.monotonic()
+        entry = {**_EVENT, "at": at}
+        store.append("latency", epoch, number, [entry], close=number == count - 1)
+        returns.append((time.monotonic() - at) * 1000)
+    reader.join()
+    [(delays, cpu)] = results
+    return returns, delays, cpu
+
+
+def _follower(url: str) -> Callable[[], Any]:
+    return partial(_follow, open_store(url))
+
+
+def _follow(store: Store) -> tuple[list[float], float]:
+    store.post("reading", {}, key="a")
+    delays: list[float] = []
+    cursor = None
+    start, cpu = time.monotonic(), time.process_time()
+    while entries := store.read("latency", cursor, wait=60):
+        now = time.monotonic()
+        delays += [(now - entry.data["at"]) * 1000 for entry in entries]
+        cursor = entries[-1].cursor
+    return delays, (time.process_time() - cpu) / (time.monotonic() - start)
+
+
+def _many(urls: dict[str, str], logs: int) -> None:
+    title(
+        f"stores: {logs} logs followed at once: ms of a read_many that finds nothing, or one; and 8 threads that write"
+    )
+    rows = []
+    for name, url in urls.items():
+        with contextlib.closing(_open(name, url)) as store:
+            cursors = {}
+            for number in range(logs):
+                log = f"many-{number}"
+                _append(store, log, store.claim(log), 0, 1)
+                cursors[log] = store.read(log)[0].cursor
+            nothing = _timed(partial(store.read_many, cursors))
+            _append(store, "many-7", store.claim("many-7"), 1, 1)
+            one = _timed(partial(store.read_many, cursors))
+            rate = _threads(store, 8, 100)
+            for log in cursors:
+                store.delete(log)
+        rows.append([name, f"{nothing:.2f}", f"{one:.2f}", f"{rate:,.0f}"])
+    table(["store", "nothing", "one entry", "entries a second, one at once"], rows)
+
+
+def _timed(call: Callable[[], object], count: int = 20) -> float:
+    took = []
+    for _ in range(count):
+        start = time.perf_counter()
+        call()
+        took.append((time.perf_counter() - start) * 1000)
+    return statistics.median(took)
+
+
+def _threads(store: Store, threads: int, count: int) -> float:
+    def write(log: str) -> None:
+        epoch = store.claim(log)
+        for number in range(count):
+            _append(store, log, epoch, number, 1)
+
+    writers = [threading.Thread(target=write, args=(f"thread-{number}",)) for number in range(threads)]
+    start = time.perf_counter()
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    took = time.perf_counter() - start
+    for number in range(threads):
+        store.delete(f"thread-{number}")
+    return threads * count / took
