@@ -95,7 +95,10 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
 
     @property
     def turns(self) -> list[TurnRef]:
-        """The turn that runs, and those that wait for it, in the order in which they were said."""
+        """The turn that runs, and those that wait for it, in the order in which they were said.
+
+        Right after `Client.converse` with a store, these are the turns of before that go on.
+        """
         return [turn.ref for turn in list(self._talk.turns.values())]
 
     @property

@@ -126,15 +126,11 @@ def _go_on(
         recorder.close()
         raise
     talk: Talk = ref._talk  # noqa: SLF001 - within the package
-    try:
-        if not recorder.is_new:
-            talk.load(past, go_on=resume)
-        obeyed = all(obey(talk, entry, late=True) for entry in posted)
-    except BaseException:
-        talk.stop("it could not be resumed")
-        raise
-    if obeyed:
-        inboxes_of(store).follow(name, talk, posted[-1].cursor if posted else past.inbox)
+    if not recorder.is_new:
+        talk.load(past, go_on=resume)
+    for entry in posted:
+        obey(talk, entry, late=True)
+    inboxes_of(store).follow(name, talk, posted[-1].cursor if posted else past.inbox)
     return ref
 
 

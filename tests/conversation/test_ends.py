@@ -83,7 +83,7 @@ def test_at_exit_a_turn_is_cancelled_and_one_that_waits_for_people_is_suspended(
     end = waiting.until_end(ENDS)[-1]
     assert isinstance(end, TurnSuspended)
     assert end.approvals == (approval,)
-    with pytest.raises(CancelledError, match="suspended, .* the approval of "):
+    with pytest.raises(CancelledError, match=r"suspended, .* the approval of "):
         end.turn.result()
     assert end.turn.state == "suspended"
 

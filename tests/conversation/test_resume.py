@@ -320,6 +320,29 @@ def test_an_approval_of_a_call_that_has_changed_is_none(
     assert results(talk) == [told]
 
 
+def test_what_is_in_the_log_is_heard_by_the_new_owner_and_not_handed_back_by_the_one_before(
+    emulator: Emulator, connect: Callable[[], Client]
+) -> None:
+    store, agent, inbox = MemoryStore(), Agent(model=MODEL), Inbox()
+    emulator.queue(Stall(), Reply(["One."]), Reply(["Two."]))
+    first = connect().converse(agent, store=store, id="a", stream=inbox)
+    turn = first.say("First")
+    emulator.wait_for_requests(1, timeout=DEADLINE)
+    first.say("Second", when="idle")
+    until(lambda: kinds(store).count("say") == 2)
+    second = connect().converse(agent, store=store, id="a", take_over=True)
+    running, queued = second.turns
+    running.result(DEADLINE)
+    queued.result(DEADLINE)
+    turn.cancel()
+    ends = [inbox.until(TurnCancelled) for _ in range(2)]
+    assert [end.undelivered for end in ends] == [(), ()]
+    said = [message["content"][0]["text"] for message in second.history() if message["role"] == "user"]
+    assert said == ["First", "Second"]
+    assert running.usage.estimate  # what the first request has cost is not known
+    assert not queued.usage.estimate
+
+
 def test_without_resume_only_the_history_goes_on(
     emulator: Emulator, connect: Callable[[], Client], worker: Worker
 ) -> None:
@@ -371,7 +394,7 @@ class Away(MemoryStore):
     def append(
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
-        wait(self.slow)
+        assert self.slow.wait(4 * DEADLINE)
         if not self.there.is_set():
             raise StoreError("away")
         super().append(name, epoch, first, entries, close=close)
@@ -384,6 +407,9 @@ def test_a_turn_waits_for_a_store_that_is_away(emulator: Emulator, connect: Call
     turn = talk.say("Hello?")
     recorder: Any = talk._talk.recorder
     until(lambda: recorder._writing)
+    talk.ask("hello", timeout=DEADLINE)  # what the actor was told before is done
+    task: Any = turn._task
+    assert task.chat is None
     assert not emulator.requests
     store.there.set()
     assert turn.result(DEADLINE)["role"] == "assistant"
@@ -432,6 +458,7 @@ def test_a_slow_store_does_not_delay_a_cancel(
     with pytest.raises(CancelledError, match="enough"):
         turn.result(DEADLINE)
     assert isinstance(inbox.until_end(ENDS)[-1], TurnCancelled)
+    until(lambda: not talk._talk.turns)  # by the conversation itself
     assert len(emulator.requests) == (0 if phase == "asking" else 1)
     store.slow.set()
     talk.stop(timeout=DEADLINE)
@@ -510,4 +537,4 @@ def test_a_conversation_is_followed_from_anywhere(connect: Callable[[], Client])
     talk.stop(timeout=DEADLINE)
     store.delete("a")
     with pytest.raises(Exception, match="no log"):
-        [*talks.follow("a", after=cursors[-1], timeout=1)]
+        next(talks.follow("a", after=cursors[-1], timeout=1))

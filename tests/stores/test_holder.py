@@ -7,12 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stores_for_tests import Shaky
 
 from anthropix_actors.stores import Held, MemoryStore, StoreError
 from anthropix_actors.stores.holder import HOLDERS, Holder
 
 from servers import DEADLINE, until, wait
+from stores_for_tests import Shaky
 
 if TYPE_CHECKING:
     from collections.abc import Callable
