@@ -26,9 +26,9 @@ ROOMS = [
     *("_wire", "errors", "usage"),  # words: what travels, what is raised, what it costs
     *("_foreign", "_decode", "_checks", "content"),  # code, bytes and values of others
     *("_cancel", "_http", "limits"),  # how a request travels, and what ends it
-    *("_tasks", "_calls", "tools"),  # what all work has in common: in actors, in the caller's own thread, in tools
+    *("_tasks", "_calls", "tools", "stores"),  # what all work has in common: actors, calls, tools, and what outlives it
     *("chat", "batches", "files", "endpoints", "sessions", "models"),  # what the API has
-    *("stores", "conversation", "hub"),  # what is built of it
+    *("conversation", "hub"),  # what is built of it
     *("messages", "types", "subscribers", "ledger", "client", "__init__"),  # what a program meets
     *("emulator", "cli", "_pyinstaller"),
 ]
@@ -47,6 +47,10 @@ THIRD_PARTIES = {
     "uvicorn": {"emulator"},
     "python_multipart": {"emulator"},
     "h11": {"emulator"},
+    "mcp": {"tools"},
+    "mcp_types": {"tools"},
+    "anyio": {"tools"},
+    "httpx2": {"tools"},
     "pytest_anthropix_actors": {"emulator"},
     "redis": {"stores"},
     "click": {"cli"},
@@ -66,6 +70,7 @@ LATE = {
     ("task", "anthropix_actors.chat.coalescing"),
     ("task", "anthropix_actors.chat.merging"),
     ("sessions", "anthropix_actors.sessions.serving"),
+    ("server", "anthropix_actors.tools.mcp.connection"),
 }
 """Files and what they import when it is first used."""
 
@@ -88,6 +93,8 @@ LONGER = {
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
     "conversation/actor": "one actor, and all that it may be asked to do",
+    "tools/mcp/server": "half of it is what its methods promise",
+    "tools/mcp/connection": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",
     "_http/tls": "one state, and all that urllib3 asks of a socket",
 }

@@ -112,12 +112,12 @@ PRINTED = {
         "top_k -> expected an integer from 0, got -1",
         "messages[1].content[0]: expected a tool_result for 'toolu_1' in ",
     ],
-    "batches": ["poem-0 ", "poem-19 succeeded\n"],
+    "batches": ["poem-0 ", "poem-19 succeeded\n", "20 poems, True\n20 poems, False\n"],
     "conversations": ["done\n", "denied by Eva\n", "read AnswerDone\n", "Address(name=", 'The tool said: "it rains"'],
     "cancelling": ["the window was closed\n"],
     "daemons": ["<ChatRef 'job-1', done, "],
     "limits": ["RateLimit(per_minute="],
-    "tools": ["'minimum': 1, 'maximum': 7", "count_words 1\n", "you asked Why?\n"],
+    "tools": ["'minimum': 1, 'maximum': 7", "count_words 1\n", "you asked Why?\n", "notes_count_notes ['about']\n3\n"],
 }
 """Of what the programs print, what their pages say that they do."""
 

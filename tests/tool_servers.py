@@ -70,11 +70,14 @@ import json, os, subprocess, sys, threading, time
 how = sys.argv[1:]
 tools = [{"name": "echo", "inputSchema": {"type": "object"}}, {"name": "do", "inputSchema": {"type": "object"}}]
 
+lists = 0
+
 def tell(**message):
     os.write(1, json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
 def answer(message, **result):
-    tell(id=message["id"], result=result)
+    modern = {"resultType": "complete", "ttlMs": 0, "cacheScope": "public"} if "modern" in how else {}
+    tell(id=message["id"], result={**modern, **result})
 
 def do(message, what):
     if what == "die":
@@ -93,18 +96,22 @@ def do(message, what):
     elif what == "error":
         tell(id=message["id"], error={"code": -32602, "message": "no such thing"})
         return
+    elif what == "lists":
+        what = str(lists)
     elif what == "child":
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         answer(message, content=[{"type": "text", "text": str(child.pid)}])
         return
     elif what == "grow":
         tools.append({"name": "do" if "twice" in how else "grown", "inputSchema": {"type": "object"}})
-        for _ in range(20):
+        for _ in range(0 if "drops" in how else 20):
             tell(method="notifications/tools/list_changed")
     answer(message, content=[{"type": "text", "text": what}])
 
 if "slow" in how:
     time.sleep(600)
+while "late" in how and not os.path.exists(how[0]):
+    time.sleep(0.01)
 if "stubborn" in how:
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -113,10 +120,23 @@ if "dies" in how:
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
-    if method == "initialize":
+    if method == "server/discover" and "modern" in how:
+        answer(
+            message, supportedVersions=["2026-07-28"], capabilities={"tools": {"listChanged": True}},
+            resultType="complete", ttlMs=0, cacheScope="public",
+        )
+    elif method == "subscriptions/listen" and "drops" in how:
+        meta = {"io.modelcontextprotocol/subscriptionId": message["id"]}
+        tell(
+            method="notifications/subscriptions/acknowledged",
+            params={"_meta": meta, "notifications": {"toolsListChanged": True}},
+        )
+        tell(method="notifications/cancelled", params={"requestId": message["id"]})
+    elif method == "initialize":
         info = {"name": "raw", "version": "1"}
         answer(message, protocolVersion="2025-06-18", capabilities={"tools": {}}, serverInfo=info)
     elif method == "tools/list":
+        lists += 1
         answer(message, tools=tools, **({"nextCursor": "more"} if "endless" in how else {}))
     elif method == "tools/call":
         given = message["params"]["arguments"]

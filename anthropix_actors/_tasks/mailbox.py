@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _PROBE = ProxyGetAttr(attr_path=("actor_urn",))
 
+_MOMENT = 0.05
+"""Seconds between two looks whether a task that waits for an actor was cancelled."""
+
 _LOOKS = 8
 """At how many places of a full mailbox a probe may be: with fewer, a task may wait although there is room again."""
 
@@ -40,6 +43,17 @@ class ActorDelivery(Delivery):
     """Base class of deliveries to an actor."""
 
     subscriber: pykka.ActorRef[Any]
+
+    def until_handled(self) -> bool:
+        try:
+            handled = self.subscriber.ask(_PROBE, block=False)
+            while True:
+                with contextlib.suppress(pykka.Timeout):
+                    handled.get(timeout=_MOMENT)
+                    return True
+                self._scope.check()
+        except pykka.ActorDeadError:
+            return False
 
     def flush(self, timeout: float) -> None:
         with contextlib.suppress(pykka.Timeout, pykka.ActorDeadError):

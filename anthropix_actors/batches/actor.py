@@ -15,6 +15,7 @@ from anthropix_actors._http.backoff import Backoff
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._http.requester import Requester
 from anthropix_actors._http.retry import retry_after, without_limit
+from anthropix_actors.batches.lookup import find_again
 from anthropix_actors.batches.messages import BatchProgress
 from anthropix_actors.batches.results import (
     BATCHES,
@@ -74,10 +75,12 @@ class BatchActor(TellingActor):
 
     def run(self) -> None:
         """Create the batches, follow them and deliver their results, in the actor's thread."""
-        for body in self._task.bodies:
-            self._make(body)
-            body.close()
-        self._follow()
+        task = self._task
+        if task.record is None or not task.record.ended:
+            for number, body in enumerate(task.bodies):
+                self._make(number, body)
+                body.close()
+            self._follow()
         self._done()
 
     def on_stop(self) -> None:
@@ -109,7 +112,30 @@ class BatchActor(TellingActor):
                     return  # the API refuses to cancel a batch that has ended meanwhile
             task.cancel_error = task.cancel_error or exc
 
-    def _make(self, body: BatchBody) -> None:
+    def _make(self, number: int, body: BatchBody) -> None:
+        """Create a batch, unless another process has."""
+        task, record = self._task, self._task.record
+        if record is None:
+            self._create(body)
+            return
+        try:
+            found = record.created.get(number) or find_again(self, number, body, record)
+        except APIError as exc:
+            task.scope.check()
+            task.fail(body.place, exc)
+            return
+        if found is not None:
+            task.batches[found] = None
+            return
+        record.note_intent(number)
+        made = self._create(body)
+        if isinstance(made, str):
+            record.note_created(number, made)
+        elif certainly_not_created(made):
+            record.note_refused(number)
+
+    def _create(self, body: BatchBody) -> str | APIError:
+        """Create a batch; return its id, or why it was not created."""
         task, requester = self._task, self._task.requester
         request = task.request("POST", BATCHES, body=body)
         refused = 0
@@ -125,19 +151,22 @@ class BatchActor(TellingActor):
         except APIError as exc:
             task.scope.check()
             task.fail(body.place, exc)
+            return exc
         except CancelledError:
             if requester.attempts > refused:  # cancelled while it was being created
                 task.cancel_error = APIConnectionError(f"{body.place}: {MAY_EXIST}")
             raise
         else:
             self._saw(batch["id"], batch)
+            return batch["id"]
 
     def _follow(self) -> None:
         task = self._task
         self._began = time.monotonic()
         retry, delays = without_limit(task.retry), poll_delays(task.poll)
         to_do = [_Followed(batch_id, Backoff(task.requester, retry)) for batch_id in task.batches]
-        wait = next(delays) if task.bodies else 0.0  # they were created a moment ago
+        new = task.bodies and task.record is None
+        wait = next(delays) if new else 0.0  # they were created a moment ago
         while to_do:
             task.scope.sleep(wait)
             delay, asked = next(delays), 0.0
@@ -160,7 +189,7 @@ class BatchActor(TellingActor):
         """
         requester = self._task.requester
         try:
-            batch = self._look(each.batch_id)
+            batch = self.look(each.batch_id)
         except APIError as exc:
             if not self._may_be_mended(each, exc):
                 raise

@@ -18,6 +18,7 @@ from anthropix_actors._tasks.mailbox import delivery_to
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.batches.actor import BatchActor
 from anthropix_actors.batches.body import batch_bodies, close_all
+from anthropix_actors.batches.record import BatchRecord
 from anthropix_actors.batches.results import (
     BATCHES,
     address_of,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors._wire.resources import BatchLine, DeletedBatch, MessageBatch
     from anthropix_actors.batches.ref import BatchRef
+    from anthropix_actors.stores import Log
 
 Lines: TypeAlias = "list[BatchLine]"
 """Results, all at once."""
@@ -253,7 +255,7 @@ class Batches:
         items = stream_items(self._core, request.timeout, lines, cancel=cancel)
         return items if stream else [*items]
 
-    def run(
+    def run(  # noqa: PLR0913 - options, by name
         self,
         requests: Requests,
         subscriber: Subscriber,
@@ -261,6 +263,8 @@ class Batches:
         poll: float = LONGEST_POLL,
         as_lists: bool = False,
         tag: str | None = None,
+        store: Log | None = None,
+        id: str | None = None,  # noqa: A002 - what it is called in a store
         **options: Unpack[WorkOptions],
     ) -> BatchRef:
         """Create batches of requests, wait until they end, and deliver their results to a subscriber.
@@ -285,13 +289,18 @@ class Batches:
             as_lists: Whether the subscriber gets a `BatchResults` for results that arrived together, instead of a
                 `BatchResult` for each.
             tag: A word of your own, by which a `Ledger` adds up.
+            store: A `Log`, such as a `SQLiteStore`, in which what is done is written down: after a crash, the same call
+                with the same requests goes on. No batch is created twice, and results that were handled are not told
+                again; those of the last moments may be.
+            id: The name of this run in `store`.
             **options: See the class. `timeout.total` is for the whole task; the client's does not apply.
 
         Returns:
             The actor's ref. `ref.ids` are the batches created so far: store them, and `follow` resumes after a crash.
 
         Raises:
-            ParameterError: a request is invalid; the error names every place, and nothing was sent.
+            ParameterError: a request is invalid, or the log is of other requests; nothing was sent.
+            StoreError: the log cannot be read.
 
         Example:
             >>> question = {"model": "claude-sonnet-5", "messages": hello}
@@ -301,9 +310,12 @@ class Batches:
         """
         given = task_options(self._core, options, *TASK_OPTIONS)
         _check(as_lists, poll, subscriber=subscriber)
+        if (store is None) != (id is None):
+            raise ParameterError([Problem("id", "expected a name in the store, with store= and only with it")])
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
-            task = BatchTask(self._core, given, bodies=bodies, poll=poll, as_lists=as_lists, tag=tag)
+            record = None if store is None or id is None else BatchRecord(store, id, bodies)
+            task = BatchTask(self._core, given, bodies=bodies, poll=poll, record=record, as_lists=as_lists, tag=tag)
             delivery = self._delivery(subscriber, task)
         except BaseException:
             close_all(bodies)

@@ -7,10 +7,12 @@ Source: https://docs.claude.com/en/api/creating-message-batches, read 2026-11-23
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -27,11 +29,20 @@ MAX_REQUESTS = 100_000
 MAX_BYTES = 256_000_000
 
 _IN_MEMORY = 8 << 20
+_DIGEST_BYTES = 16
 _MOST_PROBLEMS = 1000
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KEYS = frozenset({"custom_id", "params"})
 _UNKNOWN_KEY = 'unknown key: expected "custom_id" and "params"'
 _HEAD, _TAIL = b'{"requests":[', b"]}"
+
+
+class _Named(TypedDict):
+    custom_id: str
+
+
+class _Requests(TypedDict):
+    requests: list[_Named]
 
 
 class BatchBody:
@@ -76,6 +87,19 @@ class BatchBody:
         self._file.seek(0)
         opened: Any = _Unclosed(self._file)
         return opened, self.size
+
+    def digest(self) -> str:
+        """Return what differs for other requests, or another order of them."""
+        file, _ = self.open()
+        found = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        for chunk in iter(partial(file.read, _IN_MEMORY), b""):
+            found.update(chunk)
+        return found.hexdigest()
+
+    def custom_ids(self) -> set[str]:
+        """Return the `custom_id` of each of its requests."""
+        file, _ = self.open()
+        return {each["custom_id"] for each in msgspec.json.decode(file.read(), type=_Requests)["requests"]}
 
     def close(self) -> None:
         """Delete its file."""

@@ -6,7 +6,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from anthropix_actors._wire.resources import RequestCounts
     from anthropix_actors.batches.messages import BatchResult, BatchResults
@@ -42,6 +42,11 @@ class Delivered:
         self._messages: Iterator[BatchResult | BatchResults] = iter(())
         self._size = 1  # results per message
         self._noted = 0  # of `_results`
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Count results that were delivered by another process."""
+        for kind, count in counts.items():
+            self._counts[kind] = self._counts.get(kind, 0) + count
 
     def offer(
         self, results: Sequence[BatchResult], messages: Sequence[BatchResult | BatchResults]

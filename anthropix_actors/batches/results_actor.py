@@ -66,7 +66,8 @@ class TellingActor(TaskActor[BatchTask]):
         task.note_retry()
         task.audience.tell(BatchRetrying(task.ref, attempt, delay, error))
 
-    def _look(self, batch_id: str) -> MessageBatch:
+    def look(self, batch_id: str) -> MessageBatch:
+        """Return a batch as it is now."""
         task = self._task
         request = task.request("GET", f"{BATCHES}/{batch_id}")
         return task.requester.send(request, decode_batch, retrying=self._retrying)
@@ -83,6 +84,7 @@ class TellingActor(TaskActor[BatchTask]):
                     self._take_new(lines, found, new)
                 finally:  # what came before a `seen` that raises is delivered
                     task.publish(new)
+                    task.record_told()
                 found.forget_oldest()
         finally:
             requester.close(answer)
@@ -103,6 +105,7 @@ class TellingActor(TaskActor[BatchTask]):
         task.scope.commit()
         if task.failures:
             raise task.whole_failure()
+        task.record_end()
         task.finish(BatchDone(task.ref, task.delivered.counts()))
 
 
@@ -113,7 +116,7 @@ class ResultsActor(TellingActor):
         """Fetch the batch if it is not known, and deliver its results, in the actor's thread."""
         task = self._task
         for batch_id, known in list(task.batches.items()):
-            batch = known or self._look(batch_id)
+            batch = known or self.look(batch_id)
             task.batches[batch_id] = batch
             found = Found(REMEMBERED)
             self._tell_results(batch, found)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anthropix_actors._wire.resources import MessageBatch, RequestCounts
     from anthropix_actors.batches.body import BatchBody
     from anthropix_actors.batches.messages import BatchResult, BatchTerminal
+    from anthropix_actors.batches.record import BatchRecord
     from anthropix_actors.errors import AnthropixError
 
 _NAMED = 5
@@ -65,6 +66,7 @@ class BatchTask(Task):
         options: The options of its requests, from `task_options`.
         bodies: The bodies of the batches to create.
         batches: The batches created so far, by id, as last seen; None if not polled yet.
+        record: Writes down what is done, or None.
         as_lists: Whether results are delivered in lists.
         delivered: Which results were delivered; guarded by the lock.
         failures: The error of each failed batch.
@@ -84,6 +86,7 @@ class BatchTask(Task):
         batches: Mapping[str, MessageBatch | None] | None = None,
         poll: float = 0.0,
         seen: Container[str] | None = None,
+        record: BatchRecord | None = None,
         as_lists: bool = False,
         tag: str | None = None,
     ) -> None:
@@ -95,9 +98,12 @@ class BatchTask(Task):
         self.bodies = bodies or []
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
         self.poll = poll
-        self.seen = seen
+        self.seen = seen if record is None else record.told
+        self.record = record
         self.as_lists = as_lists
         self.delivered = Delivered()
+        self.delivered.add({} if record is None else record.counts())
+        self._unrecorded: list[BatchResult] = []
         self._unbooked: deque[BatchResult] = deque()
         self.failures: dict[str, AnthropixError] = {}
         self.cancels_batches = False
@@ -187,6 +193,18 @@ class BatchTask(Task):
         finally:
             self._book_results()
 
+    def record_told(self) -> None:
+        """Write down which results were told, once the subscriber has handled them. In the task's thread."""
+        told = self._unrecorded
+        if told and self.record is not None and all(each.until_handled() for each in self.audience.deliveries):
+            self.record.note_told(told)
+            self._unrecorded = []
+
+    def record_end(self) -> None:
+        """Write down that all was told, if it was. In the task's thread."""
+        if self.record is not None and not (self.record.ended or self._unrecorded):
+            self.record.note_end()
+
     def tell_ledger(self, message: Any) -> None:
         """Tell the ledger the end; before it, the results that the task's thread is kept from telling it."""
         self._book_results()
@@ -196,6 +214,8 @@ class BatchTask(Task):
         """Tell the ledger the results that were delivered, each once. In the task's thread, or another at the end."""
         with self.lock:
             delivered = self.delivered.note()
+            if self.record is not None:
+                self._unrecorded += delivered
             if self.ledger is None:
                 return
             self._unbooked.extend(delivered)

@@ -50,14 +50,15 @@ class Toolbox:
         problems: list[Problem] = []
         if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
             raise ParameterError([Problem("tools", f"expected a list of tools, got {shown(tools)}")])
-        things = [(thing, f"tools[{index}]") for index, thing in enumerate(tools)]
-        self._take([(thing, place, _entries(thing, place, problems)) for thing, place in things], problems)
+        things = ((thing, f"tools[{index}]") for index, thing in enumerate(tools))
+        self._take(((thing, place, _entries(thing, place, problems)) for thing, place in things), problems)
 
-    def _take(self, parts: list[_Part], problems: list[Problem]) -> None:
-        self._parts = parts
+    def _take(self, parts: Iterable[_Part], problems: list[Problem]) -> None:
+        self._parts: list[_Part] = []
         self._entries: list[Tool[..., Any] | dict[str, Any]] = []
         self._places: dict[str, str] = {}
-        for _, place, entries in parts:
+        for thing, place, entries in parts:
+            self._parts.append((thing, place, entries))
             for entry in entries:
                 self._add(entry, place, problems)
         if problems:

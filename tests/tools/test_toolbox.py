@@ -61,7 +61,7 @@ def test_what_is_no_tool_is_refused_with_its_place() -> None:
         Toolbox([add, 5, untyped, {"ask": dead}, Tool.of(multiply, name="add"), Station.read, Unspeakable()])
     found = [str(problem) for problem in caught.value.problems]
     starts = [
-        "tools[1]: expected a Tool, a function with type hints, {name: actor}, or a dict for the API, got 5",
+        "tools[1]: expected a Tool, a function with type hints, {name: actor}, an Mcp, or a dict for the API, got 5",
         "tools[2]: <lambda>.a: expected a type hint",
         "tools[3]: actor: expected an actor that is alive, got Reader",
         "tools[4]: expected a name of its own; tools[0] is 'add', too",

@@ -69,7 +69,7 @@ class Connection:
         title: What the server is called in texts.
         transport: Makes the transport.
         start_timeout: Seconds that the server gets to start, and to list its tools.
-        on_listed: Called with nothing when the tools have changed, on the loop's thread.
+        on_listed: Called with this connection when the tools have changed, on the loop's thread.
 
     Attributes:
         ready: Done when the tools are listed, or with why they are not.
@@ -85,7 +85,7 @@ class Connection:
         title: str,
         transport: Callable[[], AbstractAsyncContextManager[Any]],
         start_timeout: float,
-        on_listed: Callable[[], object],
+        on_listed: Callable[[Connection], object],
     ) -> None:
         """Start nothing yet."""
         self._title = title
@@ -101,19 +101,23 @@ class Connection:
         self._heard = 0.0
         self._looks = 0
         self._closing: anyio.Event
+        self._ended_early = False
         self._scope: anyio.CancelScope
         self._client: Client
 
     def start(self) -> None:
-        """Start to connect. Returns soon; what fails is said by `ready`."""
+        """Start to connect. Returns soon; `ready` says what fails."""
         try:
             SWEEPER.watch(self)
             portal = LOOP.enter()
             self._portal = portal
             portal.start_task_soon(self._run).add_done_callback(self._over)
+            if self.lost:  # it was closed before
+                self.close()
         except BaseException as exc:
             self._end(exc)
-            raise
+            if not isinstance(exc, Exception):  # Ctrl-C
+                raise
 
     # Any thread
 
@@ -124,11 +128,11 @@ class Connection:
             McpError: the connection was lost before.
         """
         portal = self._portal
-        if self.lost or portal is None:
-            raise McpError(f"{self._title}: the connection was closed")
         try:
+            if self.lost or portal is None:
+                raise RuntimeError("closed")  # noqa: TRY301 - as the portal does, whose loop has just ended
             future = portal.start_task_soon(self._call, name, given, on_progress)
-        except RuntimeError as exc:  # the loop has just ended
+        except RuntimeError as exc:
             raise McpError(f"{self._title}: the connection was closed") from exc
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
@@ -193,6 +197,7 @@ class Connection:
     def _close(self) -> None:
         self._closing.set()
         if not self.ready.done():
+            self._ended_early = True
             self._scope.cancel()
 
     def _over(self, task: Future[None]) -> None:
@@ -204,7 +209,8 @@ class Connection:
         self.lost = True
         SWEEPER.unwatch(self)
         if not self.ready.done():
-            why = f"it was not ready within {self._start_timeout:g} s" if error is None else _words(error)
+            late = "it was closed" if self._ended_early else f"it was not ready within {self._start_timeout:g} s"
+            why = late if error is None else _words(error)
             failure = McpError(f"{self._title} cannot be used: {why}")
             failure.__cause__ = error
             self.ready.set_exception(failure)
@@ -260,7 +266,7 @@ class Connection:
             self._looks -= 1
             if listing != self.listing:
                 self.listing = listing
-                self._on_listed()
+                self._on_listed(self)
 
 
 class _Heard:
@@ -268,7 +274,7 @@ class _Heard:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._transport = connection.transport()
+        self._transport: Any = connection.transport()
 
     async def __aenter__(self) -> tuple[Any, Any]:
         read, write = await self._transport.__aenter__()

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 GRACE = 0.8
 """Twice this is less than what the library waits before it ends the guard."""
 
-_TICK_MS = 1000
+TICK_MS = 1000
+"""How often the guard looks whether the program lives."""
 
 
-def main(parent: int, command: list[str]) -> NoReturn:
+def main(parent: int, command: list[str], tick_ms: int = TICK_MS) -> NoReturn:
     """Run a server until it ends, or has to; `parent` is the id of the program's process."""
     adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -37,7 +38,7 @@ def main(parent: int, command: list[str]) -> NoReturn:
         sys.exit(f"{command[0]}: {exc}")
     with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a descriptor is wanted
         os.dup2(nothing.fileno(), 1)  # the server alone has the other
-    threading.Thread(target=_end_with_program, args=(server, parent), daemon=True).start()
+    threading.Thread(target=_end_with_program, args=(server, parent, tick_ms), daemon=True).start()
     try:
         code = server.wait()
     finally:
@@ -45,12 +46,12 @@ def main(parent: int, command: list[str]) -> NoReturn:
     sys.exit(code % 256)
 
 
-def _end_with_program(server: subprocess.Popen[bytes], parent: int) -> None:
+def _end_with_program(server: subprocess.Popen[bytes], parent: int, tick_ms: int) -> None:
     """Wait until the program has hung up or died, and end the server, which ends the guard."""
     poll = select.poll()
     poll.register(0, select.POLLRDHUP)
     # A forked child of the program may hold its end of stdin, too: so its life is looked at.
-    while not poll.poll(_TICK_MS) and os.getppid() == parent:
+    while not poll.poll(tick_ms) and os.getppid() == parent:
         pass
     with suppress(subprocess.TimeoutExpired):
         server.wait(GRACE)

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._calls.options import unknown_problems
@@ -227,25 +228,18 @@ class Mcp:
     def _tools_of(self, connection: Connection) -> tuple[Tool[..., Any], ...]:
         listing, made = connection.listing, self._made
         if made is None or made[0] != listing:
-            new = listing, tools_of(listing, self._wanted, self._run, strict=made is None)
-            with self._lock:
-                if self._made is made:  # or another thread was faster
-                    self._made = new
-        made = self._made
-        assert made is not None
+            made = self._made = listing, tools_of(listing, self._wanted, self._run, strict=made is None)
         return made[1]
 
-    def _changed(self) -> None:
+    def _changed(self, connection: Connection) -> None:
         """Make tools of the new list, which needs the caller's code. On the loop's thread."""
-        in_background(self._make_again, "anthropix-mcp-tools")
+        in_background(partial(self._make_again, connection), "anthropix-mcp-tools")
 
-    def _make_again(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            try:
-                self._tools_of(connection)
-            except ParameterError as exc:
-                log(logging.ERROR, "%s has changed its tools, and those before are kept: %s", self, exc)
+    def _make_again(self, connection: Connection) -> None:
+        try:
+            self._tools_of(connection)
+        except ParameterError as exc:
+            log(logging.ERROR, "%s has changed its tools, and those before are kept: %s", self, exc)
 
     # Calls
 

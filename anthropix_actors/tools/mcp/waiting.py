@@ -48,8 +48,7 @@ class Waiting:
             if told is future:
                 result: T = future.result()
                 return result
-            if isinstance(told, _Progress):
-                self._call.progress(told.data)
+            self._call.progress(told.data)
         raise CancelledError(str(self._call.token.reason))
 
 

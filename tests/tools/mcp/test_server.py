@@ -16,9 +16,10 @@ from tool_servers import of, over_http, raw, real, use
 
 from anthropix_actors import CancelToken, Mcp, McpError, ParameterError, run_tools
 from anthropix_actors.tools import Toolbox
-from anthropix_actors.tools.mcp import server
+from anthropix_actors.tools.mcp import connection, server
 
-from servers import DEADLINE, until
+from actors import no_thread_for
+from servers import DEADLINE, until, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -233,6 +234,50 @@ def test_a_cancel_waits_for_no_start(start: Callable[..., Mcp]) -> None:
     ]
 
 
+def test_a_connection_that_was_closed_takes_no_call(start: Callable[..., Mcp]) -> None:
+    echo = start().open()
+    found = echo._connection
+    assert found is not None
+    echo.close()
+    portal = found._portal
+    assert portal is not None
+    until(lambda: portal._event_loop_thread_id is None)
+    for found.lost in (True, False):  # the loop has ended, too
+        with pytest.raises(McpError, match="the connection was closed"):
+            found.call("echo", {}, print)
+
+
+def test_a_connection_that_is_closed_before_it_starts_is_over_at_once() -> None:
+    place = raw()._place
+    early = connection.Connection("raw", connection.transport_of(place), 30.0, print)
+    early.close()
+    early.start()
+    with pytest.raises(McpError, match="raw cannot be used: it was closed"):
+        early.ready.result(DEADLINE)
+    wait(early.ended)
+
+
+def test_where_no_thread_can_be_started_nothing_waits(
+    start: Callable[..., Mcp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread_for("anthropix-mcp"))
+        with pytest.raises(McpError, match="can't start new thread"):
+            echo.open()
+    assert result(echo, "echo") == "echo"
+
+
+@pytest.mark.parametrize("how", ["refuses", "drops"])
+def test_a_server_may_tell_changes_as_badly_as_it_likes(start: Callable[..., Mcp], how: str) -> None:
+    box = Toolbox([start("modern", how)])
+    assert result(box, "do", what="grow") == "grow"
+    if how == "drops":
+        until(lambda: box.renewed().knows("grown"))
+        until(lambda: int(result(box, "do", what="lists")) > 4)
+    assert result(box, "echo") == "echo"
+
+
 def test_the_process_tree_is_gone_with_close(start: Callable[..., Mcp]) -> None:
     echo = start("stubborn")
     child = int(result(echo, "do", what="child"))
@@ -293,12 +338,13 @@ def test_a_forked_child_starts_one_of_its_own() -> None:
 
 def test_what_cannot_be_a_server_is_said_with_each_place() -> None:
     wrong: Any = 1
+    none: Any = None
     with pytest.raises(ParameterError) as caught:
         Mcp.stdio("", wrong, env=wrong, cwd=wrong, stderr=wrong, prefix=wrong, only="a", timeout=0, approve=wrong, x=1)  # type: ignore[call-arg]
     places = [each.place for each in caught.value.problems]
     assert places == ["command", "args", "env", "cwd", "stderr", "x", "prefix", "only", "timeout", "approve"]
     with pytest.raises(ParameterError) as caught:
-        Mcp.http("ftp://a", headers={"a": wrong}, start_timeout=wrong and None)  # type: ignore[typeddict-item]
+        Mcp.http("ftp://a", headers={"a": wrong}, start_timeout=none)
     assert [each.place for each in caught.value.problems] == ["url", "headers", "start_timeout"]
     with pytest.raises(ParameterError, match="url"):
         Mcp.http("http://[")
