@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from anthropix_actors.client import Client
     from anthropix_actors.content import text_of
     from anthropix_actors.conversation.agent import Agent, Limits
+    from anthropix_actors.conversation.conversations import Conversations
     from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.conversation.turn_ref import TurnRef
     from anthropix_actors.hub.hub import Hub
@@ -164,6 +165,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConversationRef",
+    "Conversations",
     "Cost",
     "DeadlockError",
     "GatewayTimeoutError",
@@ -256,6 +258,7 @@ _HOMES = {
     "client": ("Client",),
     "content": ("text_of",),
     "conversation.agent": ("Agent", "Limits"),
+    "conversation.conversations": ("Conversations",),
     "conversation.ref": ("ConversationRef",),
     "conversation.turn_ref": ("TurnRef",),
     "hub.hub": ("Hub",),

@@ -522,29 +522,33 @@ class Client:
         tag: str | None = None,
         store: Log | None = None,
         id: str | None = None,  # noqa: A002 - what it is called in a store
+        resume: bool = True,
+        take_over: bool = False,
+        lease: float = 10.0,
     ) -> ConversationRef:
         """Begin a conversation: an actor with a history, whose turns run tools until the model has answered.
 
         Args:
             agent: The recipe: model, system prompt, tools, limits.
-            stream: A subscriber (anything with `tell(message)`, such as an `ActorRef`) of every turn: it gets the
-                `ChatEvent`s of each answer, a message for each thing that happens to a call, and one terminal message
-                a turn.
+            stream: A subscriber of every turn: it gets the `ChatEvent`s of each answer, a message for each thing that
+                happens to a call, and one terminal message a turn.
             coalesce: Merge neighbouring deltas while it is busy. For actors.
-            history: What was said before: the messages, or `history_json()` of a conversation, perhaps of another
-                program.
+            history: What was said before: the messages, or `history_json()` of a conversation.
             tag: A string of your choice, for a `Ledger` to tell conversations apart.
-            store: A `Log`, such as `MemoryStore()`, in which all of it is written down: what was said, each answer, an
-                intent before a tool runs, an outcome after it.
+            store: A `Log`, such as `SQLiteStore("talks.db")`, in which all of it is written down as it happens.
             id: The name of the conversation in `store`. If there is one of this name, it goes on from there.
+            resume: Whether turns that had not ended go on, too (`ConversationRef.turns` has them); else they end.
+            take_over: Whether to take it from a process that runs it, and lives.
+            lease: Seconds after which others may go on with it if this process dies.
 
         Returns:
-            The conversation. It has a thread of its own, which ends with `stop()`; or when nothing refers to what is
-            returned here any more, and its last turn has ended.
+            The conversation. Its thread ends with `stop()`, or with its last turn, when nothing refers to it any more.
 
         Raises:
             ParameterError: something cannot be sent; it names every place.
             ConfigurationError: the client is closed, or draining.
+            Held: somebody else runs the conversation of this `id`.
+            StoreError: the store cannot be reached.
 
         Example:
             >>> talk = client.converse(clerk)
@@ -552,11 +556,10 @@ class Client:
             Hello!
         """
         with late_import():
-            from anthropix_actors.conversation.start import begin_conversation
+            from anthropix_actors.conversation.start import Kept, begin_conversation
 
-        return begin_conversation(
-            self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, store=store, name=id
-        )
+        kept = Kept(store, id, resume, take_over, lease)
+        return begin_conversation(self, agent, stream=stream, coalesce=coalesce, history=history, tag=tag, kept=kept)
 
     def _checked_chat(
         self, params: dict[str, Any], stream: object, *, coalesce: bool, kind: type[ChatTask] = ChatTask

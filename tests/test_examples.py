@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,18 @@ def test_tools_are_called_until_the_answer_calls_none(anthropix_emulator: Emulat
         ("tool_result", False),
         ("tool_result", True),
     ]
+
+
+def test_a_letter_is_approved_in_another_process_and_sent_by_a_third(
+    anthropix_emulator: Emulator, tmp_path: Path
+) -> None:
+    letter = ToolCall("send_letter", {"to": "Ada", "text": "It is paid."})
+    anthropix_emulator.queue(letter, "I have told her.")
+    asks = partial(run, anthropix_emulator, "approvals.py", str(tmp_path / "talks.db"))
+    assert "-- send_letter waits for approval: " in asks("write", "Write to Ada.")
+    assert asks("approve") == "-- send_letter is approved by Eva\n"
+    assert asks("approve") == ""
+    assert asks("write").splitlines()[1:] == ["-- a letter to Ada: It is paid.", "-- sent", "I have told her."]
 
 
 def test_the_tools_of_a_session_are_served_until_its_end_and_permissions_asked_for(

@@ -92,6 +92,7 @@ LONGER = {
     "hub/hub": "half of it is what its methods promise",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",
+    "conversation/actor": "one actor, and all that it may be asked to do",
     "tools/mcp/server": "half of it is what its methods promise",
     "tools/mcp/connection": "one state, and all that may happen to it",
     "conversation/talk": "one state, and all that may happen to it",

@@ -1,27 +1,31 @@
 """The actor of a conversation: does what the core wants done, in order. It waits for nothing, and runs no foreign code.
 
 Requests are chats, actors of their own; so are calls. What comes of them goes into the core from their threads, and
-what is to be done next comes into this actor's mailbox.
+what is to be done next comes into this actor's mailbox. With a log, it is done when the log has what it follows from;
+but what ends or cuts something is done at once: then what was waiting is told, and what would have begun never begins.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
 
 from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._decode.json import copied
-from anthropix_actors._foreign.log import log, shown
+from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.actor import ChatActor
-from anthropix_actors.chat.output import decode_output, output_format
-from anthropix_actors.conversation import moves
 from anthropix_actors.conversation.agent import Delegate
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.output import format_of
+from anthropix_actors.conversation.core.pending import Pending, hurries
+from anthropix_actors.conversation.ends import sizes, terminal_of
+from anthropix_actors.conversation.inbox import inboxes_of
 from anthropix_actors.conversation.messages import (
     AnswerDone,
     ApprovalGiven,
@@ -32,25 +36,20 @@ from anthropix_actors.conversation.messages import (
     ToolDone,
     ToolStarted,
     ToolUse,
-    TurnCancelled,
-    TurnDone,
-    TurnFailed,
-    TurnSuspended,
 )
 from anthropix_actors.conversation.ref import ConversationRef, Left
-from anthropix_actors.conversation.state import Phase
 from anthropix_actors.conversation.sub_agent import SubAgentCall
-from anthropix_actors.conversation.talk import Effects
-from anthropix_actors.errors import AnthropixError, OutputError
+from anthropix_actors.conversation.talk import Again, Broken, Effects, Released, Written, approval_of
+from anthropix_actors.errors import AnthropixError
 from anthropix_actors.models import read_window
 from anthropix_actors.stores import Fenced, Lost
 from anthropix_actors.tools.tool_call import ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from anthropix_actors.conversation.core.state import Call, Said
     from anthropix_actors.conversation.request import RequestTask
-    from anthropix_actors.conversation.state import Call
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
 
@@ -68,9 +67,18 @@ class ConversationActor(pykka.ThreadingActor):
         self._running: dict[str, ToolCall | SubAgentCall] = {}
         self._last: list[Callable[[], None]] = []  # what is done when the effects are
         self._started: dict[str, float] = {}  # on the monotonic clock
-        self._lost: AnthropixError | None = None  # that another has claimed the log
+        self._pending = Pending()
+        self._number = 0  # of the entries of all that was to be done so far
+        self._lost: AnthropixError | None = None  # why nothing more is written
+        self._stopping = self._leaving = False
         self._reading: CancelToken | None = None  # while the model's window is read
         self._ref = talk.actor = ConversationRef(self, talk)
+        if (recorder := talk.recorder) is not None:
+            self._pending.durable = recorder.durable
+            recorder.on_written = lambda count: talk.tell(Written(count))
+            recorder.on_failed = lambda error: talk.tell(Broken(error))
+            recorder.on_released = lambda: talk.tell(Released())
+            recorder.at_exit(talk.stop)
 
     @staticmethod
     def _create_actor_inbox() -> Any:
@@ -84,37 +92,76 @@ class ConversationActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> Any:
         """Do what the core wants done. Never raises: pykka would end the actor."""
-        if isinstance(message, Left):
-            self._talk.left = True
-        elif not isinstance(message, Effects):
-            return super().on_receive(message)
-        for effect in getattr(message, "todo", ()):
-            try:
-                self._record(effect)
-                _DOES[type(effect)](self, effect)
-            except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
-                log(logging.ERROR, "an error in a conversation", exc_info=exc)
+        match message:
+            case Effects(todo=todo, entry=entry, last=last):
+                self._take(todo, entry)
+                self._stopping = self._stopping or last
+            case Written(count=count):
+                self._pending.durable = count
+            case Broken(error=error):
+                self._break(error)
+            case Again(effect=effect):
+                self._do(effect)
+            case Left():
+                self._talk.left = True
+            case Released():
+                self.stop()
+            case _:
+                return super().on_receive(message)
+        self._drain()
         while self._last:
             self._last.pop(0)()
         if self._talk.left and not self._talk.turns:
             self._talk.stop("nobody refers to it any more")
-        if self._talk.state.phase is Phase.STOPPED and not self._talk.turns:
-            self.stop()
+        if self._stopping and not self._talk.turns:
+            self._leave()
         return None
 
-    def _record(self, effect: moves.Effect) -> None:
-        """Write down what is about to be done. Where that fails, or another has the log, it begins nothing more."""
+    def _drain(self) -> None:
+        """Do what need not wait."""
+        for effect in self._pending.ready():
+            self._do(effect)
+
+    def _do(self, effect: moves.Effect) -> None:
+        try:
+            _DOES[type(effect)](self, effect)
+        except BaseException as exc:  # noqa: BLE001 - a bug of this package, which must not end the conversation
+            log(logging.ERROR, "an error in a conversation", exc_info=exc)
+
+    # The log
+
+    def _take(self, todo: Iterable[moves.Effect], entry: Mapping[str, Any] | None) -> None:
+        """Have the entry written, and what is to be done wait for that, unless it ends or cuts something."""
         recorder = self._talk.recorder
-        if recorder is not None and self._lost is None:
-            try:
-                recorder.note(effect)
-            except (Fenced, Lost) as exc:
-                self._lost = exc
-            except BaseException as exc:  # noqa: BLE001 - the caller's code, which may raise anything
-                self._lost = AnthropixError(f"the log failed: {shown(exc)}")
-                self._lost.__cause__ = exc
-            if self._lost is not None:
-                self._talk.stop(str(self._lost))
+        if entry is not None and recorder is not None and self._lost is None:
+            self._number = recorder.put(entry)
+        for effect in todo:
+            if isinstance(effect, moves.EndTurn) and self._talk.turns[effect.turn].began_at is None:
+                self._drain()
+                self._do(effect)  # what waits is not of this turn
+                continue
+            self._pending.add(effect, self._number)
+            if self._lost is not None or hurries(effect):
+                self._pending.hurry()
+
+    def _break(self, error: AnthropixError) -> None:
+        """Begin nothing more, as it could not be written down: another has the log, or the store is away."""
+        self._lost = error
+        self._pending.hurry()
+        if isinstance(error, Fenced | Lost):
+            self._talk.stop(str(error))
+        else:
+            self._talk.stop(str(error), error)
+
+    def _leave(self) -> None:
+        """Give the log up, and stop: once."""
+        recorder = self._talk.recorder
+        if recorder is None:
+            self.stop()
+        elif not self._leaving:
+            self._leaving = True
+            inboxes_of(recorder.store).leave(recorder.name, self._talk)
+            recorder.close()
 
     # Requests
 
@@ -127,11 +174,8 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Cut())
             return
         if talk.agent.compact_at is not None and talk.agent.model not in talk.core.windows:
-            self._reading, again = CancelToken(), partial(self._go_on, Effects((effect,)))
+            self._reading, again = CancelToken(), partial(talk.tell, Again(effect))
             read_window(talk.core, talk.agent.model, self._reading, again)
-            return
-        if self._lost is not None:
-            talk.happens(moves.Failed(self._lost))
             return
         try:
             chat = self._new_chat(turn, effect)
@@ -143,9 +187,14 @@ class ConversationActor(pykka.ThreadingActor):
             talk.happens(moves.Failed(AnthropixError(f"an error in the conversation itself: {exc!r}")))
             raise
 
-    def _go_on(self, effects: Effects) -> None:
-        with contextlib.suppress(pykka.ActorDeadError):
-            self._ref.tell(effects)
+    def go_on(self, effect: moves.GoOn) -> None:
+        """Go on with a turn that began elsewhere."""
+        self._turn = self._talk.turns[effect.turn]
+
+    def drop_ask(self, effect: moves.DropAsk) -> None:
+        """Leave a request out that was cut before it began."""
+        self._turn = self._talk.turns[effect.turn]
+        self._talk.happens(moves.Cut())
 
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
         talk = self._talk
@@ -154,7 +203,7 @@ class ConversationActor(pykka.ThreadingActor):
         params = talk.agent.request(turn.toolbox.wire, first=first, closing=effect.closing, window=window)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
-            params["output_config"] = {**(params.get("output_config") or {}), "format": output_format(turn.output)}
+            params["output_config"] = {**(params.get("output_config") or {}), "format": format_of(turn.output)}
         chat = talk.new_chat(params, talk.tag)
         chat.in_turn(turn, None if effect.closing else talk.call_streamed)
         return chat
@@ -170,9 +219,10 @@ class ConversationActor(pykka.ThreadingActor):
 
     def start_call(self, effect: moves.StartCall) -> None:
         """Start a call, an actor of its own."""
-        if self._lost is not None:
-            return
         talk, call, use = self._talk, effect.call, _use(effect.call)
+        if not talk.may_start(call):
+            talk.happens(moves.Ended(call.id, "not started: it is not as it was approved", is_error=True))
+            return
         tool: Any = self._turn.toolbox.get(call.name)
         progress = partial(self._turn.tell_progress, use)
         ended = partial(talk.call_ended, call.id)
@@ -219,7 +269,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def tell_approval(self, effect: moves.TellApproval) -> None:
         """Tell that a call needs approval."""
-        self._tell(ApprovalNeeded, self._talk.approval_of(effect.call))
+        self._tell(ApprovalNeeded, approval_of(effect.call))
 
     def tell_decision(self, effect: moves.TellDecision) -> None:
         """Tell what was decided."""
@@ -231,7 +281,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def tell_compacted(self, effect: moves.TellCompacted) -> None:
         """Tell that what came before was replaced by a summary."""
-        self._tell(Compacted, *_sizes(effect.message))
+        self._tell(Compacted, *sizes(effect.message))
 
     def tell_limit(self, effect: moves.TellLimit) -> None:
         """Tell that a limit was reached."""
@@ -241,25 +291,15 @@ class ConversationActor(pykka.ThreadingActor):
     def end_turn(self, effect: moves.EndTurn) -> None:
         """Tell the end of a turn."""
         turn = self._talk.turn_ended(effect.turn)
-        turn.conclude(self._terminal(turn, effect))
+        approvals = map(self._talk.decided, effect.calls)
+        turn.conclude(terminal_of(turn, effect, approvals, self._undelivered(effect)))
 
-    def _terminal(self, turn: TurnTask, effect: moves.EndTurn) -> Any:
-        usage, undelivered = turn.budget.usage, tuple([*said.content] for said in effect.undelivered)
-        if effect.how == "done":
-            message: Any = effect.message
-            try:
-                output = None if turn.output is None or message is None else decode_output(turn.output, message)
-            except OutputError as exc:
-                exc.partial = message
-                return TurnFailed(turn.ref, exc, usage, undelivered)
-            return TurnDone(turn.ref, message, output, usage, effect.stopped, undelivered)
-        if effect.how == "failed":
-            assert effect.error is not None
-            return TurnFailed(turn.ref, effect.error, usage, undelivered)
-        if effect.how == "suspended":
-            approvals = tuple(map(self._talk.decided, effect.calls))
-            return TurnSuspended(turn.ref, approvals, usage, undelivered)
-        return TurnCancelled(turn.ref, effect.reason, usage, undelivered)
+    def _undelivered(self, effect: moves.EndTurn) -> Iterable[Said]:
+        """Return what is handed back: not what is in a log that another goes on with."""
+        if not isinstance(self._lost, Fenced) or self._talk.recorder is None:
+            return effect.undelivered
+        unwritten = [entry.get("said", {}) for entry in self._talk.recorder.unwritten]
+        return [said for said in effect.undelivered if msgspec.to_builtins(said) in unwritten]
 
     def only_record(self, effect: moves.Commit | moves.Withdraw | moves.Late) -> None:
         """Do nothing more: it was recorded."""
@@ -269,23 +309,13 @@ def _use(call: Call) -> ToolUse:
     return ToolUse(call.id, call.name, copied(call.input))  # theirs to change: the call has its own
 
 
-_READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-
-
-def _sizes(message: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the tokens that a compaction read, and those that it wrote."""
-    usage: Any = message.get("usage") or {}
-    iterations = [each for each in usage.get("iterations") or () if isinstance(each, dict)]
-    of_it = next((each for each in iterations if each.get("type") == "compaction"), usage)
-    read = sum(int(of_it.get(name) or 0) for name in _READ)
-    return read, int(of_it.get("output_tokens") or 0)
-
-
 _DOES: dict[type, Callable[[ConversationActor, Any], None]] = {
     moves.Commit: ConversationActor.only_record,
     moves.Withdraw: ConversationActor.only_record,
     moves.Late: ConversationActor.only_record,
+    moves.GoOn: ConversationActor.go_on,
     moves.Ask: ConversationActor.ask,
+    moves.DropAsk: ConversationActor.drop_ask,
     moves.CutChat: ConversationActor.cut_chat,
     moves.StartCall: ConversationActor.start_call,
     moves.CancelCall: ConversationActor.cancel_call,

@@ -40,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
         seconds: How long; calls that run then are cancelled, an answer that streams goes on.
         tools_at_once: How many calls may run at the same time.
         approval: Seconds until an approval that nobody gives counts as denied.
+        store: Seconds to wait for a store that is away; then the turn fails.
 
     Example:
         >>> Limits(requests=3).tools_at_once
@@ -51,6 +52,7 @@ class Limits(msgspec.Struct, frozen=True):
     seconds: float | None = None
     tools_at_once: int = 8
     approval: float | None = None
+    store: float | None = 30.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -61,7 +63,7 @@ class Limits(msgspec.Struct, frozen=True):
         problems = []
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            kinds = int | float if name in {"seconds", "approval"} else int
+            kinds = int | float if name in {"seconds", "approval", "store"} else int
             fits = isinstance(value, kinds) and not isinstance(value, bool) and value > 0
             if not fits and (value is not None or name == "tools_at_once"):
                 what = "seconds above 0" if kinds is not int else "an integer from 1"

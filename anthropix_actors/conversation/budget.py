@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from anthropix_actors.conversation.record import Spent
 from anthropix_actors.usage import Usage
 
 if TYPE_CHECKING:
@@ -40,12 +41,26 @@ class Budget:
         self.usage = Usage()
         self.requests = 0
         self.deadline: float | None = None
+        self._seconds = 0.0  # that were spent before it began here
+        self._began: float | None = None
         self.lock: threading.RLock = threading.RLock() if parent is None else parent.lock  # one for the whole tree
 
     def begin(self) -> None:
         """Start the clock; a turn that waits for its turn has not begun."""
+        self._began = time.monotonic()
         if self.limits.seconds is not None:
-            self.deadline = time.monotonic() + self.limits.seconds
+            self.deadline = self._began + self.limits.seconds - self._seconds
+
+    def restore(self, spent: Spent, *, estimate: bool = False) -> None:
+        """Go on with what was spent elsewhere, as far as that is known. Before it begins."""
+        self.requests, self._seconds = spent.requests, spent.seconds
+        self.usage = spent.usage + Usage(estimate=estimate)
+
+    def spent_so_far(self) -> Spent:
+        """Return what is spent, in whole seconds."""
+        with self.lock:
+            here = 0.0 if self._began is None else time.monotonic() - self._began
+            return Spent(self.requests, float(int(self._seconds + here)), self.usage)
 
     def spent(self) -> str | None:
         """Return the limit that is reached, here or above; None for none."""

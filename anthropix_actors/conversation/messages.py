@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -41,6 +41,8 @@ class Approval(msgspec.Struct, frozen=True):
         input: The arguments.
         digest: Of name, arguments and schema: what is approved is this call, and no other.
         expires: Seconds until it counts as denied, from when it was asked for; None for never.
+        kind: "call"; or "unknown" for a call that was started before, and interrupted: it may have taken effect, and
+            whoever approves it has it run again.
     """
 
     call_id: str
@@ -48,6 +50,7 @@ class Approval(msgspec.Struct, frozen=True):
     input: Mapping[str, Any]
     digest: str
     expires: float | None = None
+    kind: Literal["call", "unknown"] = "call"
 
 
 class AnswerDone(msgspec.Struct, frozen=True):

@@ -15,9 +15,9 @@ from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import task_of, wait
+from anthropix_actors.conversation.core.history import may_end_at
 from anthropix_actors.conversation.follower import of_one_problems
-from anthropix_actors.conversation.history import may_end_at
-from anthropix_actors.conversation.said import FORMAT, checked_content, checked_when
+from anthropix_actors.conversation.said import FORMAT, checked_answer, checked_content, checked_when
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.actor import ConversationActor
+    from anthropix_actors.conversation.core.state import When
     from anthropix_actors.conversation.messages import Approval
-    from anthropix_actors.conversation.state import When
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.usage import Usage
 
@@ -95,7 +95,10 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
 
     @property
     def turns(self) -> list[TurnRef]:
-        """The turn that runs, and those that wait for it, in the order in which they were said."""
+        """The turn that runs, and those that wait for it, in the order in which they were said.
+
+        Right after `Client.converse` with a store, these are the turns of before that go on.
+        """
         return [turn.ref for turn in list(self._talk.turns.values())]
 
     @property
@@ -123,15 +126,7 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         Raises:
             ParameterError: it was decided before, or its turn is over; or it is not the approval that was asked for.
         """
-        problems = []
-        if not hasattr(approval, "digest"):
-            problems.append(Problem("approval", f"expected an Approval, as told, got {type(approval).__name__}"))
-        if not isinstance(allow, bool):  # a text that says why not is no permission
-            problems.append(Problem("allow", f"expected True or False, got {allow!r}"))
-        if by is not None and (not isinstance(by, str) or not by.isprintable()):
-            problems.append(Problem("by", f"expected a printable text, got {by!r}"))
-        if problems:
-            raise ParameterError(problems)
+        checked_answer(approval, allow=allow, by=by)
         self._talk.decide(approval, allow=allow, by=by)
 
     def subscribe(self, subscriber: Subscriber, *, coalesce: bool = False) -> None:

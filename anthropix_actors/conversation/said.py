@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.chat.parameters import chat_body
 from anthropix_actors.content.refusals import refused
-from anthropix_actors.conversation.history import THINKING, is_blank, marks_in
-from anthropix_actors.conversation.state import Phase
+from anthropix_actors.conversation.core.history import THINKING, is_blank, marks_in
+from anthropix_actors.conversation.core.state import Phase
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from anthropix_actors.conversation.state import State
+    from anthropix_actors.conversation.core.state import State
 
 FORMAT = 1
 """The version of `history_json`."""
@@ -69,6 +69,23 @@ def _blanks(blocks: Sequence[Mapping[str, Any]], place: str) -> Iterator[Problem
     for index, block in enumerate(blocks):
         if is_blank(block):
             yield Problem(f"{place}[{index}].text", "expected a text that is not blank")
+
+
+def checked_answer(approval: Any, *, allow: Any, by: Any) -> None:
+    """Check what somebody decides.
+
+    Raises:
+        ParameterError: it is no approval, or no decision.
+    """
+    problems = []
+    if not hasattr(approval, "digest"):
+        problems.append(Problem("approval", f"expected an Approval, as told, got {type(approval).__name__}"))
+    if not isinstance(allow, bool):  # a text that says why not is no permission
+        problems.append(Problem("allow", f"expected True or False, got {allow!r}"))
+    if by is not None and (not isinstance(by, str) or not by.isprintable()):
+        problems.append(Problem("by", f"expected a printable text, got {by!r}"))
+    if problems:
+        raise ParameterError(problems)
 
 
 def checked_history(history: Any) -> list[Any]:

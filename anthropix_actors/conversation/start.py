@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pykka
 
@@ -11,12 +13,14 @@ from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
 from anthropix_actors.conversation.follower import of_one_problems
-from anthropix_actors.conversation.record import Recorder
+from anthropix_actors.conversation.inbox import inboxes_of, obey, open_inbox
+from anthropix_actors.conversation.recorder import Recorder
 from anthropix_actors.conversation.ref import new_ref
 from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history, refused_history
-from anthropix_actors.conversation.talk import Talk
+from anthropix_actors.conversation.talk import Talk, begun_by
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -28,22 +32,53 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.ref import ConversationRef
 
 
+class Kept(NamedTuple):
+    """Where a conversation is kept, and how it goes on from there: options of `Client.converse`."""
+
+    store: Any = None
+    name: Any = None
+    resume: bool = True
+    take_over: bool = False
+    lease: float = LEASE
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with them."""
+        name, lease, problems = self.name, self.lease, []
+        if (self.store is None) != (name is None) or not isinstance(name, str | None) or name == "":
+            what = f"expected a name in the store, with store= and only with it, got {name!r}"
+            problems.append(Problem("id", what))
+        for place, given in (("resume", self.resume), ("take_over", self.take_over)):
+            if not isinstance(given, bool):
+                problems.append(Problem(place, f"expected True or False, got {given!r}"))
+        if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
+            problems.append(Problem("lease", f"expected seconds above 0, got {lease!r}"))
+        return problems
+
+
 def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
-    client: Any, agent: Any, *, stream: Any, coalesce: bool, history: Any, tag: str | None, store: Any, name: Any
+    client: Any,
+    agent: Any,
+    *,
+    stream: Any,
+    coalesce: bool,
+    history: Any,
+    tag: str | None,
+    kept: Kept,
 ) -> ConversationRef:
     """Check the arguments of `Client.converse`, and start the conversation.
 
     Raises:
         ParameterError: some are wrong; it has all problems.
         ConfigurationError: the client is closed, or draining.
+        Held: somebody else runs the conversation.
+        StoreError: the store cannot be reached.
     """
     if not isinstance(agent, Agent):
         raise ParameterError([Problem("agent", f"expected an Agent, got {type(agent).__name__}")])
     problems = [] if stream is None else subscriber_problems(stream, "stream") or of_one_problems(stream, "stream")
     if coalesce and not isinstance(stream, pykka.ActorRef):
         problems.append(Problem("coalesce", "expected an ActorRef as stream: only a mailbox can be behind"))
-    if (store is None) != (name is None) or not isinstance(name, str | None) or name == "":
-        problems.append(Problem("id", f"expected a name in the store, with store= and only with it, got {name!r}"))
+    problems += kept.problems()
     messages: Sequence[Any] = copy_json(checked_history(history), "history", problems)
     core = client._core  # noqa: SLF001 - within the package
     core.registry.check_open()
@@ -64,14 +99,39 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     problems = problems or [*refused_history(messages)]
     if problems:
         raise ParameterError(problems)
-    recorder = None
-    if store is not None:
-        recorder = Recorder(store, str(name), messages)
-        messages = recorder.messages
+    start = partial(start_conversation, core, agent, new_chat, toolbox=toolbox, tag=tag)
     subscribers = [] if stream is None else [(stream, coalesce)]
-    return start_conversation(
-        core, agent, new_chat, toolbox=toolbox, messages=messages, tag=tag, subscribers=subscribers, recorder=recorder
+    if kept.store is None:
+        return start(messages=messages, subscribers=subscribers)
+    recorder = Recorder(
+        kept.store,
+        str(kept.name),
+        lease=float(kept.lease),
+        take_over=kept.take_over,
+        begins=begun_by(agent, toolbox, messages),
+        patience=agent.limits.store,
     )
+    return _go_on(recorder, start, subscribers, resume=kept.resume)
+
+
+def _go_on(
+    recorder: Recorder, start: Callable[..., ConversationRef], subscribers: Sequence[Any], *, resume: bool
+) -> ConversationRef:
+    """Start a conversation over a log, where that ends; then have it obey what was posted for it, and what will be."""
+    store, name, past = recorder.store, recorder.name, recorder.past
+    try:
+        posted = open_inbox(store, name, past.inbox)
+        ref = start(messages=past.state.messages, subscribers=subscribers, recorder=recorder)
+    except BaseException:
+        recorder.close()
+        raise
+    talk: Talk = ref._talk  # noqa: SLF001 - within the package
+    if not recorder.is_new:
+        talk.load(past, go_on=resume)
+    for entry in posted:
+        obey(talk, entry, late=True)
+    inboxes_of(store).follow(name, talk, posted[-1].cursor if posted else past.inbox)
+    return ref
 
 
 def _of_history(place: str) -> str:

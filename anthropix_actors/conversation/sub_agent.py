@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors.conversation.agent import Agent
+    from anthropix_actors.conversation.core.state import Call
     from anthropix_actors.conversation.ref import ConversationRef
-    from anthropix_actors.conversation.state import Call
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.conversation.turn import TurnTask
     from anthropix_actors.tools import Tool

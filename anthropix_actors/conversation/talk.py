@@ -23,14 +23,16 @@ from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.output import output_format
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.advance import advance, place_of
 from anthropix_actors.conversation.budget import Budget
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.advance import advance, place_of
+from anthropix_actors.conversation.core.history import calls_in, kept_of, settled
+from anthropix_actors.conversation.core.output import KeptOutput, format_of
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.conversation.follower import is_same
-from anthropix_actors.conversation.history import calls_in, kept_of, settled
 from anthropix_actors.conversation.messages import Approval
+from anthropix_actors.conversation.record import Spent, entry_of
 from anthropix_actors.conversation.said import check_marks, check_results
-from anthropix_actors.conversation.state import Call, Phase, Said, State
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
@@ -42,16 +44,46 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.agent import Agent
-    from anthropix_actors.conversation.record import Recorder
+    from anthropix_actors.conversation.core.state import When
+    from anthropix_actors.conversation.record import Past
+    from anthropix_actors.conversation.recorder import Recorder
     from anthropix_actors.conversation.request import RequestTask
-    from anthropix_actors.conversation.state import When
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.tools import Outcome, Toolbox
 
 
+_UNDER_WAY = {Phase.ASKING, Phase.CUTTING, Phase.ENDING}
+"""Phases in which a request is under way: what it has cost is not known, if it is lost."""
+
+
 class Effects(msgspec.Struct, frozen=True):
-    """What the actor is to do, in order."""
+    """What the actor is to do, in order, when the entry is in the log. After the `last` ones, it stops."""
 
     todo: tuple[moves.Effect, ...]
+    entry: Mapping[str, Any] | None = None
+    last: bool = False
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The log has so many entries for good."""
+
+    count: int
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """Nothing more will be written."""
+
+    error: AnthropixError
+
+
+class Again(msgspec.Struct, frozen=True):
+    """What an effect has waited for is there: it was in its turn before."""
+
+    effect: moves.Ask
+
+
+class Released(msgspec.Struct, frozen=True):
+    """The log was given up."""
 
 
 class Talk:
@@ -73,6 +105,7 @@ class Talk:
         actor: The ref of its actor, which the actor itself has; those who talk have others.
         left: Whether nobody has any of those: it ends with its last turn.
         recorder: Writes it into a log; None if nobody wants that.
+        posted: The cursor of the entry of the inbox that is being obeyed; it is written with what comes of it.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the state
@@ -98,21 +131,18 @@ class Talk:
         self.parent = parent
         self.above = above
         self.askers: dict[str, Talk] = {}
-        self.state = State(
-            messages=tuple(messages),
-            heard=len(messages),
-            at_once=agent.limits.tools_at_once,
-            closes=parent is None,
-            most_marks=agent.most_marks(toolbox.wire),
-        )
+        self.state = replace(begun_by(agent, toolbox, messages), closes=parent is None)
         self.turns: dict[int, TurnTask] = {}
         self.subscribers: tuple[tuple[Subscriber, bool], ...] = ()
         self.actor: Any = None
         self.left = False
         self.recorder: Recorder | None = None
-        self._lock = threading.RLock()  # a signal handler may say something in the middle of it
+        self.posted: str | None = None
+        self._lock = threading.RLock()
         self._asked: dict[str, tuple[Approval, float]] = {}  # what waits for approval, and since when
+        self._since: dict[str, float] = {}  # when approvals were asked for before, on the monotonic clock
         self._spent: list[Budget] = []  # of the turns that have ended
+        self._noted: dict[int, Spent] = {}  # what the log knows of it
         SWEEPER.fork_listeners.add(self)
 
     # What people do
@@ -135,17 +165,23 @@ class Talk:
             elif output is not None:
                 what = 'expected None for what is said in the middle of a turn; when="idle" begins one of its own'
                 raise ParameterError([Problem("output", what)])
-            self.happens(moves.Say(Said(tuple(content), number), when))
+            form = None if output is None else output_format(output)
+            self.happens(moves.Say(Said(tuple(content), number, form), when))
             ref: TurnRef = turn.ref
             return ref
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it takes nothing more."""
+        return self.state.phase is Phase.STOPPED or self.state.stopping
+
     def _refuse_stopped(self) -> None:
-        if self.state.phase is Phase.STOPPED or self.state.stopping:
+        if self.has_stopped:
             raise ConfigurationError("the conversation has stopped; begin another one with its history")
 
     def _new_turn(self, number: int, output: Any) -> TurnTask:
         if output is not None:
-            output_format(output)  # refused now, not by the first request
+            format_of(output)  # refused now, not by the first request
         turn = TurnTask(self, number, Budget(self.agent.limits, self.parent), output=output)
         turn.ref = TurnRef(self.actor, turn)
         turn.leave = self.core.registry.untrack
@@ -172,24 +208,23 @@ class Talk:
             if below is not None:
                 below.decide(approval, allow=allow, by=by)
                 return
-            known, _ = self._asked.get(approval.call_id, (None, 0.0))
             call = self.state.call(approval.call_id)
-            if known is None or call is None or call.status != "asks":
+            if self.state.phase is not Phase.ACTING or call is None or call.status != "asks":
                 what = f"{approval.call_id} was decided before, or its turn is over"
                 raise ParameterError([Problem("approval", what)])
-            if not known.digest == approval.digest == self._digest(approval.name, approval.input):
+            if not call.digest == approval.digest == self._digest(approval.name, approval.input, call.runs):
                 raise ParameterError([Problem("approval", "it is of another call: its digest differs")])
-            self.happens(moves.Decided(approval.call_id, allow, by))
+            self.happens(moves.Decided(call.id, allow, by, call.digest))
 
     def cancel(self, number: int, reason: str) -> None:
         """Cancel a turn."""
         self.happens(moves.Cancel(number, reason))
 
-    def stop(self, reason: str) -> None:
-        """End the conversation; once is enough."""
+    def stop(self, reason: str, error: AnthropixError | None = None) -> None:
+        """End the conversation; once is enough. With an error, a turn that runs fails."""
         with self._lock:
-            if self.state.phase is not Phase.STOPPED and not self.state.stopping:
-                self.happens(moves.Stop(reason))
+            if not self.has_stopped:
+                self.happens(moves.Stop(reason, error))
 
     def close(self) -> None:
         """End, as the client is closed."""
@@ -216,18 +251,45 @@ class Talk:
     def happens(self, event: moves.Event) -> None:
         """Put an event into the core, and what is to be done about it into the actor's mailbox."""
         with self._lock:
-            begins = isinstance(event, moves.Say) and self.state.phase is Phase.IDLE
-            number = event.said.turn if begins and isinstance(event, moves.Say) else self.state.turn
-            effects = self._advance(event, self.turns.get(number))
-            if effects or self.state.phase is Phase.STOPPED:  # then it ends itself
-                with contextlib.suppress(pykka.ActorDeadError):
-                    self.actor.tell(Effects(tuple(effects)))
+            before = self.state
+            begins = isinstance(event, moves.Say) and before.phase is Phase.IDLE
+            number = event.said.turn if begins and isinstance(event, moves.Say) else before.turn
+            effects, limit = self._advance(event, self.turns.get(number))
+            for effect in effects:
+                if isinstance(effect, moves.TellApproval):
+                    self._ask_for(effect.call)
+            changed = bool(effects) or self.state is not before
+            entry = self._entry(event, effects, limit) if changed and self.recorder is not None else None
+            last = self.state.phase is Phase.STOPPED
+            if effects or entry or last:
+                self.tell(Effects(tuple(effects), entry, last))
 
-    def _advance(self, event: moves.Event, turn: TurnTask | None) -> list[moves.Effect]:
-        """Put an event into the core, and count the request that it leads to."""
+    def tell(self, message: Any) -> None:
+        """Put something into the actor's mailbox, if it lives."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor.tell(message)
+
+    def pass_over(self, cursor: str, why: str) -> None:
+        """Note that nothing came of an entry of the inbox."""
+        self.tell(Effects((), {"kind": "passed", "at": time.time(), "inbox": cursor, **({"why": why} if why else {})}))
+
+    def _entry(self, event: moves.Event, effects: Sequence[moves.Effect], limit: str | None) -> dict[str, Any]:
+        """Return what is to be in the log before anything is done about an event."""
+        entry = {**entry_of(event, effects, limit), "at": time.time()}
+        spent = {number: turn.budget.spent_so_far() for number, turn in self.turns.items() if turn.began_at is not None}
+        news = {number: each for number, each in spent.items() if each != self._noted.get(number)}
+        if news:
+            self._noted.update(news)
+            entry["spent"] = {str(number): msgspec.to_builtins(each) for number, each in news.items()}
+        if self.posted is not None:
+            entry["inbox"], self.posted = self.posted, None
+        return entry
+
+    def _advance(self, event: moves.Event, turn: TurnTask | None) -> tuple[list[moves.Effect], str | None]:
+        """Put an event into the core, and count the request that it leads to; return the limit as well."""
         if turn is None:
             self.state, effects = advance(self.state, event)
-            return effects
+            return effects, None
         budget, before = turn.budget, self.state.turn
         with budget.lock:  # what is taken, and given back, is nobody's to see
             spent = budget.take_request()
@@ -247,7 +309,7 @@ class Talk:
             if isinstance(effect, moves.EndTurn) and (ended := self.turns.get(effect.turn)) is not None:
                 with contextlib.suppress(CancelledError):
                     ended.scope.commit()  # a later cancel does nothing
-        return effects
+        return effects, spent
 
     def _renew_tools(self) -> None:
         """Take the tools that servers offer now, as a turn begins: within one, requests begin with the same."""
@@ -293,6 +355,7 @@ class Talk:
         with self._lock:
             late = [call_id for call_id, (_, since) in self._asked.items() if patience and now - since >= patience]
             for call_id in late:
+                self._forget(call_id)
                 self.happens(moves.Decided(call_id, allow=False, by="a timeout: nobody decided in time"))
 
     # For the actor
@@ -306,8 +369,8 @@ class Talk:
         """Return the calls of an answer, as the core wants them."""
         return tuple(self.call_of(block) for block in calls_in(content))
 
-    def call_of(self, block: Mapping[str, Any]) -> Call:
-        """Return a call, as the core wants it: whether it may run, and how."""
+    def call_of(self, block: Mapping[str, Any], runs: int = 0) -> Call:
+        """Return a call that was started so often, as the core wants it: whether it may run, and how."""
         call = Call(str(block["id"]), str(block["name"]), copied(block.get("input") or {}))
         tool = self.toolbox.get(call.name)
         if tool is None:
@@ -319,24 +382,37 @@ class Talk:
             tool.arguments(block.get("input"))
         except ParameterError as exc:
             return replace(call, refusal=f"not started: {exc}")
-        return replace(call, safe=tool.safe, alone=tool.alone, approve=bool(tool.approve))
+        asks_again = tool.unknown == "ask"
+        digest = self._digest(call.name, call.input, runs) if tool.approve or asks_again else ""
+        return replace(
+            call,
+            safe=tool.safe,
+            alone=tool.alone,
+            approve=bool(tool.approve),
+            idempotent=tool.idempotent,
+            asks_again=asks_again,
+            digest=digest,
+            expires=self.agent.limits.approval,
+        )
 
-    def approval_of(self, call: Call) -> Approval:
-        """Return what is to be approved, and note that it is asked for."""
-        approval = self._approval(call)
-        with self._lock:
-            self._asked[call.id] = approval, time.monotonic()
+    def may_start(self, call: Call) -> bool:
+        """Return whether a call that is about to start is exactly the one that was approved, if that is needed."""
+        runs = call.runs - 1
+        return not replace(call, runs=runs).is_bound or call.allowed == self._digest(call.name, call.input, runs)
+
+    def _ask_for(self, call: Call) -> None:
+        """Note that an approval is asked for. With the lock."""
+        since = self._since.pop(call.id, time.monotonic())
+        self._asked[call.id] = approval_of(call), since
         for above in self._all_above():
             above.askers[call.id] = self
-        return approval
 
-    def _approval(self, call: Call) -> Approval:
-        digest = self._digest(call.name, call.input)
-        return Approval(call.id, call.name, copied(call.input), digest, self.agent.limits.approval)
-
-    def _digest(self, name: str, given: Any) -> str:
+    def _digest(self, name: str, given: Any, runs: int) -> str:
+        """Return the digest of a call that was started so often: what is approved is this start of it."""
         tool = self.toolbox.get(name)
         bound = [name, given, None if tool is None else tool.input_schema]
+        if tool is not None and tool.unknown == "ask" and not tool.idempotent and runs:
+            bound.append(runs)
         return hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
 
     def _all_above(self) -> Iterator[Talk]:
@@ -348,9 +424,8 @@ class Talk:
     def decided(self, call: Call) -> Approval:
         """Return the approval of a call that was decided, and forget it."""
         with self._lock:
-            approval, _ = self._asked.get(call.id, (None, 0.0))
             self._forget(call.id)
-        return approval or self._approval(call)
+        return approval_of(call)
 
     def turn_ended(self, number: int) -> TurnTask:
         """Forget a turn that has ended, and return it."""
@@ -365,6 +440,54 @@ class Talk:
         self._asked.pop(call_id, None)
         for above in self._all_above():
             above.askers.pop(call_id, None)
+
+    # From a log
+
+    def load(self, past: Past, *, go_on: bool) -> None:
+        """Go on with what a log tells of, or end it. Before anything else happens.
+
+        Raises:
+            ConfigurationError: the client is closed.
+        """
+        with self._lock:
+            self.state = state = past.state
+            self._noted = {**past.spent}
+            behind = time.time() - time.monotonic()
+            self._since = {call_id: min(at - behind, time.monotonic()) for call_id, at in past.asked.items()}
+            unfinished = state.unfinished
+            for number in past.spent.keys() - {*unfinished}:
+                ended = Budget(self.agent.limits)
+                ended.restore(past.spent[number])
+                self._spent.append(ended)
+            forms = {state.turn: state.output, **{said.turn: said.output for said in state.queue}}
+            try:
+                self._new_turns(past, forms)
+            except BaseException:
+                self._abandon()
+                raise
+            if unfinished and unfinished[0] == state.turn:
+                first = self.turns[state.turn]
+                first.began_at = state.began_at
+                first.budget.begin()
+            runs = {call.id: call.runs for call in state.calls}
+            calls = tuple(self.call_of(each, runs.get(str(each["id"]), 0)) for each in calls_in(state.answer or ()))
+            begins = begun_by(self.agent, self.toolbox, ())
+            self.happens(moves.Resumed(calls, begins.at_once, begins.most_marks, go_on))
+
+    def _new_turns(self, past: Past, forms: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Make the turns that have not ended, and whose answers are to have these formats."""
+        state = past.state
+        for number in state.unfinished:
+            form = forms[number]
+            turn = self._new_turn(number, None if form is None else KeptOutput(form))
+            lost = number == state.turn and state.phase in _UNDER_WAY
+            turn.budget.restore(past.spent.get(number, Spent()), estimate=lost)
+
+    def _abandon(self) -> None:
+        """End without a trace in the log: nothing has happened."""
+        self.state = replace(self.state, phase=Phase.STOPPED)
+        reason = "it could not be resumed"
+        self.tell(Effects(tuple(moves.EndTurn(number, "cancelled", reason=reason) for number in self.turns), last=True))
 
     # What is known of it
 
@@ -390,3 +513,19 @@ class Talk:
 def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:
     content: Any = outcome.content if isinstance(outcome.content, str) else tuple(outcome.content)
     return moves.Ended(call_id, content, outcome.is_error, outcome.seconds)
+
+
+def begun_by(agent: Agent, toolbox: Toolbox, messages: Sequence[Mapping[str, Any]]) -> State:
+    """Return what a conversation is that begins with a history."""
+    return State(
+        messages=tuple(messages),
+        heard=len(messages),
+        at_once=agent.limits.tools_at_once,
+        most_marks=agent.most_marks(toolbox.wire),
+    )
+
+
+def approval_of(call: Call) -> Approval:
+    """Return what is to be approved of a call."""
+    kind: Any = "unknown" if call.started else "call"
+    return Approval(call.id, call.name, copied(call.input), call.digest, call.expires, kind)

@@ -26,7 +26,7 @@ from anthropix_actors.chat.messages import (
     ChatRetrying,
 )
 from anthropix_actors.errors import ParameterError, Problem, ProtocolError
-from anthropix_actors.hub.error_form import as_json, error_form, error_of
+from anthropix_actors.stores.error_form import as_json, error_form, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

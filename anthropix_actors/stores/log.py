@@ -43,9 +43,9 @@ class Held(AnthropixError):  # noqa: N818 - as above
         holder: Who that is.
     """
 
-    def __init__(self, name: str, holder: str) -> None:
-        """Say which log, and who has it."""
-        super().__init__(f"the log {name!r} belongs to {holder!r}, which lives")
+    def __init__(self, name: str, holder: str, why: str = "") -> None:
+        """Say which log, who has it, and what to do."""
+        super().__init__(f"the log {name!r} belongs to {holder!r}, which lives" + (f"; {why}" if why else ""))
         self.holder = holder
 
 

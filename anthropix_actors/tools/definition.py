@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Tool(Generic[P, R]):
             is logged, and its thread is left alone.
         safe: Whether it changes nothing: a call may start before the answer is whole.
         idempotent: Whether the same call may run twice.
+        unknown: What is done about a call that was interrupted, and may have taken effect: "tell" the model, or "ask"
+            somebody whether to run it again.
         alone: Whether nothing else runs meanwhile.
         approve: Whether somebody has to allow each call.
         process: Whether it runs in a process of its own.
@@ -62,6 +64,7 @@ class Tool(Generic[P, R]):
     grace: float
     safe: bool
     idempotent: bool
+    unknown: Literal["tell", "ask"]
     alone: bool
     approve: bool
     process: bool
@@ -220,7 +223,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         function: The function: a def, a bound method, a `functools.partial`, or a callable object.
         **options: `name` and `description`, in place of the function's own. `timeout`: seconds after which the model is
             told that the call timed out. `grace`: seconds that the function may then take to end. `safe`: it changes
-            nothing, so it may start early. `idempotent`: the same call may run twice. `alone`: nothing else runs
+            nothing, so it may start early. `idempotent`: the same call may run twice. `unknown`: what is done
+            about a call of a conversation that was interrupted, as its process died: "tell" the model that its outcome
+            is unknown, or "ask" somebody whether to run it again. `alone`: nothing else runs
             meanwhile. `approve`: somebody has to allow each call. `process`: it runs in a process of its own, which a
             timeout or a cancel kills, with all that it has started. `actor`: an actor that is told each `Call`, and
             answers it with `call.done(value)` or `call.fail(error)`, from any thread, later; the function says only

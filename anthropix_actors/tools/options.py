@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GRACE = 2.0
 
+_UNKNOWN = ("tell", "ask")
+
 WIRE = ("cache_control", "strict", "defer_loading", "allowed_callers", "eager_input_streaming", "input_examples")
 """What the API takes of a tool, besides name, description and schema."""
 
@@ -30,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "grace": GRACE,
     "safe": False,
     "idempotent": False,
+    "unknown": "tell",
     "alone": False,
     "approve": False,
     "process": False,
@@ -49,6 +52,7 @@ class ToolOptions(TypedDict, total=False):
     grace: float
     safe: bool
     idempotent: bool
+    unknown: Literal["tell", "ask"]
     alone: bool
     approve: bool
     process: bool
@@ -71,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     safe: bool
     idempotent: bool
+    unknown: Literal["tell", "ask"]
     alone: bool
     approve: bool
     process: bool
@@ -99,6 +104,8 @@ def checked_options(given: Mapping[str, Any]) -> Options:
         problems.append(Problem("timeout", f"expected seconds above 0, or None, got {shown(timeout)}"))
     if not (_is_number(grace) and grace >= 0):
         problems.append(Problem("grace", f"expected seconds from 0, got {shown(grace)}"))
+    if values["unknown"] not in _UNKNOWN:
+        problems.append(Problem("unknown", f"expected 'tell' or 'ask', got {shown(values['unknown'])}"))
     problems += [
         Problem(name, f"expected True or False, got {shown(values[name])}")
         for name, default in DEFAULTS.items()

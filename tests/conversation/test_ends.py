@@ -13,9 +13,9 @@ import pytest
 
 from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Limits, Timeout
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors.conversation.core.moves import Cancel
+from anthropix_actors.conversation.core.state import Call as StateCall
 from anthropix_actors.conversation.follower import MessageQueue
-from anthropix_actors.conversation.moves import Cancel
-from anthropix_actors.conversation.state import Call as StateCall
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
 from anthropix_actors.emulator import Drop, Emulator, Reply, Stall, Status, ToolCall
@@ -431,7 +431,7 @@ def test_what_the_sweeper_ends_has_an_end_too(client: Client) -> None:
     with pytest.raises(ConfigurationError):
         talk.say("Hello?")
     talk.actor_stopped.clear()  # its thread runs: this is no child
-    talk.tell(Effects(()))
+    talk.tell(Effects((), last=True))
     wait(talk.actor_stopped)
 
 

@@ -176,8 +176,8 @@ def test_what_the_api_refuses_is_handed_back(emulator: Emulator, client: Client,
     assert isinstance(failed.error, BadRequestError)
     assert failed.undelivered == ([FOREVER],)
     assert talk.history() == before
-    until(lambda: store.read("a")[-1].data["kind"] == "end")
-    assert fold([entry.data for entry in store.read("a")]) == before
+    until(lambda: "ends" in store.read("a")[-1].data)
+    assert [*fold([entry.data for entry in store.read("a")]).history] == before
     fork = talk.fork(at=refused)
     assert fork.history() == before
     fork.stop()
@@ -204,8 +204,8 @@ def test_results_that_the_api_refuses_are_replaced_and_what_was_said_with_them_h
     assert "the API refused the request with its result: " in block["content"]
     assert "5m" in block["content"]
     assert block["is_error"]
-    until(lambda: store.read("a")[-1].data["kind"] == "end")
-    assert fold([entry.data for entry in store.read("a")]) == talk.history()
+    until(lambda: "ends" in store.read("a")[-1].data)
+    assert [*fold([entry.data for entry in store.read("a")]).history] == talk.history()
     hears(emulator, talk)
 
 

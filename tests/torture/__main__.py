@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk, turns
+from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, sdk, turns
 from torture.before import before
 from torture.during import during
 from torture.report import (
@@ -99,6 +99,10 @@ def _turns(seed: int) -> Part:
     return conversations(total)
 
 
+def _kills(seed: int) -> Part:
+    return counted("Conversations whose processes are killed", "kills", kills.torture(seed))
+
+
 def _pool(seed: int) -> Part:
     return queued([pool.torture(seed, chats=5000, at_once=100), pool.torture(seed, chats=1000, at_once=1)])
 
@@ -138,6 +142,7 @@ PARTS: dict[str, Callable[[int], Part]] = {
     "tls": _tls,
     "schedules": _schedules,
     "turns": _turns,
+    "kills": _kills,
     "foreign": _foreign,
     "patience": _patience,
     "interrupts": _interrupts,

@@ -495,6 +495,55 @@ MECHANISMS = [
         "        super().after_fork_in_child()",
         "stores/test_memory.py::test_a_forked_child_has_a_copy",
     ),
+    Mechanism(
+        "what begins is in the log before",
+        "conversation/core/pending.py",
+        "        while self._effects and self._effects[0][0] <= self.durable:",
+        "        while self._effects:",
+        "conversation/test_resume.py::test_a_turn_waits_for_a_store_that_is_away",
+    ),
+    Mechanism(
+        "a slow store delays no cancel",
+        "conversation/core/pending.py",
+        "    return ends or isinstance(effect, moves.CutChat)",
+        "    return False",
+        "conversation/test_resume.py::test_a_slow_store_does_not_delay_a_cancel",
+    ),
+    Mechanism(
+        "a call of unknown outcome does not run again",
+        "conversation/core/resume.py",
+        '    if before == "running" and not (may_run and (now.idempotent or now.asks_again)):',
+        '    if before == "running" and not may_run:',
+        "conversation/test_resume.py::test_the_model_is_told_that_the_outcome_of_an_interrupted_call_is_unknown",
+    ),
+    Mechanism(
+        "an approval is checked where the call is made",
+        "conversation/actor.py",
+        "        if not talk.may_start(call):",
+        "        if False:",
+        "conversation/test_inbox.py::test_a_call_that_is_not_as_it_was_approved_does_not_start",
+    ),
+    Mechanism(
+        "what was posted is obeyed once",
+        "conversation/talk.py",
+        '            entry["inbox"], self.posted = self.posted, None',
+        "            self.posted = None",
+        "conversation/test_resume.py::test_an_answer_that_is_given_while_nobody_runs_it_is_obeyed_once",
+    ),
+    Mechanism(
+        "a conversation has one owner",
+        "stores/holder.py",
+        "            epoch = self.store.claim(name, self.name)",
+        "            epoch = self.store.claim(name)",
+        "stores/test_holder.py::test_what_is_held_stays_held_until_it_is_released",
+    ),
+    Mechanism(
+        "what the next owner goes on with is not handed back",
+        "conversation/actor.py",
+        "        if not isinstance(self._lost, Fenced) or self._talk.recorder is None:",
+        "        if True:",
+        "conversation/test_resume.py::test_what_is_in_the_log_is_heard_by_the_new_owner_and_not_handed_back_by_the_one_before",
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ from torture.sdk import COUNTED, summed_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torture import everywhere, foreign, matrix, patience, pool, schedules, turns
+    from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, turns
     from torture.faults import Case
     from torture.tls import cancels
 
@@ -123,7 +123,7 @@ def queued(found: Iterable[pool.Report]) -> Part:
     return part
 
 
-def counted(title: str, what: str, found: foreign.Report | patience.Report | everywhere.Report) -> Part:
+def counted(title: str, what: str, found: foreign.Report | kills.Report | patience.Report | everywhere.Report) -> Part:
     return Part(title, {what: found.cases}, found.cases, found.failures)
 
 

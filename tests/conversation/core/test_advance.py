@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +14,18 @@ from msgspec.structs import replace
 
 from anthropix_actors.chat.block import PartialBlock
 from anthropix_actors.chat.parameters import chat_body
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.advance import advance, place_of
-from anthropix_actors.conversation.history import calls_in, kept_of, may_end_at, settled
-from anthropix_actors.conversation.state import Call, Phase, Said, State
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.advance import advance, place_of
+from anthropix_actors.conversation.core.history import calls_in, kept_of, may_end_at, settled
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
+from anthropix_actors.conversation.record import entry_of, event_of, fold, head
 from anthropix_actors.emulator.rules import active, first_refusal
 from anthropix_actors.emulator.rules.chat_request import ChatRequest
 from anthropix_actors.errors import APIConnectionError, ParameterError, Problem
 
 RULES = active(["unknown-key"])
-TOOLS = [{"name": name, "input_schema": {"type": "object"}} for name in ("plain", "safe", "alone", "asks", "theirs")]
+_NAMES = ("plain", "safe", "alone", "asks", "theirs", "idempotent", "asks-again")
+TOOLS = [{"name": name, "input_schema": {"type": "object"}} for name in _NAMES]
 TOOLS.append({"type": "web_search_20260209", "name": "web_search"})
 
 
@@ -45,7 +48,7 @@ def refusal_of(messages: Any) -> str | None:
     return first_refusal(ChatRequest(sent), RULES)
 
 
-def spec(block: Any) -> Call:
+def spec(block: Any, runs: int = 0) -> Call:
     name = block["name"]
     return Call(
         block["id"],
@@ -54,6 +57,9 @@ def spec(block: Any) -> Call:
         safe=name == "safe",
         alone=name == "alone",
         approve=name == "asks",
+        idempotent=name == "idempotent",
+        asks_again=name == "asks-again",
+        digest=f"{runs}" if name == "asks-again" and runs else "",
         ours=name != "theirs",
         refusal="there is no such tool" if name == "unknown" else None,
     )
@@ -75,12 +81,16 @@ class World:
     steered: list[Said] = field(default_factory=list)
     streamed: list[dict[str, Any]] = field(default_factory=list)
     spent: str | None = None
+    log: list[dict[str, Any]] = field(default_factory=lambda: [head(State())])
+    states: list[State] = field(default_factory=list)  # after each entry of the log
 
     def happens(self, event: moves.Event) -> None:
         if isinstance(event, moves.Answered | moves.Cut | moves.Failed):
             self.open, self.cut, self.streamed = None, False, []
         before = self.state
         self.state, effects = advance(self.state, event, spent=self.spent)
+        self.log.append(json.loads(json.dumps(entry_of(event, effects, self.spent))))
+        self.states.append(self.state)
         kept = before.heard if any(isinstance(effect, moves.Withdraw) for effect in effects) else len(before.messages)
         assert self.state.messages[:kept] == before.messages[:kept], "the history was changed"
         for effect in effects:
@@ -99,7 +109,8 @@ class World:
                 assert self.open is not None
                 self.cut = True
             case moves.StartCall(call=call):
-                assert call.id not in self.ran, "a call was run twice"
+                may_again = call.idempotent or call.allowed == f"{call.runs - 1}"
+                assert call.id not in self.ran or may_again, "a call was run twice"
                 assert call.refusal is None
                 assert call.ours
                 assert not any(each.alone for each in self.running.values()), "it does not run alone"
@@ -135,7 +146,8 @@ class World:
 
 
 REASONS = ["end_turn", "max_tokens", "refusal", "pause_turn", "compaction", "brand_new"]
-NAMES = st.lists(st.sampled_from(["plain", "safe", "alone", "asks", "unknown"]), max_size=4)
+KINDS = ["plain", "safe", "alone", "asks", "unknown", "idempotent", "asks-again"]
+NAMES = st.lists(st.sampled_from(KINDS), max_size=4)
 THEIRS = st.lists(st.sampled_from(["plain", "theirs"]), min_size=1, max_size=3)
 STEPS = st.lists(
     st.one_of(
@@ -211,7 +223,7 @@ def take_ended(world: World, which: int) -> None:
 
 def take_decide(world: World, allow: bool) -> None:  # noqa: FBT001 - a step of a random walk
     for call in [call for call in world.state.calls if call.status == "asks"][:1]:
-        world.happens(moves.Decided(call.id, allow, "eva" if allow else None))
+        world.happens(moves.Decided(call.id, allow, "eva" if allow else None, call.digest))
 
 
 def take_cancel(world: World, further: int) -> None:
@@ -266,6 +278,60 @@ def test_whatever_happens_the_history_is_legal_and_each_say_has_one_fate(steps: 
     for said in world.said:
         assert (said in undelivered) + sum(block in told for block in said.content) == 1, said
     assert [said for said in world.said if said in world.steered] == world.steered  # in order
+
+
+def resumed(before: World, entries: int, *, go_on: bool) -> World:
+    """Return the conversation as another owner has it, who found so many entries in the log."""
+    state = fold(before.log[: 1 + entries]).state
+    assert state == (before.states[entries - 1] if entries else State())
+    after = World(state, ids=before.ids, log=before.log[: 1 + entries], states=before.states[:entries])
+    after.ran = [call_id for entry in after.log for call_id in entry.get("starts", ())]
+    runs = {call.id: call.runs for call in state.calls}
+    calls = tuple(spec(each, runs.get(each["id"], 0)) for each in calls_in(state.answer or ()))
+    after.happens(moves.Resumed(calls, go_on=go_on))
+    return after
+
+
+def told(entries: list[dict[str, Any]], key: str) -> list[Any]:
+    return [each for entry in entries for each in entry.get(key, ())]
+
+
+@settings(max_examples=300, deadline=None)
+@given(STEPS, st.integers(0, 40), STEPS, st.sampled_from([True, True, True, False]))
+def test_wherever_a_log_ends_another_goes_on_and_nothing_is_done_or_heard_twice(
+    steps: list[tuple[str, Any]],
+    cut: int,
+    more: list[tuple[str, Any]],
+    go_on: bool,  # noqa: FBT001
+) -> None:
+    first = World()
+    for kind, what in steps:
+        TAKE[kind](first, what)
+    second = resumed(first, min(cut, len(first.states)), go_on=go_on)
+    for kind, what in more:
+        TAKE[kind](second, what)
+    third = resumed(second, len(second.states), go_on=True)
+    third.stops()
+    assert not third.running
+    says = [entry["said"] for entry in third.log if entry["kind"] == "say"]
+    turns = [turn for turn, how, _ in told(third.log, "ends") if how != "suspended"]
+    assert len(turns) == len({*turns}), "a turn ended twice"
+    heard = [block for message in settled(third.state) for block in message["content"] if message["role"] == "user"]
+    for said in says:
+        assert sum(block in heard for block in said["content"]) <= 1, "it was heard twice"
+    fates = fates_of(third.log)
+    for said in says:
+        assert fates.count(said) + sum(block in heard for block in said["content"]) == 1, said
+
+
+def fates_of(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was handed back, in the life of a log."""
+    state, back = State(), []
+    for entry in log[1:]:
+        state, effects = advance(state, event_of(entry), spent=entry.get("limit"))
+        ends = [effect for effect in effects if isinstance(effect, moves.EndTurn)]
+        back += [said for end in ends for said in end.undelivered]
+    return [{"content": [*said.content], "turn": said.turn} for said in back]
 
 
 @given(STEPS)

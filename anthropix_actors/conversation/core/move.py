@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import (
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.history import (
     CANCELLED,
+    INTERRUPTED,
     UNKNOWN,
     calls_in,
     kept_of_whole,
@@ -17,8 +18,8 @@ from anthropix_actors.conversation.history import (
     without_marks,
     without_refused,
 )
-from anthropix_actors.conversation.history import said as user_message
-from anthropix_actors.conversation.state import Call, Phase, Said, State
+from anthropix_actors.conversation.core.history import said as user_message
+from anthropix_actors.conversation.core.state import Call, Phase, Said, State
 from anthropix_actors.errors import (
     BadRequestError,
     ParameterError,
@@ -29,9 +30,10 @@ from anthropix_actors.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from anthropix_actors.conversation.moves import Effect
+    from anthropix_actors.conversation.core.moves import Effect
     from anthropix_actors.errors import AnthropixError
 
+SECONDS = "seconds"  # the limit that ends calls as well as requests
 
 REFUSALS = (BadRequestError, RequestTooLargeError, UnprocessableEntityError, ParameterError)
 """Errors of requests that would be refused again: what they brought is taken out of the history."""
@@ -108,7 +110,7 @@ class Move:
         """Begin a turn."""
         began_at = len(self.state.messages)
         self.set(turn=said.turn, began_at=began_at, closing=False, stopped=None, reason="", compacted=0, last=None)
-        self.set(doubted=(*self.state.doubted, said))
+        self.set(doubted=(*self.state.doubted, said), output=said.output)
         if self.state.answer is None:
             self.commit((*self.state.messages, user_message(said.content)))
         else:  # the results of calls that are the caller's come with what is said
@@ -131,6 +133,23 @@ class Move:
 
     # Calls
 
+    def run_calls(self) -> None:
+        """Have the calls of the answer refused, approved, started."""
+        self.refuse_calls()
+        if self.spent == SECONDS:  # as if it had run out a moment later
+            self.time_up()
+            return
+        for call in self.state.calls:
+            if call.status == "asks":
+                self.do(moves.TellApproval(call))
+        self.start_calls()
+        self.go_on_if_all_ended()
+
+    def time_up(self) -> None:
+        """Leave the calls that run, as the time of the turn is spent."""
+        self.cancel_calls("the time of the turn is spent")
+        self.boundary()
+
     def start_calls(self) -> None:
         """Start the calls that may start now, in order."""
         calls = self.state.calls
@@ -143,8 +162,9 @@ class Move:
                 return
             if early and (call.approve or not call.safe):
                 continue
-            self.update(replace(call, status="running", started=True))
-            self.do(moves.StartCall(call))
+            begun = replace(call, status="running", runs=call.runs + 1)
+            self.update(begun)
+            self.do(moves.StartCall(begun))
 
     def update(self, call: Call) -> None:
         """Put a call in the place of the one with its id."""
@@ -165,6 +185,12 @@ class Move:
             if call.status == "running":
                 self.do(moves.CancelCall(call, reason))
                 self.end_call(call, CANCELLED if call.safe else UNKNOWN, is_error=True)
+
+    def end_interrupted(self) -> None:
+        """End the calls that ran somewhere else; what came of them is not known."""
+        for call in self.state.calls:
+            if call.status == "running":
+                self.end_call(call, CANCELLED if call.safe else INTERRUPTED, is_error=True)
 
     def refuse_calls(self) -> None:
         """End the calls that are not to be run."""
@@ -191,9 +217,23 @@ class Move:
 
     # The end
 
+    def cut_short(self, content: Sequence[Mapping[str, Any]]) -> None:
+        """Go on after an answer that was cut for something said, or end the turn that was cancelled."""
+        paused = [block for whole in self.state.paused for block in whole]
+        kept = kept_of_whole([*paused, *content]) if paused else content
+        self.set(paused=())
+        if self.state.phase is Phase.CUTTING:
+            self.settle(kept, self.steer())
+            self.ask()
+        else:
+            self.settle(kept)
+            self.end("cancelled", reason=self.state.reason)
+
     def end(self, how: str, **more: Any) -> None:
         """End the turn, and begin the next one that was said."""
         state = self.state
+        if how == "cancelled" and state.error is not None:
+            how, more = "failed", {"error": state.error}
         more.setdefault("undelivered", state.steers)
         self.do(moves.EndTurn(state.turn, how, **more))
         keeps = how == "suspended" or more.get("stopped") == "tool_use"

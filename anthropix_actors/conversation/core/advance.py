@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from anthropix_actors._decode.json import copied
-from anthropix_actors.conversation import moves
-from anthropix_actors.conversation.history import kept_of_whole, lasting, settled
-from anthropix_actors.conversation.move import Move
-from anthropix_actors.conversation.state import Call, Phase, State
+from anthropix_actors.conversation.core import moves
+from anthropix_actors.conversation.core.history import INTERRUPTED, kept_of_whole, lasting, settled
+from anthropix_actors.conversation.core.move import Move
+from anthropix_actors.conversation.core.resume import resumed
+from anthropix_actors.conversation.core.state import Call, Phase, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from anthropix_actors.conversation.moves import Effect, Event
-    from anthropix_actors.conversation.state import When
+    from anthropix_actors.conversation.core.moves import Effect, Event
+    from anthropix_actors.conversation.core.state import When
 
 GO_ON = frozenset({"pause_turn", "compaction"})
 """Stop reasons after which the same conversation is sent again, with the answer as it came."""
@@ -41,7 +42,6 @@ BY_ITSELF = frozenset({"end_turn", "stop_sequence"})
 MOST_COMPACTIONS = 2
 """How many compactions may come in a row: more gain nothing."""
 
-SECONDS = "seconds"  # the limit that ends calls as well as requests
 DENIED = "denied"
 
 
@@ -54,7 +54,7 @@ def advance(state: State, event: Event, *, spent: str | None = None) -> tuple[St
         spent: The limit that is reached, so that no further request may be sent but the closing one; None for none.
 
     Example:
-        >>> from anthropix_actors.conversation.state import Said, State
+        >>> from anthropix_actors.conversation.core.state import Said, State
         >>> hello = Said(({"type": "text", "text": "Hello"},), turn=1)
         >>> state, effects = advance(State(), moves.Say(hello))
         >>> state.phase.value, [type(effect).__name__ for effect in effects]
@@ -125,7 +125,7 @@ def _answered(move: Move, event: moves.Answered) -> None:
     if reason != "compaction":
         move.set(compacted=0)
     if state.phase is not Phase.ASKING:
-        _cut_short(move, kept_of_whole(content))
+        move.cut_short(kept_of_whole(content))
     elif reason in GO_ON:
         _send_again(move, content, str(reason))
     elif reason == "tool_use" and event.calls and not state.closing:
@@ -165,15 +165,7 @@ def _act(move: Move, content: tuple[Mapping[str, Any], ...]) -> None:
     )
     move.settle_paused()
     move.set(phase=Phase.ACTING, answer=content, calls=asks)
-    move.refuse_calls()
-    if move.spent == SECONDS:  # as if it had run out a moment later
-        _time_up(move, moves.TimeUp(move.state.turn))
-        return
-    for call in move.state.calls:
-        if call.status == "asks":
-            move.do(moves.TellApproval(call))
-    move.start_calls()
-    move.go_on_if_all_ended()
+    move.run_calls()
 
 
 def _finish(move: Move, content: tuple[Mapping[str, Any], ...], reason: Any) -> None:
@@ -191,29 +183,16 @@ def _finish(move: Move, content: tuple[Mapping[str, Any], ...], reason: Any) -> 
     move.end("done", message=state.last, stopped=state.stopped or (None if reason in BY_ITSELF else str(reason)))
 
 
-def _cut_short(move: Move, content: Sequence[Mapping[str, Any]]) -> None:
-    """Go on after an answer that was cut for something said, or end the turn that was cancelled."""
-    paused = [block for whole in move.state.paused for block in whole]
-    kept = kept_of_whole([*paused, *content]) if paused else content
-    move.set(paused=())
-    if move.state.phase is Phase.CUTTING:
-        move.settle(kept, move.steer())
-        move.ask()
-    else:
-        move.settle(kept)
-        move.end("cancelled", reason=move.state.reason)
-
-
 def _cut(move: Move, event: moves.Cut) -> None:
     if event.content:
         move.hear()
     if move.state.phase in {Phase.CUTTING, Phase.ENDING}:
         move.set(calls=_begun(move, event.calls))
-        _cut_short(move, event.content)
+        move.cut_short(event.content)
     elif move.state.phase is Phase.ASKING:  # its chat was cancelled by somebody else: so is the turn
         move.set(reason="the chat was cancelled", calls=_begun(move, event.calls), phase=Phase.ENDING)
         move.cancel_calls("the chat was cancelled")
-        _cut_short(move, event.content)
+        move.cut_short(event.content)
 
 
 def _failed(move: Move, event: moves.Failed) -> None:
@@ -244,9 +223,11 @@ def _decided(move: Move, event: moves.Decided) -> None:
         return
     move.do(moves.TellDecision(call, event.allow, event.by))
     if event.allow:
-        move.update(replace(call, status="ready"))
+        move.update(replace(call, status="ready", allowed=event.digest))
     else:
-        move.end_call(call, DENIED if event.by is None else f"{DENIED} by {event.by}", is_error=True)
+        denied = DENIED if event.by is None else f"{DENIED} by {event.by}"
+        again = f"{INTERRUPTED}; to run it again was " if call.started else ""
+        move.end_call(call, again + denied, is_error=True)
     move.start_calls()
     move.go_on_if_all_ended()
 
@@ -270,16 +251,15 @@ def _cancel(move: Move, event: moves.Cancel) -> None:
 
 def _time_up(move: Move, event: moves.TimeUp) -> None:
     if move.state.phase is Phase.ACTING and event.turn == move.state.turn:
-        move.cancel_calls("the time of the turn is spent")
-        move.boundary()
+        move.time_up()
 
 
 def _stop(move: Move, event: moves.Stop) -> None:
     state = move.state
-    move.set(stopping=True, reason=event.reason)
+    move.set(stopping=True, reason=event.reason, error=event.error)
     if state.phase is Phase.IDLE:
         move.stop(event.reason)
-    elif state.is_waiting:
+    elif state.is_waiting and event.error is None:
         asks = tuple(call for call in state.calls if call.status == "asks")
         move.end("suspended", calls=asks)
     else:
@@ -297,4 +277,5 @@ _HANDLERS: dict[type, Callable[[Move, Any], None]] = {
     moves.Cancel: _cancel,
     moves.TimeUp: _time_up,
     moves.Stop: _stop,
+    moves.Resumed: resumed,
 }

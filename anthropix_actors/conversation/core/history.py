@@ -19,11 +19,12 @@ from anthropix_actors.chat.resume import usable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from anthropix_actors.conversation.state import Call, State
+    from anthropix_actors.conversation.core.state import Call, State
 
 NOT_STARTED = "not started"
 CANCELLED = "cancelled"
 UNKNOWN = "cancelled; it may have taken effect"
+INTERRUPTED = "interrupted: what came of it is unknown; it may have taken effect"
 
 THINKING = frozenset({"thinking", "redacted_thinking"})
 _RAW_INPUT = "input_json"
@@ -43,7 +44,7 @@ def result_block(call: Call) -> dict[str, Any]:
     """Return the result of a call; for one without an outcome, the truth about it.
 
     Example:
-        >>> from anthropix_actors.conversation.state import Call
+        >>> from anthropix_actors.conversation.core.state import Call
         >>> result_block(Call("toolu_1", "search", {}))
         {'type': 'tool_result', 'tool_use_id': 'toolu_1', 'content': 'not started', 'is_error': True}
     """

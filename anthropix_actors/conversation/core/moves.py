@@ -1,57 +1,59 @@
-"""What happens to a conversation, and what it wants done: the events and effects of `advance`. Pure."""
+"""What happens to a conversation, and what it wants done: the events and effects of `advance`. Pure.
+
+Events are written into logs, as they are: what is added to one has a default.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+# For msgspec, which reads the hints of what is written into logs:
+from anthropix_actors.conversation.core.state import Call, Said, When  # noqa: TC001
+from anthropix_actors.errors import AnthropixError  # noqa: TC001
 
-    from anthropix_actors.conversation.state import Call, Said, When
-    from anthropix_actors.errors import AnthropixError
-
-Blocks: TypeAlias = "tuple[Mapping[str, Any], ...]"
+Blocks: TypeAlias = tuple[Mapping[str, Any], ...]
 
 
 # What happens
 
 
-class Say(msgspec.Struct, frozen=True):
+class Say(msgspec.Struct, frozen=True, omit_defaults=True):
     """Somebody says something; its turn is from `place_of`."""
 
     said: Said
     when: When = "next"
 
 
-class Streamed(msgspec.Struct, frozen=True):
+class Streamed(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call is whole, while the answer still streams."""
 
     call: Call
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, frozen=True, omit_defaults=True):
     """An answer is whole; `calls` are those of its content."""
 
     message: Mapping[str, Any]
     calls: tuple[Call, ...] = ()
 
 
-class Cut(msgspec.Struct, frozen=True):
+class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request ended as its chat was cancelled; `content` is what stays of the answer."""
 
     content: Blocks = ()
     calls: tuple[Call, ...] = ()
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
     """There will be no answer."""
 
     error: AnthropixError
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call has an outcome."""
 
     call_id: str
@@ -60,34 +62,52 @@ class Ended(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-class Decided(msgspec.Struct, frozen=True):
+class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
     """Somebody decided about a call that needs approval."""
 
     call_id: str
     allow: bool
     by: str | None = None
+    digest: str = ""
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(msgspec.Struct, frozen=True, omit_defaults=True):
     """The turn of this number is to end."""
 
     turn: int
     reason: str
 
 
-class TimeUp(msgspec.Struct, frozen=True):
+class TimeUp(msgspec.Struct, frozen=True, omit_defaults=True):
     """The seconds of this turn's limits are spent."""
 
     turn: int
 
 
-class Stop(msgspec.Struct, frozen=True):
-    """The conversation is to end."""
+class Stop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The conversation is to end; with an error, its turn fails."""
 
     reason: str
+    error: AnthropixError | None = None
 
 
-Event: TypeAlias = Say | Streamed | Answered | Cut | Failed | Ended | Decided | Cancel | TimeUp | Stop
+class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody goes on with the conversation, who did not run it before: nothing that ran then runs now.
+
+    Attributes:
+        calls: The calls of the answer, as the tools are now.
+        at_once: How many may run at once.
+        most_marks: As in the state.
+        go_on: Whether the turns go on; else they end.
+    """
+
+    calls: tuple[Call, ...] = ()
+    at_once: int = 8
+    most_marks: int = 4
+    go_on: bool = True
+
+
+Event: TypeAlias = Say | Streamed | Answered | Cut | Failed | Ended | Decided | Cancel | TimeUp | Stop | Resumed
 
 
 # What is to be done, in this order
@@ -106,12 +126,24 @@ class Withdraw(msgspec.Struct, frozen=True):
     messages: Blocks
 
 
+class GoOn(msgspec.Struct, frozen=True):
+    """Go on with a turn that began elsewhere."""
+
+    turn: int
+
+
 class Ask(msgspec.Struct, frozen=True):
     """Send a request of a turn with these messages; a closing one lets the model call no tool."""
 
     turn: int
     messages: Blocks
     closing: bool = False
+
+
+class DropAsk(msgspec.Struct, frozen=True):
+    """A request that was not sent, and will not be."""
+
+    turn: int
 
 
 class CutChat(msgspec.Struct, frozen=True):
@@ -210,8 +242,10 @@ class EndTurn(msgspec.Struct, frozen=True):
 
 Effect: TypeAlias = (
     Commit
+    | GoOn
     | Withdraw
     | Ask
+    | DropAsk
     | CutChat
     | StartCall
     | CancelCall

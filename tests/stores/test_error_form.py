@@ -19,8 +19,8 @@ from anthropix_actors import (
     Problem,
     errors,
 )
-from anthropix_actors.hub.error_form import error_form, error_of
 from anthropix_actors.stores import Held, Lost, StoreError
+from anthropix_actors.stores.error_form import error_form, error_of
 
 CLASSES = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, AnthropixError)]
 

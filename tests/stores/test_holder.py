@@ -1,0 +1,123 @@
+"""A holder: what this process has claimed is nobody else's as long as it beats."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anthropix_actors.stores import Held, MemoryStore, StoreError
+from anthropix_actors.stores.holder import HOLDERS, Holder
+
+from servers import DEADLINE, until, wait
+from stores_for_tests import Shaky
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEASE = 0.15
+
+
+def free(store: MemoryStore, name: str) -> bool:
+    state = store.state(name)
+    return state is not None and state.holder is None
+
+
+def test_what_is_held_stays_held_until_it_is_released() -> None:
+    store = Shaky()
+    holder, other = Holder(store, LEASE), Holder(store, LEASE)
+    first, second = holder.claim("a"), holder.claim("b")
+    until(lambda: store.calls.get("beat", 0) >= 8)
+    with pytest.raises(
+        Held, match=r"the log 'a' belongs to '.*', which lives; it is free when .* 0\.15 s after its end"
+    ):
+        other.claim("a")
+    with pytest.raises(Held, match="it is in use in this process"):
+        holder.claim("a")
+    holder.release("a", first)
+    holder.release("a", first)
+    epoch = other.claim("a")
+    assert not free(store, "b")
+    other.release("a", epoch)
+    holder.release("b", second)
+    assert free(store, "b")
+
+
+def test_what_another_has_taken_is_not_released() -> None:
+    store = MemoryStore()
+    holder, other = Holder(store), Holder(store)
+    before = holder.claim("a")
+    epoch = other.claim("a", take_over=True)
+    holder.release("a", before)
+    assert not free(store, "a")
+    again = other.claim("a", take_over=True)
+    other.release("a", epoch)
+    assert not free(store, "a")
+    store.delete("a")
+    other.release("a", again)
+
+
+def test_a_beat_that_fails_is_followed_by_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    store = Shaky()
+    holder = Holder(store, LEASE)
+    epoch = holder.claim("a")
+    failed = threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise StoreError("away")
+
+    store.faults["beat"] = fail
+    wait(failed)
+    store.faults.clear()
+    before = store.calls.get("beat", 0)
+    until(lambda: store.calls.get("beat", 0) > before + 1)
+    holder.release("a", epoch)
+    assert "a store does not take a beat" in caplog.text
+
+
+def test_at_exit_all_is_given_up() -> None:
+    store = MemoryStore()
+    holder = Holder(store)
+    epochs = {name: holder.claim(name) for name in ("a", "b")}
+    left: list[str] = []
+
+    def leave(name: str) -> Callable[[str], object]:
+        def leaves(reason: str) -> None:
+            left.append(reason)
+            threading.Thread(target=holder.release, args=(name, epochs[name])).start()
+
+        return leaves
+
+    for name in epochs:
+        holder.at_exit(name, leave(name))
+    holder.sweep(0.0)
+    holder.cancel_and_join("the interpreter exits")(DEADLINE)
+    until(lambda: free(store, "a") and free(store, "b"))
+    assert left == ["the interpreter exits"] * 2
+    epochs["a"] = holder.claim("a")
+    holder.cancel_and_join("the interpreter exits")(0.01)  # nobody gives it up
+    holder.release("a", epochs["a"])
+
+
+def test_there_is_one_holder_for_each_store_and_lease() -> None:
+    store, other = MemoryStore(), MemoryStore()
+    holder = HOLDERS.of(store)
+    assert HOLDERS.of(store) is holder
+    assert HOLDERS.of(other) is not holder
+    assert HOLDERS.of(store, 3.0) is not holder
+
+
+def test_a_forked_child_holds_nothing() -> None:
+    store = MemoryStore()
+    holder = HOLDERS.of(store)
+    epoch = holder.claim("a")
+    name: Any = holder.name
+    holder.after_fork()  # as in a child; the thread that beats ends, as it finds nothing
+    HOLDERS.after_fork()
+    assert holder.name != name
+    assert str(os.getpid()) in holder.name
+    holder.release("a", epoch)
+    assert not free(store, "a")
