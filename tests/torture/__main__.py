@@ -10,13 +10,15 @@ import argparse
 import os
 import platform
 import random
+import shutil
 import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import everywhere, foreign, matrix, patience, pool, schedules, sdk, turns
+from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, sdk, turns
 from torture.before import before
 from torture.during import during
 from torture.report import (
@@ -26,6 +28,7 @@ from torture.report import (
     counted,
     encrypted,
     faults,
+    killed,
     limited,
     plans,
     queued,
@@ -115,6 +118,11 @@ def _interrupts(_: int) -> Part:
     return counted("Ctrl-C everywhere", "interrupts", everywhere.torture())
 
 
+def _kills(seed: int) -> Part:
+    with tempfile.TemporaryDirectory() as folder:
+        return killed(kills.torture(seed, folder=Path(folder), redis=shutil.which("redis-server") is not None))
+
+
 def _load(_: int) -> Part:
     import load  # noqa: PLC0415 - of the benchmarks, whose folder must be on the path
 
@@ -142,6 +150,7 @@ PARTS: dict[str, Callable[[int], Part]] = {
     "patience": _patience,
     "interrupts": _interrupts,
     "pool": _pool,
+    "kills": _kills,
     "load": _load,
     "limits": _limits,
     "sdk": _sdk,

@@ -10,7 +10,7 @@ from torture.sdk import COUNTED, summed_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torture import everywhere, foreign, matrix, patience, pool, schedules, turns
+    from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, turns
     from torture.faults import Case
     from torture.tls import cancels
 
@@ -125,6 +125,12 @@ def queued(found: Iterable[pool.Report]) -> Part:
 
 def counted(title: str, what: str, found: foreign.Report | patience.Report | everywhere.Report) -> Part:
     return Part(title, {what: found.cases}, found.cases, found.failures)
+
+
+def killed(found: kills.Report) -> Part:
+    notes = [f"killed, frozen or cut: {_most(found.kills)}", f"answers ended as: {_most(found.ended)}"]
+    tried = {"answers": found.jobs, "words read": found.words, "processes and connections killed": found.kills.total()}
+    return Part("Readers, workers, brokers and connections that die", tried, found.checks, found.failures, notes)
 
 
 def bent(figures: Any) -> Part:
