@@ -30,6 +30,7 @@ CANCELLED = 3
     type=click.FloatRange(0.1),
     help="Seconds after which another worker takes over from one that is dead.",
 )
+@click.option("--attempts", default=3, show_default=True, type=click.IntRange(1), help="Workers that may have a job.")
 @click.option(
     "--grace",
     default=30.0,
@@ -37,7 +38,9 @@ CANCELLED = 3
     type=click.FloatRange(0),
     help="Seconds that answers have to come to their end after SIGTERM or Ctrl-C.",
 )
-def worker(url: str, queue: str, concurrency: int, lease: float, grace: float) -> None:
+def worker(  # noqa: PLR0913, PLR0917 - each is an option
+    url: str, queue: str, concurrency: int, lease: float, attempts: int, grace: float
+) -> None:
     """Answer the jobs of a store. The key is in ANTHROPIC_API_KEY.
 
     SIGTERM or Ctrl-C: no more jobs are taken, and those that run have --grace seconds. A second one cancels them. The
@@ -49,7 +52,7 @@ def worker(url: str, queue: str, concurrency: int, lease: float, grace: float) -
     logging.getLogger("anthropix_actors").setLevel(logging.INFO)
     ending = _on_signals()
     with opened(url) as store, one_line(), Client() as client:
-        running = Worker(client, store, queue=queue, concurrency=concurrency, lease=lease)
+        running = Worker(client, store, queue=queue, concurrency=concurrency, lease=lease, attempts=attempts)
         with running:
             click.echo(f"{running.hub.holder} takes jobs out of {queue!r}")
             while not ending.wait(1.0):

@@ -189,7 +189,10 @@ class Workers:
         command = [sys.executable, "-P", "-m", "anthropix_actors.cli", "worker", "--store", self.url]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(
-            [*command, "--lease", str(LEASE), "--grace", "10"], env=dict(self.environment), stdout=quiet, stderr=quiet
+            [*command, "--lease", str(LEASE), "--grace", "10", "--attempts", "99"],
+            env=dict(self.environment),
+            stdout=quiet,
+            stderr=quiet,
         )
 
     def kill(self, which: int) -> None:
@@ -280,7 +283,7 @@ class Storm:
                 self.readers = [Reader(self.url, self.names) for _ in range(2)]
                 try:
                     self.storm(hub)
-                    self.finish()
+                    self.finish(hub)
                     self.count(hub)
                 finally:
                     for reader in self.readers:
@@ -313,16 +316,24 @@ class Storm:
         """Return whether an answer has begun, and not ended, as far as a reader has heard."""
         return any(heard.text and not heard.ends for reader in self.readers for heard in reader.heard.values())
 
-    def finish(self) -> None:
+    def finish(self, hub: Hub) -> None:
+        self.workers.wake(all_of_them=True)
+        deadline = time.monotonic() + 2 * DEADLINE
+        while time.monotonic() < deadline and any(self.left(hub)):
+            time.sleep(0.05)
         statuses = [*self.workers.end()]
         may = {0, -signal.SIGTERM}  # one that has only just been started does not handle signals yet
         self.report.check({*statuses} <= may, f"workers that were told to end ended with {statuses}")
         for reader in self.readers:
             reader.thread.join(DEADLINE)
 
-    def count(self, hub: Hub) -> None:
+    def left(self, hub: Hub) -> tuple[int, int, int]:
+        """Return how many jobs wait, are taken, are orphaned."""
         state = hub.store.queue_state("jobs")
-        self.report.check((state.waiting, state.taken, state.orphaned) == (0, 0, 0), f"jobs are left: {state}")
+        return state.waiting, state.taken, state.orphaned
+
+    def count(self, hub: Hub) -> None:
+        self.report.check(not any(self.left(hub)), f"jobs are left: {self.left(hub)}")
         self.report.jobs += len(self.names)
         for number, name in enumerate(self.names):
             entries = [*whole(hub, name)] if self.plan.keeps else None
