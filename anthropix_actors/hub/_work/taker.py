@@ -80,7 +80,9 @@ class Taker:
         wait = max(0.0, min([WAIT, *(when - now for when, _ in self._later)]))
         if room := self._in_hand.room(wait):
             for job in self._hub.store.take(self._hub.queue, self._hub.holder, min(room, AT_ONCE), wait=wait):
-                if (taken := self._in_hand.add(job, self._ender.put)) is not None:
+                if (taken := self._in_hand.add(job, self._ender.put)) is None:
+                    self._in_hand.pause(_pause(1))  # until the beat that is late has come
+                else:
                     self._begin(taken)
 
     def _begin(self, run: Run) -> None:
