@@ -4,7 +4,7 @@
 # make windows  subscribers for windows, with the real toolkits: each of them has to be there (installs those of pip)
 # make compat   chats with servers that others wrote, and others' clients with the emulator (large: installs them)
 # make bench    the numbers of benchmarks/README.md, on this machine
-# make torture  every fault, others' code, Ctrl-C everywhere, random schedules, load and limits; a report; 20 minutes;
+# make torture  every fault, others' code, Ctrl-C everywhere, random schedules, kills, load and limits; a report; 30 minutes;
 #               SEED=... replays
 # make mechanisms  takes out one mechanism after the other, and shows the test that fails without it
 # make mutants  changes the core in some 2,400 ways; a test must notice each, or tests/mutants/survivors.toml say why not;

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.ref import ConversationRef
     from anthropix_actors.conversation.turn_ref import TurnRef
     from anthropix_actors.hub.hub import Hub
+    from anthropix_actors.hub.worker import Worker
     from anthropix_actors.ledger import Cost, Ledger, Price
     from anthropix_actors.limits.governor import Governor, RateLimit
     from anthropix_actors.messages import (
@@ -235,6 +236,7 @@ __all__ = [
     "TurnTerminal",
     "UnprocessableEntityError",
     "Usage",
+    "Worker",
     "__version__",
     "as_completed",
     "run_tools",
@@ -262,6 +264,7 @@ _HOMES = {
     "conversation.ref": ("ConversationRef",),
     "conversation.turn_ref": ("TurnRef",),
     "hub.hub": ("Hub",),
+    "hub.worker": ("Worker",),
     "ledger": (
         "Cost",
         "Ledger",

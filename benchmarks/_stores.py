@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors import stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 MEMORY = "memory"
 _IN_MEMORY: dict[str, Any] = {}
@@ -29,7 +29,7 @@ def opened(url: str) -> Any:
 
 
 @contextlib.contextmanager
-def stores_here() -> Iterator[dict[str, str]]:
+def stores_here() -> Generator[dict[str, str]]:
     """Get the URLs of the stores, by name; a Redis server is started where there is one."""
     urls = {"memory": MEMORY}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -45,7 +45,7 @@ def _is_there(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _redis(folder: str) -> Iterator[str]:
+def _redis(folder: str) -> Generator[str]:
     """Run a server without persistence; get its URL."""
     path = Path(folder) / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import signal
@@ -17,6 +18,7 @@ from anthropix_actors import BatchRef, ChatRef, Client, SessionRef, emulator, st
 from anthropix_actors.emulator import RULES, Status, ToolCall
 from anthropix_actors.endpoints import endpoints
 
+from redis_servers import RedisServer
 from servers import DEADLINE
 
 if TYPE_CHECKING:
@@ -76,8 +78,17 @@ def _logs_as_before() -> Iterator[None]:
     ours.setLevel(levels[1])
 
 
+@pytest.fixture
+def _redis(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server that one of the pages needs."""
+    with RedisServer() if page == "redis" else contextlib.nullcontext() as server:
+        if server is not None:
+            monkeypatch.setenv("REDIS_URL", server.url)
+        yield
+
+
 @pytest.mark.parametrize("page", PROGRAMS)
-@pytest.mark.usefixtures("_sigterm", "_logs_as_before")
+@pytest.mark.usefixtures("_sigterm", "_logs_as_before", "_redis")
 def test_the_snippets_of_a_page_run(
     page: str,
     anthropix_emulator: Emulator,
@@ -117,6 +128,7 @@ PRINTED = {
     "cancelling": ["the window was closed\n"],
     "daemons": ["<ChatRef 'job-1', done, "],
     "limits": ["RateLimit(per_minute="],
+    "redis": ["1-1 {'text': ' world'}\n"],
     "tools": ["'minimum': 1, 'maximum': 7", "count_words 1\n", "you asked Why?\n", "notes_count_notes ['about']\n3\n"],
 }
 """Of what the programs print, what their pages say that they do."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors import Mcp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 REAL = '''
@@ -153,7 +153,8 @@ if "stubborn" in how:
 
 def raw(*how: str, **options: Any) -> Mcp:
     """Return the raw server."""
-    return Mcp.stdio(sys.executable, "-I", "-S", "-c", RAW, *how, **{"timeout": 30.0, **options})
+    given: Any = {"timeout": 30.0, **options}
+    return Mcp.stdio(sys.executable, "-I", "-S", "-c", RAW, *how, **given)
 
 
 def real(folder: Path, **options: Any) -> Mcp:
@@ -164,7 +165,7 @@ def real(folder: Path, **options: Any) -> Mcp:
 
 
 @contextlib.contextmanager
-def over_http(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def over_http(folder: Path) -> Generator[tuple[str, subprocess.Popen[str]]]:
     """Run the real server over HTTP; yield its URL and its process."""
     file = folder / "server.py"
     file.write_text(REAL)

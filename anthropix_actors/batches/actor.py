@@ -119,7 +119,7 @@ class BatchActor(TellingActor):
             self._create(body)
             return
         try:
-            found = record.created.get(number) or find_again(self, number, body, record)
+            found = record.created.get(number) or find_again(task, self.look, number, body, record)
         except APIError as exc:
             task.scope.check()
             task.fail(body.place, exc)

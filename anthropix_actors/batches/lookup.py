@@ -17,12 +17,11 @@ from anthropix_actors._calls.client_core import decode_json
 from anthropix_actors.batches.results import BATCHES, counts_of, result_lines, results_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anthropix_actors._wire.resources import MessageBatch
     from anthropix_actors.batches.body import BatchBody
     from anthropix_actors.batches.record import BatchRecord
-    from anthropix_actors.batches.results_actor import TellingActor
     from anthropix_actors.batches.task import BatchTask
 
 SETTLED = 60.0
@@ -35,8 +34,17 @@ _PAUSE = 5.0
 _LIMIT = 100
 
 
-def find_again(actor: TellingActor, number: int, body: BatchBody, record: BatchRecord) -> str | None:
+def find_again(
+    task: BatchTask, look: Callable[[str], MessageBatch], number: int, body: BatchBody, record: BatchRecord
+) -> str | None:
     """Return the id of the batch that another process has created, perhaps after a long wait; None if it has not.
+
+    Args:
+        task: The task, in whose thread this runs.
+        look: Returns a batch as it is now.
+        number: The number of the body.
+        body: What the batch was to be created of.
+        record: What is known.
 
     Raises:
         APIError: it cannot be known.
@@ -45,13 +53,12 @@ def find_again(actor: TellingActor, number: int, body: BatchBody, record: BatchR
     began = record.unclear.get(number)
     if began is None:
         return None
-    task = actor._task  # noqa: SLF001 - of this room
     others = set(record.created.values())
     while True:
         listed = [each["id"] for each in _since(task, began - SKEW) if _may_be(each, body)]
         running = False
         for batch_id in [each for each in listed if each not in others]:
-            batch = actor.look(batch_id)
+            batch = look(batch_id)
             if batch["processing_status"] != "ended":
                 running = True
             elif _names_in(task, batch) == body.custom_ids():

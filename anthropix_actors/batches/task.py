@@ -97,6 +97,7 @@ class BatchTask(Task):
         self.retry = core.request_factory.retry_of(options.get("max_retries"))
         self.bodies = bodies or []
         self.batches: dict[str, MessageBatch | None] = dict(batches or {})
+        self.batches |= dict.fromkeys(() if record is None else record.created.values())
         self.poll = poll
         self.seen = seen if record is None else record.told
         self.record = record

@@ -7,8 +7,11 @@ import sys
 import click
 
 from anthropix_actors import AnthropixError, __version__
+from anthropix_actors.cli._answers import cancel, submit
 from anthropix_actors.cli._demo import MODEL, run_demo
 from anthropix_actors.cli._endpoints import endpoints
+from anthropix_actors.cli._store import store
+from anthropix_actors.cli._worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +20,8 @@ def anthropix() -> None:
     """Claude for threaded Python: each chat request is an actor."""
 
 
-anthropix.add_command(endpoints)
+for command in (endpoints, worker, submit, cancel, store):
+    anthropix.add_command(command)
 
 
 @anthropix.command()

@@ -6,11 +6,13 @@
 'end_turn'
 """
 
+from anthropix_actors.hub._work.in_hand import WorkerMetrics
 from anthropix_actors.hub.entries import told
 from anthropix_actors.hub.followed import Followed
 from anthropix_actors.hub.hub import Hub, HubMetrics
 from anthropix_actors.hub.log_writer import LogWriter
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus
+from anthropix_actors.hub.worker import Worker
 
-__all__ = ["ChatStatus", "Followed", "Hub", "HubMetrics", "LogRef", "LogWriter", "told"]
+__all__ = ["ChatStatus", "Followed", "Hub", "HubMetrics", "LogRef", "LogWriter", "Worker", "WorkerMetrics", "told"]

@@ -34,7 +34,7 @@ from anthropix_actors.stores import Held, Lost
 from anthropix_actors.stores.names import checked_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -300,7 +300,10 @@ class Hub:
         if not entries and after is not None:
             state = self.store.state(name)
             if state is not None and state.closed:
-                return [entry for entry in whole_log(self.store, name) if entry.data.get("kind") in ENDS][:1]
+                # Once more: what came between the two calls is not to be skipped.
+                entries = self.store.read(name, after)
+                ends = [entry for entry in whole_log(self.store, name) if entry.data.get("kind") in ENDS]
+                return entries or ends[:1]
         return entries
 
     def _task(self, name: str, after: str | None, first: Sequence[Entry]) -> FollowTask:
@@ -342,7 +345,8 @@ class Hub:
         state = self.store.state(chat_name(name))
         if state is not None and state.closed:
             return False
-        job = self.store.job(self.queue, name)
+        is_running = state is not None and state.holder is not None  # then no job of its name waits
+        job = None if is_running else self.store.job(self.queue, name)
         if job is not None and self.store.remove(self.queue, name):
             self._end_job(name, reason, job.data.get("tag"))
             return True
@@ -422,7 +426,7 @@ class Hub:
     # Its own life
 
     @contextlib.contextmanager
-    def lives(self) -> Iterator[None]:
+    def lives(self) -> Generator[None]:
         """Let the hub's holder live in the store within this block: what it takes from a queue is nobody else's.
 
         Example:

@@ -111,6 +111,10 @@ class LogWriter:
         if not self._opened.is_joined and self._opened.outcome is None:
             self._opened.leave()
 
+    def give_away(self) -> None:
+        """Give the log up without an end, though its chat has begun: another writer goes on with it. Any thread."""
+        self._opened.give_away()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the writing has ended, for at most `timeout` seconds; return whether it has. See `outcome`."""
         return self._opened.wait(timeout)

@@ -142,6 +142,7 @@ def test_a_run_that_was_done_is_not_done_again(emulator: Emulator, client: Clien
     assert results(again) == []
     assert again[-1].counts == first[-1].counts
     assert again[-1].counts["succeeded"] == 2
+    assert again[-1].batch.ids == first[-1].batch.ids
     assert len(emulator.requests) == count
 
 

@@ -73,3 +73,12 @@ def test_it_is_full_of_messages_or_of_characters() -> None:
     assert not waiting.is_full(2)
     waiting.append(delta(CHATS[0], ""))
     assert waiting.is_full(2)
+
+
+def test_what_is_merged_has_the_cursor_of_its_last_part() -> None:
+    waiting = MergingQueue()
+    delta: Any = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}}
+    chat: Any = None
+    waiting.extend(ChatEvent(chat, delta, f"a.{number}") for number in range(3))
+    (merged,) = waiting.take_all()
+    assert (merged.data["delta"]["text"], merged.cursor) == ("xxx", "a.2")

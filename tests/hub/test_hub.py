@@ -16,12 +16,13 @@ from anthropix_actors.hub._write.open_log import Counts, OpenLog
 from anthropix_actors.stores import Lost, MemoryStore, StoreError
 
 from actors import ASK
-from servers import DEADLINE, Halt, Server, answering, until
+from servers import DEADLINE, Halt, Server, answering, until, wait
 from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 
 # Jobs
@@ -69,10 +70,10 @@ def test_a_job_is_put_where_the_first_try_failed_in_the_middle(hubs: Callable[..
     class Half(MemoryStore):
         away = True
 
-        def put(self, *args: Any) -> bool:
+        def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
             if self.away:
                 raise StoreError("away")
-            return super().put(*args)
+            return super().put(queue, job_id, data)
 
     store = Half()
     hub = hubs(store)
@@ -197,6 +198,23 @@ def test_a_store_that_is_away_is_an_error_of_each_call(hubs: Callable[..., Hub])
     store.faults.clear()
 
 
+def test_threads_that_are_idle_end_when_the_hub_is_closed() -> None:
+    crew, done = Crew(), threading.Event()
+    crew.run(done.set)
+    wait(done)
+    until(lambda: crew._idle)
+    crew.close()
+    crew.run(crew.close)  # one that is started all the same ends with what it does
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anthropix-reader"])
+
+
+def test_a_log_that_is_being_claimed_as_the_process_forks_is_the_parents(hubs: Callable[..., Hub]) -> None:
+    writing = hubs()._writing
+    writing._open["a"] = None
+    writing.after_fork()
+    assert writing.open == []
+
+
 def test_a_log_that_is_not_there_any_more_is_lost() -> None:
     lost = WriterCheck(MemoryStore(), "jobs", "a").look()
     assert isinstance(lost, Lost)
@@ -238,7 +256,7 @@ def test_what_becomes_due_as_the_thread_ends_is_written() -> None:
 
 WITH_A_STORE = """
 from anthropix_actors import Hub
-from anthropix_actors.stores import MemoryStore
+from anthropix_actors.stores import MemoryStore, SQLiteStore
 import atexit
 store = MemoryStore()
 hub = Hub(store)
@@ -252,7 +270,7 @@ def kinds(name):
 
 
 def said(program: subprocess.Popen[str]) -> list[str]:
-    out, _ = program.communicate(timeout=DEADLINE)
+    out, _ = program.communicate(timeout=3 * DEADLINE)
     assert program.returncode == 0
     return out.splitlines()
 
@@ -281,12 +299,14 @@ atexit.register(lambda: (end(exits.SWEEPER), say(*kinds("a"))))
 
 
 def test_a_forked_child_leaves_what_the_parent_writes_and_follows_alone(
-    begin: Callable[..., subprocess.Popen[str]],
+    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     with Server(answering("Hello")) as server:
         program = begin(
             server.url,
-            WITH_A_STORE
+            WITH_A_STORE.replace(
+                "MemoryStore()", "SQLiteStore(sys.argv[2])"
+            )  # a lock in memory may be held by a thread
             + """
 import gc, warnings
 warnings.simplefilter("ignore")
@@ -307,11 +327,12 @@ if (pid := os.fork()) == 0:
     sys.exit(0)
 os.waitpid(pid, 0)
 chat = client.chat(**ask(), stream=writer)
-say("parent", hub.result("a", timeout=10)["content"][0]["text"], *sorted(store.names()))
+say("parent", hub.result("a", timeout=10)["content"][0]["text"], store.state("a").epoch)
 loop.join(10)
 """,
+            str(tmp_path / "chats.db"),
         )
-        assert said(program) == ["child Hello 1", "parent Hello a a/inbox"]
+        assert said(program) == ["child Hello 1", "parent Hello 1"]
 
 
 def test_a_process_that_gets_no_thread_tells_in_the_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,8 @@ from anthropix_actors.stores import MemoryStore
 )
 def test_wrong_options_are_refused(options: dict[str, Any], place: str) -> None:
     with pytest.raises(ParameterError, match=place):
-        Hub(**{"store": MemoryStore(), **options})
+        make: Any = Hub
+        make(**{"store": MemoryStore(), **options})
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "a" * 251, "a/inbox", "a/wake", None, 7])

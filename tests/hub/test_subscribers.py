@@ -94,7 +94,7 @@ class Slow(pykka.ThreadingActor):
         self.let = let
         self.count = 0
 
-    def on_receive(self, _: Any) -> None:
+    def on_receive(self, message: Any) -> None:  # noqa: ARG002 - whatever it is
         self.began.set()
         wait(self.let)
         self.count += 1

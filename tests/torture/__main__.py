@@ -10,13 +10,15 @@ import argparse
 import os
 import platform
 import random
+import shutil
 import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, sdk, turns
+from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, sdk, torn_talks, turns
 from torture.before import before
 from torture.during import during
 from torture.report import (
@@ -26,6 +28,7 @@ from torture.report import (
     counted,
     encrypted,
     faults,
+    killed,
     limited,
     plans,
     queued,
@@ -99,8 +102,8 @@ def _turns(seed: int) -> Part:
     return conversations(total)
 
 
-def _kills(seed: int) -> Part:
-    return counted("Conversations whose processes are killed", "kills", kills.torture(seed))
+def _torn_talks(seed: int) -> Part:
+    return counted("Conversations whose processes are killed", "kills", torn_talks.torture(seed))
 
 
 def _pool(seed: int) -> Part:
@@ -117,6 +120,11 @@ def _patience(seed: int) -> Part:
 
 def _interrupts(_: int) -> Part:
     return counted("Ctrl-C everywhere", "interrupts", everywhere.torture())
+
+
+def _kills(seed: int) -> Part:
+    with tempfile.TemporaryDirectory() as folder:
+        return killed(kills.torture(seed, folder=Path(folder), redis=shutil.which("redis-server") is not None))
 
 
 def _load(_: int) -> Part:
@@ -142,11 +150,12 @@ PARTS: dict[str, Callable[[int], Part]] = {
     "tls": _tls,
     "schedules": _schedules,
     "turns": _turns,
-    "kills": _kills,
+    "torn_talks": _torn_talks,
     "foreign": _foreign,
     "patience": _patience,
     "interrupts": _interrupts,
     "pool": _pool,
+    "kills": _kills,
     "load": _load,
     "limits": _limits,
     "sdk": _sdk,

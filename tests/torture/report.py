@@ -9,10 +9,13 @@ from torture.sdk import COUNTED, summed_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
 
-    from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, turns
+    from torture import everywhere, foreign, kills, matrix, patience, pool, schedules, torn_talks, turns
     from torture.faults import Case
     from torture.tls import cancels
+
+    Counted: TypeAlias = foreign.Report | torn_talks.Report | patience.Report | everywhere.Report
 
 
 @dataclass
@@ -123,8 +126,16 @@ def queued(found: Iterable[pool.Report]) -> Part:
     return part
 
 
-def counted(title: str, what: str, found: foreign.Report | kills.Report | patience.Report | everywhere.Report) -> Part:
+def counted(
+    title: str, what: str, found: foreign.Report | torn_talks.Report | patience.Report | everywhere.Report
+) -> Part:
     return Part(title, {what: found.cases}, found.cases, found.failures)
+
+
+def killed(found: kills.Report) -> Part:
+    notes = [f"killed, frozen or cut: {_most(found.kills)}", f"answers ended as: {_most(found.ended)}"]
+    tried = {"answers": found.jobs, "words read": found.words, "processes and connections killed": found.kills.total()}
+    return Part("Readers, workers, brokers and connections that die", tried, found.checks, found.failures, notes)
 
 
 def bent(figures: Any) -> Part:

@@ -29,4 +29,6 @@ class WriterCheck:
             return Lost(f"there is no log {self.name!r} any more: it was deleted, or has expired")
         if state.closed or state.holder is not None or self._store.job(self._queue, self.name) is not None:
             return None
+        if self._store.state(self.name) != state:
+            return None  # between the two calls, somebody has gone on with it, and perhaps finished its job
         return Lost(f"who wrote the log {self.name!r} has died, and nobody goes on with it")

@@ -89,7 +89,7 @@ class OpenLog:
         self._begin: dict[str, Any] | None = begin
         self._ttl = ttl
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
-        self._has_end = self._is_closed = self._is_left = False
+        self._has_end = self._is_closed = self._is_left = self._is_given_away = False
         self._scope: CancelScope | None = None
         self._cause: CancelledError | None = None
         self._over = threading.Event()
@@ -151,6 +151,11 @@ class OpenLog:
         self._is_left = True
         self._appender.wake(self)
 
+    def give_away(self) -> None:
+        """Give the log up, unless its end is told: another writer is to go on with it. Any thread."""
+        self._is_given_away = True
+        self._appender.wake(self)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until its writing has ended, whatever the outcome."""
         return self._over.wait(timeout)
@@ -179,7 +184,8 @@ class OpenLog:
             return
         try:
             self._write_waiting()
-            if self._is_left and self._next == self._first and not self._waiting:
+            is_untouched = self._is_left and self._next == self._first and not self._waiting
+            if is_untouched or (self._is_given_away and not self._has_end):
                 self._store.claim(self.name)  # it is nobody's
                 self._end("released")
         except (Fenced, Lost) as exc:

@@ -89,11 +89,12 @@ class Connections:
 
     def close(self) -> None:
         """End all waits, and close what is not in use; what is, is closed by who uses it."""
-        self.closed = True
+        was_closed, self.closed = self.closed, True
         here = self._by_process.get(os.getpid())
         if here is not None:
-            here.wake()
             here.close_idle()
+            if not was_closed:
+                here.wake()
 
     def _here(self) -> _Client:
         """Return the client of this process."""

@@ -38,7 +38,7 @@ class Connection:
         self._lock = threading.RLock()  # reentrant, as a signal handler may fork while its thread uses the connection
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._opened = 0
+        self._opened = self._version = 0
         self._closed = False
 
     @contextlib.contextmanager
@@ -48,7 +48,7 @@ class Connection:
         Raises:
             StoreError: SQLite cannot do it, or others use the file for too long.
         """
-        db = self._started(self._begin)
+        db = self._started()
         try:
             yield db
             db.execute("COMMIT")
@@ -66,12 +66,8 @@ class Connection:
         Raises:
             StoreError: as above.
         """
-        db = self._started("PRAGMA data_version")
-        try:
-            (version,) = db.execute("PRAGMA data_version").fetchone()
-            return self._opened, version
-        finally:
-            self._lock.release()
+        with self.transaction():
+            return self._opened, self._version
 
     def close(self) -> None:
         """Close it for good."""
@@ -88,15 +84,17 @@ class Connection:
         """Let it be used again."""
         self._lock.release()
 
-    def _started(self, first: str) -> sqlite3.Connection:
-        """Return the connection, with the lock held, after its first statement."""
+    def _started(self) -> sqlite3.Connection:
+        """Return the connection in a transaction, with the lock held."""
         deadline = time.monotonic() + self._timeout
         while True:
             if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise StoreError(f"the store {self._path!r} is busy: other threads use it")
             try:
                 db = self._current()
-                db.execute(first).close()
+                db.execute(self._begin)
+                # The first that is read: what is in the way, such as another process that repairs the file, shows now.
+                (self._version,) = db.execute("PRAGMA data_version").fetchone()
             except BaseException as exc:
                 self._undo(exc)
                 self._lock.release()
@@ -133,8 +131,9 @@ class Connection:
         """Leave the transaction; after a failure of SQLite, the next one has a connection of its own."""
         if isinstance(exc, sqlite3.Error) and not _is_busy(exc):
             self._drop()
-        elif self._db is not None and self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        elif self._db is not None:
+            with contextlib.suppress(sqlite3.Error):  # what goes on in spite of it fails when the next one begins
+                self._db.rollback()
 
     def _drop(self) -> None:
         db, self._db = self._db, None

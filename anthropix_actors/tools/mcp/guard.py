@@ -31,7 +31,7 @@ TICK_MS = 1000
 def main(parent: int, command: list[str], tick_ms: int = TICK_MS) -> NoReturn:
     """Run a server until it ends, or has to; `parent` is the id of the program's process."""
     adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         server = subprocess.Popen(command)  # noqa: S603 - the caller's command
     except OSError as exc:
@@ -44,6 +44,10 @@ def main(parent: int, command: list[str], tick_ms: int = TICK_MS) -> NoReturn:
     finally:
         kill_below(os.getpid())
     sys.exit(code % 256)
+
+
+def _on_sigterm(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _end_with_program(server: subprocess.Popen[bytes], parent: int, tick_ms: int) -> None:

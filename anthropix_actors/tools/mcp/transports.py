@@ -19,7 +19,7 @@ from anthropix_actors.tools.errors import McpError
 from anthropix_actors.tools.mcp.places import Http, Stdio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
 _GUARD = (
@@ -43,7 +43,7 @@ def transport_of(place: Stdio | Http) -> Callable[[], AbstractAsyncContextManage
 
 
 @contextlib.asynccontextmanager
-async def _http(place: Http) -> AsyncIterator[Any]:
+async def _http(place: Http) -> AsyncGenerator[Any]:
     auth, headers = place.auth, dict(place.headers or {})
     if isinstance(auth, str):
         auth, headers = None, {**headers, "authorization": f"Bearer {auth}"}
@@ -57,7 +57,7 @@ async def _http(place: Http) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def _stdio(parameters: StdioServerParameters, stderr: str | os.PathLike[str] | None) -> AsyncIterator[Any]:
+async def _stdio(parameters: StdioServerParameters, stderr: str | os.PathLike[str] | None) -> AsyncGenerator[Any]:
     # A descriptor, as `sys.stderr` may have none: a notebook's, or a test's.
     file = os.dup(_STDERR) if stderr is None else os.open(stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

@@ -64,6 +64,21 @@ def test_one_asks_for_all() -> None:
     assert all(asked)
 
 
+def test_when_the_one_that_asks_leaves_the_next_one_asks() -> None:
+    changed = threading.Event()
+    changes = Changes(changed.is_set)
+    seen = changes.count
+    first = threading.Thread(target=changes.wait, args=(seen, time.monotonic() + 0.2))
+    first.start()
+    until(lambda: changes._asking)
+    second = threading.Thread(target=changes.wait, args=(seen, time.monotonic() + 3 * DEADLINE))
+    second.start()
+    first.join(DEADLINE)
+    changed.set()
+    second.join(DEADLINE)
+    assert not second.is_alive()
+
+
 def test_it_is_asked_less_often_the_longer_nothing_changes() -> None:
     asked: list[float] = []
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors.stores import Lost, StoreError
+from anthropix_actors.stores.redis import RedisStore
 
 from redis_servers import Cutter, RedisServer, blocked, started
 from servers import DEADLINE, Server, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from anthropix_actors.stores.redis import RedisStore
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_a_server_that_says_nothing_is_a_store_error() -> None:
     released = threading.Event()
     with Server(lambda _: released.wait(DEADLINE)) as server:
         with pytest.raises(StoreError, match="Timeout reading from"):
-            RedisServer().store(f"redis://127.0.0.1:{server.port}", timeout=0.05, patience=0)
+            RedisStore.from_url(f"redis://127.0.0.1:{server.port}", timeout=0.05, patience=0)
         released.set()
 
 
@@ -363,7 +362,7 @@ def test_a_server_that_has_forgotten_the_scripts_gets_them_again(own: RedisStore
 def test_what_is_no_redis_is_told_of() -> None:
     with Server(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         with pytest.raises(StoreError, match="Redis: "):
-            RedisServer().store(f"redis://127.0.0.1:{server.port}", patience=0)
+            RedisStore.from_url(f"redis://127.0.0.1:{server.port}", patience=0)
 
 
 def test_an_old_redis_is_told_of() -> None:
@@ -378,7 +377,7 @@ def test_an_old_redis_is_told_of() -> None:
 
     with Server(serve) as server:
         with pytest.raises(StoreError, match=r"it is 5.0.14: 6.2 or Valkey is needed"):
-            RedisServer().store(f"redis://127.0.0.1:{server.port}", patience=0)
+            RedisStore.from_url(f"redis://127.0.0.1:{server.port}", patience=0)
 
 
 def test_what_a_reader_may_not_do_is_told_of(redis: RedisServer) -> None:

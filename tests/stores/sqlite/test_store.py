@@ -170,6 +170,23 @@ def test_who_finds_the_file_locked_waits_and_goes_on(store: SQLiteStore, path: P
         thread.join(DEADLINE)
 
 
+def test_who_finds_the_file_in_the_hands_of_one_alone_waits_and_goes_on(path: Path) -> None:
+    """As when the last process that had it open puts it in order, or the first one after a crash."""
+    SQLiteStore(path).close()
+    opened: list[SQLiteStore] = []
+    thread = threading.Thread(target=lambda: opened.append(SQLiteStore(path, timeout=DEADLINE)))
+    with other(path) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("COMMIT")
+        with pytest.raises(StoreError, match="locked"):
+            SQLiteStore(path, timeout=0.01)
+        thread.start()
+    thread.join(2 * DEADLINE)
+    assert opened[0].names() == []
+    opened[0].close()
+
+
 def test_a_file_that_is_locked_for_too_long_is_told(path: Path) -> None:
     with closing(SQLiteStore(path, timeout=0.05)) as store, other(path) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -206,7 +223,7 @@ def test_what_a_full_disk_did_not_take_is_not_there(store: SQLiteStore) -> None:
     with pytest.raises(StoreError, match="full") as caught:
         store.append("a", 1, 1, [{"n": 1, "text": "x" * 100_000}])
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-    store.append("a", 1, 1, [{"n": 2}])
+    store.append("a", 1, 1, [{"n": 2, "text": "x" * 100_000}])
     assert [entry.data["n"] for entry in store.read("a")] == [0, 2]
 
 

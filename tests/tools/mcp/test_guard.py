@@ -15,7 +15,7 @@ import pytest
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 GUARD = "import sys; from anthropix_actors.tools.mcp.guard import main; main(int(sys.argv[1]), sys.argv[2:], 5)"
 
@@ -35,14 +35,14 @@ if "stays" in sys.argv or "stubborn" in sys.argv:
 
 
 @contextlib.contextmanager
-def guarded(*how: str, parent: int | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def guarded(*how: str, parent: int | None = None) -> Generator[tuple[subprocess.Popen[str], int]]:
     """Run a server with its guard; yield the guard, and the id of the server's child."""
     command = [sys.executable, "-c", GUARD, str(parent or os.getpid()), sys.executable, "-c", SERVER, *how]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as guard:
         assert guard.stdout is not None
         try:
-            yield guard, int(guard.stdout.readline())
+            yield guard, int(guard.stdout.readline() or "0")  # 0, if it was ended before it has started one
         finally:
             guard.kill()
 

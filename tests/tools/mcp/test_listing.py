@@ -19,9 +19,8 @@ def listed(name: str, **more: Any) -> dict[str, Any]:
 
 def made(*listing: dict[str, Any], approve: Any = False, **wanted: Any) -> Any:
     strict = wanted.pop("strict", True)
-    return tools_of(
-        listing, Wanted(**{"prefix": "", "only": None, "timeout": 5.0, **wanted}, approve=approve), print, strict=strict
-    )
+    given: Any = {"prefix": "", "only": None, "timeout": 5.0, **wanted}
+    return tools_of(listing, Wanted(**given, approve=approve), print, strict=strict)
 
 
 def test_a_schema_passes_as_it_is() -> None:
@@ -50,11 +49,14 @@ def test_hints_say_how_a_tool_may_be_run(hints: Any, how: tuple[bool, bool]) -> 
 
 
 def test_who_needs_approval_is_said_by_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    def is_b(tool: Any) -> bool:
+        return str(tool.name) == "b"
+
     def fails(tool: Any) -> bool:
         raise SystemExit(tool.name)
 
     assert [tool.approve for tool in made(listed("a"), listed("b"), approve=True)] == [True, True]
-    assert [tool.approve for tool in made(listed("a"), listed("b"), approve=lambda it: it.name == "b")] == [False, True]
+    assert [tool.approve for tool in made(listed("a"), listed("b"), approve=is_b)] == [False, True]
     assert [tool.approve for tool in made(listed("a"), approve=fails)] == [True]
     assert "which so needs approval" in caplog.text
 

@@ -61,11 +61,15 @@ def is_running(pid: int) -> bool:
 # A real server
 
 
+def grows(tool: Any) -> bool:
+    return str(tool.name) == "w_grow"
+
+
 def test_a_real_server_is_used_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
     told: list[Any] = []
     file = tmp_path / "cancelled"
-    with real(tmp_path, env={"WEATHER": "rain"}, prefix="w_", approve=lambda tool: tool.name == "w_grow") as weather:
+    with real(tmp_path, env={"WEATHER": "rain"}, prefix="w_", approve=grows) as weather:
         box = Toolbox([weather])
         found = {each["name"]: box.get(each["name"]) for each in box.wire}
         assert list(found) == ["w_weather", "w_wait", "w_environment", "w_grow", "w_ask"]
@@ -226,7 +230,11 @@ def test_a_cancel_waits_for_no_start(start: Callable[..., Mcp]) -> None:
     slow = start("slow")
     (tool,) = start().tools()[:1]
     slow._is_open = True
-    vars(tool)["function"] = lambda input, call: slow._run("echo", input, call)  # noqa: A006
+
+    def call_slow(input: Any, call: Any) -> Any:  # noqa: A002 - as a server's tool has it
+        return slow._run("echo", input, call)
+
+    vars(tool)["function"] = call_slow
     token = CancelToken()
     threading.Timer(0.2, token.cancel).start()
     assert results(run_tools(of(use("echo")), [tool], cancel=token)) == [
@@ -264,6 +272,22 @@ def test_where_no_thread_can_be_started_nothing_waits(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread_for("anthropix-mcp"))
         with pytest.raises(McpError, match="can't start new thread"):
+            echo.open()
+    assert result(echo, "echo") == "echo"
+
+
+def test_an_interrupt_while_it_starts_comes_out(start: Callable[..., Mcp], monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name == "anthropix-mcp":
+            raise KeyboardInterrupt
+        begin(thread)
+
+    echo = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
             echo.open()
     assert result(echo, "echo") == "echo"
 
