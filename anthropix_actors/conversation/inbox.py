@@ -74,7 +74,7 @@ def obey(talk: Talk, entry: Entry, *, late: bool = False) -> bool:
     """
     if entry.data.get("kind") == "open":
         return True
-    with talk._lock:  # noqa: SLF001 - within the package
+    with talk.held():
         if talk.has_stopped:
             return False
         talk.posted, why = entry.cursor, ""
@@ -84,7 +84,7 @@ def obey(talk: Talk, entry: Entry, *, late: bool = False) -> bool:
         except ParameterError as exc:
             why = str(exc)
         finally:
-            posted, talk.posted = talk.posted, None
+            posted = talk.take_posted()
         if posted is not None:  # nothing came of it
             talk.pass_over(entry.cursor, why)
         return True

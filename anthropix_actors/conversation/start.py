@@ -125,7 +125,8 @@ def _go_on(
     except BaseException:
         recorder.close()
         raise
-    talk: Talk = ref._talk  # noqa: SLF001 - within the package
+    started: Any = ref
+    talk: Talk = started._talk  # noqa: SLF001 - within the package
     if not recorder.is_new:
         talk.load(past, go_on=resume)
     for entry in posted:

@@ -40,6 +40,7 @@ from anthropix_actors.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -281,9 +282,18 @@ class Talk:
         if news:
             self._noted.update(news)
             entry["spent"] = {str(number): msgspec.to_builtins(each) for number, each in news.items()}
-        if self.posted is not None:
-            entry["inbox"], self.posted = self.posted, None
+        if (posted := self.take_posted()) is not None:
+            entry["inbox"] = posted
         return entry
+
+    def take_posted(self) -> str | None:
+        """Return the cursor of what is being obeyed, unless it was taken."""
+        posted, self.posted = self.posted, None
+        return posted
+
+    def held(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing happens to it but by this thread."""
+        return self._lock
 
     def _advance(self, event: moves.Event, turn: TurnTask | None) -> tuple[list[moves.Effect], str | None]:
         """Put an event into the core, and count the request that it leads to; return the limit as well."""

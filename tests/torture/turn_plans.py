@@ -186,7 +186,9 @@ class Model:
             before = self._asked[tag]
         script = Script(plan(self._seed, int(root_of(tag)[1:])), tag, len(before), f"{self._seed}-{tag}-{len(before)}")
         answer = script.answer(messages, closing=closing)
-        if before and not _extends(before[-1].messages, messages):
+        # What a request brought that was refused is taken out of the history: it is the one before that that counts.
+        last = next((each for each in reversed(before) if each.fault != "refused"), None)
+        if last is not None and not _extends(last.messages, messages):
             self.problems.append(f"{tag}: a request does not extend the one before it")
         asked = Asked(tag, messages, closing, script.usage, tuple(script.calls), script.fault)
         with self._lock:

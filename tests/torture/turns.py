@@ -454,7 +454,7 @@ class Storm:
 
     def _follows(self, ear: Ear, turn: Any) -> bool:
         """Whether somebody follows a turn from its beginning, or for some time."""
-        return ear.goes or turn.talk.actor is ear.talk
+        return ear.goes or turn.talk.actor == ear.talk
 
     def _wrong_ends(self, turns: list[Any], asked: list[Asked]) -> Iterator[str]:
         """How turns ended."""
@@ -479,7 +479,7 @@ class Storm:
         """What became of what was said."""
         for tag, talk in self._talks:
             texts = said_in(talk.history(), tag)
-            own = [turn for turn in turns if turn.talk.actor is talk]
+            own = [turn for turn in turns if turn.talk.actor == talk]
             handed_back = Counter(
                 block["text"] for turn in own for content in turn.terminal.undelivered for block in content
             )
@@ -529,7 +529,7 @@ class Storm:
         closing = {(each.tag, len(each.messages)) for each in asked if each.closing}
         yield from (f"{tag} is a sub-agent's, and sent a closing request" for tag, _ in closing if "h" in tag)
         for tag, talk in self._talks:
-            own = [turn for turn in turns if turn.talk.actor is talk]
+            own = [turn for turn in turns if turn.talk.actor == talk]
             reached = sum(
                 any(isinstance(message, LimitReached) and not message.path for message in turn.told) for turn in own
             )
