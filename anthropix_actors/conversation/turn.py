@@ -13,7 +13,7 @@ from anthropix_actors._foreign.threads import in_background
 from anthropix_actors._http.request import Timeout
 from anthropix_actors._tasks.task import Task
 from anthropix_actors.conversation.follower import Follower
-from anthropix_actors.conversation.messages import ToolProgress, TurnCancelled, TurnFailed
+from anthropix_actors.conversation.messages import ToolDone, ToolProgress, TurnCancelled, TurnFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,7 @@ class TurnTask(Task):
         self.calls: dict[str, Any] = {}
         self.chat: RequestTask | None = None
         self.followers: tuple[Follower, ...] = ()
+        self._done: set[tuple[tuple[str, ...], str]] = set()  # the calls whose ends were told
         self._time_is_up = False
         self.audience.waiting.add(self)  # it goes on without subscribers, unless it had some, and all have left
 
@@ -178,7 +179,7 @@ class TurnTask(Task):
     def tell(self, message: Any) -> None:
         """Tell the subscribers a message of the turn's own. Never waits."""
         with self.lock:
-            if self.terminal is not None:
+            if self.terminal is not None or self._comes_late(message):
                 return
             self.told.append(message)
             followers = self.followers
@@ -186,6 +187,12 @@ class TurnTask(Task):
                 follower.own.put(message)
         for follower in followers:
             self._drain(follower.own, may_block=follower.may_block)
+
+    def _comes_late(self, message: Any) -> bool:
+        """Return whether it is progress of a call whose end was told: another thread may end a call that says more."""
+        if isinstance(message, ToolDone):
+            self._done.add((message.path, message.call.id))
+        return isinstance(message, ToolProgress) and (message.path, message.call.id) in self._done
 
     def tell_progress(self, use: ToolUse, _: Any, data: Any) -> None:
         """Tell what a tool passed to `call.progress`. In the tool's thread."""

@@ -15,6 +15,7 @@ import pytest
 
 from anthropix_actors import AnthropixError, CancelledError, Client, ParameterError
 from anthropix_actors import text_of as text_of_message
+from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.content import image
 from anthropix_actors.conversation.agent import Agent, Limits
 from anthropix_actors.conversation.messages import (
@@ -182,6 +183,30 @@ def test_a_tool_tells_how_far_it_is(emulator: Emulator, client: Client, inbox: I
     [done] = [each for each in messages if isinstance(each, ToolDone)]
     assert started.call == done.call
     assert done.result == done.call.id
+
+
+def test_what_a_tool_says_while_another_thread_ends_its_call_is_not_told_after_the_end(
+    emulator: Emulator, client: Client
+) -> None:
+    class Late:
+        """What is told while the end is: as a tool's thread that was just about to."""
+
+        told: list[Any]
+
+        def __init__(self) -> None:
+            self.told = []
+
+        def tell(self, message: Any) -> None:
+            self.told.append(message)
+            if isinstance(message, ToolDone):
+                task: Any = task_of(message.turn)
+                task.tell_progress(message.call, None, "late")
+
+    late = Late()
+    emulator.queue(calls(("add", {"a": 1, "b": 2})), Reply(["I see."]))
+    client.converse(Agent(model=MODEL, tools=[add]), stream=late).say("Go").result(DEADLINE)
+    until(lambda: isinstance(late.told[-1], TurnDone))
+    assert not [message for message in late.told if isinstance(message, ToolProgress)]
 
 
 def test_a_safe_call_starts_while_the_answer_streams(emulator: Emulator, client: Client, inbox: Inbox) -> None:
