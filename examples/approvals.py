@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from anthropix_actors import Agent, ApprovalNeeded, Client, Conversations, ToolDone, TurnDone, text_of, tool
+from anthropix_actors import Agent, ApprovalNeeded, Client, Conversations, ToolDone, TurnDone, TurnFailed, text_of, tool
 from anthropix_actors.stores import SQLiteStore
 
 NAME = "clerk"
@@ -43,6 +43,8 @@ def write(store: SQLiteStore, question: str) -> None:
                         print(f"-- {result}")
                     case TurnDone(message=answer):
                         print(text_of(answer))
+                    case TurnFailed(error=error):
+                        print(f"-- failed: {error}")
         talk.stop()  # it waits until all is in the file
 
 

@@ -418,7 +418,11 @@ def test_an_answer_that_ends_before_anything_is_drawn_ends_no_app() -> None:
     assert done.stdout.endswith(" written\n")
 
 
-@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {*WINDOWS}))
+OF_WEB_PROCESSES = "web_fleet.py"
+"""It asks the API for nothing; test_web_fleet.py runs it."""
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - {*WINDOWS, OF_WEB_PROCESSES}))
 @pytest.mark.parametrize("what_fails", ["the key", "the API"])
 def test_every_example_ends_whatever_fails(
     name: str, what_fails: str, anthropix_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -427,6 +431,7 @@ def test_every_example_ends_whatever_fails(
     anthropix_emulator.queue(Status(401), path="/v1/messages/batches")
     anthropix_emulator.queue(Status(401), path="/v1/sessions/sesn_1/events")
     arguments = {
+        "approvals.py": [str(tmp_path / "talks.db"), "write", "Why?"],
         "batch.py": [str(tmp_path / "notes.txt")],
         "job_daemon.py": [str(tmp_path / "jobs.sqlite"), "Why?"],
         "session_tools.py": ["sesn_1"],
