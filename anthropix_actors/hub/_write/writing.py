@@ -99,8 +99,8 @@ class Writing:
 
     def _opened(self, name: str, tag: str | None) -> LogWriter:
         epoch, state = self._claimed(name)
-        entries = whole_log(self._store, name) if state.length else []
-        attempt = 1 + sum(entry.data.get("kind") == "begin" for entry in entries)
+        kinds = [entry.data.get("kind") for entry in whole_log(self._store, name)] if state.length else []
+        attempt = 1 + kinds.count("begin")
         self._store.post(name + INBOX, {"kind": "open"}, key="open")  # so that it can be read
         for each in (name, name + INBOX):
             self._store.expire(each, max(DAY, self._ttl))
@@ -110,7 +110,7 @@ class Writing:
             self.counts,
             name,
             epoch=epoch,
-            first=len(entries),
+            first=len(kinds),
             begin=begin_entry(attempt, self._holder, tag),
             ttl=self._ttl,
         )
