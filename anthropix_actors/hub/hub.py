@@ -27,7 +27,7 @@ from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.hub.followed import Followed
 from anthropix_actors.hub.jobs import job_data
-from anthropix_actors.hub.names import chat_name, check_options, check_store, is_chat
+from anthropix_actors.hub.names import chat_name, check_options, check_store, holder_name, is_chat
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus, Summaries, Summary, status_of
 from anthropix_actors.stores import Held
@@ -129,7 +129,7 @@ class Hub:
         check_options(lease=lease, ttl=ttl, patience=patience, window=window)
         self.store = store
         self.queue = checked_name(queue, "queue")
-        self._given = None if holder is None else checked_name(holder, "holder")
+        self._given = None if holder is None else holder_name(holder)
         self._lease = lease
         self._ttl = ttl
         self._patience = patience

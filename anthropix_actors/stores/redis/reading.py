@@ -28,6 +28,9 @@ LONGEST_WAIT = 5.0
 """How long a reader takes at most to find that a log has expired, or that Redis has thrown it away, in seconds."""
 
 _REMEMBERED = 100_000
+_LONGEST_EPOCH = 16
+_OF_NO_LOG = "-"
+"""A generation that no log has."""
 
 
 class Reader:
@@ -113,19 +116,21 @@ class Reader:
 class _Place:
     """How far a reader of a log is."""
 
-    __slots__ = ("_after", "closed", "exact", "generation")
+    __slots__ = ("closed", "exact", "generation")
 
     def __init__(self, after: str | None) -> None:
-        generation, number = place_of(after)
-        self.generation, _, epoch = (generation or "").partition("x")
-        self.exact = f"{number}-{epoch}" if epoch else str(number or "")
-        self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
+        place, number = place_of(after)
+        generation, _, epoch = (place or "").partition("x")
+        if after is not None and not (generation and epoch.isdecimal() and len(epoch) < _LONGEST_EPOCH):
+            generation, epoch = _OF_NO_LOG, "0"  # a cursor, but of another store
+        self.generation = generation
+        self.exact = f"{number}-{epoch}" if number else ""
         self.closed = False
 
     @property
     def last(self) -> str:
         """The id after which something new comes."""
-        return scripts.END if self.closed else self._after
+        return scripts.END if self.closed else self.exact or "0-0"
 
 
 def _entries(generation: bytes, *parts: bytes) -> list[Entry]:
