@@ -570,6 +570,21 @@ def test_a_reader_is_told_of_a_store_that_stays_away(hubs: Callable[..., Hub]) -
         ref.result(timeout=DEADLINE)
 
 
+def test_who_follows_later_has_patience_of_its_own(hubs: Callable[..., Hub]) -> None:
+    store = Shaky()
+    elsewhere, hub = Written(store), hubs(store, patience=0.3)
+    store.faults["read_many"] = raising(StoreError("away"))
+    inbox = Inbox()
+    hub.follow("a", to=inbox)
+    assert isinstance(inbox.until_end()[-1], ChatFailed)
+    store.faults["read_many"] = raising(StoreError("away"), times=2)
+    later = Inbox()
+    hub.follow("a", to=later)
+    until(lambda: hub.metrics().read_failures > 3)
+    elsewhere.end("Hi")
+    assert isinstance(later.until_end()[-1], ChatDone)
+
+
 def test_a_store_that_loses_what_wakes_the_follower_is_read_on(hubs: Callable[..., Hub]) -> None:
     store = MemoryStore()
     elsewhere, hub = Written(store), hubs(store, holder="me")

@@ -544,7 +544,7 @@ def test_the_holder_lives_as_long_as_it_holds_anything(hubs: Callable[..., Hub])
     assert writer.wait(DEADLINE)
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anthropix-beat"])
     again = hub.to("a")
-    assert hub.status("a").holder == hub.holder
+    until(lambda: hub.status("a").holder == hub.holder)
     assert again.attempt == 1
 
 
@@ -565,3 +565,86 @@ def test_what_a_hub_takes_while_it_lives_is_nobody_elses(hubs: Callable[..., Hub
         (job,) = store.take("jobs", here.holder, 1)
         assert job.data["params"]["model"] == ASK["model"]
         assert store.take("jobs", there.holder, 1) == []
+
+
+# What breaks
+
+
+def test_a_cancel_reaches_a_chat_whose_inbox_the_store_has_thrown_away(
+    any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    here, there = hubs(any_store, lease=0.6), hubs(any_store)
+    with Server(Halt()) as server:
+        chat = connect(server).chat(**ASK, stream=(writer := here.to("a")))
+        until(lambda: here.status("a").attempts)
+        any_store.delete("a/inbox")
+        until(lambda: any_store.state("a/inbox") is not None)  # it is made anew
+        assert there.cancel("a", "enough")
+        with pytest.raises(CancelledError, match="enough"):
+            chat.result(timeout=DEADLINE)
+        assert writer.wait(DEADLINE)
+
+
+def test_a_cancel_that_came_when_the_inbox_was_away_is_found(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    store = Shaky()
+    hub = hubs(store, lease=0.3)
+    with Server(Halt()) as server:
+        chat = connect(server).chat(**ASK, stream=(writer := hub.to("a")))
+        until(lambda: hub.status("a").attempts)
+        store.faults["post"] = raising(StoreError("full"), times=1)  # it cannot be made anew at once
+        store.delete("a/inbox")
+        until(lambda: store.calls["post"] > 3)
+        assert hub.cancel("a", "enough")
+        with pytest.raises(CancelledError, match="enough"):
+            chat.result(timeout=DEADLINE)
+        assert writer.wait(DEADLINE)
+
+
+def test_a_chat_can_be_cancelled_after_the_store_was_away_for_long(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    store = Shaky()
+    hub = hubs(store, lease=0.3, patience=0.1)
+    with Server(Halt()) as server:
+        chat = connect(server).chat(**ASK, stream=(writer := hub.to("a")))
+        until(lambda: hub.status("a").attempts)
+        store.faults["read_many"] = raising(StoreError("away"))
+        until(lambda: hub.metrics().read_failures > 6)
+        del store.faults["read_many"]
+        assert hub.cancel("a", "enough")
+        with pytest.raises(CancelledError, match="enough"):
+            chat.result(timeout=DEADLINE)
+        assert writer.wait(DEADLINE)
+
+
+def test_what_is_given_up_late_is_not_taken_from_who_has_it_now(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    """A process may have stood still for longer than its lease, and another one have gone on."""
+    here, there = hubs(any_store), hubs(any_store)
+    late = here.to("a")
+    any_store.beat(here.holder, 0)
+    writer = there.to("a")
+    late.release()
+    assert late.wait(DEADLINE)
+    assert late.outcome == "fenced"
+    nobody: Any = None
+    writer.tell(ChatCancelled(nobody, "enough", None))
+    assert writer.wait(DEADLINE)
+    assert writer.outcome == "closed"
+
+
+def test_a_log_has_its_own_patience_though_another_was_given_up_before(hubs: Callable[..., Hub]) -> None:
+    store = Shaky()
+    hub = hubs(store, patience=0.3)
+    nobody: Any = None
+    store.faults["append"] = raising(StoreError("away"))
+    first = hub.to("a")
+    first.tell(ChatCancelled(nobody, "", None))
+    assert first.wait(DEADLINE)
+    assert first.outcome == "gone"
+    store.faults["append"] = raising(StoreError("away"), times=2)
+    second = hub.to("b")
+    second.tell(ChatCancelled(nobody, "", None))
+    assert second.wait(DEADLINE)
+    assert second.outcome == "closed"

@@ -235,6 +235,7 @@ class Follower:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _fail_all(self, exc: BaseException) -> None:
+        self._away_since, self._pause = None, _PAUSE  # those that come later have patience of their own
         with self._lock:
             readings: Iterable[Reading] = [*self._readings]
         for reading in readings:

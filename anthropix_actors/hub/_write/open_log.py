@@ -186,6 +186,7 @@ class OpenLog:
             self._write_waiting()
             is_untouched = self._is_left and self._next == self._first and not self._waiting
             if is_untouched or (self._is_given_away and not self._has_end):
+                self._store.append(self.name, self._epoch, self._next, [])  # or else it is another's, who lives
                 self._store.claim(self.name)  # it is nobody's
                 self._end("released")
         except (Fenced, Lost) as exc:
