@@ -648,3 +648,11 @@ def test_a_log_has_its_own_patience_though_another_was_given_up_before(hubs: Cal
     second.tell(ChatCancelled(nobody, "", None))
     assert second.wait(DEADLINE)
     assert second.outcome == "closed"
+
+
+def test_the_log_of_something_else_is_left_alone(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    epoch = any_store.claim("poems")
+    any_store.append("poems", epoch, 0, [{"kind": "run"}])
+    with pytest.raises(ParameterError, match="'poems' is none of a chat"):
+        hubs(any_store).to("poems")
+    any_store.append("poems", epoch, 1, [{"kind": "end"}])  # who writes it goes on

@@ -13,7 +13,7 @@ from anthropix_actors.hub._read.follow_task import whole_log
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
 from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
-from anthropix_actors.hub.entries import begin_entry
+from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.log_writer import LogWriter
 from anthropix_actors.stores import Held, Lost
 
@@ -159,6 +159,7 @@ class Writing:
 
     def _claimed(self, name: str) -> tuple[int, LogState]:
         state: LogState | None
+        self._refuse_others(name)
         try:
             epoch = self._store.claim(name, self._holder)
         except Held:
@@ -171,6 +172,14 @@ class Writing:
         if state.closed:
             raise _ended(name)
         return epoch, state
+
+    def _refuse_others(self, name: str) -> None:
+        """Refuse a log of something else, before it is taken from who writes it."""
+        with contextlib.suppress(Lost):  # there is none
+            for entry in self._store.read(name)[:1]:
+                if entry.data.get("kind") not in {"begin", *ENDS}:
+                    what = f"the log {name!r} is none of a chat: take another name"
+                    raise ParameterError([Problem("name", what)])
 
     def _watch(self, opened: OpenLog) -> None:
         """Let cancels reach its chat, until it has ended."""
