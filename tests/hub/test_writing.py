@@ -656,3 +656,41 @@ def test_the_log_of_something_else_is_left_alone(any_store: Store, hubs: Callabl
     with pytest.raises(ParameterError, match="'poems' is none of a chat"):
         hubs(any_store).to("poems")
     any_store.append("poems", epoch, 1, [{"kind": "end"}])  # who writes it goes on
+
+
+def test_who_follows_a_log_that_was_given_up_is_told(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
+    """Though the hub that wrote it lives, and has other chats."""
+    store = Shaky(max_entry_bytes=2000)
+    hub, inbox = hubs(store, lease=0.6), Inbox()
+    with Server(answering("x" * 3000)) as server, hub.lives():
+        connect(server).chat(**ASK, stream=(writer := hub.to("a")))
+        hubs(store, lease=0.6).follow("a", to=inbox)
+        assert writer.wait(DEADLINE)
+        assert writer.outcome == "gone"
+        end = inbox.until_end()[-1]
+        assert isinstance(end.error, Lost)
+        assert hubs(store).to("a").attempt == 2
+
+
+def test_a_log_that_was_given_up_and_taken_by_another_is_left_alone(hubs: Callable[..., Hub]) -> None:
+    def fault() -> None:
+        if threading.current_thread().name == "anthropix-beat":
+            raise StoreError("away")
+
+    store = Shaky(max_entry_bytes=500)
+    here, there = hubs(store, lease=0.3), hubs(store)
+    nobody: Any = None
+    with here.lives():
+        writer = here.to("a")
+        store.faults["beat"] = fault
+        writer.tell(ChatCancelled(nobody, "x" * 600, None))
+        assert writer.wait(DEADLINE)
+        until(lambda: not store._tables.lives(here.holder))
+        later = there.to("a")
+        del store.faults["beat"]
+        beats, claims = store.calls["beat"], store.calls["claim"]
+        until(lambda: store.calls["beat"] > beats + 2)
+        assert store.calls["claim"] == claims
+        later.tell(ChatCancelled(nobody, "enough", None))
+        assert later.wait(DEADLINE)
+        assert later.outcome == "closed"

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follow_task import whole_log
@@ -15,7 +15,7 @@ from anthropix_actors.hub._write.appender import Appender
 from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
 from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.log_writer import LogWriter
-from anthropix_actors.stores import Held, Lost
+from anthropix_actors.stores import Fenced, Held, Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from anthropix_actors.hub._read.crew import Crew
     from anthropix_actors.hub._read.follower import Follower
     from anthropix_actors.hub._write.beat import Beat
+    from anthropix_actors.hub._write.open_log import Outcome
     from anthropix_actors.stores import Entry, Log, LogState
 
 
@@ -185,8 +186,10 @@ class Writing:
         """Let cancels reach its chat, until it has ended."""
         inbox = Inbox(opened, partial(self._read_again, opened))
 
-        def end(_: Any) -> None:
+        def end(outcome: Outcome) -> None:
             self._follower.drop(inbox)
+            if outcome == "gone":  # or its readers would wait for as long as this hub has other chats
+                self._beat.afterwards(partial(_free, opened))
             self._beat.let_go()
             self._forget(opened.name)
 
@@ -216,6 +219,11 @@ class Writing:
     def _forget(self, name: str) -> None:
         with self._lock:
             self._open.pop(name, None)
+
+
+def _free(opened: OpenLog) -> None:
+    with contextlib.suppress(Fenced, Lost, ParameterError):  # it is another's, or none any more
+        opened.free()
 
 
 def _ended(name: str) -> ParameterError:
