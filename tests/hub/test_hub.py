@@ -163,7 +163,7 @@ def test_the_names_are_those_of_chats(hubs: Callable[..., Hub]) -> None:
 def test_a_deleted_chat_is_unknown(hubs: Callable[..., Hub]) -> None:
     hub = hubs()
     hub.submit(ASK, id="a")
-    Written(hub.store, "b").end()  # type: ignore[arg-type]
+    Written(hub.store, "b").end()
     hub.delete("a")
     hub.delete("b")
     hub.delete("b")

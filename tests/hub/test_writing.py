@@ -186,7 +186,7 @@ def test_one_writer_is_for_one_chat(
     with Server(gated) as server:
         client, writer = connect(server), hub.to("a")
         first = client.chat(**ASK, stream=writer)
-        until(lambda: "event" in kinds(hub.store, "a"))  # type: ignore[arg-type]
+        until(lambda: "event" in kinds(hub.store, "a"))
         second = client.chat(**ASK, stream=writer)
         until(lambda: second.state == "cancelled")
         gated.go_on.set()
@@ -212,7 +212,7 @@ def test_a_worker_may_write_an_end_without_a_chat(hubs: Callable[..., Hub]) -> N
     assert writer.wait(DEADLINE)
     writer.add_done_callback(ended.put)
     assert ended.get(timeout=DEADLINE) == "closed"
-    assert kinds(hub.store, "a") == ["failed"]  # type: ignore[arg-type]
+    assert kinds(hub.store, "a") == ["failed"]
     with pytest.raises(Lost, match="the worker died"):
         hub.result("a", timeout=DEADLINE)
 

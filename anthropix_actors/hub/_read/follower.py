@@ -53,7 +53,8 @@ class Reading:
         raise NotImplementedError
 
     def fail(self, error: AnthropixError) -> None:
-        """Read no more, as the log is lost, or the store is."""
+        """Take note that the log is lost, or the store is: it reads no more, unless it is added again."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Read no more, as the hub is closed. In the thread that closes it."""

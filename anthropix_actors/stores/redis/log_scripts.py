@@ -11,6 +11,9 @@ from anthropix_actors.stores.redis.scripts import script
 
 END = "18446744073709551614-0"
 GONE = "18446744073709551615-0"
+LAST_EPOCH = 2**64 - 1
+"""The end of all ids of one number."""
+
 
 _LOG = (
     f"local END, GONE = '{END}', '{GONE}'\n"

@@ -116,21 +116,22 @@ class Reader:
 class _Place:
     """How far a reader of a log is."""
 
-    __slots__ = ("closed", "exact", "generation")
+    __slots__ = ("_after", "closed", "exact", "generation")
 
     def __init__(self, after: str | None) -> None:
         place, number = place_of(after)
-        generation, _, epoch = (place or "").partition("x")
-        if after is not None and not (generation and epoch.isdecimal() and len(epoch) < _LONGEST_EPOCH):
+        generation, has_epoch, epoch = (place or "").partition("x")
+        if has_epoch and not (generation and epoch.isdecimal() and len(epoch) < _LONGEST_EPOCH):
             generation, epoch = _OF_NO_LOG, "0"  # a cursor, but of another store
         self.generation = generation
-        self.exact = f"{number}-{epoch}" if number else ""
+        self.exact = f"{number}-{epoch}" if epoch else str(number or "")
+        self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
         self.closed = False
 
     @property
     def last(self) -> str:
         """The id after which something new comes."""
-        return scripts.END if self.closed else self.exact or "0-0"
+        return scripts.END if self.closed else self._after
 
 
 def _entries(generation: bytes, *parts: bytes) -> list[Entry]:
