@@ -84,6 +84,8 @@ class Appender:
     def _all_due(self) -> list[OpenLog]:
         """Wait for what is due, and return all of it; end the thread after a time without."""
         due: list[OpenLog | None] = []
+        if self._due.empty():  # what has failed is due
+            self._away_since, self._in_a_row = None, 0
         try:
             due.append(self._due.get(timeout=IDLE))
             while True:

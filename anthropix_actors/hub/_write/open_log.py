@@ -186,7 +186,7 @@ class OpenLog:
             self._write_waiting()
             is_untouched = self._is_left and self._next == self._first and not self._waiting
             if is_untouched or (self._is_given_away and not self._has_end):
-                self._store.claim(self.name)  # it is nobody's
+                self.free()
                 self._end("released")
         except (Fenced, Lost) as exc:
             log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
@@ -220,6 +220,11 @@ class OpenLog:
         counts.entries += len(entries)
         counts.batches += 1
         counts.bytes += len(msgspec.json.encode(entries))
+
+    def free(self) -> None:
+        """Let the log be nobody's, where it is ours. Raises what the store raises."""
+        self._store.append(self.name, self._epoch, self._next, [])  # or else it is another's, who lives
+        self._store.claim(self.name)
 
     def give_up(self, exc: BaseException) -> None:
         """Write no more."""
