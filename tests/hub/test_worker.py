@@ -224,8 +224,9 @@ def test_whoever_has_lost_the_log_stops_the_answer(hub: Hub, begin: Begin, anthr
     hub.store.claim(name)
     anthropix_emulator.release()
     until(lambda: worker.metrics().fenced == 1)
-    assert kinds(hub.store, name) == before
-    assert worker.metrics().running == 0
+    until(lambda: is_empty(hub.store))
+    assert kinds(hub.store, name) == [*before, "failed"]  # once more its own, and lost, as that had died
+    assert worker.metrics().lost == 1
 
 
 def test_cancels_come_from_anywhere_and_at_any_time(hub: Hub, begin: Begin, anthropix_emulator: Emulator) -> None:
@@ -481,6 +482,61 @@ def test_a_store_that_is_away_for_a_while_costs_no_job(
     until(lambda: is_empty(store))
     assert worker.metrics().done == 3
     assert call == "append" or worker.metrics().faults == 2
+
+
+def test_what_one_worker_gave_back_another_answers_though_the_first_lives(
+    store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    away: Any = Away(store, StoreError("away"))
+    away.fails["append"] = 10**6
+    anthropix_emulator.queue(*[WHOLE] * 9)
+    name = hub.submit(asks())
+    with Hub(away, patience=0.1) as impatient:
+        worker = begin(impatient)
+        until(lambda: worker.metrics().given_back)
+        assert worker.drain(DEADLINE)
+        begin()
+        assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+        worker.stop()
+
+
+class TakenAtOnce(Away):
+    """A store in which what is given back is taken again before the call returns."""
+
+    def give_back(self, queue: str, holder: str, job_id: str) -> bool:
+        done = self._store.give_back(queue, holder, job_id)
+        self.fails["append"] = 0
+        until(lambda: (job := self._store.job(queue, job_id)) is None or job.holder)
+        return done
+
+
+def test_what_a_worker_has_given_back_and_taken_again_at_once_is_answered(
+    store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    fast: Any = TakenAtOnce(store, StoreError("away"))
+    fast.fails["append"] = 10**6
+    anthropix_emulator.queue(WHOLE, WHOLE)
+    name = hub.submit(asks())
+    with Hub(fast, patience=0.1) as impatient:
+        worker = begin(impatient)
+        assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+        until(lambda: is_empty(store))
+        assert worker.metrics().given_back == worker.metrics().done == 1
+        worker.stop()
+
+
+def test_a_job_that_is_had_once_more_when_its_log_was_lost_is_not_done(
+    hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    anthropix_emulator.queue(BEGUN, WHOLE)
+    name = hub.submit(asks(), retry_lost=True)
+    worker = begin()
+    until(lambda: "event" in kinds(hub.store, name) if hub.store.state(name) else False)
+    hub.store.claim(name)  # by one that has died since
+    anthropix_emulator.release()
+    assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+    until(lambda: is_empty(hub.store))
+    assert (worker.metrics().fenced, worker.metrics().done) == (1, 1)
 
 
 def test_what_cannot_be_finished_is_left_to_others(store: MemoryStore, hub: Hub, begin: Begin) -> None:

@@ -29,7 +29,7 @@ Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
 
 - "closed": the end of its chat is in the store;
 - "fenced": another writer has claimed it, or it was deleted: the chat is cancelled;
-- "gone": it could not be written; the chat is cancelled if nobody else follows it;
+- "gone": it could not be written; the chat is cancelled if nobody else follows it, and another writer may claim it;
 - "released": it was given up before anything was written.
 """
 
@@ -74,6 +74,7 @@ class OpenLog:
         counts: Counts,
         name: str,
         *,
+        holder: str,
         epoch: int,
         first: int,
         begin: dict[str, Any],
@@ -84,6 +85,7 @@ class OpenLog:
         self._store = store
         self._appender = appender
         self._counts = counts
+        self._holder = holder
         self._epoch = epoch
         self._first = self._next = first
         self._begin: dict[str, Any] | None = begin
@@ -180,13 +182,15 @@ class OpenLog:
 
     def write(self) -> None:
         """Write what waits, as far as it is there. Raises what the store raises, to be called again."""
+        if self.outcome == "gone":
+            self._let_go()
         if self.outcome is not None:
             return
         try:
             self._write_waiting()
             is_untouched = self._is_left and self._next == self._first and not self._waiting
             if is_untouched or (self._is_given_away and not self._has_end):
-                self._store.claim(self.name)  # it is nobody's
+                self._let_go()
                 self._end("released")
         except (Fenced, Lost) as exc:
             log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
@@ -222,9 +226,16 @@ class OpenLog:
         counts.bytes += len(msgspec.json.encode(entries))
 
     def give_up(self, exc: BaseException) -> None:
-        """Write no more."""
+        """Write no more; let another writer have it as soon as the store is there."""
         log(logging.ERROR, "%s could not be written, and is given up", self, exc_info=exc)
         self._end("gone")
+        self._appender.wake(self)
+
+    def _let_go(self) -> None:
+        """Be nobody's, unless another writer has it: as long as its holder lives, nobody else could go on with it."""
+        state = self._store.state(self.name)
+        if state is not None and state.epoch == self._epoch and state.holder in {None, self._holder}:
+            self._store.claim(self.name)
 
     def _end(self, outcome: Outcome) -> None:
         with self._lock:

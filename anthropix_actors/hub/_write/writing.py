@@ -109,6 +109,7 @@ class Writing:
             self.appender,
             self.counts,
             name,
+            holder=self._holder,
             epoch=epoch,
             first=len(entries),
             begin=begin_entry(attempt, self._holder, tag),

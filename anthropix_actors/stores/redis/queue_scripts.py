@@ -32,7 +32,13 @@ local holder, count = ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('GET', reply)
 ids = ids and cmsgpack.unpack(ids)
 local next_end = -1
-if not ids then
+if ids then
+  local still = {}
+  for _, id in ipairs(ids) do
+    if redis.call('HGET', jobs, 'holder:' .. id) == holder then still[#still + 1] = id end
+  end
+  ids = still
+else
   ids = {}
   local dead, now = {}, clock()
   for _, other in ipairs(redis.call('HKEYS', held)) do
@@ -68,7 +74,7 @@ if not ids then
   end
   if #ids > 0 then
     redis.call('HINCRBY', held, holder, #ids)
-    redis.call('SET', reply, cmsgpack.pack(ids), 'PX', 60000)
+    redis.call('SET', reply, cmsgpack.pack(ids), 'PX', 600000)
   end
 end
 local answer = {next_end, last_of(bell), last_of(ends)}

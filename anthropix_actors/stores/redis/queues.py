@@ -26,6 +26,7 @@ class RedisQueues:
 
     _connections: Connections
     _keys: Keys
+    _unanswered: dict[tuple[str, str], list[str]]
     max_entry_bytes: int
 
     def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
@@ -43,8 +44,7 @@ class RedisQueues:
         parts = [of.jobs, of.waiting, of.taken, of.since, of.held, self._keys.holders(shard), of.bell, ends]
         deadline = time.monotonic() + checked_seconds(wait, "wait")
         while True:
-            keys = [self._keys.reply(queue, secrets.token_hex(8)), *parts]
-            next_end, rung, ended, *found = self._connections.run(scripts.TAKE, keys, args)
+            next_end, rung, ended, *found = self._take(queue, holder, parts, args)
             left = deadline - time.monotonic()
             if found or left <= 0:
                 return [_taken(holder, *found[place : place + 3]) for place in range(0, len(found), 3)]
@@ -52,6 +52,22 @@ class RedisQueues:
             self._connections.listen({of.bell: rung, ends: ended}, min(left, until, LONGEST_WAIT))
             if self._connections.closed:
                 return []
+
+    def _take(self, queue: str, holder: str, parts: list[str], args: list[Argument]) -> Any:
+        """Take what is there; first what an earlier call has taken, whose reply was never had.
+
+        Else nobody would have those jobs, as long as their holder lives.
+        """
+        unanswered = self._unanswered.setdefault((queue, holder), [])
+        try:
+            token = unanswered.pop()
+        except IndexError:
+            token = secrets.token_hex(8)
+        try:
+            return self._connections.run(scripts.TAKE, [self._keys.reply(queue, token), *parts], args)
+        except BaseException:
+            unanswered.append(token)
+            raise
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
         """Remove a job that is done; see `Queue`."""

@@ -89,6 +89,59 @@ def test_what_was_done_before_its_reply_was_lost_is_not_done_again(redis: RedisS
         store.close()
 
 
+def test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again(redis: RedisServer) -> None:
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("one", 60)
+        assert store.take("q", "one", 3) == []  # so that the server has the script
+        for job in "abc":
+            store.put("q", job, {})
+        cutter.armed.set()
+        with pytest.raises(StoreError):
+            store.take("q", "one", 3)
+        assert other.queue_state("q").taken == 3
+        other.beat("one", 0)
+        other.beat("two", 60)
+        [job] = other.take("q", "two", 1)
+        assert other.finish("q", "two", job.id)
+        store.beat("one", 60)
+        assert [(job.id, job.attempt) for job in store.take("q", "one", 3)] == [("b", 1), ("c", 1)]
+        assert store.take("q", "one", 3) == []
+        for each in (store, other):
+            each.close()
+
+
+def test_connections_that_are_dead_but_open_cost_one_timeout(redis: RedisServer) -> None:
+    with Cutter(redis) as cutter:
+        store = redis.store(cutter.url, timeout=0.2, patience=0.05)
+        filled(store, count=1)
+        readers = [started(lambda: store.read("a", store.read("a")[-1].cursor, wait=DEADLINE)) for _ in range(5)]
+        until(lambda: blocked(redis) == 5)
+        store.append("a", 1, 1, [{"n": 1}])
+        for reader, _ in readers:
+            reader.join(DEADLINE)
+        cutter.dead = cutter.server.connections
+        assert read(store) == [0, 1]
+        store.close()
+
+
+def test_a_wait_on_a_connection_that_is_dead_but_open_ends(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anthropix_actors.stores.redis.connections._GRACE", 0.05)
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=DEADLINE), redis.store()
+        store.beat("one", 60)
+        taker, found = started(lambda: store.take("q", "one", 1, wait=0.5))
+        until(lambda: blocked(redis))
+        cutter.dead = cutter.server.connections
+        other.put("q", "a", {})
+        taker.join(DEADLINE)
+        assert [job.id for job in found[0]] == ["a"]
+        for each in (store, other):
+            each.close()
+
+
 def test_a_reader_whose_connection_is_cut_reads_on(redis: RedisServer) -> None:
     with Cutter(redis) as cutter:
         store, writer = redis.store(cutter.url, patience=DEADLINE), redis.store()
