@@ -207,11 +207,13 @@ def test_a_log_whose_writer_lives_is_left_to_it_until_it_dies(hub: Hub, begin: B
     [job] = hub.store.take("jobs", "ghost", 1)
     hub.store.give_back("jobs", "ghost", job.id)
     hub.store.beat("ghost", 3600)
+    epoch = hub.store.state(name).epoch  # type: ignore[union-attr]
     worker = begin()
     until(lambda: worker.metrics().running == 1)
     assert kinds(hub.store, name) == ["begin"]
     hub.store.beat("ghost", 0)
     assert hub.result(name, timeout=DEADLINE)["stop_reason"] == "end_turn"
+    assert hub.store.state(name).epoch == epoch + 1  # type: ignore[union-attr]
     assert worker.metrics().faults == 0
 
 
@@ -537,6 +539,42 @@ def test_a_job_that_is_had_once_more_when_its_log_was_lost_is_not_done(
     assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
     until(lambda: is_empty(hub.store))
     assert (worker.metrics().fenced, worker.metrics().done) == (1, 1)
+
+
+class Watched(Away):
+    """A store that notes whether a log was closed when its job was finished."""
+
+    closed: list[bool]
+
+    def finish(self, queue: str, holder: str, job_id: str) -> bool:
+        state = self._store.state(job_id)
+        self.closed.append(state is not None and state.closed)
+        return self._store.finish(queue, holder, job_id)
+
+
+def test_a_job_is_finished_when_the_end_of_its_answer_is_in_the_store(
+    store: MemoryStore, hub: Hub, begin: Begin
+) -> None:
+    watched: Any = Watched(store, StoreError("away"))
+    watched.closed = []
+    worker = begin(watched)
+    first = hub.submit(asks())
+    assert hub.result(first, timeout=DEADLINE)
+    until(lambda: is_empty(store))
+    watched.fails["append"] = 10**6
+    hub.submit(asks())
+    until(lambda: worker.hub.metrics().behind == len(store.read(first)))  # its end, too, waits for the store
+    watched.fails["append"] = 0
+    until(lambda: is_empty(store))
+    assert watched.closed == [True, True]
+
+
+def test_a_worker_lives_from_its_start_to_its_end(store: MemoryStore, begin: Begin) -> None:
+    worker = begin()
+    store.claim("of-the-worker", worker.hub.holder)
+    assert store.state("of-the-worker").holder == worker.hub.holder  # type: ignore[union-attr]
+    worker.stop()
+    assert store.state("of-the-worker").holder is None  # type: ignore[union-attr]
 
 
 def test_what_cannot_be_finished_is_left_to_others(store: MemoryStore, hub: Hub, begin: Begin) -> None:

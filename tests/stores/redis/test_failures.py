@@ -125,9 +125,7 @@ def test_connections_that_are_dead_but_open_cost_one_timeout(redis: RedisServer)
         store.close()
 
 
-def test_a_wait_on_a_connection_that_is_dead_but_open_ends(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wait_on_a_connection_that_is_dead_but_open_ends(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anthropix_actors.stores.redis.connections._GRACE", 0.05)
     with Cutter(redis) as cutter:
         store, other = redis.store(cutter.url, patience=DEADLINE), redis.store()
