@@ -340,7 +340,7 @@ def test_a_log_that_was_given_up_is_anybodys_though_its_hub_lives_on(
         connect(server).chat(**ASK, stream=writer)
         assert writer.wait(DEADLINE)
         until(lambda: (state := MemoryStore.state(store, "a")) and state.holder is None)
-        assert store.state("a").holder is None  # type: ignore[union-attr]
+        assert store.state("a").holder is None
         assert other.to("a").attempt == 1
 
 
@@ -360,7 +360,7 @@ def test_a_log_that_was_given_up_is_left_alone_where_another_writes_it(
         epoch = store.claim("a", "another")
         until(lambda: store.calls["state"] > looks + 3)
         until(lambda: not hub.metrics().behind)
-        assert store.state("a").epoch == epoch  # type: ignore[union-attr]
+        assert store.state("a").epoch == epoch
 
 
 def test_a_hub_ends_though_it_could_not_let_go_of_a_log(

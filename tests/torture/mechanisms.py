@@ -643,6 +643,13 @@ MECHANISMS = [
         "stores/redis/test_failures.py::test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again",
     ),
     Mechanism(
+        "a take that comes late to a server takes nothing",
+        "stores/redis/queues.py",
+        "[*args, int(settles)]",
+        "[*args, 0]",
+        "stores/redis/test_failures.py::test_a_take_that_a_server_does_after_it_was_repeated_takes_nothing",
+    ),
+    Mechanism(
         "connections that are dead, but open, cost one timeout",
         "stores/redis/connections.py",
         "                    self._here().close_idle()  #",

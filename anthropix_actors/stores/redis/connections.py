@@ -65,13 +65,13 @@ class Connections:
             try:
                 return question(self._here().redis)
             except FAULTS as exc:
+                if isinstance(exc, TimeoutError):
+                    self._here().close_idle()  # the others are as dead, and each would cost as long
                 now = time.monotonic()
                 # From the first fault on: this process may have been frozen, or have waited for a dead connection.
                 deadline = now + self._patience if deadline is None else deadline
                 if not passes(exc) or now >= deadline:
                     raise store_error(exc) from exc
-                if isinstance(exc, TimeoutError):
-                    self._here().close_idle()  # the others are as dead, and each would cost as long
             finally:
                 self._after_close()
             self._pause(pause)

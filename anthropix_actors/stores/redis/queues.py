@@ -56,15 +56,22 @@ class RedisQueues:
     def _take(self, queue: str, holder: str, parts: list[str], args: list[Argument]) -> Any:
         """Take what is there; first what an earlier call has taken, whose reply was never had.
 
-        Else nobody would have those jobs, as long as their holder lives.
+        Else nobody would have those jobs, as long as their holder lives. A call that is repeated settles what the call
+        takes, though it be nothing: the first one may be on its way yet, to a server that stands still.
         """
         unanswered = self._unanswered.setdefault((queue, holder), [])
         try:
-            token = unanswered.pop()
+            token, repeats = unanswered.pop(), True
         except IndexError:
-            token = secrets.token_hex(8)
+            token, repeats = secrets.token_hex(8), False
+
+        def ask(client: Any) -> Any:
+            nonlocal repeats
+            settles, repeats = repeats, True
+            return scripts.TAKE.run(client, [self._keys.reply(queue, token), *parts], [*args, int(settles)])
+
         try:
-            return self._connections.run(scripts.TAKE, [self._keys.reply(queue, token), *parts], args)
+            return self._connections.ask(ask)
         except BaseException:
             unanswered.append(token)
             raise

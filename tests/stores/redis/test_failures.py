@@ -94,8 +94,8 @@ def test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again(redis: RedisS
         store, other = redis.store(cutter.url, patience=0), redis.store()
         store.beat("one", 60)
         assert store.take("q", "one", 3) == []  # so that the server has the script
-        for job in "abc":
-            store.put("q", job, {})
+        for name in "abc":
+            store.put("q", name, {})
         cutter.armed.set()
         with pytest.raises(StoreError):
             store.take("q", "one", 3)
@@ -113,16 +113,57 @@ def test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again(redis: RedisS
 
 def test_connections_that_are_dead_but_open_cost_one_timeout(redis: RedisServer) -> None:
     with Cutter(redis) as cutter:
-        store = redis.store(cutter.url, timeout=0.2, patience=0.05)
+        store = redis.store(cutter.url, timeout=1.0, patience=0)
         filled(store, count=1)
-        readers = [started(lambda: store.read("a", store.read("a")[-1].cursor, wait=DEADLINE)) for _ in range(5)]
-        until(lambda: blocked(redis) == 5)
-        store.append("a", 1, 1, [{"n": 1}])
-        for reader, _ in readers:
-            reader.join(DEADLINE)
-        cutter.dead = cutter.server.connections
-        assert read(store) == [0, 1]
+
+        def follow() -> list[tuple[threading.Thread, list[Any]]]:
+            cursor = store.read("a")[-1].cursor
+            readers = [started(lambda: store.read("a", cursor, wait=DEADLINE)) for _ in range(5)]
+            until(lambda: blocked(redis) == 5)
+            return readers
+
+        for number in (1, 2):
+            readers = follow()
+            store.append("a", 1, number, [{"n": number}])
+            for reader, found in readers:
+                reader.join(DEADLINE)
+                assert [entry.data["n"] for entry in found[0]] == [number]
+            cutter.dead = cutter.server.connections
+            with pytest.raises(StoreError, match="Timeout reading"):
+                store.state("a")
         store.close()
+
+
+def test_who_has_waited_for_a_dead_connection_tries_another_one_though_its_patience_is_short(
+    redis: RedisServer,
+) -> None:
+    with Cutter(redis) as cutter:
+        store = redis.store(cutter.url, timeout=0.5, patience=0.05)
+        filled(store, count=1)
+        cutter.dead = cutter.server.connections
+        assert read(store) == [0]
+        store.close()
+
+
+def test_a_take_that_a_server_does_after_it_was_repeated_takes_nothing(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets.token_hex", lambda _: "same")
+    with Cutter(redis) as cutter:
+        store, server = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("one", 60)
+        assert store.take("q", "one", 1) == []
+        cutter.armed.set()
+        with pytest.raises(StoreError):
+            store.take("q", "one", 1)
+        assert store.take("q", "one", 1) == []
+        monkeypatch.undo()
+        server.put("q", "a", {})
+        monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets.token_hex", lambda _: "same")
+        assert server.take("q", "one", 1) == []  # what was on its way, and is done late
+        assert server.queue_state("q").waiting == 1
+        for each in (store, server):
+            each.close()
 
 
 def test_a_wait_on_a_connection_that_is_dead_but_open_ends(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
