@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,24 +146,28 @@ def test_who_has_waited_for_a_dead_connection_tries_another_one_though_its_patie
         store.close()
 
 
+def given(tokens: Iterator[str]) -> Callable[[int], str]:
+    """Return what gives tokens in a given order."""
+    return lambda _: next(tokens)
+
+
 def test_a_take_that_a_server_does_after_it_was_repeated_takes_nothing(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets.token_hex", lambda _: "same")
+    tokens = given(iter(["first", "of the job", "first"]))
     with Cutter(redis) as cutter:
-        store, server = redis.store(cutter.url, patience=0), redis.store()
+        store, late = redis.store(cutter.url, patience=0), redis.store()
         store.beat("one", 60)
-        assert store.take("q", "one", 1) == []
+        assert store.take("q", "one", 1) == []  # so that the server has the script
+        monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets", SimpleNamespace(token_hex=tokens))
         cutter.armed.set()
         with pytest.raises(StoreError):
             store.take("q", "one", 1)
         assert store.take("q", "one", 1) == []
-        monkeypatch.undo()
-        server.put("q", "a", {})
-        monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets.token_hex", lambda _: "same")
-        assert server.take("q", "one", 1) == []  # what was on its way, and is done late
-        assert server.queue_state("q").waiting == 1
-        for each in (store, server):
+        late.put("q", "a", {})
+        assert late.take("q", "one", 1) == []  # what was on its way, and is done late
+        assert late.queue_state("q").waiting == 1
+        for each in (store, late):
             each.close()
 
 
