@@ -37,12 +37,14 @@ Source: https://docs.claude.com/en/api/errors, read 2026-11-23.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from anthropix_actors._wire.message import Message
+
+Made = TypeVar("Made", bound="AnthropixError")
 
 
 class AnthropixError(Exception):
@@ -59,6 +61,17 @@ class AnthropixError(Exception):
     request_id: str | None = None
     attempts: int = 0
     retryable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy what the error is, whatever its `__init__` takes."""
+        return made_again, (type(self), self.args), self.__dict__
+
+
+def made_again(kind: type[Made], args: tuple[Any, ...]) -> Made:
+    """Return an error of a class and its `args`, without `__init__`: each class's takes something else."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigurationError(AnthropixError, ValueError):
@@ -92,10 +105,6 @@ class ParameterError(AnthropixError, ValueError):
         """Keep the problems; the text of the error lists them all, one per line."""
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the problems, not the text made from them."""
-        return type(self), (self.problems,), self.__dict__
 
 
 class CancelledError(AnthropixError):

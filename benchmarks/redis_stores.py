@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import statistics
-import subprocess
-import tempfile
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from _measure import Verdict, Worker, table, title
+from _stores import redis_is_here, redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from anthropix_actors.stores.redis import RedisStore
 
@@ -23,30 +20,11 @@ _EVENT = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_del
 
 
 def run(*, quick: bool) -> list[Verdict]:
-    if shutil.which("redis-server") is None:
-        title("redis: left out, as there is no redis-server")
+    if not redis_is_here():
+        title("redis: left out, as there is no redis-server, or no redis-py")
         return []
-    with _server() as url, closing(_store(url)) as store:
+    with redis_server() as url, closing(_store(url)) as store:
         return [*_appending(store, quick=quick), *_latency(store, url, quick=quick)]
-
-
-@contextmanager
-def _server() -> Generator[str]:
-    """Run a server that keeps nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def _store(url: str) -> RedisStore:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import shutil
-import socket
 import sqlite3
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -17,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from _measure import Verdict, Worker, interleaved, table, times, title
-
-from anthropix_actors.stores import StoreError, open_store
+from _stores import opened, stores_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +24,6 @@ _BATCHES = (1, 8, 64, 512)
 _COMPARED = 64
 _TURNS = 5
 _BY_HAND = "sqlite3 by hand"
-_NORMAL = "sqlite, normal"
-"""Does not wait for the disk."""
 
 _EVENT = {
     "kind": "event",
@@ -47,8 +40,7 @@ _SCHEMA = "CREATE TABLE entries (log, number INTEGER, data, PRIMARY KEY (log, nu
 
 def run(*, quick: bool) -> list[Verdict]:
     seconds = 0.5 if quick else 3.0
-    with contextlib.ExitStack() as stack:
-        urls = dict(stack.enter_context(_stores()))
+    with stores_here() as urls:
         cpu = _writers(urls, seconds)
         _intents(urls, 200 if quick else 2000)
         behind = _readers(urls, 100 if quick else 1000)
@@ -65,45 +57,6 @@ def run(*, quick: bool) -> list[Verdict]:
     if "redis" in urls:
         verdicts.append(Verdict("redis: the same", "<= 1.5 ms", f"{behind['redis']:.2f} ms", behind["redis"] <= 1.5))
     return verdicts
-
-
-@contextlib.contextmanager
-def _stores() -> Iterator[Iterator[tuple[str, str]]]:
-    """Get name and URL of each store that there is."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        urls = [
-            ("memory", "memory://"),
-            ("sqlite", f"sqlite:{folder}/logs.db"),
-            (_NORMAL, f"sqlite:{folder}/normal.db"),
-        ]
-        if shutil.which("redis-server") and _is_there("redis") and _is_there("anthropix_actors.stores.redis"):
-            urls.append(("redis", stack.enter_context(_redis(folder))))
-        yield iter(urls)
-
-
-def _open(name: str, url: str) -> Store:
-    return open_store(url, **({"synchronous": "normal"} if name == _NORMAL else {}))
-
-
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-@contextlib.contextmanager
-def _redis(folder: str) -> Iterator[str]:
-    """Run a server without persistence; get its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        url = f"redis://127.0.0.1:{port}"
-        for _ in range(100):
-            with contextlib.suppress(StoreError):
-                open_store(url).close()
-                break
-            time.sleep(0.05)
-        yield url
-        server.terminate()
 
 
 def _writers(urls: dict[str, str], seconds: float) -> float:
@@ -135,7 +88,7 @@ def _writer(name: str, urls: dict[str, str]) -> Iterator[Callable[[int], object]
         with tempfile.TemporaryDirectory() as folder, contextlib.closing(_by_hand(folder)) as db:
             yield _counting(partial(_insert, db))
     else:
-        with contextlib.closing(_open(name, urls[name])) as store:
+        with contextlib.closing(opened(urls[name])) as store:
             yield _counting(partial(_append, store, "a", store.claim("a")))
             store.delete("a")
 
@@ -200,7 +153,7 @@ def _readers(urls: dict[str, str], count: int) -> dict[str, float]:
     title(f"stores: from the call of append to its return, and to the reader, 50 entries a second, {count} of them; ms")
     rows, behind = [], {}
     for name, url in urls.items():
-        with contextlib.closing(_open(name, url)) as store:
+        with contextlib.closing(opened(url)) as store:
             epoch = store.claim("latency")
             if name == "memory":
                 returns, delays, cpu = _followed(store, partial(_follow, store), epoch, count)
@@ -249,7 +202,7 @@ def _followed(
 
 
 def _follower(url: str) -> Callable[[], Any]:
-    return partial(_follow, open_store(url))
+    return partial(_follow, opened(url))
 
 
 def _follow(store: Store) -> tuple[list[float], float]:
@@ -270,7 +223,7 @@ def _many(urls: dict[str, str], logs: int) -> None:
     )
     rows = []
     for name, url in urls.items():
-        with contextlib.closing(_open(name, url)) as store:
+        with contextlib.closing(opened(url)) as store:
             cursors = {}
             for number in range(logs):
                 log = f"many-{number}"

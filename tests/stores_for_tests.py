@@ -12,6 +12,8 @@ from servers import start, wait
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anthropix_actors.stores import Store
+
 
 class Shaky(MemoryStore):
     """A store in memory, whose methods do what a test says.
@@ -97,7 +99,7 @@ class Gate:
 class Written:
     """A log that a test writes, entry by entry, as a chat elsewhere would."""
 
-    def __init__(self, store: MemoryStore, name: str = "a", holder: str | None = "elsewhere") -> None:
+    def __init__(self, store: Store, name: str = "a", holder: str | None = "elsewhere") -> None:
         self.store = store
         self.name = name
         if holder is not None:

@@ -20,8 +20,18 @@ from anthropix_actors.errors import (
     Problem,
     status_error_class,
 )
+from anthropix_actors.stores import Held, log
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
+OF_STORES = [cls for _, cls in inspect.getmembers(log, inspect.isclass) if cls.__module__ == "anthropix_actors.stores"]
+
+
+class MineError(AnthropixError):
+    """As a program may have one."""
+
+    def __init__(self, place: str, number: int, *, loud: bool) -> None:
+        super().__init__(f"{place} {number}")
+        self.loud = loud
 
 
 def drawn() -> dict[str, tuple[str | None, str]]:
@@ -69,13 +79,21 @@ def example(cls: type[Any]) -> Any:
         error = cls([Problem("model", "required"), Problem("top_k", "odd")])
     elif issubclass(cls, APIError):
         error = cls("no", status=500, type="api_error", body={"a": 1}, retry_after=2.0, retryable=True)
+    elif cls is Held:
+        error = Held("a", "hub-1")
+    elif cls is MineError:
+        error = MineError("here", 1, loud=True)
     else:
         error = cls("why")
     error.partial, error.request_id, error.attempts = {"content": []}, "req_1", 3
     return error
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls",
+    [*CLASSES, *(cls for cls in OF_STORES if issubclass(cls, AnthropixError)), MineError],
+    ids=lambda cls: cls.__name__,
+)
 def test_an_error_survives_pickling_and_copying(cls: type[Any]) -> None:
     error = example(cls)
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):

@@ -70,6 +70,8 @@ import json, os, subprocess, sys, threading, time
 how = sys.argv[1:]
 tools = [{"name": "echo", "inputSchema": {"type": "object"}}, {"name": "do", "inputSchema": {"type": "object"}}]
 
+if "lies" in how:  # no text needs as long as it takes to find that this does not fit
+    tools[1]["outputSchema"] = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
 lists = 0
 
 def tell(**message):
@@ -95,6 +97,9 @@ def do(message, what):
         return
     elif what == "error":
         tell(id=message["id"], error={"code": -32602, "message": "no such thing"})
+        return
+    elif what == "lie":
+        answer(message, content=[], structuredContent={"a": "a" * 60 + "!"})
         return
     elif what == "lists":
         what = str(lists)
@@ -137,6 +142,11 @@ for line in sys.stdin:
         answer(message, protocolVersion="2025-06-18", capabilities={"tools": {}}, serverInfo=info)
     elif method == "tools/list":
         lists += 1
+        if "busy" in how and lists == 2:
+            tell(id=message["id"], error={"code": -32603, "message": "busy"})
+            continue
+        if "mute" in how and lists == 2:
+            continue
         answer(message, tools=tools, **({"nextCursor": "more"} if "endless" in how else {}))
     elif method == "tools/call":
         given = message["params"]["arguments"]

@@ -164,9 +164,15 @@ class Sweeper:
         """Start afresh in a forked child, where only the forking thread lives on."""
         watched, fork_listeners = self._watched, list(self.fork_listeners)
         self.__init__()  # type: ignore[misc] # a thread that no longer exists may hold any part of it
+        failed: list[Exception] = []
         for thing in [*watched, *fork_listeners]:
-            thing.after_fork()
+            try:
+                thing.after_fork()
+            except Exception as exc:  # noqa: BLE001 - a bug of this package, for which no other may keep what is the parent's
+                failed.append(exc)
         self.fork_listeners.update(fork_listeners)
+        if failed:
+            raise ExceptionGroup("in a forked child", failed)
 
     def _run(self) -> None:
         posted: Any = self._posted

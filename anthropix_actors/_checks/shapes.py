@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHOWN = 60
+_LONGEST = 10_000
 
 RESOLVING = threading.RLock()
 """Held while msgspec inspects a type for the first time."""
@@ -270,14 +271,15 @@ def shown(value: Any) -> str:
 
 
 def described(exc: BaseException) -> str:
-    """Return the text of an exception that the caller's own code may have raised.
+    """Return the text of an exception that the caller's own code may have raised: not too long, and as UTF-8 has it.
 
     Example:
         >>> described(KeyError()), described(ValueError("no number"))
         ('KeyError', 'no number')
     """
     try:
-        return str(exc) or kind_of(exc)
+        text = str.__str__(str(exc))[:_LONGEST]
+        return text.encode("utf-8", "backslashreplace").decode() or kind_of(exc)
     except BaseException:  # noqa: BLE001 - the caller's own class
         return kind_of(exc)
 

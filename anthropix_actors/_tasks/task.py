@@ -285,7 +285,7 @@ class Task(Supervised):
         self.scope.after_fork(cause)
         self.finished = Flag(self.scope.condition)
         self.audience.after_fork()
-        self.terminal = self.terminal or self.terminal_for(cause)
+        self.settle(self.terminal_for(cause))
         self.finished.set()
         self._stop_actor()
 

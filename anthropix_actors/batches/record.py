@@ -15,11 +15,13 @@ there is no such batch: see `actor.py`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.batches.delivered import no_counts
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.stores.log import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,22 +56,27 @@ class BatchRecord:
         """
         self._log = log
         self._name = name
+        run = {"kind": "run", "format": FORMAT, "batches": [body.digest() for body in bodies]}
+        self._check(run)  # before whoever writes it now is fenced
         self._epoch = log.claim(name)
         self._next = 0
         self.created: dict[int, str] = {}
         self.unclear: dict[int, float] = {}
         self.told: dict[str, str] = {}
         self.ended = False
-        run = {"kind": "run", "format": FORMAT, "batches": [body.digest() for body in bodies]}
-        first: Mapping[str, Any] | None = None
         for entry in self._entries():
-            first = first or entry
             self._fold(entry)
             self._next += 1
-        if first is None:
+        if not self._next:
             self._write(run)
-        elif first != run:
-            raise ParameterError([Problem("id", f"expected a log of these requests; {name!r} is another one")])
+
+    def _check(self, run: Mapping[str, Any]) -> None:
+        """Refuse a log that is of something else."""
+        with contextlib.suppress(Lost):  # there is none
+            for first in self._log.read(self._name)[:1]:
+                if first.data != run:
+                    what = f"expected a log of these requests; {self._name!r} is another one"
+                    raise ParameterError([Problem("id", what)])
 
     def _entries(self) -> Iterable[Mapping[str, Any]]:
         cursor: str | None = None

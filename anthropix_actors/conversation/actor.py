@@ -7,6 +7,7 @@ but what ends or cuts something is done at once: then what was waiting is told, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import time
@@ -180,12 +181,14 @@ class ConversationActor(pykka.ThreadingActor):
         try:
             chat = self._new_chat(turn, effect)
             turn.chat_begins(chat)
-            talk.core.registry.start(ChatActor, chat, None)
         except AnthropixError as exc:
             talk.happens(moves.Failed(exc))
         except BaseException as exc:
             talk.happens(moves.Failed(AnthropixError(f"an error in the conversation itself: {exc!r}")))
             raise
+        else:
+            with contextlib.suppress(AnthropixError):  # a chat that cannot start has an end as well, and tells it
+                talk.core.registry.start(ChatActor, chat, None)
 
     def go_on(self, effect: moves.GoOn) -> None:
         """Go on with a turn that began elsewhere."""
@@ -197,9 +200,8 @@ class ConversationActor(pykka.ThreadingActor):
         self._talk.happens(moves.Cut())
 
     def _new_chat(self, turn: TurnTask, effect: moves.Ask) -> RequestTask:
-        talk = self._talk
+        talk, first = self._talk, turn.chat is None
         window = talk.core.windows.get(talk.agent.model)
-        first = turn.chat is None
         params = talk.agent.request(turn.toolbox.wire, first=first, closing=effect.closing, window=window)
         params["messages"] = list(effect.messages)
         if turn.output is not None:
@@ -210,10 +212,9 @@ class ConversationActor(pykka.ThreadingActor):
 
     def cut_chat(self, effect: moves.CutChat) -> None:
         """Cancel the chat that runs."""
-        if self._reading is not None:  # there is no chat yet
-            self._reading.cancel(effect.reason)
-        elif self._turn.chat is not None:
-            self._turn.chat.cancel(effect.reason)
+        running = self._turn.chat if self._reading is None else self._reading  # while that lasts, there is no chat yet
+        if running is not None:
+            running.cancel(effect.reason)
 
     # Calls
 
@@ -264,7 +265,7 @@ class ConversationActor(pykka.ThreadingActor):
         self._running.pop(call.id, None)
         began = self._started.pop(call.id, None)
         seconds = effect.seconds or (0.0 if began is None else time.monotonic() - began)
-        result = call.content if isinstance(call.content, str) else [*call.content]
+        result = call.content if isinstance(call.content, str) else copied([*call.content])
         self._tell(ToolDone, _use(call), result, call.is_error, seconds)
 
     def tell_approval(self, effect: moves.TellApproval) -> None:
@@ -277,7 +278,7 @@ class ConversationActor(pykka.ThreadingActor):
 
     def tell_steered(self, effect: moves.TellSteered) -> None:
         """Tell that something said has reached the model."""
-        self._tell(Steered, [*effect.said.content])
+        self._tell(Steered, copied([*effect.said.content]))
 
     def tell_compacted(self, effect: moves.TellCompacted) -> None:
         """Tell that what came before was replaced by a summary."""

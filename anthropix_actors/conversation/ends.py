@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._decode.json import copied
 from anthropix_actors.conversation.core.output import value_of
 from anthropix_actors.conversation.messages import TurnCancelled, TurnDone, TurnFailed, TurnSuspended
 from anthropix_actors.errors import OutputError
@@ -29,7 +30,7 @@ def terminal_of(turn: TurnTask, end: EndTurn, approvals: Iterable[Approval], und
         approvals: What it waits for, if it is suspended.
         undelivered: What is handed back.
     """
-    usage, back = turn.budget.usage, tuple([*said.content] for said in undelivered)
+    usage, back = turn.budget.usage, tuple(copied([*said.content]) for said in undelivered)
     if end.how == "done":
         message: Any = end.message
         try:

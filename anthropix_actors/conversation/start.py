@@ -19,7 +19,7 @@ from anthropix_actors.conversation.ref import new_ref
 from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk, begun_by
-from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
+from anthropix_actors.errors import AnthropixError, ConfigurationError, ParameterError, Problem
 from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.tools import Toolbox
 
@@ -168,6 +168,7 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
 
     Raises:
         ConfigurationError: the client is closed, or draining.
+        AnthropixError: its thread could not be started.
     """
     talk = Talk(
         core,
@@ -181,7 +182,12 @@ def start_conversation(  # noqa: PLR0913 - the parts of one
         above=above,
     )
     talk.subscribers, talk.recorder = tuple(subscribers), recorder
-    ConversationActor.start(talk)
+    try:
+        ConversationActor.start(talk)
+    except RuntimeError as exc:  # no more threads, or the interpreter exits
+        pykka.ActorRegistry.unregister(talk.actor)
+        talk.actor.actor_stopped.set()  # else `stop_all()` would wait for it
+        raise AnthropixError(f"no thread for another conversation: {exc}") from exc
     core.closers.add(talk)
     try:
         core.registry.check_open()  # last: a later `close` finds this conversation

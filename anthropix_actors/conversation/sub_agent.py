@@ -124,7 +124,7 @@ class SubAgentCall:
             case TurnDone(message=message, stopped=stopped):
                 text = "" if message is None else text_of(message)
                 note = f"(ended early: {stopped})" if stopped else ""
-                outcome = Outcome(" ".join(filter(None, (text, note))), seconds=seconds)
+                outcome = Outcome(" ".join(filter(str.strip, (text, note))), seconds=seconds)
             case TurnFailed(error=error):
                 outcome = Outcome(f"{type(error).__name__}: {error}", is_error=True, seconds=seconds, state="failed")
             case _:

@@ -516,8 +516,9 @@ class Talk:
         self._lock = threading.RLock()
         self.state = replace(self.state, phase=Phase.STOPPED)
         self.turns = {}
-        pykka.ActorRegistry.unregister(self.actor)
-        self.actor.actor_stopped.set()
+        if self.actor is not None:  # else another thread was about to make it
+            pykka.ActorRegistry.unregister(self.actor)
+            self.actor.actor_stopped.set()
 
 
 def _end_of(call_id: str, outcome: Outcome) -> moves.Ended:

@@ -27,10 +27,10 @@ from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.hub.followed import Followed
 from anthropix_actors.hub.jobs import job_data
-from anthropix_actors.hub.names import chat_name, check_options, check_store, is_chat
+from anthropix_actors.hub.names import chat_name, check_options, check_store, holder_name, is_chat
 from anthropix_actors.hub.ref import LogRef
-from anthropix_actors.hub.status import ChatStatus, status_of
-from anthropix_actors.stores import Held, Lost
+from anthropix_actors.hub.status import ChatStatus, Summaries, Summary, status_of
+from anthropix_actors.stores import Held
 from anthropix_actors.stores.names import checked_name
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Hub:
         check_options(lease=lease, ttl=ttl, patience=patience, window=window)
         self.store = store
         self.queue = checked_name(queue, "queue")
-        self._given = None if holder is None else checked_name(holder, "holder")
+        self._given = None if holder is None else holder_name(holder)
         self._lease = lease
         self._ttl = ttl
         self._patience = patience
@@ -142,6 +142,7 @@ class Hub:
         self.holder = holder or f"hub-{secrets.token_hex(12)}"
         self._is_closed = False
         self._crew = Crew()
+        self._summaries = Summaries(self.store)
         self._beat = Beat(self.store, self.holder, self._lease)
         self._follower = Follower(self.store, self.holder, silence=self._lease / 3, patience=self._patience)
         self._writing = Writing(
@@ -367,6 +368,8 @@ class Hub:
     def status(self, name: str) -> ChatStatus:
         """Return what a chat is at this moment: where it is, and how it ended.
 
+        The first call for a log reads all of it, some thousand entries at a time; the next ones what has come since.
+
         Raises:
             StoreError: the store could not be reached.
 
@@ -375,11 +378,8 @@ class Hub:
             ('done', 'unknown')
         """
         state = self.store.state(chat_name(name))
-        entries: Sequence[Entry] = ()
-        if state is not None and state.length:
-            with contextlib.suppress(Lost):  # it was just deleted
-                entries = whole_log(self.store, name)
-        return status_of(name, state, entries, self.store.job(self.queue, name))
+        told = self._summaries.of(name) if state is not None and state.length else Summary()
+        return status_of(name, state, told, self.store.job(self.queue, name))
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of the chats that have a log and begin with `prefix`, sorted.

@@ -11,6 +11,8 @@ from anthropix_actors.hub._read.wake_log import WAKE
 from anthropix_actors.hub._write.open_log import INBOX
 from anthropix_actors.stores.names import LONGEST_NAME, checked_name
 
+_LONGEST_HOLDER = 200
+
 
 def chat_name(name: object) -> str:
     """Return the name of a chat: that of its log, which leaves room for that of its inbox.
@@ -27,6 +29,21 @@ def chat_name(name: object) -> str:
     if len(known) > longest or not is_chat(known):
         what = f"expected 1 to {longest} characters, and none that end with {INBOX} or {WAKE}, got {shown(name)}"
         raise ParameterError([Problem("name", what)])
+    return known
+
+
+def holder_name(name: object) -> str:
+    """Return the name of a hub's holder: there is room for those of its own logs.
+
+    Raises:
+        ParameterError: it is none.
+
+    Example:
+        >>> holder_name("web-3")
+        'web-3'
+    """
+    if len(known := checked_name(name, "holder")) > _LONGEST_HOLDER:
+        raise ParameterError([Problem("holder", f"expected 1 to {_LONGEST_HOLDER} characters, got {len(known)}")])
     return known
 
 

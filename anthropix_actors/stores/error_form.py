@@ -55,8 +55,7 @@ def error_of(form: Mapping[str, Any]) -> AnthropixError:
     """
     kind = _CLASSES.get(form.get("class", ""), AnthropixError)
     said = form.get("says", "")
-    error = kind.__new__(kind)  # each `__init__` takes something else
-    error.args = (said,)
+    error = errors.made_again(kind, (said,))
     if isinstance(error, APIError):
         APIError.__init__(error, said)
     if isinstance(error, errors.ParameterError):

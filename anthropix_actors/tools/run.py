@@ -105,7 +105,10 @@ def _calls_of(message: Any, box: Toolbox) -> list[Mapping[str, Any]]:
         problems.append(Problem("message.content", f"expected a tool_use, got none: stop_reason is {shown(reason)}"))
     if problems:
         raise ParameterError(problems)
-    return found
+    first: dict[str, Mapping[str, Any]] = {}
+    for block in found:
+        first.setdefault(block["id"], block)  # an odd model may repeat one: a call runs once
+    return [*first.values()]
 
 
 def _problems(box: Toolbox, tools_at_once: Any, approve: Any) -> list[Problem]:

@@ -110,7 +110,7 @@ class InputCheck:
         _as_object(given)
         try:
             struct = msgspec.convert(given, self._struct, str_keys=True)
-        except Exception as exc:  # a `__post_init__` may raise anything
+        except BaseException as exc:  # a `__post_init__` may raise anything, in a chat's thread
             raise InputError(self._problems(given) or [Problem("input", described(exc))]) from exc
         return {name: getattr(struct, self._fields[name]) for name in given}
 
@@ -124,7 +124,7 @@ class InputCheck:
                 continue
             try:
                 msgspec.convert(given[each.name], each.hint, str_keys=True)
-            except Exception as exc:  # noqa: BLE001 - as above
+            except BaseException as exc:  # noqa: BLE001 - as in `arguments`
                 text = described(exc)
                 place = _AT.search(text)
                 found.append(Problem(each.name + (place[1] if place else ""), _AT.sub("", text)))

@@ -207,6 +207,20 @@ def test_at_the_end_another_interrupt_ends_the_wait(interrupt: type[BaseExceptio
     sweeper.unwatch(chat)
 
 
+def test_one_that_cannot_forget_keeps_no_other_from_it() -> None:
+    class Broken(Watched):
+        def after_fork(self) -> None:
+            raise ZeroDivisionError
+
+    sweeper, listeners = Sweeper(), [Broken(), *(Watched() for _ in range(9)), Broken()]
+    sweeper.fork_listeners.update(listeners)
+    with pytest.raises(ExceptionGroup) as raised:
+        sweeper.after_fork()
+    assert len(raised.value.exceptions) == 2
+    assert [each.forgotten for each in listeners] == [0, *[1] * 9, 0]
+    assert set(sweeper.fork_listeners) == set(listeners)
+
+
 def test_forgetting_starts_afresh_even_when_the_lock_was_held() -> None:
     sweeper, chat = Sweeper(), Watched()
     sweeper.watch(chat)

@@ -152,6 +152,10 @@ def test_other_requests_are_refused(client: Client) -> None:
     for names in (("b", "a"), ("a",), ("a", "c")):
         with pytest.raises(ParameterError, match="expected a log of these requests; 'night' is another one"):
             run(client, store, *names)
+    epoch = store.claim("night")
+    with pytest.raises(ParameterError, match="'night' is another one"):
+        run(client, store, "a")
+    store.append("night", epoch, 0, [])  # whoever writes it is not fenced by a mistake of others
     with pytest.raises(ParameterError, match="expected a name in the store"):
         client.batches.run(ask("a"), Inbox(), store=store)
     with pytest.raises(ParameterError, match="expected a name in the store"):

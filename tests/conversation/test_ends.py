@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import queue
 import threading
@@ -15,6 +16,7 @@ from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Lim
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.conversation.core.moves import Cancel
 from anthropix_actors.conversation.core.state import Call as StateCall
+from anthropix_actors.conversation.core.state import Phase
 from anthropix_actors.conversation.follower import MessageQueue
 from anthropix_actors.conversation.sub_agent import SubAgentCall
 from anthropix_actors.conversation.talk import Effects
@@ -107,7 +109,7 @@ def test_a_forked_child_has_no_conversations(emulator: Emulator, client: Client,
             turn.result(1)
         except CancelledError as exc:
             told += f"; {exc}"
-        told += f"; {talk.stop()}"
+        told += f"; {talk.stop()}; {[type(each).__name__ for each in turn]}"
         os.write(writes, told.encode())
         os._exit(0)
     os.close(writes)
@@ -116,8 +118,16 @@ def test_a_forked_child_has_no_conversations(emulator: Emulator, client: Client,
     os.waitpid(child, 0)
     assert "the conversation has stopped" in told
     assert "the process was forked" in told
+    assert told.endswith("['TurnCancelled']")
     turn.cancel()
     assert isinstance(inbox.until_end(ENDS)[-1], TurnCancelled)
+
+
+def test_a_fork_may_come_while_a_conversation_is_made(client: Client) -> None:
+    talk = copy.copy(client.converse(Agent(model=MODEL))._talk)
+    talk.actor = None
+    talk.after_fork()
+    assert talk.state.phase is Phase.STOPPED
 
 
 def test_a_turn_for_which_there_is_no_thread_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +138,27 @@ def test_a_turn_for_which_there_is_no_thread_is_refused(client: Client, monkeypa
         with pytest.raises(AnthropixError, match="no thread"):
             talk.say("Go")
     assert talk.say("Go").result(DEADLINE)["role"] == "assistant"
+
+
+def test_a_request_for_which_there_is_no_thread_fails_its_own_turn_only(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = client.converse(Agent(model=MODEL))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread_for("ChatActor"))
+        with pytest.raises(AnthropixError, match="no thread for another chat"):
+            talk.say("Go").result(DEADLINE)
+    assert talk.say("Go on").result(DEADLINE)["role"] == "assistant"
+
+
+def test_a_conversation_for_which_there_is_no_thread_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread_for("ConversationActor"))
+        with pytest.raises(AnthropixError, match="no thread for another conversation"):
+            client.converse(Agent(model=MODEL))
+    assert not pykka.ActorRegistry.get_all()
 
 
 def test_a_call_that_cannot_be_started_is_an_error_of_that_call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from anthropix_actors.errors import ConfigurationError
 from anthropix_actors.messages import (
     AnswerDone,
     ApprovalNeeded,
+    Steered,
     ToolDone,
     ToolStarted,
     TurnDone,
@@ -128,6 +130,49 @@ def test_what_is_told_and_given_is_not_the_history(emulator: Emulator, client: C
     assert "changed" not in talk.history_json()
 
 
+def test_the_blocks_that_are_told_are_not_those_of_the_history(
+    emulator: Emulator, client: Client, inbox: Inbox
+) -> None:
+    @tool
+    def look() -> list[Any]:
+        """Look."""
+        talk.say("In French")
+        return [{"type": "text", "text": "seen"}]
+
+    emulator.queue(Reply([ToolCall("look", {})]), Reply(["Done."]))
+    talk = client.converse(Agent(model=MODEL, tools=[look]), stream=inbox)
+    talk.say("Look").result(DEADLINE)
+    for told in inbox.until_end((TurnDone,)):
+        if isinstance(told, ToolDone):
+            told.result[0]["text"] = "changed"  # type: ignore[index]
+        elif isinstance(told, Steered):
+            told.content[0]["text"] = "changed"  # type: ignore[index]
+    assert "changed" not in talk.history_json()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "x" * 40_000_000])
+def test_whatever_a_type_says_of_an_input_can_be_sent(emulator: Emulator, client: Client, text: str) -> None:
+    @dataclass
+    class Odd:
+        def __post_init__(self) -> None:
+            raise ValueError(text)
+
+    @tool
+    def use(a: Odd) -> None:
+        """Use it."""
+
+    emulator.queue(Reply([ToolCall("use", {"a": {}})]), Reply(["Done."]))
+    talk = client.converse(Agent(model=MODEL, tools=[use]))
+    assert talk.say("Go").result(DEADLINE)["content"] == [{"type": "text", "text": "Done."}]
+
+
+def test_a_sub_agent_that_says_nothing_has_no_blank_result(emulator: Emulator, client: Client) -> None:
+    emulator.queue(Reply([ToolCall("child", {"task": "Go"})]), Reply([" "]), Reply(["Done."]))
+    talk = client.converse(Agent(model=MODEL, tools=[Agent(model=MODEL).as_tool("child", "Helps.")]))
+    talk.say("Go").result(DEADLINE)
+    assert "content" not in talk.history()[2]["content"][0]
+
+
 def test_blank_words_are_not_said(client: Client) -> None:
     talk = client.converse(Agent(model=MODEL))
     for blank in (" ", "\n", [{"type": "text", "text": "Hello"}, {"type": "text", "text": "\t"}]):
@@ -219,3 +264,38 @@ def test_a_turn_is_made_to_call_a_tool_once(emulator: Emulator, client: Client) 
     agent = Agent(model=MODEL, tools=[look], params={"tool_choice": {"type": "any"}})
     client.converse(agent).say("Go").result(DEADLINE)
     assert ["tool_choice" in request.body for request in emulator.requests] == [True, False]
+
+
+PAUSED = [ToolCall("count", {"to": 1}, id="toolu_1")]
+REPEATED = [*PAUSED, ToolCall("count", {"to": 2}, id="toolu_1")]
+
+
+@pytest.mark.parametrize("safe", [False, True])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(REPEATED, "tool_use"), (PAUSED, "pause_turn"), (PAUSED, "compaction")]
+)
+def test_after_an_odd_answer_with_a_call_the_conversation_goes_on(
+    emulator: Emulator, client: Client, content: list[Any], reason: str, *, safe: bool
+) -> None:
+    counted: list[int] = []
+
+    @tool(safe=safe)
+    def count(to: int) -> None:
+        """Count."""
+        counted.append(to)
+
+    emulator.queue(Reply(content, stop_reason=reason), Reply(["One."]))
+    talk = client.converse(Agent(model=MODEL, tools=[count]))
+    assert talk.say("Count").result(timeout=DEADLINE)["content"] == [{"type": "text", "text": "One."}]
+    assert counted == [1]
+    assert talk.say("And on").result(timeout=DEADLINE)["stop_reason"] == "end_turn"
+
+
+def test_an_answer_that_is_cut_after_a_repeated_call_stays_without_it(emulator: Emulator, client: Client) -> None:
+    talk = client.converse(Agent(model=MODEL, tools=[pay]))
+    repeated = [ToolCall("pay", {"amount": each}, id="toolu_1") for each in (1, 2)]
+    emulator.queue(Reply([*repeated, "So."], stop_reason="max_tokens"))
+    assert talk.say("Pay").result(timeout=DEADLINE)["stop_reason"] == "max_tokens"
+    calls = [block for block in talk.history()[1]["content"] if block["type"] == "tool_use"]
+    assert [call["input"] for call in calls] == [{"amount": 1}]
+    assert talk.say("And on").result(timeout=DEADLINE)["stop_reason"] == "end_turn"

@@ -14,7 +14,7 @@ from anthropix_actors.emulator import Emulator, Reply, Stall, ToolCall
 from anthropix_actors.messages import SessionToolDone
 from anthropix_actors.tools import Toolbox
 
-from actors import Inbox
+from actors import Inbox, no_thread_for
 from servers import DEADLINE, until, wait
 
 if TYPE_CHECKING:
@@ -175,6 +175,18 @@ def test_a_sub_agent_whose_server_does_not_start_is_an_error_of_its_call(
     (result,) = talk.history()[2]["content"]
     assert result["is_error"]
     assert "cannot be used" in result["content"]
+
+
+def test_a_sub_agent_for_which_there_is_no_thread_is_an_error_of_its_call(
+    emulator: Emulator, client: Client, start: Callable[..., Mcp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Agent(model=MODEL, tools=[start()]).as_tool("child", "Helps.")
+    emulator.queue(Reply([ToolCall("child", {"task": "Go"})]), Reply(["Pity."]))
+    talk = client.converse(Agent(model=MODEL, tools=[child]))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread_for("ConversationActor"))
+        talk.say("Go").result(DEADLINE)
+    assert talk.history()[2]["content"][0]["content"].startswith("not started: no thread for another conversation")
 
 
 def test_a_sub_agent_that_is_cancelled_while_its_server_starts_does_nothing(

@@ -52,18 +52,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from anthropix_actors.hub import Followed
+    from anthropix_actors.stores import Store
 
 TEXTS = [f"word {number} " for number in range(40)]
 
 
 @pytest.fixture
-def written(connect: Callable[..., Client]) -> MemoryStore:
+def written(connect: Callable[..., Client], any_store: Store) -> Store:
     """A store with the log of a whole chat, `a`."""
-    store = MemoryStore()
-    with Server(answering(*TEXTS)) as server, Hub(store) as hub:
+    with Server(answering(*TEXTS)) as server, Hub(any_store) as hub:
         connect(server).chat(**ASK, stream=(writer := hub.to("a"))).result(timeout=DEADLINE)
         assert writer.wait(DEADLINE)
-    return store
+    return any_store
 
 
 def text_of(messages: list[Any]) -> str:
@@ -75,9 +75,11 @@ def text_of(messages: list[Any]) -> str:
 # Loops
 
 
-def test_a_loop_gets_the_messages_of_the_chat_live(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
-    store, gated = MemoryStore(), Gated(answer(*TEXTS))
-    here, there = hubs(store), hubs(store)
+def test_a_loop_gets_the_messages_of_the_chat_live(
+    any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    gated = Gated(answer(*TEXTS))
+    here, there = hubs(any_store), hubs(any_store)
     with Server(gated) as server:
         chat = connect(server).chat(**ASK, stream=here.to("a", tag="night"))
         followed = there.follow("a")
@@ -103,7 +105,7 @@ def test_a_loop_gets_the_messages_of_the_chat_live(connect: Callable[..., Client
     assert "<Followed <LogRef 'a', done> at " in repr(followed)
 
 
-def test_a_late_loop_gets_all_of_it(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_a_late_loop_gets_all_of_it(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     messages = list(hub.follow("a"))
     assert text_of(messages) == "".join(TEXTS)
@@ -111,7 +113,7 @@ def test_a_late_loop_gets_all_of_it(written: MemoryStore, hubs: Callable[..., Hu
 
 
 def test_from_each_cursor_on_nothing_is_missed_and_nothing_comes_twice(
-    written: MemoryStore, hubs: Callable[..., Hub]
+    written: Store, hubs: Callable[..., Hub]
 ) -> None:
     hub = hubs(written)
     messages = list(hub.follow("a"))
@@ -121,7 +123,7 @@ def test_from_each_cursor_on_nothing_is_missed_and_nothing_comes_twice(
         assert [each.cursor for each in more] == [each.cursor for each in messages[place + 1 :]]
 
 
-def test_after_the_end_the_end_comes_again(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_after_the_end_the_end_comes_again(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     followed = hub.follow("a")
     end: Any = None
@@ -136,7 +138,7 @@ def test_after_the_end_the_end_comes_again(written: MemoryStore, hubs: Callable[
     assert ref.result(timeout=DEADLINE) == ref.snapshot()
 
 
-def test_a_loop_that_was_left_goes_on_where_it_was(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_a_loop_that_was_left_goes_on_where_it_was(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     followed = hub.follow("a")
     messages: list[Any] = []
@@ -147,9 +149,9 @@ def test_a_loop_that_was_left_goes_on_where_it_was(written: MemoryStore, hubs: C
     assert text_of(messages) == "".join(TEXTS)
 
 
-def test_leaving_cancels_nothing(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
-    store, gated = MemoryStore(), Gated(answer("Hel", "lo"))
-    here, there = hubs(store), hubs(store)
+def test_leaving_cancels_nothing(any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
+    gated = Gated(answer("Hel", "lo"))
+    here, there = hubs(any_store), hubs(any_store)
     with Server(gated) as server:
         chat = connect(server).chat(**ASK, stream=here.to("a"))
         followed = there.follow("a")
@@ -183,7 +185,7 @@ def test_a_closed_loop_ends_in_another_thread(hubs: Callable[..., Hub]) -> None:
     followed.close()
 
 
-def test_text_and_pieces_and_the_message(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_text_and_pieces_and_the_message(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     assert list(hub.follow("a").text) == TEXTS
     pieces = list(hub.follow("a").pieces)
@@ -194,8 +196,10 @@ def test_text_and_pieces_and_the_message(written: MemoryStore, hubs: Callable[..
     assert hub.result("a", timeout=DEADLINE) == message
 
 
-def test_a_failure_is_raised_as_the_same_class(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
-    hub = hubs()
+def test_a_failure_is_raised_as_the_same_class(
+    any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    hub = hubs(any_store)
     with Server(Replies(BUSY)) as server:
         connect(server).chat(**ASK, stream=hub.to("a"))
         for wait_for in (
@@ -243,7 +247,7 @@ def test_pieces_of_an_answer_that_was_begun_again_have_no_block_that_is_void(hub
 # Subscribers
 
 
-def test_a_subscriber_is_told_the_same_and_an_actor_too(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_a_subscriber_is_told_the_same_and_an_actor_too(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     inbox = Inbox()
     ref = hub.follow("a", to=inbox)
@@ -254,9 +258,8 @@ def test_a_subscriber_is_told_the_same_and_an_actor_too(written: MemoryStore, hu
     assert len(after.until_end()) == len(inbox.messages) - 6
 
 
-def test_a_second_subscriber_is_told_what_rebuilds_the_answer(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    elsewhere, hub = Written(store), hubs(store)
+def test_a_second_subscriber_is_told_what_rebuilds_the_answer(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    elsewhere, hub = Written(any_store), hubs(any_store)
     elsewhere.tell(start(), block_start(), text_delta("Hel"), text_delta("lo"))
     first, second = Inbox(), Inbox()
     ref = hub.follow("a", to=first)
@@ -288,11 +291,10 @@ def test_after_a_cursor_there_is_one_subscriber(hubs: Callable[..., Hub]) -> Non
     assert inbox.until(ChatResumed).attempt == 2
 
 
-def test_many_at_different_places_of_one_log_all_get_the_rest(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    elsewhere, hub = Written(store), hubs(store)
+def test_many_at_different_places_of_one_log_all_get_the_rest(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    elsewhere, hub = Written(any_store), hubs(any_store)
     elsewhere.tell(start(), block_start(), *map(text_delta, TEXTS))
-    cursors = [entry.cursor for entry in store.read("a")]
+    cursors = [entry.cursor for entry in any_store.read("a")]
     inboxes = {cursor: Inbox() for cursor in cursors}
     for cursor, inbox in inboxes.items():
         hub.follow("a", to=inbox, after=cursor)
@@ -308,10 +310,9 @@ def test_many_at_different_places_of_one_log_all_get_the_rest(hubs: Callable[...
     assert len(odd.until_end()) == 3
 
 
-def test_one_that_joins_later_is_read_for_from_its_own_place(hubs: Callable[..., Hub]) -> None:
+def test_one_that_joins_later_is_read_for_from_its_own_place(any_store: Store, hubs: Callable[..., Hub]) -> None:
     """More than one read has, so that the follower itself has to catch up."""
-    store = MemoryStore()
-    elsewhere, hub = Written(store), hubs(store)
+    elsewhere, hub = Written(any_store), hubs(any_store)
     elsewhere.tell(start(), block_start())
     first = Inbox()
     hub.follow("a", to=first)
@@ -386,7 +387,7 @@ def test_one_that_raises_or_has_died_is_told_no_more_and_nobody_else_is_hurt(
     assert "failed to take a message" in caplog.text
 
 
-def test_what_is_no_subscriber_is_refused(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_what_is_no_subscriber_is_refused(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     with pytest.raises(ParameterError, match="to: expected something with a tell method"):
         hub.follow("a", to=7)  # type: ignore[call-overload]
@@ -427,7 +428,7 @@ def test_a_wait_in_a_handler_is_refused(hubs: Callable[..., Hub]) -> None:
     elsewhere.end()
 
 
-def test_it_has_no_mailbox(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_it_has_no_mailbox(written: Store, hubs: Callable[..., Hub]) -> None:
     ref = hubs(written).ref("a")
     for call in (ref.tell, ref.ask):
         with pytest.raises(pykka.ActorDeadError, match="runs elsewhere"):
@@ -437,9 +438,10 @@ def test_it_has_no_mailbox(written: MemoryStore, hubs: Callable[..., Hub]) -> No
     assert not ref.is_alive()
 
 
-def test_a_cancel_through_the_ref_reaches_the_chat(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    here, there = hubs(store), hubs(store)
+def test_a_cancel_through_the_ref_reaches_the_chat(
+    any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    here, there = hubs(any_store), hubs(any_store)
     with Server(Halt()) as server:
         connect(server).chat(**ASK, stream=here.to("a"))
         inbox = Inbox()
@@ -456,7 +458,7 @@ def test_a_cancel_through_the_ref_reaches_the_chat(connect: Callable[..., Client
 # What is lost
 
 
-def test_what_is_not_there_or_not_it_is_lost(written: MemoryStore, hubs: Callable[..., Hub]) -> None:
+def test_what_is_not_there_or_not_it_is_lost(written: Store, hubs: Callable[..., Hub]) -> None:
     hub = hubs(written)
     cursor = written.read("a")[3].cursor
     with pytest.raises(Lost, match="there is no log"):
@@ -469,9 +471,8 @@ def test_what_is_not_there_or_not_it_is_lost(written: MemoryStore, hubs: Callabl
         hub.follow("a", after=cursor)
 
 
-def test_a_log_that_is_deleted_meanwhile_is_lost(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    elsewhere, hub = Written(store), hubs(store)
+def test_a_log_that_is_deleted_meanwhile_is_lost(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    elsewhere, hub = Written(any_store), hubs(any_store)
     inbox = Inbox()
     hub.follow("a", to=inbox)
     elsewhere.tell(*answer("Hi")[:3])
@@ -483,14 +484,13 @@ def test_a_log_that_is_deleted_meanwhile_is_lost(hubs: Callable[..., Hub]) -> No
     assert end.error.partial is not None
 
 
-def test_a_log_whose_writer_has_died_is_lost_after_the_lease(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    elsewhere, hub = Written(store, holder="dying"), hubs(store, lease=0.1)
+def test_a_log_whose_writer_has_died_is_lost_after_the_lease(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    elsewhere, hub = Written(any_store, holder="dying"), hubs(any_store, lease=0.1)
     inbox = Inbox()
     hub.follow("a", to=inbox)
     elsewhere.tell(*answer("Hi")[:3])
     assert inbox.until(ChatEvent)
-    store.beat("dying", 0)
+    any_store.beat("dying", 0)
     end = inbox.until_end()[-1]
     assert isinstance(end, ChatFailed)
     assert "has died" in str(end.error)
@@ -500,13 +500,12 @@ def test_a_log_whose_writer_has_died_is_lost_after_the_lease(hubs: Callable[...,
     assert hub.status("a").state == "lost"
 
 
-def test_a_log_that_expires_in_the_middle_is_lost(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    Written(store)
-    hub = hubs(store, lease=0.1)
+def test_a_log_that_expires_in_the_middle_is_lost(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    Written(any_store)
+    hub = hubs(any_store, lease=0.1)
     inbox = Inbox()
     hub.follow("a", to=inbox)
-    store.expire("a", 0.01)
+    any_store.expire("a", 0.01)
     end = inbox.until_end()[-1]
     assert isinstance(end.error, Lost)
 
@@ -569,6 +568,21 @@ def test_a_reader_is_told_of_a_store_that_stays_away(hubs: Callable[..., Hub]) -
     assert isinstance(end.error.__cause__, OSError)
     with pytest.raises(StoreError):
         ref.result(timeout=DEADLINE)
+
+
+def test_who_follows_later_has_patience_of_its_own(hubs: Callable[..., Hub]) -> None:
+    store = Shaky()
+    elsewhere, hub = Written(store), hubs(store, patience=0.3)
+    store.faults["read_many"] = raising(StoreError("away"))
+    inbox = Inbox()
+    hub.follow("a", to=inbox)
+    assert isinstance(inbox.until_end()[-1], ChatFailed)
+    store.faults["read_many"] = raising(StoreError("away"), times=2)
+    later = Inbox()
+    hub.follow("a", to=later)
+    until(lambda: hub.metrics().read_failures > 3)
+    elsewhere.end("Hi")
+    assert isinstance(later.until_end()[-1], ChatDone)
 
 
 def test_a_store_that_loses_what_wakes_the_follower_is_read_on(hubs: Callable[..., Hub]) -> None:
@@ -636,10 +650,9 @@ def test_a_thousand_are_followed_by_one_thread(hubs: Callable[..., Hub]) -> None
     assert names.count("anthropix-follower") <= 1
 
 
-def test_what_is_followed_next_is_read_at_once(hubs: Callable[..., Hub]) -> None:
-    store = MemoryStore()
-    first, second = Written(store, "a"), Written(store, "b")
-    hub = hubs(store, lease=1000)  # without a wake, the follower would look again in some minutes
+def test_what_is_followed_next_is_read_at_once(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    first, second = Written(any_store, "a"), Written(any_store, "b")
+    hub = hubs(any_store, lease=1000)  # without a wake, the follower would look again in some minutes
     inboxes = Inbox(), Inbox()
     hub.follow("a", to=inboxes[0])
     first.tell(start())

@@ -24,29 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from anthropix_actors.stores import Store
+
 
 # Jobs
 
 
 def test_a_job_is_put_once_and_can_be_followed_at_once(
-    connect: Callable[..., Client], hubs: Callable[..., Hub]
+    any_store: Store, connect: Callable[..., Client], hubs: Callable[..., Hub]
 ) -> None:
-    store = MemoryStore()
-    web, worker = hubs(store), hubs(store)
+    web, worker = hubs(any_store), hubs(any_store)
     assert web.submit(ASK, id="a", tag="night") == web.submit(ASK, id="a") == "a"
-    assert store.queue_state("jobs").waiting == 1
+    assert any_store.queue_state("jobs").waiting == 1
     assert (web.status("a").state, web.status("a").tag) == ("queued", "night")
     followed = web.follow("a")
     with Server(answering("Hello")) as server, worker.lives():
-        (job,) = store.take("jobs", worker.holder, 5)
+        (job,) = any_store.take("jobs", worker.holder, 5)
         assert job.data["tag"] == "night"
         chat = connect(server).chat(**job.data["params"], stream=(writer := worker.to(job.id, tag="night")))
         assert web.submit(ASK, id="a") == "a"
         assert writer.wait(DEADLINE)
-        store.finish("jobs", worker.holder, job.id)
+        any_store.finish("jobs", worker.holder, job.id)
         assert followed.message() == chat.result()
         assert web.submit(ASK, id="a") == "a"  # it has ended
-    assert store.queue_state("jobs").waiting == 0
+    assert any_store.queue_state("jobs").waiting == 0
     assert web.status("a").state == "done"
 
 
@@ -100,8 +101,8 @@ def test_a_job_of_a_name_that_is_written_is_none(hubs: Callable[..., Hub]) -> No
     assert store.job("jobs", "b") is None
 
 
-def test_a_job_is_cancelled_while_it_waits(hubs: Callable[..., Hub]) -> None:
-    hub = hubs()
+def test_a_job_is_cancelled_while_it_waits(any_store: Store, hubs: Callable[..., Hub]) -> None:
+    hub = hubs(any_store)
     hub.submit(ASK, id="a", tag="night")
     assert hub.cancel("a", "enough")
     assert hub.store.job("jobs", "a") is None
@@ -162,7 +163,7 @@ def test_the_names_are_those_of_chats(hubs: Callable[..., Hub]) -> None:
 def test_a_deleted_chat_is_unknown(hubs: Callable[..., Hub]) -> None:
     hub = hubs()
     hub.submit(ASK, id="a")
-    Written(hub.store, "b").end()  # type: ignore[arg-type]
+    Written(hub.store, "b").end()
     hub.delete("a")
     hub.delete("b")
     hub.delete("b")

@@ -10,6 +10,8 @@ import pytest
 from anthropix_actors import Hub, ParameterError
 from anthropix_actors.stores import MemoryStore
 
+from actors import ASK
+
 
 @pytest.mark.parametrize(
     ("options", "place"),
@@ -23,6 +25,7 @@ from anthropix_actors.stores import MemoryStore
         ({"window": True}, "window"),
         ({"window": 1.5}, "window"),
         ({"holder": ""}, "holder"),
+        ({"holder": "h" * 201}, "holder: expected 1 to 200 characters, got 201"),
         ({"queue": "a\nb"}, "queue"),
         ({"store": object()}, "store: expected a store, such as MemoryStore"),
     ],
@@ -42,3 +45,13 @@ def test_names_of_no_chat_are_refused(name: Any) -> None:
         assert hub.names() == []
         assert hub.holder.startswith("hub-")
         assert Hub(MemoryStore(), holder="me").holder == "me"
+
+
+def test_the_longest_name_of_a_hub_has_room_for_its_own_logs() -> None:
+    with Hub(MemoryStore(), holder="h" * 200) as hub:
+        hub.submit(ASK, id="a")
+        hub.after_fork()
+        hub.submit(ASK, id="b")
+        with pytest.raises(TimeoutError):
+            hub.result("a", timeout=0.01)
+        assert hub.metrics().read_failures == 0

@@ -55,6 +55,12 @@ def test_each_call_gets_its_result_in_the_model_s_order() -> None:
     assert [block.get("is_error", False) for block in made["content"]] == [False, True, True, False]
 
 
+def test_a_call_that_is_repeated_runs_once() -> None:
+    repeated = answer(("add", {"a": 1}), ("add", {"a": 2}))
+    repeated["content"][2]["id"] = "toolu_0"
+    assert results(run_tools(repeated, [add])) == ["2"]
+
+
 def test_without_tools_every_call_is_unknown() -> None:
     assert results(run_tools(answer(("add", {})), Toolbox([]))) == [
         "not started: there is no tool 'add'; there are: none"

@@ -187,6 +187,20 @@ def test_a_type_that_changes_its_mind_is_an_input_that_does_not_fit() -> None:
         moody.arguments({"a": {}})
 
 
+def test_a_type_that_would_exit_is_a_problem_of_the_input() -> None:
+    @dataclass
+    class Fatal:
+        def __post_init__(self) -> None:
+            raise SystemExit("enough")
+
+    @tool
+    def fatal(a: Fatal) -> None:
+        """Be fatal."""
+
+    with pytest.raises(InputError, match="a: enough"):
+        fatal.arguments({"a": {}})
+
+
 def test_a_function_without_parameters_takes_none() -> None:
     @tool
     def now() -> str:

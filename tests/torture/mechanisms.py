@@ -595,9 +595,9 @@ MECHANISMS = [
     ),
     Mechanism(
         "a log that was given up is free",
-        "hub/_write/open_log.py",
-        '        if self.outcome == "gone":\n            self._let_go()',
-        "        pass",
+        "hub/_write/writing.py",
+        "                self._beat.afterwards(partial(_free, opened))",
+        "                pass",
         "hub/test_worker.py::test_what_one_worker_gave_back_another_answers_though_the_first_lives",
     ),
     Mechanism(
@@ -638,7 +638,7 @@ MECHANISMS = [
     Mechanism(
         "jobs whose taker never had the reply are not forgotten",
         "stores/redis/queues.py",
-        "            unanswered.append(token)",
+        "            self._unanswered[queue, holder] = token",
         "            pass",
         "stores/redis/test_failures.py::test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again",
     ),

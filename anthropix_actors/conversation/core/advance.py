@@ -7,7 +7,7 @@ A turn asks the model, runs the calls of its answer, and asks again, until an an
 | stop reason | then |
 |---|---|
 | `tool_use` | the calls run, and the model gets their results |
-| `pause_turn`, `compaction` | the answer is sent back, and nothing else |
+| `pause_turn`, `compaction` | the answer is sent back, and nothing else; with calls, as after `tool_use` |
 | `end_turn`, `stop_sequence` | the turn is done; what was said meanwhile is one more request |
 | any other | the turn is done, and says why it stopped |
 
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from anthropix_actors._decode.json import copied
 from anthropix_actors.conversation.core import moves
-from anthropix_actors.conversation.core.history import INTERRUPTED, kept_of_whole, lasting, settled
+from anthropix_actors.conversation.core.history import INTERRUPTED, kept_of_whole, lasting, settled, without_repeated
 from anthropix_actors.conversation.core.move import Move
 from anthropix_actors.conversation.core.resume import resumed
 from anthropix_actors.conversation.core.state import Call, Phase, State
@@ -116,7 +116,7 @@ def _answered(move: Move, event: moves.Answered) -> None:
     if state.phase not in {Phase.ASKING, Phase.CUTTING, Phase.ENDING}:
         return
     # A copy: what is told is the subscribers' to change.
-    content, reason = tuple(copied(message["content"])), message.get("stop_reason")
+    content, reason = without_repeated(copied(message["content"])), message.get("stop_reason")
     move.do(moves.TellAnswer(message))
     if any(block.get("type") == "compaction" and block.get("content") for block in content):
         move.do(moves.TellCompacted(message))
@@ -126,9 +126,9 @@ def _answered(move: Move, event: moves.Answered) -> None:
         move.set(compacted=0)
     if state.phase is not Phase.ASKING:
         move.cut_short(kept_of_whole(content))
-    elif reason in GO_ON:
+    elif reason in GO_ON and not event.calls:
         _send_again(move, content, str(reason))
-    elif reason == "tool_use" and event.calls and not state.closing:
+    elif reason in {"tool_use", *GO_ON} and event.calls and not state.closing:
         _act(move, content)
     else:
         _finish(move, content, reason)

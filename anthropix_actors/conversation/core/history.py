@@ -92,7 +92,7 @@ def kept_of(parts: Sequence[PartialBlock]) -> tuple[Mapping[str, Any], ...]:
         ({'type': 'text', 'text': 'Well, '},)
     """
     kept = [{key: value for key, value in part.data.items() if key != _RAW_INPUT} for part in parts[: usable(parts)]]
-    return lasting(kept)
+    return lasting(without_repeated(kept))
 
 
 def lasting(content: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
@@ -123,20 +123,39 @@ def is_blank(block: Mapping[str, Any]) -> bool:
     return block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
+def without_repeated(content: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return an answer without calls that have the id of one before them: the API takes no such answer back.
+
+    Example:
+        >>> call = {"type": "tool_use", "id": "toolu_1"}
+        >>> without_repeated([call, {"type": "text", "text": "So."}, call])
+        ({'type': 'tool_use', 'id': 'toolu_1'}, {'type': 'text', 'text': 'So.'})
+    """
+    seen: set[str] = set()
+    kept: list[Mapping[str, Any]] = []
+    for block in content:
+        call_id = str(block.get("id")) if block.get("type") == "tool_use" else None
+        if call_id not in seen:
+            kept.append(block)
+        if call_id is not None:
+            seen.add(call_id)
+    return tuple(kept)
+
+
 def calls_in(content: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the calls of an answer that want a result; those before a `fallback` were another model's.
+    """Return the calls of an answer that want a result, one for each id; before a `fallback` they were another model's.
 
     Example:
         >>> calls_in([{"type": "text", "text": "So."}, {"type": "tool_use", "id": "toolu_1"}])
         [{'type': 'tool_use', 'id': 'toolu_1'}]
     """
-    found: list[Mapping[str, Any]] = []
+    found: dict[str, Mapping[str, Any]] = {}
     for block in content:
         if block.get("type") == "fallback":
             found.clear()
         elif block.get("type") == "tool_use":
-            found.append(block)
-    return found
+            found.setdefault(str(block.get("id")), block)
+    return [*found.values()]
 
 
 def may_end_at(messages: Sequence[Mapping[str, Any]], place: int) -> bool:

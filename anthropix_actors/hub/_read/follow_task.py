@@ -24,7 +24,7 @@ from anthropix_actors.hub._read.rebuild import Rebuild
 from anthropix_actors.hub.entries import ENDS, told
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import State
@@ -271,9 +271,9 @@ def _is_last(entry: Entry) -> bool:
     return entry.data.get("kind") in ENDS
 
 
-def whole_log(store: Log, name: str) -> list[Entry]:
-    """Return all entries that a log has by now. Raises what the store raises."""
-    entries: list[Entry] = []
-    while more := store.read(name, entries[-1].cursor if entries else None):
-        entries += more
-    return entries
+def whole_log(store: Log, name: str) -> Iterator[Entry]:
+    """Yield all entries that a log has by now, some thousand at a time. Raises what the store raises."""
+    cursor: str | None = None
+    while entries := store.read(name, cursor):
+        yield from entries
+        cursor = entries[-1].cursor

@@ -53,7 +53,8 @@ class Reading:
         raise NotImplementedError
 
     def fail(self, error: AnthropixError) -> None:
-        """Read no more, as the log is lost, or the store is."""
+        """Take note that the log is lost, or the store is: it reads no more, unless it is added again."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Read no more, as the hub is closed. In the thread that closes it."""
@@ -235,6 +236,7 @@ class Follower:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _fail_all(self, exc: BaseException) -> None:
+        self._away_since, self._pause = None, _PAUSE  # those that come later have patience of their own
         with self._lock:
             readings: Iterable[Reading] = [*self._readings]
         for reading in readings:

@@ -84,6 +84,8 @@ class Appender:
     def _all_due(self) -> list[OpenLog]:
         """Wait for what is due, and return all of it; end the thread after a time without."""
         due: list[OpenLog | None] = []
+        if self._due.empty():  # what has failed is due
+            self._away_since, self._in_a_row = None, 0
         try:
             due.append(self._due.get(timeout=IDLE))
             while True:
@@ -117,11 +119,9 @@ class Appender:
         self._in_a_row += 1
         self._away_since = self._away_since or now
         opened.failing_since = opened.failing_since or now
-        if opened.outcome is None and now - min(opened.failing_since, self._away_since) >= self._patience:
+        if now - min(opened.failing_since, self._away_since) >= self._patience:
             opened.give_up(exc)
             return
-        if opened.outcome is not None and self._hurry.is_set():
-            return  # it is free with the end of the hub's life
         if self._in_a_row == 1:
             log(logging.WARNING, "%s could not be written, and is tried again", opened, exc_info=exc)
         self.wake(opened)

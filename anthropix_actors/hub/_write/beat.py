@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from anthropix_actors._foreign.log import log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anthropix_actors.stores import Log
 
 
@@ -31,6 +33,7 @@ class Beat:
         self._said = -lease  # when it was said last, on the monotonic clock
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._afterwards: list[Callable[[], object]] = []
         self._thread: threading.Thread | None = None
 
     def hold(self) -> None:
@@ -52,6 +55,13 @@ class Beat:
         with self._lock:
             self._held -= 1
 
+    def afterwards(self, action: Callable[[], object]) -> None:
+        """Do something in the store after the next beat that arrives; it may raise, and is done again after another.
+
+        Where no beat comes, as nothing is held, the holder is over, and all that it has claimed is free.
+        """
+        self._afterwards.append(action)
+
     def close(self) -> None:
         """End: what is held is free."""
         self._ended.set()
@@ -72,6 +82,9 @@ class Beat:
         while not self._ended.wait(pause) and self._goes_on():
             try:
                 self._say()
+                while self._afterwards:
+                    self._afterwards[0]()
+                    del self._afterwards[0]
                 pause = self._lease / 3
             except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
                 pause = self._lease / 10

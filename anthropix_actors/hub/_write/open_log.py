@@ -182,15 +182,13 @@ class OpenLog:
 
     def write(self) -> None:
         """Write what waits, as far as it is there. Raises what the store raises, to be called again."""
-        if self.outcome == "gone":
-            self._let_go()
         if self.outcome is not None:
             return
         try:
             self._write_waiting()
             is_untouched = self._is_left and self._next == self._first and not self._waiting
             if is_untouched or (self._is_given_away and not self._has_end):
-                self._let_go()
+                self.free()
                 self._end("released")
         except (Fenced, Lost) as exc:
             log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
@@ -225,17 +223,18 @@ class OpenLog:
         counts.batches += 1
         counts.bytes += len(msgspec.json.encode(entries))
 
+    def free(self) -> None:
+        """Let the log be nobody's, where it is ours. Raises what the store raises."""
+        state = self._store.state(self.name)
+        # Not by way of its entries: a broker that came back without the last of them refuses what follows those.
+        if state is None or state.epoch != self._epoch or state.holder not in {None, self._holder}:
+            raise Fenced(f"the log {self.name!r} is another writer's, or was deleted")
+        self._store.claim(self.name)
+
     def give_up(self, exc: BaseException) -> None:
         """Write no more; let another writer have it as soon as the store is there."""
         log(logging.ERROR, "%s could not be written, and is given up", self, exc_info=exc)
         self._end("gone")
-        self._appender.wake(self)
-
-    def _let_go(self) -> None:
-        """Be nobody's, unless another writer has it: as long as its holder lives, nobody else could go on with it."""
-        state = self._store.state(self.name)
-        if state is not None and state.epoch == self._epoch and state.holder in {None, self._holder}:
-            self._store.claim(self.name)
 
     def _end(self, outcome: Outcome) -> None:
         with self._lock:

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follow_task import whole_log
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
 from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
-from anthropix_actors.hub.entries import begin_entry
+from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.log_writer import LogWriter
-from anthropix_actors.stores import Held
+from anthropix_actors.stores import Fenced, Held, Lost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.hub._read.crew import Crew
     from anthropix_actors.hub._read.follower import Follower
     from anthropix_actors.hub._write.beat import Beat
+    from anthropix_actors.hub._write.open_log import Outcome
     from anthropix_actors.stores import Entry, Log, LogState
 
+
+_PAUSE = 1.0
+"""Seconds after which an inbox is read again that could not be read, or made."""
 
 _PARTING = 1.0
 """Seconds, at most, that a hub that is closed waits for the ends of what it cancelled; and again for the store."""
 
 
 class Inbox(Reading):
-    """Reads the cancels that are posted to a log."""
+    """Reads the cancels that are posted to a log, as long as its chat is written."""
 
-    def __init__(self, opened: OpenLog) -> None:
+    def __init__(self, opened: OpenLog, again: Callable[[Inbox, AnthropixError], None]) -> None:
         """Read from the beginning: a cancel may have come before the chat."""
         super().__init__(opened.name + INBOX)
         self._opened = opened
+        self._again = again
+        self._not_before = 0.0
+
+    def wants_more(self) -> bool:
+        """Return whether it is time to read."""
+        return time.monotonic() >= self._not_before
+
+    def fail(self, error: AnthropixError) -> None:
+        """Go on, if need be with another log of the name: a chat that nobody could cancel would be paid for in full."""
+        self.cursor = None
+        if not isinstance(error, Lost):
+            self.rest()
+        self._again(self, error)
+
+    def rest(self) -> None:
+        """Read nothing for a moment."""
+        self._not_before = time.monotonic() + _PAUSE
 
     def take(self, entries: Sequence[Entry]) -> bool:
         """Cancel the chat, if one of the entries says so."""
@@ -99,11 +123,10 @@ class Writing:
 
     def _opened(self, name: str, tag: str | None) -> LogWriter:
         epoch, state = self._claimed(name)
-        entries = whole_log(self._store, name) if state.length else []
-        attempt = 1 + sum(entry.data.get("kind") == "begin" for entry in entries)
-        self._store.post(name + INBOX, {"kind": "open"}, key="open")  # so that it can be read
-        for each in (name, name + INBOX):
-            self._store.expire(each, max(DAY, self._ttl))
+        kinds = [entry.data.get("kind") for entry in whole_log(self._store, name)] if state.length else []
+        attempt = 1 + kinds.count("begin")
+        self._make_inbox(name)
+        self._store.expire(name, max(DAY, self._ttl))
         opened = OpenLog(
             self._store,
             self.appender,
@@ -111,7 +134,7 @@ class Writing:
             name,
             holder=self._holder,
             epoch=epoch,
-            first=len(entries),
+            first=len(kinds),
             begin=begin_entry(attempt, self._holder, tag),
             ttl=self._ttl,
         )
@@ -119,8 +142,26 @@ class Writing:
         self._watch(opened)
         return writer
 
+    def _make_inbox(self, name: str) -> None:
+        """Make the inbox of a log, so that it can be read."""
+        self._store.post(name + INBOX, {"kind": "open"}, key="open")
+        self._store.expire(name + INBOX, max(DAY, self._ttl))
+
+    def _read_again(self, opened: OpenLog, inbox: Inbox, error: AnthropixError) -> None:
+        """Read an inbox again that could not be read, or that the store has thrown away. In the follower's thread."""
+        if isinstance(error, Lost):
+            try:
+                self._make_inbox(opened.name)
+            except Exception:  # noqa: BLE001 - of the store; it will be lost once more
+                inbox.rest()
+        with contextlib.suppress(ConfigurationError):  # the hub is closed
+            self._follower.add(inbox)
+        if opened.outcome is not None:  # it has ended meanwhile
+            self._follower.drop(inbox)
+
     def _claimed(self, name: str) -> tuple[int, LogState]:
         state: LogState | None
+        self._refuse_others(name)
         try:
             epoch = self._store.claim(name, self._holder)
         except Held:
@@ -134,12 +175,22 @@ class Writing:
             raise _ended(name)
         return epoch, state
 
+    def _refuse_others(self, name: str) -> None:
+        """Refuse a log of something else, before it is taken from who writes it."""
+        with contextlib.suppress(Lost):  # there is none
+            for entry in self._store.read(name)[:1]:
+                if entry.data.get("kind") not in {"begin", *ENDS}:
+                    what = f"the log {name!r} is none of a chat: take another name"
+                    raise ParameterError([Problem("name", what)])
+
     def _watch(self, opened: OpenLog) -> None:
         """Let cancels reach its chat, until it has ended."""
-        inbox = Inbox(opened)
+        inbox = Inbox(opened, partial(self._read_again, opened))
 
-        def end(_: Any) -> None:
+        def end(outcome: Outcome) -> None:
             self._follower.drop(inbox)
+            if outcome == "gone":  # or its readers would wait for as long as this hub has other chats
+                self._beat.afterwards(partial(_free, opened))
             self._beat.let_go()
             self._forget(opened.name)
 
@@ -169,6 +220,11 @@ class Writing:
     def _forget(self, name: str) -> None:
         with self._lock:
             self._open.pop(name, None)
+
+
+def _free(opened: OpenLog) -> None:
+    with contextlib.suppress(Fenced, Lost, ParameterError):  # it is another's, or none any more
+        opened.free()
 
 
 def _ended(name: str) -> ParameterError:

@@ -146,6 +146,16 @@ def what_is_no_cursor_is_refused(log: Log, name: str) -> None:
 
 
 @check_of_log
+def a_cursor_of_another_store_is_lost(log: Log, name: str) -> None:
+    """A cursor that looks like one, but of which there is no entry here, is `Lost`: a browser may send any."""
+    started(log, name, 0, 1)
+    for cursor in ("x.0", "xx.0", "0.0", "deadbeef.0", "1ax.0", "1axzz.0", "1ax1x1.0", f"1ax{10**30}.0"):
+        expect_refusal(Lost, f"read after {cursor!r}", log.read, name, after=cursor)
+        found = log.read_many({name: cursor}).get(name)
+        expect(isinstance(found, Lost), f"read_many after {cursor!r}: expected Lost, got {found!r}")
+
+
+@check_of_log
 def a_long_log_is_read_in_steps(log: Log, name: str) -> None:
     """However long a log is, reading on after the last cursor gets all of it, in its order."""
     epoch, length = log.claim(name), 2500
@@ -243,6 +253,7 @@ LOG_CHECKS = (
     a_log_that_is_not_there_is_lost,
     a_log_that_is_made_anew_is_another_one,
     what_is_no_cursor_is_refused,
+    a_cursor_of_another_store_is_lost,
     a_long_log_is_read_in_steps,
     a_log_that_is_deleted_while_it_is_read_is_lost,
     several_logs_are_read_at_once,

@@ -41,7 +41,6 @@ class RedisLogs:
         self._keys = keys
         self._reader = Reader(connections, keys)
         self.max_entry_bytes = max_entry_bytes
-        self._unanswered: dict[tuple[str, str], list[str]] = {}
         # Of which log an epoch is: one of the same name, made after a restart that lost all, has the same epochs.
         self._generations: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 

@@ -24,21 +24,22 @@ return once(1)
     once=True,
 )
 
-# Returns when the life of the first holder ends, what the bells have rung last, and the jobs.
+# Returns when the life of the first holder ends, what the bells have rung last, and the jobs. Its answer is kept for an
+# hour, as far as the jobs are still this holder's: nobody else gets what a holder has and does not know of.
 TAKE = script(
     """
 local reply, jobs, waiting, taken, since, held, holders, bell, ends = unpack(KEYS)
 local holder, count = ARGV[1], tonumber(ARGV[2])
 local ids = redis.call('GET', reply)
-ids = ids and cmsgpack.unpack(ids)
-local next_end = -1
 if ids then
-  local still = {}
-  for _, id in ipairs(ids) do
-    if redis.call('HGET', jobs, 'holder:' .. id) == holder then still[#still + 1] = id end
+  local before = cmsgpack.unpack(ids)
+  ids = {}
+  for _, id in ipairs(before) do
+    if redis.call('HGET', jobs, 'holder:' .. id) == holder then ids[#ids + 1] = id end
   end
-  ids = still
-else
+end
+local next_end = -1
+if not ids then
   ids = {}
   local dead, now = {}, clock()
   for _, other in ipairs(redis.call('HKEYS', held)) do
@@ -74,7 +75,7 @@ else
   end
   if #ids > 0 then redis.call('HINCRBY', held, holder, #ids) end
   if #ids > 0 or ARGV[3] == '1' then
-    redis.call('SET', reply, cmsgpack.pack(ids), 'PX', 600000)
+    redis.call('SET', reply, cmsgpack.pack(ids), 'PX', 3600000)
   end
 end
 local answer = {next_end, last_of(bell), last_of(ends)}

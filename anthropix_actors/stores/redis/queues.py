@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
@@ -26,7 +27,7 @@ class RedisQueues:
 
     _connections: Connections
     _keys: Keys
-    _unanswered: dict[tuple[str, str], list[str]]
+    _unanswered: dict[tuple[str, str], str]  # queue and holder → the token of a `take` that may have taken something
     max_entry_bytes: int
 
     def put(self, queue: str, job_id: str, data: Mapping[str, Any]) -> bool:
@@ -44,26 +45,26 @@ class RedisQueues:
         parts = [of.jobs, of.waiting, of.taken, of.since, of.held, self._keys.holders(shard), of.bell, ends]
         deadline = time.monotonic() + checked_seconds(wait, "wait")
         while True:
-            next_end, rung, ended, *found = self._take(queue, holder, parts, args)
+            next_end, rung, ended, *found = self._take_now(queue, holder, parts, args)
             left = deadline - time.monotonic()
             if found or left <= 0:
-                return [_taken(holder, *found[place : place + 3]) for place in range(0, len(found), 3)]
+                jobs = [_taken(holder, *found[place : place + 3]) for place in range(0, len(found), 3)]
+                for job in jobs[count:]:  # a call that failed had asked for more
+                    self.give_back(queue, holder, job.id)
+                return jobs[:count]
             until = LONGEST_WAIT if next_end < 0 else (next_end + 1) / 1000
             self._connections.listen({of.bell: rung, ends: ended}, min(left, until, LONGEST_WAIT))
             if self._connections.closed:
                 return []
 
-    def _take(self, queue: str, holder: str, parts: list[str], args: list[Argument]) -> Any:
-        """Take what is there; first what an earlier call has taken, whose reply was never had.
+    def _take_now(self, queue: str, holder: str, parts: list[str], args: list[Argument]) -> Any:
+        """Take what there is; first of all, what a call before has taken that got no answer.
 
-        Else nobody would have those jobs, as long as their holder lives. A call that is repeated settles what the call
-        takes, though it be nothing: the first one may be on its way yet, to a server that stands still.
+        A call that is repeated settles what it takes, though it be nothing: the first one may be on its way yet, to a
+        server that stands still.
         """
-        unanswered = self._unanswered.setdefault((queue, holder), [])
-        try:
-            token, repeats = unanswered.pop(), True
-        except IndexError:
-            token, repeats = secrets.token_hex(8), False
+        before = self._unanswered.pop((queue, holder), None)
+        token, repeats = before or secrets.token_hex(8), before is not None
 
         def ask(client: Any) -> Any:
             nonlocal repeats
@@ -72,8 +73,8 @@ class RedisQueues:
 
         try:
             return self._connections.ask(ask)
-        except BaseException:
-            unanswered.append(token)
+        except StoreError:
+            self._unanswered[queue, holder] = token
             raise
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:

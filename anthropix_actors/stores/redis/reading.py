@@ -28,6 +28,9 @@ LONGEST_WAIT = 5.0
 """How long a reader takes at most to find that a log has expired, or that Redis has thrown it away, in seconds."""
 
 _REMEMBERED = 100_000
+_LONGEST_EPOCH = 16
+_OF_NO_LOG = "-"
+"""A generation that no log has."""
 
 
 class Reader:
@@ -116,8 +119,11 @@ class _Place:
     __slots__ = ("_after", "closed", "exact", "generation")
 
     def __init__(self, after: str | None) -> None:
-        generation, number = place_of(after)
-        self.generation, _, epoch = (generation or "").partition("x")
+        place, number = place_of(after)
+        generation, has_epoch, epoch = (place or "").partition("x")
+        if has_epoch and not (generation and epoch.isdecimal() and len(epoch) < _LONGEST_EPOCH):
+            generation, epoch = _OF_NO_LOG, "0"  # a cursor, but of another store
+        self.generation = generation
         self.exact = f"{number}-{epoch}" if epoch else str(number or "")
         self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
         self.closed = False

@@ -68,6 +68,7 @@ class RedisStore(RedisLogs, RedisQueues):
         keys = Keys(_checked_prefix(prefix), _checked_shards(shards))
         connections = Connections(connect, checked_seconds(patience, "patience"))
         super().__init__(connections, keys, max_entry_bytes)
+        self._unanswered = {}
         if eviction not in {"warn", "refuse"}:
             raise ParameterError([Problem("eviction", f"expected 'warn' or 'refuse', got {shown(eviction)}")])
         try:

@@ -6,6 +6,7 @@ next call makes another.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -22,6 +23,7 @@ from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST, Implementation, ToolLi
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.log import log
 from anthropix_actors._http.version import __version__
 from anthropix_actors.tools.errors import McpError
 from anthropix_actors.tools.mcp.content import ABSENT
@@ -44,6 +46,9 @@ _MOST_PAGES = 100
 
 PAUSE = 0.1
 """Seconds between two looks at tools that change, whatever the server says; ten times this, after a lost stream."""
+
+LOOK = 30.0
+"""Seconds that a server gets to list its tools again."""
 
 
 class Answer:
@@ -172,6 +177,7 @@ class Connection:
             info = Implementation(name="anthropix-actors", version=__version__)
             transport: Any = _Heard(self)
             async with Client(transport, message_handler=self._heard_of, client_info=info) as self._client:
+                vars(self._client.session)["validate_tool_result"] = _taken_as_it_is
                 self.listing = await self._listed()
                 self._scope.deadline = math.inf
                 self.ready.set_result(None)
@@ -262,11 +268,28 @@ class Connection:
         while self._looks:
             self._looks = 1
             await anyio.sleep(PAUSE)
-            listing = await self._listed()
+            listing = await self._listed_again()
             self._looks -= 1
             if listing != self.listing:
                 self.listing = listing
                 self._on_listed(self)
+
+    async def _listed_again(self) -> tuple[dict[str, Any], ...]:
+        """Return the tools as they are now; those that are known, if the server does not say."""
+        try:
+            with anyio.fail_after(LOOK):
+                return await self._listed()
+        except Exception as exc:  # noqa: BLE001 - the library's errors, of whatever the server says
+            level = logging.DEBUG if self.lost else logging.WARNING
+            log(level, "%s does not list its tools again, and those before are kept: %s", self._title, _words(exc))
+            return self.listing
+
+
+async def _taken_as_it_is(name: str, result: Any) -> None:
+    """Check no result against the server's own schema of it: of a call that ran, the model is told what came of it.
+
+    The library would check on the loop's thread, where a schema with a bad regular expression holds up all servers.
+    """
 
 
 class _Heard:

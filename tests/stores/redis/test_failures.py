@@ -49,6 +49,40 @@ def raised(call: Callable[[], object]) -> str:
 # Replies that do not arrive
 
 
+def test_jobs_of_which_their_holder_heard_nothing_are_those_of_its_next_call(redis: RedisServer) -> None:
+    """Nobody else gets them as long as it lives."""
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("me", DEADLINE)
+        assert store.take("q", "me", 2) == []  # now Redis has the script
+        for job_id in "ab":
+            other.put("q", job_id, {})
+        cutter.armed.set()
+        raised(lambda: store.take("q", "me", 2))
+        assert other.queue_state("q").taken == 2
+        assert [(job.id, job.attempt) for job in store.take("q", "me", 1)] == [("a", 1)]
+        assert [(job.id, job.attempt) for job in store.take("q", "me", 1)] == [("b", 1)]
+        store.close()
+        other.close()
+
+
+def test_a_job_that_another_has_taken_meanwhile_is_not_had_twice(redis: RedisServer) -> None:
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("me", DEADLINE)
+        other.beat("you", DEADLINE)
+        assert store.take("q", "me", 2) == []
+        other.put("q", "a", {})
+        cutter.armed.set()
+        raised(lambda: store.take("q", "me", 1))
+        other.beat("me", 0)
+        assert [job.id for job in other.take("q", "you", 1)] == ["a"]
+        other.finish("q", "you", "a")
+        assert store.take("q", "me", 1) == []
+        store.close()
+        other.close()
+
+
 def test_what_was_done_before_its_reply_was_lost_is_not_done_again(redis: RedisServer) -> None:
     with Cutter(redis) as cutter:
         store = redis.store(cutter.url, patience=DEADLINE)

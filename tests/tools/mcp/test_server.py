@@ -403,6 +403,26 @@ def test_a_change_that_cannot_be_is_logged_and_the_tools_before_are_kept(
     assert box.renewed() is box
 
 
+@pytest.mark.parametrize("how", ["busy", "mute"])
+def test_a_list_that_cannot_be_had_is_asked_for_again_when_it_changes_again(
+    start: Callable[..., Mcp], how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LOOK", 1.0)
+    box = Toolbox([start(how)])
+    assert result(box, "do", what="grow") == "grow"
+    until(lambda: "does not list its tools again" in caplog.text)
+    monkeypatch.undo()
+    assert result(box, "do", what="grow") == "grow"
+    until(lambda: "two tools of this name" in caplog.text)
+
+
+def test_what_does_not_fit_the_server_s_own_schema_is_told_and_holds_up_nobody(start: Callable[..., Mcp]) -> None:
+    lies, other = start("lies"), start()
+    assert result(lies, "do", what="echo") == "echo"
+    assert "!" in result(lies, "do", what="lie")
+    assert result(other, "echo") == "echo"
+
+
 def test_a_program_without_the_package_is_told() -> None:
     program = "import sys; sys.modules['mcp'] = None; from anthropix_actors import Mcp; Mcp.stdio('x').open()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
