@@ -120,12 +120,17 @@ def cluster_of_one() -> Generator[RedisServer]:
 
 
 class Cutter:
-    """A proxy that can take a reply away: the server has done what was asked, and the client does not hear of it."""
+    """A proxy that can take a reply away: the server has done what was asked, and the client does not hear of it.
+
+    Attributes:
+        armed: Set to have the next reply taken away, and its connection closed.
+        dead: Connections up to this number stay open, and pass on nothing any more.
+    """
 
     def __init__(self, redis: RedisServer) -> None:
         self.server = Server(self.serve)
         self.redis = redis
-        self.cuts = 0
+        self.cuts = self.dead = 0
         self.armed = threading.Event()
 
     @property
@@ -147,6 +152,8 @@ class Cutter:
             forth.start()
             try:
                 while data := upstream.recv(65536):
+                    if peer.number <= self.dead:
+                        continue
                     if self.armed.is_set():
                         self.armed.clear()
                         self.cuts += 1

@@ -242,7 +242,7 @@ def test_the_thread_that_writes_stays_while_a_chat_is_written(
 def test_what_becomes_due_as_the_thread_ends_is_written() -> None:
     store, appender = MemoryStore(), Appender(1.0)
     epoch = store.claim("a")
-    opened = OpenLog(store, appender, Counts(), "a", epoch=epoch, first=0, begin={"kind": "begin"}, ttl=60)
+    opened = OpenLog(store, appender, Counts(), "a", holder="h", epoch=epoch, first=0, begin={"kind": "begin"}, ttl=60)
     opened.is_due = True
     appender._due.put(opened)
     appender._thread = threading.current_thread()

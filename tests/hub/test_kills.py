@@ -9,7 +9,7 @@ import pytest
 from anthropix_actors.stores import Entry
 
 from redis_servers import redis_program
-from torture.kills import BROKER, Heard, Plan, Storm, on_broker, wrong_in_log
+from torture.kills import BROKER, KEEPS, Heard, Plan, Storm, on_broker, wrong_in_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,14 @@ def test_whatever_is_killed_over_a_file_each_word_is_there_once(tmp_path: Path) 
 
 def test_whatever_is_killed_over_a_broker_each_word_is_there_once() -> None:
     redis_program()
-    report = on_broker(SEED, Plan(jobs=8, most=8, kills=BROKER), keeps=True)
+    report = on_broker(SEED, Plan(jobs=8, most=8, kills=BROKER), *KEEPS)
     assert report.failures == []
     assert report.kills.total() >= 1
 
 
 def test_what_a_broker_forgets_is_said_to_be_lost() -> None:
     redis_program()
-    report = on_broker(SEED, Plan(jobs=4, most=1, kills=("broker",), keeps=False), keeps=False)
+    report = on_broker(SEED, Plan(jobs=4, most=1, kills=("broker",), keeps=False))
     assert report.failures == []
     assert report.ended["Lost"] > 0
 

@@ -207,11 +207,13 @@ def test_a_log_whose_writer_lives_is_left_to_it_until_it_dies(hub: Hub, begin: B
     [job] = hub.store.take("jobs", "ghost", 1)
     hub.store.give_back("jobs", "ghost", job.id)
     hub.store.beat("ghost", 3600)
+    epoch = hub.store.state(name).epoch  # type: ignore[union-attr]
     worker = begin()
     until(lambda: worker.metrics().running == 1)
     assert kinds(hub.store, name) == ["begin"]
     hub.store.beat("ghost", 0)
     assert hub.result(name, timeout=DEADLINE)["stop_reason"] == "end_turn"
+    assert hub.store.state(name).epoch == epoch + 1  # type: ignore[union-attr]
     assert worker.metrics().faults == 0
 
 
@@ -224,8 +226,9 @@ def test_whoever_has_lost_the_log_stops_the_answer(hub: Hub, begin: Begin, anthr
     hub.store.claim(name)
     anthropix_emulator.release()
     until(lambda: worker.metrics().fenced == 1)
-    assert kinds(hub.store, name) == before
-    assert worker.metrics().running == 0
+    until(lambda: is_empty(hub.store))
+    assert kinds(hub.store, name) == [*before, "failed"]  # once more its own, and lost, as that had died
+    assert worker.metrics().lost == 1
 
 
 def test_cancels_come_from_anywhere_and_at_any_time(hub: Hub, begin: Begin, anthropix_emulator: Emulator) -> None:
@@ -481,6 +484,97 @@ def test_a_store_that_is_away_for_a_while_costs_no_job(
     until(lambda: is_empty(store))
     assert worker.metrics().done == 3
     assert call == "append" or worker.metrics().faults == 2
+
+
+def test_what_one_worker_gave_back_another_answers_though_the_first_lives(
+    store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    away: Any = Away(store, StoreError("away"))
+    away.fails["append"] = 10**6
+    anthropix_emulator.queue(*[WHOLE] * 9)
+    name = hub.submit(asks())
+    with Hub(away, patience=0.1) as impatient:
+        worker = begin(impatient)
+        until(lambda: worker.metrics().given_back)
+        assert worker.drain(DEADLINE)
+        begin()
+        assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+        worker.stop()
+
+
+class TakenAtOnce(Away):
+    """A store in which what is given back is taken again before the call returns."""
+
+    def give_back(self, queue: str, holder: str, job_id: str) -> bool:
+        done = self._store.give_back(queue, holder, job_id)
+        self.fails["append"] = 0
+        until(lambda: (job := self._store.job(queue, job_id)) is None or job.holder)
+        return done
+
+
+def test_what_a_worker_has_given_back_and_taken_again_at_once_is_answered(
+    store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    fast: Any = TakenAtOnce(store, StoreError("away"))
+    fast.fails["append"] = 10**6
+    anthropix_emulator.queue(WHOLE, WHOLE)
+    name = hub.submit(asks())
+    with Hub(fast, patience=0.1) as impatient:
+        worker = begin(impatient)
+        assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+        until(lambda: is_empty(store))
+        assert worker.metrics().given_back == worker.metrics().done == 1
+        worker.stop()
+
+
+def test_a_job_that_is_had_once_more_when_its_log_was_lost_is_not_done(
+    hub: Hub, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    anthropix_emulator.queue(BEGUN, WHOLE)
+    name = hub.submit(asks(), retry_lost=True)
+    worker = begin()
+    until(lambda: "event" in kinds(hub.store, name) if hub.store.state(name) else False)
+    hub.store.claim(name)  # by one that has died since
+    anthropix_emulator.release()
+    assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+    until(lambda: is_empty(hub.store))
+    assert (worker.metrics().fenced, worker.metrics().done) == (1, 1)
+
+
+class Watched(Away):
+    """A store that notes whether a log was closed when its job was finished."""
+
+    closed: list[bool]
+
+    def finish(self, queue: str, holder: str, job_id: str) -> bool:
+        state = self._store.state(job_id)
+        self.closed.append(state is not None and state.closed)
+        return self._store.finish(queue, holder, job_id)
+
+
+def test_a_job_is_finished_when_the_end_of_its_answer_is_in_the_store(
+    store: MemoryStore, hub: Hub, begin: Begin
+) -> None:
+    watched: Any = Watched(store, StoreError("away"))
+    watched.closed = []
+    worker = begin(watched)
+    first = hub.submit(asks())
+    assert hub.result(first, timeout=DEADLINE)
+    until(lambda: is_empty(store))
+    watched.fails["append"] = 10**6
+    hub.submit(asks())
+    until(lambda: worker.hub.metrics().behind == len(store.read(first)))  # its end, too, waits for the store
+    watched.fails["append"] = 0
+    until(lambda: is_empty(store))
+    assert watched.closed == [True, True]
+
+
+def test_a_worker_lives_from_its_start_to_its_end(store: MemoryStore, begin: Begin) -> None:
+    worker = begin()
+    store.claim("of-the-worker", worker.hub.holder)
+    assert store.state("of-the-worker").holder == worker.hub.holder  # type: ignore[union-attr]
+    worker.stop()
+    assert store.state("of-the-worker").holder is None  # type: ignore[union-attr]
 
 
 def test_what_cannot_be_finished_is_left_to_others(store: MemoryStore, hub: Hub, begin: Begin) -> None:

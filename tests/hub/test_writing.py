@@ -325,6 +325,55 @@ def test_a_store_that_stays_away_is_given_up_and_the_chat_is_cancelled(
     assert not hub.metrics().writing
 
 
+def test_a_log_that_was_given_up_is_anybodys_though_its_hub_lives_on(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    store = Shaky()
+    hub, other = hubs(store, patience=0.1), hubs(store)
+    with hub.lives(), Server(Halt(b"")) as server:
+        writer = hub.to("a")
+        store.faults["append"] = raising(StoreError("away"))
+        store.faults["state"] = raising(StoreError("away"), times=3)
+        connect(server).chat(**ASK, stream=writer)
+        assert writer.wait(DEADLINE)
+        until(lambda: (state := MemoryStore.state(store, "a")) and state.holder is None)
+        assert store.state("a").holder is None
+        assert other.to("a").attempt == 1
+
+
+def test_a_log_that_was_given_up_is_left_alone_where_another_writes_it(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    store = Shaky()
+    hub = hubs(store, patience=0.1)
+    with hub.lives(), Server(Halt(b"")) as server:
+        writer = hub.to("a")
+        store.faults["append"] = raising(StoreError("away"))
+        looks = store.calls["state"]
+        store.faults["state"] = raising(StoreError("away"), times=3)
+        connect(server).chat(**ASK, stream=writer)
+        assert writer.wait(DEADLINE)
+        store.claim("a")
+        epoch = store.claim("a", "another")
+        until(lambda: store.calls["state"] > looks + 3)
+        until(lambda: not hub.metrics().behind)
+        assert store.state("a").epoch == epoch
+
+
+def test_a_hub_ends_though_it_could_not_let_go_of_a_log(
+    connect: Callable[..., Client], hubs: Callable[..., Hub]
+) -> None:
+    store = Shaky()
+    hub = hubs(store, patience=0.1)
+    with Server(Halt(b"")) as server:
+        writer = hub.to("a")
+        store.faults["append"] = store.faults["state"] = raising(StoreError("away"))
+        connect(server).chat(**ASK, stream=writer)
+        assert writer.wait(DEADLINE)
+        hub.close()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anthropix-appender"])
+
+
 def test_a_chat_that_others_follow_outlives_its_log(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
     store, gated, inbox = Shaky(), Gated(answer("Hi")), Inbox()
     hub = hubs(store, patience=0.05)

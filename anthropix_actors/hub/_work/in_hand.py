@@ -62,9 +62,12 @@ class InHand:
         self._changed = threading.Condition()
 
     def add(self, job: Job, on_end: Callable[[Run], object]) -> Run | None:
-        """Have a job; return None for one that it has: it was frozen, and has got back what it had."""
+        """Have a job; return None for one that it has: it was frozen, and has got back what it had.
+
+        One that is over is had anew: it was given back, and taken again before this was noted here.
+        """
         with self._changed:
-            if job.id in self.runs:
+            if job.id in self.runs and not self.runs[job.id].is_over:
                 return None
             run = self.runs[job.id] = Run(job, on_end)
             self._counts["taken"] += 1
@@ -75,8 +78,13 @@ class InHand:
         with self._changed:
             if run.end is not None:
                 self._counts[run.end if ours else "fenced"] += 1
-            del self.runs[run.job.id]
+            if self.has(run):
+                del self.runs[run.job.id]
             self._changed.notify_all()
+
+    def has(self, run: Run) -> bool:
+        """Return whether it has this, and not the same job anew."""
+        return self.runs.get(run.job.id) is run
 
     def room(self, wait: float) -> int:
         """Return for how many jobs there is room, after waiting for some, for a while."""

@@ -50,6 +50,7 @@ class Run:
         job: The job.
         faults: How often it could not begin.
         end: How it ends; None if it was over before, or as long as it is not known.
+        is_over: Whether it is to be finished or given back, and nothing else.
         refused: Why no other job can be asked either: the API does not take the key, or the client is closed.
         window: The log's, for the delivery.
     """
@@ -57,6 +58,7 @@ class Run:
     delivery_class = LogDelivery
     window: Window
     end: End | None = None
+    is_over = False
     refused: AnthropixError | None = None
 
     def __init__(self, job: Job, on_end: Callable[[Run], object]) -> None:
@@ -83,7 +85,7 @@ class Run:
         state = hub.store.state(name)
         closed = state is not None and state.closed
         if closed:
-            self._on_end(self)
+            self._is_at_end()
             return
         log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
@@ -128,7 +130,7 @@ class Run:
         """Write that it cannot be asked; without a log, only end."""
         self.end = "failed"
         if self._log is None:
-            self._on_end(self)
+            self._is_at_end()
         else:
             self._log.tell(ChatFailed(_NO_CHAT, error))
 
@@ -144,7 +146,7 @@ class Run:
         """Let another worker have the job."""
         self.end = "given_back"
         if self._log is None:
-            self._on_end(self)
+            self._is_at_end()
         else:
             self._log.give_away()
 
@@ -153,7 +155,12 @@ class Run:
             self.end = "fenced"
         elif outcome == "gone":  # the store was away for too long: what is in the log says what is to be done
             self.end = "given_back"
-        self._on_end(self)
+        self._is_at_end()
+
+    def _is_at_end(self) -> None:
+        was_over, self.is_over = self.is_over, True
+        if not was_over:
+            self._on_end(self)
 
     # The subscriber of the chat
 

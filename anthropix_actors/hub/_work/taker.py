@@ -73,7 +73,7 @@ class Taker:
     def _turn(self) -> None:
         """Begin what is due again, and take as many jobs as there is room for."""
         now = time.monotonic()
-        due = [run for when, run in self._later if when <= now]
+        due = [run for when, run in self._later if when <= now and not run.is_over]
         self._later = [(when, run) for when, run in self._later if when > now]
         for run in due:
             self._begin(run)
@@ -149,11 +149,24 @@ class Ender:
 
     def _end(self, run: Run, *, first: bool) -> bool:
         """End one; return whether that could be done."""
-        act = self._hub.store.give_back if run.end == "given_back" else self._hub.store.finish
+        store = self._hub.store
         try:
-            ours = act(self._hub.queue, self._hub.holder, run.job.id)
+            act = store.give_back if self._goes_on(run) else store.finish
+            # What was taken again is for the new run to end.
+            ours = self._in_hand.has(run) and act(self._hub.queue, self._hub.holder, run.job.id)
         except Exception as exc:  # noqa: BLE001 - as above
             self._in_hand.note_fault(exc, first=first)
             return False
         self._in_hand.remove(run, ours=ours)
         return True
+
+    def _goes_on(self, run: Run) -> bool:
+        """Return whether somebody is to go on with its job.
+
+        One whose log another has claimed is mostly theirs, and nothing happens to it. But they may have died, and the
+        job be this worker's once more: then it is not done.
+        """
+        if run.end == "fenced":
+            state = self._hub.store.state(run.job.id)
+            return state is not None and not state.closed
+        return run.end == "given_back"

@@ -29,7 +29,7 @@ Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
 
 - "closed": the end of its chat is in the store;
 - "fenced": another writer has claimed it, or it was deleted: the chat is cancelled;
-- "gone": it could not be written; the chat is cancelled if nobody else follows it;
+- "gone": it could not be written; the chat is cancelled if nobody else follows it, and another writer may claim it;
 - "released": it was given up before anything was written.
 """
 
@@ -74,6 +74,7 @@ class OpenLog:
         counts: Counts,
         name: str,
         *,
+        holder: str,
         epoch: int,
         first: int,
         begin: dict[str, Any],
@@ -84,6 +85,7 @@ class OpenLog:
         self._store = store
         self._appender = appender
         self._counts = counts
+        self._holder = holder
         self._epoch = epoch
         self._first = self._next = first
         self._begin: dict[str, Any] | None = begin
@@ -223,11 +225,14 @@ class OpenLog:
 
     def free(self) -> None:
         """Let the log be nobody's, where it is ours. Raises what the store raises."""
-        self._store.append(self.name, self._epoch, self._next, [])  # or else it is another's, who lives
+        state = self._store.state(self.name)
+        # Not by way of its entries: a broker that came back without the last of them refuses what follows those.
+        if state is None or state.epoch != self._epoch or state.holder not in {None, self._holder}:
+            raise Fenced(f"the log {self.name!r} is another writer's, or was deleted")
         self._store.claim(self.name)
 
     def give_up(self, exc: BaseException) -> None:
-        """Write no more."""
+        """Write no more; let another writer have it as soon as the store is there."""
         log(logging.ERROR, "%s could not be written, and is given up", self, exc_info=exc)
         self._end("gone")
 

@@ -132,6 +132,7 @@ class Writing:
             self.appender,
             self.counts,
             name,
+            holder=self._holder,
             epoch=epoch,
             first=len(kinds),
             begin=begin_entry(attempt, self._holder, tag),

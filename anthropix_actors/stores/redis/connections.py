@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.exceptions import TimeoutError  # noqa: A004 - redis-py's own
 from redis.retry import Retry
 
 from anthropix_actors.stores.log import StoreError
@@ -56,7 +57,7 @@ class Connections:
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """Return what `question` gets of a client, asked again if the connection fails."""
-        deadline = time.monotonic() + self._patience
+        deadline: float | None = None
         pause = _FIRST_PAUSE
         while True:
             if self.closed:
@@ -64,7 +65,12 @@ class Connections:
             try:
                 return question(self._here().redis)
             except FAULTS as exc:
-                if not passes(exc) or time.monotonic() >= deadline:
+                if isinstance(exc, TimeoutError):
+                    self._here().close_idle()  # the others are as dead, and each would cost as long
+                now = time.monotonic()
+                # From the first fault on: this process may have been frozen, or have waited for a dead connection.
+                deadline = now + self._patience if deadline is None else deadline
+                if not passes(exc) or now >= deadline:
                     raise store_error(exc) from exc
             finally:
                 self._after_close()
@@ -148,7 +154,10 @@ class _Client:
                     rung += [stream.decode() for stream in dict(connection.read_response() or ())]
                     waiting.remove((pool, connection))
                     pool.release(connection)
-            return rung if ready else None
+            if not ready:
+                self.close_idle()  # as dead as these
+                return None
+            return rung
         finally:
             for pool, connection in waiting:
                 connection.disconnect()  # its reply, still to come, is for nobody

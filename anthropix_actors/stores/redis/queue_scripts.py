@@ -73,8 +73,8 @@ if not ids then
     redis.call('HSET', jobs, 'holder:' .. id, holder)
     redis.call('HINCRBY', jobs, 'attempt:' .. id, 1)
   end
-  if #ids > 0 then
-    redis.call('HINCRBY', held, holder, #ids)
+  if #ids > 0 then redis.call('HINCRBY', held, holder, #ids) end
+  if #ids > 0 or ARGV[3] == '1' then
     redis.call('SET', reply, cmsgpack.pack(ids), 'PX', 3600000)
   end
 end

@@ -58,10 +58,21 @@ class RedisQueues:
                 return []
 
     def _take_now(self, queue: str, holder: str, parts: list[str], args: list[Argument]) -> Any:
-        """Take what there is; first of all, what a call before has taken that got no answer."""
-        token = self._unanswered.pop((queue, holder), None) or secrets.token_hex(8)
+        """Take what there is; first of all, what a call before has taken that got no answer.
+
+        A call that is repeated settles what it takes, though it be nothing: the first one may be on its way yet, to a
+        server that stands still.
+        """
+        before = self._unanswered.pop((queue, holder), None)
+        token, repeats = before or secrets.token_hex(8), before is not None
+
+        def ask(client: Any) -> Any:
+            nonlocal repeats
+            settles, repeats = repeats, True
+            return scripts.TAKE.run(client, [self._keys.reply(queue, token), *parts], [*args, int(settles)])
+
         try:
-            return self._connections.run(scripts.TAKE, [self._keys.reply(queue, token), *parts], args)
+            return self._connections.ask(ask)
         except StoreError:
             self._unanswered[queue, holder] = token
             raise

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,102 @@ def test_what_was_done_before_its_reply_was_lost_is_not_done_again(redis: RedisS
         store.delete("a")
         assert cutter.cuts == 205
         store.close()
+
+
+def test_who_never_had_the_reply_gets_the_jobs_when_it_takes_again(redis: RedisServer) -> None:
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("one", 60)
+        assert store.take("q", "one", 3) == []  # so that the server has the script
+        for name in "abc":
+            store.put("q", name, {})
+        cutter.armed.set()
+        with pytest.raises(StoreError):
+            store.take("q", "one", 3)
+        assert other.queue_state("q").taken == 3
+        other.beat("one", 0)
+        other.beat("two", 60)
+        [job] = other.take("q", "two", 1)
+        assert other.finish("q", "two", job.id)
+        store.beat("one", 60)
+        assert [(job.id, job.attempt) for job in store.take("q", "one", 3)] == [("b", 1), ("c", 1)]
+        assert store.take("q", "one", 3) == []
+        for each in (store, other):
+            each.close()
+
+
+def test_connections_that_are_dead_but_open_cost_one_timeout(redis: RedisServer) -> None:
+    with Cutter(redis) as cutter:
+        store = redis.store(cutter.url, timeout=1.0, patience=0)
+        filled(store, count=1)
+
+        def follow() -> list[tuple[threading.Thread, list[Any]]]:
+            cursor = store.read("a")[-1].cursor
+            readers = [started(lambda: store.read("a", cursor, wait=DEADLINE)) for _ in range(5)]
+            until(lambda: blocked(redis) == 5)
+            return readers
+
+        for number in (1, 2):
+            readers = follow()
+            store.append("a", 1, number, [{"n": number}])
+            for reader, found in readers:
+                reader.join(DEADLINE)
+                assert [entry.data["n"] for entry in found[0]] == [number]
+            cutter.dead = cutter.server.connections
+            with pytest.raises(StoreError, match="Timeout reading"):
+                store.state("a")
+        store.close()
+
+
+def test_who_has_waited_for_a_dead_connection_tries_another_one_though_its_patience_is_short(
+    redis: RedisServer,
+) -> None:
+    with Cutter(redis) as cutter:
+        store = redis.store(cutter.url, timeout=0.5, patience=0.05)
+        filled(store, count=1)
+        cutter.dead = cutter.server.connections
+        assert read(store) == [0]
+        store.close()
+
+
+def given(tokens: Iterator[str]) -> Callable[[int], str]:
+    """Return what gives tokens in a given order."""
+    return lambda _: next(tokens)
+
+
+def test_a_take_that_a_server_does_after_it_was_repeated_takes_nothing(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = given(iter(["first", "of the job", "first"]))
+    with Cutter(redis) as cutter:
+        store, late = redis.store(cutter.url, patience=0), redis.store()
+        store.beat("one", 60)
+        assert store.take("q", "one", 1) == []  # so that the server has the script
+        monkeypatch.setattr("anthropix_actors.stores.redis.queues.secrets", SimpleNamespace(token_hex=tokens))
+        cutter.armed.set()
+        with pytest.raises(StoreError):
+            store.take("q", "one", 1)
+        assert store.take("q", "one", 1) == []
+        late.put("q", "a", {})
+        assert late.take("q", "one", 1) == []  # what was on its way, and is done late
+        assert late.queue_state("q").waiting == 1
+        for each in (store, late):
+            each.close()
+
+
+def test_a_wait_on_a_connection_that_is_dead_but_open_ends(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anthropix_actors.stores.redis.connections._GRACE", 0.05)
+    with Cutter(redis) as cutter:
+        store, other = redis.store(cutter.url, patience=DEADLINE), redis.store()
+        store.beat("one", 60)
+        taker, found = started(lambda: store.take("q", "one", 1, wait=0.5))
+        until(lambda: blocked(redis))
+        cutter.dead = cutter.server.connections
+        other.put("q", "a", {})
+        taker.join(DEADLINE)
+        assert [job.id for job in found[0]] == ["a"]
+        for each in (store, other):
+            each.close()
 
 
 def test_a_reader_whose_connection_is_cut_reads_on(redis: RedisServer) -> None:
