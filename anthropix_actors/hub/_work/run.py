@@ -158,9 +158,8 @@ class Run:
         self._is_at_end()
 
     def _is_at_end(self) -> None:
-        was_over, self.is_over = self.is_over, True
-        if not was_over:
-            self._on_end(self)
+        self.is_over = True
+        self._on_end(self)
 
     # The subscriber of the chat
 
