@@ -11,6 +11,9 @@ from anyio.from_thread import BlockingPortal
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 
+_LAST_CALLBACKS = 0.1
+"""Seconds for which the loop outlives its last connection: pipes that were closed are let go of in callbacks."""
+
 
 class LoopThread:
     """The thread of the event loop. There is one, `LOOP`."""
@@ -45,6 +48,7 @@ class LoopThread:
             over = anyio.Event()
             served.set_result((portal, over))
             await over.wait()
+            await anyio.sleep(_LAST_CALLBACKS)
 
     def after_fork(self) -> None:
         """Start afresh in a forked child, which does not have the thread."""
