@@ -186,7 +186,7 @@ def test_a_beat_ends_when_the_store_is_closed(caplog: pytest.LogCaptureFixture) 
 
 # Logs of something else
 
-OTHERS: dict[str, Any] = {
+OTHERS: dict[str, Callable[[MemoryStore], object]] = {
     "of a chat": lambda store: store.append("a", store.claim("a"), 0, [{"kind": "begin", "format": 1}]),
     "of a job": lambda store: Hub(store).submit(ASK, id="a"),
     "of a batch": lambda store: store.append("a", store.claim("a"), 0, [{"kind": "run"}]),
