@@ -95,7 +95,7 @@ MAX_ANSWER_BYTES = 1 << 30
 """The default limit of an answer in memory: twice the largest file that the API takes."""
 
 _PARTING = 1.0
-"""Seconds, at most, that a `close` with a grace waits for the ends of what it cancelled. They take 50 ms."""
+"""Seconds, at most, that a `close` waits for stores, and with a grace for the ends of what it cancelled: some 50 ms."""
 
 _REQUIRED = ("model", "messages")
 _CHAT_OPTIONAL = {
@@ -487,7 +487,9 @@ class Client:
 
         Args:
             grace: Seconds in which they may finish by themselves; meanwhile, new calls are refused (see `drain`). Then
-                it returns when those that it cancelled have ended, too. With 0 it returns at once.
+                it returns when those that it cancelled have ended, too. With 0 it returns at once, except that it waits
+                until conversations with a store have written their ends and are free for others: a second at most, and
+                not in a thread that they need, such as that of a subscriber's `tell`.
 
         Raises:
             ParameterError: `grace` is not a number from 0.
@@ -497,9 +499,10 @@ class Client:
         try:
             if grace:
                 self.drain(grace)
-            self._core.close()
+            join = self._core.close()
             if grace:
                 self._core.registry.drain(deadline_of(_PARTING))
+            join(_PARTING)
         except BaseException:  # Ctrl-C: end the grace
             self._core.close()
             raise

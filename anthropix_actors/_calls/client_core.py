@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -43,6 +44,7 @@ class ClientCore:
         ledger: Gets the end of every chat and every batch result; or None.
         slots: The concurrency limit of its chats, or None.
         closers: What is to be closed before its running tasks are cancelled: its conversations, and servers of tools.
+            A `close` returns what waits for its end, given a timeout, or None.
         windows: The most input tokens of the models that were asked about; None where the API does not say.
     """
 
@@ -143,15 +145,26 @@ class ClientCore:
             if is_tool_server(each) and not each.is_open:
                 self.closers.add(each.closer)
 
-    def close(self) -> None:
-        """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself."""
+    def close(self) -> Callable[[float], None]:
+        """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself.
+
+        Returns:
+            A function that waits until what was written down by conversations is in their stores, up to a timeout.
+        """
         self.registry.close()
         if self.slots is not None:
             self.slots.close()
-        for each in list(self.closers):
-            each.close()
+        waits = [each.close() for each in list(self.closers)]
         self.registry.cancel_all("the client was closed")
         self.transport.close()
+
+        def join(timeout: float) -> None:
+            deadline = time.monotonic() + timeout
+            for wait in waits:
+                if wait is not None:
+                    wait(max(0.0, deadline - time.monotonic()))
+
+        return join
 
 
 def decode_json(answer: Response) -> Any:

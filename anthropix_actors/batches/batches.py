@@ -33,6 +33,7 @@ from anthropix_actors.batches.results import (
 from anthropix_actors.batches.results_actor import ResultsActor
 from anthropix_actors.batches.task import BatchTask
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.stores.names import store_problems
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -312,6 +313,8 @@ class Batches:
         _check(as_lists, poll, subscriber=subscriber)
         if (store is None) != (id is None):
             raise ParameterError([Problem("id", "expected a name in the store, with store= and only with it")])
+        if store is not None and (problems := store_problems(store, "claim", "append", "read")):
+            raise ParameterError(problems)
         bodies = batch_bodies(requests, api_version=self._core.api_version)
         try:
             record = None if store is None or id is None else BatchRecord(store, id, bodies)

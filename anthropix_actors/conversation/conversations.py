@@ -14,7 +14,9 @@ from anthropix_actors.conversation.record import fold
 from anthropix_actors.conversation.recorder import all_entries
 from anthropix_actors.conversation.said import checked_answer, checked_content, checked_when
 from anthropix_actors.conversation.talk import approval_of
+from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores import Lost
+from anthropix_actors.stores.names import store_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +47,9 @@ class Conversations:
     Args:
         store: The store.
 
+    Raises:
+        ParameterError: it is none.
+
     Example:
         >>> from anthropix_actors.stores import MemoryStore
         >>> talks = Conversations(MemoryStore())
@@ -56,6 +61,8 @@ class Conversations:
 
     def __init__(self, store: Log) -> None:
         """Read and write nothing yet."""
+        if problems := store_problems(store, "post", "read", "read_many", "names"):
+            raise ParameterError(problems)
         self._store = store
 
     # What anybody may do

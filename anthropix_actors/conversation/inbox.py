@@ -29,7 +29,7 @@ from anthropix_actors.conversation.messages import Approval
 from anthropix_actors.conversation.recorder import all_entries
 from anthropix_actors.conversation.said import checked_content, checked_when
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.stores import Lost
+from anthropix_actors.stores import Lost, StoreClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,10 +169,21 @@ class Inboxes:
             try:
                 for inbox, found in self._store.read_many(cursors, wait=WAIT).items():
                     self._found(inbox, found)
+            except StoreClosedError as exc:
+                self._end(str(exc))
+                return
             except Exception as exc:  # noqa: BLE001 - the store's code, which may raise anything
                 if self._cursors:  # else nobody wants it, and the store may be closed
                     log(logging.WARNING, "inboxes wait for their store", exc_info=exc)
                     time.sleep(PAUSE)
+
+    def _end(self, reason: str) -> None:
+        """End all conversations: nothing can be read, or written, any more."""
+        with self._lock:
+            talks = [*self._talks.values()]
+            self._talks, self._cursors, self._reading = {}, {}, False
+        for talk in talks:
+            talk.stop(reason)
 
     def _found(self, inbox: str, found: list[Entry] | Lost) -> None:
         if isinstance(found, Lost):  # somebody has deleted it

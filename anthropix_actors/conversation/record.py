@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 
+HEAD = "conversation"
+"""The kind of the first entry."""
+
 FORMAT = 2
 """The version that is written. Those before it are read."""
 
@@ -82,7 +85,7 @@ class Past(msgspec.Struct, frozen=True):
 def head(state: State) -> JSON:
     """Return the first entry of the log of a conversation that begins as this."""
     more = {"messages": [*state.messages], "at_once": state.at_once, "most_marks": state.most_marks}
-    return {"kind": "conversation", "format": FORMAT, **more}
+    return {"kind": HEAD, "format": FORMAT, **more}
 
 
 def entry_of(event: moves.Event, effects: Iterable[moves.Effect], limit: str | None) -> JSON:
@@ -136,7 +139,7 @@ class Reader:
             ParameterError: as `fold`.
         """
         kind = entry.get("kind")
-        if kind == "conversation":
+        if kind == HEAD:
             self._begin(entry)
         elif self.past.format == 1:
             self._before.add(entry)

@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors.conversation.record import FORMAT, Reader, head
+from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
-from anthropix_actors.stores import Entry, StoreError
+from anthropix_actors.stores import Entry, Lost, StoreClosedError, StoreError
 from anthropix_actors.stores.holder import HOLDERS
+from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +69,8 @@ class Recorder:
 
         Raises:
             Held: somebody else runs the conversation.
-            ParameterError: both the log and the caller have a history; or the log is none that can be read.
+            ParameterError: both the log and the caller have a history; or the log is of something else, or none that
+                can be read.
             StoreError: the store cannot be reached.
         """
         self.store = log
@@ -79,8 +81,10 @@ class Recorder:
         self._patience = patience
         self._lock = threading.RLock()
         self._waiting: list[Mapping[str, Any]] = []  # the first of them has the number `durable`
-        self._writing = self._closed = self._released = False
+        self._writing = self._closed = False
+        self._released = threading.Event()
         self._failed: AnthropixError | None = None
+        _refuse_others(log, name)
         self._holder = HOLDERS.of(log, lease)
         self._epoch = self._holder.claim(name, take_over=take_over)
         try:
@@ -128,6 +132,10 @@ class Recorder:
         """Have `leave(reason)` called at the interpreter's exit, which is to close this soon."""
         self._holder.at_exit(self.name, leave)
 
+    def wait_released(self, timeout: float) -> bool:
+        """Wait until the log was given up, for so many seconds at most; return whether it was."""
+        return self._released.wait(timeout)
+
     @property
     def unwritten(self) -> list[Mapping[str, Any]]:
         """The entries that are not known to be durable."""
@@ -136,7 +144,7 @@ class Recorder:
 
     def _go_on(self) -> None:
         with self._lock:
-            if self._writing or self._released:
+            if self._writing or self._released.is_set():
                 return
             self._writing = True
         if not in_background(self._write, "anthropix-recorder"):
@@ -169,6 +177,8 @@ class Recorder:
         while True:
             try:
                 self.store.append(self.name, self._epoch, self.durable, batch)
+            except StoreClosedError:
+                raise
             except StoreError as exc:
                 if self._patience is not None and time.monotonic() - began >= self._patience:
                     raise
@@ -185,9 +195,12 @@ class Recorder:
     def _give_up(self) -> None:
         try:
             self._holder.release(self.name, self._epoch)
+        except StoreClosedError:
+            what = "the log %r could not be given up: its store was closed first; it is free when the lease is over"
+            log(logging.WARNING, what, self.name)
         except BaseException as exc:  # noqa: BLE001 - the store's code; the log is free when the lease is over
             log(logging.WARNING, "the log %r could not be given up", self.name, exc_info=exc)
-        self._released = True
+        self._released.set()
         self.on_released()
 
 
@@ -200,6 +213,18 @@ def all_entries(log: Log, name: str, after: str | None = None) -> Iterator[Entry
     while entries := log.read(name, after):
         yield from entries
         after = entries[-1].cursor
+
+
+def _refuse_others(store: Log, name: str) -> None:
+    """Refuse a log of something else, before it is taken from who writes it, or is going to."""
+    try:
+        first = store.read(name)[:1]
+    except Lost:  # there is none
+        return
+    job_of = getattr(store, "job", None)
+    is_other = [entry.data.get("kind") != HEAD for entry in first] or [job_of is not None and job_of(JOBS, name)]
+    if any(is_other):
+        raise ParameterError([Problem("id", f"the log {name!r} is none of a conversation: take another name")])
 
 
 def _nothing(*_: object) -> None:

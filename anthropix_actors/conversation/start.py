@@ -21,6 +21,7 @@ from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk, begun_by
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ParameterError, Problem
 from anthropix_actors.stores.holder import LEASE
+from anthropix_actors.stores.names import store_problems
 from anthropix_actors.tools import Toolbox
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Kept(NamedTuple):
         if (self.store is None) != (name is None) or not isinstance(name, str | None) or name == "":
             what = f"expected a name in the store, with store= and only with it, got {name!r}"
             problems.append(Problem("id", what))
+        if self.store is not None:
+            problems += store_problems(self.store, "claim", "append", "post", "read", "read_many", "beat")
         for place, given in (("resume", self.resume), ("take_over", self.take_over)):
             if not isinstance(given, bool):
                 problems.append(Problem(place, f"expected True or False, got {given!r}"))

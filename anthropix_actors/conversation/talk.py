@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
+from anthropix_actors._tasks.waits import refuse_deadlock, running_actors
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.output import output_format
 from anthropix_actors.conversation.budget import Budget
@@ -35,7 +36,7 @@ from anthropix_actors.conversation.record import Spent, entry_of
 from anthropix_actors.conversation.said import check_marks, check_results
 from anthropix_actors.conversation.turn import TurnTask
 from anthropix_actors.conversation.turn_ref import TurnRef
-from anthropix_actors.errors import CancelledError, ConfigurationError, ParameterError, Problem
+from anthropix_actors.errors import CancelledError, ConfigurationError, DeadlockError, ParameterError, Problem
 from anthropix_actors.usage import Usage
 
 if TYPE_CHECKING:
@@ -227,9 +228,22 @@ class Talk:
             if not self.has_stopped:
                 self.happens(moves.Stop(reason, error))
 
-    def close(self) -> None:
-        """End, as the client is closed."""
+    def close(self) -> Callable[[float], object] | None:
+        """End, as the client is closed; return what waits until its log is given up, if this thread may wait for it."""
+        waits = None if self.recorder is None or self._needs_this_thread() else self.recorder.wait_released
         self.stop("the client was closed")
+        return waits
+
+    def _needs_this_thread(self) -> bool:
+        """Return whether it ends only when this thread goes on: its own, or one that tells or serves who follows it."""
+        try:
+            for turn in list(self.turns.values()):
+                refuse_deadlock(turn)
+                if turn.chat is not None:
+                    refuse_deadlock(turn.chat)
+        except DeadlockError:
+            return True
+        return bool(self.actor.actor_urn in running_actors())
 
     def add_subscriber(self, subscriber: Subscriber, *, coalesce: bool) -> None:
         """Let a subscriber follow this turn and all that come."""
@@ -516,6 +530,7 @@ class Talk:
         self._lock = threading.RLock()
         self.state = replace(self.state, phase=Phase.STOPPED)
         self.turns = {}
+        self.recorder = None
         if self.actor is not None:  # else another thread was about to make it
             pykka.ActorRegistry.unregister(self.actor)
             self.actor.actor_stopped.set()

@@ -31,7 +31,7 @@ from anthropix_actors.hub.names import chat_name, check_options, check_store, ho
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus, Summaries, Summary, status_of
 from anthropix_actors.stores import Held
-from anthropix_actors.stores.names import checked_name
+from anthropix_actors.stores.names import JOBS, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -122,7 +122,7 @@ class Hub:
         holder: str | None = None,
         patience: float = PATIENCE,
         window: int = WINDOW,
-        queue: str = "jobs",
+        queue: str = JOBS,
     ) -> None:
         """Take the options. Does not use the store, and starts no thread."""
         check_store(store)
@@ -205,7 +205,7 @@ class Hub:
             tag: A tag for the chat.
 
         Raises:
-            ParameterError: a parameter is wrong; it names every place.
+            ParameterError: a parameter is wrong; it names every place. Or the log of this name is none of a chat.
             StoreError: the store could not be reached, or refuses the job.
 
         Example:
@@ -230,6 +230,7 @@ class Hub:
                 self.store.expire(name, max(DAY, self._ttl))
                 return True
             return False
+        self._writing.refuse_others(name)
         return not state.closed and not state.length and state.holder is None
 
     # Reading

@@ -9,7 +9,7 @@ from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.hub._read.wake_log import WAKE
 from anthropix_actors.hub._write.open_log import INBOX
-from anthropix_actors.stores.names import LONGEST_NAME, checked_name
+from anthropix_actors.stores.names import LONGEST_NAME, checked_name, store_problems
 
 _LONGEST_HOLDER = 200
 
@@ -75,10 +75,8 @@ def check_store(store: Any) -> None:
     Raises:
         ParameterError: it lacks methods.
     """
-    missing = [name for name in ("claim", "append", "post", "read_many", "put", "take") if not hasattr(store, name)]
-    if missing:
-        what = f"expected a store, such as MemoryStore(), got {shown(store)}, which has no {missing[0]}"
-        raise ParameterError([Problem("store", what)])
+    if problems := store_problems(store, "claim", "append", "post", "read_many", "put", "take"):
+        raise ParameterError(problems)
 
 
 def _is_number(value: Any) -> bool:

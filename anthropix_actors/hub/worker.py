@@ -13,6 +13,7 @@ from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._work.in_hand import InHand, WorkerMetrics
 from anthropix_actors.hub._work.taker import WAIT, Ender, Taker
 from anthropix_actors.hub.hub import Hub
+from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +68,7 @@ class Worker:
         client: Asks,
         store: Store | Hub,
         *,
-        queue: str = "jobs",
+        queue: str = JOBS,
         concurrency: int = 200,
         attempts: int = 3,
         lease: float = 10.0,

@@ -13,7 +13,7 @@ from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
     from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
-    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreError
+    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreClosedError, StoreError
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
     from anthropix_actors.stores.sqlite import SQLiteStore
@@ -36,6 +36,7 @@ __all__ = [
     "QueueState",
     "SQLiteStore",
     "Store",
+    "StoreClosedError",
     "StoreError",
     "check",
     "open_store",
@@ -43,7 +44,7 @@ __all__ = [
 
 _HOMES = {
     "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
-    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreError"),
+    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError"),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),

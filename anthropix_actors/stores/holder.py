@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors.stores.log import Held
+from anthropix_actors.stores.log import Held, StoreClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,13 +118,20 @@ class Holder:
         with self._lock:
             if self._held.get(name) != epoch:
                 return
-            del self._held[name]
-            self._leave.pop(name, None)
+        try:
+            state = self.store.state(name)
+            if state is not None and (state.epoch, state.holder) == (epoch, self.name):
+                self.store.claim(name)  # by nobody
+        finally:  # and not before: until then, the interpreter's exit waits for it
+            self._forget(name, epoch)
+
+    def _forget(self, name: str, epoch: int) -> None:
+        with self._lock:
+            if self._held.get(name) == epoch:
+                del self._held[name]
+                self._leave.pop(name, None)
             if not self._held:
                 self._wake.set()
-        state = self.store.state(name)
-        if state is not None and (state.epoch, state.holder) == (epoch, self.name):
-            self.store.claim(name)  # by nobody
 
     def _beat(self) -> None:
         """Beat as long as something is held. In its thread."""
@@ -133,13 +140,20 @@ class Holder:
             with self._lock:
                 self._wake.clear()
                 if not self._held:
-                    self._beating = False
-                    SWEEPER.unwatch(self)
+                    self._end_beat()
                     return
             try:
                 self.store.beat(self.name, self.lease)
+            except StoreClosedError:  # who writes finds that out as well
+                self._end_beat()
+                return
             except Exception as exc:  # noqa: BLE001 - the store's code, which may raise anything
                 log(logging.WARNING, "a store does not take a beat; what is held may be lost", exc_info=exc)
+
+    def _end_beat(self) -> None:
+        with self._lock:
+            self._beating = False
+            SWEEPER.unwatch(self)
 
     # For the sweeper
 

@@ -22,10 +22,15 @@ from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Self
 
 
 class StoreError(AnthropixError):
     """A store could not be reached, or could not do what was asked; `__cause__` is what its library says."""
+
+
+class StoreClosedError(StoreError):
+    """This program has closed the store: it is of no use to try again."""
 
 
 class Lost(AnthropixError):  # noqa: N818 - what happened, in the words of logs
@@ -92,7 +97,7 @@ class Log(Protocol):
     """What keeps logs by name. All methods may be called from any thread, and may raise `StoreError`.
 
     A name is 1 to 256 printable characters; other names are a `ParameterError`, as are entries that are not JSON, and
-    numbers out of range.
+    numbers out of range. At the end of a `with` block, it is closed.
     """
 
     def claim(self, name: str, holder: str | None = None) -> int:
@@ -184,8 +189,19 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and connections; what waits in another thread ends soon. Once is enough."""
+        """Let go of files and connections; what waits in another thread ends soon. Once is enough.
+
+        What is called later may raise `StoreClosedError`: who holds something in the store gives up then.
+        """
+        ...
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
         ...
 
 
-publish("anthropix_actors.stores", (StoreError, Lost, Fenced, Held, Entry, LogState, Log))
+publish("anthropix_actors.stores", (StoreError, StoreClosedError, Lost, Fenced, Held, Entry, LogState, Log))

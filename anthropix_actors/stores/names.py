@@ -20,6 +20,9 @@ MOST_READ = 1000
 MOST_READ_BYTES = 64 << 20
 """How many bytes of JSON: when there are as many, the entry is the last one."""
 
+JOBS = "jobs"
+"""The queue of a hub, unless it has another."""
+
 LONGEST_NAME = 256
 LARGEST_ENTRY = 64 << 20
 """How many bytes an entry, or a job, may have by default, as JSON."""
@@ -39,6 +42,22 @@ def checked_name(name: object, place: str = "name") -> str:
         what = f"expected 1 to {LONGEST_NAME} printable characters, got {shown(name)}"
         raise ParameterError([Problem(place, what)])
     return name
+
+
+def store_problems(store: Any, *methods: str) -> list[Problem]:
+    """Return what is wrong with what is to be a store that has these methods.
+
+    Example:
+        >>> [problem.text for problem in store_problems("sqlite:talks.db", "claim")]
+        ['expected a store, got a text: open_store(...) makes a store of a URL']
+    """
+    missing = [name for name in methods if not hasattr(store, name)]
+    if not missing:
+        return []
+    what = f"expected a store, such as MemoryStore(), got {shown(store)}, which has no {missing[0]}"
+    if isinstance(store, str):  # which may have a password
+        what = "expected a store, got a text: open_store(...) makes a store of a URL"
+    return [Problem("store", what)]
 
 
 def checked_prefix(prefix: object) -> str:

@@ -134,3 +134,29 @@ def test_a_turn_that_waits_for_approval_outlives_the_exit_of_its_program(program
             assert talks.answer("a", asked, allow=True, by="eva")
             assert run("stay") == "TurnDone"  # at once: the lease of the first is 10 s, but it has given it up
             assert "sent to Ada" in str(talks.history("a"))
+
+
+LEAVES = """
+import sys
+from anthropix_actors import *
+from anthropix_actors.stores import SQLiteStore
+
+store = SQLiteStore(sys.argv[2])
+client = Client("key", base_url=sys.argv[1], proxy="")
+with client if sys.argv[3] == "closed" else Client("other"):
+    talk = client.converse(Agent(model="claude-sonnet-5"), store=store, id="a")
+    talk.say("Hi").result(10)
+"""
+
+
+@pytest.mark.parametrize("how", ["closed", "left"])
+def test_a_conversation_is_free_at_once_when_its_program_ends_without_a_stop(
+    programs: Programs, tmp_path: Path, how: str
+) -> None:
+    with Emulator() as emulator:
+        command = [sys.executable, "-P", "-W", "error", "-c", LEAVES, emulator.url, str(tmp_path / "talks.db"), how]
+        for turns in range(1, 6):
+            out, err = programs.run(command).communicate(timeout=3 * DEADLINE)
+            assert (out, err) == ("", "")  # no `Held`
+            with SQLiteStore(tmp_path / "talks.db") as store:
+                assert len(Conversations(store).history("a")) == 2 * turns

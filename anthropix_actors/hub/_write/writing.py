@@ -159,9 +159,22 @@ class Writing:
         if opened.outcome is not None:  # it has ended meanwhile
             self._follower.drop(inbox)
 
+    def refuse_others(self, name: str) -> None:
+        """Refuse a log of something else, before it is taken from who writes it.
+
+        Raises:
+            ParameterError: it is none of a chat.
+            StoreError: the store cannot be reached.
+        """
+        with contextlib.suppress(Lost):  # there is none
+            for entry in self._store.read(name)[:1]:
+                if entry.data.get("kind") not in {"begin", *ENDS}:
+                    what = f"the log {name!r} is none of a chat: take another name"
+                    raise ParameterError([Problem("name", what)])
+
     def _claimed(self, name: str) -> tuple[int, LogState]:
         state: LogState | None
-        self._refuse_others(name)
+        self.refuse_others(name)
         try:
             epoch = self._store.claim(name, self._holder)
         except Held:
@@ -174,14 +187,6 @@ class Writing:
         if state.closed:
             raise _ended(name)
         return epoch, state
-
-    def _refuse_others(self, name: str) -> None:
-        """Refuse a log of something else, before it is taken from who writes it."""
-        with contextlib.suppress(Lost):  # there is none
-            for entry in self._store.read(name)[:1]:
-                if entry.data.get("kind") not in {"begin", *ENDS}:
-                    what = f"the log {name!r} is none of a chat: take another name"
-                    raise ParameterError([Problem("name", what)])
 
     def _watch(self, opened: OpenLog) -> None:
         """Let cancels reach its chat, until it has ended."""

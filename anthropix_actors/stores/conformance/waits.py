@@ -117,7 +117,7 @@ def waits_end_in_time(log: Log, name: str) -> None:
 
 @check_of_log
 def closing_ends_waits(log: Log, name: str) -> None:
-    """`close` lets go of those that wait in other threads, soon; once more does nothing."""
+    """`close`, or the end of a `with` block, lets go of those that wait in other threads; once more does nothing."""
     started(log, name, 0)
     cursor = log.read(name)[0].cursor
     readers: list[Running[Any]] = [
@@ -125,7 +125,8 @@ def closing_ends_waits(log: Log, name: str) -> None:
         Running(partial(log.read_many, {name: cursor}, wait=kit.PATIENCE)),
     ]
     wait_a_little()
-    log.close()
+    with log as itself:
+        expect(itself is log, "the store of a `with` block is not the store itself")
     log.close()
     for reader in readers:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from anthropix_actors.stores.closing import Closing
 from anthropix_actors.stores.local.changes import Changes
 from anthropix_actors.stores.names import checked_seconds
 
@@ -20,7 +21,7 @@ LOOK_AGAIN = 0.25
 """Seconds after which those that wait look again: nobody tells what ends by the clock, a holder's life or a log."""
 
 
-class Base:
+class Base(Closing):
     """The state of a store that waits and is closed. Subclasses have the tables."""
 
     def __init__(self) -> None:

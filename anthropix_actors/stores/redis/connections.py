@@ -14,7 +14,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import TimeoutError  # noqa: A004 - redis-py's own
 from redis.retry import Retry
 
-from anthropix_actors.stores.log import StoreError
+from anthropix_actors.stores.log import StoreClosedError
 from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
 from anthropix_actors.stores.redis.keys import shard_of
 
@@ -61,7 +61,7 @@ class Connections:
         pause = _FIRST_PAUSE
         while True:
             if self.closed:
-                raise StoreError("the store is closed")
+                raise StoreClosedError("the store is closed")
             try:
                 return question(self._here().redis)
             except FAULTS as exc:

@@ -6,6 +6,7 @@ import secrets
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.stores.closing import Closing
 from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 100_000
 
 
-class RedisLogs:
+class RedisLogs(Closing):
     """The logs of a `RedisStore`."""
 
     def __init__(self, connections: Connections, keys: Keys, max_entry_bytes: int = LARGEST_ENTRY) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from anthropix_actors.stores.log import StoreError
+from anthropix_actors.stores.log import StoreClosedError, StoreError
 from anthropix_actors.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Connection:
 
     def _current(self) -> sqlite3.Connection:
         if self._closed:
-            raise StoreError(f"the store {self._path!r} is closed")
+            raise StoreClosedError(f"the store {self._path!r} is closed")
         if self._db is not None and self._file != _file_at(self._path):
             self._drop()  # it was deleted or replaced: what is written to it would be lost
         if self._db is None:
