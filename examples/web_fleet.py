@@ -30,9 +30,9 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
-from anthropix_actors import AnthropixError, Hub
+from anthropix_actors import AnthropixError, Hub, ParameterError
 from anthropix_actors.content import text_of
-from anthropix_actors.stores import open_store
+from anthropix_actors.stores import Lost, open_store
 from anthropix_actors.subscribers import SSE_HEADERS, sse, sse_lines
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def events(room: InRoom, last_event_id: LastEventId = None) -> Response:
         is_ours = 0 <= int(turn) <= len(room.questions())
         if after:
             room.hub.ref(room.answer(int(turn)), after=after)
-    except (ValueError, AnthropixError):
+    except (ValueError, Lost, ParameterError):
         is_ours = False
     if not is_ours:
         return Response(status_code=204)  # an EventSource does not come back after that

@@ -193,7 +193,7 @@ def test_an_answer_that_is_asked_again_begins_on_a_line_of_its_own(
     events = [{"type": "message_start", "message": {"role": "assistant", "content": []}}, start_of_block]
     entries = [begin_entry(1, "dead"), *({"kind": "event", "event": event} for event in events)]
     hub.store.append(name, hub.store.claim(name, "dead"), 0, entries)
-    anthropix_emulator.queue(WHOLE)
+    anthropix_emulator.queue(Status(529), WHOLE)
     start()
     followed = anthropix("submit", "Why?", "--id", name, "--retry-lost", "--follow")
     assert followed.stdout == f"Old\n{WHOLE}\n"

@@ -84,7 +84,7 @@ class InHand:
                 del self.runs[run.job.id]
             self._changed.notify_all()
         if end is not None:
-            log(logging.INFO, "%s: %s after %.1f s", run.job.id, end, time.monotonic() - run.since, work="answer")
+            log(logging.INFO, "%s: %s after %.1f s", run.job.id, end, time.monotonic() - run.since)
 
     def has(self, run: Run) -> bool:
         """Return whether it has this, and not the same job anew."""
