@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import uvicorn
 from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
-from anthropix_actors import AnthropixError, Hub
+from anthropix_actors import AnthropixError, Hub, ParameterError
 from anthropix_actors.content import text_of
-from anthropix_actors.stores import open_store
+from anthropix_actors.stores import Lost, open_store
 from anthropix_actors.subscribers import SSE_HEADERS, sse, sse_lines
 
 if TYPE_CHECKING:
@@ -107,11 +107,10 @@ class Room:
         if number := len(self.questions()):
             self.hub.cancel(self.answer(number - 1), "stopped")
 
-    async def watch(self, last: str | None) -> AsyncGenerator[bytes]:
+    async def watch(self, turn: int, after: str, *, again: bool) -> AsyncGenerator[bytes]:
         """Send what was said after an event, and what is being said, to one visitor, until that one leaves."""
-        turn, _, after = (last or "0:").partition(":")
-        yield b"retry: 1000\n" + (b": again\n\n" if last else sse({"type": "conversation"}))
-        for number in itertools.count(int(turn)):
+        yield b"retry: 1000\n" + (b": again\n\n" if again else sse({"type": "conversation"}))
+        for number in itertools.count(turn):
             async for ping in self.until_asked(number):
                 yield ping
             if not after:
@@ -160,8 +159,17 @@ def page(room: InRoom) -> FileResponse:
 
 
 @in_room.get("/events")
-def events(room: InRoom, last_event_id: LastEventId = None) -> StreamingResponse:
-    return StreamingResponse(room.watch(last_event_id), headers=SSE_HEADERS)
+def events(room: InRoom, last_event_id: LastEventId = None) -> Response:
+    turn, _, after = (last_event_id or "0:").partition(":")
+    try:
+        is_ours = 0 <= int(turn) <= len(room.questions())
+        if after:
+            room.hub.ref(room.answer(int(turn)), after=after)
+    except (ValueError, Lost, ParameterError):
+        is_ours = False
+    if not is_ours:
+        return Response(status_code=204)  # an EventSource does not come back after that
+    return StreamingResponse(room.watch(int(turn), after, again=bool(last_event_id)), headers=SSE_HEADERS)
 
 
 @in_room.post("/ask", status_code=204)

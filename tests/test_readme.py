@@ -123,7 +123,7 @@ PRINTED = {
         "top_k -> expected an integer from 0, got -1",
         "messages[1].content[0]: expected a tool_result for 'toolu_1' in ",
     ],
-    "batches": ["poem-0 ", "poem-19 succeeded\n", "20 poems, True\n20 poems, False\n"],
+    "batches": ["poem-0 ", "poem-19 succeeded\n", "20 poems\n20 poems\n"],
     "conversations": ["done\n", "denied by Eva\n", "read AnswerDone\n", "Address(name=", 'The tool said: "it rains"'],
     "cancelling": ["the window was closed\n"],
     "daemons": ["<ChatRef 'job-1', done, "],

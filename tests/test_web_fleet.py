@@ -221,6 +221,16 @@ def test_other_sites_have_no_say(serve: Callable[[], Site]) -> None:
     assert requests.get(f"{url}room-that-is-none/", timeout=DEADLINE).status_code == 404
 
 
+@pytest.mark.parametrize("last", ["rubbish", "0:rubbish", "7:", "-1:", "0:abc.1"])
+def test_an_id_that_is_none_is_not_gone_on_after(serve: Callable[[], Site], last: str) -> None:
+    program, url = serve()
+    address = room(url)
+    with requests.get(f"{address}events", headers={"Last-Event-ID": last}, stream=True, timeout=DEADLINE) as answer:
+        assert answer.status_code == 204
+    _, errors = ended_by(program, signal.SIGTERM)
+    assert errors == ""
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as one:

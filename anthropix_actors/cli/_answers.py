@@ -8,19 +8,23 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
+from anthropix_actors.chat.growth import TEXT, grown
+from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed, ChatResumed
+from anthropix_actors.chat.ref import outcome
 from anthropix_actors.cli._demo import MODEL
-from anthropix_actors.cli._stores import QUEUE, STORE, one_line, opened
+from anthropix_actors.cli._stores import QUEUE, STORE, looked_into, one_line, opened
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
     from anthropix_actors import Hub
+    from anthropix_actors.chat.messages import ChatMessage
 
 NOT_DONE = 1
 """The exit status when there is no whole answer."""
 
 
 @click.command()
-@click.argument("prompt", default="")
+@click.argument("prompt", required=False)
 @STORE
 @QUEUE
 @click.option("--model", default=MODEL, show_default=True, help="The model to ask.")
@@ -32,7 +36,7 @@ NOT_DONE = 1
 @click.option("--retry-lost", is_flag=True, help="If its worker dies in mid-answer, ask again: it is paid twice.")
 @click.option("--follow", "follows", is_flag=True, help="Print the answer as it comes.")
 def submit(  # noqa: PLR0913, PLR0917 - each is an option
-    prompt: str,
+    prompt: str | None,
     url: str,
     queue: str,
     model: str,
@@ -49,7 +53,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option
 
     Given twice with the same --id, it is asked once. With --follow, the exit status is 0 if the answer is whole.
     """
-    if bool(prompt) == (params is not None):
+    if (prompt is None) == (params is None):
         raise click.UsageError("expected a prompt or --params, and not both")
     asked = _json(params) if params is not None else {"model": model, "messages": _said(prompt)}
     optional: dict[str, Any] = {"system": system, "max_tokens": max_tokens}
@@ -68,7 +72,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option
 @click.option("--reason", default="cancelled", show_default=True, help="What readers are told.")
 def cancel(name: str, url: str, queue: str, reason: str) -> None:
     """Cancel an answer, whether it waits for a worker or is being given, from anywhere."""
-    with opened(url) as store, hub_of(store, queue) as hub, one_line():
+    with looked_into(url) as store, hub_of(store, queue) as hub, one_line():
         state = hub.status(name).state
         if state in {"unknown", "lost"} or not hub.cancel(name, reason):
             raise click.ClickException(f"there is nothing to cancel: {name!r} is {hub.status(name).state}")
@@ -83,17 +87,35 @@ def hub_of(store: Any, queue: str) -> Hub:
 
 def follow_answer(hub: Hub, name: str, after: str | None = None) -> None:
     """Print an answer as it comes, from a cursor on; end with an error if it does not come to its end."""
+    any_told = False
     try:
-        for text in hub.follow(name, after=after).text:
-            click.echo(text, nl=False)
+        for message in hub.follow(name, after=after):
+            any_told = _print(message) or any_told
     except AnthropixError as exc:
-        click.echo()
+        click.echo("\n" if any_told else "", nl=False)
         click.echo(f"Error: {' '.join(str(exc).split())}", err=True)
         sys.exit(NOT_DONE)
     click.echo()
 
 
-def _said(prompt: str) -> list[dict[str, Any]]:
+def _print(message: ChatMessage) -> bool:
+    """Print what a message adds to the text; return whether it does. Raises the error of an end that is none."""
+    match message:
+        case ChatEvent(data=event):
+            kind, text = grown(event) or ("", "")
+            click.echo(text if kind == TEXT else "", nl=False)
+            return kind == TEXT
+        case ChatResumed(kept=0):  # nothing of what was printed holds
+            click.echo()
+            click.echo("-- asked again", err=True)
+        case ChatDone() | ChatFailed() | ChatCancelled():
+            outcome(message)
+    return False
+
+
+def _said(prompt: str | None) -> list[dict[str, Any]]:
+    if not prompt or prompt.isspace():
+        raise click.UsageError("the prompt is empty")
     return [{"role": "user", "content": prompt}]
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from anthropix_actors.cli._logs import is_orphaned, kind_of
+from anthropix_actors.stores import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +24,7 @@ class Stats(msgspec.Struct, frozen=True):
         queue: The queue's name.
         jobs: Its jobs.
         logs: State → how many logs are in it: "open", "closed", or "posted" for those that have no writer.
-        orphaned: How many open logs have a writer that has died, or none that has to live.
+        orphaned: How many open logs of chats have a writer that has died, and a job that does not wait for another.
         holders: Who lives and writes → how many open logs.
     """
 
@@ -39,20 +43,18 @@ def states_of(store: Store, prefix: str = "") -> Iterator[tuple[str, LogState]]:
             yield name, state
 
 
-def kind_of(state: LogState) -> str:
-    """Return what a log is: "open", "closed", or "posted" for one that has no writer."""
-    return "closed" if state.closed else "open" if state.epoch else "posted"
-
-
 def stats_of(store: Store, queue: str) -> Stats:
     """Count. Each log is asked for its state, so it takes a while where there are many thousands."""
+    orphaned = 0
     logs = collections.Counter({"open": 0, "closed": 0, "posted": 0})
     holders: collections.Counter[str | None] = collections.Counter()
-    for _, state in states_of(store):
+    for name, state in states_of(store):
         kind = kind_of(state)
         logs[kind] += 1
         holders[state.holder] += kind == "open"
-    orphaned = holders.pop(None, 0)
+        with contextlib.suppress(Lost):  # it was just deleted
+            orphaned += is_orphaned(store, queue, name, state)
+    holders.pop(None, 0)
     living = {str(holder): number for holder, number in sorted(holders.items(), key=str) if number}
     return Stats(queue, store.queue_state(queue), dict(logs), orphaned, living)
 
@@ -82,7 +84,7 @@ def prometheus(stats: Stats) -> Iterator[str]:
     yield from _gauge("anthropix_logs", "Logs of the store.")
     for state, number in stats.logs.items():
         yield f'anthropix_logs{{state="{state}"}} {number}'
-    yield from _gauge("anthropix_orphaned_logs", "Open logs without a writer that lives.")
+    yield from _gauge("anthropix_orphaned_logs", "Open logs of chats that nobody who lives goes on with.")
     yield f"anthropix_orphaned_logs {stats.orphaned}"
     yield from _gauge("anthropix_holders", "Writers that live and have open logs.")
     yield f"anthropix_holders {len(stats.holders)}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 import msgspec
@@ -15,11 +18,12 @@ if TYPE_CHECKING:
 
     from anthropix_actors.stores import Entry, Store
 
+VARIABLE = "ANTHROPIX_STORE"
 STORE = click.option(
     "--store",
     "url",
     required=True,
-    envvar="ANTHROPIX_STORE",
+    envvar=VARIABLE,
     metavar="URL",
     help="Such as sqlite:answers.sqlite or redis://localhost; ANTHROPIX_STORE is the default.",
 )
@@ -34,6 +38,33 @@ def opened(url: str) -> Generator[Store]:
 
     with one_line(), contextlib.closing(open_store(url)) as store:
         yield store
+
+
+@contextlib.contextmanager
+def looked_into(url: str) -> Generator[Store]:
+    """Yield the store of a URL, which has to be there: to look for a file makes none."""
+    scheme, _, rest = url.partition(":")
+    path = Path(unquote(rest.removeprefix("//")))
+    if scheme.lower() == "sqlite" and not path.exists():
+        raise click.ClickException(f"there is no store {url}: no such file")
+    with opened(url) as store:
+        yield store
+
+
+def url_of(url: str | None) -> str:
+    """Return the URL that was given, or that of the environment."""
+    if found := url or os.environ.get(VARIABLE):
+        return found
+    raise click.ClickException(f"which store? Give its URL, such as sqlite:answers.sqlite, or set {VARIABLE}")
+
+
+def url_and(url: str | None, name: str | None) -> tuple[str, str]:
+    """Return URL and name of a log, of which the first may have been left out."""
+    if name is None:
+        url, name = None, url
+    if name is None:
+        raise click.UsageError("Missing argument 'NAME'.")
+    return url_of(url), name
 
 
 @contextlib.contextmanager

@@ -49,7 +49,9 @@ def worker(  # noqa: PLR0913, PLR0917 - each is an option
     from anthropix_actors import Client, Worker  # noqa: PLC0415 - not every command asks the API
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("anthropix_actors").setLevel(logging.INFO)
+    logger = logging.getLogger("anthropix_actors")
+    logger.setLevel(logging.INFO)
+    logger.addFilter(_is_news)
     ending = _on_signals()
     with opened(url) as store, one_line(), Client() as client:
         running = Worker(client, store, queue=queue, concurrency=concurrency, lease=lease, attempts=attempts)
@@ -63,6 +65,11 @@ def worker(  # noqa: PLR0913, PLR0917 - each is an option
         counts = running.metrics()
     click.echo(f"ended: {counts.done} done, {counts.failed} failed, {counts.cancelled} cancelled, {counts.lost} lost")
     sys.exit(0 if all_ended else CANCELLED)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a record says what no other does: the worker names the answer of each chat that is done."""
+    return (getattr(record, "work", None), getattr(record, "state", None)) != ("chat", "done")
 
 
 def _on_signals() -> threading.Event:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from anthropix_actors import Hub
 from anthropix_actors.cli._stats import stats_of
 from anthropix_actors.stores import MemoryStore, open_store
 
@@ -128,6 +129,67 @@ def test_a_log_that_is_deleted_meanwhile_is_not_counted() -> None:
     store = Restless()
     store.claim("there")
     assert stats_of(store, "jobs").logs == {"open": 1, "closed": 0, "posted": 0}
+
+
+LOGS = {
+    "talk": ("conversation", {"kind": "conversation", "format": 2}),
+    "poems": ("batch run", {"kind": "run", "format": 1, "batches": []}),
+    "mine": ("log", {"kind": "begin", "n": 1}),
+}
+
+
+@pytest.fixture
+def others(store: Store) -> Store:
+    """A store with logs that are no chats."""
+    for name, (_, first) in LOGS.items():
+        store.append(name, store.claim(name, "stopped"), 0, [first, {"n": 2}], close=name != "talk")
+    store.post("talk/inbox", {"kind": "open"}, key="open")
+    return store
+
+
+def test_a_log_that_is_no_chat_is_shown_as_what_it_is(url: str, others: Store) -> None:
+    others.beat("stopped", 60)
+    for name, (what, first) in LOGS.items():
+        shown = anthropix("store", "show", url, name)
+        assert [json.loads(each) for each in shown.stdout.splitlines()] == [first, {"n": 2}]
+        state = "open, 2 entries, written by stopped" if name == "talk" else "closed, 2 entries"
+        assert (shown.stderr, shown.returncode) == (f"{what}, {state}\n", 0)
+    inbox = anthropix("store", "show", url, "talk/inbox")
+    assert (inbox.stdout, inbox.stderr) == ('{"kind":"open"}\n', "inbox, posted, 1 entries\n")
+    followed = anthropix("store", "follow", url, "poems")
+    assert (followed.stdout.splitlines()[1:], followed.stderr, followed.returncode) == (['{"n":2}'], "", 0)
+
+
+def test_what_waits_or_is_no_chat_is_no_orphan(others: Store) -> None:
+    with Hub(others) as hub:
+        for name in ("waits", "taken"):
+            hub.submit({"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Why?"}]}, id=name)
+    stats = stats_of(others, "jobs")
+    assert (stats.logs["open"], stats.orphaned) == (3, 0)
+    others.take("jobs", "dead", 1)
+    assert stats_of(others, "jobs").orphaned == 1
+
+
+def test_the_url_may_be_in_the_environment(url: str, filled: Store) -> None:
+    assert filled.names()
+    for arguments in (["stats"], ["list"], ["list", "a/"], ["list", url, "a/"], ["check"], ["delete", "a/open"]):
+        done = anthropix("store", *arguments, ANTHROPIX_STORE=url)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert filled.state("a/open") is None
+    assert anthropix("store", "list", "a/c", ANTHROPIX_STORE=url).stdout.count("\n") == 1
+    for arguments in (["stats"], ["list"], ["show", "a/closed"]):
+        done = anthropix("store", *arguments, ANTHROPIX_STORE="")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("Error: which store? ")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["stats"], ["list"], ["show", "x"], ["follow", "x"], ["delete", "x"]])
+def test_to_look_makes_no_store(tmp_path: Path, arguments: list[str]) -> None:
+    typo = f"sqlite://{tmp_path}/no%20there.db"
+    done = anthropix("store", arguments[0], typo, *arguments[1:])
+    assert (done.returncode, done.stderr) == (1, f"Error: there is no store {typo}: no such file\n")
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("url", ["what://is/this", "sqlite:////no/such/folder/answers.sqlite"])

@@ -14,6 +14,7 @@ import pytest
 
 from anthropix_actors import Hub, text_of
 from anthropix_actors.emulator import Stall, Status
+from anthropix_actors.hub.entries import begin_entry
 from anthropix_actors.stores import open_store
 
 from programs import ended_by, line
@@ -96,7 +97,8 @@ def test_a_worker_answers_what_is_submitted(hub: Hub, url: str, start: Start, an
     printed, errors = ended_by(worker, signal.SIGTERM)
     assert worker.returncode == 0
     assert printed.splitlines() == ["takes no more jobs", "ended: 1 done, 0 failed, 0 cancelled, 0 lost"]
-    assert "INFO chat done after" in errors
+    assert "INFO first: done after" in errors
+    assert "chat done" not in errors
     assert len(anthropix_emulator.requests) == 1
 
 
@@ -115,12 +117,16 @@ def test_parameters_may_be_json(hub: Hub, anthropix_emulator: Emulator) -> None:
         (["submit"], "expected a prompt or --params", 2),
         (["submit", "Why?", "--params", "-"], "expected a prompt or --params", 2),
         (["submit", "--params", "-"], "expected JSON, an object", 2),
+        (["submit", ""], "the prompt is empty", 2),
+        (["submit", " ", "--id", "blank"], "the prompt is empty", 2),
+        (["store", "show"], "Missing argument 'NAME'", 2),
         (["submit", "Why?", "--model", ""], "model: expected", 1),
         (["cancel", "nothing"], "'nothing' is unknown", 1),
         (["store", "follow", os.devnull, "nothing"], "expected", 1),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments: list[str], says: str, status: int) -> None:
+def test_what_is_wrong_is_said_in_one_line(hub: Hub, arguments: list[str], says: str, status: int) -> None:
+    assert hub.names() == []
     done = anthropix(*arguments)
     assert done.returncode == status
     assert says in done.stderr.splitlines()[-1]
@@ -134,8 +140,9 @@ def test_answers_are_followed_shown_and_cancelled_from_anywhere(
     start()
     name = submit(hub, "first")
     until(lambda: has_begun(hub, name))
-    shown = anthropix("store", "show", url, name)
+    shown = anthropix("store", "show", name)
     assert shown.stderr.startswith("running, ")
+    assert f"entries, begun once, written by {hub.status(name).holder}" in shown.stderr
     assert shown.stdout.startswith("Red")
     lines = anthropix("store", "show", url, name, "--json").stdout.splitlines()
     assert json.loads(lines[0])["data"]["kind"] == "begin"
@@ -153,10 +160,11 @@ def test_answers_are_followed_shown_and_cancelled_from_anywhere(
     assert found[-1]["data"]["kind"] == "cancelled"
 
 
-def test_a_log_that_is_not_there_cannot_be_followed(url: str) -> None:
+def test_a_log_that_is_not_there_cannot_be_followed(hub: Hub, url: str) -> None:
+    assert hub.names() == []
     for options in ([], ["--json"]):
         done = anthropix("store", "follow", url, "nothing", *options)
-        assert (done.returncode, done.stderr) == (1, "Error: there is no log 'nothing'\n")
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: there is no log 'nothing'\n")
     assert anthropix("store", "show", url, "nothing").returncode == 1
 
 
@@ -167,6 +175,31 @@ def test_a_log_is_followed_while_it_grows(hub: Hub, url: str, programs: Programs
         hub.store.append("talk", epoch, number, [{"n": number}], close=number == 2)
         assert json.loads(line(reader))["data"] == {"n": number}
     assert reader.wait(DEADLINE) == 0
+
+
+def test_an_answer_that_was_lost_before_its_first_word_has_no_empty_line(hub: Hub) -> None:
+    hub.store.append("lost", hub.store.claim("lost"), 0, [begin_entry(1, "dead")])
+    done = anthropix("store", "follow", "lost")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: who wrote the log 'lost' has died")
+
+
+def test_an_answer_that_is_asked_again_begins_on_a_line_of_its_own(
+    hub: Hub, start: Start, anthropix_emulator: Emulator
+) -> None:
+    name = submit(hub, "first", retry_lost=True)
+    hub.store.take("jobs", "dead", 1)
+    start_of_block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Old"}}
+    events = [{"type": "message_start", "message": {"role": "assistant", "content": []}}, start_of_block]
+    entries = [begin_entry(1, "dead"), *({"kind": "event", "event": event} for event in events)]
+    hub.store.append(name, hub.store.claim(name, "dead"), 0, entries)
+    anthropix_emulator.queue(Status(529), WHOLE)
+    start()
+    followed = anthropix("submit", "Why?", "--id", name, "--retry-lost", "--follow")
+    assert followed.stdout == f"Old\n{WHOLE}\n"
+    assert followed.stderr == "first\n-- asked again\n"
+    assert followed.returncode == 0
+    assert anthropix("store", "show", name).stderr.endswith("begun 2 times\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,11 +77,14 @@ class InHand:
     def remove(self, run: Run, *, ours: bool) -> None:
         """Have a job no more; `ours` is whether it was its own to the end."""
         with self._changed:
-            if run.end is not None:
-                self._counts[run.end if ours else "fenced"] += 1
+            end = run.end if ours or run.end is None else "fenced"
+            if end is not None:
+                self._counts[end] += 1
             if self.has(run):
                 del self.runs[run.job.id]
             self._changed.notify_all()
+        if end is not None:
+            log(logging.INFO, "%s: %s after %.1f s", run.job.id, end, time.monotonic() - run.since)
 
     def has(self, run: Run) -> bool:
         """Return whether it has this, and not the same job anew."""

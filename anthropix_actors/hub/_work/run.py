@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from anthropix_actors._checks.shapes import shown
@@ -48,6 +49,7 @@ class Run:
 
     Attributes:
         job: The job.
+        since: When it was taken, as `time.monotonic` says.
         faults: How often it could not begin.
         end: How it ends; None if it was over before, or as long as it is not known.
         is_over: Whether it is to be finished or given back, and nothing else.
@@ -71,6 +73,7 @@ class Run:
         self._may_repeat = job.data.get("retry_lost") is True
         self._any_told = False
         self._stopped: str | None = None
+        self.since = time.monotonic()
 
     # In the thread that takes jobs
 
