@@ -498,10 +498,7 @@ class Client:
         try:
             if grace:
                 self.drain(grace)
-            join = self._core.close()
-            if grace:
-                self._core.registry.drain(deadline_of(_PARTING))
-            join(_PARTING)
+            self._core.join(self._core.close(), _PARTING, tasks=grace > 0)
         except BaseException:  # Ctrl-C: end the grace
             self._core.close()
             raise
