@@ -487,9 +487,8 @@ class Client:
 
         Args:
             grace: Seconds in which they may finish by themselves; meanwhile, new calls are refused (see `drain`). Then
-                it returns when those that it cancelled have ended, too. With 0 it returns at once, except that it waits
-                until conversations with a store have written their ends and are free for others: a second at most, and
-                not in a thread that they need, such as that of a subscriber's `tell`.
+                it returns when those that it cancelled have ended, too. With 0 it waits only until conversations with
+                a store are free for others, a second at most, and not in a thread that they need, as in a `tell`.
 
         Raises:
             ParameterError: `grace` is not a number from 0.
@@ -499,10 +498,7 @@ class Client:
         try:
             if grace:
                 self.drain(grace)
-            join = self._core.close()
-            if grace:
-                self._core.registry.drain(deadline_of(_PARTING))
-            join(_PARTING)
+            self._core.join(self._core.close(), _PARTING, tasks=grace > 0)
         except BaseException:  # Ctrl-C: end the grace
             self._core.close()
             raise

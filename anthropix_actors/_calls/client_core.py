@@ -145,11 +145,11 @@ class ClientCore:
             if is_tool_server(each) and not each.is_open:
                 self.closers.add(each.closer)
 
-    def close(self) -> Callable[[float], None]:
+    def close(self) -> list[Callable[[float], object]]:
         """Cancel all running calls, and close the idle connections. Returns at once, and raises nothing itself.
 
         Returns:
-            A function that waits until what was written down by conversations is in their stores, up to a timeout.
+            What waits for the ends of what it closed, for `join`.
         """
         self.registry.close()
         if self.slots is not None:
@@ -157,14 +157,15 @@ class ClientCore:
         waits = [each.close() for each in list(self.closers)]
         self.registry.cancel_all("the client was closed")
         self.transport.close()
+        return [wait for wait in waits if wait is not None]
 
-        def join(timeout: float) -> None:
-            deadline = time.monotonic() + timeout
-            for wait in waits:
-                if wait is not None:
-                    wait(max(0.0, deadline - time.monotonic()))
-
-        return join
+    def join(self, waits: Sequence[Callable[[float], object]], timeout: float, *, tasks: bool) -> None:
+        """Wait for the ends of what was closed, and of all tasks if that is wanted, for so many seconds in all."""
+        deadline = time.monotonic() + timeout
+        if tasks:
+            self.registry.drain(deadline)
+        for wait in waits:
+            wait(max(0.0, deadline - time.monotonic()))
 
 
 def decode_json(answer: Response) -> Any:

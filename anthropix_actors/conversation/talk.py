@@ -236,11 +236,10 @@ class Talk:
 
     def _needs_this_thread(self) -> bool:
         """Return whether it ends only when this thread goes on: its own, or one that tells or serves who follows it."""
+        tasks = [task for turn in list(self.turns.values()) for task in (turn, turn.chat) if task is not None]
         try:
-            for turn in list(self.turns.values()):
-                refuse_deadlock(turn)
-                if turn.chat is not None:
-                    refuse_deadlock(turn.chat)
+            for task in tasks:
+                refuse_deadlock(task)
         except DeadlockError:
             return True
         return bool(self.actor.actor_urn in running_actors())

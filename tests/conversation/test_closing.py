@@ -86,10 +86,10 @@ class Closes(pykka.ThreadingActor):
 
     def __init__(self, tell: Callable[[Any], None]) -> None:
         super().__init__()
-        self._told = tell
+        self._tell = tell
 
     def on_receive(self, message: Any) -> None:
-        self._told(message)
+        self._tell(message)
 
 
 @pytest.mark.parametrize("where", ["tell", "actor", "tool"])

@@ -15,6 +15,7 @@ from anthropix_actors.stores.conformance import kit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Self
 
     from anthropix_actors.stores.conformance.kit import Check
 
@@ -47,6 +48,12 @@ def test_a_store_without_queues_is_checked_as_a_log() -> None:
             if hasattr(stores.Log, name):
                 return getattr(self._store, name)
             raise AttributeError(name)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._store.close()
 
     stores.check(Logs, checks=stores.LOG_CHECKS)
     with pytest.raises(AssertionError, match=r"a_job_is_put_once: AttributeError\('put'\)"):

@@ -45,6 +45,23 @@ def test_what_is_held_stays_held_until_it_is_released() -> None:
     assert free(store, "b")
 
 
+def test_what_is_claimed_anew_while_it_is_released_stays_held() -> None:
+    store = Shaky()
+    holder, other = Holder(store), Holder(store)
+    before, again = holder.claim("a"), []
+
+    def claim() -> None:
+        store.faults.clear()
+        again.append(holder.claim("a", take_over=True))
+
+    store.faults["state"] = claim
+    holder.release("a", before)
+    with pytest.raises(Held):
+        other.claim("a")
+    holder.release("a", again[0])
+    other.release("a", other.claim("a"))
+
+
 def test_what_another_has_taken_is_not_released() -> None:
     store = MemoryStore()
     holder, other = Holder(store), Holder(store)
