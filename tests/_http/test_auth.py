@@ -432,13 +432,29 @@ def test_whatever_a_refresh_raises_ends_those_that_needed_it_and_nobody_else(
     assert len({id(end) for end in ends}) == 4
 
 
-def test_an_error_of_a_class_of_their_own_is_told_by_its_text(emulator: Emulator, make: Callable[..., Client]) -> None:
-    class LoginError(ConfigurationError):
-        def __init__(self, first: str, second: str) -> None:
-            super().__init__(f"{first} {second}")
+class LoginError(ConfigurationError):
+    """An error of a program, which takes something else than ours."""
 
-    with pytest.raises(ConfigurationError, match=r"^auth failed to refresh: log in$"):
-        make(emulator.url, Refusing(LoginError("log", "in"))).chat(**ASK)
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+class OneOfAKindError(LoginError):
+    """Cannot be copied."""
+
+    def __copy__(self) -> None:
+        raise RuntimeError("there is one of me")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(LoginError, LoginError), (OneOfAKindError, ConfigurationError)], ids=["copied", "by its text"]
+)
+def test_an_error_of_a_class_of_their_own_is_told(
+    emulator: Emulator, make: Callable[..., Client], error: type[LoginError], told: type[ConfigurationError]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"log in$") as caught:
+        make(emulator.url, Refusing(error("log", "in"))).chat(**ASK)
+    assert type(caught.value) is told
 
 
 def test_an_auth_that_leaves_fails_its_own_chat(make: Callable[..., Client]) -> None:
