@@ -6,7 +6,9 @@ from itertools import product
 
 import pytest
 
+from anthropix_actors.hub._work.run import Run
 from anthropix_actors.hub._work.takeover import Step, step_for
+from anthropix_actors.stores import Job
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,10 @@ def test_whatever_happened_nothing_is_told_twice_unless_it_may_be() -> None:
         if step in {Step.ASK, Step.RESTART}:
             assert attempt <= 3
             assert again or not told
+
+
+def test_a_job_that_is_stopped_before_it_has_a_chat_has_no_end_yet() -> None:
+    ended: list[Run] = []
+    run = Run(Job("a", {}), ended.append)
+    run.stop("enough")
+    assert (run.end, run.is_over, ended) == (None, False, [])

@@ -134,6 +134,7 @@ def lambda_like() -> Any:
     [
         ({"timout": 3}, "timout: unknown parameter; did you mean timeout?"),
         ({"timeout": 0}, "timeout: expected seconds above 0, or None, got 0"),
+        ({"unknown": "guess"}, "unknown: expected 'tell' or 'ask', got 'guess'"),
         ({"timeout": True}, "timeout: expected seconds above 0, or None, got True"),
         ({"timeout": float("inf")}, "timeout: expected seconds above 0, or None, got inf"),
         ({"grace": -1}, "grace: expected seconds from 0, got -1"),

@@ -46,7 +46,7 @@ class Reading:
 
     def wants_more(self) -> bool:
         """Return whether it takes entries now."""
-        return True
+        raise NotImplementedError
 
     def take(self, entries: Sequence[Entry]) -> bool:
         """Take entries; return whether it reads on. Must not block, or raise."""
