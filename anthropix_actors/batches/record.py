@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.batches.delivered import no_counts
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.stores.entries import entries_of
 from anthropix_actors.stores.log import Lost
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class BatchRecord:
         self.unclear: dict[int, float] = {}
         self.told: dict[str, str] = {}
         self.ended = False
-        for entry in self._entries():
-            self._fold(entry)
+        for entry in entries_of(self._log, self._name):
+            self._fold(entry.data)
             self._next += 1
         if not self._next:
             self._write(run)
@@ -77,13 +78,6 @@ class BatchRecord:
                 if first.data != run:
                     what = f"expected a log of these requests; {self._name!r} is another one"
                     raise ParameterError([Problem("id", what)])
-
-    def _entries(self) -> Iterable[Mapping[str, Any]]:
-        cursor: str | None = None
-        while entries := self._log.read(self._name, cursor):
-            for entry in entries:
-                yield entry.data
-            cursor = entries[-1].cursor
 
     def _fold(self, entry: Mapping[str, Any]) -> None:
         match entry:

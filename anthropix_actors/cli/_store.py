@@ -13,10 +13,12 @@ import msgspec
 from anthropix_actors.cli._answers import follow_answer, hub_of
 from anthropix_actors.cli._logs import CHAT, kind_of, line_of, what_is_log
 from anthropix_actors.cli._stats import lines, prometheus, states_of, stats_of
-from anthropix_actors.cli._stores import AS_JSON, QUEUE, echo_json, entries_of, looked_into, opened, url_and, url_of
+from anthropix_actors.cli._stores import AS_JSON, QUEUE, echo_json, looked_into, opened, url_and, url_of
 from anthropix_actors.content import text_of
 from anthropix_actors.errors import AnthropixError
 from anthropix_actors.hub.entries import told
+from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +99,7 @@ def stats(url: str | None, queue: str, *, as_json: bool, for_prometheus: bool) -
 def show(url: str | None, name: str | None, *, as_json: bool) -> None:
     """Print what an answer is, and what there is of it; of any other log, or with --json, the entries."""
     at, known = url_and(url, name)
-    with looked_into(at) as found, hub_of(found, "jobs") as hub:
+    with looked_into(at) as found, hub_of(found, JOBS) as hub:
         state = _state_of(found, known)
         what = what_is_log(found, known, state)
         if as_json:
@@ -128,7 +130,7 @@ def _show_answer(hub: Hub, name: str) -> None:
 def follow(url: str | None, name: str | None, after: str | None, *, as_json: bool) -> None:
     """Print an answer as it comes; of any other log, or with --json, the entries. Ctrl-C ends nothing but this."""
     at, known = url_and(url, name)
-    with looked_into(at) as found, hub_of(found, "jobs") as hub:
+    with looked_into(at) as found, hub_of(found, JOBS) as hub:
         state = _state_of(found, known)
         if as_json or what_is_log(found, known, state) != CHAT:
             _follow_entries(found, known, after, whole=as_json)

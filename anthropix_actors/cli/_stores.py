@@ -12,11 +12,12 @@ import click
 import msgspec
 
 from anthropix_actors.errors import AnthropixError
+from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
-    from anthropix_actors.stores import Entry, Store
+    from anthropix_actors.stores import Store
 
 VARIABLE = "ANTHROPIX_STORE"
 STORE = click.option(
@@ -27,7 +28,7 @@ STORE = click.option(
     metavar="URL",
     help="Such as sqlite:answers.sqlite or redis://localhost; ANTHROPIX_STORE is the default.",
 )
-QUEUE = click.option("--queue", default="jobs", show_default=True, help="The queue of jobs.")
+QUEUE = click.option("--queue", default=JOBS, show_default=True, help="The queue of jobs.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON, one object a line, for programs.")
 
 
@@ -74,13 +75,6 @@ def one_line() -> Generator[None]:
         yield
     except AnthropixError as exc:
         raise click.ClickException(" ".join(str(exc).split())) from None
-
-
-def entries_of(store: Store, name: str, after: str | None = None, *, wait: float = 0.0) -> Iterator[Entry]:
-    """Yield the entries of a log after a cursor, until none has come for `wait` seconds."""
-    while found := store.read(name, after, wait=wait):
-        yield from found
-        after = found[-1].cursor
 
 
 def echo_json(data: Any) -> None:

@@ -11,12 +11,12 @@ import msgspec
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.conversation.inbox import inbox_of
 from anthropix_actors.conversation.record import fold
-from anthropix_actors.conversation.recorder import all_entries
 from anthropix_actors.conversation.said import checked_answer, checked_content, checked_when
 from anthropix_actors.conversation.talk import approval_of
 from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores import Lost
-from anthropix_actors.stores.names import store_problems
+from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.names import INBOX, store_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,19 +162,19 @@ class Conversations:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all conversations that begin with `prefix`, sorted."""
-        inboxes = [name for name in self._store.names(prefix) if name.endswith(inbox_of(""))]
-        names = [inbox.removesuffix(inbox_of("")) for inbox in inboxes]
+        inboxes = [name for name in self._store.names(prefix) if name.endswith(INBOX)]
+        names = [inbox.removesuffix(INBOX) for inbox in inboxes]
         return [name for name in names if any(data.get("kind") in _OURS for data in self._posted(name))]
 
     def _past(self, name: str) -> Past:
         try:
-            return fold(entry.data for entry in all_entries(self._store, name))
+            return fold(entry.data for entry in entries_of(self._store, name))
         except Lost:
             return fold([])
 
     def _posted(self, name: str) -> list[Any]:
         try:
-            return [entry.data for entry in all_entries(self._store, inbox_of(name))]
+            return [entry.data for entry in entries_of(self._store, inbox_of(name))]
         except Lost:
             return []
 

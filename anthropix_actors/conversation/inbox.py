@@ -26,10 +26,11 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.recorder import all_entries
 from anthropix_actors.conversation.said import checked_content, checked_when
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores import Lost, StoreClosedError
+from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ def inbox_of(name: str) -> str:
         >>> inbox_of("talk-17")
         'talk-17/inbox'
     """
-    return f"{name}/inbox"
+    return name + INBOX
 
 
 def open_inbox(store: Log, name: str, after: str | None) -> list[Entry]:
@@ -59,9 +60,9 @@ def open_inbox(store: Log, name: str, after: str | None) -> list[Entry]:
     inbox = inbox_of(name)
     store.post(inbox, {"kind": "open"}, key="open")
     try:
-        return [*all_entries(store, inbox, after)]
+        return [*entries_of(store, inbox, after)]
     except Lost:  # it was deleted, and made anew
-        return [*all_entries(store, inbox)]
+        return [*entries_of(store, inbox)]
 
 
 def obey(talk: Talk, entry: Entry, *, late: bool = False) -> bool:
@@ -193,7 +194,7 @@ class Inboxes:
             if talk is None:
                 return
             if not obey(talk, entry):
-                self.leave(inbox.removesuffix("/inbox"), talk)
+                self.leave(inbox.removesuffix(INBOX), talk)
                 return
         with self._lock:
             if inbox in self._cursors:

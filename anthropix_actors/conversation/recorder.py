@@ -17,12 +17,13 @@ from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
-from anthropix_actors.stores import Entry, Lost, StoreClosedError, StoreError
+from anthropix_actors.stores import Lost, StoreClosedError, StoreError
+from anthropix_actors.stores.entries import entries_of
 from anthropix_actors.stores.holder import HOLDERS
 from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anthropix_actors.conversation.core.state import State
     from anthropix_actors.conversation.record import Past
@@ -98,7 +99,7 @@ class Recorder:
     def _read(self) -> tuple[Past, int]:
         """Return what the log tells, and how many entries it has."""
         reader, count = Reader(), 0
-        for entry in all_entries(self.store, self.name):
+        for entry in entries_of(self.store, self.name):
             reader.add(entry.data)
             count += 1
         return reader.past, count
@@ -202,17 +203,6 @@ class Recorder:
             log(logging.WARNING, "the log %r could not be given up", self.name, exc_info=exc)
         self._released.set()
         self.on_released()
-
-
-def all_entries(log: Log, name: str, after: str | None = None) -> Iterator[Entry]:
-    """Get all entries of a log after a cursor that are there now.
-
-    Raises:
-        Lost: there is no such log.
-    """
-    while entries := log.read(name, after):
-        yield from entries
-        after = entries[-1].cursor
 
 
 def _refuse_others(store: Log, name: str) -> None:

@@ -18,11 +18,11 @@ from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.chat.messages import ChatCancelled
 from anthropix_actors.errors import ConfigurationError, ParameterError
 from anthropix_actors.hub._read.crew import Crew
-from anthropix_actors.hub._read.follow_task import FollowTask, whole_log
+from anthropix_actors.hub._read.follow_task import FollowTask
 from anthropix_actors.hub._read.follower import Follower
 from anthropix_actors.hub._read.writer_check import WriterCheck
 from anthropix_actors.hub._write.beat import Beat
-from anthropix_actors.hub._write.open_log import DAY, INBOX
+from anthropix_actors.hub._write.open_log import DAY
 from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.hub.followed import Followed
@@ -31,7 +31,9 @@ from anthropix_actors.hub.names import chat_name, check_options, check_store, ho
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus, Summaries, Summary, status_of
 from anthropix_actors.stores import Held
-from anthropix_actors.stores.names import JOBS, checked_name
+from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.holder import LEASE
+from anthropix_actors.stores.names import INBOX, JOBS, checked_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from anthropix_actors.hub.log_writer import LogWriter
     from anthropix_actors.stores import Entry, Store
 
-LEASE = 10.0
 TTL = 3600.0
 PATIENCE = 30.0
 
@@ -304,7 +305,7 @@ class Hub:
             if state is not None and state.closed:
                 # Once more: what came between the two calls is not to be skipped.
                 entries = self.store.read(name, after)
-                ends = [entry for entry in whole_log(self.store, name) if entry.data.get("kind") in ENDS]
+                ends = [entry for entry in entries_of(self.store, name) if entry.data.get("kind") in ENDS]
                 return entries or ends[:1]
         return entries
 

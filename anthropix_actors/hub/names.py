@@ -8,8 +8,7 @@ from typing import Any
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.hub._read.wake_log import WAKE
-from anthropix_actors.hub._write.open_log import INBOX
-from anthropix_actors.stores.names import LONGEST_NAME, checked_name, store_problems
+from anthropix_actors.stores.names import INBOX, LONGEST_NAME, checked_name, store_problems
 
 _LONGEST_HOLDER = 200
 

@@ -20,6 +20,9 @@ MOST_READ = 1000
 MOST_READ_BYTES = 64 << 20
 """How many bytes of JSON: when there are as many, the entry is the last one."""
 
+INBOX = "/inbox"
+"""What the name of a log and this is the name of: the log that others post to, for who writes the first one."""
+
 JOBS = "jobs"
 """The queue of a hub, unless it has another."""
 

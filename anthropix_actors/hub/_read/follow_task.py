@@ -22,9 +22,10 @@ from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._read.rebuild import Rebuild
 from anthropix_actors.hub.entries import ENDS, told
+from anthropix_actors.stores.entries import entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from anthropix_actors._tasks.delivery import Delivery
     from anthropix_actors._tasks.task import State
@@ -144,7 +145,7 @@ class FollowTask(ChatTask):
             terminal = self.terminal
         if isinstance(terminal, ChatDone):
             return terminal.message
-        return told(entry.data for entry in whole_log(self._store, self.reading.name))[0]
+        return told(entry.data for entry in entries_of(self._store, self.reading.name))[0]
 
     @property
     def has_left(self) -> bool:
@@ -269,11 +270,3 @@ class _TaskReading(Reading):
 
 def _is_last(entry: Entry) -> bool:
     return entry.data.get("kind") in ENDS
-
-
-def whole_log(store: Log, name: str) -> Iterator[Entry]:
-    """Yield all entries that a log has by now, some thousand at a time. Raises what the store raises."""
-    cursor: str | None = None
-    while entries := store.read(name, cursor):
-        yield from entries
-        cursor = entries[-1].cursor

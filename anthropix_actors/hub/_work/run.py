@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 from anthropix_actors.errors import AnthropixError, AuthenticationError, ConfigurationError, ParameterError, Problem
-from anthropix_actors.hub._read.follow_task import whole_log
 from anthropix_actors.hub._work.takeover import Step, step_for
 from anthropix_actors.hub.entries import told
 from anthropix_actors.hub.log_writer import LogDelivery
 from anthropix_actors.stores import Lost
+from anthropix_actors.stores.entries import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class Run:
             return
         log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
-        partial, any_told = told(() if new else (entry.data for entry in whole_log(hub.store, name)))
+        partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)))
         step = step_for(attempt, closed=closed, told=any_told, retry_lost=self._may_repeat, most=most)
         if step in {Step.ASK, Step.RESTART}:
             self._ask(client)

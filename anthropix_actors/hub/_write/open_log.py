@@ -16,6 +16,7 @@ from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import CancelledError, ParameterError
 from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.stores import Fenced, Lost
+from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +33,6 @@ Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
 - "gone": it could not be written; the chat is cancelled if nobody else follows it, and another writer may claim it;
 - "released": it was given up before anything was written.
 """
-
-INBOX = "/inbox"
-"""What the name of a log and this is the name of: the log that cancels are posted to."""
 
 DAY = 86400.0
 """Seconds that a log lives at least from when it was begun: one that has no end is not kept for ever."""

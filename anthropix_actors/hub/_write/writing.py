@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
-from anthropix_actors.hub._read.follow_task import whole_log
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
-from anthropix_actors.hub._write.open_log import DAY, INBOX, Counts, OpenLog
+from anthropix_actors.hub._write.open_log import DAY, Counts, OpenLog
 from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.log_writer import LogWriter
 from anthropix_actors.stores import Fenced, Held, Lost
+from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ class Writing:
 
     def _opened(self, name: str, tag: str | None) -> LogWriter:
         epoch, state = self._claimed(name)
-        kinds = [entry.data.get("kind") for entry in whole_log(self._store, name)] if state.length else []
+        kinds = [entry.data.get("kind") for entry in entries_of(self._store, name)] if state.length else []
         attempt = 1 + kinds.count("begin")
         self._make_inbox(name)
         self._store.expire(name, max(DAY, self._ttl))
