@@ -22,23 +22,10 @@ from servers import DEADLINE, until, wait
 from stores_for_tests import Shaky
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 AGENT = Agent(model="claude-sonnet-5")
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
 
 
 def is_free(store: MemoryStore | SQLiteStore, name: str = "a") -> bool:

@@ -23,21 +23,10 @@ LONG = "word " * 60_000
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
 def client(emulator: Emulator) -> Iterator[Client]:
     with Client("key", base_url=emulator.url, max_retries=0) as client:
         yield client
     pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 def edit_of(request: Any) -> Any:

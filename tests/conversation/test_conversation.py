@@ -50,22 +50,11 @@ MODEL = "claude-sonnet-5"
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
 def client(emulator: Emulator) -> Iterator[Client]:
     client = Client("key", base_url=emulator.url, max_retries=1)
     yield client
     client.close(grace=0)
     pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 def calls(*named: tuple[str, dict[str, Any]] | str, text: str = "") -> Reply:

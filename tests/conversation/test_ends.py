@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pykka
 import pytest
@@ -37,29 +37,8 @@ from anthropix_actors.tools import tool
 from actors import Blocking, Inbox, Reader, no_thread_for
 from servers import DEADLINE, until, wait
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MODEL = "claude-sonnet-5"
 ENDS = (TurnDone, TurnFailed, TurnCancelled, TurnSuspended)
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 @tool(approve=True)

@@ -17,31 +17,12 @@ from anthropix_actors.messages import ApprovalNeeded, ToolDone, TurnDone
 from anthropix_actors.stores import MemoryStore
 from anthropix_actors.subscribers import aio
 
-from actors import Inbox
 from servers import DEADLINE, until, wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from actors import Inbox
 
 MODEL = "claude-sonnet-5"
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 def test_a_conversation_that_nobody_has_any_more_ends(client: Client) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pykka
 import pytest
 
 from anthropix_actors import Agent, AnthropixError, Client, ParameterError, ToolError, run_tools
@@ -24,33 +23,16 @@ from anthropix_actors.messages import (
 from anthropix_actors.stores import MemoryStore, StoreError
 from anthropix_actors.tools import Call, tool
 
-from actors import Inbox
 from servers import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from anthropix_actors import ConversationRef
 
+    from actors import Inbox
+
 MODEL = "claude-sonnet-5"
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 @tool(approve=True)

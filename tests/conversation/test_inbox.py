@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pykka
 import pytest
 
 from anthropix_actors import Agent, Client, Conversations, Limits, ParameterError
@@ -21,23 +20,7 @@ from actors import Inbox
 from servers import DEADLINE, until, wait
 from stores_for_tests import Shaky
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MODEL = "claude-sonnet-5"
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
 
 
 def recorded(store: MemoryStore) -> list[Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pykka
 import pytest
 
 from anthropix_actors import Client, ParameterError
@@ -21,9 +20,6 @@ from anthropix_actors.tools import tool
 
 from servers import DEADLINE, until, wait
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 MODEL = "claude-sonnet-5"
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -32,19 +28,6 @@ GOLDEN = Path(__file__).with_name("golden")
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
-def client(emulator: Emulator) -> Iterator[Client]:
-    with Client("key", base_url=emulator.url) as client:
-        yield client
-    pykka.ActorRegistry.stop_all(timeout=DEADLINE)
 
 
 def recorded(store: MemoryStore, name: str = "a") -> list[Any]:

@@ -16,13 +16,14 @@ from anthropix_actors.messages import ToolDone, TurnDone, TurnFailed
 from anthropix_actors.stores import MemoryStore
 from anthropix_actors.tools import tool
 
-from actors import Inbox
 from servers import DEADLINE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anthropix_actors import ConversationRef
+
+    from actors import Inbox
 
 MODEL = "claude-sonnet-5"
 PNG = "iVBORw0KGgoAAAAA"
@@ -31,21 +32,10 @@ FOREVER: Any = {"type": "text", "text": "Hello", "cache_control": {"type": "ephe
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
 def client(emulator: Emulator) -> Iterator[Client]:
     with Client("key", base_url=emulator.url, max_retries=0) as client:
         yield client
     pykka.ActorRegistry.stop_all(timeout=DEADLINE)
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 def encoded(data: str, media_type: str = "image/png", kind: str = "image") -> dict[str, Any]:

@@ -36,12 +36,6 @@ ENDS = (TurnDone, TurnFailed, TurnCancelled, TurnSuspended)
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
 def connect(emulator: Emulator) -> Iterator[Callable[[], Client]]:
     """Make clients, each for what would be a process of its own."""
     clients: list[Client] = []

@@ -25,12 +25,6 @@ MODEL = "claude-sonnet-5"
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
-@pytest.fixture
 def client(emulator: Emulator) -> Iterator[Client]:
     client = Client("key", base_url=emulator.url, max_retries=1)
     yield client
