@@ -163,13 +163,13 @@ class Inboxes:
         """Read as long as there is one who wants that. In its thread."""
         while True:
             with self._lock:
-                cursors = dict(self._cursors)
+                cursors, talks = dict(self._cursors), dict(self._talks)
                 if not cursors:
                     self._reading = False
                     return
             try:
                 for inbox, found in self._store.read_many(cursors, wait=WAIT).items():
-                    self._found(inbox, found)
+                    self._found(inbox, talks[inbox], found)
             except StoreClosedError as exc:
                 self._end(str(exc))
                 return
@@ -186,18 +186,18 @@ class Inboxes:
         for talk in talks:
             talk.stop(reason)
 
-    def _found(self, inbox: str, found: list[Entry] | Lost) -> None:
+    def _found(self, inbox: str, talk: Talk, found: list[Entry] | Lost) -> None:
+        """Have a conversation obey what was read for it: another one of the name may run by now, which has read it."""
         if isinstance(found, Lost):  # somebody has deleted it
             self._store.post(inbox, {"kind": "open"}, key="open")
         for entry in [] if isinstance(found, Lost) else found:
-            talk = self._talks.get(inbox)
-            if talk is None:
+            if self._talks.get(inbox) is not talk:
                 return
             if not obey(talk, entry):
                 self.leave(inbox.removesuffix(INBOX), talk)
                 return
         with self._lock:
-            if inbox in self._cursors:
+            if self._talks.get(inbox) is talk:
                 self._cursors[inbox] = None if isinstance(found, Lost) else found[-1].cursor
 
     def after_fork(self) -> None:

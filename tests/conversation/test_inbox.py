@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,12 +13,15 @@ from anthropix_actors.conversation.record import fold
 from anthropix_actors.emulator import Emulator, Reply, ToolCall
 from anthropix_actors.errors import ConfigurationError
 from anthropix_actors.messages import ApprovalGiven, ApprovalNeeded, TurnDone
-from anthropix_actors.stores import MemoryStore, StoreError
+from anthropix_actors.stores import Entry, Lost, MemoryStore, StoreError
 from anthropix_actors.tools import Toolbox, tool
 
 from actors import Inbox
 from servers import DEADLINE, until, wait
 from stores_for_tests import Shaky
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MODEL = "claude-sonnet-5"
 
@@ -101,6 +104,47 @@ def test_an_inbox_that_was_deleted_is_made_anew(client: Client) -> None:
     other.stop(timeout=DEADLINE)
 
 
+class Slow(MemoryStore):
+    """A store whose next reader of inboxes gets what was there late, when others have read it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_armed = False
+        self.read_it, self.let = threading.Event(), threading.Event()
+
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+        found = super().read_many(cursors, wait=wait)
+        if found and self.is_armed:
+            self.is_armed = False
+            self.read_it.set()
+            assert self.let.wait(DEADLINE)
+        return found
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_was_read_for_the_one_before_is_not_obeyed_by_the_next_one(client: Client, *, is_lost: bool) -> None:
+    store = Slow()
+    talks = Conversations(store)
+    other = client.converse(Agent(model=MODEL), store=store, id="b")
+    first = client.converse(Agent(model=MODEL), store=store, id="a")
+    talks.say("a", "One")
+    until(lambda: said(store) == ["One"])
+    store.is_armed = True
+    if is_lost:
+        store.delete("a/inbox")
+    talks.say("a", "Two")
+    wait(store.read_it)
+    first.stop(timeout=DEADLINE)
+    again = client.converse(Agent(model=MODEL), store=store, id="a")
+    until(lambda: said(store) == ["One", "Two"])
+    store.let.set()
+    talks.say("a", "Three")
+    until(lambda: "Three" in said(store))
+    assert said(store) == ["One", "Two", "Three"]
+    again.stop(timeout=DEADLINE)
+    other.stop(timeout=DEADLINE)
+
+
 def test_what_comes_after_a_stop_is_for_the_next_owner(client: Client) -> None:
     store = MemoryStore()
     talk = client.converse(Agent(model=MODEL), store=store, id="a")
@@ -142,7 +186,7 @@ def test_entries_that_come_as_a_conversation_leaves_are_left(client: Client) -> 
     reader = inboxes_of(store)
     talk.stop(timeout=DEADLINE)
     Conversations(store).say("a", "Hello?")
-    reader._found("a/inbox", store.read("a/inbox"))
+    reader._found("a/inbox", talk._talk, store.read("a/inbox"))
     assert said(store) == []
 
 

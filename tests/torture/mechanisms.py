@@ -531,6 +531,13 @@ MECHANISMS = [
         "conversation/test_resume.py::test_an_answer_that_is_given_while_nobody_runs_it_is_obeyed_once",
     ),
     Mechanism(
+        "what was read for the owner before is not obeyed",
+        "conversation/inbox.py",
+        "            if self._talks.get(inbox) is not talk:\n                return",
+        "            talk = self._talks.get(inbox, talk)",
+        "conversation/test_inbox.py::test_what_was_read_for_the_one_before_is_not_obeyed_by_the_next_one",
+    ),
+    Mechanism(
         "a conversation has one owner",
         "stores/holder.py",
         "            epoch = self.store.claim(name, self.name)",
