@@ -21,10 +21,11 @@ from pykka.messages import ProxyGetAttr
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.delivery import Delivery
+from anthropix_actors._tasks.runs import RunInbox
 from anthropix_actors._tasks.window import Window, WindowDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from anthropix_actors._cancel.scope import CancelScope
     from anthropix_actors._tasks.subscriber import Subscriber
@@ -69,6 +70,10 @@ class Mailbox(ActorDelivery, WindowDelivery):
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, size: int) -> None:
         """Share the window of the actor."""
         super().__init__(ref, scope, size, MailboxWindow.of(ref))
+        self._inbox = ref.actor_inbox if isinstance(ref.actor_inbox, RunInbox) else None
+
+    def _tell_some(self, messages: Iterable[Any]) -> None:
+        super()._tell_some(messages if self._inbox is None else self._inbox.packed(messages))
 
     @property
     def has_ended(self) -> bool:

@@ -19,7 +19,7 @@ from anthropix_actors.subscribers.calls import CALLS, ENDS, OF_EVENTS, key_of
 from anthropix_actors.subscribers.told import whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import ContentBlock, Message
@@ -68,7 +68,7 @@ class Handlers:
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
         if type(message) is ChatEvent:
-            return self._on_event(whole_of(message.chat), message.data)
+            return self._handle_all((message,))
         found = CALLS.get(type(message))
         if found is None:
             return self.on_message(message)
@@ -78,14 +78,25 @@ class Handlers:
             self._readers.pop(key_of(ref), None)  # the ref may live on, and is not to keep the answer twice
         return getattr(self, name)(whole_of(ref), *rest)
 
-    def _on_event(self, ref: Any, event: Event) -> None:
+    def _handle_all(self, messages: Iterable[Any]) -> None:
+        """Handle messages, as `handle` does one. In one loop, as this is where the time of a long answer goes."""
         names = self._overridden
-        if "on_event" in names:
-            self.on_event(ref, event)
-        if (found := grown(event)) is not None and (name := names.get(found[0])):
-            getattr(self, name)(ref, found[1])
-        if "on_block" in names:
-            self._on_blocks(ref, event)
+        has_events, has_blocks = "on_event" in names, "on_block" in names
+        chat = ref = None
+        for message in messages:
+            if type(message) is not ChatEvent:
+                self.handle(message)
+                continue
+            if message.chat is not chat:
+                chat = message.chat
+                ref = whole_of(chat)
+            event = message.data
+            if has_events:
+                self.on_event(ref, event)
+            if (found := grown(event)) is not None and (name := names.get(found[0])) is not None:
+                getattr(self, name)(ref, found[1])
+            if has_blocks:
+                self._on_blocks(ref, event)
 
     def _on_blocks(self, ref: Any, event: Event) -> None:
         if event["type"] == "message_start":  # of the next answer of a turn, too

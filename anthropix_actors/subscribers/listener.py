@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import queue
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.runs import Run, RunInbox
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.subscribers.handlers import Handlers
 
@@ -29,7 +29,8 @@ class Listener(Handlers, pykka.ThreadingActor):
     What a method raises ends the actor, as pykka does it: it is logged (on `anthropix_actors`), `on_failure` is called,
     and what it followed is cancelled, unless others follow it, too.
 
-    The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is.
+    The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is;
+    events that arrived together cross it as one message, though each calls its methods, and counts in the window.
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
@@ -51,11 +52,24 @@ class Listener(Handlers, pykka.ThreadingActor):
 
     @staticmethod
     def _create_actor_inbox() -> ActorInbox:
-        return queue.SimpleQueue()
+        return RunInbox()
 
     def _handle_receive(self, message: Any) -> Any:
         """Handle a message as pykka does, but look first for what comes most often."""
-        return self.on_receive(message) if type(message) is ChatEvent else super()._handle_receive(message)
+        kind = type(message)
+        if kind is ChatEvent:
+            return self.on_receive(message)
+        return self._handle_run(message) if kind is Run else super()._handle_receive(message)
+
+    def _handle_run(self, run: Run) -> None:
+        """Handle messages that were told at once, each as if it had come by itself."""
+        inbox: Any = self.actor_inbox
+        messages = inbox.unpacked(run)
+        if _is(self.on_receive, Listener.on_receive) and _is(self.handle, Handlers.handle):
+            self._handle_all(messages)
+            return
+        for message in messages:
+            self.on_receive(message)
 
     def _handle_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:  # noqa: ARG002
         """End, as pykka does it; but log it where it is seen though no logging was set up: pykka's record is not."""
@@ -70,6 +84,11 @@ class Listener(Handlers, pykka.ThreadingActor):
     def on_message(self, message: Any) -> Any:
         """Take a message of your own program; what you return is the reply to an `ask`. Without this, pykka warns."""
         return pykka.ThreadingActor.on_receive(self, message)
+
+
+def _is(method: object, function: object) -> bool:
+    """Return whether a method is that one, and was not overridden."""
+    return getattr(method, "__func__", None) is function
 
 
 publish("anthropix_actors.subscribers", (Listener,))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import subprocess
 import sys
 import threading
@@ -291,7 +292,7 @@ def test_a_session_calls_a_method_for_each_thing_that_happens(
 def test_it_is_a_daemon_with_the_quickest_of_mailboxes(nosy: Any) -> None:
     (thread,) = [each for each in threading.enumerate() if each.name.startswith("Nosy")]
     assert thread.daemon
-    assert type(nosy.actor_inbox).__name__ == "SimpleQueue"
+    assert isinstance(nosy.actor_inbox, queue.SimpleQueue)
 
 
 def test_messages_of_a_program_and_proxies_work_as_in_any_actor(caplog: pytest.LogCaptureFixture) -> None:
@@ -354,6 +355,95 @@ def test_a_method_may_come_from_another_class_or_be_set_on_the_actor(connect: Ca
         told = [inbox.next() for _ in range(7)]
     assert told[:4] == ["message_start", "content_block_start", "content_block_delta", "Hello"]
     ref.stop()
+
+
+class Held(Listener):
+    """Waits in its first piece of text until it may go on; then notes them all."""
+
+    def __init__(self, teller: Teller, held: threading.Event, go_on: threading.Event) -> None:
+        super().__init__()
+        self.teller, self.held, self.go_on = teller, held, go_on
+
+    def on_text(self, chat: Any, text: str) -> None:
+        if text == "0":
+            self.held.set()
+            wait(self.go_on)
+        if text == "bad":
+            raise ZeroDivisionError
+        self.teller("text", text)
+
+    def on_done(self, chat: Any, message: Any) -> None:
+        self.teller.ended.set()
+
+
+def test_events_that_arrived_together_are_one_message_and_count_as_many(
+    connect: Callable[..., Client], teller: Teller
+) -> None:
+    held, go_on = threading.Event(), threading.Event()
+    ref, texts = Held.start(teller, held, go_on), [str(number) for number in range(2000)]
+    with Server(answering(*texts)) as server:
+        chat = connect(server, window=64).chat(**ASK, stream=ref)
+        wait(held)
+        inbox: Any = ref.actor_inbox
+        until(lambda: inbox.qsize() >= 60)
+        assert inbox.qsize() <= 64
+        assert queue.SimpleQueue.qsize(inbox) < 32
+        go_on.set()
+        wait(teller.ended)
+        assert chat.result(DEADLINE)
+    assert [text for _, text in teller.notes] == texts
+    assert inbox.qsize() == 0
+    ref.stop(timeout=DEADLINE)
+
+
+def test_what_raises_among_events_that_arrived_together_is_the_last(
+    connect: Callable[..., Client], teller: Teller
+) -> None:
+    go_on = threading.Event()
+    go_on.set()
+    ref = Held.start(teller, threading.Event(), go_on)
+    with Server(answering("0", "1", "bad", "2", "3")) as server:
+        chat = connect(server).chat(**ASK, stream=ref)
+        wait(ref.actor_stopped)
+        wait(chat.actor_stopped)
+    assert [text for _, text in teller.notes] == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["on_receive", "handle"])
+def test_who_takes_messages_gets_each_by_itself(connect: Callable[..., Client], teller: Teller, name: str) -> None:
+    messages: list[Any] = []
+
+    def taken(self: Any, message: Any) -> Any:
+        messages.append(message)
+        return getattr(Held, name)(self, message)
+
+    kind: Any = type("Taking", (Held,), {name: taken})
+    go_on = threading.Event()
+    go_on.set()
+    ref: pykka.ActorRef[Any] = kind.start(teller, threading.Event(), go_on)
+    with Server(answering("0", "1", "2")) as server:
+        connect(server).chat(**ASK, stream=ref)
+        wait(teller.ended)
+    assert [message.data["type"] for message in messages if type(message) is ChatEvent] == [
+        *("message_start", "content_block_start"),
+        *["content_block_delta"] * 3,
+        *("content_block_stop", "message_delta", "message_stop"),
+    ]
+    assert [text for _, text in teller.notes] == ["0", "1", "2"]
+    ref.stop(timeout=DEADLINE)
+
+
+def test_messages_of_other_kinds_that_came_together_are_handled_in_turn(teller: Teller) -> None:
+    ref = Nosy.start(teller)
+    chat: Any = object()
+    run = ref.actor_inbox.packed([ChatEvent(chat, text_delta("Hi")), "of mine", ChatEvent(None, text_delta("Ho"))])  # type: ignore[attr-defined, arg-type] # its own inbox
+    ref.tell(*run)
+    ref.stop(timeout=DEADLINE)
+    assert teller.of("on_text", "on_message") == [
+        ("on_text", chat, "Hi"),
+        ("on_message", "of mine"),
+        ("on_text", None, "Ho"),
+    ]
 
 
 def test_what_a_method_raises_ends_the_actor_and_cancels_what_only_it_follows(

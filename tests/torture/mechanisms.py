@@ -663,6 +663,20 @@ MECHANISMS = [
         "                    pass  #",
         "stores/redis/test_failures.py::test_connections_that_are_dead_but_open_cost_one_timeout",
     ),
+    Mechanism(
+        "what arrived together is told to a listener as one message",
+        "_tasks/mailbox.py",
+        "super()._tell_some(messages if self._inbox is None else self._inbox.packed(messages))",
+        "super()._tell_some(messages)",
+        "subscribers/test_listener.py::test_events_that_arrived_together_are_one_message_and_count_as_many",
+    ),
+    Mechanism(
+        "the messages of a run count",
+        "_tasks/runs.py",
+        "return super().qsize() + self._packed + length_hint(self._begun)",
+        "return super().qsize()",
+        "subscribers/test_listener.py::test_events_that_arrived_together_are_one_message_and_count_as_many",
+    ),
 ]
 
 
