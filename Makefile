@@ -32,8 +32,8 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@# pytest, not python -m pytest: that would put this folder first on the path, and test it instead of what is installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(BIN)/pytest -m alone
-	$(BIN)/coverage run $(BIN)/pytest $(WORKERS) -m "not alone"
+	$(BIN)/coverage run $(BIN)/pytest -m "alone and not compat"
+	$(BIN)/coverage run $(BIN)/pytest $(WORKERS) -m "not alone and not compat"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory lowest
@@ -64,8 +64,7 @@ windows: $(VENV)/windows
 	REQUIRE_WINDOWS=1 $(BIN)/pytest tests/subscribers tests/test_examples.py
 
 compat: $(VENV)/compat
-	$(BIN)/pytest tests/others/test_other_servers.py tests/others/test_official_sdk.py tests/others/test_other_clients.py \
-		tests/others/test_pyinstaller.py
+	$(BIN)/pytest tests/others
 
 bench: $(VENV)/bench
 	$(BIN)/python benchmarks

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import shutil
 import signal
 import socket
@@ -25,11 +26,13 @@ from programs import Programs
 from servers import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from servers import Server
 
 SHARED = Path(__file__).parents[2] / "shared"
+NOT_HERE = "are not here"
+"""What the reason says of a test that lacks recordings, which no program can be installed for."""
 
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
@@ -45,6 +48,15 @@ def pytest_collection_finish() -> None:
     given(none())(_take)()
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where the environment has REQUIRE_ALL, fail a test that would be skipped."""
+    report = yield
+    if report.skipped and os.environ.get("REQUIRE_ALL") and NOT_HERE not in str(report.longrepr):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -170,7 +182,7 @@ def corpus() -> Path:
     """The recorded streams, where they are; a test that needs them says so when they are not."""
     folder = SHARED / "corpus"
     if not folder.is_dir():
-        pytest.skip(f"the recorded streams are not here: {folder} is missing")
+        pytest.skip(f"the recorded streams {NOT_HERE}: {folder} is missing")
     return folder
 
 

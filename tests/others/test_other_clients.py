@@ -260,6 +260,7 @@ def langchain_tool() -> Any:
     return tools.tool(get_weather)
 
 
+@pytest.mark.compat
 @pytest.mark.usefixtures("emulator")
 def test_langchain_asks_and_streams(langchain: Callable[..., Any]) -> None:
     model = langchain()
@@ -271,6 +272,7 @@ def test_langchain_asks_and_streams(langchain: Callable[..., Any]) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("more", [{}, {"thinking": {"type": "adaptive"}}])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_langchain_calls_tools(
@@ -296,6 +298,7 @@ def test_langchain_calls_tools(
     assert len(chats(emulator)) == 4
 
 
+@pytest.mark.compat
 @pytest.mark.usefixtures("emulator")
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 def test_langchain_gets_structured_output(langchain: Callable[..., Any], method: str) -> None:
@@ -330,6 +333,7 @@ def get_weather(city: str) -> str:
 THINKS = {"anthropic_thinking": {"type": "adaptive"}, "max_tokens": 4000}
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("settings", [None, THINKS])
 def test_pydantic_ai_calls_tools(emulator: Emulator, pydantic_ai: Any, settings: Any) -> None:
     async def talk() -> list[str]:
@@ -343,6 +347,7 @@ def test_pydantic_ai_calls_tools(emulator: Emulator, pydantic_ai: Any, settings:
     assert len(chats(emulator)) == 4
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("settings", [None, THINKS])
 def test_pydantic_ai_streams(emulator: Emulator, pydantic_ai: Any, settings: Any) -> None:
     async def talk() -> str:
@@ -354,6 +359,7 @@ def test_pydantic_ai_streams(emulator: Emulator, pydantic_ai: Any, settings: Any
     assert chats(emulator)[0]["stream"] is True
 
 
+@pytest.mark.compat
 @pytest.mark.usefixtures("emulator")
 @pytest.mark.parametrize("settings", [None, THINKS])
 @pytest.mark.parametrize("how", ["ToolOutput", "NativeOutput", "PromptedOutput"])
@@ -375,6 +381,7 @@ def test_pydantic_ai_gets_structured_output(emulator: Emulator, pydantic_ai: Any
     assert asyncio.run(ask()) == city(name="name", people=1)
 
 
+@pytest.mark.compat
 def test_pydantic_ai_caches(emulator: Emulator, pydantic_ai: Any) -> None:
     settings = {"anthropic_cache_instructions": True, "anthropic_cache_tool_definitions": True}
 
@@ -434,11 +441,13 @@ def said_by_tools(emulator: Emulator) -> str:
     return json.dumps([block for block in blocks if isinstance(block, dict) and block["type"] == "tool_result"][-1:])
 
 
+@pytest.mark.compat
 def test_claude_code_says_hello(emulator: Emulator, claude: Callable[..., str]) -> None:
     assert claude("hello").startswith('You said: "hello".')
     assert len(chats(emulator)) == 1, "it was told to call a tool"
 
 
+@pytest.mark.compat
 def test_claude_code_reads_a_file(emulator: Emulator, claude: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "project" / "answer.txt"
     path.write_text("The answer is 42.\n")
@@ -449,6 +458,7 @@ def test_claude_code_reads_a_file(emulator: Emulator, claude: Callable[..., str]
     assert "The answer is 42." in said_by_tools(emulator)
 
 
+@pytest.mark.compat
 def test_claude_code_talks_over_several_turns(emulator: Emulator, claude: Callable[..., str], tmp_path: Path) -> None:
     paths = [tmp_path / "project" / name for name in ("one.txt", "two.txt")]
     for path in paths:
@@ -468,6 +478,7 @@ def test_claude_code_talks_over_several_turns(emulator: Emulator, claude: Callab
     assert [len(messages) for messages in used] == sorted(len(messages) for messages in used)
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize(
     "model", ["claude-haiku-4-5-20251001", "claude-sonnet-4-6", "claude-sonnet-5", "claude-opus-5"]
 )
@@ -487,6 +498,7 @@ def test_claude_code_edits_a_file_with_each_model(
     assert claude("Thanks.", "--continue", *allowed).startswith('You said: "Thanks.".')
 
 
+@pytest.mark.compat
 def test_claude_code_sends_an_agent(emulator: Emulator, claude: Callable[..., str]) -> None:
     agent = {"description": "look", "prompt": "Look around.", "subagent_type": "Explore"}
     emulator.queue(Reply([Thinking("An agent."), ToolCall("Agent", agent)]), "There is nothing.", "It found nothing.")
@@ -494,17 +506,20 @@ def test_claude_code_sends_an_agent(emulator: Emulator, claude: Callable[..., st
     assert "There is nothing." in said_by_tools(emulator)
 
 
+@pytest.mark.compat
 def test_claude_code_goes_on_after_a_call_that_was_cut(emulator: Emulator, claude: Callable[..., str]) -> None:
     emulator.queue(Reply([Thinking("Hm."), ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}, cut=12)]), "Well.")
     assert claude("Read it.", "--allowedTools", "Read").strip() == "Well."
 
 
+@pytest.mark.compat
 def test_claude_code_survives_a_tool_that_fails(emulator: Emulator, claude: Callable[..., str]) -> None:
     emulator.queue(ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}), "It is not there.")
     assert claude("Read it.", "--allowedTools", "Read").strip() == "It is not there."
     assert "is_error" in said_by_tools(emulator)
 
 
+@pytest.mark.compat
 def test_claude_code_reads_its_cache(emulator: Emulator, claude: Callable[..., str]) -> None:
     emulator.queue(ToolCall("Read", {"file_path": "/nowhere/at/all.txt"}), "It is not there.")
     usage = json.loads(claude("Read it.", "--allowedTools", "Read", "--output-format", "json"))["usage"]

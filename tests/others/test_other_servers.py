@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.compat
+
 START = 120.0
 """Seconds for a server to start: litellm imports very much."""
 

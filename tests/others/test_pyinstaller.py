@@ -30,6 +30,7 @@ def test_the_hooks_are_there() -> None:
     assert (folder / "hook-anthropix_actors.emulator.py").exists()
 
 
+@pytest.mark.compat
 @pytest.mark.skipif(importlib.util.find_spec("PyInstaller") is None, reason="PyInstaller is not installed")
 def test_a_frozen_program_has_the_recordings(tmp_path: Path) -> None:
     program = tmp_path / "program.py"

@@ -217,17 +217,18 @@ def test_a_full_queue_that_raises_is_told_nothing_more_either(
     assert "the queue is shut down" in caplog.text
 
 
-@pytest.mark.skipif(not hasattr(queue.Queue, "shutdown"), reason="a queue can be shut down from Python 3.13 on")
-@pytest.mark.parametrize("size", [0, 1])
-def test_a_real_shutdown_cancels_the_chat(size: int, connect: Callable[..., Client]) -> None:
-    inbox: Any = queue.Queue(size)
-    with Server(stalling) as server:
-        chat = connect(server).chat(**ASK, stream=to_queue(inbox))
-        inbox.get(timeout=DEADLINE)
-        inbox.shutdown(immediate=True)
-        wait(chat.actor_stopped)
-        with pytest.raises(CancelledError, match="no subscriber is left"):
-            chat.result()
+if hasattr(queue.Queue, "shutdown"):  # from Python 3.13 on
+
+    @pytest.mark.parametrize("size", [0, 1])
+    def test_a_real_shutdown_cancels_the_chat(size: int, connect: Callable[..., Client]) -> None:
+        inbox: Any = queue.Queue(size)
+        with Server(stalling) as server:
+            chat = connect(server).chat(**ASK, stream=to_queue(inbox))
+            inbox.get(timeout=DEADLINE)
+            inbox.shutdown(immediate=True)
+            wait(chat.actor_stopped)
+            with pytest.raises(CancelledError, match="no subscriber is left"):
+                chat.result()
 
 
 def test_a_full_queue_that_nobody_has_any_more_keeps_no_thread(connect: Callable[..., Client]) -> None:
