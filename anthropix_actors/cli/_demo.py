@@ -111,9 +111,9 @@ def _show(client: Client, echo: Callable[..., None], **params: Any) -> None:
     ended = threading.Event()
     printer = Printer.start(echo, threading.Event(), ended)
     chat = client.chat(stream=printer, **params)
-    answer = chat.result(timeout=_PATIENCE)
-    ended.wait(_PATIENCE)
+    ended.wait(_PATIENCE)  # first: all is printed that the printer was told, also before an error
     printer.stop()
+    answer = chat.result(timeout=_PATIENCE)
     usage = answer["usage"]
     tokens = f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out"
     echo(f"-- {tokens}; stop reason: {answer['stop_reason']}; request {chat.request_id}")

@@ -23,7 +23,7 @@ def test_logs_that_have_expired_are_deleted() -> None:
     store.claim("deleted")
     store.expire("deleted", 0.01)
     store.delete("deleted")
-    until(lambda: store.state("old-49") is None and not store._tables._ends)
+    until(lambda: store.state("old-49") is None and len(store._tables._ends) <= 1)  # that of old-7, which is void
     assert [*store._tables._logs] == ["old-7"]
 
 
