@@ -29,15 +29,15 @@ _FORMS = (
 _THREE = (ITERATOR, ACTOR, SIMPLE_QUEUE)
 _TARGETS: dict[str, Targets] = {
     "text": {
-        RAW: dict.fromkeys(_THREE, 2.5),
-        SDK_STREAM: dict.fromkeys(_THREE, 8),
-        SDK_CREATE: dict.fromkeys(_THREE, 4),
+        RAW: {**dict.fromkeys(_THREE, 2.5), LISTENER: 1.3},
+        SDK_STREAM: {**dict.fromkeys(_THREE, 8), LISTENER: 10},
+        SDK_CREATE: {**dict.fromkeys(_THREE, 4), LISTENER: 5},
     },
     "packed": {},
     "text over TLS": {
-        RAW: {ITERATOR: 1.3},
-        SDK_STREAM: {ITERATOR: 8, SIMPLE_QUEUE: 7},
-        SDK_CREATE: {ITERATOR: 4, SIMPLE_QUEUE: 3.5},
+        RAW: {ITERATOR: 1.3, LISTENER: 1.3},
+        SDK_STREAM: {ITERATOR: 8, LISTENER: 8, SIMPLE_QUEUE: 7},
+        SDK_CREATE: {ITERATOR: 4, LISTENER: 4, SIMPLE_QUEUE: 3.5},
     },
     "packed over TLS": {},
 }
