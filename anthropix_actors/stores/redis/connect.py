@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
 from redis.sentinel import Sentinel
 
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.redis.connections import NO_RETRY
+from anthropix_actors.stores.redis.faults import NO_PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,7 +93,20 @@ def _by_sentinel(hosts: list[tuple[str, int]], service: str, settings: dict[str,
     same = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl")) or key == "protocol"}
     theirs = {**same, "retry": NO_RETRY, **own}
     ask: Any = Sentinel  # untyped
+    settings["redis_connect_func"] = partial(_greet, settings.pop("redis_connect_func", None))
     return lambda: ask(hosts, sentinel_kwargs=theirs).master_for(service, retry=NO_RETRY, **settings)
+
+
+def _greet(theirs: Callable[[Any], object] | None, connection: Any) -> None:
+    """Begin a connection to the primary: a Sentinel may name one that is the primary no more.
+
+    Raises:
+        ConnectionError: it is.
+    """
+    connection.on_connect() if theirs is None else theirs(connection)
+    connection.send_command("INFO", "replication")
+    if b"role:master" not in connection.read_response(disable_decoding=True):
+        raise ConnectionError(NO_PRIMARY)
 
 
 def _hosts(parts: SplitResult) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError  # noqa: A004 - redis-py's own
 from redis.retry import Retry
 
 from anthropix_actors.stores.log import StoreClosedError
-from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
+from anthropix_actors.stores.redis.faults import FAULTS, is_of_replica, passes, store_error
 from anthropix_actors.stores.redis.keys import shard_of
 
 if TYPE_CHECKING:
@@ -47,16 +47,19 @@ class Connections:
         self._by_process: dict[int, _Client] = {}
         self.closed = False
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+    def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument] = (), patience: float | None = None
+    ) -> Any:
         """Run a script; it may be run again if its reply is lost.
 
         Raises:
             StoreError: it could not be run.
         """
-        return self.ask(lambda client: script.run(client, keys, args))
+        return self.ask(lambda client: script.run(client, keys, args), patience)
 
-    def ask(self, question: Callable[[Any], Any]) -> Any:
+    def ask(self, question: Callable[[Any], Any], patience: float | None = None) -> Any:
         """Return what `question` gets of a client, asked again if the connection fails."""
+        patience = self._patience if patience is None else patience
         deadline: float | None = None
         pause = _FIRST_PAUSE
         while True:
@@ -65,11 +68,12 @@ class Connections:
             try:
                 return question(self._here().redis)
             except FAULTS as exc:
-                if isinstance(exc, TimeoutError):
-                    self._here().close_idle()  # the others are as dead, and each would cost as long
+                if isinstance(exc, TimeoutError) or is_of_replica(exc):
+                    # The others are as dead, and each would cost as long; or lead to what is the primary no more.
+                    self._here().close_idle()
                 now = time.monotonic()
                 # From the first fault on: this process may have been frozen, or have waited for a dead connection.
-                deadline = now + self._patience if deadline is None else deadline
+                deadline = now + patience if deadline is None else deadline
                 if not passes(exc) or now >= deadline:
                     raise store_error(exc) from exc
             finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
+from redis.cluster import RedisCluster
+
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ParameterError, Problem
@@ -126,11 +128,10 @@ class RedisStore(RedisLogs, RedisQueues):
             StoreError: it does not.
         """
         try:
-            found = self._connections.ask(lambda client: client.info())
+            found = self._connections.ask(_infos)
         except (TypeError, ValueError) as exc:
             raise ParameterError([Problem("options", f"expected options of redis-py: {exc}")]) from None
-        servers: list[Mapping[str, Any]] = [found] if "redis_version" in found else [*found.values()]
-        for server in servers:
+        for server in found:
             version = str(server["redis_version"])
             if tuple(map(int, version.split(".")[:2])) < _OLDEST:
                 raise StoreError(f"Redis: it is {version}: 6.2 or Valkey is needed")
@@ -143,6 +144,13 @@ class RedisStore(RedisLogs, RedisQueues):
         if eviction == "refuse":
             raise StoreError(text)
         log(logging.WARNING, text)
+
+
+def _infos(client: Any) -> list[Mapping[str, Any]]:
+    """Return what each server that is written to says of itself."""
+    if isinstance(client, RedisCluster):
+        return [*client.info(target_nodes=RedisCluster.PRIMARIES).values()]
+    return [client.info()]
 
 
 def _checked_prefix(prefix: object) -> str:
