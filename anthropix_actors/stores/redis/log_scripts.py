@@ -2,8 +2,8 @@
 
 A log has a hash with what is known of it, a stream with its entries and, if it is posted to, a hash of the keys that
 were used. An entry's id is its number from 1, and its epoch or, if it was posted, its mark. Two ids come after all
-others: `END` is in the stream of a log that was closed, and `GONE` is for a minute in that of one that was deleted: both
-wake who waits.
+others: `END` is in the stream of a log that was closed, and `GONE` is for a minute in that of one that was deleted:
+both wake who waits.
 
 A replica that becomes the primary may lack what was there last: claims, entries, posts. What comes in their place is to
 be told from them. So an epoch follows the one before by a random step, and marks are random: nobody else has those of a

@@ -148,9 +148,8 @@ class RedisStore(RedisLogs, RedisQueues):
 
 def _infos(client: Any) -> list[Mapping[str, Any]]:
     """Return what each server that is written to says of itself."""
-    if isinstance(client, RedisCluster):
-        return [*client.info(target_nodes=RedisCluster.PRIMARIES).values()]
-    return [client.info()]
+    found = client.info(target_nodes=RedisCluster.PRIMARIES) if isinstance(client, RedisCluster) else client.info()
+    return [found] if "redis_version" in found else [*found.values()]
 
 
 def _checked_prefix(prefix: object) -> str:
