@@ -13,9 +13,10 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import TimeoutError  # noqa: A004 - redis-py's own
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from anthropix_actors.stores.log import StoreClosedError
-from anthropix_actors.stores.redis.faults import FAULTS, is_of_replica, passes, store_error
+from anthropix_actors.stores.redis.faults import FAULTS, is_replaced, passes, store_error
 from anthropix_actors.stores.redis.keys import shard_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 NO_RETRY = Retry(NoBackoff(), 0)
 """redis-py repeats what may have been done already, if it is let."""
+
+_ASKS_EVERY, _ASKS_EVERY_AWAY = 1.0, 30.0
+"""After how many seconds it is asked which is the primary; and while nobody answers, which may take as long."""
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
@@ -66,9 +70,9 @@ class Connections:
             if self.closed:
                 raise StoreClosedError("the store is closed")
             try:
-                return question(self._here().redis)
+                return question(self._here().of_primary())
             except FAULTS as exc:
-                if isinstance(exc, TimeoutError) or is_of_replica(exc):
+                if isinstance(exc, TimeoutError) or is_replaced(exc):
                     # The others are as dead, and each would cost as long; or lead to what is the primary no more.
                     self._here().close_idle()
                 now = time.monotonic()
@@ -130,8 +134,23 @@ class _Client:
         """Take the client over."""
         self.redis = client
         self._is_cluster = isinstance(client, RedisCluster)
+        self._asks_at = 0.0  # when it asks the Sentinels next, on the monotonic clock
         self._woken, self._waker = os.pipe()
         weakref.finalize(self, _close_all, (self._woken, self._waker))
+
+    def of_primary(self) -> Any:
+        """Return the client. Now and then, ask the Sentinels first: a primary that lives may have been replaced.
+
+        It takes writes for ten seconds yet, which are lost. Where it has been, redis-py closes what is idle.
+        """
+        now, pool = time.monotonic(), getattr(self.redis, "connection_pool", None)
+        if isinstance(pool, SentinelConnectionPool) and now >= self._asks_at:
+            self._asks_at = now + _ASKS_EVERY
+            try:
+                pool.get_master_address()
+            except FAULTS:  # it is for who connects to find that out
+                self._asks_at = now + _ASKS_EVERY_AWAY
+        return self.redis
 
     def wake(self) -> None:
         """End this client's waits, those that come later, too: what is written is never read."""

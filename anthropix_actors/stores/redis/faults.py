@@ -27,8 +27,8 @@ _PASSING = (ConnectionError, TimeoutError, ClusterError, MovedError, AskError, T
 _STRAY = (RedisClusterException, OSError, AttributeError, LookupError)
 _LASTING = (AuthenticationError, AuthorizationError, MaxConnectionsError)
 
-_OF_REPLICA = ("read only replica", "previous master is now a slave", NO_PRIMARY)
-_MOMENTARY = (*_OF_REPLICA, "UNBLOCKED", "enough good replicas", "is busy running a script")
+_OF_REPLICA = ("read only replica", "previous master is now a slave", NO_PRIMARY, "enough good replicas")
+_MOMENTARY = (*_OF_REPLICA, "UNBLOCKED", "is busy running a script")
 """Words of errors that are of no class of their own, or of one script within another error."""
 
 _ADVICE = {
@@ -64,8 +64,8 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, (*_PASSING, *_STRAY)) or any(words in str(error) for words in _MOMENTARY)
 
 
-def is_of_replica(error: BaseException) -> bool:
-    """Return whether what has answered is not the primary, so that connections to it are of no use."""
+def is_replaced(error: BaseException) -> bool:
+    """Return whether what has answered may be the primary no more, so that connections to it are of no use."""
     return any(words in str(error) for words in _OF_REPLICA)
 
 
