@@ -168,6 +168,11 @@ class Cluster(Replicated):
                 return next(server for server in self.servers if server.port == port)
         raise LookupError(name)
 
+    @property
+    def primaries(self) -> list[RedisServer]:
+        ports = {port for _, _, (_, port, *_), *_ in self.running[0].run("CLUSTER", "SLOTS")}
+        return [server for server in self.servers if server.port in ports]
+
     def slot_of(self, key: str) -> int:
         return int(self.running[0].run("CLUSTER", "KEYSLOT", shard_of(key)))
 
@@ -235,6 +240,21 @@ def cluster(replicas: int = 0, *settings: str) -> Generator[Cluster]:
             agreed(lambda: found.follows(replica))  # noqa: B023
         agreed(lambda: all(_knows(server, 3 * replicas) for server in found.servers))
         yield found
+
+
+@contextlib.contextmanager
+def new_node(found: Cluster) -> Generator[RedisServer]:
+    """Have one more node in a Cluster for a while, that has no slots yet."""
+    bus = free_port()
+    with RedisServer("--cluster-enabled", "yes", "--cluster-port", str(bus), tcp=True) as node:
+        others = found.running
+        others[0].run("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        found.servers.append(node)
+        agreed(lambda: all(_agrees(each, len(others) + 1) for each in [*others, node]))
+        yield node
+        found.servers.remove(node)
+        for each in others:
+            each.run("CLUSTER", "FORGET", found.id_of(node))
 
 
 def _agrees(server: RedisServer, nodes: int) -> bool:

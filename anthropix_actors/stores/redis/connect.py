@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from anthropix_actors._foreign.log import shown
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 ALONE = ("redis", "rediss", "unix")
 SENTINEL = ("redis+sentinel", "rediss+sentinel")
 CLUSTER = ("redis+cluster", "rediss+cluster")
+
+_TRIES = 10
+"""How many nodes of a Cluster are asked at first; redis-py takes any of them, but for the one that has just failed."""
 
 _PORT = {"sentinel": 26379, "cluster": 6379}
 
@@ -77,8 +82,15 @@ def connector(url: str, timeout: float, options: Mapping[str, Any]) -> Callable[
         # Its text may have a part of the password.
         text = "expected host:port, for Sentinel several and a service: redis+sentinel://one:26379,two:26379/mymaster/0"
         raise ParameterError([Problem("url", text)]) from None
+    return lambda: _cluster(hosts, settings)
+
+
+def _cluster(hosts: list[tuple[str, int]], settings: dict[str, Any]) -> RedisCluster:
+    """Return a client of a Cluster: to begin, it asks any node that is there."""
     node: Any = ClusterNode  # untyped
-    return lambda: RedisCluster(startup_nodes=[node(*host) for host in hosts], retry=NO_RETRY, **settings)
+    client = RedisCluster(startup_nodes=[node(*host) for host in hosts], retry=Retry(NoBackoff(), _TRIES), **settings)
+    client.set_retry(NO_RETRY)
+    return client
 
 
 def _by_sentinel(hosts: list[tuple[str, int]], service: str, settings: dict[str, Any]) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import LARGEST_ENTRY, checked_seconds
 from anthropix_actors.stores.redis.connect import CLUSTER, connector, scheme_of
 from anthropix_actors.stores.redis.connections import Connections
+from anthropix_actors.stores.redis.faults import FAULTS
 from anthropix_actors.stores.redis.keys import Keys
 from anthropix_actors.stores.redis.logs import RedisLogs
 from anthropix_actors.stores.redis.queues import RedisQueues
@@ -147,9 +148,18 @@ class RedisStore(RedisLogs, RedisQueues):
 
 
 def _infos(client: Any) -> list[Mapping[str, Any]]:
-    """Return what each server that is written to says of itself."""
-    found = client.info(target_nodes=RedisCluster.PRIMARIES) if isinstance(client, RedisCluster) else client.info()
-    return [found] if "redis_version" in found else [*found.values()]
+    """Return what each server that is written to says of itself; of a Cluster, those that are there."""
+    if not isinstance(client, RedisCluster):
+        return [client.info()]
+    found, fault = [], None
+    for node in client.get_primaries():
+        try:
+            found.append(client.get_redis_connection(node).info())
+        except FAULTS as exc:
+            fault = exc
+    if fault is not None and not found:
+        raise fault
+    return found
 
 
 def _checked_prefix(prefix: object) -> str:
