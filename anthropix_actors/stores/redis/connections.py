@@ -134,6 +134,7 @@ class _Client:
         """Take the client over."""
         self.redis = client
         self._is_cluster = isinstance(client, RedisCluster)
+        self._is_watched = isinstance(getattr(client, "connection_pool", None), SentinelConnectionPool)
         self._asks_at = 0.0  # when it asks the Sentinels next, on the monotonic clock
         self._woken, self._waker = os.pipe()
         weakref.finalize(self, _close_all, (self._woken, self._waker))
@@ -143,11 +144,11 @@ class _Client:
 
         It takes writes for ten seconds yet, which are lost. Where it has been, redis-py closes what is idle.
         """
-        now, pool = time.monotonic(), getattr(self.redis, "connection_pool", None)
-        if isinstance(pool, SentinelConnectionPool) and now >= self._asks_at:
+        now = time.monotonic()
+        if self._is_watched and now >= self._asks_at:
             self._asks_at = now + _ASKS_EVERY
             try:
-                pool.get_master_address()
+                self.redis.connection_pool.get_master_address()
             except FAULTS:  # it is for who connects to find that out
                 self._asks_at = now + _ASKS_EVERY_AWAY
         return self.redis

@@ -151,10 +151,12 @@ def _infos(client: Any) -> list[Mapping[str, Any]]:
     """Return what each server that is written to says of itself; of a Cluster, those that are there."""
     if not isinstance(client, RedisCluster):
         return [client.info()]
-    found, fault = [], None
-    for node in client.get_primaries():
+    nodes: Any = client  # untyped
+    found: list[Mapping[str, Any]] = []
+    fault: Exception | None = None
+    for node in nodes.get_primaries():
         try:
-            found.append(client.get_redis_connection(node).info())
+            found.append(nodes.get_redis_connection(node).info())
         except FAULTS as exc:
             fault = exc
     if fault is not None and not found:

@@ -55,6 +55,11 @@ def filled(store: RedisStore, names: list[str] = NAMES) -> dict[str, int]:
     return epochs
 
 
+def append(store: RedisStore, names: list[str], epochs: dict[str, int]) -> None:
+    for name in names:
+        store.append(name, epochs[name], 1, [{"n": 1}])
+
+
 def follow(store: RedisStore, names: list[str], count: int) -> dict[str, list[Entry]]:
     """Read logs until each has so many entries."""
     read: dict[str, list[Entry]] = {name: [] for name in names}
@@ -121,11 +126,11 @@ def test_a_slot_that_moves_is_waited_for_and_found_again(nodes: Cluster, store: 
     hasty.claim(elsewhere, "one")
     assert hasty.state(elsewhere).holder == "one"  # type: ignore[union-attr]  # the other shards have heard it
     reader, read = started(lambda: follow(other, here, 2))
-    writer, written = started(lambda: [store.append(name, epochs[name], 1, [{"n": 1}]) for name in here])
+    writer, written = started(lambda: append(store, here, epochs))
     moving.end()
     for thread in (reader, writer):
         thread.join(FORMING)
-    assert written == [[None] * len(here)]
+    assert written == [None]
     assert {name: [entry.data["n"] for entry in found] for name, found in read[0].items()} == {
         name: [0, 1] for name in here
     }
