@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from anthropix_actors.stores.redis.keys import shard_of
@@ -45,11 +46,13 @@ class Replicated:
         return bool(found["role"] == "slave" and found.get("master_link_status") == "up")
 
     def settle(self) -> None:
-        """Wait until each replica has what its primary has now."""
+        """Wait until each replica has what its primary has now; one that has just come needs a while to begin."""
         for server in self.running:
             info = server.run("INFO", "replication")
             if info["role"] == "master" and info["connected_slaves"]:
-                agreed(lambda server=server: server.run("WAIT", 1, 1000) >= 1 and _has_caught_up(server))
+                with Redis(unix_socket_path=str(server.path)) as client:
+                    client.publish("settle", "")
+                    assert int(client.execute_command("WAIT", 1, int(FORMING * 1000)))
 
     def cut_off(self, primary: RedisServer) -> None:
         """Let replicas get nothing more of a primary: what it is told from now on, it alone has."""
@@ -60,15 +63,22 @@ class Replicated:
     def running(self) -> list[RedisServer]:
         return [server for server in self.servers if server.process is not None]
 
-    def primary_of(self, name: str) -> RedisServer:
+    @property
+    def url(self) -> str:
+        """The URL of a store."""
+        raise NotImplementedError
+
+    def primary_of(self, key: str) -> RedisServer:
         """Return the server that has a key, or would have it, and lets it be written."""
         raise NotImplementedError
 
+    def fail_over(self, killed: RedisServer) -> None:
+        """Kill a primary, and wait until a replica has its place."""
+        raise NotImplementedError
 
-def _has_caught_up(primary: RedisServer) -> bool:
-    info = primary.run("INFO", "replication")
-    replicas = [value for key, value in info.items() if key.startswith("slave") and isinstance(value, dict)]
-    return all(replica["offset"] >= info["master_repl_offset"] for replica in replicas)
+    def rejoin(self, server: RedisServer) -> None:
+        """Start a server that was killed, as a replica, and wait until it is one that may be promoted."""
+        raise NotImplementedError
 
 
 class Watched(Replicated):
@@ -89,22 +99,19 @@ class Watched(Replicated):
         _, port = self.sentinels[0].run("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
         return next(server for server in self.servers if server.port == int(port))
 
-    def primary_of(self, name: str) -> RedisServer:  # noqa: ARG002 - there is one
+    def primary_of(self, key: str) -> RedisServer:  # noqa: ARG002 - there is one
         return self.primary
 
-    def fail_over(self) -> RedisServer:
-        """Kill the primary, wait until the replica is the primary, and return what was killed."""
-        killed = self.primary
+    def fail_over(self, killed: RedisServer) -> None:
         killed.kill()
         agreed(lambda: self.primary is not killed and _is_primary(self.primary))
-        return killed
 
     def rejoin(self, server: RedisServer) -> None:
-        """Start a server that was killed, as a replica; a Sentinel would see to that only after ten seconds."""
         server.start()
-        server.run("REPLICAOF", "127.0.0.1", self.primary.port)
+        server.run("REPLICAOF", "127.0.0.1", self.primary.port)  # a Sentinel sees to that only after ten seconds
         agreed(lambda: self.follows(server))
         agreed(self.is_known)
+        self.settle()
 
     def know_each_other(self) -> bool:
         """Return whether each Sentinel knows of all others."""
@@ -138,6 +145,7 @@ def watched(sentinels: int = 1) -> Generator[Watched]:
                 sentinel.run("SENTINEL", "SET", "mymaster", name, value)
         agreed(found.is_known)
         agreed(found.know_each_other)
+        found.settle()
         yield found
 
 
@@ -161,12 +169,12 @@ class Cluster(Replicated):
     def id_of(self, server: RedisServer) -> str:
         return str(server.run("CLUSTER", "MYID").decode())
 
-    def primary_of(self, name: str) -> RedisServer:
-        slot = self.slot_of(name)
+    def primary_of(self, key: str) -> RedisServer:
+        slot = self.slot_of(key)
         for first, last, (_, port, *_), *_ in self.running[0].run("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(server for server in self.servers if server.port == port)
-        raise LookupError(name)
+        raise LookupError(key)
 
     @property
     def primaries(self) -> list[RedisServer]:
@@ -177,7 +185,6 @@ class Cluster(Replicated):
         return int(self.running[0].run("CLUSTER", "KEYSLOT", shard_of(key)))
 
     def fail_over(self, killed: RedisServer) -> None:
-        """Kill a primary, and wait until its replica has its place."""
         there = [server for server in self.running if server is not killed]
         killed.kill()
         agreed(lambda: all(_is_whole(server, killed.port) for server in there))
@@ -186,6 +193,7 @@ class Cluster(Replicated):
         server.start()
         agreed(lambda: self.follows(server))
         agreed(lambda: all(_agrees(each, len(self.servers)) for each in self.running))
+        self.settle()
 
     def move(self, slot: int, source: RedisServer, target: RedisServer) -> Moving:
         return Moving(self, slot, source, target)
@@ -239,6 +247,7 @@ def cluster(replicas: int = 0, *settings: str) -> Generator[Cluster]:
         for replica in found.servers[3:]:
             agreed(lambda: found.follows(replica))  # noqa: B023
         agreed(lambda: all(_knows(server, 3 * replicas) for server in found.servers))
+        found.settle()
         yield found
 
 

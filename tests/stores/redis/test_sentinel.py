@@ -90,7 +90,7 @@ def test_what_the_replica_does_not_have_is_lost_and_nobody_else_gets_its_place(
     write(store, "b", lost, 2, 3)
     cursor = other.read("b")[-1].cursor
     reader, found = started(lambda: other.read("b", cursor, wait=FORMING))
-    servers.fail_over()
+    servers.fail_over(servers.primary)
     reader.join(FORMING)
     assert isinstance(found[0], Lost)
     later = other.claim("b")
