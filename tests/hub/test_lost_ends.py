@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +51,11 @@ def _what_has_ended_is_looked_at_soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "AGAIN", 0.3)
 
 
+def is_closed(store: Store, name: str) -> bool:
+    state = store.state(name)
+    return state is not None and state.closed
+
+
 def length(store: Store, name: str) -> int:
     state = store.state(name)
     return 0 if state is None else state.length
@@ -65,7 +71,7 @@ def test_the_end_of_an_answer_that_is_lost_is_said_to_be(
         redis.run("SAVE")
         anthropix_emulator.release()
         chat.result(DEADLINE)
-        until(lambda: (state := store.state("a")) is not None and state.closed)
+        until(lambda: is_closed(store, "a"))
         redis.go_back()
         *_, end = elsewhere.follow("a")
         assert isinstance(end, ChatFailed)
@@ -78,7 +84,7 @@ def test_the_end_of_an_answer_that_is_there_is_left_alone(client: Client, store:
     with Hub(store, lease=0.6) as hub, hub.lives():
         for name in ("a", "b"):
             client.chat(**PARAMS, stream=hub.to(name)).result(DEADLINE)
-            until(lambda name=name: (state := store.state(name)) is not None and state.closed)
+            until(partial(is_closed, store, name))
         epoch = store.state("a").epoch  # type: ignore[union-attr]
         store.delete("b")
         until(lambda: not hub._beat._afterwards)

@@ -139,7 +139,7 @@ def test_a_server_that_is_killed_in_mid_answer_costs_nobody_a_word(
 
 
 def text_in(message: Any) -> str:
-    data = message.data if isinstance(message, ChatEvent) else {}
+    data: Any = message.data if isinstance(message, ChatEvent) else {}
     return str(data.get("delta", {}).get("text", ""))
 
 
