@@ -272,7 +272,7 @@ def _agrees(server: RedisServer, nodes: int) -> bool:
 
 
 def _knows(server: RedisServer, replicas: int) -> bool:
-    return server.run("CLUSTER", "NODES").decode().count("slave") == replicas
+    return int(server.run("CLUSTER", "NODES").decode().count("slave")) == replicas
 
 
 def _is_whole(server: RedisServer, without: int) -> bool:
