@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -52,7 +52,8 @@ class Replicated:
             if info["role"] == "master" and info["connected_slaves"]:
                 with Redis(unix_socket_path=str(server.path)) as client:
                     client.publish("settle", "")
-                    assert int(client.execute_command("WAIT", 1, int(FORMING * 1000)))
+                    followers: Any = client.execute_command("WAIT", 1, int(FORMING * 1000))
+                    assert followers
 
     def cut_off(self, primary: RedisServer) -> None:
         """Let replicas get nothing more of a primary: what it is told from now on, it alone has."""
