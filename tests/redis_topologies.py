@@ -142,7 +142,8 @@ def watched(sentinels: int = 1) -> Generator[Watched]:
         found.sentinels = [ends.enter_context(RedisServer(mode="--sentinel", tcp=True)) for _ in range(sentinels)]
         for sentinel in found.sentinels:
             sentinel.run("SENTINEL", "MONITOR", "mymaster", "127.0.0.1", primary.port, sentinels // 2 + 1)
-            for name, value in (("down-after-milliseconds", TIMEOUT), ("failover-timeout", 10_000)):
+            # Where it has not heard of the replica just now, it gives up, and tries again after twice this time.
+            for name, value in (("down-after-milliseconds", TIMEOUT), ("failover-timeout", 2000)):
                 sentinel.run("SENTINEL", "SET", "mymaster", name, value)
         agreed(found.is_known)
         agreed(found.know_each_other)
@@ -181,6 +182,10 @@ class Cluster(Replicated):
     def primaries(self) -> list[RedisServer]:
         ports = {port for _, _, (_, port, *_), *_ in self.running[0].run("CLUSTER", "SLOTS")}
         return [server for server in self.servers if server.port in ports]
+
+    def replica_of(self, primary: RedisServer) -> RedisServer:
+        roles = {server: server.run("INFO", "replication") for server in self.running}
+        return next(each for each, role in roles.items() if role.get("master_port") == primary.port)
 
     def slot_of(self, key: str) -> int:
         return int(self.running[0].run("CLUSTER", "KEYSLOT", shard_of(key)))

@@ -34,26 +34,38 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Request
 
-    from redis_topologies import Replicated
+    from redis_topologies import Cluster, Replicated, Watched
 
 WHOLE = "Red light passes, blue light goes astray."
 WORDS = 30
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["sentinel", "cluster"])
-def servers(request: pytest.FixtureRequest) -> Iterator[Replicated]:
-    with watched() if request.param == "sentinel" else cluster(1) as found:
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Watched]:
+    with watched() as found:
         yield found
 
 
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    with cluster() as found:
+        yield found
+
+
+@pytest.fixture(params=["pair", "nodes"])
+def servers(request: pytest.FixtureRequest) -> Replicated:
+    found: Replicated = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-def stores(servers: Replicated) -> Iterator[Callable[[], RedisStore]]:
+def stores() -> Iterator[Callable[[Replicated], RedisStore]]:
     """Make stores that share what is in them."""
     made: list[RedisStore] = []
     prefix = f"test-{next(_numbers)}"
 
-    def make() -> RedisStore:
+    def make(servers: Replicated) -> RedisStore:
         made.append(RedisStore.from_url(servers.url, prefix=prefix, patience=FORMING))
         return made[-1]
 
@@ -73,15 +85,18 @@ def weather(city: str) -> str:
 
 
 def test_all_of_it_works(
-    stores: Callable[[], RedisStore], connect: Callable[..., Client], anthropix_emulator: Emulator
+    servers: Replicated,
+    stores: Callable[[Replicated], RedisStore],
+    connect: Callable[..., Client],
+    anthropix_emulator: Emulator,
 ) -> None:
     client = connect(anthropix_emulator.url)
     anthropix_emulator.queue(WHOLE)
-    with Hub(stores()) as hub:
+    with Hub(stores(servers)) as hub:
         name = hub.submit(asks("Why?"))
         stopped = hub.submit(asks("Why not?"))
         assert hub.cancel(stopped, "enough")
-        with Worker(client, stores()):
+        with Worker(client, stores(servers)):
             assert "".join(hub.follow(name).text) == WHOLE
             assert text_of(hub.result(name, DEADLINE)) == WHOLE
             with pytest.raises(CancelledError, match="enough"):
@@ -90,12 +105,12 @@ def test_all_of_it_works(
         assert {name, stopped} <= {*hub.store.names("chat-")}
     anthropix_emulator.queue(Reply([ToolCall("weather", {"city": "Rome"})]), "It rains.")
     inbox = Inbox()
-    talk = client.converse(Agent(model="m", tools=[weather]), store=stores(), id="talk", stream=inbox)
-    assert Conversations(stores()).say("talk", "How is the weather?", key="1")
+    talk = client.converse(Agent(model="m", tools=[weather]), store=stores(servers), id="talk", stream=inbox)
+    assert Conversations(stores(servers)).say("talk", "How is the weather?", key="1")
     inbox.until(TurnDone)
     talk.stop(timeout=DEADLINE)
-    assert "rain in Rome" in str(Conversations(stores()).history("talk"))
-    again = client.converse(Agent(model="m", tools=[weather]), store=stores(), id="talk")
+    assert "rain in Rome" in str(Conversations(stores(servers)).history("talk"))
+    again = client.converse(Agent(model="m", tools=[weather]), store=stores(servers), id="talk")
     assert "It rains." in str(again.history())
     again.stop(timeout=DEADLINE)
 
@@ -109,20 +124,19 @@ def answer(request: Request) -> Pace:
 
 
 def test_a_server_that_is_killed_in_mid_answer_costs_nobody_a_word(
-    servers: Replicated, stores: Callable[[], RedisStore], connect: Callable[..., Client]
+    pair: Watched, stores: Callable[[Replicated], RedisStore], connect: Callable[..., Client]
 ) -> None:
     """But what the replica did not have yet, of which all are told."""
-    with Emulator(handler=answer) as emulator, Hub(stores()) as hub:
+    with Emulator(handler=answer) as emulator, Hub(stores(pair)) as hub:
         jobs = [f"job-{number}" for number in range(6)]
         for job in jobs:
             hub.submit(asks(job), id=job)
-        with Worker(connect(emulator.url), stores(), lease=1.0) as worker:
+        with Worker(connect(emulator.url), stores(pair), lease=1.0) as worker:
             told: dict[str, list[Any]] = {job: [] for job in jobs}
             for job in jobs:
                 hub.follow(job, to=_Told(told[job]))
             until(lambda: all(len(each) > 3 for each in told.values()))
-            killed = servers.primary_of(hub.store._keys.queue("jobs").jobs)  # type: ignore[attr-defined]
-            servers.fail_over(killed)
+            pair.fail_over(pair.primary)
             until(lambda: all(isinstance(each[-1], ChatDone | ChatFailed) for each in told.values()))
             for job in jobs:
                 *messages, end = told[job]
@@ -135,7 +149,6 @@ def test_a_server_that_is_killed_in_mid_answer_costs_nobody_a_word(
             assert sum(isinstance(each[-1], ChatDone) for each in told.values()) > len(jobs) / 2
             until(lambda: not worker.metrics().running)
         until(lambda: hub.store.queue_state("jobs") == QueueState(0, 0, 0, 0.0))
-    servers.rejoin(killed)
 
 
 def text_in(message: Any) -> str:

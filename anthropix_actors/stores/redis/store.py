@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -153,15 +154,10 @@ def _infos(client: Any) -> list[Mapping[str, Any]]:
         return [client.info()]
     nodes: Any = client  # untyped
     found: list[Mapping[str, Any]] = []
-    fault: Exception | None = None
     for node in nodes.get_primaries():
-        try:
+        with contextlib.suppress(*FAULTS):
             found.append(nodes.get_redis_connection(node).info())
-        except FAULTS as exc:
-            fault = exc
-    if fault is not None and not found:
-        raise fault
-    return found
+    return found or [client.info()]
 
 
 def _checked_prefix(prefix: object) -> str:

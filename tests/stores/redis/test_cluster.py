@@ -12,7 +12,7 @@ from anthropix_actors.stores.redis import RedisStore
 
 from redis_servers import blocked, started
 from redis_topologies import FORMING, agreed, cluster, new_node
-from servers import DEADLINE, until
+from servers import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,26 +163,33 @@ def test_a_node_that_is_new_is_waited_for_and_has_its_names(nodes: Cluster, stor
     hasty.close()
 
 
-def test_a_part_that_is_away_is_told_of_and_the_others_hear_who_lives() -> None:
-    with cluster(0, "--cluster-require-full-coverage", "no") as nodes:
-        store = RedisStore.from_url(nodes.url, patience=0)
-        filled(store)
-        lost = [name for name in NAMES if nodes.primary_of(store._keys.log(name).meta) is nodes.servers[0]]
-        kept = next(name for name in NAMES if name not in lost)
-        nodes.servers[0].kill()
-        said(lambda: store.state(lost[0]))
-        said(lambda: store.beat("one", 60))
-        store.claim(kept, "one")
-        assert store.state(kept).holder == "one"  # type: ignore[union-attr]
-        for node in nodes.running:
-            node.run("CONFIG", "SET", "cluster-require-full-coverage", "yes")
-        agreed(lambda: all("cluster_state:fail" in node.run("CLUSTER", "INFO").decode() for node in nodes.running))
-        assert "a part of the Cluster is away" in said(lambda: store.state(kept))
-        patient = RedisStore.from_url(f"redis+cluster://127.0.0.1:{nodes.servers[1].port}", patience=FORMING)
-        nodes.servers[0].start()
-        assert patient.state(lost[0]) is None
-        assert patient.state(kept) is not None
-        with pytest.raises(Lost):
-            patient.read(lost[0], wait=DEADLINE)
-        for each in (store, patient):
-            each.close()
+def test_a_part_that_is_away_is_told_of_and_the_others_hear_who_lives(nodes: Cluster, store: RedisStore) -> None:
+    filled(store)
+    nodes.settle()
+    hasty = RedisStore.from_url(nodes.url, patience=0)
+    primary = nodes.primary_of(store._keys.log(NAMES[0]).meta)
+    replica = nodes.replica_of(primary)
+    away = [name for name in NAMES if nodes.primary_of(store._keys.log(name).meta) is primary]
+    kept = next(name for name in NAMES if name not in away)
+    for node in nodes.servers:
+        node.run("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    for node in (replica, primary):
+        node.kill()
+    said(lambda: hasty.state(away[0]))
+    said(lambda: hasty.beat("one", 60))
+    hasty.claim(kept, "one")
+    assert hasty.state(kept).holder == "one"  # type: ignore[union-attr]
+    for node in nodes.running:
+        node.run("CONFIG", "SET", "cluster-require-full-coverage", "yes")
+    agreed(lambda: all("cluster_state:fail" in node.run("CLUSTER", "INFO").decode() for node in nodes.running))
+    assert "a part of the Cluster is away" in said(lambda: hasty.state(kept))
+    begun = RedisStore.from_url(f"redis+cluster://127.0.0.1:{nodes.running[0].port}", patience=FORMING)
+    for node in (primary, replica):
+        node.start()
+    with pytest.raises(Lost):
+        begun.read(away[0], wait=FORMING)
+    assert begun.state(kept) is not None
+    for name in NAMES:
+        begun.delete(name)
+    for each in (hasty, begun):
+        each.close()
