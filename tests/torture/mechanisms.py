@@ -659,8 +659,8 @@ MECHANISMS = [
     Mechanism(
         "connections that are dead, but open, cost one timeout",
         "stores/redis/connections.py",
-        "                    self._here().close_idle()  #",
-        "                    pass  #",
+        "                    self._here().close_idle()\n                now",
+        "                    pass\n                now",
         "stores/redis/test_failures.py::test_connections_that_are_dead_but_open_cost_one_timeout",
     ),
     Mechanism(

@@ -142,6 +142,18 @@ def test_a_server_that_is_no_primary_any_more_is_not_read(servers: Watched) -> N
             each.close()
 
 
+def test_what_is_connected_goes_on_without_sentinels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anthropix_actors.stores.redis.connections._ASKS_EVERY", 0.0)
+    with RedisServer(tcp=True) as redis:
+        with RedisServer(mode="--sentinel", tcp=True) as sentinel:
+            sentinel.run("SENTINEL", "MONITOR", "mymaster", "127.0.0.1", redis.port, 1)
+            store = RedisStore.from_url(f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster", patience=0)
+            store.claim("a")
+        assert store.claim("a") > 1
+        assert store.state("a") is not None
+        store.close()
+
+
 def test_sentinels_that_know_no_primary_are_told_of() -> None:
     with RedisServer(tcp=True) as redis, RedisServer(mode="--sentinel", tcp=True) as sentinel:
         sentinel.run("SENTINEL", "MONITOR", "mymaster", "127.0.0.1", redis.port, 1)
