@@ -10,8 +10,9 @@ import pytest
 from anthropix_actors import Client, Hub, Worker, text_of
 from anthropix_actors.emulator import Stall
 from anthropix_actors.hub._work import taker
+from anthropix_actors.hub._work.in_hand import InHand
 from anthropix_actors.hub._write import writing
-from anthropix_actors.stores import Lost, QueueState
+from anthropix_actors.stores import Lost, MemoryStore, QueueState
 
 from redis_servers import RedisServer
 from servers import DEADLINE, until
@@ -54,6 +55,11 @@ def _what_has_ended_is_looked_at_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def is_closed(store: Store, name: str) -> bool:
     state = store.state(name)
     return state is not None and state.closed
+
+
+def has_looked(ender: taker.Ender) -> bool:
+    ender.look_again()
+    return not ender._ended
 
 
 def length(store: Store, name: str) -> int:
@@ -124,10 +130,27 @@ def test_a_job_whose_log_is_whole_is_finished_again(client: Client, store: Store
         until(lambda: worker.metrics().done)
         store.put("jobs", "other", {})
         worker._in_hand.runs["other"] = None  # type: ignore[assignment]  # had anew: it is for that to end it
-        worker._ender._done.append((0.0, "other"))
-        until(lambda: not worker._ender._done)
+        worker._ender._ended.append((0.0, "other", True))
+        until(lambda: not worker._ender._ended)
         assert store.job("jobs", "other") is not None
         del worker._in_hand.runs["other"]
+
+
+def test_a_job_that_was_given_back_and_is_had_again_goes_back_again() -> None:
+    store = MemoryStore()
+    with Hub(store) as hub, hub.lives():
+        in_hand = InHand(1)
+        ender = taker.Ender(hub, in_hand)
+        store.put("jobs", "a", {})
+        [job] = store.take("jobs", hub.holder, 1)
+        run = in_hand.add(job, ender.put)
+        assert run is not None
+        run.give_back()
+        ender.close()
+        ender.run()
+        assert [job.id for job in store.take("jobs", hub.holder, 1)] == ["a"]  # as if the store had lost that
+        until(partial(has_looked, ender))
+        assert store.queue_state("jobs").waiting == 1
 
 
 def test_a_chat_of_which_the_store_has_lost_the_last_is_given_up(

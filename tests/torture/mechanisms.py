@@ -729,7 +729,7 @@ MECHANISMS = [
     Mechanism(
         "a job that came back is ended once more",
         "hub/_work/taker.py",
-        "            self._done.append((time.monotonic() + AGAIN, run.job.id))",
+        "            self._ended.append((time.monotonic() + AGAIN, run.job.id, act == store.finish))",
         "            pass",
         "hub/test_lost_ends.py::test_a_job_that_is_done_and_taken_again_is_ended_by_its_worker",
     ),

@@ -125,7 +125,7 @@ class Ender:
         self._in_hand = in_hand
         self._over: queues.SimpleQueue[Run | None] = queues.SimpleQueue()
         self._hurry = threading.Event()
-        self._done: collections.deque[tuple[float, str]] = collections.deque()
+        self._ended: collections.deque[tuple[float, str, bool]] = collections.deque()  # when, what, whether finished
 
     def put(self, run: Run) -> None:
         """End a job soon. Any thread."""
@@ -162,23 +162,25 @@ class Ender:
             self._in_hand.note_fault(exc, first=first)
             return False
         self._in_hand.remove(run, ours=ours)
-        if ours and act == store.finish:
-            self._done.append((time.monotonic() + AGAIN, run.job.id))
+        if ours:
+            self._ended.append((time.monotonic() + AGAIN, run.job.id, act == store.finish))
         return True
 
     def look_again(self) -> None:
-        """End once more what was done a while ago: a store that lost that has it as this worker's, as long as it lives.
+        """End once more what was ended a while ago: a store that lost that has it as this worker's, while it lives.
 
         In the thread that takes jobs, so that none of these is on its way here. Raises what the store raises.
         """
         store = self._hub.store
-        while self._done and self._done[0][0] <= time.monotonic():
-            job_id = self._done[0][1]
+        while self._ended and self._ended[0][0] <= time.monotonic():
+            _, job_id, is_done = self._ended[0]
             if job_id not in self._in_hand.runs:
                 state = store.state(job_id)
-                act = store.finish if state is None or state.closed else store.give_back
+                if state is not None:
+                    is_done = state.closed
+                act = store.finish if is_done else store.give_back
                 act(self._hub.queue, self._hub.holder, job_id)
-            self._done.popleft()
+            self._ended.popleft()
 
     def _goes_on(self, run: Run) -> bool:
         """Return whether somebody is to go on with its job.
