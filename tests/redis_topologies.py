@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from anthropix_actors.stores.redis.keys import shard_of
-
 from redis_servers import RedisServer, free_port
 
 if TYPE_CHECKING:
@@ -188,7 +186,7 @@ class Cluster(Replicated):
         return next(each for each, role in roles.items() if role.get("master_port") == primary.port)
 
     def slot_of(self, key: str) -> int:
-        return int(self.running[0].run("CLUSTER", "KEYSLOT", shard_of(key)))
+        return int(self.running[0].run("CLUSTER", "KEYSLOT", key))
 
     def fail_over(self, killed: RedisServer) -> None:
         there = [server for server in self.running if server is not killed]
