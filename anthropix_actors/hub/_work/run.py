@@ -156,6 +156,8 @@ class Run:
     def _log_ended(self, outcome: Outcome) -> None:
         if outcome == "fenced":
             self.end = "fenced"
+        elif outcome == "refused":  # the same would come of it again
+            self.end = "failed"
         elif outcome == "gone":  # the store was away for too long: what is in the log says what is to be done
             self.end = "given_back"
         self._is_at_end()
