@@ -702,7 +702,7 @@ def test_who_follows_a_log_that_was_given_up_is_told(connect: Callable[..., Clie
     paused = Paused(answer("Red"), 3)
     with Server(paused) as server, hub.lives():
         connect(server).chat(**ASK, stream=(writer := hub.to("a")))
-        until(lambda: store.state("a").length == 4)  # type: ignore[union-attr]
+        until(lambda: store.state("a").length == 4)
         store.faults["append"] = raising(StoreError("away"))
         paused.go_on.set()
         hubs(store, lease=0.6).follow("a", to=inbox)

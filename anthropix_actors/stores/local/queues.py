@@ -8,6 +8,7 @@ import msgspec
 
 from anthropix_actors.stores.local.base import Base
 from anthropix_actors.stores.local.rules import had_by
+from anthropix_actors.stores.log import StoreClosedError
 from anthropix_actors.stores.names import checked_name, checked_number, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 
@@ -36,6 +37,8 @@ class Queues(Base):
         checked_name(queue, "queue")
         checked_name(holder, "holder")
         checked_number(count, "count", least=1)
+        if self._closed:
+            raise StoreClosedError("the store is closed")
         return self._waited(lambda: self._take_now(queue, holder, count) or None, wait) or []
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
