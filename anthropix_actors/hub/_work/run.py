@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from anthropix_actors._calls.client_core import CLIENT_CLOSED
 from anthropix_actors._cancel.exit_and_fork import EXITS
 from anthropix_actors._checks.shapes import shown
+from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
-from anthropix_actors.errors import AnthropixError, AuthenticationError, ParameterError, Problem
+from anthropix_actors.errors import AnthropixError, AuthenticationError, ParameterError
 from anthropix_actors.hub._work.takeover import Step, step_for
 from anthropix_actors.hub._write.writing import HUB_CLOSED
 from anthropix_actors.hub.entries import told
+from anthropix_actors.hub.jobs import job_problem, params_problem
 from anthropix_actors.hub.log_writer import LogDelivery
 from anthropix_actors.stores import Lost
 from anthropix_actors.stores.entries import entries_of
@@ -78,7 +82,8 @@ class Run:
         self._on_end = on_end
         self._log: LogWriter | None = None
         self._chat: ChatRef | None = None
-        self._may_repeat = job.data.get("retry_lost") is True
+        self._data = job.data if isinstance(job.data, Mapping) else {}
+        self._may_repeat = self._data.get("retry_lost") is True
         self._any_told = False
         self.since = time.monotonic()
 
@@ -98,7 +103,7 @@ class Run:
         if closed:
             self._is_at_end()
             return
-        log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
+        opened = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
         partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)))
         step = step_for(attempt, closed=closed, told=any_told, retry_lost=self._may_repeat, most=most)
@@ -106,14 +111,14 @@ class Run:
             self._ask(client)
         else:
             self.end = "lost"
-            log.tell(ChatFailed(_NO_CHAT, _lost(step.value, partial)))
+            opened.tell(ChatFailed(_NO_CHAT, _lost(step.value, partial)))
 
     def _claimed(self, hub: Hub) -> LogWriter:
-        tag = self.job.data.get("tag")
-        self._log = log = hub.to(self.job.id, tag=tag if isinstance(tag, str) else None)
-        self.window = log.window
-        log.add_done_callback(self._log_ended)
-        return log
+        tag = self._data.get("tag")
+        self._log = opened = hub.to(self.job.id, tag=tag if isinstance(tag, str) else None)
+        self.window = opened.window
+        opened.add_done_callback(self._log_ended)
+        return opened
 
     def _ask(self, client: Asks) -> None:
         """Begin the chat.
@@ -121,18 +126,19 @@ class Run:
         Raises:
             AnthropixError: it cannot begin now.
         """
-        params = self.job.data.get("params")
-        if not isinstance(params, dict):
-            self.fail(_refused(f"got {shown(params)}"))
+        params: Any = self._data.get("params")
+        if (problem := job_problem(self.job.fault, self._data)) is not None:
+            log(logging.ERROR, "the job %r cannot be asked: %s", self.job.id, problem)
+            self.fail(ParameterError([problem]))
             return
         try:
-            self._chat = client.chat(**{**params, "tag": self.job.data.get("tag"), "stream": self})
+            self._chat = client.chat(**{**params, "tag": self._data.get("tag"), "stream": self})
         except ParameterError as exc:
             self.fail(exc)
         except AnthropixError:
             raise
         except Exception as exc:  # noqa: BLE001 - of names that are no parameters, such as `self`
-            self.fail(_refused(shown(exc)))
+            self.fail(ParameterError([params_problem(shown(exc))]))
 
     def fail(self, error: AnthropixError) -> None:
         """Write that it cannot be asked; without a log, only end."""
@@ -216,11 +222,6 @@ class Run:
 
 _NO_CHAT: Any = None
 """What the end of a log is of, where no chat has begun."""
-
-
-def _refused(what: str) -> ParameterError:
-    """Return the error for parameters that are none."""
-    return ParameterError([Problem("params", f"expected the parameters of a chat, {what}")])
 
 
 def _lost(why: str, partial: Message | None) -> Lost:

@@ -143,12 +143,16 @@ class Ender:
 
     def run(self) -> None:
         """End jobs until it is closed. In a thread of its own."""
+        faults = 0
         while (run := self._over.get()) is not None:
             if run.refused is not None:
                 self.refuse(run.refused)
-            faults = 0
-            while not self._end(run, first=not faults) and not self._hurry.wait(_pause(faults)):
+            if self._end(run, first=not faults):
+                faults = 0
+            else:
+                self._over.put(run)  # after the others, which it is not to hold up
                 faults += 1
+                self._hurry.wait(_pause(faults))
 
     def refuse(self, error: AnthropixError) -> None:
         """Take no more jobs: none can be asked. Any thread."""
@@ -167,6 +171,9 @@ class Ender:
         except StoreClosedError as exc:  # it is another worker's when the lease is over
             self.refuse(exc)
             run.end, ours = None, False
+        except ParameterError as exc:  # no store takes its id: it is this worker's until that ends, and does no harm
+            log(logging.ERROR, "the job %r cannot be taken out of the queue", run.job.id, exc_info=exc)
+            ours = True
         except Exception as exc:  # noqa: BLE001 - as above
             self._in_hand.note_fault(exc, first=first)
             return False
