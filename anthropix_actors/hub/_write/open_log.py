@@ -15,7 +15,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log, safely
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import CancelledError, ParameterError
-from anthropix_actors.hub._write.refused import ends_early, instead_of
+from anthropix_actors.hub._write.refused import instead_of
 from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.stores import Fenced, Lost, StoreClosedError
 from anthropix_actors.stores.names import INBOX
@@ -31,8 +31,7 @@ Outcome: TypeAlias = Literal["closed", "refused", "fenced", "gone", "released"]
 """How the writing of a log ends.
 
 - "closed": the end of its chat is in the store;
-- "refused": the store did not take one of its entries, and its end says so; the chat is cancelled if nobody else
-  follows it;
+- "refused": the store did not take an entry, and the end says so; the chat is cancelled if nobody else follows it;
 - "fenced": another writer has claimed it, or it was deleted: the chat is cancelled;
 - "gone": it could not be written; the chat is cancelled if nobody else follows it, and another writer may claim it;
 - "released": it was given up before anything was written.
@@ -68,7 +67,7 @@ class OpenLog:
     is_due = False
     failing_since: float | None = None
     since = 0.0
-    _at_once = sys.maxsize  # how many entries: one by one, as soon as the store has not taken one of several
+    _at_once = sys.maxsize  # how many entries: one, where the store has not taken several
     _ends_early = False
 
     def __init__(  # noqa: PLR0913 - the parts of the state
@@ -203,17 +202,16 @@ class OpenLog:
             self.give_up(exc)
         except ParameterError as exc:
             self._not_taken(exc)
+            self._appender.wake(self)
 
     def _write_waiting(self) -> None:
-        count = min(len(self._waiting), self._at_once)
-        if count:
+        if count := min(len(self._waiting), self._at_once):
             entries = [self._waiting[index] for index in range(count)]
-            close = entries[-1]["kind"] in ENDS
-            self._store.append(self.name, self._epoch, self._next, entries, close=close)
+            self._store.append(self.name, self._epoch, self._next, entries, close=entries[-1]["kind"] in ENDS)
             self._next += count
             self._forget(count)
             self._note(entries)
-            self._is_closed = close
+            self._is_closed = entries[-1]["kind"] in ENDS
         if self._is_closed:
             for name in (self.name, self.name + INBOX):
                 self._store.expire(name, self._ttl)
@@ -228,11 +226,10 @@ class OpenLog:
         except ParameterError:  # it takes nothing at all, as it has lost entries
             self.give_up(refusal)
             return
-        if self._at_once > 1:
-            self._at_once = 1
-            self._appender.wake(self)
-        else:
+        if self._at_once == 1:
             self._replace(refusal)
+        else:
+            self._at_once = 1
 
     def _replace(self, refusal: ParameterError) -> None:
         entry = self._waiting[0]
@@ -242,11 +239,10 @@ class OpenLog:
             self.free()  # so its readers are told that it is lost
             self._end("refused")
             return
-        if other["kind"] in ENDS:
-            self._has_end = True
-            self._ends_early = self._ends_early or ends_early(entry, other)
+        self._at_once = 1 if (is_end := other["kind"] in ENDS) else sys.maxsize
+        self._has_end = self._has_end or is_end
+        self._ends_early = self._ends_early or other["kind"] != entry["kind"]
         self._waiting[0] = other
-        self._appender.wake(self)
 
     def _forget(self, count: int) -> None:
         for _ in range(count):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors.hub.entries import ENDS
 from anthropix_actors.stores import StoreError
 from anthropix_actors.stores.error_form import error_form
 
@@ -46,11 +45,6 @@ def instead_of(entry: Mapping[str, Any], number: int, refusal: ParameterError) -
     what = f"the event {entry['event'].get('type')}" if entry["kind"] == "event" else entry["kind"]
     error = StoreError(f"the store did not take entry {number} of the log, {what}: {why}")
     return {"kind": "failed", "error": _short(error_form(error)), **_usage(entry)}
-
-
-def ends_early(entry: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether what is written in place of an entry is the end of an answer that had none, or a better one."""
-    return other["kind"] in ENDS and other["kind"] != entry["kind"]
 
 
 def _shorter(entry: Mapping[str, Any]) -> dict[str, Any] | None:
