@@ -33,7 +33,7 @@ class Beat:
         self._said = -lease  # when it was said last, on the monotonic clock
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._afterwards: list[Callable[[], object]] = []
+        self._afterwards: list[tuple[float, Callable[[], object]]] = []
         self._thread: threading.Thread | None = None
 
     def hold(self) -> None:
@@ -55,12 +55,14 @@ class Beat:
         with self._lock:
             self._held -= 1
 
-    def afterwards(self, action: Callable[[], object]) -> None:
-        """Do something in the store after the next beat that arrives; it may raise, and is done again after another.
+    def afterwards(self, action: Callable[[], object], seconds: float = 0.0) -> None:
+        """Do something in the store after a beat that arrives, the next one, or one in so many seconds.
+
+        It may raise, and is done again after another beat.
 
         Where no beat comes, as nothing is held, the holder is over, and all that it has claimed is free.
         """
-        self._afterwards.append(action)
+        self._afterwards.append((time.monotonic() + seconds, action))
 
     def close(self) -> None:
         """End: what is held is free."""
@@ -82,13 +84,18 @@ class Beat:
         while not self._ended.wait(pause) and self._goes_on():
             try:
                 self._say()
-                while self._afterwards:
-                    self._afterwards[0]()
-                    del self._afterwards[0]
+                self._do_what_is_due()
                 pause = self._lease / 3
             except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
                 pause = self._lease / 10
                 log(logging.WARNING, "the beat of %s failed", self._holder, exc_info=exc)
+
+    def _do_what_is_due(self) -> None:
+        for each in [*self._afterwards]:
+            due, action = each
+            if time.monotonic() >= due:
+                action()
+                self._afterwards.remove(each)
 
     def _goes_on(self) -> bool:
         with self._lock:
