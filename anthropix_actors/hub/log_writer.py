@@ -88,8 +88,8 @@ class LogWriter:
 
         "closed" says that the end of the chat is in the store. "refused": the store did not take an entry, as too large
         a one, and the log ends with a `ChatFailed` that says so. "fenced": another writer has claimed the log, or
-        it was deleted; "gone": the store was away for too long, was closed, or has lost entries; "released": it was given
-        up unwritten.
+        it was deleted; "gone": the store was away for too long, was closed, or has lost entries; "released": it was
+        given up unwritten.
         """
         return self._opened.outcome
 
