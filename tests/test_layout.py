@@ -89,6 +89,7 @@ LONGER = {
     "__init__": "a list",
     "errors": "a list",
     "endpoints/table": "a table",
+    "hub/_write/open_log": "one state, in short steps",
     "hub/hub": "half of it is what its methods promise",
     "chat/parameters": "a table",
     "tools/tool_call": "one state, and all that may happen to it",

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CLIENT_CLOSED = "the client was closed"
+"""Why the tasks of a client are cancelled that is closed."""
+
 _QUOTED = 200
 
 
@@ -155,7 +158,7 @@ class ClientCore:
         if self.slots is not None:
             self.slots.close()
         waits = [each.close() for each in list(self.closers)]
-        self.registry.cancel_all("the client was closed")
+        self.registry.cancel_all(CLIENT_CLOSED)
         self.transport.close()
         return [wait for wait in waits if wait is not None]
 

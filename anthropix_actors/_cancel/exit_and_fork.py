@@ -15,6 +15,9 @@ import weakref
 from anthropix_actors._cancel.sweeper import SWEEPER, Sweeper
 from anthropix_actors._foreign.late_imports import hold_forks_up
 
+EXITS = "the interpreter exits"
+"""Why chats are cancelled at exit."""
+
 EXIT_TIMEOUT = 1.0
 """Seconds that the interpreter's exit waits for chats to end."""
 
@@ -23,7 +26,7 @@ def end(sweeper: Sweeper) -> None:
     """Cancel all chats. In the main thread, at exit; Ctrl-C or `sys.exit()` cuts the wait short."""
     sweeper.ending = True
     with contextlib.suppress(KeyboardInterrupt, SystemExit):
-        sweeper.cancel_all("the interpreter exits", patience=EXIT_TIMEOUT)
+        sweeper.cancel_all(EXITS, patience=EXIT_TIMEOUT)
 
 
 @functools.cache

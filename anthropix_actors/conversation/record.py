@@ -30,6 +30,7 @@ from anthropix_actors.conversation.core.format_1 import History
 from anthropix_actors.conversation.core.history import settled
 from anthropix_actors.conversation.core.state import State
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
+from anthropix_actors.stores import StoreError
 from anthropix_actors.stores.error_form import error_form, error_of
 from anthropix_actors.usage import Usage
 
@@ -100,6 +101,22 @@ def entry_of(event: moves.Event, effects: Iterable[moves.Effect], limit: str | N
     ends = [[each.turn, each.how, each.stopped] for each in effects if isinstance(each, moves.EndTurn)]
     more = {"limit": limit, "starts": starts, "ends": ends}
     return {**entry, **{key: value for key, value in more.items() if value}}
+
+
+def not_answered(entry: Mapping[str, Any], refusal: ParameterError) -> JSON | None:
+    """Return what is written in place of an answer that a store does not take; None for any other entry.
+
+    Example:
+        >>> refusal = ParameterError([Problem("entries[0]", "expected 9 bytes at most")])
+        >>> not_answered({"kind": "answered", "ends": [[3, "done", None]]}, refusal)["ends"]
+        [[3, 'failed', None]]
+    """
+    if entry["kind"] != KINDS[moves.Answered]:
+        return None
+    error = StoreError(f"the store did not take the answer: {refusal.problems[0].text}")
+    ends = [[turn, "failed", None] for turn, *_ in entry.get("ends", ())]
+    kept = {"at": entry.get("at"), "spent": entry.get("spent"), "ends": ends}
+    return {**entry_of(moves.Failed(error), [], None), **{key: value for key, value in kept.items() if value}}
 
 
 def fold(entries: Iterable[Mapping[str, Any]]) -> Past:

@@ -6,6 +6,7 @@ is on its way, what comes meanwhile is gathered for the next. An append that is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
-from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head
+from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head, not_answered
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.stores import Lost, StoreClosedError, StoreError
 from anthropix_actors.stores.entries import entries_of
@@ -163,6 +164,8 @@ class Recorder:
                 self._append(batch)
             except AnthropixError as exc:
                 self._failed = exc
+                if isinstance(exc, ParameterError):
+                    self._end_answer(batch)
                 self.on_failed(exc)
                 continue
             with self._lock:
@@ -171,6 +174,19 @@ class Recorder:
             self.on_written(self.durable)
         if closed:
             self._give_up()
+
+    def _end_answer(self, batch: Sequence[Mapping[str, Any]]) -> None:
+        """Write that there is no answer in place of one that the store does not take: or each `converse` asks again."""
+        number = self.durable
+        with contextlib.suppress(AnthropixError):  # it takes nothing at all
+            for entry in batch:
+                try:
+                    self.store.append(self.name, self._epoch, number, [entry])
+                except ParameterError as exc:
+                    if (other := not_answered(entry, exc)) is not None:
+                        self.store.append(self.name, self._epoch, number, [other])
+                    return
+                number += 1
 
     def _append(self, batch: Sequence[Mapping[str, Any]]) -> None:
         """Append entries; while the store is away, try again for as long as there is patience."""

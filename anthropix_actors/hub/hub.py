@@ -181,7 +181,7 @@ class Hub:
             >>> hub.result("answer-18", timeout=60)["role"]
             'assistant'
         """
-        self._check_open()
+        self.check_open()
         return self._writing.begin(chat_name(name), tag)
 
     def submit(
@@ -215,7 +215,7 @@ class Hub:
             >>> hub.status("answer-19").state
             'queued'
         """
-        self._check_open()
+        self.check_open()
         name = f"chat-{secrets.token_hex(12)}" if id is None else chat_name(id)
         data = job_data(params, retry_lost=retry_lost, tag=tag)
         if self._makes_log(name):
@@ -293,7 +293,7 @@ class Hub:
             >>> b"".join(sse_lines(hub.ref("answer-1"))).splitlines()[-3:-1]
             [b'event: message_stop', b'data: {"type":"message_stop"}']
         """
-        self._check_open()
+        self.check_open()
         first = [self._read_first(chat_name(name), after)]  # for its first task alone
         return LogRef(self, name, lambda: self._task(name, after, first.pop() if first else ()))
 
@@ -442,7 +442,7 @@ class Hub:
             >>> with hub.lives():
             ...     jobs = hub.store.take("jobs", hub.holder, 1)
         """
-        self._check_open()
+        self.check_open()
         self._beat.hold()
         try:
             yield
@@ -479,7 +479,15 @@ class Hub:
         self._writing.after_fork()
         self._start(None if self._given is None else f"{self._given}-{secrets.token_hex(6)}")
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Do nothing while the hub is open.
+
+        Raises:
+            ConfigurationError: it is closed.
+
+        Example:
+            >>> hub.check_open()
+        """
         if self._is_closed:
             raise ConfigurationError("the hub is closed; make another one")
 

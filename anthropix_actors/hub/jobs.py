@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _OPTIONS = ("beta", "max_retries", "resume", "timeout", "user_profile_id", "workspace_id")
 """The options of a chat that a job may have: JSON, without anything that holds a key."""
 
+FORMAT = 1
+"""The version of jobs: one without a `format` has it."""
+
 _OLDEST_VERSION = "2023-06-01"
 """The version of the API that takes most: which one the worker's client speaks is not known."""
 
@@ -47,6 +50,31 @@ def job_data(params: Mapping[str, Any], *, retry_lost: bool = False, tag: str | 
     if problems:
         raise ParameterError(problems)
     return {"params": {**job, **plain}, "retry_lost": retry_lost, "tag": tag}
+
+
+def job_problem(fault: str | None, data: Mapping[str, Any]) -> Problem | None:
+    """Return why a job cannot be asked: it is none of ours, or of a newer version; None for others.
+
+    Args:
+        fault: Why the store could not read it, or None.
+        data: What was put.
+
+    Example:
+        >>> job_problem(None, {"format": 2}).text
+        'expected a job of format 1, got 2: it was put by a newer version'
+    """
+    if fault is not None:
+        return params_problem(fault)
+    if (version := data.get("format", FORMAT)) != FORMAT:
+        what = f"expected a job of format {FORMAT}, got {shown(version)}: it was put by a newer version"
+        return Problem("format", what)
+    params = data.get("params")
+    return None if isinstance(params, dict) else params_problem(f"got {shown(params)}")
+
+
+def params_problem(what: str) -> Problem:
+    """Return what is wrong with parameters that are none."""
+    return Problem("params", f"expected the parameters of a chat, {what}")
 
 
 def _problems(options: Mapping[str, Any], retry_lost: object, tag: object) -> list[Problem]:

@@ -86,9 +86,10 @@ class LogWriter:
     def outcome(self) -> Outcome | None:
         """How the writing has ended; None while it goes on.
 
-        "closed" says that the end of the chat is in the store. "fenced": another writer has claimed the log, or it was
-        deleted; "gone": the store was away for too long, refused an entry, or has lost some; "released": it was given
-        up unwritten.
+        "closed" says that the end of the chat is in the store. "refused": the store did not take an entry, as too large
+        a one, and the log ends with a `ChatFailed` that says so. "fenced": another writer has claimed the log, or
+        it was deleted; "gone": the store was away for too long, was closed, or has lost entries; "released": it was
+        given up unwritten.
         """
         return self._opened.outcome
 

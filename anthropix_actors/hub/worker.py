@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
@@ -16,6 +18,7 @@ from anthropix_actors.hub.hub import Hub
 from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
 
 _PARTING = 5.0
 """Seconds, at most, that `stop` waits until what it has cancelled is in the store."""
-
-_STOPPED = "the worker was stopped"
 
 
 class Worker:
@@ -91,9 +92,10 @@ class Worker:
 
     @property
     def refused(self) -> AnthropixError | None:
-        """The `AuthenticationError` of a key that the API does not take, or that the client is closed; or None.
+        """Why it takes no more jobs, though it was not stopped; or None.
 
-        Such a worker gives back all jobs of which nobody was told anything, and takes no more.
+        An `AuthenticationError`: the API does not take the key. A `ConfigurationError` or `StoreClosedError`: client,
+        hub or store were closed first. It gives back all jobs of which nobody was told anything.
         """
         return self._ender.refused
 
@@ -107,7 +109,11 @@ class Worker:
         with self._lock:
             if self._threads or not self._in_hand.takes:
                 raise ConfigurationError("the worker was started, or stopped, before; make another one")
-            self._life.enter_context(self.hub.lives())  # what it takes is its own from the first moment to the last
+            with contextlib.ExitStack() as life:
+                life.enter_context(self.hub.lives())  # what it takes is its own from the first moment to the last
+                SWEEPER.watch(self)
+                life.callback(SWEEPER.unwatch, self)
+                self._life = life.pop_all()
             self._threads = [
                 threading.Thread(target=run, name=f"anthropix-{name}", daemon=True)
                 for name, run in (("worker", self._taker.run), ("worker-ends", self._ender.run))
@@ -133,7 +139,8 @@ class Worker:
         """Take no more jobs, and end those that it has. A second call does nothing.
 
         Jobs of which nobody was told anything, or that were submitted with `retry_lost=True`, go back, for other
-        workers; the other answers are cancelled, and their logs say so.
+        workers; the other answers are `Lost`, as their logs then say. So it is when the interpreter exits, or client or
+        hub are closed before the worker was stopped.
         """
         self._in_hand.take_no_more()
         with self._lock:
@@ -141,7 +148,7 @@ class Worker:
         if threads:
             threads[0].join(2 * WAIT)  # it begins nothing any more
             for run in [*self._in_hand.runs.values()]:
-                run.stop(_STOPPED)
+                run.stop()
             self.drain(_PARTING)
             self._ender.close()
             for thread in threads:
@@ -149,6 +156,36 @@ class Worker:
             self._life.close()
         if self._owns_hub:
             self.hub.close()
+
+    # For the sweeper
+
+    cancel_first = True
+    """Or it would begin others in place of those that are cancelled."""
+
+    def sweep(self, now: float) -> None:
+        """Do nothing: it is there to be told of the interpreter's exit."""
+
+    def cancel_and_join(self, reason: str) -> Callable[[float], object]:  # noqa: ARG002 - its chats are told that
+        """Take no more jobs; return a function that waits, up to a timeout, until those that it has are given up."""
+        self._in_hand.take_no_more()
+        taker = self._threads[:1]
+
+        def join(timeout: float) -> None:
+            deadline = time.monotonic() + timeout
+            for thread in taker:  # it gives back what it has just taken
+                thread.join(timeout)
+            self._in_hand.wait(deadline)
+
+        return join
+
+    def after_fork(self) -> None:
+        """Have nothing in a forked child: it is the parent's."""
+        self._in_hand.after_fork()
+        self._life = contextlib.ExitStack()
+        self._threads = []
+        self._lock = threading.Lock()
+
+    # Any thread
 
     def metrics(self) -> WorkerMetrics:
         """Return what it has done so far."""

@@ -28,12 +28,14 @@ class Job(msgspec.Struct, frozen=True):
         data: What was put: JSON as a dict.
         attempt: How many holders have taken it, this one included; 0 for one that nobody has taken.
         holder: Who has it, alive or not; None if nobody has.
+        fault: Why what was put cannot be read, as it is no JSON object; `data` is then empty. Mostly None.
     """
 
     id: str
     data: Mapping[str, Any]
     attempt: int = 0
     holder: str | None = None
+    fault: str | None = None
 
 
 class QueueState(msgspec.Struct, frozen=True):

@@ -232,8 +232,8 @@ def test_a_second_signal_ends_them_and_what_nobody_was_told_goes_back(
     assert line(worker) == "takes no more jobs"
     worker.send_signal(signal.SIGTERM)
     printed, _ = worker.communicate(timeout=2 * DEADLINE)
-    assert (printed, worker.returncode) == ("ended: 0 done, 0 failed, 1 cancelled, 0 lost\n", 3)
-    assert hub.status(told).state == "cancelled"
+    assert (printed, worker.returncode) == ("ended: 0 done, 0 failed, 0 cancelled, 1 lost\n", 3)
+    assert hub.status(told).state == "failed"
     start()
     assert text_of(hub.result(untold, timeout=DEADLINE)) == WHOLE
 
@@ -245,7 +245,7 @@ def test_the_end_of_the_grace_is_as_a_second_signal(hub: Hub, start: Start, anth
     until(lambda: has_begun(hub, name))
     ended_by(worker, signal.SIGTERM)
     assert worker.returncode == 3
-    assert hub.status(name).state == "cancelled"
+    assert hub.status(name).state == "failed"
 
 
 def test_a_wrong_key_ends_the_worker_and_costs_no_job(hub: Hub, start: Start, anthropix_emulator: Emulator) -> None:

@@ -41,5 +41,5 @@ def test_whatever_happened_nothing_is_told_twice_unless_it_may_be() -> None:
 def test_a_job_that_is_stopped_before_it_has_a_chat_has_no_end_yet() -> None:
     ended: list[Run] = []
     run = Run(Job("a", {}), ended.append)
-    run.stop("enough")
+    run.stop()
     assert (run.end, run.is_over, ended) == (None, False, [])

@@ -380,8 +380,9 @@ def test_a_program_that_ends_says_so_in_its_logs(
     with contextlib.closing(open_store(url)) as store, Hub(store) as hub:
         name = hub.submit(asks(), id="answer")
         program = programs.begin(anthropix_emulator.url, text, url)
-        with pytest.raises(CancelledError, match="the interpreter exits"):
+        with pytest.raises(Lost, match="the interpreter exits") as caught:
             hub.result(name, timeout=2 * DEADLINE)
+        assert caught.value.partial is not None
         _, errors = program.communicate(timeout=DEADLINE)
         assert errors == ""
 
@@ -406,8 +407,8 @@ def test_a_worker_that_is_stopped_gives_back_what_it_can(hub: Hub, begin: Begin,
         until(lambda name=name: "event" in kinds(hub.store, name))  # type: ignore[misc]
     worker.stop()
     worker.stop()
-    assert worker.metrics() == WorkerMetrics(taken=3, cancelled=1, given_back=2)
-    with pytest.raises(CancelledError, match="the worker was stopped") as caught:
+    assert worker.metrics() == WorkerMetrics(taken=3, lost=1, given_back=2)
+    with pytest.raises(Lost, match="the worker was stopped") as caught:
         hub.result(told, timeout=DEADLINE)
     assert caught.value.partial is not None
     assert hub.store.queue_state("jobs").waiting == 2

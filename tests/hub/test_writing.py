@@ -24,7 +24,7 @@ from anthropix_actors import (
 from anthropix_actors.stores import Held, Lost, MemoryStore, StoreError
 
 from actors import ASK, HELLO, Inbox, until_blocked
-from servers import BUSY, DEADLINE, Flood, Gated, Halt, Replies, Server, answer, answering, until, wait, whole
+from servers import BUSY, DEADLINE, Flood, Gated, Halt, Paused, Replies, Server, answer, answering, until, wait, whole
 from stores_for_tests import Gate, Shaky, raising
 
 if TYPE_CHECKING:
@@ -410,18 +410,6 @@ def test_a_log_that_fails_alone_does_not_stop_the_others(
     assert bad.outcome == "gone"
 
 
-def test_an_entry_that_the_store_refuses_is_the_end_of_the_log(
-    connect: Callable[..., Client], hubs: Callable[..., Hub], caplog: pytest.LogCaptureFixture
-) -> None:
-    hub = hubs(MemoryStore(max_entry_bytes=2000))
-    with Server(answering("x" * 3000)) as server:
-        chat = connect(server).chat(**ASK, stream=(writer := hub.to("a")))
-        chat.add_done_callback(lambda _: None)
-        assert writer.wait(DEADLINE)
-    assert writer.outcome == "gone"
-    assert "expected 2,000 bytes" in caplog.text
-
-
 # Fencing
 
 
@@ -709,10 +697,14 @@ def test_the_log_of_something_else_is_left_alone(any_store: Store, hubs: Callabl
 
 def test_who_follows_a_log_that_was_given_up_is_told(connect: Callable[..., Client], hubs: Callable[..., Hub]) -> None:
     """Though the hub that wrote it lives, and has other chats."""
-    store = Shaky(max_entry_bytes=2000)
-    hub, inbox = hubs(store, lease=0.6), Inbox()
-    with Server(answering("x" * 3000)) as server, hub.lives():
+    store = Shaky()
+    hub, inbox = hubs(store, lease=0.6, patience=0.1), Inbox()
+    paused = Paused(answer("Red"), 3)
+    with Server(paused) as server, hub.lives():
         connect(server).chat(**ASK, stream=(writer := hub.to("a")))
+        until(lambda: store.state("a").length == 4)
+        store.faults["append"] = raising(StoreError("away"))
+        paused.go_on.set()
         hubs(store, lease=0.6).follow("a", to=inbox)
         assert writer.wait(DEADLINE)
         assert writer.outcome == "gone"

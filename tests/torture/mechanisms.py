@@ -624,8 +624,8 @@ MECHANISMS = [
     Mechanism(
         "a worker lives from its start on, and what it takes is its own",
         "hub/worker.py",
-        "            self._life.enter_context(self.hub.lives())",
-        "            pass",
+        "                life.enter_context(self.hub.lives())",
+        "                pass",
         "hub/test_worker.py::test_a_worker_lives_from_its_start_to_its_end",
     ),
     Mechanism(
@@ -680,9 +680,44 @@ MECHANISMS = [
     Mechanism(
         "a job is finished after its log is closed",
         "hub/_work/run.py",
-        "            self.end = self.end or end",
-        "            self.end = self.end or end\n            self._is_at_end()",
+        "        self.end = self.end or _ENDS.get(type(message))",
+        "        self.end = self.end or _ENDS.get(type(message))\n        if self.end:\n            self._is_at_end()",
         "hub/test_worker.py::test_a_job_is_finished_when_the_end_of_its_answer_is_in_the_store",
+    ),
+    Mechanism(
+        "what a worker has goes back when its program ends, or closes what it needs",
+        "hub/_work/run.py",
+        "frozenset({_STOPPED, EXITS, CLIENT_CLOSED, HUB_CLOSED})",
+        "frozenset({_STOPPED})",
+        "hub/test_worker_ends.py::test_what_a_worker_has_goes_back_when_hub_or_client_are_closed_first",
+    ),
+    Mechanism(
+        "the interpreter's exit waits until jobs were given back",
+        "hub/worker.py",
+        "            self._in_hand.wait(deadline)",
+        "            pass",
+        "hub/test_worker_ends.py::test_a_program_that_ends_leaves_to_others_what_they_can_answer",
+    ),
+    Mechanism(
+        "a worker takes nothing in the name of a hub that is closed",
+        "hub/_work/taker.py",
+        "            self._hub.check_open()",
+        "            pass",
+        "hub/test_worker_ends.py::test_a_worker_whose_hub_is_closed_takes_nothing_more",
+    ),
+    Mechanism(
+        "an answer that the store does not take is not asked again",
+        "hub/_write/open_log.py",
+        "            self._replace(refusal)",
+        "            self.give_up(refusal)",
+        "hub/test_refused.py::test_an_answer_that_a_store_does_not_take_is_asked_once",
+    ),
+    Mechanism(
+        "a job that cannot be read is taken with the others",
+        "stores/kept_job.py",
+        "    except Exception as exc:",
+        "    except ZeroDivisionError as exc:",
+        "hub/test_poison.py::test_a_job_that_is_no_json_object_costs_nobody_else_anything",
     ),
     Mechanism(
         "a job has a number of attempts",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from anthropix_actors.chat.accumulate import Accumulator
-from anthropix_actors.chat.messages import ChatFailed, ChatResumed
+from anthropix_actors.chat.messages import ChatCancelled, ChatFailed, ChatResumed
 from anthropix_actors.hub.entries import ENDS, add_to, message_of, refused, resume
 
 if TYPE_CHECKING:
@@ -46,8 +48,17 @@ class Rebuild:
                 self._add(data, task)
                 return ()
         self._take(kind, data, task)
-        message = message_of(data, task.ref, entry.cursor)
+        message = self._whole(message_of(data, task.ref, entry.cursor), task)
         return () if message is None else (message,)
+
+    def _whole(self, message: Any, task: FollowTask) -> Any:
+        """Add what was read of the answer to an end that is without it, as it was too large for the store."""
+        match message:
+            case ChatFailed(error=error):
+                task.annotated(error)
+            case ChatCancelled(partial=None) if self._is_whole:
+                return replace(message, partial=task.answer.snapshot())
+        return message
 
     def _begin(self, entry: Entry, task: FollowTask) -> Sequence[Any]:
         if (error := refused(entry.data)) is not None:

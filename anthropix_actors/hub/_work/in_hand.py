@@ -123,6 +123,11 @@ class InHand:
         if first:
             log(logging.WARNING, "the worker tries again what failed: %s: %s", type(exc).__name__, exc)
 
+    def after_fork(self) -> None:
+        """Have none in a forked child, and take none: a thread of the parent may have held the lock."""
+        self._changed = threading.Condition()
+        self.runs, self.takes = {}, False
+
     def metrics(self) -> WorkerMetrics:
         """Return what was done so far."""
         with self._changed:

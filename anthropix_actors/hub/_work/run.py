@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from anthropix_actors._calls.client_core import CLIENT_CLOSED
+from anthropix_actors._cancel.exit_and_fork import EXITS
 from anthropix_actors._checks.shapes import shown
+from anthropix_actors._foreign.log import log
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
-from anthropix_actors.errors import AnthropixError, AuthenticationError, ConfigurationError, ParameterError, Problem
+from anthropix_actors.errors import AnthropixError, AuthenticationError, ParameterError
 from anthropix_actors.hub._work.takeover import Step, step_for
+from anthropix_actors.hub._write.writing import HUB_CLOSED
 from anthropix_actors.hub.entries import told
+from anthropix_actors.hub.jobs import job_problem, params_problem
 from anthropix_actors.hub.log_writer import LogDelivery
 from anthropix_actors.stores import Lost
 from anthropix_actors.stores.entries import entries_of
@@ -39,6 +46,11 @@ class Asks(Protocol):
 End = Literal["done", "failed", "cancelled", "lost", "fenced", "given_back"]
 """How it ends: the names of fields of `WorkerMetrics`."""
 
+_STOPPED = "the worker was stopped"
+
+_ENDS_OF_WORKERS = frozenset({_STOPPED, EXITS, CLIENT_CLOSED, HUB_CLOSED})
+"""Why a chat is cancelled that nobody has asked to cancel: it is as if its worker had died."""
+
 _ENDS: dict[type, End] = {ChatDone: "done", ChatFailed: "failed", ChatCancelled: "cancelled"}
 
 
@@ -53,7 +65,7 @@ class Run:
         faults: How often it could not begin.
         end: How it ends; None if it was over before, or as long as it is not known.
         is_over: Whether it is to be finished or given back, and nothing else.
-        refused: Why no other job can be asked either: the API does not take the key, or the client is closed.
+        refused: Why no other job can be asked either: the API does not take the key.
         window: The log's, for the delivery.
     """
 
@@ -70,9 +82,9 @@ class Run:
         self._on_end = on_end
         self._log: LogWriter | None = None
         self._chat: ChatRef | None = None
-        self._may_repeat = job.data.get("retry_lost") is True
+        self._data = job.data if isinstance(job.data, Mapping) else {}
+        self._may_repeat = self._data.get("retry_lost") is True
         self._any_told = False
-        self._stopped: str | None = None
         self.since = time.monotonic()
 
     # In the thread that takes jobs
@@ -83,6 +95,7 @@ class Run:
         Raises:
             Held: whoever writes the log is alive after all.
             StoreError: the store could not be reached.
+            ConfigurationError: hub or client are closed: no job can be begun any more.
         """
         name, attempt = self.job.id, self.job.attempt
         state = hub.store.state(name)
@@ -90,7 +103,7 @@ class Run:
         if closed:
             self._is_at_end()
             return
-        log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
+        opened = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
         partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)))
         step = step_for(attempt, closed=closed, told=any_told, retry_lost=self._may_repeat, most=most)
@@ -98,14 +111,14 @@ class Run:
             self._ask(client)
         else:
             self.end = "lost"
-            log.tell(ChatFailed(_NO_CHAT, _lost(step, partial)))
+            opened.tell(ChatFailed(_NO_CHAT, _lost(step.value, partial)))
 
     def _claimed(self, hub: Hub) -> LogWriter:
-        tag = self.job.data.get("tag")
-        self._log = log = hub.to(self.job.id, tag=tag if isinstance(tag, str) else None)
-        self.window = log.window
-        log.add_done_callback(self._log_ended)
-        return log
+        tag = self._data.get("tag")
+        self._log = opened = hub.to(self.job.id, tag=tag if isinstance(tag, str) else None)
+        self.window = opened.window
+        opened.add_done_callback(self._log_ended)
+        return opened
 
     def _ask(self, client: Asks) -> None:
         """Begin the chat.
@@ -113,21 +126,19 @@ class Run:
         Raises:
             AnthropixError: it cannot begin now.
         """
-        params = self.job.data.get("params")
-        if not isinstance(params, dict):
-            self.fail(_refused(f"got {shown(params)}"))
+        params: Any = self._data.get("params")
+        if (problem := job_problem(self.job.fault, self._data)) is not None:
+            log(logging.ERROR, "the job %r cannot be asked: %s", self.job.id, problem)
+            self.fail(ParameterError([problem]))
             return
         try:
-            self._chat = client.chat(**{**params, "tag": self.job.data.get("tag"), "stream": self})
+            self._chat = client.chat(**{**params, "tag": self._data.get("tag"), "stream": self})
         except ParameterError as exc:
             self.fail(exc)
-        except ConfigurationError as exc:
-            self.refused = exc
-            self.give_back()
         except AnthropixError:
             raise
         except Exception as exc:  # noqa: BLE001 - of names that are no parameters, such as `self`
-            self.fail(_refused(shown(exc)))
+            self.fail(ParameterError([params_problem(shown(exc))]))
 
     def fail(self, error: AnthropixError) -> None:
         """Write that it cannot be asked; without a log, only end."""
@@ -139,11 +150,10 @@ class Run:
 
     # Any thread
 
-    def stop(self, reason: str) -> None:
+    def stop(self) -> None:
         """Cancel its chat, if it has begun; the job is given back, if it may be asked again."""
-        self._stopped = reason
         if self._chat is not None:
-            self._chat.cancel(reason)
+            self._chat.cancel(_STOPPED)
 
     def give_back(self) -> None:
         """Let another worker have the job."""
@@ -156,7 +166,9 @@ class Run:
     def _log_ended(self, outcome: Outcome) -> None:
         if outcome == "fenced":
             self.end = "fenced"
-        elif outcome == "gone":  # the store was away for too long: what is in the log says what is to be done
+        elif outcome == "refused":  # the same would come of it again
+            self.end = "failed"
+        elif outcome != "closed":  # the store was away for too long, say: what is in the log says what is to be done
             self.end = "given_back"
         self._is_at_end()
 
@@ -169,12 +181,13 @@ class Run:
     def tell(self, message: Any, /) -> None:
         """Pass a message on."""
         assert self._log is not None
-        end = _ENDS.get(type(message))
-        if end is not None:
-            if self._goes_back(message):
-                self.give_back()
-                return
-            self.end = self.end or end
+        if self._goes_back(message):
+            self.give_back()
+            return
+        if isinstance(message, ChatCancelled) and message.reason in _ENDS_OF_WORKERS:
+            self.end = "lost"
+            message = ChatFailed(message.chat, _lost(message.reason, message.partial))
+        self.end = self.end or _ENDS.get(type(message))
         self._any_told = self._any_told or isinstance(message, ChatEvent)
         self._log.tell(message)
 
@@ -182,7 +195,7 @@ class Run:
         """Return whether another worker may do better, and readers will not see it."""
         match message:
             case ChatCancelled(reason=reason):
-                return reason == self._stopped and (self._may_repeat or not self._any_told)
+                return reason in _ENDS_OF_WORKERS and (self._may_repeat or not self._any_told)
             case ChatFailed(error=AuthenticationError() as error) if not self._any_told:
                 self.refused = error
                 return True
@@ -211,13 +224,8 @@ _NO_CHAT: Any = None
 """What the end of a log is of, where no chat has begun."""
 
 
-def _refused(what: str) -> ParameterError:
-    """Return the error for parameters that are none."""
-    return ParameterError([Problem("params", f"expected the parameters of a chat, {what}")])
-
-
-def _lost(step: Step, partial: Message | None) -> Lost:
+def _lost(why: str, partial: Message | None) -> Lost:
     """Return the error for an answer that is lost."""
-    error = Lost(f"the answer is lost: {step.value}")
+    error = Lost(f"the answer is lost: {why}")
     error.partial = partial
     return error

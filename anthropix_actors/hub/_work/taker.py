@@ -13,9 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors.errors import ParameterError
+from anthropix_actors.errors import ConfigurationError, ParameterError
 from anthropix_actors.hub._write.writing import AGAIN
-from anthropix_actors.stores import Held
+from anthropix_actors.stores import Held, StoreClosedError
 
 if TYPE_CHECKING:
     from anthropix_actors.errors import AnthropixError
@@ -28,6 +28,9 @@ AT_ONCE = 20
 
 WAIT = 0.5
 """Seconds that one wait may take: how late it may be noticed that no more is to be taken."""
+
+_CLOSED = (ConfigurationError, StoreClosedError)
+"""What is raised where hub, client or store were closed before the worker was stopped."""
 
 _TRIES = 3
 """How often it is tried to begin a job that raises what no job should."""
@@ -65,6 +68,8 @@ class Taker:
             try:
                 self._turn()
                 faults = 0
+            except _CLOSED as exc:
+                self._ender.refuse(exc)
             except Exception as exc:  # noqa: BLE001 - a store is foreign code; whatever it is, this thread goes on
                 faults += 1
                 self._in_hand.note_fault(exc, first=faults == 1)
@@ -82,6 +87,7 @@ class Taker:
             self._begin(run)
         wait = max(0.0, min([WAIT, *(when - now for when, _ in self._later)]))
         if room := self._in_hand.room(wait):
+            self._hub.check_open()  # what is taken in the name of a holder that does not live is anybody's
             for job in self._hub.store.take(self._hub.queue, self._hub.holder, min(room, AT_ONCE), wait=wait):
                 if (taken := self._in_hand.add(job, self._ender.put)) is None:
                     self._in_hand.pause(_pause(1))  # until the beat that is late has come
@@ -95,6 +101,9 @@ class Taker:
             return
         try:
             run.begin(self._client, self._hub, self._attempts)
+        except _CLOSED as exc:
+            self._ender.refuse(exc)
+            run.give_back()
         except Exception as exc:  # noqa: BLE001 - as above
             self._not_begun(run, exc)
 
@@ -138,14 +147,19 @@ class Ender:
 
     def run(self) -> None:
         """End jobs until it is closed. In a thread of its own."""
+        faults = 0
         while (run := self._over.get()) is not None:
             if run.refused is not None:
-                self._refuse(run.refused)
-            faults = 0
-            while not self._end(run, first=not faults) and not self._hurry.wait(_pause(faults)):
+                self.refuse(run.refused)
+            if self._end(run, first=not faults):
+                faults = 0
+            else:
+                self._over.put(run)  # after the others, which it is not to hold up
                 faults += 1
+                self._hurry.wait(_pause(faults))
 
-    def _refuse(self, error: AnthropixError) -> None:
+    def refuse(self, error: AnthropixError) -> None:
+        """Take no more jobs: none can be asked. Any thread."""
         if self.refused is None:
             log(logging.ERROR, "the worker takes no more jobs: %s", error)
         self.refused = error
@@ -158,6 +172,13 @@ class Ender:
             act = store.give_back if self._goes_on(run) else store.finish
             # What was taken again is for the new run to end.
             ours = self._in_hand.has(run) and act(self._hub.queue, self._hub.holder, run.job.id)
+        except StoreClosedError as exc:  # it is another worker's when the lease is over
+            self.refuse(exc)
+            run.end, ours = None, False
+        except ParameterError as exc:  # no store takes its id: it is this worker's until that ends, and does no harm
+            log(logging.ERROR, "the job %r cannot be taken out of the queue", run.job.id, exc_info=exc)
+            self._in_hand.remove(run, ours=True)
+            return True
         except Exception as exc:  # noqa: BLE001 - as above
             self._in_hand.note_fault(exc, first=first)
             return False

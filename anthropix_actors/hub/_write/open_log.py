@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -14,8 +15,9 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log, safely
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import CancelledError, ParameterError
+from anthropix_actors.hub._write.refused import instead_of
 from anthropix_actors.hub.entries import ENDS
-from anthropix_actors.stores import Fenced, Lost
+from anthropix_actors.stores import Fenced, Lost, StoreClosedError
 from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from anthropix_actors.hub._write.appender import Appender
     from anthropix_actors.stores import Log
 
-Outcome: TypeAlias = Literal["closed", "fenced", "gone", "released"]
+Outcome: TypeAlias = Literal["closed", "refused", "fenced", "gone", "released"]
 """How the writing of a log ends.
 
 - "closed": the end of its chat is in the store;
+- "refused": the store did not take an entry, and the end says so; the chat is cancelled if nobody else follows it;
 - "fenced": another writer has claimed it, or it was deleted: the chat is cancelled;
 - "gone": it could not be written; the chat is cancelled if nobody else follows it, and another writer may claim it;
 - "released": it was given up before anything was written.
@@ -64,6 +67,8 @@ class OpenLog:
     is_due = False
     failing_since: float | None = None
     since = 0.0
+    _at_once = sys.maxsize  # how many entries: one, where the store has not taken several
+    _ends_early = False
 
     def __init__(  # noqa: PLR0913 - the parts of the state
         self,
@@ -184,8 +189,9 @@ class OpenLog:
             return
         try:
             self._write_waiting()
-            is_untouched = self._is_left and self._next == self._first and not self._waiting
-            if is_untouched or (self._is_given_away and not self._has_end):
+            is_untouched = self._is_left and self._next == self._first
+            is_given_away = self._is_given_away and not self._has_end
+            if (is_untouched or is_given_away) and not self._waiting:
                 self.free()
                 self._end("released")
         except (Fenced, Lost) as exc:
@@ -195,22 +201,51 @@ class OpenLog:
             log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
             self.cancel(f"the log {self.name!r} was claimed by another writer, or deleted")
             self._end("fenced")
-        except ParameterError as exc:
+        except StoreClosedError as exc:
             self.give_up(exc)
+        except ParameterError as exc:
+            self._not_taken(exc)
+            self._appender.wake(self)
 
     def _write_waiting(self) -> None:
-        count, close = len(self._waiting), self._has_end
-        if count:
+        if count := min(len(self._waiting), self._at_once):
             entries = [self._waiting[index] for index in range(count)]
-            self._store.append(self.name, self._epoch, self._next, entries, close=close)
+            self._store.append(self.name, self._epoch, self._next, entries, close=entries[-1]["kind"] in ENDS)
             self._next += count
             self._forget(count)
             self._note(entries)
-            self._is_closed = close
+            self._is_closed = entries[-1]["kind"] in ENDS
         if self._is_closed:
             for name in (self.name, self.name + INBOX):
                 self._store.expire(name, self._ttl)
-            self._end("closed")
+            self._end("refused" if self._ends_early else "closed")
+        elif self._waiting:
+            self._appender.wake(self)
+
+    def _not_taken(self, refusal: ParameterError) -> None:
+        """Find the entry that the store does not take, and put another one in its place."""
+        try:
+            self._store.append(self.name, self._epoch, self._next, [])
+        except ParameterError:  # it takes nothing at all, as it has lost entries
+            self.give_up(refusal)
+            return
+        if self._at_once == 1:
+            self._replace(refusal)
+        else:
+            self._at_once = 1
+
+    def _replace(self, refusal: ParameterError) -> None:
+        entry = self._waiting[0]
+        log(logging.ERROR, "%s: the store did not take entry %d", self, self._next, exc_info=refusal)
+        other = instead_of(entry, self._next, refusal)
+        if other is None:
+            self.free()  # so its readers are told that it is lost
+            self._end("refused")
+            return
+        self._at_once = 1 if (is_end := other["kind"] in ENDS) else sys.maxsize
+        self._has_end = self._has_end or is_end
+        self._ends_early = self._ends_early or other["kind"] != entry["kind"]
+        self._waiting[0] = other
 
     def _forget(self, count: int) -> None:
         for _ in range(count):

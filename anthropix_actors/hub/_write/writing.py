@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from anthropix_actors.stores import Entry, Log, LogState
 
 
+HUB_CLOSED = "the hub was closed"
+"""Why the chats are cancelled that a hub writes, when it is closed."""
+
 _PAUSE = 1.0
 """Seconds after which an inbox is read again that could not be read, or made."""
 
@@ -218,7 +221,7 @@ class Writing:
         opened, deadline = self.open, time.monotonic() + grace
         _wait_for(opened, deadline)
         for each in opened:
-            each.cancel("the hub was closed")
+            each.cancel(HUB_CLOSED)
             each.leave()
         _wait_for(opened, time.monotonic() + _PARTING)
         self.appender.hurry()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from anthropix_actors.stores.kept_job import attempts, job_of
 from anthropix_actors.stores.local.base import Base
 from anthropix_actors.stores.local.rules import had_by
+from anthropix_actors.stores.log import StoreClosedError
 from anthropix_actors.stores.names import checked_name, checked_number, encoded
-from anthropix_actors.stores.queue import Job, QueueState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors.stores.local.tables import KeptJob
+    from anthropix_actors.stores.queue import Job, QueueState
 
 
 class Queues(Base):
@@ -36,6 +36,8 @@ class Queues(Base):
         checked_name(queue, "queue")
         checked_name(holder, "holder")
         checked_number(count, "count", least=1)
+        if self._closed:
+            raise StoreClosedError("the store is closed")
         return self._waited(lambda _: self._take_now(queue, holder, count) or None, wait) or []
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
@@ -99,7 +101,6 @@ def _checked(queue: str, job_id: str, holder: str | None = None) -> None:
 
 
 def _job(job: KeptJob, taken_by: str | None = None) -> Job:
-    data = msgspec.json.decode(job.data)
     if taken_by is None:
-        return Job(job.id, data, job.attempt, job.holder)
-    return Job(job.id, data, job.attempt + 1, taken_by)
+        return job_of(job.id, job.data, job.attempt, job.holder)
+    return job_of(job.id, job.data, attempts(job.attempt) + 1, taken_by)

@@ -30,6 +30,9 @@ TAKE = script(
     """
 local reply, jobs, waiting, taken, since, held, holders, bell, ends = unpack(KEYS)
 local holder, count = ARGV[1], tonumber(ARGV[2])
+-- Where another program has written one of these, this fails before anything was changed.
+local _ = {redis.call('HLEN', jobs), redis.call('HLEN', held), last_of(bell), last_of(ends)}
+for _, key in ipairs({waiting, taken, since, holders}) do redis.call('ZCARD', key) end
 local ids = redis.call('GET', reply)
 if ids then
   local before = cmsgpack.unpack(ids)
@@ -71,8 +74,8 @@ if not ids then
     end
   end
   for _, id in ipairs(ids) do
-    redis.call('HSET', jobs, 'holder:' .. id, holder)
-    redis.call('HINCRBY', jobs, 'attempt:' .. id, 1)
+    local before = tonumber(redis.call('HGET', jobs, 'attempt:' .. id) or 0) or 0
+    redis.call('HSET', jobs, 'holder:' .. id, holder, 'attempt:' .. id, before + 1)
   end
   if #ids > 0 then redis.call('HINCRBY', held, holder, #ids) end
   if #ids > 0 or ARGV[3] == '1' then
@@ -132,7 +135,7 @@ end
 let_go(holder, id)
 redis.call('HINCRBY', jobs, 'attempt:' .. id, -1)
 redis.call('ZADD', waiting, front, id)
-redis.call('ZADD', since, redis.call('HGET', jobs, 'time:' .. id), id)
+redis.call('ZADD', since, tonumber(redis.call('HGET', jobs, 'time:' .. id) or 0) or 0, id)
 ring(bell)
 return once(1)
 """,

@@ -6,8 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from anthropix_actors.stores.kept_job import job_of
 from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
@@ -101,9 +100,9 @@ class RedisQueues:
         checked_name(job_id, "job_id")
         fields = [f"{what}:{job_id}" for what in ("data", "attempt", "holder")]
         data, attempt, holder = self._connections.ask(lambda client: client.hmget(jobs, fields))
-        if data is None:
+        if data is None and attempt is None:
             return None
-        return Job(job_id, msgspec.json.decode(data), int(attempt), None if holder is None else holder.decode())
+        return job_of(job_id, data, attempt, None if holder is None else holder.decode())
 
     def queue_state(self, queue: str) -> QueueState:
         """Return the state of a queue; see `Queue`."""
@@ -120,5 +119,5 @@ class RedisQueues:
         return bool(self._connections.run(script, [self._keys.reply(queue, secrets.token_hex(8)), *keys], args))
 
 
-def _taken(holder: str, job_id: bytes, data: bytes, attempt: bytes) -> Job:
-    return Job(job_id.decode(), msgspec.json.decode(data), int(attempt), holder)
+def _taken(holder: str, job_id: bytes, data: bytes | None, attempt: bytes) -> Job:
+    return job_of(job_id.decode(errors="replace"), data, attempt, holder)
