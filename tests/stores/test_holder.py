@@ -153,8 +153,12 @@ def test_what_could_not_be_claimed_is_not_held(monkeypatch: pytest.MonkeyPatch) 
         holder.claim("a")
     store.faults.clear()
     until(lambda: not has_beats())
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", lambda _: raising(RuntimeError("can't start new thread"))())
+        patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(AnthropixError, match=r"no thread to say that .* lives: can't start new thread"):
             holder.claim("a")
     other.release("a", other.claim("a"))
