@@ -102,6 +102,10 @@ class RedisServer:
         self.kill()
         self.start()
 
+    def go_back(self) -> None:
+        """End, and begin with what was there at the last SAVE: as a replica that takes over, and lacks the rest."""
+        self.restart()
+
     def run(self, *command: Any) -> Any:
         """Run one command, over a connection of its own."""
         with Redis(unix_socket_path=str(self.path)) as client:

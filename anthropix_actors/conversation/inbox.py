@@ -33,7 +33,7 @@ from anthropix_actors.stores.entries import entries_of
 from anthropix_actors.stores.names import INBOX, LONGEST_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from anthropix_actors.conversation.talk import Talk
     from anthropix_actors.stores import Entry, Log
@@ -71,8 +71,14 @@ def open_inbox(store: Log, name: str, after: str | None) -> list[Entry]:
     store.post(inbox, {"kind": "open"}, key="open")
     try:
         return [*entries_of(store, inbox, after)]
-    except Lost:  # it was deleted, and made anew
-        return [*entries_of(store, inbox)]
+    except Lost:  # it was deleted, and made anew; or the store came back without the last of it
+        known = _obeyed(store, name)
+        return [entry for entry in entries_of(store, inbox) if entry.cursor not in known]
+
+
+def _obeyed(store: Log, name: str) -> set[str]:
+    """Return the cursors of what a conversation has obeyed, as its log says."""
+    return {str(entry.data["inbox"]) for entry in entries_of(store, name) if "inbox" in entry.data}
 
 
 def obey(talk: Talk, entry: Entry, *, late: bool = False) -> bool:
@@ -151,14 +157,16 @@ class Inboxes:
         self._lock = threading.RLock()
         self._cursors: dict[str, str | None] = {}  # inbox → the cursor of the last entry that was read
         self._talks: dict[str, Talk] = {}
+        self._obeyed: dict[str, set[str]] = {}  # inbox → the cursors of what was obeyed here: not all is in the log yet
         self._reading = False
 
-    def follow(self, name: str, talk: Talk, after: str | None) -> None:
-        """Have a conversation obey what is posted, after a cursor."""
+    def follow(self, name: str, talk: Talk, after: str | None, obeyed: Iterable[str] = ()) -> None:
+        """Have a conversation obey what is posted after a cursor, and is not among those that were obeyed."""
         with self._lock:
             if talk.has_stopped:  # its actor may have found nothing to leave
                 return
             self._cursors[inbox_of(name)], self._talks[inbox_of(name)] = after, talk
+            self._obeyed[inbox_of(name)] = {*obeyed}
             begins, self._reading = not self._reading, True
         if begins:
             in_background(self._read, "anthropix-inboxes")
@@ -167,7 +175,8 @@ class Inboxes:
         """Let a conversation hear nothing more."""
         with self._lock:
             if self._talks.get(inbox_of(name)) is talk:
-                del self._talks[inbox_of(name)], self._cursors[inbox_of(name)]
+                for each in (self._talks, self._cursors, self._obeyed):
+                    del each[inbox_of(name)]
 
     def _read(self) -> None:
         """Read as long as there is one who wants that. In its thread."""
@@ -192,20 +201,23 @@ class Inboxes:
         """End all conversations: nothing can be read, or written, any more."""
         with self._lock:
             talks = [*self._talks.values()]
-            self._talks, self._cursors, self._reading = {}, {}, False
+            self._talks, self._cursors, self._obeyed, self._reading = {}, {}, {}, False
         for talk in talks:
             talk.stop(reason)
 
     def _found(self, inbox: str, talk: Talk, found: list[Entry] | Lost) -> None:
         """Have a conversation obey what was read for it: another one of the name may run by now, which has read it."""
-        if isinstance(found, Lost):  # somebody has deleted it
+        name, obeyed = inbox.removesuffix(INBOX), self._obeyed.get(inbox, set())
+        if isinstance(found, Lost):  # somebody has deleted it, or the store came back without the last of it
             self._store.post(inbox, {"kind": "open"}, key="open")
+            obeyed |= _obeyed(self._store, name)
         for entry in [] if isinstance(found, Lost) else found:
             if self._talks.get(inbox) is not talk:
                 return
-            if not obey(talk, entry):
-                self.leave(inbox.removesuffix(INBOX), talk)
+            if entry.cursor not in obeyed and not obey(talk, entry):
+                self.leave(name, talk)
                 return
+            obeyed.add(entry.cursor)
         with self._lock:
             if self._talks.get(inbox) is talk:
                 self._cursors[inbox] = None if isinstance(found, Lost) else found[-1].cursor

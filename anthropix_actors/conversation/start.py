@@ -139,7 +139,8 @@ def _go_on(
         talk.load(past, go_on=resume)
     for entry in posted:
         obey(talk, entry, late=True)
-    inboxes_of(store).follow(name, talk, posted[-1].cursor if posted else past.inbox)
+    cursors = [entry.cursor for entry in posted]
+    inboxes_of(store).follow(name, talk, cursors[-1] if cursors else past.inbox, cursors)
     return ref
 
 

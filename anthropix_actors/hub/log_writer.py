@@ -87,7 +87,8 @@ class LogWriter:
         """How the writing has ended; None while it goes on.
 
         "closed" says that the end of the chat is in the store. "fenced": another writer has claimed the log, or it was
-        deleted; "gone": the store was away for too long, or refused an entry; "released": it was given up unwritten.
+        deleted; "gone": the store was away for too long, refused an entry, or has lost some; "released": it was given
+        up unwritten.
         """
         return self._opened.outcome
 

@@ -58,7 +58,7 @@ class Beat:
         self._said = -lease  # when it was said last, on the monotonic clock
         self._lock = threading.RLock()  # reentrant: a signal handler may come in the middle of it
         self._wake = threading.Event()
-        self._afterwards: list[Callable[[], object]] = []
+        self._afterwards: list[tuple[float, Callable[[], object]]] = []
         self._thread: threading.Thread | None = None
 
     def hold(self) -> None:
@@ -82,12 +82,14 @@ class Beat:
             if self._held <= 0:
                 self._wake.set()
 
-    def afterwards(self, action: Callable[[], object]) -> None:
-        """Do something in the store after the next beat that arrives; it may raise, and is done again after another.
+    def afterwards(self, action: Callable[[], object], seconds: float = 0.0) -> None:
+        """Do something in the store after a beat that arrives, the next one, or one in so many seconds.
+
+        It may raise, and is done again after another beat.
 
         Where no beat comes, as nothing is held, the holder is over, and all that it has claimed is free.
         """
-        self._afterwards.append(action)
+        self._afterwards.append((time.monotonic() + seconds, action))
 
     def close(self) -> None:
         """End, within a lease: what is held is free."""
@@ -119,9 +121,7 @@ class Beat:
         while self._goes_on(pause):
             try:
                 self._say()
-                while self._afterwards:
-                    self._afterwards[0]()
-                    del self._afterwards[0]
+                self._do_what_is_due()
                 pause = self._lease / _BEATS
             except StoreClosedError:  # who writes finds that out as well
                 with self._lock:
@@ -130,6 +130,13 @@ class Beat:
             except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
                 pause = self._lease / _TRIES
                 log(logging.WARNING, "the beat of %s failed; what it holds may be lost", self._holder, exc_info=exc)
+
+    def _do_what_is_due(self) -> None:
+        for each in [*self._afterwards]:
+            due, action = each
+            if time.monotonic() >= due:
+                action()
+                self._afterwards.remove(each)
 
     def _goes_on(self, pause: float) -> bool:
         """Wait until it is time to beat, or nothing is held any more; return whether to beat."""

@@ -145,7 +145,7 @@ class Log(Protocol):
 
         Raises:
             Fenced: another writer has claimed the log.
-            Lost: there is no such log any more.
+            Lost: there is no such log any more, or it has lost entries that were appended.
             ParameterError: there would be a gap before them, the log is closed, or they are too large for the store.
         """
         ...

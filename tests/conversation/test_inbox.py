@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,16 +18,20 @@ from anthropix_actors.stores import Entry, Lost, MemoryStore, StoreError
 from anthropix_actors.tools import Toolbox, tool
 
 from actors import Inbox
+from redis_servers import RedisServer
 from servers import DEADLINE, until, wait
 from stores_for_tests import Shaky
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anthropix_actors.stores import Log
+    from anthropix_actors.stores.redis import RedisStore
+
 MODEL = "claude-sonnet-5"
 
 
-def recorded(store: MemoryStore) -> list[Any]:
+def recorded(store: Log) -> list[Any]:
     return [entry.data for entry in store.read("a")]
 
 
@@ -35,7 +40,7 @@ def is_free(store: MemoryStore) -> bool:
     return state is not None and state.holder is None
 
 
-def said(store: MemoryStore) -> list[str]:
+def said(store: Log) -> list[str]:
     return [entry["said"]["content"][0]["text"] for entry in recorded(store) if entry["kind"] == "say"]
 
 
@@ -102,6 +107,45 @@ def test_an_inbox_that_was_deleted_is_made_anew(client: Client) -> None:
     until(lambda: said(store) == ["One", "Two", "Three"])
     again.stop(timeout=DEADLINE)
     other.stop(timeout=DEADLINE)
+
+
+def has_said(store: Log, text: str) -> bool:
+    return text in said(store)
+
+
+def forget_the_last(redis: RedisServer, store: RedisStore, name: str) -> None:
+    """Let a log lack its last entry, as in a replica that became the primary."""
+    keys = store._keys.log(name)
+    [[last, _]] = redis.run("XREVRANGE", keys.stream, "+", "-", "COUNT", 1)
+    redis.run("XDEL", keys.stream, last)
+    [[before, _]] = redis.run("XREVRANGE", keys.stream, "+", "-", "COUNT", 1)
+    redis.run("XSETID", keys.stream, before)
+    redis.run("HINCRBY", keys.meta, "length", -1)
+    redis.run("HDEL", keys.posted, redis.run("HKEYS", keys.posted)[-1])
+
+
+def test_what_was_obeyed_is_not_obeyed_again_when_its_inbox_has_lost_the_last_of_it(client: Client) -> None:
+    with RedisServer() as redis:
+        store = redis.store()
+        talks = Conversations(store)
+        first = client.converse(Agent(model=MODEL), store=store, id="a")
+        for text in ("One", "Two"):
+            talks.say("a", text)
+            until(partial(has_said, store, text))
+        forget_the_last(redis, store, "a/inbox")
+        talks.say("a", "Three")
+        until(lambda: has_said(store, "Three"))
+        assert said(store) == ["One", "Two", "Three"]
+        first.stop(timeout=DEADLINE)
+        forget_the_last(redis, store, "a/inbox")
+        talks.say("a", "Four")
+        again = client.converse(Agent(model=MODEL), store=store, id="a")
+        until(lambda: has_said(store, "Four"))
+        talks.say("a", "Five")
+        until(lambda: has_said(store, "Five"))
+        assert said(store) == ["One", "Two", "Three", "Four", "Five"]
+        again.stop(timeout=DEADLINE)
+        store.close()
 
 
 class Slow(MemoryStore):

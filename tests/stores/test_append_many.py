@@ -50,8 +50,8 @@ class Model:
     def __init__(self) -> None:
         self.logs: dict[str, ModelLog] = {}
 
-    def claim(self, name: str) -> None:
-        self.logs.setdefault(name, ModelLog()).epoch += 1
+    def claim(self, name: str, epoch: int) -> None:
+        self.logs.setdefault(name, ModelLog()).epoch = epoch
 
     def append(self, name: str, epoch: int, first: int, entries: Sequence[int], *, close: bool) -> Any:
         if name not in self.logs:
@@ -91,12 +91,10 @@ def as_model(store: Store, prefix: str, steps: Sequence[Any]) -> None:
     """Do the same with a store and a model, and see that both have done the same."""
     model = Model()
     for name in "abc":
-        model.claim(name)
-        store.claim(prefix + name)
+        model.claim(name, store.claim(prefix + name))
     for what, of in steps:
         if what == "claim":
-            model.claim(of)
-            store.claim(prefix + of)
+            model.claim(of, store.claim(prefix + of))
         elif what == "delete":
             model.logs.pop(of, None)
             store.delete(prefix + of)

@@ -411,7 +411,34 @@ def broker(*settings: str) -> Generator[tuple[str, dict[str, Callable[[], object
         yield network.url, {"broker": redis.restart, "cut": network.armed.set}
 
 
+@contextlib.contextmanager
+def several(
+    servers: Callable[[], contextlib.AbstractContextManager[Any]], seed: int
+) -> Generator[tuple[str, dict[str, Callable[[], object]]]]:
+    """Run servers of which some follow others; yield their URL, and a way to kill one that a replica then replaces."""
+    chance = random.Random(seed)
+    with servers() as found:
+
+        def fail_over() -> None:
+            killed = found.primary_of(chance.choice(KEYS))
+            if chance.random() < LAGS:
+                found.cut_off(killed)
+                time.sleep(chance.uniform(0, 0.3))
+            found.fail_over(killed)
+            found.rejoin(killed)
+
+        yield found.url, {"primary": fail_over}
+
+
+KEYS = [f"{{s{number:02d}}}" for number in range(16)]
+"""A key of each shard."""
+
+LAGS = 0.5
+"""How often a replica lacks the last of what its primary had, before that is killed."""
+
 BROKER = ("reader", "worker", "freeze", "broker", "cut")
+
+PRIMARY = ("reader", "worker", "freeze", "primary", "primary")
 
 KEEPS = ("--appendonly", "yes", "--appendfsync", "always")
 """Settings of a broker that has all that it has said it has."""
@@ -431,7 +458,18 @@ def torture(seed: int, *, short: bool = False, folder: Path, redis: bool) -> Rep
         total += on_broker(number, Plan(kills=BROKER, most=10, keeps=False), *FORGETS_SOME)
     for number in range(seed, seed + (1 if short else 2) * redis):
         total += on_broker(number, Plan(kills=("broker",), most=1, keeps=False))
+    for number in range(seed, seed + (1 if short else 6) * redis):
+        total += on_several(number, sentinels=number % 2 == 0)
     return total
+
+
+def on_several(seed: int, *, sentinels: bool) -> Report:
+    """Have primaries killed: of a pair that Sentinels watch, or of a Cluster."""
+    from redis_topologies import cluster, watched  # noqa: PLC0415 - as above
+
+    servers = (lambda: watched(3)) if sentinels else (lambda: cluster(1))
+    with several(servers, seed) as (url, ways):
+        return Storm(url, Plan(kills=PRIMARY, most=8, every=0.8, keeps=False), seed, ways).run()
 
 
 def on_broker(seed: int, plan: Plan, *settings: str) -> Report:

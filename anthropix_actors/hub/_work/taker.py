@@ -5,6 +5,7 @@ Whatever a job or the store does, they go on: what cannot be done now is done la
 
 from __future__ import annotations
 
+import collections
 import logging
 import queue as queues
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import ParameterError
+from anthropix_actors.hub._write.writing import AGAIN
 from anthropix_actors.stores import Held
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Taker:
 
     def _turn(self) -> None:
         """Begin what is due again, and take as many jobs as there is room for."""
+        self._ender.look_again()
         now = time.monotonic()
         due = [run for when, run in self._later if when <= now and not run.is_over]
         self._later = [(when, run) for when, run in self._later if when > now]
@@ -122,6 +125,7 @@ class Ender:
         self._in_hand = in_hand
         self._over: queues.SimpleQueue[Run | None] = queues.SimpleQueue()
         self._hurry = threading.Event()
+        self._ended: collections.deque[tuple[float, str, bool]] = collections.deque()  # when, what, whether finished
 
     def put(self, run: Run) -> None:
         """End a job soon. Any thread."""
@@ -158,7 +162,25 @@ class Ender:
             self._in_hand.note_fault(exc, first=first)
             return False
         self._in_hand.remove(run, ours=ours)
+        if ours:
+            self._ended.append((time.monotonic() + AGAIN, run.job.id, act == store.finish))
         return True
+
+    def look_again(self) -> None:
+        """End once more what was ended a while ago: a store that lost that has it as this worker's, while it lives.
+
+        In the thread that takes jobs, so that none of these is on its way here. Raises what the store raises.
+        """
+        store = self._hub.store
+        while self._ended and self._ended[0][0] <= time.monotonic():
+            _, job_id, is_done = self._ended[0]
+            if job_id not in self._in_hand.runs:
+                state = store.state(job_id)
+                if state is not None:
+                    is_done = state.closed
+                act = store.finish if is_done else store.give_back
+                act(self._hub.queue, self._hub.holder, job_id)
+            self._ended.popleft()
 
     def _goes_on(self, run: Run) -> bool:
         """Return whether somebody is to go on with its job.

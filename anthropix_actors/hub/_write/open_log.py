@@ -204,6 +204,9 @@ class OpenLog:
             if error is None:
                 self._note(part)
                 self._end_if_due()
+            elif isinstance(error, Lost) and self._is_ours():
+                self.give_up(error)  # the store came back without the last of it
+                return None
         except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
             error = exc
         if isinstance(error, (Fenced, Lost)):
@@ -246,11 +249,21 @@ class OpenLog:
 
     def free(self) -> None:
         """Let the log be nobody's, where it is ours. Raises what the store raises."""
-        state = self._store.state(self.name)
         # Not by way of its entries: a broker that came back without the last of them refuses what follows those.
-        if state is None or state.epoch != self._epoch or state.holder not in {None, self._holder}:
+        if not self._is_ours():
             raise Fenced(f"the log {self.name!r} is another writer's, or was deleted")
         self._store.claim(self.name)
+
+    def _is_ours(self) -> bool:
+        state = self._store.state(self.name)
+        return state is not None and state.epoch == self._epoch and state.holder in {None, self._holder}
+
+    def look_again(self) -> None:
+        """Let the log be nobody's, if the store has lost its end: its readers wait for one who lives, but is done."""
+        state = self._store.state(self.name)
+        if state is not None and not state.closed and self._is_ours():
+            log(logging.ERROR, "the store has lost the end of %s", self)
+            self._store.claim(self.name)
 
     def give_up(self, exc: BaseException) -> None:
         """Write no more; let another writer have it as soon as the store is there."""

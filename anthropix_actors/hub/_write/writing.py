@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 _PAUSE = 1.0
 """Seconds after which an inbox is read again that could not be read, or made."""
 
+AGAIN = 60.0
+"""Seconds after which what has ended is looked at once more: a replica may have become the primary that lacks its end.
+
+Longer than that takes, by common settings. Until then, it is the old one that would be asked.
+"""
+
 _PARTING = 1.0
 """Seconds, at most, that a hub that is closed waits for the ends of what it cancelled; and again for the store."""
 
@@ -192,6 +198,8 @@ class Writing:
             self._follower.drop(inbox)
             if outcome == "gone":  # or its readers would wait for as long as this hub has other chats
                 self._beat.afterwards(partial(_free, opened))
+            elif outcome == "closed":
+                self._beat.afterwards(opened.look_again, AGAIN)
             self._beat.let_go()
             self._forget(opened.name)
 

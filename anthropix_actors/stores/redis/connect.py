@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import parse_url
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.redis.connections import NO_RETRY
+from anthropix_actors.stores.redis.faults import NO_PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 ALONE = ("redis", "rediss", "unix")
 SENTINEL = ("redis+sentinel", "rediss+sentinel")
 CLUSTER = ("redis+cluster", "rediss+cluster")
+
+_TRIES = 10
+"""How many nodes of a Cluster are asked at first; redis-py takes any of them, but for the one that has just failed."""
 
 _PORT = {"sentinel": 26379, "cluster": 6379}
 
@@ -75,8 +83,15 @@ def connector(url: str, timeout: float, options: Mapping[str, Any]) -> Callable[
         # Its text may have a part of the password.
         text = "expected host:port, for Sentinel several and a service: redis+sentinel://one:26379,two:26379/mymaster/0"
         raise ParameterError([Problem("url", text)]) from None
+    return lambda: _cluster(hosts, settings)
+
+
+def _cluster(hosts: list[tuple[str, int]], settings: dict[str, Any]) -> RedisCluster:
+    """Return a client of a Cluster: to begin, it asks any node that is there."""
     node: Any = ClusterNode  # untyped
-    return lambda: RedisCluster(startup_nodes=[node(*host) for host in hosts], retry=NO_RETRY, **settings)
+    client = RedisCluster(startup_nodes=[node(*host) for host in hosts], retry=Retry(NoBackoff(), _TRIES), **settings)
+    client.set_retry(NO_RETRY)
+    return client
 
 
 def _by_sentinel(hosts: list[tuple[str, int]], service: str, settings: dict[str, Any]) -> Callable[[], Any]:
@@ -91,7 +106,20 @@ def _by_sentinel(hosts: list[tuple[str, int]], service: str, settings: dict[str,
     same = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl")) or key == "protocol"}
     theirs = {**same, "retry": NO_RETRY, **own}
     ask: Any = Sentinel  # untyped
+    settings["redis_connect_func"] = partial(_greet, settings.pop("redis_connect_func", None))
     return lambda: ask(hosts, sentinel_kwargs=theirs).master_for(service, retry=NO_RETRY, **settings)
+
+
+def _greet(theirs: Callable[[Any], object] | None, connection: Any) -> None:
+    """Begin a connection to the primary: a Sentinel may name one that is the primary no more.
+
+    Raises:
+        ConnectionError: it is.
+    """
+    connection.on_connect() if theirs is None else theirs(connection)
+    connection.send_command("INFO", "replication")
+    if b"role:master" not in connection.read_response(disable_decoding=True):
+        raise ConnectionError(NO_PRIMARY)
 
 
 def _hosts(parts: SplitResult) -> list[tuple[str, int]]:

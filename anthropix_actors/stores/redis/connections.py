@@ -13,9 +13,10 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import TimeoutError  # noqa: A004 - redis-py's own
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from anthropix_actors.stores.log import StoreClosedError
-from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
+from anthropix_actors.stores.redis.faults import FAULTS, is_replaced, passes, store_error
 from anthropix_actors.stores.redis.keys import shard_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 NO_RETRY = Retry(NoBackoff(), 0)
 """redis-py repeats what may have been done already, if it is let."""
+
+_ASKS_EVERY, _ASKS_EVERY_AWAY = 1.0, 30.0
+"""After how many seconds it is asked which is the primary; and while nobody answers, which may take as long."""
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
@@ -47,29 +51,33 @@ class Connections:
         self._by_process: dict[int, _Client] = {}
         self.closed = False
 
-    def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+    def run(
+        self, script: Script, keys: Sequence[str], args: Sequence[Argument] = (), patience: float | None = None
+    ) -> Any:
         """Run a script; it may be run again if its reply is lost.
 
         Raises:
             StoreError: it could not be run.
         """
-        return self.ask(lambda client: script.run(client, keys, args))
+        return self.ask(lambda client: script.run(client, keys, args), patience)
 
-    def ask(self, question: Callable[[Any], Any]) -> Any:
+    def ask(self, question: Callable[[Any], Any], patience: float | None = None) -> Any:
         """Return what `question` gets of a client, asked again if the connection fails."""
+        patience = self._patience if patience is None else patience
         deadline: float | None = None
         pause = _FIRST_PAUSE
         while True:
             if self.closed:
                 raise StoreClosedError("the store is closed")
             try:
-                return question(self._here().redis)
+                return question(self._here().of_primary())
             except FAULTS as exc:
-                if isinstance(exc, TimeoutError):
-                    self._here().close_idle()  # the others are as dead, and each would cost as long
+                if isinstance(exc, TimeoutError) or is_replaced(exc):
+                    # The others are as dead, and each would cost as long; or lead to what is the primary no more.
+                    self._here().close_idle()
                 now = time.monotonic()
                 # From the first fault on: this process may have been frozen, or have waited for a dead connection.
-                deadline = now + self._patience if deadline is None else deadline
+                deadline = now + patience if deadline is None else deadline
                 if not passes(exc) or now >= deadline:
                     raise store_error(exc) from exc
             finally:
@@ -126,8 +134,24 @@ class _Client:
         """Take the client over."""
         self.redis = client
         self._is_cluster = isinstance(client, RedisCluster)
+        self._is_watched = isinstance(getattr(client, "connection_pool", None), SentinelConnectionPool)
+        self._asks_at = 0.0  # when it asks the Sentinels next, on the monotonic clock
         self._woken, self._waker = os.pipe()
         weakref.finalize(self, _close_all, (self._woken, self._waker))
+
+    def of_primary(self) -> Any:
+        """Return the client. Now and then, ask the Sentinels first: a primary that lives may have been replaced.
+
+        It takes writes for ten seconds yet, which are lost. Where it has been, redis-py closes what is idle.
+        """
+        now = time.monotonic()
+        if self._is_watched and now >= self._asks_at:
+            self._asks_at = now + _ASKS_EVERY
+            try:
+                self.redis.connection_pool.get_master_address()
+            except FAULTS:  # it is for who connects to find that out
+                self._asks_at = now + _ASKS_EVERY_AWAY
+        return self.redis
 
     def wake(self) -> None:
         """End this client's waits, those that come later, too: what is written is never read."""

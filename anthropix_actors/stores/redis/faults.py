@@ -18,17 +18,33 @@ from redis.exceptions import (
 
 from anthropix_actors.stores.log import StoreError
 
-FAULTS = (RedisError, RedisClusterException, OSError)
-"""All that redis-py raises for what is no mistake in a call."""
+FAULTS = (RedisError, RedisClusterException, OSError, AttributeError, LookupError)
+"""All that redis-py raises for what is no mistake in a call; the latter two where a Cluster has a node that is new."""
+
+NO_PRIMARY = "it is no primary any more"
 
 _PASSING = (ConnectionError, TimeoutError, ClusterError, MovedError, AskError, TryAgainError)
+_STRAY = (RedisClusterException, OSError, AttributeError, LookupError)
 _LASTING = (AuthenticationError, AuthorizationError, MaxConnectionsError)
+
+_OF_REPLICA = ("read only replica", "previous master is now a slave", NO_PRIMARY, "enough good replicas")
+_MOMENTARY = (*_OF_REPLICA, "UNBLOCKED", "is busy running a script")
+"""Words of errors that are of no class of their own, or of one script within another error."""
 
 _ADVICE = {
     "used memory": "its memory is full: raise maxmemory, or let logs expire sooner",
     "MISCONF": "it cannot write to its disk: make room there, or see its log",
     "read only replica": "it is a replica: connect to the primary, or by way of Sentinel",
+    NO_PRIMARY: "the Sentinels name no other primary yet",
+    "previous master is now a slave": "it is a replica: the Sentinels name no other primary yet",
+    "No master found": "the Sentinels name no primary: see SENTINEL MASTERS, and whether the name is right",
     "enough good replicas": "too few replicas follow it (min-replicas-to-write)",
+    "cluster is down": "a part of the Cluster is away: see CLUSTER NODES",
+    "slot not served": "a part of the Cluster is away: see CLUSTER NODES",
+    "not covered": "a part of the Cluster is away: see CLUSTER NODES",
+    "TTL exhausted": "a slot of the Cluster is being moved: wait until it has, or raise patience",
+    "has no attribute": "a slot of the Cluster is being moved to a new node: wait until it has, or raise patience",
+    "is busy running a script": "a script of another program holds it up: SCRIPT KILL",
     "loading the dataset": "it reads its files yet: wait until it has",
     "permission": "this user may not do that: see the ACL in docs/redis.md",
     "invalid username-password": "user or password are wrong",
@@ -45,7 +61,12 @@ def passes(error: BaseException) -> bool:
     """Return whether the same call may do better in a moment."""
     if isinstance(error, _LASTING) or "SSL" in str(error):
         return False
-    return isinstance(error, (*_PASSING, RedisClusterException, OSError)) or "UNBLOCKED" in str(error)
+    return isinstance(error, (*_PASSING, *_STRAY)) or any(words in str(error) for words in _MOMENTARY)
+
+
+def is_replaced(error: BaseException) -> bool:
+    """Return whether what has answered may be the primary no more, so that connections to it are of no use."""
+    return any(words in str(error) for words in _OF_REPLICA)
 
 
 def store_error(error: BaseException) -> StoreError:

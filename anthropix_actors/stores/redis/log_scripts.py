@@ -1,8 +1,13 @@
 """What Redis does with logs.
 
 A log has a hash with what is known of it, a stream with its entries and, if it is posted to, a hash of the keys that
-were used. An entry's id is its number from 1, and its epoch. Two ids come after all others: `END` is in the stream of a
-log that was closed, and `GONE` is for a minute in that of one that was deleted: both wake who waits.
+were used. An entry's id is its number from 1, and its epoch or, if it was posted, its mark. Two ids come after all
+others: `END` is in the stream of a log that was closed, and `GONE` is for a minute in that of one that was deleted:
+both wake who waits.
+
+A replica that becomes the primary may lack what was there last: claims, entries, posts. What comes in their place is to
+be told from them. So an epoch follows the one before by a random step, and marks are random: nobody else has those of a
+claim or a post that was lost.
 """
 
 from __future__ import annotations
@@ -50,15 +55,16 @@ CLAIM = script(
     _LOG
     + """
 local _, meta, stream, keys, holders = unpack(KEYS)
-local holder, generation = unpack(ARGV)
+local holder, generation, step = unpack(ARGV)
 local log = log_at(meta, stream, keys) or new_log(meta, stream, keys, generation)
 if log.posted then return {'mixed'} end
 if holder ~= '' and log.holder and log.holder ~= holder and lives(holders, log.holder) then
   return {'held', log.holder}
 end
-redis.call('HSET', meta, 'epoch', log.epoch + 1)
+local epoch = log.epoch > 0 and log.epoch + step or 1
+redis.call('HSET', meta, 'epoch', epoch)
 if holder == '' then redis.call('HDEL', meta, 'holder') else redis.call('HSET', meta, 'holder', holder) end
-return once({'claimed', log.epoch + 1, log.generation})
+return once({'claimed', epoch, log.generation, log.length})
 """,
     once=True,
 )
@@ -94,11 +100,11 @@ POST = script(
     _LOG
     + """
 local _, meta, stream, keys = unpack(KEYS)
-local generation, key, data = unpack(ARGV)
+local generation, key, data, mark = unpack(ARGV)
 local log = log_at(meta, stream, keys) or new_log(meta, stream, keys, generation)
 if log.epoch > 0 then return -1 end
 if redis.call('HSETNX', keys, key, '') == 0 then return once(0) end
-redis.call('XADD', stream, string.format('%d-0', log.length + 1), 'data', data)
+redis.call('XADD', stream, string.format('%d-%s', log.length + 1, mark), 'data', data)
 redis.call('HSET', meta, 'length', log.length + 1, 'posted', 1)
 if log.length == 0 then
   share_end(meta, stream)
@@ -143,11 +149,11 @@ for number = 1, #KEYS / 2 do
     answer[2] = 'anew'
   elseif room > 0 then
     if last ~= '' then last = read[1] end
-    answer[3] = log.generation
+    answer[3], answer[4] = log.generation, log.posted and 1 or 0
     if log.closed then answer[2] = 'closed' end
     entries(stream, last, answer)
   end
-  if answer[2] ~= 'open' or #answer > 3 then found[#found + 1] = answer end
+  if answer[2] ~= 'open' or #answer > 4 then found[#found + 1] = answer end
 end
 return found
 """
@@ -190,11 +196,11 @@ BEAT = script(
     + """
 local holders, ends = unpack(KEYS)
 local holder, milliseconds = ARGV[1], tonumber(ARGV[2])
-local now = clock()
+local server, now = carry_over(holders), clock()
 redis.call('ZREMRANGEBYSCORE', holders, '-inf', now)
 local before = redis.call('ZSCORE', holders, holder)
 if milliseconds > 0 then
-  redis.call('ZADD', holders, now + milliseconds, holder)
+  redis.call('ZADD', holders, now + milliseconds, holder, now, server)
 else
   redis.call('ZREM', holders, holder)
 end

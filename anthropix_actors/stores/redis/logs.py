@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis.cluster import RedisCluster
 
 from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores.closing import Closing
@@ -34,6 +36,22 @@ if TYPE_CHECKING:
     from anthropix_actors.stores.redis.scripts import Argument
 
 _REMEMBERED = 100_000
+_MARKS = 1_000_000
+
+
+class _Claim(NamedTuple):
+    """What is known of a log that was claimed here.
+
+    Attributes:
+        generation: Of which log the epoch is: another one of the same name may have the same epochs.
+        length: How many entries it has had.
+    """
+
+    generation: bytes = b""
+    length: int = 0
+
+
+_UNKNOWN = _Claim()
 
 
 class RedisLogs(Closing):
@@ -45,23 +63,24 @@ class RedisLogs(Closing):
         self._keys = keys
         self._reader = Reader(connections, keys)
         self.max_entry_bytes = max_entry_bytes
-        # Of which log an epoch is: one of the same name, made after a restart that lost all, has the same epochs.
-        self._generations: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._claims: OrderedDict[tuple[str, int], _Claim] = OrderedDict()
 
     def claim(self, name: str, holder: str | None = None) -> int:
         """Become the writer of a log; see `Log`."""
         log = self._keys.log(checked_name(name))
         who = "" if holder is None else checked_name(holder, "holder")
         keys = [self._new_reply(name), *log, self._keys.holders(self._keys.shard(name))]
-        found = self._connections.run(scripts.CLAIM, keys, [who, secrets.token_hex(6)])
+        found = self._connections.run(scripts.CLAIM, keys, [who, secrets.token_hex(6), _mark()])
         if found[0] == b"mixed":
             raise refused_mix(name)
         if found[0] == b"held":
             raise Held(name, found[1].decode())
         epoch = int(found[1])
-        self._generations[name, epoch] = found[2]
-        if len(self._generations) > _REMEMBERED:
-            self._generations.popitem(last=False)
+        if self._claims.get((name, epoch), _UNKNOWN).generation not in {b"", found[2]}:
+            return self.claim(name, holder)  # or who has claimed here the log that was lost would write this one
+        self._claims[name, epoch] = _Claim(found[2], found[3])
+        if len(self._claims) > _REMEMBERED:
+            self._claims.popitem(last=False)
         return epoch
 
     def append(
@@ -92,30 +111,36 @@ class RedisLogs(Closing):
 
     def _append_call(self, name: str, part: Append) -> Call:
         _, part, found = checked_append(name, part, self.max_entry_bytes)
-        generation = self._generations.get((name, part.epoch), b"")
-        return Call(self._keys.log(name), [generation, part.epoch, part.first, int(part.close), *found])
+        claim = self._claims.get((name, part.epoch), _UNKNOWN)
+        return Call(self._keys.log(name), [claim.generation, part.epoch, part.first, int(part.close), *found])
 
     def _appended(self, name: str, part: Append, reply: Any) -> None:
         """Take the reply to it. Raises what `append` raises."""
+        claim = self._claims.get((name, part.epoch), _UNKNOWN)
         what, *more = reply
         if what == b"lost":
             raise Lost(f"there is no log {name!r}, or it is another one of this name")
         if what == b"fenced":
-            raise Fenced(f"the log {name!r} has been claimed by another writer, of epoch {more[0]}")
+            raise Fenced(f"the log {name!r} is of another writer, of epoch {more[0]}")
         if what == b"mixed":
             raise refused_mix(name)
+        if what == b"gap" and more[0] < claim.length:
+            raise Lost(f"the log {name!r} has lost entries: {more[0]} are left of {claim.length}")
         if what == b"gap":
             raise refused_gap(name, part.first, more[0])
         if what == b"closed":
             raise refused_closed(name)
+        length = part.first + len(part.entries)
         if part.close:
-            self._generations.pop((name, part.epoch), None)
+            self._claims.pop((name, part.epoch), None)
+        elif claim.generation and claim.length < length:
+            self._claims[name, part.epoch] = _Claim(claim.generation, length)
 
     def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
         """Append one entry without being the writer; see `Log`."""
         log = self._keys.log(checked_name(name))
         checked_name(key, "key")
-        args: list[Argument] = [secrets.token_hex(6), key, encoded(data, "data", self.max_entry_bytes)]
+        args: list[Argument] = [secrets.token_hex(6), key, encoded(data, "data", self.max_entry_bytes), _mark()]
         found = int(self._connections.run(scripts.POST, [self._new_reply(name), *log], args))
         if found < 0:
             raise refused_mix(name)
@@ -146,7 +171,7 @@ class RedisLogs(Closing):
         if not checked_prefix(prefix).isprintable():
             return []  # no name is so
         pattern = self._keys.pattern(prefix)
-        metas = self._connections.ask(lambda client: [*client.scan_iter(pattern, count=1000)])
+        metas = self._connections.ask(lambda client: _scanned(client, pattern))
         return sorted({self._keys.name(meta.decode()) for meta in metas})
 
     def expire(self, name: str, seconds: float | None) -> None:
@@ -162,9 +187,18 @@ class RedisLogs(Closing):
         """Say how long a holder lives; see `Log`. Each shard is told."""
         checked_name(holder, "holder")
         milliseconds = int(checked_seconds(seconds, "seconds") * 1000)
+        late = []
         for shard in self._keys.shards:
-            keys = [self._keys.holders(shard), self._keys.ends(shard)]
-            self._connections.run(scripts.BEAT, keys, [holder, milliseconds])
+            try:
+                self._beat(shard, holder, milliseconds, patience=0.0)
+            except StoreError:
+                late.append(shard)  # what is elsewhere is not to wait for it
+        for shard in late:
+            self._beat(shard, holder, milliseconds)
+
+    def _beat(self, shard: str, holder: str, milliseconds: int, patience: float | None = None) -> None:
+        keys = [self._keys.holders(shard), self._keys.ends(shard)]
+        self._connections.run(scripts.BEAT, keys, [holder, milliseconds], patience=patience)
 
     def close(self) -> None:
         """Close the connections, and let those that wait go; see `Log`. What is called later is a `StoreError`."""
@@ -172,3 +206,14 @@ class RedisLogs(Closing):
 
     def _new_reply(self, name: str) -> str:
         return self._keys.reply(name, secrets.token_hex(8))
+
+
+def _mark() -> int:
+    """Return a number that tells a claim, or a post, from others at the same place of a log."""
+    return 1 + secrets.randbelow(_MARKS)
+
+
+def _scanned(client: Any, pattern: str) -> list[bytes]:
+    if isinstance(client, RedisCluster):
+        client.nodes_manager.initialize()  # keys may have moved to a node that is new
+    return [*client.scan_iter(pattern, count=1000)]

@@ -41,6 +41,7 @@ end
 local next_end = -1
 if not ids then
   ids = {}
+  carry_over(holders)
   local dead, now = {}, clock()
   for _, other in ipairs(redis.call('HKEYS', held)) do
     local left = tonumber(redis.call('ZSCORE', holders, other) or 0) - now

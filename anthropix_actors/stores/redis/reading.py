@@ -102,7 +102,7 @@ class Reader:
                 places[name].closed = what == b"closed"
                 if what in {b"lost", b"anew"}:
                     found[name] = _lost(name, what)
-                elif more[1:]:
+                elif more[2:]:
                     found[name] = _entries(*more)
         return found
 
@@ -134,15 +134,16 @@ class _Place:
         return scripts.END if self.closed else self._after
 
 
-def _entries(generation: bytes, *parts: bytes) -> list[Entry]:
-    """Return entries of their ids and data, one after the other. A cursor names the epoch of its entry, too."""
-    return [_entry(generation.decode(), *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+def _entries(generation: bytes, posted: int, *parts: bytes) -> list[Entry]:
+    """Return entries of their ids and data, one after the other. A cursor names the epoch or mark of its entry, too."""
+    epoch = 0 if posted else None
+    return [_entry(generation.decode(), epoch, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
 
 
-def _entry(generation: str, entry_id: bytes, data: bytes) -> Entry:
-    place, _, epoch = entry_id.decode().partition("-")
-    number = int(place) - 1
-    return Entry(int(epoch), number, msgspec.json.decode(data), cursor_of(f"{generation}x{epoch}", number))
+def _entry(generation: str, epoch: int | None, entry_id: bytes, data: bytes) -> Entry:
+    place, _, mark = entry_id.decode().partition("-")
+    number, cursor = int(place) - 1, cursor_of(f"{generation}x{mark}", int(place) - 1)
+    return Entry(int(mark) if epoch is None else epoch, number, msgspec.json.decode(data), cursor)
 
 
 def _lost(name: str, what: bytes) -> Lost:

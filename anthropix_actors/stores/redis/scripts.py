@@ -64,8 +64,29 @@ local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+-- Who lived when a server died lives where another has its place, or it is back, for as long as it had left then:
+-- nobody could beat meanwhile. A member that no holder is called says which server it was, and when the last beat came.
+local function carry_over(holders)
+  local server = '\\n' .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if redis.call('ZSCORE', holders, server) then return server end
+  local found, last, now = redis.call('ZRANGE', holders, 0, -1, 'WITHSCORES'), nil, clock()
+  for place = 1, #found, 2 do
+    if string.sub(found[place], 1, 1) == '\\n' then
+      last = found[place + 1]
+      redis.pcall('ZREM', holders, found[place])
+    end
+  end
+  for place = 1, last and #found or 0, 2 do
+    local left = found[place + 1] - last
+    if left > 0 then redis.pcall('ZADD', holders, now + left, found[place]) end
+  end
+  if found[1] then redis.pcall('ZADD', holders, now, server) end
+  return server
+end
 local function lives(holders, holder)
-  local ends = holder and redis.call('ZSCORE', holders, holder)
+  if not holder then return false end
+  carry_over(holders)
+  local ends = redis.call('ZSCORE', holders, holder)
   return ends and tonumber(ends) > clock()
 end
 local function ring(bell)

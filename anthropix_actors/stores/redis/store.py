@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Literal
+
+from redis.cluster import RedisCluster
 
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -12,6 +15,7 @@ from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import LARGEST_ENTRY, checked_seconds
 from anthropix_actors.stores.redis.connect import CLUSTER, connector, scheme_of
 from anthropix_actors.stores.redis.connections import Connections
+from anthropix_actors.stores.redis.faults import FAULTS
 from anthropix_actors.stores.redis.keys import Keys
 from anthropix_actors.stores.redis.logs import RedisLogs
 from anthropix_actors.stores.redis.queues import RedisQueues
@@ -126,11 +130,10 @@ class RedisStore(RedisLogs, RedisQueues):
             StoreError: it does not.
         """
         try:
-            found = self._connections.ask(lambda client: client.info())
+            found = self._connections.ask(_infos)
         except (TypeError, ValueError) as exc:
             raise ParameterError([Problem("options", f"expected options of redis-py: {exc}")]) from None
-        servers: list[Mapping[str, Any]] = [found] if "redis_version" in found else [*found.values()]
-        for server in servers:
+        for server in found:
             version = str(server["redis_version"])
             if tuple(map(int, version.split(".")[:2])) < _OLDEST:
                 raise StoreError(f"Redis: it is {version}: 6.2 or Valkey is needed")
@@ -143,6 +146,18 @@ class RedisStore(RedisLogs, RedisQueues):
         if eviction == "refuse":
             raise StoreError(text)
         log(logging.WARNING, text)
+
+
+def _infos(client: Any) -> list[Mapping[str, Any]]:
+    """Return what each server that is written to says of itself; of a Cluster, those that are there."""
+    if not isinstance(client, RedisCluster):
+        return [client.info()]
+    nodes: Any = client  # untyped
+    found: list[Mapping[str, Any]] = []
+    for node in nodes.get_primaries():
+        with contextlib.suppress(*FAULTS):
+            found.append(nodes.get_redis_connection(node).info())
+    return found or [client.info()]
 
 
 def _checked_prefix(prefix: object) -> str:

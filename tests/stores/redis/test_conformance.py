@@ -1,4 +1,4 @@
-"""A store in Redis does what all stores promise: alone, and as a Cluster."""
+"""A store in Redis does what all stores promise: alone, by way of Sentinel, and as a Cluster of several nodes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from anthropix_actors import stores
 from anthropix_actors.stores.redis import RedisStore, reading
 
-from redis_servers import RedisServer, cluster_of_one
+from redis_topologies import cluster, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from redis_servers import RedisServer
 
 EACH = pytest.mark.parametrize("check", [*stores.CHECKS, *stores.SHARED_CHECKS], ids=lambda check: str(check.__name__))
 
@@ -25,13 +27,24 @@ def _what_ends_in_silence_is_found_soon(monkeypatch: pytest.MonkeyPatch, _who_wa
 
 @pytest.fixture(scope="module")
 def cluster_url() -> Iterator[str]:
-    with cluster_of_one() as node:
-        yield f"redis+cluster://127.0.0.1:{node.port}"
+    with cluster() as nodes:
+        yield nodes.url
+
+
+@pytest.fixture(scope="module")
+def sentinel_url() -> Iterator[str]:
+    with watched(3) as servers:
+        yield servers.url
 
 
 @EACH
 def test_alone(shared_redis: RedisServer, check: Callable[[object], None]) -> None:
     check(lambda: shared_redis.store(prefix="conforming"))
+
+
+@EACH
+def test_by_way_of_sentinel(sentinel_url: str, check: Callable[[object], None]) -> None:
+    check(lambda: RedisStore.from_url(sentinel_url))
 
 
 @EACH

@@ -361,8 +361,7 @@ def test_a_log_made_anew_in_an_empty_server_is_not_taken_for_the_old_one(own: Re
         own.read("a", cursor)
     with pytest.raises(Lost, match="another one of this name"):
         own.append("a", epoch, 3, [{"n": 3}])
-    assert own.claim("a") == 2
-    own.append("a", 2, 9, [{"n": 9}])
+    own.append("a", own.claim("a"), 9, [{"n": 9}])
     assert read(other) == [*range(10)]
     other.close()
 
@@ -413,7 +412,8 @@ def test_a_full_server_refuses_and_what_was_there_stays(redis: RedisServer) -> N
     store.delete("a")
     assert store.state("a") is None
     redis.run("CONFIG", "SET", "maxmemory", "0")
-    assert filled(store) == 1
+    filled(store)
+    assert read(store) == [0, 1, 2]
     store.close()
 
 
@@ -470,6 +470,45 @@ def test_a_replica_is_told_of(redis: RedisServer) -> None:
     with pytest.raises(StoreError, match="it is a replica: connect to the primary"):
         store.append("a", epoch, 3, [{"n": 3}])
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "says"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "it is a replica"),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            "too few replicas follow it",
+        ),
+        (("EVAL", "while true do end", "0"), ("SCRIPT", "KILL"), "a script of another program holds it up"),
+    ],
+)
+def test_what_passes_by_itself_is_waited_for(
+    own: RedisStore, redis: RedisServer, begin: tuple[str, ...], end: tuple[str, ...], says: str
+) -> None:
+    """A replica that is promoted, replicas that come back, a script that ends."""
+    hasty = redis.store(patience=0)
+    epoch = filled(own)
+    redis.run("CONFIG", "SET", "lua-time-limit", "1")
+
+    def refusal() -> str:
+        try:
+            hasty.expire("a", 60)
+        except StoreError as exc:
+            return str(exc)
+        return ""
+
+    beginner, _ = started(lambda: redis.run(*begin))
+    until(lambda: says in refusal())
+    writer, found = started(lambda: own.append("a", epoch, 3, [{"n": 3}]))
+    until(writer.is_alive)
+    redis.run(*end)
+    for thread in (beginner, writer):
+        thread.join(DEADLINE)
+    assert found == [None]
+    assert read(own) == [0, 1, 2, 3]
+    hasty.close()
 
 
 def test_a_primary_that_becomes_a_replica_lets_its_readers_look_again(redis: RedisServer) -> None:
