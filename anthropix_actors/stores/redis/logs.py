@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.cluster import RedisCluster
 
+from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores.closing import Closing
-from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost, StoreError
+from anthropix_actors.stores.log import Append, Entry, Fenced, Held, LogState, Lost, StoreError
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
-    all_encoded,
+    checked_append,
     checked_name,
-    checked_number,
     checked_prefix,
     checked_seconds,
     encoded,
@@ -23,11 +23,14 @@ from anthropix_actors.stores.names import (
     refused_mix,
 )
 from anthropix_actors.stores.redis import log_scripts as scripts
+from anthropix_actors.stores.redis.many import run_many
 from anthropix_actors.stores.redis.reading import Reader
+from anthropix_actors.stores.redis.scripts import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
     from anthropix_actors.stores.redis.scripts import Argument
@@ -84,11 +87,37 @@ class RedisLogs(Closing):
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
         """Append entries; see `Log`."""
-        found = all_encoded(entries, self.max_entry_bytes)
-        log = self._keys.log(checked_name(name))
-        claim = self._claims.get((name, checked_number(epoch, "epoch")), _UNKNOWN)
-        start: list[Argument] = [claim.generation, epoch, checked_number(first, "first"), int(close)]
-        what, *more = self._connections.run(scripts.APPEND, log, [*start, *found])
+        part = Append(epoch, first, entries, close)
+        self._appended(name, part, self._connections.run(scripts.APPEND, *self._append_call(name, part)))
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        """Append to several logs; see `Log`. It takes one round trip for each server that has some of them."""
+        refused: dict[str, AnthropixError] = {}
+        calls: dict[str, Call] = {}
+        for name, part in appends.items():
+            try:
+                calls[name] = self._append_call(name, part)
+            except ParameterError as exc:
+                refused[name] = exc
+        for name, reply in (run_many(self._connections, scripts.APPEND, calls) if calls else {}).items():
+            if isinstance(reply, StoreError):
+                refused[name] = reply
+                continue
+            try:
+                self._appended(name, appends[name], reply)
+            except (Lost, Fenced, ParameterError) as exc:
+                refused[name] = exc
+        return refused
+
+    def _append_call(self, name: str, part: Append) -> Call:
+        _, part, found = checked_append(name, part, self.max_entry_bytes)
+        claim = self._claims.get((name, part.epoch), _UNKNOWN)
+        return Call(self._keys.log(name), [claim.generation, part.epoch, part.first, int(part.close), *found])
+
+    def _appended(self, name: str, part: Append, reply: Any) -> None:
+        """Take the reply to it. Raises what `append` raises."""
+        claim = self._claims.get((name, part.epoch), _UNKNOWN)
+        what, *more = reply
         if what == b"lost":
             raise Lost(f"there is no log {name!r}, or it is another one of this name")
         if what == b"fenced":
@@ -98,13 +127,14 @@ class RedisLogs(Closing):
         if what == b"gap" and more[0] < claim.length:
             raise Lost(f"the log {name!r} has lost entries: {more[0]} are left of {claim.length}")
         if what == b"gap":
-            raise refused_gap(name, first, more[0])
+            raise refused_gap(name, part.first, more[0])
         if what == b"closed":
             raise refused_closed(name)
-        if close:
-            self._claims.pop((name, epoch), None)
-        elif claim.generation and claim.length < first + len(found):
-            self._claims[name, epoch] = _Claim(claim.generation, first + len(found))
+        length = part.first + len(part.entries)
+        if part.close:
+            self._claims.pop((name, part.epoch), None)
+        elif claim.generation and claim.length < length:
+            self._claims[name, part.epoch] = _Claim(claim.generation, length)
 
     def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
         """Append one entry without being the writer; see `Log`."""
