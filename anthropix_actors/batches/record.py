@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.batches.delivered import no_counts
 from anthropix_actors.errors import AnthropixError
-from anthropix_actors.stores.entries import entries_of, refuse_others
+from anthropix_actors.stores.entries import entries_of, is_unwritten, refuse_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +56,9 @@ class BatchRecord:
         self._log = log
         self._name = name
         run = {"kind": "run", "format": FORMAT, "batches": [body.digest() for body in bodies]}
-        refuse_others(log, name, "id", "a run of these requests", lambda first: first in (None, run))
+        refuse_others(
+            log, name, "id", "a run of these requests", lambda first: first == run or is_unwritten(log, name, first)
+        )
         self._epoch = log.claim(name)
         self._next = 0
         self.created: dict[int, str] = {}

@@ -20,9 +20,8 @@ from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head, not_answered
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.stores import StoreClosedError, StoreError
-from anthropix_actors.stores.entries import entries_of, refuse_others
+from anthropix_actors.stores.entries import entries_of, is_unwritten, refuse_others
 from anthropix_actors.stores.holder import HOLDERS
-from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -223,9 +222,7 @@ class Recorder:
 
 
 def _is_conversation(store: Any, name: str, first: Mapping[str, Any] | None) -> bool:
-    if first is not None:
-        return first.get("kind") == HEAD
-    return not (hasattr(store, "job") and store.job(JOBS, name))  # the log of a job is made before anybody writes it
+    return first.get("kind") == HEAD if first is not None else is_unwritten(store, name, first)
 
 
 def _nothing(*_: object) -> None:

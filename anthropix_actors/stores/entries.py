@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores.log import Lost
+from anthropix_actors.stores.names import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,3 +64,11 @@ def refuse_others(
         return
     if not is_one(found[0].data if found else None):
         raise ParameterError([Problem(place, f"the log {name!r} is none of {what}: take another name")])
+
+
+def is_unwritten(store: Any, name: str, first: Mapping[str, Any] | None) -> bool:
+    """Return whether a log is of nothing yet: it has no entry, and is not that of a job that waits.
+
+    The log of a job is made before anybody writes it, so that it can be followed.
+    """
+    return first is None and not (hasattr(store, "job") and store.job(JOBS, name))

@@ -19,6 +19,7 @@ from anthropix_actors import (
     BatchFailed,
     BatchResult,
     Client,
+    Hub,
     NotFoundError,
     ParameterError,
 )
@@ -144,6 +145,18 @@ def test_a_run_that_was_done_is_not_done_again(emulator: Emulator, client: Clien
     assert again[-1].counts["succeeded"] == 2
     assert again[-1].batch.ids == first[-1].batch.ids
     assert len(emulator.requests) == count
+
+
+def test_the_log_of_a_job_that_waits_is_not_taken(emulator: Emulator, client: Client) -> None:
+    store = MemoryStore()
+    with Hub(store) as hub:
+        hub.submit(QUESTION, id="night")
+    with pytest.raises(ParameterError, match="id: the log 'night' is none of a run of these requests"):
+        client.batches.run(
+            [{"custom_id": "a", "params": {**QUESTION, "max_tokens": 9}}], Inbox(), store=store, id="night"
+        )
+    assert store.job("jobs", "night") is not None
+    assert not emulator.requests
 
 
 def test_other_requests_are_refused(client: Client) -> None:

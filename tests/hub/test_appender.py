@@ -187,7 +187,7 @@ def test_what_is_no_json_ends_its_own_log(store: Watched, hubs: Callable[..., Hu
     tell(good, 1)
     assert ended([good])
     assert odd.wait(DEADLINE)
-    assert (odd.outcome, good.outcome) == ("gone", "closed")
+    assert (odd.outcome, good.outcome) == ("refused", "closed")
 
 
 def test_a_store_that_answers_nonsense_is_given_up(hubs: Callable[..., Hub]) -> None:

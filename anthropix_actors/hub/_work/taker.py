@@ -167,9 +167,10 @@ class Ender:
 
     def _end(self, run: Run, *, first: bool) -> bool:
         """End one; return whether that could be done."""
-        store = self._hub.store
+        store, is_done = self._hub.store, False
         try:
-            act = store.give_back if self._goes_on(run) else store.finish
+            is_done = not self._goes_on(run)
+            act = store.finish if is_done else store.give_back
             # What was taken again is for the new run to end.
             ours = self._in_hand.has(run) and act(self._hub.queue, self._hub.holder, run.job.id)
         except StoreClosedError as exc:  # it is another worker's when the lease is over
@@ -184,7 +185,7 @@ class Ender:
             return False
         self._in_hand.remove(run, ours=ours)
         if ours:
-            self._ended.append((time.monotonic() + AGAIN, run.job.id, act == store.finish))
+            self._ended.append((time.monotonic() + AGAIN, run.job.id, is_done))
         return True
 
     def look_again(self) -> None:

@@ -101,6 +101,7 @@ local function forget(id)
   redis.call('ZREM', waiting, id)
   redis.call('ZREM', since, id)
   redis.call('HDEL', jobs, 'data:' .. id, 'attempt:' .. id, 'time:' .. id)
+  if redis.call('HLEN', jobs) < 2 then redis.call('DEL', jobs) end  -- only the number of the last one is left
 end
 """
 

@@ -91,6 +91,7 @@ local function lives(holders, holder)
 end
 local function ring(bell)
   redis.call('XADD', bell, 'MAXLEN', 1, '*', 'rung', 1)
+  redis.call('PEXPIRE', bell, 86400000)  -- who waits asks again long before
 end
 local function last_of(bell)
   local found = redis.call('XREVRANGE', bell, '+', '-', 'COUNT', 1)

@@ -109,8 +109,8 @@ def test_nothing_is_left_of_a_queue_whose_jobs_are_done(store: RedisStore, share
     store.take("q", "one", 1)
     store.finish("q", "one", "a")
     keys = store._keys.queue("q")
-    assert shared_redis.run("HKEYS", keys.jobs) == [b"number"]
-    assert not shared_redis.run("EXISTS", keys.waiting, keys.taken, keys.since, keys.held)
+    assert not shared_redis.run("EXISTS", keys.jobs, keys.waiting, keys.taken, keys.since, keys.held)
+    assert 0 < shared_redis.run("PTTL", keys.bell) <= 86_400_000
 
 
 @pytest.mark.parametrize(
