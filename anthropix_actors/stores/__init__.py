@@ -13,7 +13,17 @@ from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
     from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
-    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreClosedError, StoreError
+    from anthropix_actors.stores.log import (
+        Entry,
+        Fenced,
+        Held,
+        Log,
+        LogState,
+        Lost,
+        StoreClosedError,
+        StoreError,
+        Unreadable,
+    )
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
     from anthropix_actors.stores.sqlite import SQLiteStore
@@ -38,13 +48,14 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "StoreError",
+    "Unreadable",
     "check",
     "open_store",
 ]
 
 _HOMES = {
     "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
-    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError"),
+    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError", "Unreadable"),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),

@@ -37,6 +37,22 @@ class Lost(AnthropixError):  # noqa: N818 - what happened, in the words of logs
     """What a reader has read up to is not there any more: the log was deleted, or is another one of the same name."""
 
 
+class Unreadable(StoreError):  # noqa: N818 - as above
+    """What is in one log cannot be understood: another program, or version, has written it. No other log is concerned.
+
+    Attributes:
+        name: The log; empty if it is not known.
+        number: Which entry that is; None if it is not known, or all of them.
+    """
+
+    def __init__(self, name: str, number: int | None, why: str) -> None:
+        """Say which log and entry, and why."""
+        where = f"the log {name!r}" if number is None else f"entry {number}" + (f" of the log {name!r}" if name else "")
+        super().__init__(f"{where} cannot be read: {why}")
+        self.name = name
+        self.number = number
+
+
 class Fenced(AnthropixError):  # noqa: N818 - as above
     """Another writer has claimed the log meanwhile: nothing was appended."""
 
@@ -204,4 +220,4 @@ class Log(Protocol):
         ...
 
 
-publish("anthropix_actors.stores", (StoreError, StoreClosedError, Lost, Fenced, Held, Entry, LogState, Log))
+publish("anthropix_actors.stores", (StoreError, StoreClosedError, Lost, Unreadable, Fenced, Held, Entry, LogState, Log))

@@ -13,6 +13,7 @@ from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
 from anthropix_actors.hub._write.open_log import DAY, Counts, OpenLog
 from anthropix_actors.hub.entries import ENDS, begin_entry
+from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.hub.log_writer import LogWriter
 from anthropix_actors.stores import Fenced, Held, Lost
 from anthropix_actors.stores.entries import entries_of
@@ -124,7 +125,7 @@ class Writing:
 
     def _opened(self, name: str, tag: str | None) -> LogWriter:
         epoch, state = self._claimed(name)
-        kinds = [entry.data.get("kind") for entry in entries_of(self._store, name)] if state.length else []
+        kinds = [kind_of(entry.data) for entry in entries_of(self._store, name)] if state.length else []
         attempt = 1 + kinds.count("begin")
         self._make_inbox(name)
         self._store.expire(name, max(DAY, self._ttl))
@@ -169,7 +170,7 @@ class Writing:
         """
         with contextlib.suppress(Lost):  # there is none
             for entry in self._store.read(name)[:1]:
-                if entry.data.get("kind") not in {"begin", *ENDS}:
+                if kind_of(entry.data) not in {"begin", *ENDS}:
                     what = f"the log {name!r} is none of a chat: take another name"
                     raise ParameterError([Problem("name", what)])
 
