@@ -1,7 +1,7 @@
 """What an entry of a chat has to have, so that it can be understood. Pure.
 
-Another program, or version, may have written it. A kind that is not known here is none of our business; one that is
-known, but has another form, is told as an error by who reads it: an end that was passed over would be waited for in vain.
+Another program, or version, may have written it. A kind that is not known here is passed over. One that is known, but
+has another form, is told as an error by who reads it: an end that was passed over would be waited for in vain.
 """
 
 from __future__ import annotations
