@@ -79,6 +79,11 @@ def raising(exc: BaseException, *, times: int | None = None) -> Callable[[], Non
     return fault
 
 
+def has_beats() -> bool:
+    """Return whether any holder's thread beats."""
+    return any(thread.name == "anthropix-beat" for thread in threading.enumerate())
+
+
 class Gate:
     """A fault that waits until the test opens it.
 

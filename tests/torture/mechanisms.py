@@ -540,8 +540,8 @@ MECHANISMS = [
     Mechanism(
         "a conversation has one owner",
         "stores/holder.py",
-        "            epoch = self.store.claim(name, self.name)",
-        "            epoch = self.store.claim(name)",
+        "            return self.store.claim(name, self.name)",
+        "            return self.store.claim(name)",
         "stores/test_holder.py::test_what_is_held_stays_held_until_it_is_released",
     ),
     Mechanism(
@@ -559,8 +559,22 @@ MECHANISMS = [
         "hub/test_worker.py::test_a_worker_lives_from_its_start_to_its_end",
     ),
     Mechanism(
+        "a beat ends with what is held",
+        "stores/beat.py",
+        "            if self._held <= 0:\n                self._wake.set()",
+        "            pass",
+        "stores/test_beat.py::test_it_ends_at_once_however_long_the_lease",
+    ),
+    Mechanism(
+        "a beat that failed is repeated soon",
+        "stores/beat.py",
+        "                pause = self._lease / _TRIES",
+        "                return",
+        "stores/test_beat.py::test_while_the_store_is_away_it_beats_more_often",
+    ),
+    Mechanism(
         "a holder beats as long as it holds anything",
-        "hub/_write/beat.py",
+        "stores/beat.py",
         "            self._held += 1",
         "            pass",
         "hub/test_writing.py::test_the_holder_lives_as_long_as_it_holds_anything",
