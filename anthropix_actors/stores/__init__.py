@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING
 from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
+    from anthropix_actors.stores.appends import append_each
     from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
-    from anthropix_actors.stores.log import Entry, Fenced, Held, Log, LogState, Lost, StoreClosedError, StoreError
+    from anthropix_actors.stores.log import (
+        Append,
+        Entry,
+        Fenced,
+        Held,
+        Log,
+        LogState,
+        Lost,
+        StoreClosedError,
+        StoreError,
+    )
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
     from anthropix_actors.stores.sqlite import SQLiteStore
@@ -24,6 +35,7 @@ __all__ = [
     "LOG_CHECKS",
     "QUEUE_CHECKS",
     "SHARED_CHECKS",
+    "Append",
     "Entry",
     "Fenced",
     "Held",
@@ -38,13 +50,15 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "StoreError",
+    "append_each",
     "check",
     "open_store",
 ]
 
 _HOMES = {
+    "appends": ("append_each",),
     "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
-    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError"),
+    "log": ("Append", "Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError"),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),

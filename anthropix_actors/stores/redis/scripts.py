@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Argument = str | bytes | int
 
 
+class Call(NamedTuple):
+    """What a script is run with. All keys lie in one slot of a Cluster."""
+
+    keys: Sequence[str]
+    args: Sequence[Argument]
+
+
 class Script(NamedTuple):
     """One script."""
 
@@ -31,6 +38,23 @@ class Script(NamedTuple):
             return client.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
             return client.eval(self.source, len(keys), *keys, *args)
+
+    def run_all(self, server: Any, calls: Sequence[Call]) -> list[Any]:
+        """Run it with each of these, in one round trip to one server; return the replies, some of which may be errors.
+
+        All may be run again, where the server does not have its text.
+        """
+        replies = self._piped(server, calls)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            self.run(server, *calls[0])
+            replies = self._piped(server, calls)
+        return replies
+
+    def _piped(self, server: Any, calls: Sequence[Call]) -> list[Any]:
+        pipe = server.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(self.sha, len(keys), *keys, *args)
+        return list(pipe.execute(raise_on_error=False))
 
 
 _COMMON = """
