@@ -90,7 +90,7 @@ class Writing:
         self._lock = threading.Lock()
         self._open: dict[str, OpenLog | None] = {}  # None while it is being claimed
         self.counts = Counts()
-        self.appender = Appender(patience)
+        self.appender = Appender(store, self.counts, patience)
 
     @property
     def open(self) -> list[OpenLog]:
