@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from redis.cluster import RedisCluster
-from redis.exceptions import AskError, MovedError
 
 from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
@@ -46,13 +45,12 @@ def run_many(connections: Connections, script: Script, calls: Mapping[str, Call]
                 faults.append(exc)
                 continue
             for name, reply in zip(names, replies, strict=True):
-                try:
-                    found[name] = _answer(client, script, left[name], reply)
-                except FAULTS as exc:
-                    if passes(exc):
-                        faults.append(exc)
-                    else:
-                        found[name] = _refusal(exc)
+                if not isinstance(reply, Exception):
+                    found[name] = reply
+                elif passes(reply):
+                    faults.append(reply)
+                else:
+                    found[name] = _refusal(reply)
         if faults:
             _look_for_servers(client)
             raise faults[0]
@@ -79,15 +77,7 @@ def _by_server(client: Any, calls: Mapping[str, Call]) -> list[tuple[Any, list[s
     return [*found.values()]
 
 
-def _answer(client: Any, script: Script, call: Call, reply: Any) -> Any:
-    if isinstance(reply, (MovedError, AskError)):  # the client of a Cluster knows where to go then
-        return script.run(client, *call)
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
-
-
-def _refusal(exc: BaseException) -> StoreError:
+def _refusal(exc: Exception) -> StoreError:
     error = store_error(exc)
     error.__cause__ = exc
     return error

@@ -8,10 +8,11 @@ All keys of a script are named by the caller and lie in one slot of a Cluster. R
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ class Script(NamedTuple):
         """
         replies = self._piped(server, calls)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            self.run(server, *calls[0])
+            with contextlib.suppress(ResponseError):  # which it gets once more
+                self.run(server, *calls[0])
             replies = self._piped(server, calls)
         return replies
 
