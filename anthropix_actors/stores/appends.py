@@ -8,6 +8,7 @@ from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import AnthropixError
 from anthropix_actors.stores.log import StoreError
+from anthropix_actors.stores.names import checked_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +39,9 @@ def append_each(log: Any, appends: Mapping[str, Append]) -> dict[str, AnthropixE
         {'n': 1}
     """
     refused: dict[str, AnthropixError] = {}
-    for name, part in appends.items():
+    for name, each in appends.items():
         try:
+            part = checked_part(each)
             log.append(name, part.epoch, part.first, part.entries, close=part.close)
         except AnthropixError as exc:
             refused[name] = exc

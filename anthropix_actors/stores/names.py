@@ -128,12 +128,21 @@ def checked_append(name: object, part: object, most: int) -> tuple[str, Append, 
     Raises:
         ParameterError: one of them is none, or an entry has more than `most` bytes.
     """
-    checked = checked_name(name)
+    checked, given = checked_name(name), checked_part(part)
+    checked_number(given.epoch, "epoch")
+    checked_number(given.first, "first")
+    return checked, given, all_encoded(given.entries, most)
+
+
+def checked_part(part: object) -> Append:
+    """Return what is to be appended to one log.
+
+    Raises:
+        ParameterError: it is none.
+    """
     if not isinstance(part, Append):
         raise ParameterError([Problem("appends", f"expected an Append, got {shown(part)}")])
-    checked_number(part.epoch, "epoch")
-    checked_number(part.first, "first")
-    return checked, part, all_encoded(part.entries, most)
+    return part
 
 
 def refused_gap(name: str, first: int, there: int) -> ParameterError:

@@ -232,8 +232,9 @@ class OpenLog:
                 self._store.expire(name, self._ttl)
             self._end("closed")
             return
-        is_untouched = self._is_left and self._next == self._first and not self._waiting
-        if is_untouched or (self._is_given_away and not self._has_end):
+        is_untouched = self._is_left and self._next == self._first
+        is_given_away = self._is_given_away and not self._has_end
+        if (is_untouched or is_given_away) and not self._waiting:
             self.free()
             self._end("released")
 
