@@ -141,19 +141,20 @@ def test_what_is_wrong_with_one_log_holds_up_no_other(store: Watched, monkeypatc
     """Though it is tried again, that is never waited for."""
     monkeypatch.setattr(appender, "_FIRST_PAUSE", 1000.0)
     monkeypatch.setattr(appender, "_LONGEST_PAUSE", 1000.0)
-    store.gate.open.set()
     store.broken["bad"] = 1000
-    hub = Hub(store)
-    bad, good = hub.to("bad"), hub.to("good")
-    tell(bad, 1)
-    until(lambda: hub.metrics().write_failures)
-    for number in range(20):
-        tell(good, 1)
+    with Hub(store) as hub:
+        bad, good = hub.to("bad"), hub.to("good")
         tell(bad, 1)
-        until(partial(has, store, "good", number + 2))
-    assert ended([good])
-    assert hub.metrics().write_failures == 1
-    hub.close()
+        wait(store.gate.reached)
+        tell(bad, 1)  # while that is tried
+        store.gate.open.set()
+        until(lambda: hub.metrics().write_failures)
+        for number in range(20):
+            tell(good, 1)
+            tell(bad, 1)
+            until(partial(has, store, "good", number + 2))
+        assert ended([good])
+        assert hub.metrics().write_failures == 1
     assert bad.outcome == "gone"
 
 

@@ -113,7 +113,8 @@ class Appender:
         except queue.Empty:
             if not due or None in due:
                 self._leave()
-        return [opened for opened in due if opened is not None]
+        # What has failed has its own time, though more of it may have come while that was tried.
+        return [opened for opened in due if opened is not None and opened.failing_since is None]
 
     def _all_failed(self) -> list[OpenLog]:
         """Return what has failed, if it is time to try that again."""
