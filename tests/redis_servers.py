@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,23 @@ def cluster_of_one() -> Generator[RedisServer]:
         yield node
 
 
+@contextlib.contextmanager
+def cluster_of_two() -> Generator[tuple[RedisServer, RedisServer]]:
+    """Run a Cluster of two nodes, each with half of the slots; it goes on when one of them is away."""
+    settings = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+    with RedisServer(*settings, tcp=True) as one, RedisServer(*settings, tcp=True) as two:
+        one.run("CLUSTER", "ADDSLOTS", *range(8192))
+        two.run("CLUSTER", "ADDSLOTS", *range(8192, 16384))
+        one.run("CLUSTER", "MEET", "127.0.0.1", two.port)
+        for node in (one, two):
+            until(partial(_knows_all, node))
+        yield one, two
+
+
+def _knows_all(node: RedisServer) -> bool:
+    return len(node.run("CLUSTER", "SLOTS")) == 2 and "ok" in str(node.run("CLUSTER", "INFO"))
+
+
 class Cutter:
     """A proxy that can take a reply away: the server has done what was asked, and the client does not hear of it.
 
@@ -165,8 +183,11 @@ class Cutter:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    """Return a port that nobody has, to which the 10,000 can be added that a node of a Cluster adds for another one."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            if (port := int(found.getsockname()[1])) <= 55535:
+                return port
 
 
 def started(function: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:

@@ -42,6 +42,12 @@ class Shaky(MemoryStore):
         super().append(*args, **more)
         self._first("appended")
 
+    def append_many(self, appends: Any) -> Any:
+        self._first("append")
+        refused = super().append_many(appends)
+        self._first("appended")
+        return refused
+
     def post(self, *args: Any, **more: Any) -> bool:
         self._first("post")
         return super().post(*args, **more)
@@ -77,6 +83,11 @@ def raising(exc: BaseException, *, times: int | None = None) -> Callable[[], Non
             raise exc
 
     return fault
+
+
+def has_beats() -> bool:
+    """Return whether any holder's thread beats."""
+    return any(thread.name == "anthropix-beat" for thread in threading.enumerate())
 
 
 class Gate:

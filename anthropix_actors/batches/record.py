@@ -15,14 +15,12 @@ there is no such batch: see `actor.py`.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.batches.delivered import no_counts
-from anthropix_actors.errors import AnthropixError, ParameterError, Problem
-from anthropix_actors.stores.entries import entries_of
-from anthropix_actors.stores.log import Lost
+from anthropix_actors.errors import AnthropixError
+from anthropix_actors.stores.entries import entries_of, refuse_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +56,7 @@ class BatchRecord:
         self._log = log
         self._name = name
         run = {"kind": "run", "format": FORMAT, "batches": [body.digest() for body in bodies]}
-        self._check(run)  # before whoever writes it now is fenced
+        refuse_others(log, name, "id", "a run of these requests", lambda first: first in (None, run))
         self._epoch = log.claim(name)
         self._next = 0
         self.created: dict[int, str] = {}
@@ -70,14 +68,6 @@ class BatchRecord:
             self._next += 1
         if not self._next:
             self._write(run)
-
-    def _check(self, run: Mapping[str, Any]) -> None:
-        """Refuse a log that is of something else."""
-        with contextlib.suppress(Lost):  # there is none
-            for first in self._log.read(self._name)[:1]:
-                if first.data != run:
-                    what = f"expected a log of these requests; {self._name!r} is another one"
-                    raise ParameterError([Problem("id", what)])
 
     def _fold(self, entry: Mapping[str, Any]) -> None:
         match entry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -17,8 +18,8 @@ from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.record import FORMAT, HEAD, Reader, head
 from anthropix_actors.errors import AnthropixError, ParameterError, Problem
-from anthropix_actors.stores import Lost, StoreClosedError, StoreError
-from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores import StoreClosedError, StoreError
+from anthropix_actors.stores.entries import entries_of, refuse_others
 from anthropix_actors.stores.holder import HOLDERS
 from anthropix_actors.stores.names import JOBS
 
@@ -85,7 +86,7 @@ class Recorder:
         self._writing = self._closed = False
         self._released = threading.Event()
         self._failed: AnthropixError | None = None
-        _refuse_others(log, name)
+        refuse_others(log, name, "id", "a conversation", partial(_is_conversation, log, name))
         self._holder = HOLDERS.of(log, lease)
         self._epoch = self._holder.claim(name, take_over=take_over)
         try:
@@ -205,16 +206,10 @@ class Recorder:
         self.on_released()
 
 
-def _refuse_others(store: Log, name: str) -> None:
-    """Refuse a log of something else, before it is taken from who writes it, or is going to."""
-    try:
-        first = store.read(name)[:1]
-    except Lost:  # there is none
-        return
-    job_of = getattr(store, "job", None)
-    is_other = [entry.data.get("kind") != HEAD for entry in first] or [job_of is not None and job_of(JOBS, name)]
-    if any(is_other):
-        raise ParameterError([Problem("id", f"the log {name!r} is none of a conversation: take another name")])
+def _is_conversation(store: Any, name: str, first: Mapping[str, Any] | None) -> bool:
+    if first is not None:
+        return first.get("kind") == HEAD
+    return not (hasattr(store, "job") and store.job(JOBS, name))  # the log of a job is made before anybody writes it
 
 
 def _nothing(*_: object) -> None:

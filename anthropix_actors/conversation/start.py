@@ -20,7 +20,7 @@ from anthropix_actors.conversation.request import RequestTask
 from anthropix_actors.conversation.said import checked_history, refused_history
 from anthropix_actors.conversation.talk import Talk, begun_by
 from anthropix_actors.errors import AnthropixError, ConfigurationError, ParameterError, Problem
-from anthropix_actors.stores.holder import LEASE
+from anthropix_actors.stores.beat import LEASE
 from anthropix_actors.stores.names import store_problems
 from anthropix_actors.tools import Toolbox
 

@@ -21,7 +21,6 @@ from anthropix_actors.hub._read.crew import Crew
 from anthropix_actors.hub._read.follow_task import FollowTask
 from anthropix_actors.hub._read.follower import Follower
 from anthropix_actors.hub._read.writer_check import WriterCheck
-from anthropix_actors.hub._write.beat import Beat
 from anthropix_actors.hub._write.open_log import DAY
 from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
@@ -32,8 +31,8 @@ from anthropix_actors.hub.names import chat_name, check_options, check_store, ho
 from anthropix_actors.hub.ref import LogRef
 from anthropix_actors.hub.status import ChatStatus, Summaries, Summary, status_of
 from anthropix_actors.stores import Held
+from anthropix_actors.stores.beat import LEASE, Beat
 from anthropix_actors.stores.entries import entries_of
-from anthropix_actors.stores.holder import LEASE
 from anthropix_actors.stores.names import INBOX, JOBS, checked_name
 
 if TYPE_CHECKING:

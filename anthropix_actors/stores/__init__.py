@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from anthropix_actors._foreign.late_imports import late_names
 
 if TYPE_CHECKING:
+    from anthropix_actors.stores.appends import append_each
     from anthropix_actors.stores.conformance import CHECKS, LOG_CHECKS, QUEUE_CHECKS, SHARED_CHECKS, check
     from anthropix_actors.stores.log import (
+        Append,
         Entry,
         Fenced,
         Held,
@@ -34,6 +36,7 @@ __all__ = [
     "LOG_CHECKS",
     "QUEUE_CHECKS",
     "SHARED_CHECKS",
+    "Append",
     "Entry",
     "Fenced",
     "Held",
@@ -49,13 +52,18 @@ __all__ = [
     "StoreClosedError",
     "StoreError",
     "Unreadable",
+    "append_each",
     "check",
     "open_store",
 ]
 
 _HOMES = {
+    "appends": ("append_each",),
     "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
-    "log": ("Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError", "Unreadable"),
+    "log": (
+        *("Append", "Entry", "Fenced", "Held", "Log", "LogState"),
+        *("Lost", "StoreClosedError", "StoreError", "Unreadable"),
+    ),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),

@@ -1,11 +1,14 @@
-"""The entries of a log, whichever store it is in."""
+"""The entries of a log, whichever store it is in, and what they are of."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.stores.log import Lost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from anthropix_actors.stores.log import Entry, Log
 
@@ -27,3 +30,36 @@ def entries_of(log: Log, name: str, after: str | None = None, *, wait: float = 0
     while found := log.read(name, after, wait=wait):
         yield from found
         after = found[-1].cursor
+
+
+def refuse_others(
+    log: Log, name: str, place: str, what: str, is_one: Callable[[Mapping[str, Any] | None], object]
+) -> None:
+    """Refuse a log that is of something else, before it is taken from who writes it.
+
+    Args:
+        log: The store.
+        name: The log; one that is not there is of nothing yet.
+        place: Where the caller has its name from.
+        what: What it is to be of, in words.
+        is_one: Returns whether it is, by its first entry, or by None if it has none.
+
+    Raises:
+        ParameterError: it is of something else.
+        StoreError: the store could not be reached.
+
+    Example:
+        >>> from anthropix_actors.stores import MemoryStore
+        >>> store = MemoryStore()
+        >>> store.append("poems", store.claim("poems"), 0, [{"kind": "poem"}])
+        >>> refuse_others(store, "poems", "name", "a chat", lambda first: not first or first["kind"] == "begin")
+        Traceback (most recent call last):
+        ...
+        anthropix_actors.ParameterError: name: the log 'poems' is none of a chat: take another name
+    """
+    try:
+        found = log.read(name)
+    except Lost:
+        return
+    if not is_one(found[0].data if found else None):
+        raise ParameterError([Problem(place, f"the log {name!r} is none of {what}: take another name")])

@@ -1,12 +1,10 @@
-"""This process, as a holder in a store: what it has claimed is nobody else's as long as it beats. One thread beats.
+"""This process, as a holder in a store: what it has claimed is nobody else's as long as it beats.
 
-A holder that is stopped for longer than its lease (a suspended laptop, SIGSTOP) loses what it holds to whoever claims
-it, and finds that out as it writes: it is `Fenced`. A forked child holds nothing.
+A forked child holds nothing.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -16,20 +14,13 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._foreign.log import log
-from anthropix_actors._foreign.threads import in_background
-from anthropix_actors.stores.log import Held, StoreClosedError
+from anthropix_actors.stores.beat import LEASE, Beat
+from anthropix_actors.stores.log import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anthropix_actors.stores.log import Log
-
-LEASE = 10.0
-"""Seconds that a holder lives after its last beat, unless it says otherwise."""
-
-BEATS = 3
-"""How often a holder beats in a lease: so one beat may be lost, and the next be late."""
 
 
 class Holder:
@@ -67,10 +58,9 @@ class Holder:
     def _start_afresh(self) -> None:
         self.name = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(6)}"
         self._lock = threading.RLock()
-        self._wake = threading.Event()
+        self._beat = Beat(self.store, self.name, self.lease)
         self._held: dict[str, int] = {}  # name of a log → the epoch of its claim
         self._leave: dict[str, Callable[[str], object]] = {}  # name of a log → what gives it up
-        self._beating = False
 
     def claim(self, name: str, *, take_over: bool = False) -> int:
         """Claim a log, and hold it; return the epoch.
@@ -82,27 +72,36 @@ class Holder:
         Raises:
             Held: somebody has it, who lives; perhaps this process itself.
             StoreError: the store cannot be asked.
+            AnthropixError: there is no thread that could beat, or the interpreter is exiting.
         """
         with self._lock:
             held_here = name in self._held
         if held_here and not take_over:
             raise Held(name, self.name, "it is in use in this process")
-        self.store.beat(self.name, self.lease)
+        self._beat.hold()
+        try:
+            epoch = self._claimed(name, take_over=take_over)
+            self._keep(name, epoch)
+        except BaseException:
+            self._beat.let_go()
+            raise
+        return epoch
+
+    def _claimed(self, name: str, *, take_over: bool) -> int:
         if take_over:
             self.store.claim(name)
         try:
-            epoch = self.store.claim(name, self.name)
+            return self.store.claim(name, self.name)
         except Held as exc:
             when = f"it is free when that gives it up, or some {self.lease:g} s after its end"
             raise Held(name, exc.holder, f"{when}; take_over=True takes it now") from None
+
+    def _keep(self, name: str, epoch: int) -> None:
         with self._lock:
+            SWEEPER.watch(self)
+            if name in self._held:  # this process has taken it from itself
+                self._beat.let_go()
             self._held[name] = epoch
-            begins, self._beating = not self._beating, True
-            if begins:
-                SWEEPER.watch(self)
-        if begins:
-            in_background(self._beat, "anthropix-holder")
-        return epoch
 
     def at_exit(self, name: str, leave: Callable[[str], object]) -> None:
         """Have a log given up at the interpreter's exit: `leave(reason)` is to have it released soon."""
@@ -130,30 +129,9 @@ class Holder:
             if self._held.get(name) == epoch:
                 del self._held[name]
                 self._leave.pop(name, None)
+                self._beat.let_go()
             if not self._held:
-                self._wake.set()
-
-    def _beat(self) -> None:
-        """Beat as long as something is held. In its thread."""
-        while True:
-            self._wake.wait(self.lease / BEATS)
-            with self._lock:
-                self._wake.clear()
-                if not self._held:
-                    self._end_beat()
-                    return
-            try:
-                self.store.beat(self.name, self.lease)
-            except StoreClosedError:  # who writes finds that out as well
-                self._end_beat()
-                return
-            except Exception as exc:  # noqa: BLE001 - the store's code, which may raise anything
-                log(logging.WARNING, "a store does not take a beat; what is held may be lost", exc_info=exc)
-
-    def _end_beat(self) -> None:
-        with self._lock:
-            self._beating = False
-            SWEEPER.unwatch(self)
+                SWEEPER.unwatch(self)
 
     # For the sweeper
 

@@ -109,6 +109,22 @@ class LogState(msgspec.Struct, frozen=True):
     holder: str | None = None
 
 
+class Append(msgspec.Struct, frozen=True):
+    """What is to be appended to one log: the arguments of `Log.append`, for `Log.append_many`.
+
+    Attributes:
+        epoch: From `Log.claim`.
+        first: The number of the first of the entries.
+        entries: JSON, as dicts.
+        close: Whether nothing more comes.
+    """
+
+    epoch: int
+    first: int
+    entries: Sequence[Mapping[str, Any]]
+    close: bool = False
+
+
 class Log(Protocol):
     """What keeps logs by name. All methods may be called from any thread, and may raise `StoreError`.
 
@@ -147,6 +163,23 @@ class Log(Protocol):
             Fenced: another writer has claimed the log.
             Lost: there is no such log any more.
             ParameterError: there would be a gap before them, the log is closed, or they are too large for the store.
+        """
+        ...
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        """Do what `append` does for each of these logs, at once: with one wait for the disk, or one round trip.
+
+        What is refused of one log keeps no other from being written. A store may leave it to `append_each`.
+
+        Args:
+            appends: Name of a log → what is to be appended to it.
+
+        Returns:
+            Name of a log → the error that `append` raises, for those to which nothing was appended; of one with a
+            `StoreError`, it is not known whether anything was. All others are written.
+
+        Raises:
+            StoreError: of none of them is it known. As with `append`, it may be called again.
         """
         ...
 
@@ -220,4 +253,5 @@ class Log(Protocol):
         ...
 
 
-publish("anthropix_actors.stores", (StoreError, StoreClosedError, Lost, Unreadable, Fenced, Held, Entry, LogState, Log))
+_ERRORS = (StoreError, StoreClosedError, Lost, Unreadable, Fenced, Held)
+publish("anthropix_actors.stores", (*_ERRORS, Entry, LogState, Append, Log))

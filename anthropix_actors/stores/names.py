@@ -10,6 +10,7 @@ import msgspec
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.stores.log import Append
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,6 +120,29 @@ def all_encoded(entries: Sequence[Mapping[str, Any]], most: int) -> list[bytes]:
     if not isinstance(entries, (list, tuple)):
         raise ParameterError([Problem("entries", f"expected a list of dicts, got {shown(entries)}")])
     return [encoded(data, f"entries[{number}]", most) for number, data in enumerate(entries)]
+
+
+def checked_append(name: object, part: object, most: int) -> tuple[str, Append, list[bytes]]:
+    """Return the name of a log, what is to be appended to it, and its entries as JSON.
+
+    Raises:
+        ParameterError: one of them is none, or an entry has more than `most` bytes.
+    """
+    checked, given = checked_name(name), checked_part(part)
+    checked_number(given.epoch, "epoch")
+    checked_number(given.first, "first")
+    return checked, given, all_encoded(given.entries, most)
+
+
+def checked_part(part: object) -> Append:
+    """Return what is to be appended to one log.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    if not isinstance(part, Append):
+        raise ParameterError([Problem("appends", f"expected an Append, got {shown(part)}")])
+    return part
 
 
 def refused_gap(name: str, first: int, there: int) -> ParameterError:

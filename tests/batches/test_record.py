@@ -150,10 +150,12 @@ def test_other_requests_are_refused(client: Client) -> None:
     store = MemoryStore()
     run(client, store, "a", "b")
     for names in (("b", "a"), ("a",), ("a", "c")):
-        with pytest.raises(ParameterError, match="expected a log of these requests; 'night' is another one"):
+        with pytest.raises(
+            ParameterError, match="id: the log 'night' is none of a run of these requests: take another name"
+        ):
             run(client, store, *names)
     epoch = store.claim("night")
-    with pytest.raises(ParameterError, match="'night' is another one"):
+    with pytest.raises(ParameterError, match="'night' is none of a run of these requests"):
         run(client, store, "a")
     store.append("night", epoch, 0, [])  # whoever writes it is not fenced by a mistake of others
     with pytest.raises(ParameterError, match="expected a name in the store"):

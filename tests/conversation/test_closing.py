@@ -124,7 +124,7 @@ def test_a_store_may_be_closed_right_after_the_client(
         talk.say("Hi").result(DEADLINE)
         client.close()
     wait(talk.actor_stopped)
-    until(lambda: not has_threads("anthropix-holder", "anthropix-inboxes"))
+    until(lambda: not has_threads("anthropix-beat", "anthropix-inboxes"))
     assert logged(caplog) == []
     with SQLiteStore(tmp_path / "talks.db") as again:
         assert is_free(again)
@@ -138,7 +138,7 @@ def test_a_conversation_ends_quietly_when_its_store_is_closed(
     talk.say("Hi").result(DEADLINE)
     store.close()
     wait(talk.actor_stopped)
-    until(lambda: not has_threads("anthropix-holder", "anthropix-inboxes"))
+    until(lambda: not has_threads("anthropix-beat", "anthropix-inboxes"))
     assert logged(caplog) == [
         "the log 'a' could not be given up: its store was closed first; it is free when the lease is over"
     ]
@@ -164,7 +164,7 @@ def test_a_beat_ends_when_the_store_is_closed(caplog: pytest.LogCaptureFixture) 
     holder = HOLDERS.of(store, 0.1)
     epoch = holder.claim("a")
     store.faults["beat"] = closed
-    until(lambda: not has_threads("anthropix-holder"))
+    until(lambda: not has_threads("anthropix-beat"))
     assert logged(caplog) == []
     store.faults.clear()
     beats = store.calls["beat"]

@@ -240,9 +240,10 @@ def test_the_thread_that_writes_stays_while_a_chat_is_written(
 
 
 def test_what_becomes_due_as_the_thread_ends_is_written() -> None:
-    store, appender = MemoryStore(), Appender(1.0)
+    store, counts = MemoryStore(), Counts()
+    appender = Appender(store, counts, 1.0)
     epoch = store.claim("a")
-    opened = OpenLog(store, appender, Counts(), "a", holder="h", epoch=epoch, first=0, begin={"kind": "begin"}, ttl=60)
+    opened = OpenLog(store, appender, counts, "a", holder="h", epoch=epoch, first=0, begin={"kind": "begin"}, ttl=60)
     opened.is_due = True
     appender._due.put(opened)
     appender._thread = threading.current_thread()
@@ -283,11 +284,11 @@ def test_at_the_end_of_the_process_the_ends_are_written(begin: Callable[..., sub
             WITH_A_STORE
             + """
 import anthropix_actors._cancel.exit_and_fork as exits
-slow = store.append
-def append(*args, **more):
+slow = store.append_many
+def append_many(appends):
     threading.Event().wait(0.1)
-    slow(*args, **more)
-store.append = append
+    return slow(appends)
+store.append_many = append_many
 end = exits.end
 chat = client.chat(**ask(), stream=hub.to("a"))
 while not store.state("a").length:

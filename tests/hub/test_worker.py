@@ -368,13 +368,13 @@ def test_a_log_that_could_not_be_written_for_too_long_goes_back(
     store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
 ) -> None:
     away: Any = Away(store, StoreError("away"))
-    away.fails["append"] = 10**6
+    away.fails["append_many"] = 10**6
     anthropix_emulator.queue(WHOLE, WHOLE)
     name = hub.submit(asks())
     with Hub(away, patience=0.1) as impatient:
         worker = begin(impatient)
         until(lambda: worker.metrics().given_back)
-        away.fails["append"] = 0
+        away.fails["append_many"] = 0
         assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
         worker.stop()
 
@@ -485,7 +485,7 @@ class Away:
 
 
 @pytest.mark.parametrize("error", [StoreError("away"), OSError("away"), KeyError("away")], ids=repr)
-@pytest.mark.parametrize("call", ["take", "state", "claim", "finish", "append"])
+@pytest.mark.parametrize("call", ["take", "state", "claim", "finish", "append_many"])
 def test_a_store_that_is_away_for_a_while_costs_no_job(
     call: str, error: Exception, store: MemoryStore, hub: Hub, begin: Begin
 ) -> None:
@@ -496,14 +496,14 @@ def test_a_store_that_is_away_for_a_while_costs_no_job(
     assert all(hub.result(name, timeout=DEADLINE) for name in names)
     until(lambda: is_empty(store))
     assert worker.metrics().done == 3
-    assert call == "append" or worker.metrics().faults == 2
+    assert call == "append_many" or worker.metrics().faults == 2
 
 
 def test_what_one_worker_gave_back_another_answers_though_the_first_lives(
     store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
 ) -> None:
     away: Any = Away(store, StoreError("away"))
-    away.fails["append"] = 10**6
+    away.fails["append_many"] = 10**6
     anthropix_emulator.queue(*[WHOLE] * 9)
     name = hub.submit(asks())
     with Hub(away, patience=0.1) as impatient:
@@ -520,7 +520,7 @@ class TakenAtOnce(Away):
 
     def give_back(self, queue: str, holder: str, job_id: str) -> bool:
         done = self._store.give_back(queue, holder, job_id)
-        self.fails["append"] = 0
+        self.fails["append_many"] = 0
         until(lambda: (job := self._store.job(queue, job_id)) is None or job.holder)
         return done
 
@@ -529,7 +529,7 @@ def test_what_a_worker_has_given_back_and_taken_again_at_once_is_answered(
     store: MemoryStore, hub: Hub, begin: Begin, anthropix_emulator: Emulator
 ) -> None:
     fast: Any = TakenAtOnce(store, StoreError("away"))
-    fast.fails["append"] = 10**6
+    fast.fails["append_many"] = 10**6
     anthropix_emulator.queue(WHOLE, WHOLE)
     name = hub.submit(asks())
     with Hub(fast, patience=0.1) as impatient:
@@ -574,10 +574,10 @@ def test_a_job_is_finished_when_the_end_of_its_answer_is_in_the_store(
     first = hub.submit(asks())
     assert hub.result(first, timeout=DEADLINE)
     until(lambda: is_empty(store))
-    watched.fails["append"] = 10**6
+    watched.fails["append_many"] = 10**6
     hub.submit(asks())
     until(lambda: worker.hub.metrics().behind == len(store.read(first)))  # its end, too, waits for the store
-    watched.fails["append"] = 0
+    watched.fails["append_many"] = 0
     until(lambda: is_empty(store))
     assert watched.closed == [True, True]
 

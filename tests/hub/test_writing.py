@@ -28,9 +28,10 @@ from servers import BUSY, DEADLINE, Flood, Gated, Halt, Replies, Server, answer,
 from stores_for_tests import Gate, Shaky, raising
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from anthropix_actors.stores import Entry, Store
+    from anthropix_actors import AnthropixError
+    from anthropix_actors.stores import Append, Entry, Store
 
 
 def kinds(store: Store, name: str) -> list[str]:
@@ -392,10 +393,9 @@ def test_a_log_that_fails_alone_does_not_stop_the_others(
     connect: Callable[..., Client], hubs: Callable[..., Hub]
 ) -> None:
     class Picky(MemoryStore):
-        def append(self, name: str, *args: Any, **more: Any) -> None:
-            if name == "bad":
-                raise StoreError("this one is broken")
-            super().append(name, *args, **more)
+        def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+            found = super().append_many({name: each for name, each in appends.items() if name != "bad"})
+            return {**found, "bad": StoreError("this one is broken")}
 
     store = Picky()
     hub = hubs(store, patience=0.3)

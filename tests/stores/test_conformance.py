@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors import ParameterError, stores
-from anthropix_actors.stores import Entry, Fenced, Held, Job, Lost, MemoryStore, QueueState, SQLiteStore
+from anthropix_actors.stores import Entry, Fenced, Held, Job, Lost, MemoryStore, QueueState, SQLiteStore, append_each
 from anthropix_actors.stores.conformance import kit
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from anthropix_actors import AnthropixError
+    from anthropix_actors.stores import Append
     from anthropix_actors.stores.conformance.kit import Check
 
 MOST = 2 << 20
@@ -58,6 +61,11 @@ def test_a_store_without_queues_is_checked_as_a_log() -> None:
     stores.check(Logs, checks=stores.LOG_CHECKS)
     with pytest.raises(AssertionError, match=r"a_job_is_put_once: AttributeError\('put'\)"):
         stores.check(Logs, checks=stores.QUEUE_CHECKS)
+
+
+@pytest.mark.parametrize("check", stores.LOG_CHECKS)
+def test_a_store_that_appends_to_one_after_the_other(check: Check) -> None:
+    check(lambda: OneByOne(max_entry_bytes=MOST))
 
 
 def test_one_call_checks_all_and_tells_all_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +110,14 @@ class Deaf(MemoryStore):
         return found
 
 
-class Repeating(MemoryStore):
+class OneByOne(MemoryStore):
+    """Has nothing better than `append`."""
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        return append_each(self, appends)
+
+
+class Repeating(OneByOne):
     """Appends what is there already."""
 
     def append(
@@ -112,7 +127,7 @@ class Repeating(MemoryStore):
         super().append(name, epoch, state.length if state else first, entries, close=close)
 
 
-class Unfenced(MemoryStore):
+class Unfenced(OneByOne):
     """Lets every writer append."""
 
     def append(
@@ -122,6 +137,24 @@ class Unfenced(MemoryStore):
             super().append(name, epoch, first, entries, close=close)
         except Fenced:
             super().append(name, self.claim(name), first, entries, close=close)
+
+
+class AllOrNone(MemoryStore):
+    """Appends to all logs, or to none."""
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        probe = MemoryStore()
+        probe._tables = copy.deepcopy(self._tables)
+        refused = probe.append_many(appends)
+        return refused or super().append_many(appends)
+
+
+class Silent(MemoryStore):
+    """Does not tell what was refused."""
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        super().append_many(appends)
+        return {}
 
 
 class Unheld(MemoryStore):
@@ -261,6 +294,17 @@ class Rude(MemoryStore):
         (Repeating, "what_is_appended_again_is_there_once", r"expected \[0, 1, 2\], got \[0, 1, 0, 1"),
         (Repeating, "a_gap_is_refused", "an append of number 2 after 0: expected ParameterError, got None"),
         (Unfenced, "a_writer_that_another_has_followed_is_fenced", "expected Fenced, got None"),
+        (Repeating, "many_logs_are_appended_to_at_once", "an append of number 3: expected {}, got"),
+        (
+            AllOrNone,
+            "what_is_refused_of_one_log_is_written_to_the_others",
+            r"what is in the others: expected \[\[0, 1\]",
+        ),
+        (AllOrNone, "too_big_an_entry_keeps_no_other_from_being_written", "what is there"),
+        (Silent, "what_is_refused_of_one_log_is_written_to_the_others", "which logs are refused"),
+        (Silent, "what_is_no_append_keeps_no_other_from_being_one", "refused: expected"),
+        (Unfenced, "appends_to_many_at_once_are_there_once", "which logs are refused to whom"),
+        (Deaf, "readers_are_woken_by_an_append_to_many", "did not end in time"),
         (Unheld, "a_log_that_is_held_is_nobody_elses", "expected Held, got 3"),
         (Forgetful, "a_log_that_is_made_anew_is_another_one", r"a cursor of the log before: expected Lost, got \[\]"),
         (Lax, "what_is_no_name_is_refused", "state of the name '': expected ParameterError, got None"),

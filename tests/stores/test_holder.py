@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from anthropix_actors import AnthropixError
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.stores import Held, MemoryStore, StoreError
 from anthropix_actors.stores.holder import HOLDERS, Holder
 
 from servers import DEADLINE, until, wait
-from stores_for_tests import Shaky
+from stores_for_tests import Shaky, has_beats, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +94,7 @@ def test_a_beat_that_fails_is_followed_by_the_next(caplog: pytest.LogCaptureFixt
     before = store.calls.get("beat", 0)
     until(lambda: store.calls.get("beat", 0) > before + 1)
     holder.release("a", epoch)
-    assert "a store does not take a beat" in caplog.text
+    assert "failed; what it holds may be lost" in caplog.text
 
 
 def test_at_exit_all_is_given_up() -> None:
@@ -131,10 +133,28 @@ def test_a_forked_child_holds_nothing() -> None:
     store = MemoryStore()
     holder = HOLDERS.of(store)
     epoch = holder.claim("a")
-    name: Any = holder.name
-    holder.after_fork()  # as in a child; the thread that beats ends, as it finds nothing
+    name, beat = holder.name, holder._beat
+    holder.after_fork()  # as in a child, but that this one has the parent's threads
     HOLDERS.after_fork()
+    SWEEPER.unwatch(holder)
     assert holder.name != name
     assert str(os.getpid()) in holder.name
     holder.release("a", epoch)
     assert not free(store, "a")
+    beat.close()
+    assert free(store, "a")
+
+
+def test_what_could_not_be_claimed_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Shaky()
+    holder, other = Holder(store, LEASE), Holder(store, LEASE)
+    store.faults["claim"] = raising(StoreError("away"))
+    with pytest.raises(StoreError, match="away"):
+        holder.claim("a")
+    store.faults.clear()
+    until(lambda: not has_beats())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _: raising(RuntimeError("can't start new thread"))())
+        with pytest.raises(AnthropixError, match=r"no thread to say that .* lives: can't start new thread"):
+            holder.claim("a")
+    other.release("a", other.claim("a"))

@@ -15,7 +15,7 @@ from anthropix_actors._foreign.log import log, safely
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import CancelledError, ParameterError
 from anthropix_actors.hub.entries import ENDS
-from anthropix_actors.stores import Fenced, Lost
+from anthropix_actors.stores import Append, Fenced, Lost
 from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ class OpenLog:
         outcome: How its writing ended; None while it goes on.
         window: How much of it waits, for the delivery.
         is_due: Whether the appender knows that it is to be written.
-        failing_since: When it could not be written first, since it was last written; None if it was.
+        failing_since: When it could not be written first, since it was last written, on the monotonic clock; else None.
         since: When the first of what waits came, on the monotonic clock.
+        size: How many bytes of JSON the part has that is being written.
     """
 
     cancel_first = False
@@ -64,6 +65,7 @@ class OpenLog:
     is_due = False
     failing_since: float | None = None
     since = 0.0
+    size = 0
 
     def __init__(  # noqa: PLR0913 - the parts of the state
         self,
@@ -178,48 +180,69 @@ class OpenLog:
 
     # The appender's side
 
-    def write(self) -> None:
-        """Write what waits, as far as it is there. Raises what the store raises, to be called again."""
-        if self.outcome is not None:
-            return
+    def next_part(self, most: int) -> Append | None:
+        """Return what is to be appended next: entries of so many bytes of JSON, or one; None if nothing waits."""
+        entries: list[dict[str, Any]] = []
+        left = most
+        for index in range(len(self._waiting)):
+            if left <= 0:
+                break
+            entries.append(self._waiting[index])
+            left -= _bytes_of(entries[-1])
+        self.size = most - left
+        if not entries:
+            return None
+        return Append(self._epoch, self._next, entries, close=entries[-1]["kind"] in ENDS)
+
+    def settle(self, part: Append | None, error: BaseException | None) -> BaseException | None:
+        """Take note of what came of a part, and do what else is due.
+
+        Returns:
+            The error after which the same is to be tried again; None if all is done, or the writing has ended.
+        """
         try:
-            self._write_waiting()
-            is_untouched = self._is_left and self._next == self._first and not self._waiting
-            if is_untouched or (self._is_given_away and not self._has_end):
-                self.free()
-                self._end("released")
-        except (Fenced, Lost) as exc:
-            log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=exc)
+            if error is None:
+                self._note(part)
+                self._end_if_due()
+        except BaseException as exc:  # noqa: BLE001 - of the store, which may be anybody's
+            error = exc
+        if isinstance(error, (Fenced, Lost)):
+            log(logging.WARNING, "%s is not ours any more; its chat is cancelled", self, exc_info=error)
             self.cancel(f"the log {self.name!r} was claimed by another writer, or deleted")
             self._end("fenced")
-        except ParameterError as exc:
-            self.give_up(exc)
+        elif isinstance(error, ParameterError):
+            self.give_up(error)
+        else:
+            return error
+        return None
 
-    def _write_waiting(self) -> None:
-        count, close = len(self._waiting), self._has_end
-        if count:
-            entries = [self._waiting[index] for index in range(count)]
-            self._store.append(self.name, self._epoch, self._next, entries, close=close)
-            self._next += count
-            self._forget(count)
-            self._note(entries)
-            self._is_closed = close
+    def _note(self, part: Append | None) -> None:
+        if part is None:
+            return
+        count = len(part.entries)
+        self._next += count
+        self._is_closed = part.close
+        self._counts.entries += count
+        self._counts.bytes += self.size
+        self._forget(count)
+
+    def _end_if_due(self) -> None:
         if self._is_closed:
             for name in (self.name, self.name + INBOX):
                 self._store.expire(name, self._ttl)
             self._end("closed")
+            return
+        is_untouched = self._is_left and self._next == self._first
+        is_given_away = self._is_given_away and not self._has_end
+        if (is_untouched or is_given_away) and not self._waiting:
+            self.free()
+            self._end("released")
 
     def _forget(self, count: int) -> None:
         for _ in range(count):
             self._waiting.popleft()
         self.since = time.monotonic()
         self.window.moved()
-
-    def _note(self, entries: list[dict[str, Any]]) -> None:
-        counts = self._counts
-        counts.entries += len(entries)
-        counts.batches += 1
-        counts.bytes += len(msgspec.json.encode(entries))
 
     def free(self) -> None:
         """Let the log be nobody's, where it is ours. Raises what the store raises."""
@@ -263,3 +286,10 @@ class OpenLog:
         self._over = threading.Event()
         self.outcome = "gone"
         self._over.set()
+
+
+def _bytes_of(entry: dict[str, Any]) -> int:
+    try:
+        return len(msgspec.json.encode(entry))
+    except Exception:  # noqa: BLE001 - what is no JSON is refused by the store
+        return 0

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
@@ -16,19 +16,18 @@ from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.hub.log_writer import LogWriter
 from anthropix_actors.stores import Fenced, Held, Lost
-from anthropix_actors.stores.entries import entries_of
+from anthropix_actors.stores.entries import entries_of, refuse_others
 from anthropix_actors.stores.names import INBOX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anthropix_actors.errors import AnthropixError
     from anthropix_actors.hub._read.crew import Crew
     from anthropix_actors.hub._read.follower import Follower
-    from anthropix_actors.hub._write.beat import Beat
     from anthropix_actors.hub._write.open_log import Outcome
     from anthropix_actors.stores import Entry, Log, LogState
-
+    from anthropix_actors.stores.beat import Beat
 
 _PAUSE = 1.0
 """Seconds after which an inbox is read again that could not be read, or made."""
@@ -92,7 +91,7 @@ class Writing:
         self._lock = threading.Lock()
         self._open: dict[str, OpenLog | None] = {}  # None while it is being claimed
         self.counts = Counts()
-        self.appender = Appender(patience)
+        self.appender = Appender(store, self.counts, patience)
 
     @property
     def open(self) -> list[OpenLog]:
@@ -168,11 +167,7 @@ class Writing:
             ParameterError: it is none of a chat.
             StoreError: the store cannot be reached.
         """
-        with contextlib.suppress(Lost):  # there is none
-            for entry in self._store.read(name)[:1]:
-                if kind_of(entry.data) not in {"begin", *ENDS}:
-                    what = f"the log {name!r} is none of a chat: take another name"
-                    raise ParameterError([Problem("name", what)])
+        refuse_others(self._store, name, "name", "a chat", _is_chat)
 
     def _claimed(self, name: str) -> tuple[int, LogState]:
         state: LogState | None
@@ -232,6 +227,10 @@ class Writing:
 def _free(opened: OpenLog) -> None:
     with contextlib.suppress(Fenced, Lost, ParameterError):  # it is another's, or none any more
         opened.free()
+
+
+def _is_chat(first: Mapping[str, Any] | None) -> bool:
+    return first is None or kind_of(first) in {"begin", *ENDS}
 
 
 def _ended(name: str) -> ParameterError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.stores.conformance.logs import LOG_CHECKS as _OF_LOGS
+from anthropix_actors.stores.conformance.many import MANY_CHECKS
 from anthropix_actors.stores.conformance.queues import QUEUE_CHECKS
 from anthropix_actors.stores.conformance.shared import SHARED_CHECKS
 from anthropix_actors.stores.conformance.values import VALUE_CHECKS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"]
 
-LOG_CHECKS: tuple[Check, ...] = (*_OF_LOGS, *VALUE_CHECKS, *WRITER_CHECKS, *WAIT_CHECKS)
+LOG_CHECKS: tuple[Check, ...] = (*_OF_LOGS, *VALUE_CHECKS, *WRITER_CHECKS, *MANY_CHECKS, *WAIT_CHECKS)
 """The checks of a `Log`, for stores without queues."""
 
 CHECKS: tuple[Check, ...] = (*LOG_CHECKS, *QUEUE_CHECKS)

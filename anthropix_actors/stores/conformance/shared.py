@@ -17,7 +17,7 @@ from anthropix_actors.stores.conformance.kit import (
     together,
     wait_a_little,
 )
-from anthropix_actors.stores.log import Fenced, Held, Lost
+from anthropix_actors.stores.log import Append, Fenced, Held, Lost
 
 if TYPE_CHECKING:
     from anthropix_actors.stores.queue import Store
@@ -32,7 +32,8 @@ def each_sees_what_the_other_does(one: Store, other: Store, name: str) -> None:
     expect_equal(other.state(name), one.state(name), "the state in the other")
     expect_equal(other.names(name), [name], "the names in the other")
     one.append(name, epoch, 2, numbered(2))
-    expect_equal(numbers_in(other, name), [0, 1, 2], "what the other reads later")
+    one.append_many({name: Append(epoch, 3, numbered(3))})
+    expect_equal(numbers_in(other, name), [0, 1, 2, 3], "what the other reads later")
     one.put(name, "a", {"n": 0})
     expect_equal(other.job(name, "a"), one.job(name, "a"), "the job in the other")
     other.delete(name)

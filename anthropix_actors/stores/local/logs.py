@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from anthropix_actors.errors import ParameterError
+from anthropix_actors.stores.appends import append_each
 from anthropix_actors.stores.local.base import Base
 from anthropix_actors.stores.local.rules import (
     missing_of,
@@ -13,11 +15,10 @@ from anthropix_actors.stores.local.rules import (
     place_after,
     there,
 )
-from anthropix_actors.stores.log import Entry, LogState, Lost
+from anthropix_actors.stores.log import Append, Entry, Fenced, LogState, Lost, StoreError
 from anthropix_actors.stores.names import (
-    all_encoded,
+    checked_append,
     checked_name,
-    checked_number,
     checked_prefix,
     checked_seconds,
     cursor_of,
@@ -29,7 +30,8 @@ from anthropix_actors.stores.names import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from anthropix_actors.stores.local.tables import Head
+    from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.stores.local.tables import Head, LogTables
 
 
 class Logs(Base):
@@ -52,18 +54,43 @@ class Logs(Base):
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
         """Append entries; see `Log`."""
-        checked_name(name)
-        checked_number(epoch, "epoch")
-        checked_number(first, "first")
-        found = all_encoded(entries, self.max_entry_bytes)
+        _, part, found = checked_append(name, Append(epoch, first, entries, close), self.max_entry_bytes)
         with self._writing() as tables:
-            head = there(name, tables.head(name))
-            missing = missing_of(head, epoch, first, found)
-            if missing:
-                tables.add(head, epoch, missing)
-            if close:
-                tables.close(head)
+            _add(tables, there(name, tables.head(name)), part, found)
         self._changes.tell()
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        """Append to several logs; see `Log`. One transaction writes all of them."""
+        refused: dict[str, AnthropixError] = {}
+        wanted: dict[str, tuple[Append, list[bytes]]] = {}
+        for name, each in appends.items():
+            try:
+                _, part, found = checked_append(name, each, self.max_entry_bytes)
+                wanted[name] = part, found
+            except ParameterError as exc:
+                refused[name] = exc
+        if wanted:
+            refused |= self._append_together(wanted)
+        return refused
+
+    def _append_together(self, wanted: Mapping[str, tuple[Append, list[bytes]]]) -> dict[str, AnthropixError]:
+        refused: dict[str, AnthropixError] = {}
+        began = False
+        try:
+            with self._writing() as tables:
+                began = True
+                heads = tables.heads(wanted)
+                for name, (part, found) in wanted.items():
+                    try:
+                        _add(tables, there(name, heads.get(name)), part, found)
+                    except (Lost, Fenced, ParameterError) as exc:  # before anything of it is written
+                        refused[name] = exc
+        except StoreError:  # nothing of any is written; but a full disk may have room for some of them
+            if not began or len(wanted) == 1:
+                raise
+            return append_each(self, {name: part for name, (part, _) in wanted.items()})
+        self._changes.tell()
+        return refused
 
     def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
         """Append one entry without being the writer; see `Log`."""
@@ -158,6 +185,14 @@ class Logs(Base):
                 if place < head.length:
                     found[name] = _entries(head, place, tables.entries(head, place))
         return found
+
+
+def _add(tables: LogTables, head: Head, part: Append, found: Sequence[bytes]) -> None:
+    missing = missing_of(head, part.epoch, part.first, found)
+    if missing:
+        tables.add(head, part.epoch, missing)
+    if part.close:
+        tables.close(head)
 
 
 def _entries(head: Head, place: int, found: Sequence[tuple[int, bytes]]) -> list[Entry]:

@@ -6,13 +6,13 @@ import secrets
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores.closing import Closing
-from anthropix_actors.stores.log import Entry, Fenced, Held, LogState, Lost
+from anthropix_actors.stores.log import Append, Entry, Fenced, Held, LogState, Lost, StoreError
 from anthropix_actors.stores.names import (
     LARGEST_ENTRY,
-    all_encoded,
+    checked_append,
     checked_name,
-    checked_number,
     checked_prefix,
     checked_seconds,
     encoded,
@@ -21,11 +21,14 @@ from anthropix_actors.stores.names import (
     refused_mix,
 )
 from anthropix_actors.stores.redis import log_scripts as scripts
+from anthropix_actors.stores.redis.many import run_many
 from anthropix_actors.stores.redis.reading import Reader
+from anthropix_actors.stores.redis.scripts import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from anthropix_actors.errors import AnthropixError
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
     from anthropix_actors.stores.redis.scripts import Argument
@@ -65,11 +68,36 @@ class RedisLogs(Closing):
         self, name: str, epoch: int, first: int, entries: Sequence[Mapping[str, Any]], *, close: bool = False
     ) -> None:
         """Append entries; see `Log`."""
-        found = all_encoded(entries, self.max_entry_bytes)
-        log = self._keys.log(checked_name(name))
-        generation = self._generations.get((name, checked_number(epoch, "epoch")), b"")
-        start: list[Argument] = [generation, epoch, checked_number(first, "first"), int(close)]
-        what, *more = self._connections.run(scripts.APPEND, log, [*start, *found])
+        part = Append(epoch, first, entries, close)
+        self._appended(name, part, self._connections.run(scripts.APPEND, *self._append_call(name, part)))
+
+    def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
+        """Append to several logs; see `Log`. It takes one round trip for each server that has some of them."""
+        refused: dict[str, AnthropixError] = {}
+        calls: dict[str, Call] = {}
+        for name, part in appends.items():
+            try:
+                calls[name] = self._append_call(name, part)
+            except ParameterError as exc:
+                refused[name] = exc
+        for name, reply in (run_many(self._connections, scripts.APPEND, calls) if calls else {}).items():
+            if isinstance(reply, StoreError):
+                refused[name] = reply
+                continue
+            try:
+                self._appended(name, appends[name], reply)
+            except (Lost, Fenced, ParameterError) as exc:
+                refused[name] = exc
+        return refused
+
+    def _append_call(self, name: str, part: Append) -> Call:
+        _, part, found = checked_append(name, part, self.max_entry_bytes)
+        generation = self._generations.get((name, part.epoch), b"")
+        return Call(self._keys.log(name), [generation, part.epoch, part.first, int(part.close), *found])
+
+    def _appended(self, name: str, part: Append, reply: Any) -> None:
+        """Take the reply to it. Raises what `append` raises."""
+        what, *more = reply
         if what == b"lost":
             raise Lost(f"there is no log {name!r}, or it is another one of this name")
         if what == b"fenced":
@@ -77,11 +105,11 @@ class RedisLogs(Closing):
         if what == b"mixed":
             raise refused_mix(name)
         if what == b"gap":
-            raise refused_gap(name, first, more[0])
+            raise refused_gap(name, part.first, more[0])
         if what == b"closed":
             raise refused_closed(name)
-        if close:
-            self._generations.pop((name, epoch), None)
+        if part.close:
+            self._generations.pop((name, part.epoch), None)
 
     def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
         """Append one entry without being the writer; see `Log`."""

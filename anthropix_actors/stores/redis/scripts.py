@@ -8,15 +8,23 @@ All keys of a script are named by the caller and lie in one slot of a Cluster. R
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Argument = str | bytes | int
+
+
+class Call(NamedTuple):
+    """What a script is run with. All keys lie in one slot of a Cluster."""
+
+    keys: Sequence[str]
+    args: Sequence[Argument]
 
 
 class Script(NamedTuple):
@@ -31,6 +39,24 @@ class Script(NamedTuple):
             return client.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
             return client.eval(self.source, len(keys), *keys, *args)
+
+    def run_all(self, server: Any, calls: Sequence[Call]) -> list[Any]:
+        """Run it with each of these, in one round trip to one server; return the replies, some of which may be errors.
+
+        All may be run again, where the server does not have its text.
+        """
+        replies = self._piped(server, calls)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            with contextlib.suppress(ResponseError):  # which it gets once more
+                self.run(server, *calls[0])
+            replies = self._piped(server, calls)
+        return replies
+
+    def _piped(self, server: Any, calls: Sequence[Call]) -> list[Any]:
+        pipe = server.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(self.sha, len(keys), *keys, *args)
+        return list(pipe.execute(raise_on_error=False))
 
 
 _COMMON = """

@@ -105,6 +105,37 @@ def test_what_a_writer_has_appended_is_there_though_it_is_killed(program: Begin,
         assert store.claim("a") == 2
 
 
+WRITER_OF_MANY = """
+    names = [f"log-{number}" for number in range(20)]
+    epochs, first, size = {name: store.claim(name) for name in names}, 0, 5
+    say("begun")
+    while True:
+        entries = [{"n": first + i, "text": "x" * 200} for i in range(size)]
+        assert store.append_many({name: Append(epochs[name], first, entries) for name in names}) == {}
+        first += size
+        say(first)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_appended_to_many_logs_is_there_though_the_writer_is_killed(
+    program: Begin, path: Path, seed: int
+) -> None:
+    """What is in the middle is in all of them or in none, as one transaction writes it."""
+    lines = random.Random(seed).randrange(1, 20)
+    writer = program(WRITER_OF_MANY)
+    assert line(writer) == "begun"
+    told = [int(line(writer)) for _ in range(lines)]
+    writer.kill()
+    rest = writer.communicate(timeout=DEADLINE)[0].split()
+    appended = int(rest[-1]) if rest else told[-1]
+    with closing(SQLiteStore(path)) as store:
+        found = [[data["n"] for data in everything(store, f"log-{number}")] for number in range(20)]
+        assert found == [[*range(len(found[0]))]] * 20
+        assert len(found[0]) >= appended
+        assert len(found[0]) % 5 == 0
+
+
 RACER = """
     store.beat(sys.argv[2], 60)
     say("ready")
@@ -234,6 +265,26 @@ def test_where_the_disk_is_full_nothing_is_lost_and_it_works_again_when_it_is_no
     assert line(full) == "True"
     before, last, first = map(int, line(full).split())
     assert (before, last) == (first - 1, first) != (0, 1)
+
+
+FULL_FOR_ONE = """
+    epochs = {name: store.claim(name) for name in "abc"}
+    most = sum(os.path.getsize(sys.argv[1] + end) for end in ("", "-wal", "-shm")) + 200_000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    appends = {name: Append(epoch, 0, [{"text": "x" * 100}]) for name, epoch in epochs.items()}
+    appends["b"] = Append(epochs["b"], 0, [{"text": "x" * 1_000_000}])
+    refused = store.append_many(appends)
+    say({name: type(error).__name__ for name, error in refused.items()}, [store.state(name).length for name in "abc"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    say(store.append_many(appends), [store.state(name).length for name in "abc"])
+"""
+
+
+def test_where_the_disk_has_room_for_some_logs_these_are_written(program: Begin) -> None:
+    full = program(FULL_FOR_ONE)
+    assert line(full) == "{'b': 'StoreError'} [1, 0, 1]"
+    assert line(full) == "{} [1, 1, 1]"
 
 
 READ_ONLY = """
