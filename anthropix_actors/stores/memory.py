@@ -94,16 +94,16 @@ class _MemoryTables:
         self._lives: dict[str, float] = {}  # holder → until when
 
     def head(self, name: str) -> Head | None:
+        return self.heads([name]).get(name)
+
+    def heads(self, names: Iterable[str]) -> dict[str, Head]:
         while self._ends and self._ends[0][0] <= time.monotonic():
             _, ended = heapq.heappop(self._ends)
             log = self._logs.get(ended)
             if log is not None and log.ends_at is not None and log.ends_at <= time.monotonic():
                 del self._logs[ended]
-        log = self._logs.get(name)
-        return None if log is None else log.head
-
-    def heads(self, names: Iterable[str]) -> dict[str, Head]:
-        return {name: head for name in names if (head := self.head(name)) is not None}
+        logs = self._logs
+        return {name: logs[name].head for name in names if name in logs}
 
     def make(self, name: str) -> Head:
         head = Head(name, secrets.token_hex(6), 0, 0, closed=False, holder=None)
