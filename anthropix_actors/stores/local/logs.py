@@ -150,7 +150,7 @@ class Logs(Base):
     def _read_now(self, places: Collection[Place]) -> dict[str, list[Entry] | Lost]:
         found: dict[str, list[Entry] | Lost] = {}
         with self._reading() as tables:
-            heads = tables.heads([place.name for place in places])
+            heads = tables.heads(place.name for place in places)
             for place in places:
                 try:
                     if (head := with_more(place, heads.get(place.name))) is not None:
