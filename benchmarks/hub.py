@@ -114,10 +114,10 @@ def _reader(url: str, prefix: str, chats: int) -> Callable[[], tuple[list[float]
         delays: list[float] = []
         ended = threading.Semaphore(0)
         with Hub(shared(url)) as hub:
-            before, cpu = rss(), time.process_time()
+            before = rss()
             for number in range(chats):
                 hub.follow(f"{prefix}-{number}", to=_Reads(delays, ended))
-            kib = (rss() - before) / 1024 / chats
+            kib, cpu = (rss() - before) / 1024 / chats, time.process_time()
             hub.store.post(f"{prefix}/ready", {}, key="reader")
             for _ in range(chats):
                 ended.acquire()

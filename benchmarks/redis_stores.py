@@ -107,8 +107,8 @@ def _reader(url: str, names: list[str], count: int) -> Callable[[], tuple[list[f
     def follow() -> tuple[list[float], float]:
         delays: list[float] = []
         cursors: dict[str, str | None] = dict.fromkeys(names)
-        before = time.process_time()
         with closing(_store(url)) as store:
+            before = time.process_time()
             while len(delays) < count:
                 for name, entries in store.read_many(cursors, wait=30).items():
                     now = time.monotonic_ns()

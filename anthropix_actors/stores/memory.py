@@ -19,7 +19,7 @@ from anthropix_actors.stores.names import LARGEST_ENTRY
 from anthropix_actors.stores.queue import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from anthropix_actors.stores.local.tables import Tables
 
@@ -69,8 +69,7 @@ class MemoryStore(LocalStore):
 class _Log:
     """The entries of a log, as epoch and data; the keys of one that is posted to."""
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
+    def __init__(self) -> None:
         self.entries: list[tuple[int, bytes]] = []
         self.keys: set[str] = set()
         self.ends_at: float | None = None
@@ -88,26 +87,26 @@ class _MemoryTables:
     """`Tables` of dicts. For one thread at a time."""
 
     def __init__(self) -> None:
+        self._heads: dict[str, Head] = {}
         self._logs: dict[str, _Log] = {}
         self._ends: list[tuple[float, str]] = []  # a heap of when logs may expire
         self._queues: dict[str, dict[str, _Place]] = {}
         self._lives: dict[str, float] = {}  # holder → until when
 
     def head(self, name: str) -> Head | None:
+        return self.heads(()).get(name)
+
+    def heads(self, names: Iterable[str]) -> Mapping[str, Head]:  # noqa: ARG002 - of all: nothing is to be fetched
         while self._ends and self._ends[0][0] <= time.monotonic():
             _, ended = heapq.heappop(self._ends)
             log = self._logs.get(ended)
             if log is not None and log.ends_at is not None and log.ends_at <= time.monotonic():
-                del self._logs[ended]
-        log = self._logs.get(name)
-        return None if log is None else log.head
-
-    def heads(self, names: Iterable[str]) -> dict[str, Head]:
-        return {name: head for name in names if (head := self.head(name)) is not None}
+                self._drop(ended)
+        return self._heads
 
     def make(self, name: str) -> Head:
         head = Head(name, secrets.token_hex(6), 0, 0, closed=False, holder=None)
-        self._logs[name] = _Log(head)
+        self._heads[name], self._logs[name] = head, _Log()
         return head
 
     def claim(self, head: Head, epoch: int, holder: str | None) -> None:
@@ -141,7 +140,7 @@ class _MemoryTables:
             heapq.heappush(self._ends, (log.ends_at, head.name))
 
     def drop(self, head: Head) -> None:
-        del self._logs[head.name]
+        self._drop(head.name)
 
     def lives(self, holder: str | None) -> bool:
         return holder is not None and self._lives.get(holder, 0.0) > time.monotonic()
@@ -192,9 +191,11 @@ class _MemoryTables:
     def _places(self, queue: str) -> dict[str, _Place]:
         return self._queues.get(queue, {})
 
+    def _drop(self, name: str) -> None:
+        del self._heads[name], self._logs[name]
+
     def _change(self, head: Head, **fields: object) -> None:
-        log = self._logs[head.name]
-        log.head = replace(log.head, **fields)
+        self._heads[head.name] = replace(self._heads[head.name], **fields)
 
 
 publish("anthropix_actors.stores", (MemoryStore,))

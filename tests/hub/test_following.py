@@ -26,6 +26,7 @@ from anthropix_actors import (
     ParameterError,
     TextPiece,
 )
+from anthropix_actors.hub._read.follower import Follower, Reading
 from anthropix_actors.stores import Lost, MemoryStore, StoreError
 
 from actors import ASK, Blocking, Inbox, task_of
@@ -49,10 +50,10 @@ from servers import (
 from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from anthropix_actors.hub import Followed
-    from anthropix_actors.stores import Store
+    from anthropix_actors.stores import Entry, Store
 
 TEXTS = [f"word {number} " for number in range(40)]
 
@@ -648,6 +649,45 @@ def test_a_thousand_are_followed_by_one_thread(hubs: Callable[..., Hub]) -> None
         assert inbox.until_end()[-1].message["content"][0]["text"] == log.name
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("anthropix-follower") <= 1
+
+
+class Asked(Reading):
+    """Notes what it takes, and counts how often it is asked."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.asked = 0
+        self.taken: list[Any] = []
+
+    def wants_more(self) -> bool:
+        self.asked += 1
+        return True
+
+    def take(self, entries: Sequence[Entry]) -> bool:
+        self.taken += entries
+        return True
+
+
+def test_who_follows_many_asks_those_alone_for_whom_something_has_come() -> None:
+    store = MemoryStore()
+    logs = [Written(store, f"log-{number}") for number in range(50)]
+    follower = Follower(store, "me", silence=1000, patience=1)
+    readings = [Asked(log.name) for log in logs]
+    for reading in readings:
+        follower.add(reading)
+    until(lambda: all(reading.taken for reading in readings))
+    follower.drop(readings[3])
+    logs[7].tell(start())
+    until(lambda: len(readings[7].taken) == 2)
+    asked = [reading.asked for reading in readings]
+    for number in range(3, 6):
+        logs[3].tell(text_delta("for nobody"))
+        logs[7].tell(text_delta("x"))
+        until(lambda number=number: len(readings[7].taken) == number)  # type: ignore[misc]
+    more = [reading.asked - before for reading, before in zip(readings, asked, strict=True)]
+    assert [number for number, times in enumerate(more) if times] == [7]
+    assert len(readings[3].taken) == 1
+    follower.close()
 
 
 def test_what_is_followed_next_is_read_at_once(any_store: Store, hubs: Callable[..., Hub]) -> None:

@@ -102,11 +102,11 @@ class Impatient(MemoryStore):
 class Deaf(MemoryStore):
     """Does not wake those that wait."""
 
-    def _waited(self, look: Any, wait: float) -> Any:
-        found = look()
+    def _waited(self, look: Any, wait: float, names: Any = ()) -> Any:  # noqa: ARG002
+        found = look(None)
         if found is None:
             time.sleep(wait)
-            found = look()
+            found = look(None)
         return found
 
 
@@ -278,8 +278,8 @@ class Stuck(MemoryStore):
 class Rude(MemoryStore):
     """Lets those that wait go with an error of its own."""
 
-    def _waited(self, look: Any, wait: float) -> Any:
-        found = super()._waited(look, wait)
+    def _waited(self, look: Any, wait: float, names: Any = ()) -> Any:
+        found = super()._waited(look, wait, names)
         if self._closed:
             raise ConnectionError("closed")
         return found

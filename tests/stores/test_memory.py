@@ -5,13 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from anthropix_actors import ParameterError
-from anthropix_actors.stores import MemoryStore
+from anthropix_actors.stores import MemoryStore, places
+from anthropix_actors.stores.local import base
 
+from redis_servers import started
 from servers import DEADLINE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from anthropix_actors.stores.places import Place
 
 
 def test_logs_that_have_expired_are_deleted() -> None:
@@ -24,7 +33,7 @@ def test_logs_that_have_expired_are_deleted() -> None:
     store.expire("deleted", 0.01)
     store.delete("deleted")
     until(lambda: store.state("old-49") is None and len(store._tables._ends) <= 1)  # that of old-7, which is void
-    assert [*store._tables._logs] == ["old-7"]
+    assert [*store._tables._logs] == [*store._tables._heads] == ["old-7"]
 
 
 def test_holders_and_queues_that_are_over_are_forgotten() -> None:
@@ -38,6 +47,42 @@ def test_holders_and_queues_that_are_over_are_forgotten() -> None:
     store.take("jobs", "me", 1)
     assert store.finish("jobs", "me", "a")
     assert not store._tables._queues
+
+
+def test_who_waits_for_many_logs_looks_at_those_that_change_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "LOOK_AGAIN", 1000.0)
+    store = MemoryStore()
+    looks: list[int] = []
+    look = store._read_now
+
+    def counted(places: Collection[Place]) -> Any:
+        looks.append(len(places))
+        return look(places)
+
+    monkeypatch.setattr(store, "_read_now", counted)
+    cursors: dict[str, str | None] = {f"log-{number}": None for number in range(50)}
+    for name in (*cursors, "another"):
+        store.claim(name)
+    reader, found = started(lambda: store.read_many(cursors, wait=DEADLINE))
+    until(lambda: any(watch.waits for watch in [*store._changes._watches]))
+    for number in range(100):
+        store.append("another", 1, number, [{"n": number}])
+    store.append("log-7", 1, 0, [{"n": 0}])
+    reader.join(DEADLINE)
+    assert [*found[0]] == ["log-7"]
+    assert looks == [50, 1]
+
+
+def test_who_follows_many_logs_rests_before_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    cursors: dict[str, str | None] = {f"log-{number}": None for number in range(300)}
+    for name in cursors:
+        store.append(name, store.claim(name), 0, [{"n": 0}])
+    monkeypatch.setattr(places, "_REST", 1.0)
+    monkeypatch.setattr(places, "_LONGEST_REST", 0.2)
+    begun = time.monotonic()
+    assert len(store.read_many(cursors, wait=DEADLINE)) == 300
+    assert time.monotonic() - begun >= 0.2
 
 
 def test_closed_it_keeps_what_it_has() -> None:

@@ -18,7 +18,7 @@ from anthropix_actors.hub._read.wake_log import WakeLog
 from anthropix_actors.stores import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from anthropix_actors.stores import Entry, Log, Lost
 
@@ -84,11 +84,15 @@ class Follower:
         self._silence = silence
         self._patience = patience
         self._wake = WakeLog(store, holder)
-        self._readings: dict[Reading, None] = {}
+        self._readings: dict[str, dict[Reading, None]] = {}  # by the names of their logs
+        self._stale: set[str] = set()  # names whose readings are to be chosen anew
+        self._chosen: dict[str, list[Reading]] = {}
+        self._cursors: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_asleep = self._is_closed = False
         self._round = 0
+        self._next_look = 0.0
         self._may_wait = True
         self._away_since: float | None = None
         self._pause = _PAUSE
@@ -98,7 +102,8 @@ class Follower:
     @property
     def count(self) -> int:
         """How many readings there are."""
-        return len(self._readings)
+        with self._lock:
+            return sum(map(len, self._readings.values()))
 
     def add(self, reading: Reading) -> None:
         """Read a log.
@@ -109,7 +114,8 @@ class Follower:
         with self._lock:
             if self._is_closed:
                 raise ConfigurationError("the hub is closed; make another one")
-            self._readings[reading] = None
+            self._readings.setdefault(reading.name, {})[reading] = None
+            self._stale.add(reading.name)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
                 self._thread.start()
@@ -118,8 +124,12 @@ class Follower:
     def drop(self, reading: Reading) -> None:
         """Read a log no more. Once is enough."""
         with self._lock:
-            was_there = reading in self._readings
-            self._readings.pop(reading, None)
+            group = self._readings.get(reading.name, {})
+            was_there = reading in group
+            group.pop(reading, None)
+            if was_there and not group:
+                del self._readings[reading.name]
+            self._stale.add(reading.name)
             is_last = was_there and not self._readings
         if is_last:  # the thread ends
             self.wake()
@@ -136,7 +146,7 @@ class Follower:
         """End all readings, and the thread."""
         with self._lock:
             self._is_closed = True
-            readings, thread = [*self._readings], self._thread
+            readings, thread = self._all(), self._thread
             self._readings.clear()
         for reading in readings:
             reading.close()
@@ -144,6 +154,9 @@ class Follower:
         self.wake()
         if thread is not None:
             thread.join(self._silence)
+
+    def _all(self) -> list[Reading]:
+        return [reading for group in self._readings.values() for reading in group]
 
     # In the thread
 
@@ -167,42 +180,54 @@ class Follower:
             return bool(self._readings)
 
     def _read(self) -> None:
-        chosen, all_at_once = self._choose()
-        cursors = {name: group[0].cursor for name, group in chosen.items()}
+        is_all = self._choose()
+        cursors = {**self._cursors}
         self._wake.prepare(cursors)
-        wait = self._silence if all_at_once else 0.0 if self._may_wait else _PAUSE
+        wait = self._silence if is_all else 0.0 if self._may_wait else _PAUSE
         found = self._store.read_many(cursors, wait=wait)
         self._is_asleep = False
         if (woken := found.pop(self._wake.name, None)) is not None:
             self._wake.read(woken)
         self._may_wait = bool(found)  # where nothing came of several places, they may be one, written in two ways
-        self._deliver(chosen, found)
+        self._deliver(found)
 
-    def _choose(self) -> tuple[dict[str, list[Reading]], bool]:
-        """Return the readings to serve, by name: of each name, those at the place that was not read for longest."""
-        self._round += 1
-        wanting = self._wanting()
-        first: dict[str, Reading] = {}
-        for reading in wanting:
-            known = first.setdefault(reading.name, reading)
-            if reading.served < known.served:
-                first[reading.name] = reading
-        chosen: dict[str, list[Reading]] = {name: [] for name in first}
-        for reading in wanting:
-            if reading.cursor == first[reading.name].cursor:
-                reading.served = self._round
-                chosen[reading.name].append(reading)
-        return chosen, sum(map(len, chosen.values())) == len(wanting)
+    def _choose(self) -> bool:
+        """Choose the readings to serve; return whether that is all of them.
 
-    def _wanting(self) -> list[Reading]:
+        Only where something has happened: of a thousand logs, few have anything new.
+        """
         with self._lock:
-            readings = [*self._readings]
-        return [reading for reading in readings if reading.wants_more()]
+            stale, self._stale = self._stale, set()
+            groups = {name: [*self._readings.get(name, ())] for name in stale}
+        self._round += 1
+        is_all = True
+        for name, group in groups.items():
+            is_all &= self._choose_of(name, group)
+        return is_all
 
-    def _deliver(self, chosen: Mapping[str, list[Reading]], found: Mapping[str, Sequence[Entry] | Lost]) -> None:
+    def _choose_of(self, name: str, readings: Sequence[Reading]) -> bool:
+        """Choose of the readings of one log those at the place that was not read for longest."""
+        wanting = [reading for reading in readings if reading.wants_more()]
+        chosen: list[Reading] = []
+        if wanting:
+            first = min(wanting, key=lambda reading: reading.served)
+            chosen = [reading for reading in wanting if reading.cursor == first.cursor]
+            self._chosen[name], self._cursors[name] = chosen, first.cursor
+        else:
+            self._chosen.pop(name, None)
+            self._cursors.pop(name, None)
+        for reading in chosen:
+            reading.served = self._round
+        if len(chosen) < len(readings):
+            self._stale.add(name)
+        return len(chosen) == len(wanting)
+
+    def _deliver(self, found: Mapping[str, Sequence[Entry] | Lost]) -> None:
         now = time.monotonic()
+        with self._lock:
+            self._stale.update(found)
         for name, entries in found.items():
-            for reading in chosen[name]:
+            for reading in self._chosen[name]:
                 if isinstance(entries, AnthropixError):
                     self._fail(reading, entries)
                     continue
@@ -213,8 +238,13 @@ class Follower:
     def _look(self) -> None:
         """Look at the logs that have been silent: whoever writes them may have died."""
         now = time.monotonic()
-        for reading in self._wanting():
-            if now - reading.heard >= self._silence:
+        if now < self._next_look:
+            return
+        self._next_look = now + self._silence / 4
+        with self._lock:
+            readings = self._all()
+        for reading in readings:
+            if now - reading.heard >= self._silence and reading.wants_more():
                 reading.heard = now
                 if (why := reading.look()) is not None:
                     self._fail(reading, why)
@@ -238,7 +268,7 @@ class Follower:
     def _fail_all(self, exc: BaseException) -> None:
         self._away_since, self._pause = None, _PAUSE  # those that come later have patience of their own
         with self._lock:
-            readings: Iterable[Reading] = [*self._readings]
+            readings = self._all()
         for reading in readings:
             error = StoreError(f"the store could not be read for {self._patience:g} s: {exc}")
             error.__cause__ = exc

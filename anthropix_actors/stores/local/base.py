@@ -10,7 +10,7 @@ from anthropix_actors.stores.local.changes import Changes
 from anthropix_actors.stores.names import checked_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Container
     from contextlib import AbstractContextManager
 
     from anthropix_actors.stores.local.tables import Tables
@@ -40,15 +40,24 @@ class Base(Closing):
         """Return a context in which the tables are this thread's alone; what is changed is kept, or all undone."""
         raise NotImplementedError
 
-    def _waited(self, look: Callable[[], Found | None], wait: float) -> Found | None:
-        """Return what `look` finds, as soon as that is not None; None after `wait` seconds, and when it is closed."""
+    def _waited(
+        self, look: Callable[[Collection[str] | None], Found | None], wait: float, names: Container[str] = ()
+    ) -> Found | None:
+        """Return what `look` finds, as soon as that is not None; None after `wait` seconds, and when it is closed.
+
+        Args:
+            look: Is given the names of the logs that have changed since it looked last; None if anything may have.
+            wait: For how many seconds to wait.
+            names: The logs that it looks at.
+        """
         deadline = time.monotonic() + checked_seconds(wait, "wait")
-        while True:
-            seen = self._changes.count
-            found = look()
-            now = time.monotonic()
-            if found is not None or now >= deadline:
-                return found
-            self._changes.wait(seen, min(deadline, now + LOOK_AGAIN))
-            if self._closed:
-                return None
+        with self._changes.watch(names) as watch:
+            changed: Collection[str] | None = None
+            while True:
+                found = look(changed)
+                now = time.monotonic()
+                if found is not None or now >= deadline:
+                    return found
+                changed = self._changes.wait(watch, min(deadline, now + LOOK_AGAIN)) or None
+                if self._closed:
+                    return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Generator
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.01
 """Seconds between two questions whether another process has changed anything."""
@@ -28,40 +29,93 @@ class Changes:
 
     def __init__(self, ask: Callable[[], bool] | None = None) -> None:
         """Begin with nothing changed, and nobody who waits."""
-        self.count = 0
         self._ask = ask
         self._asking = False
         self._changed_at = time.monotonic()
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()  # reentrant, as a signal handler may use the store in the middle of it
+        self._watches: dict[Watch, None] = {}
 
-    def tell(self) -> None:
-        """Wake all that wait: something may have changed."""
-        with self._condition:
-            self._tell()
+    @contextlib.contextmanager
+    def watch(self, names: Container[str] = ()) -> Generator[Watch]:
+        """Return a context in which is noted what changes: of logs, those of these names; of queues, anything."""
+        watch = Watch(names, self._lock)
+        try:
+            with self._lock:
+                self._watches[watch] = None
+            yield watch
+        finally:
+            with self._lock:
+                self._watches.pop(watch, None)
 
-    def wait(self, seen: int, until: float) -> None:
-        """Return when something may have changed since `count` was `seen`, at the moment `until` at the latest."""
-        with self._condition:
+    def tell(self, name: str | None = None) -> None:
+        """Wake those that wait for the log of this name; without a name, all: anything may have changed."""
+        with self._lock:
+            self._tell(name)
+
+    def wait(self, watch: Watch, until: float) -> set[str] | None:
+        """Return when something has changed since the last time, at the moment `until` at the latest.
+
+        Returns:
+            The names of the logs that have changed; None if anything may have.
+        """
+        with self._lock:
+            watch.waits = True
             try:
-                while self.count == seen and (left := until - time.monotonic()) > 0:
+                while watch.changed == set() and (left := until - time.monotonic()) > 0:
                     if self._ask is None or self._asking:
-                        self._condition.wait(left)
+                        watch.condition.wait(left)
                     else:
-                        self._ask_once(self._ask, left)
+                        self._ask_once(self._ask, watch, left)
             finally:
-                self._condition.notify()  # if this one has asked for all, it is another one's turn
+                watch.waits = False
+                self._let_another_ask()
+            changed, watch.changed = watch.changed, set()
+            return changed
 
-    def _ask_once(self, ask: Callable[[], bool], left: float) -> None:
+    def _ask_once(self, ask: Callable[[], bool], watch: Watch, left: float) -> None:
         self._asking = True
         try:
             pause = (time.monotonic() - self._changed_at) / _PART
-            self._condition.wait(min(left, LONGEST_PAUSE, max(SHORTEST_PAUSE, pause)))
+            watch.condition.wait(min(left, LONGEST_PAUSE, max(SHORTEST_PAUSE, pause)))
             if ask():
-                self._tell()
+                self._tell(None)
         finally:
             self._asking = False
 
-    def _tell(self) -> None:
-        self.count += 1
+    def _let_another_ask(self) -> None:
+        """Wake one that waits: if this one has asked for all, it is the other one's turn."""
+        waiting = next((watch for watch in [*self._watches] if watch.waits), None)
+        if waiting is not None:
+            waiting.condition.notify()
+
+    def _tell(self, name: str | None) -> None:
         self._changed_at = time.monotonic()
-        self._condition.notify_all()
+        for watch in [*self._watches]:
+            watch.tell(name)
+
+
+class Watch:
+    """What has changed for one that waits. Used with the lock of its `Changes`.
+
+    Attributes:
+        changed: The names of the logs that have changed; None if anything may have.
+        condition: Notified when something has.
+        waits: Whether anybody waits for that.
+    """
+
+    def __init__(self, names: Container[str], lock: threading.RLock) -> None:
+        """Note nothing yet."""
+        self.changed: set[str] | None = set()
+        self.condition = threading.Condition(lock)
+        self.waits = False
+        self._names = names
+
+    def tell(self, name: str | None) -> None:
+        """Note a change, if it is one for this watch."""
+        if name is None:
+            self.changed = None
+        elif name not in self._names:
+            return
+        elif self.changed is not None:
+            self.changed.add(name)
+        self.condition.notify()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,12 +10,7 @@ import msgspec
 from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores.appends import append_each
 from anthropix_actors.stores.local.base import Base
-from anthropix_actors.stores.local.rules import (
-    missing_of,
-    next_epoch,
-    place_after,
-    there,
-)
+from anthropix_actors.stores.local.rules import missing_of, next_epoch, there, with_more
 from anthropix_actors.stores.log import Append, Entry, Fenced, LogState, Lost, StoreError
 from anthropix_actors.stores.names import (
     checked_append,
@@ -23,21 +19,26 @@ from anthropix_actors.stores.names import (
     checked_seconds,
     cursor_of,
     encoded,
-    place_of,
     refused_mix,
 )
+from anthropix_actors.stores.places import Place, Places, rest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from anthropix_actors.errors import AnthropixError
-    from anthropix_actors.stores.local.tables import Head, LogTables
+    from anthropix_actors.stores.local.tables import Head, LogTables, Tables
 
 
 class Logs(Base):
     """A `Log` over tables. Safe from any thread."""
 
     max_entry_bytes: int
+
+    def __init__(self) -> None:
+        """Begin with nobody who reads."""
+        super().__init__()
+        self._places: Places[Place] = Places(lambda name, after, _: Place(name, after))
 
     def claim(self, name: str, holder: str | None = None) -> int:
         """Become the writer of a log; see `Log`."""
@@ -57,7 +58,7 @@ class Logs(Base):
         _, part, found = checked_append(name, Append(epoch, first, entries, close), self.max_entry_bytes)
         with self._writing() as tables:
             _add(tables, there(name, tables.head(name)), part, found)
-        self._changes.tell()
+        self._changes.tell(name)
 
     def append_many(self, appends: Mapping[str, Append]) -> dict[str, AnthropixError]:
         """Append to several logs; see `Log`. One transaction writes all of them."""
@@ -89,7 +90,8 @@ class Logs(Base):
             if not began or len(wanted) == 1:
                 raise
             return append_each(self, {name: part for name, (part, _) in wanted.items()})
-        self._changes.tell()
+        for name in wanted:
+            self._changes.tell(name)
         return refused
 
     def post(self, name: str, data: Mapping[str, Any], *, key: str) -> bool:
@@ -104,29 +106,31 @@ class Logs(Base):
             if tables.has_key(head, key):
                 return False
             tables.add(head, 0, [found], key)
-        self._changes.tell()
+        self._changes.tell(name)
         return True
 
     def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
         """Return the entries after a cursor; see `Log`."""
-        checked_name(name)
-        place_of(after)
+        place = Place(name, after)
 
-        def look() -> list[Entry] | None:
+        def look(_: object) -> list[Entry] | None:
             with self._reading() as tables:
                 head = there(name, tables.head(name))
-                place = place_after(head, after)
-                found = tables.entries(head, place)
-            return _entries(head, place, found) if found or head.closed else None
+                found = _entries(place, head, tables) if with_more(place, head) else []
+            return found if found or head.closed else None
 
-        return self._waited(look, wait) or []
+        return self._waited(look, wait, (name,)) or []
 
     def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
         """Return the entries of several logs; see `Log`."""
-        wanted = {checked_name(name, "cursors"): after for name, after in cursors.items()}
-        for after in wanted.values():
-            place_of(after)
-        return self._waited(lambda: self._read_now(wanted) or None, wait) or {}
+        places = self._places.of(cursors)
+
+        def look(changed: Collection[str] | None) -> dict[str, list[Entry] | Lost] | None:
+            return self._read_now(places.values() if changed is None else [places[name] for name in changed]) or None
+
+        if rest := rest_of(len(places), checked_seconds(wait, "wait")):
+            time.sleep(rest)
+        return self._waited(look, wait, places) or {}
 
     def state(self, name: str) -> LogState | None:
         """Return the state of a log; see `Log`."""
@@ -152,7 +156,7 @@ class Logs(Base):
         with self._writing() as tables:
             if (head := tables.head(name)) is not None:
                 tables.end_in(head, seconds)
-        self._changes.tell()
+        self._changes.tell(name)
 
     def delete(self, name: str) -> None:
         """Delete a log; see `Log`."""
@@ -160,7 +164,7 @@ class Logs(Base):
         with self._writing() as tables:
             if (head := tables.head(name)) is not None:
                 tables.drop(head)
-        self._changes.tell()
+        self._changes.tell(name)
 
     def beat(self, holder: str, seconds: float) -> None:
         """Say how long a holder lives; see `Log`."""
@@ -171,19 +175,16 @@ class Logs(Base):
         if not seconds:
             self._changes.tell()  # its jobs are free
 
-    def _read_now(self, cursors: Mapping[str, str | None]) -> dict[str, list[Entry] | Lost]:
+    def _read_now(self, places: Collection[Place]) -> dict[str, list[Entry] | Lost]:
         found: dict[str, list[Entry] | Lost] = {}
         with self._reading() as tables:
-            heads = tables.heads(cursors)
-            for name, after in cursors.items():
+            heads = tables.heads(place.name for place in places)
+            for place in places:
                 try:
-                    head = there(name, heads.get(name))
-                    place = place_after(head, after)
+                    if (head := with_more(place, heads.get(place.name))) is not None:
+                        found[place.name] = _entries(place, head, tables)
                 except Lost as exc:
-                    found[name] = exc
-                    continue
-                if place < head.length:
-                    found[name] = _entries(head, place, tables.entries(head, place))
+                    found[place.name] = exc
         return found
 
 
@@ -195,8 +196,8 @@ def _add(tables: LogTables, head: Head, part: Append, found: Sequence[bytes]) ->
         tables.close(head)
 
 
-def _entries(head: Head, place: int, found: Sequence[tuple[int, bytes]]) -> list[Entry]:
+def _entries(place: Place, head: Head, tables: Tables) -> list[Entry]:
     return [
         Entry(epoch, number, msgspec.json.decode(data), cursor_of(head.generation, number))
-        for number, (epoch, data) in enumerate(found, place)
+        for number, (epoch, data) in enumerate(tables.entries(head, place.number), place.number)
     ]

@@ -36,7 +36,7 @@ class Queues(Base):
         checked_name(queue, "queue")
         checked_name(holder, "holder")
         checked_number(count, "count", least=1)
-        return self._waited(lambda: self._take_now(queue, holder, count) or None, wait) or []
+        return self._waited(lambda _: self._take_now(queue, holder, count) or None, wait) or []
 
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
         """Remove a job that is done; see `Queue`."""

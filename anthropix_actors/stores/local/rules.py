@@ -8,7 +8,6 @@ from anthropix_actors.stores.log import Fenced, Held, Lost
 from anthropix_actors.stores.names import (
     MOST_READ,
     MOST_READ_BYTES,
-    place_of,
     refused_closed,
     refused_gap,
     refused_mix,
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from anthropix_actors.stores.local.tables import Head, KeptJob
+    from anthropix_actors.stores.places import Place
 
 
 def next_epoch(head: Head, holder: str | None, *, held: bool) -> int:
@@ -74,16 +74,16 @@ def there(name: str, head: Head | None) -> Head:
     return head
 
 
-def place_after(head: Head, after: str | None) -> int:
-    """Return the number of the first entry after a cursor.
+def with_more(place: Place, head: Head | None) -> Head | None:
+    """Return a log that has entries after a place; None if it has none there.
 
     Raises:
-        Lost: it is the cursor of another log of this name, or the log has fewer entries.
+        Lost: there is no log, it is another one of this name, or it has fewer entries.
     """
-    generation, place = place_of(after)
-    if generation not in {None, head.generation} or place > head.length:
+    head = there(place.name, head)
+    if place.number > head.length or (place.generation != head.generation and place.generation is not None):
         raise Lost(f"the log {head.name!r} is not the one that was read: it was made anew")
-    return place
+    return head if place.number < head.length else None
 
 
 def bounded(entries: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

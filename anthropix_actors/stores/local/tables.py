@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anthropix_actors.stores.queue import QueueState
 
@@ -39,8 +39,8 @@ class LogTables(Protocol):
         """Return a log, if there is one."""
         ...
 
-    def heads(self, names: Iterable[str]) -> dict[str, Head]:
-        """Return those of these logs that there are."""
+    def heads(self, names: Iterable[str]) -> Mapping[str, Head]:
+        """Return those of these logs that there are, by name; perhaps others, too."""
         ...
 
     def make(self, name: str) -> Head:

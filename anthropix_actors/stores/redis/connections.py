@@ -7,6 +7,7 @@ import os
 import select
 import time
 import weakref
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from redis.backoff import NoBackoff
@@ -16,11 +17,12 @@ from redis.retry import Retry
 
 from anthropix_actors.stores.log import StoreClosedError
 from anthropix_actors.stores.redis.faults import FAULTS, passes, store_error
-from anthropix_actors.stores.redis.keys import shard_of
+from anthropix_actors.stores.redis.places import xread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from anthropix_actors.stores.redis.places import Stream
     from anthropix_actors.stores.redis.scripts import Argument, Script
 
 NO_RETRY = Retry(NoBackoff(), 0)
@@ -74,21 +76,21 @@ class Connections:
                     raise store_error(exc) from exc
             finally:
                 self._after_close()
-            self._pause(pause)
+            self.pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
-        """Wait until one of these streams has something after an id, or so many seconds, or until the store is closed.
+    def listen(self, streams: Iterable[Stream], seconds: float) -> list[str] | None:
+        """Wait until one of these streams has something new, or so many seconds, or until the store is closed.
 
         Returns:
-            Those that have something; None if the connection has failed.
+            The keys of those that have something; None if the connection has failed.
         """
         try:
             return self._here().listen(streams, seconds)
         except FAULTS as exc:
             if not passes(exc):
                 raise store_error(exc) from exc
-            self._pause(_FIRST_PAUSE)
+            self.pause(_FIRST_PAUSE)
             return None
         finally:
             self._after_close()
@@ -110,7 +112,8 @@ class Connections:
             here = self._by_process.setdefault(os.getpid(), made)  # of two threads' clients, the first is kept
         return here
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, or until the store is closed."""
         here = self._by_process.get(os.getpid())
         time.sleep(seconds) if here is None else here.pause(seconds)
 
@@ -137,17 +140,17 @@ class _Client:
         """Wait for so long, or until `wake`."""
         self._poll([], seconds)
 
-    def listen(self, streams: Mapping[str, str], seconds: float) -> list[str] | None:
+    def listen(self, streams: Iterable[Stream], seconds: float) -> list[str] | None:
         """Wait for streams: with one connection for each shard, none of which anybody else uses meanwhile."""
         rung: list[str] = []
         waiting: list[tuple[Any, Any]] = []
         try:
             for there in _by_shard(streams):
-                pool = self._pool(next(iter(there)))
+                pool = self._pool(there[0].key)
                 connection = pool.get_connection()
                 waiting.append((pool, connection))
                 block = max(1, int(seconds * 1000))  # 0 would be for ever
-                connection.send_command("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *there, *there.values())
+                connection.send_packed_command([xread(there, block)])
             ready = self._poll([_socket_of(connection) for _, connection in waiting], seconds + _GRACE)
             for pool, connection in [*waiting]:
                 if _socket_of(connection) in ready:
@@ -186,10 +189,10 @@ class _Client:
         return [self.redis.connection_pool]
 
 
-def _by_shard(streams: Mapping[str, str]) -> list[dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for key, after in streams.items():
-        found.setdefault(shard_of(key), {})[key] = after
+def _by_shard(streams: Iterable[Stream]) -> list[list[Stream]]:
+    found: defaultdict[str, list[Stream]] = defaultdict(list)
+    for stream in streams:
+        found[stream.shard].append(stream)
     return [*found.values()]
 
 

@@ -82,16 +82,12 @@ class Keys:
         prefix, beginning = (re.sub(r"([][*?\\^])", r"\\\1", text) for text in (self.prefix, beginning))
         return f"{prefix}:{{s[0-9][0-9]}}:log:{beginning}*"
 
-    def name(self, meta: str) -> str:
-        """Return the name of the log of which this is the first key."""
-        return meta[len(f"{self.prefix}:{self.shards[0]}:log:") :]  # all shards' names are as long
+    def name(self, key: str) -> str:
+        """Return the name of the log or queue of which this is a key.
 
-
-def shard_of(key: str) -> str:
-    """Return the shard of any key.
-
-    Example:
-        >>> shard_of("anthropix:{s03}:entries:talk-17")
-        '{s03}'
-    """
-    return key[key.index("{") : key.index("}") + 1]
+        Example:
+            >>> Keys("anthropix", 1).name("anthropix:{s00}:entries:talk-17")
+            'talk-17'
+        """
+        place = len(f"{self.prefix}:{self.shards[0]}:")  # all shards' names are as long
+        return key[place:].partition(":")[2]

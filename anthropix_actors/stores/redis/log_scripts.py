@@ -114,10 +114,12 @@ LOOK = script(
     _LOG
     + """
 local found, most, room = {}, tonumber(ARGV[1]), 8388608
-local function entries(stream, last, answer)
-  local from, step, count = last == '' and '-' or '(' .. last, 4, 0
-  repeat
-    local got = redis.call('XRANGE', stream, from, '+', 'COUNT', math.min(step, most - count))
+local function is_at(entry, id)
+  return entry and (entry[1] .. '-'):find(id .. '-', 1, true) == 1
+end
+local function add_all(answer, stream, got, step)
+  local count, from = 0, nil
+  while true do
     for _, entry in ipairs(got) do
       if entry[2][1] == 'data' then
         answer[#answer + 1] = entry[1]
@@ -127,25 +129,31 @@ local function entries(stream, last, answer)
       end
       from = '(' .. entry[1]
     end
-    if #got < step then break end
+    if #got < step or count >= most or room <= 0 then return end
     step = math.min(step * 4, 256)
-  until count >= most or room <= 0
+    got = redis.call('XRANGE', stream, from, '+', 'COUNT', math.min(step, most - count))
+  end
 end
 for number = 1, #KEYS / 2 do
   local meta, stream = KEYS[2 * number - 1], KEYS[2 * number]
   local generation, last = ARGV[2 * number], ARGV[2 * number + 1]
   local log = log_at(meta, stream)
-  local answer = {number - 1, 'open'}
-  local read = last == '' or redis.call('XRANGE', stream, last, last)[1]
+  local answer, step = {number - 1, 'open'}, 4
+  local got, is_read
+  if last == '' then
+    got, is_read = redis.call('XRANGE', stream, '-', '+', 'COUNT', step), true
+  else  -- the entry that was read last, and what comes after it
+    got = redis.call('XRANGE', stream, last, '+', 'COUNT', step + 1)
+    is_read = is_at(table.remove(got, 1), last)
+  end
   if not log then
     answer[2] = 'lost'
-  elseif not read or (generation ~= '' and generation ~= log.generation) then
+  elseif not is_read or (generation ~= '' and generation ~= log.generation) then
     answer[2] = 'anew'
   elseif room > 0 then
-    if last ~= '' then last = read[1] end
     answer[3] = log.generation
     if log.closed then answer[2] = 'closed' end
-    entries(stream, last, answer)
+    add_all(answer, stream, got, step)
   end
   if answer[2] ~= 'open' or #answer > 3 then found[#found + 1] = answer end
 end

@@ -123,14 +123,14 @@ class RedisLogs(Closing):
 
     def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
         """Return the entries after a cursor; see `Log`."""
-        found = self._reader.read({checked_name(name): after}, wait, until_closed=True).get(name, [])
+        found = self._reader.read({name: after}, wait, until_closed=True).get(name, [])
         if isinstance(found, Lost):
             raise found
         return found
 
     def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
         """Return the entries of several logs; see `Log`. It takes a connection for each shard that they are in."""
-        return self._reader.read({checked_name(name): after for name, after in cursors.items()}, wait)
+        return self._reader.read(cursors, wait)
 
     def state(self, name: str) -> LogState | None:
         """Return the state of a log; see `Log`."""

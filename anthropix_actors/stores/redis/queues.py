@@ -12,6 +12,7 @@ from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
+from anthropix_actors.stores.redis.places import Stream
 from anthropix_actors.stores.redis.reading import LONGEST_WAIT
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class RedisQueues:
                     self.give_back(queue, holder, job.id)
                 return jobs[:count]
             until = LONGEST_WAIT if next_end < 0 else (next_end + 1) / 1000
-            self._connections.listen({of.bell: rung, ends: ended}, min(left, until, LONGEST_WAIT))
+            bells = [Stream(of.bell, shard, rung.decode()), Stream(ends, shard, ended.decode())]
+            self._connections.listen(bells, min(left, until, LONGEST_WAIT))
             if self._connections.closed:
                 return []
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from anthropix_actors.stores.log import Entry, Lost
-from anthropix_actors.stores.names import MOST_READ, checked_seconds, cursor_of, place_of
+from anthropix_actors.stores.names import MOST_READ, checked_seconds, cursor_of
+from anthropix_actors.stores.places import Places, rest_of
 from anthropix_actors.stores.redis import log_scripts as scripts
+from anthropix_actors.stores.redis.places import LogPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
@@ -27,10 +29,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 5.0
 """How long a reader takes at most to find that a log has expired, or that Redis has thrown it away, in seconds."""
 
-_REMEMBERED = 100_000
-_LONGEST_EPOCH = 16
-_OF_NO_LOG = "-"
-"""A generation that no log has."""
+_AT_ONCE = 250
+"""How many logs are looked at in one script, some microseconds each, in which Redis does nothing else."""
 
 
 class Reader:
@@ -40,8 +40,8 @@ class Reader:
         """Take connections, and the names of keys."""
         self._connections = connections
         self._keys = keys
-        # Logs that were there and open when they were looked at last, with their generation and the time.
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._places = Places(self._next_place)
+        self._failed_at = 0.0  # what was seen before is in doubt
 
     def read(self, cursors: Mapping[str, str | None], wait: float, *, until_closed: bool = False) -> Found:
         """Return what there is after cursors, as soon as there is anything.
@@ -51,11 +51,11 @@ class Reader:
             wait: For how many seconds to wait.
             until_closed: Whether not to wait if all of these logs are closed.
         """
-        places = {name: _Place(after) for name, after in cursors.items()}
+        places = self._places.of(cursors)
         deadline = time.monotonic() + checked_seconds(wait, "wait")
-        rung = self._unseen(places) if wait else places
+        rung = self._unseen(places) if wait else places.values()
         while True:
-            found = self._look({name: places[name] for name in rung}) if rung else {}
+            found = self._look(rung)
             left = deadline - time.monotonic()
             ended = until_closed and all(place.closed for place in places.values())
             if found or ended or left <= 0 or self._connections.closed:
@@ -64,74 +64,56 @@ class Reader:
             if self._connections.closed:
                 return {}
 
-    def _unseen(self, places: Mapping[str, _Place]) -> Iterable[str]:
+    def _next_place(self, name: str, after: str | None, before: LogPlace | None) -> LogPlace:
+        place = LogPlace(name, after, self._keys)
+        if before is not None and before.generation == place.generation:
+            place.seen = before.seen
+        return place
+
+    def _unseen(self, places: Mapping[str, LogPlace]) -> Collection[LogPlace]:
         """Return those that have to be looked at before they can be waited for."""
-        since = time.monotonic() - LONGEST_WAIT / 2
-        never = ("", 0.0)
-        return [
-            name
-            for name, place in places.items()
-            if (seen := self._seen.get(name, never))[1] < since or seen[0] != place.generation
-        ]
+        since = max(time.monotonic() - LONGEST_WAIT / 2, self._failed_at)
+        return [place for place in places.values() if place.seen < since]
 
-    def _listen(self, places: Mapping[str, _Place], seconds: float) -> Iterable[str]:
+    def _listen(self, places: Mapping[str, LogPlace], seconds: float) -> Collection[LogPlace]:
         """Wait for any of these; return those where something has come, or all that are to be looked at again."""
-        names = {self._keys.log(name).stream: name for name in places}
-        streams = {stream: places[name].last for stream, name in names.items()}
-        rung = self._connections.listen(streams, min(seconds, LONGEST_WAIT / 2))
+        if rest := rest_of(len(places), seconds):
+            self._connections.pause(rest)
+        streams = [place.stream for place in places.values()]
+        rung = self._connections.listen(streams, min(seconds - rest, LONGEST_WAIT / 2))
         if rung is None:
-            self._seen.clear()
-        return [names[stream] for stream in rung] if rung else places
+            self._failed_at = time.monotonic()
+        return [places[self._keys.name(key)] for key in rung] if rung else places.values()
 
-    def _look(self, places: Mapping[str, _Place]) -> Found:
+    def _look(self, places: Iterable[LogPlace]) -> Found:
         """Return what there is now."""
-        by_shard: dict[str, list[str]] = {}
-        for name in places:
-            by_shard.setdefault(self._keys.shard(name), []).append(name)
-        now = time.monotonic()
+        by_shard: dict[str, list[LogPlace]] = {}
+        for place in places:
+            by_shard.setdefault(place.stream.shard, []).append(place)
         found: Found = {}
-        for names in by_shard.values():
-            keys = [key for name in names for key in self._keys.log(name)[:2]]
-            args = [arg for name in names for arg in (places[name].generation, places[name].exact)]
-            answers = self._connections.run(scripts.LOOK, keys, [MOST_READ, *args])
-            self._remember(names, places, now)
-            for number, what, *more in answers:
-                name = names[number]
-                if what != b"open":
-                    self._seen.pop(name, None)
-                places[name].closed = what == b"closed"
-                if what in {b"lost", b"anew"}:
-                    found[name] = _lost(name, what)
-                elif more[1:]:
-                    found[name] = _entries(*more)
+        for there in by_shard.values():
+            for first in range(0, len(there), _AT_ONCE):
+                self._look_at(there[first : first + _AT_ONCE], found)
         return found
 
-    def _remember(self, names: Iterable[str], places: Mapping[str, _Place], now: float) -> None:
-        if len(self._seen) > _REMEMBERED:
-            self._seen.clear()
-        for name in names:
-            self._seen[name] = places[name].generation, now
-
-
-class _Place:
-    """How far a reader of a log is."""
-
-    __slots__ = ("_after", "closed", "exact", "generation")
-
-    def __init__(self, after: str | None) -> None:
-        place, number = place_of(after)
-        generation, has_epoch, epoch = (place or "").partition("x")
-        if has_epoch and not (generation and epoch.isdecimal() and len(epoch) < _LONGEST_EPOCH):
-            generation, epoch = _OF_NO_LOG, "0"  # a cursor, but of another store
-        self.generation = generation
-        self.exact = f"{number}-{epoch}" if epoch else str(number or "")
-        self._after = f"{number}-{epoch or scripts.LAST_EPOCH}" if number else "0-0"
-        self.closed = False
-
-    @property
-    def last(self) -> str:
-        """The id after which something new comes."""
-        return scripts.END if self.closed else self._after
+    def _look_at(self, places: Sequence[LogPlace], found: Found) -> None:
+        """Add what there is in logs of one shard."""
+        now = time.monotonic()
+        keys = [key for place in places for key in place.keys]
+        args = [arg for place in places for arg in (place.generation or "", place.exact)]
+        answers = self._connections.run(scripts.LOOK, keys, [MOST_READ, *args])
+        for place in places:
+            place.seen = now
+        for number, what, *more in answers:
+            place = places[number]
+            if what != b"open":
+                self._places.forget(place.name)
+            if what == b"closed":
+                place.close()
+            if what in {b"lost", b"anew"}:
+                found[place.name] = _lost(place.name, what)
+            elif more[1:]:
+                found[place.name] = _entries(*more)
 
 
 def _entries(generation: bytes, *parts: bytes) -> list[Entry]:

@@ -9,34 +9,69 @@ from anthropix_actors.stores.local.changes import LONGEST_PAUSE, Changes
 
 from servers import DEADLINE, until
 
+FAR = 1000.0
 
-def test_who_waits_is_woken_by_a_change_and_not_before() -> None:
-    changes, woken = Changes(), threading.Event()
-    seen = changes.count
+
+def waiting(
+    changes: Changes, names: tuple[str, ...] = (), seconds: float = DEADLINE
+) -> tuple[threading.Thread, list[set[str] | None]]:
+    """Wait for changes in a thread; collect what has changed."""
+    found: list[set[str] | None] = []
 
     def wait() -> None:
-        changes.wait(seen, time.monotonic() + DEADLINE)
-        woken.set()
+        with changes.watch(names) as watch:
+            found.append(changes.wait(watch, time.monotonic() + seconds))
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert not woken.wait(0.05)
+    until(lambda: any(watch.waits for watch in [*changes._watches] if watch._names is names) or found)
+    return thread, found
+
+
+def test_who_waits_is_woken_by_a_change_and_not_before() -> None:
+    changes = Changes()
+    thread, found = waiting(changes)
+    assert not found
     changes.tell()
     thread.join(DEADLINE)
-    assert woken.is_set()
+    assert found == [None]
+    assert not changes._watches
+
+
+def test_who_waits_for_some_logs_is_woken_by_these_alone() -> None:
+    changes = Changes()
+    both, (one, found_by_one) = waiting(changes, ("a", "b")), waiting(changes, ("b",))
+    nobody, found_by_nobody = waiting(changes)
+    changes.tell("c")
+    changes.tell("a")
+    both[0].join(DEADLINE)
+    assert both[1] == [{"a"}]
+    assert all(watch.changed == set() for watch in [*changes._watches])
+    changes.tell("b")
+    one.join(DEADLINE)
+    assert found_by_one == [{"b"}]
+    assert not found_by_nobody
+    changes.tell()
+    nobody.join(DEADLINE)
 
 
 def test_a_change_that_came_before_is_not_waited_for() -> None:
     changes = Changes()
-    seen = changes.count
-    changes.tell()
-    changes.wait(seen, time.monotonic() + 1000)
+    with changes.watch(("a", "b")) as watch:
+        changes.tell("a")
+        changes.tell("b")
+        assert changes.wait(watch, time.monotonic() + FAR) == {"a", "b"}
+        changes.tell("a")
+        changes.tell()
+        changes.tell("b")
+        assert changes.wait(watch, time.monotonic() + FAR) is None
 
 
 def test_without_a_change_it_ends_at_its_time() -> None:
     changes = Changes()
-    changes.wait(changes.count, time.monotonic() + 0.01)
-    changes.wait(changes.count, time.monotonic() - 1)
+    with changes.watch() as watch:
+        for seconds in (0.01, -1):
+            assert changes.wait(watch, time.monotonic() + seconds) == set()
 
 
 def test_one_asks_for_all() -> None:
@@ -51,28 +86,21 @@ def test_one_asks_for_all() -> None:
         return changed.is_set()
 
     changes = Changes(ask)
-    seen = changes.count
-    until_when = time.monotonic() + DEADLINE
-    threads = [threading.Thread(target=changes.wait, args=(seen, until_when)) for _ in range(20)]
-    for thread in threads:
-        thread.start()
+    waits = [waiting(changes, (f"log-{number}",)) for number in range(20)]
     until(lambda: len(asked) > 3)
     changed.set()
-    for thread in threads:
+    for thread, found in waits:
         thread.join(DEADLINE)
-        assert not thread.is_alive()
+        assert found == [None]
     assert all(asked)
 
 
 def test_when_the_one_that_asks_leaves_the_next_one_asks() -> None:
     changed = threading.Event()
     changes = Changes(changed.is_set)
-    seen = changes.count
-    first = threading.Thread(target=changes.wait, args=(seen, time.monotonic() + 0.2))
-    first.start()
+    first, _ = waiting(changes, ("a",), 0.2)
     until(lambda: changes._asking)
-    second = threading.Thread(target=changes.wait, args=(seen, time.monotonic() + 3 * DEADLINE))
-    second.start()
+    second, _ = waiting(changes, ("b",), 3 * DEADLINE)
     first.join(DEADLINE)
     changed.set()
     second.join(DEADLINE)
@@ -87,7 +115,8 @@ def test_it_is_asked_less_often_the_longer_nothing_changes() -> None:
         return False
 
     changes = Changes(ask)
-    changes.wait(changes.count, time.monotonic() + 0.3)
+    with changes.watch() as watch:
+        changes.wait(watch, time.monotonic() + 0.3)
     assert len(asked) < 0.3 / LONGEST_PAUSE + 30
 
 
@@ -100,9 +129,9 @@ def test_who_cannot_ask_is_told_and_the_next_one_asks() -> None:
             raise OSError("away")
         return True
 
-    changes = Changes(ask)
-    seen, ends = changes.count, time.monotonic() + DEADLINE
-    with pytest.raises(OSError, match="away"):
-        changes.wait(seen, ends)
-    changes.wait(seen, ends)
+    changes, ends = Changes(ask), time.monotonic() + DEADLINE
+    with changes.watch() as watch:
+        with pytest.raises(OSError, match="away"):
+            changes.wait(watch, ends)
+        changes.wait(watch, ends)
     assert len(asked) == 2
