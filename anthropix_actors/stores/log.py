@@ -125,6 +125,10 @@ class Append(msgspec.Struct, frozen=True):
     close: bool = False
 
 
+Reads = dict[str, list[Entry] | Lost | Unreadable]
+"""What there is of each log, or why not."""
+
+
 class Log(Protocol):
     """What keeps logs by name. All methods may be called from any thread, and may raise `StoreError`.
 
@@ -204,16 +208,20 @@ class Log(Protocol):
 
         Raises:
             Lost: there is no such log, or it is not the one that the cursor is of.
+            Unreadable: the next entry is no JSON object: another program has written it. Those before it are read.
             ParameterError: it is no cursor.
         """
         ...
 
-    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
-        """Return what `read` does for each of these logs: those that have something, or are lost.
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
+        """Return what `read` does for each of these logs: those that have something, are lost, or cannot be read.
 
         Args:
             cursors: Name of a log → the cursor of the last entry that was read, or None.
             wait: Seconds to wait for the first of them, if none has anything; over one connection.
+
+        Returns:
+            Of each: its entries, or the `Lost` or the `Unreadable` that `read` would raise. Other logs are read.
         """
         ...
 
