@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anthropix_actors.stores import Lost
+import msgspec
+
+from anthropix_actors.stores import Lost, Unreadable
 
 if TYPE_CHECKING:
     from anthropix_actors.stores import Store
@@ -22,8 +24,14 @@ class WriterCheck:
         self._queue = queue
         self.name = name
 
-    def look(self) -> Lost | None:
+    def look(self) -> Lost | Unreadable | None:
         """Return the error of a log of which nothing more will come; None for others. May wait for the store."""
+        try:
+            return self._look()
+        except (Unreadable, msgspec.MsgspecError) as exc:  # of this log, or of its job: no other is concerned
+            return exc if isinstance(exc, Unreadable) else Unreadable(self.name, None, f"its job is none: {exc}")
+
+    def _look(self) -> Lost | None:
         state = self._store.state(self.name)
         if state is None:
             return Lost(f"there is no log {self.name!r} any more: it was deleted, or has expired")

@@ -90,9 +90,9 @@ class Run:
         if closed:
             self._is_at_end()
             return
-        log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
         try:
+            log = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
             partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)), name)
         except Unreadable as exc:  # nobody can go on with it, and no reader gets beyond that entry
             self.fail(exc)

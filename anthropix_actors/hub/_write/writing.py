@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
@@ -15,7 +17,7 @@ from anthropix_actors.hub._write.open_log import DAY, Counts, OpenLog
 from anthropix_actors.hub.entries import ENDS, begin_entry
 from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.hub.log_writer import LogWriter
-from anthropix_actors.stores import Fenced, Held, Lost
+from anthropix_actors.stores import Fenced, Held, Lost, Unreadable
 from anthropix_actors.stores.entries import entries_of, refuse_others
 from anthropix_actors.stores.names import INBOX
 
@@ -53,6 +55,9 @@ class Inbox(Reading):
     def fail(self, error: AnthropixError) -> None:
         """Go on, if need be with another log of the name: a chat that nobody could cancel would be paid for in full."""
         self.cursor = None
+        if isinstance(error, Unreadable):  # nothing that comes later can be read either
+            log(logging.WARNING, "a chat hears of no cancel any more: %s", error)
+            return
         if not isinstance(error, Lost):
             self.rest()
         self._again(self, error)

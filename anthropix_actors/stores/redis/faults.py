@@ -21,6 +21,9 @@ from anthropix_actors.stores.log import StoreError
 FAULTS = (RedisError, RedisClusterException, OSError)
 """All that redis-py raises for what is no mistake in a call."""
 
+WRONG_TYPE = "WRONGTYPE"
+"""What is said where another program has put something else under a key."""
+
 _PASSING = (ConnectionError, TimeoutError, ClusterError, MovedError, AskError, TryAgainError)
 _LASTING = (AuthenticationError, AuthorizationError, MaxConnectionsError)
 

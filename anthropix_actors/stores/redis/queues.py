@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
@@ -75,7 +74,7 @@ class RedisQueues:
 
         try:
             return self._connections.ask(ask)
-        except StoreError:
+        except BaseException:  # an interrupt as well
             self._unanswered[queue, holder] = token
             raise
 
