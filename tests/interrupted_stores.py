@@ -8,7 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interrupts import LINES, PACKAGE, SIGNALS, Interrupter
+from interrupts import PACKAGE, Interrupter
 from servers import DEADLINE
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from anthropix_actors.stores import Store
 
-KINDS = (LINES, SIGNALS)
 WHERE = (PACKAGE, contextlib.__file__)
 """Whose code is interrupted. Where a block of ours is left by way of `contextlib`, a signal handler may run in that."""
 

@@ -8,9 +8,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from interrupted_stores import CALLS, KINDS, faults, prepare
+from interrupted_stores import CALLS, faults, prepare
 
 from anthropix_actors.stores import MemoryStore, SQLiteStore
+
+from interrupts import KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,8 +31,7 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
 def write(path: Path, data: str) -> None:
     with closing(sqlite3.connect(path, timeout=10)) as db:
         db.execute(
-            f"UPDATE entries SET data = {data} WHERE number = 1"
-            " AND log = (SELECT id FROM logs WHERE name = 'bad')"
+            f"UPDATE entries SET data = {data} WHERE number = 1 AND log = (SELECT id FROM logs WHERE name = 'bad')"
         )
         db.commit()
 

@@ -115,16 +115,17 @@ class FollowTask(ChatTask):
             started, self._is_started = self._is_started, True
         if started:
             return
-        self.begin()
-        SWEEPER.watch(self)
         try:
+            self.begin()
+            SWEEPER.watch(self)
             if not self._has_all:
                 self._follower.add(self.reading)
-        except AnthropixError:
+            self._have_turn()
+        except BaseException:  # an interrupt as well: nobody has the chance to follow it, or to leave
             SWEEPER.unwatch(self)
+            self._follower.drop(self.reading)
             self.audience.deliveries = ()
             raise
-        self._have_turn()
 
     def attach(self, delivery: Delivery) -> None:
         """Deliver what there is to a new subscriber, and all that follows.

@@ -117,8 +117,11 @@ class Follower:
             self._readings.setdefault(reading.name, {})[reading] = None
             self._stale.add(reading.name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
+                thread.start()
+                self._thread = (
+                    thread  # where an interrupt comes before this, that thread ends, and the next call has one
+                )
         self.wake()
 
     def drop(self, reading: Reading) -> None:
@@ -174,6 +177,8 @@ class Follower:
 
     def _goes_on(self) -> bool:
         with self._lock:
+            if self._thread is not threading.current_thread():
+                return False
             if not self._readings:
                 self._thread = None
             self._is_asleep = bool(self._readings)  # what is added from now on is to wake it

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.interrupts import uninterrupted
 from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
@@ -112,6 +113,9 @@ class Writing:
             ParameterError: it is closed.
             StoreError: the store could not be reached.
         """
+        return uninterrupted(partial(self._begin, name, tag), LogWriter.release)
+
+    def _begin(self, name: str, tag: str | None) -> LogWriter:
         with self._lock:
             if name in self._open:
                 raise Held(name, self._holder)
