@@ -44,6 +44,7 @@ MODEL = "claude-haiku-4-5"
 PAGE = Path(__file__).with_name("web_chat.html")
 PING = 15.0  # seconds
 EVERY = 0.2  # seconds between two looks for another question
+KEPT = 3600.0  # seconds for which answers are kept after their end, as workers do it by default
 OVER = {"done", "failed", "cancelled", "lost"}
 
 
@@ -58,7 +59,14 @@ class Room:
     def begin(cls, hub: Hub) -> Room:
         room = cls(hub, f"room-{secrets.token_urlsafe(12)}")  # nobody can guess it: who knows it may read and ask
         hub.store.post(room.name, {"kind": "room"}, key="room")
+        room.keep()
         return room
+
+    def keep(self, answers: int = 0) -> None:
+        """Keep it, and so many answers, from now on. It goes first: an answer that is missing has never been begun."""
+        for number in range(answers):
+            self.hub.store.expire(self.answer(number), KEPT)
+        self.hub.store.expire(self.name, KEPT * 0.9)
 
     def questions(self) -> list[str]:
         """Return all of them. Raises `Lost` if there is no such room."""
@@ -82,6 +90,7 @@ class Room:
         number = len(self.questions())
         posted = self.hub.store.post(self.name, {"kind": "question", "text": question}, key=f"question-{number}")
         self.submit(number)
+        self.keep(number)
         return posted
 
     def submit(self, number: int) -> None:

@@ -68,6 +68,11 @@ class Shaky(MemoryStore):
         self._first("expire")
         super().expire(*args, **more)
 
+    def remove(self, *args: Any, **more: Any) -> bool:
+        removed = super().remove(*args, **more)
+        self._first("removed")
+        return removed
+
     def beat(self, *args: Any, **more: Any) -> None:
         self._first("beat")
         super().beat(*args, **more)

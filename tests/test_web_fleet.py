@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import sys
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from anthropix_actors import Client, Hub, Worker
 from anthropix_actors.emulator import Pace, Stall, Status
+from anthropix_actors.stores import Lost, MemoryStore
 
 from browser import ENTER, Browser, browser
 from programs import ended_by, line
@@ -256,3 +259,22 @@ def test_a_browser_goes_on_where_it_was_when_its_server_is_killed(
     anthropix_emulator.release()
     chromium.wait_for(WHOLE, ".answer")
     assert chromium.text("#log").split("\n\n") == ["Hi.", "Hello.", "Why?", WHOLE]
+
+
+def test_a_conversation_is_gone_before_its_answers_and_none_is_asked_again(
+    anthropix_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    fleet: Any = importlib.import_module(PROGRAM.stem)
+    monkeypatch.setattr(fleet, "KEPT", 1.0)
+    store = MemoryStore()
+    with Client("key", base_url=anthropix_emulator.url) as client, Worker(client, Hub(store)), Hub(store) as hub:
+        room = fleet.Room.begin(hub)
+        for number, question in enumerate(("one", "two")):
+            assert room.ask(question)
+            assert hub.result(room.answer(number), DEADLINE)
+        until(lambda: store.state(room.name) is None)
+        assert store.state(room.answer(1)) is not None
+        with pytest.raises(Lost):
+            room.questions()
+    assert len(anthropix_emulator.requests) == 2

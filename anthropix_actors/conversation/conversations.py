@@ -11,7 +11,7 @@ import msgspec
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.conversation.inbox import inbox_of
 from anthropix_actors.conversation.record import fold
-from anthropix_actors.conversation.said import checked_answer, checked_content, checked_when
+from anthropix_actors.conversation.said import checked_answer, checked_content, checked_turn, checked_when
 from anthropix_actors.conversation.talk import approval_of
 from anthropix_actors.errors import ParameterError
 from anthropix_actors.stores import Lost, Unreadable
@@ -109,12 +109,16 @@ class Conversations:
         return self._post(id, answer, f"answer/{approval.call_id}/{approval.digest}")
 
     def cancel(self, id: str, *, turn: int | None = None, reason: str = "cancelled") -> None:  # noqa: A002
-        """Cancel the turn of this number, or the one that runs; the conversation goes on."""
-        self._post(id, {"kind": "cancel", "turn": turn, "reason": reason})
+        """Cancel the turn of this number, or the one that runs; the conversation goes on.
+
+        Raises:
+            ParameterError: it is no number of a turn.
+        """
+        self._post(id, {"kind": "cancel", "turn": checked_turn(turn), "reason": str(reason)})
 
     def stop(self, id: str, *, reason: str = "stopped") -> None:  # noqa: A002
         """Have the process that runs a conversation end it, and give it up. Without one, nothing happens."""
-        self._post(id, {"kind": "stop", "reason": reason})
+        self._post(id, {"kind": "stop", "reason": str(reason)})
 
     def _post(self, name: str, data: dict[str, Any], key: str | None = None) -> bool:
         return self._store.post(inbox_of(name), data, key=key or secrets.token_hex(16))
@@ -124,8 +128,8 @@ class Conversations:
     def approvals(self, id: str) -> list[Approval]:  # noqa: A002
         """Return what waits for approval. Those for which an answer was posted are not in it any more."""
         past = self._past(id)
-        answers = [data["approval"] for data in self._posted(id) if data.get("kind") == "answer"]
-        answered = {(approval.get("call_id"), approval.get("digest")) for approval in answers}
+        answers = [data.get("approval") for data in self._posted(id) if data.get("kind") == "answer"]
+        answered = [(each.get("call_id"), each.get("digest")) for each in answers if isinstance(each, dict)]
         waiting = [approval_of(call) for call in past.state.calls if call.status == "asks"]
         return [each for each in waiting if (each.call_id, each.digest) not in answered]
 

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.messages import Approval
-from anthropix_actors.conversation.said import checked_content, checked_when
+from anthropix_actors.conversation.said import checked_content, checked_turn, checked_when
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.stores import Lost, StoreClosedError, Unreadable
 from anthropix_actors.stores.entries import entries_of
-from anthropix_actors.stores.names import INBOX
+from anthropix_actors.stores.names import INBOX, LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,14 +44,24 @@ WAIT = 0.5
 PAUSE = 0.5
 """Seconds between two tries while the store is away."""
 
+_NOT_OURS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What an entry may raise that another program, or a person, has posted: it costs itself, and nobody's conversation."""
 
-def inbox_of(name: str) -> str:
+
+def inbox_of(name: object) -> str:
     """Return the name of a conversation's inbox.
+
+    Raises:
+        ParameterError: the conversation cannot have this name.
 
     Example:
         >>> inbox_of("talk-17")
         'talk-17/inbox'
     """
+    longest = LONGEST_NAME - len(INBOX)
+    if not isinstance(name, str) or not 0 < len(name) <= longest or not name.isprintable() or name.endswith(INBOX):
+        what = f"expected 1 to {longest} printable characters that do not end with {INBOX}, got {shown(name)}"
+        raise ParameterError([Problem("id", what)])
     return name + INBOX
 
 
@@ -82,7 +92,7 @@ def obey(talk: Talk, entry: Entry, *, late: bool = False) -> bool:
         try:
             if not (late and entry.data.get("kind") == "stop"):
                 _DOES.get(str(entry.data.get("kind")), _unknown)(talk, entry.data)
-        except ParameterError as exc:
+        except (ParameterError, *_NOT_OURS) as exc:
             why = str(exc)
         finally:
             posted = talk.take_posted()
@@ -106,7 +116,7 @@ def _answer(talk: Talk, data: Mapping[str, Any]) -> None:
 
 
 def _cancel(talk: Talk, data: Mapping[str, Any]) -> None:
-    number = data.get("turn")
+    number = checked_turn(data.get("turn"))
     turn = talk.turns.get(talk.state.turn if number is None else number)
     if turn is not None:
         turn.cancel(str(data.get("reason", "cancelled")))

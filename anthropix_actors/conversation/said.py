@@ -33,6 +33,17 @@ def checked_when(when: Any) -> Any:
     return when
 
 
+def checked_turn(turn: Any) -> int | None:
+    """Return the number of a turn; None for the one that runs.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    if turn is not None and (isinstance(turn, bool) or not isinstance(turn, int) or turn < 0):
+        raise ParameterError([Problem("turn", f"expected the number of a turn, or None, got {turn!r:.200}")])
+    return turn
+
+
 def checked_content(content: Any, api_version: str) -> list[Mapping[str, Any]]:
     """Return what is said as blocks, a copy.
 

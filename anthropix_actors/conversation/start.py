@@ -14,7 +14,7 @@ from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
 from anthropix_actors.conversation.follower import of_one_problems
-from anthropix_actors.conversation.inbox import inboxes_of, obey, open_inbox
+from anthropix_actors.conversation.inbox import inbox_of, inboxes_of, obey, open_inbox
 from anthropix_actors.conversation.recorder import Recorder
 from anthropix_actors.conversation.ref import new_ref
 from anthropix_actors.conversation.request import RequestTask
@@ -47,9 +47,14 @@ class Kept(NamedTuple):
     def problems(self) -> list[Problem]:
         """Return what is wrong with them."""
         name, lease, problems = self.name, self.lease, []
-        if (self.store is None) != (name is None) or not isinstance(name, str | None) or name == "":
+        if (self.store is None) != (name is None):
             what = f"expected a name in the store, with store= and only with it, got {name!r}"
             problems.append(Problem("id", what))
+        elif name is not None:
+            try:
+                inbox_of(name)
+            except ParameterError as exc:
+                problems += exc.problems
         if self.store is not None:
             problems += store_problems(self.store, "claim", "append", "post", "read", "read_many", "beat")
         for place, given in (("resume", self.resume), ("take_over", self.take_over)):

@@ -350,8 +350,7 @@ class Hub:
             return False
         is_running = state is not None and state.holder is not None  # then no job of its name waits
         job = None if is_running else self.store.job(self.queue, name)
-        if job is not None and self.store.remove(self.queue, name):
-            self._end_job(name, reason, job.data.get("tag"))
+        if job is not None and self._crew.result_of(partial(self._end_job, name, reason, job.data.get("tag"))):
             return True
         inbox = name + INBOX
         posted = self.store.post(inbox, {"kind": "cancel", "reason": reason}, key="cancel")
@@ -359,13 +358,21 @@ class Hub:
             self.store.expire(inbox, max(DAY, self._ttl))
         return posted
 
-    def _end_job(self, name: str, reason: str, tag: str | None) -> None:
-        """Write the end of a chat that has never begun."""
-        with contextlib.suppress(Held):  # it has just begun, all the same
+    def _end_job(self, name: str, reason: str, tag: str | None) -> bool:
+        """Take a job that waits out of the queue, and write the end of its chat; return False if it has just begun.
+
+        On a thread that no Ctrl-C interrupts: in between, there is neither a job nor an end.
+        """
+        if not self.store.remove(self.queue, name):
+            return False
+        try:
             writer = self._writing.begin(name, tag)
-            nobody: Any = None
-            writer.tell(ChatCancelled(nobody, reason, None))
-            writer.wait(self._patience)
+        except Held:
+            return False
+        nobody: Any = None
+        writer.tell(ChatCancelled(nobody, reason, None))
+        writer.wait(self._patience)
+        return True
 
     def status(self, name: str) -> ChatStatus:
         """Return what a chat is at this moment: where it is, and how it ended.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,10 @@ class LogWriter:
         return f"<{type(self).__name__} of {self._opened!r}>"
 
     def __del__(self) -> None:
-        """Give the log up, if no chat was ever told to write it."""
-        with contextlib.suppress(Exception):  # the interpreter may be ending
-            self.release()
+        """Give the log up, if no chat was ever told to write it; as the interpreter ends, its lease does that."""
+        with contextlib.suppress(Exception):
+            if not sys.is_finalizing():  # no thread starts then, and to wait for one would be for ever
+                self.release()
 
     @property
     def name(self) -> str:

@@ -37,7 +37,7 @@ def open_store(url: str, **options: Any) -> Store:
         >>> open_store("memory://", max_entry_bytes=1000).names()
         []
     """
-    scheme, _, rest = url.partition(":") if isinstance(url, str) else (type(url).__name__, "", "")
+    scheme, colon, rest = url.partition(":") if isinstance(url, str) else (type(url).__name__, "", "")
     scheme = scheme.lower()
     if scheme == "memory" and rest.strip("/") == "":
         opened: Store = _class("memory", "MemoryStore")(**options)
@@ -46,15 +46,17 @@ def open_store(url: str, **options: Any) -> Store:
     elif scheme.partition("+")[0] in _REDIS:
         opened = _redis().from_url(url, **options)
     else:
-        raise ParameterError([Problem("url", f"expected {_KNOWN}, got one that begins with {shown(scheme)}")])
+        got = f"one that begins with {shown(scheme)}" if colon else "something else"  # which may be a password
+        raise ParameterError([Problem("url", f"expected {_KNOWN}, got {got}")])
     return opened
 
 
 def _path(rest: str) -> str:
     path = rest.removeprefix("//")
     if not path or (path != rest and not path.startswith("/")) or {"?", "#"} & {*path}:
-        what = "expected sqlite:///path or sqlite:path, with ? and # as %3F and %23"
-        raise ParameterError([Problem("url", f"{what}, got {shown('sqlite:' + rest)}")])
+        # Not what was given: it may have a password, as the URLs of other databases do.
+        text = "expected sqlite:///path or sqlite:path, with ? and # as %3F and %23, and without a host"
+        raise ParameterError([Problem("url", text)])
     return unquote(path)
 
 

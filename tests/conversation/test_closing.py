@@ -181,7 +181,7 @@ OTHERS: dict[str, Callable[[MemoryStore], object]] = {
     "of a job": lambda store: Hub(store).submit(ASK, id="a"),
     "of a batch": lambda store: store.append("a", store.claim("a"), 0, [{"kind": "run"}]),
     "of a program": lambda store: store.append("a", store.claim("a"), 0, [{"n": 1}]),
-    "that is posted to": lambda store: Conversations(store).say("a", "Hi"),
+    "that is posted to": lambda store: store.post("a", {}, key="any"),
 }
 
 
@@ -190,11 +190,20 @@ OTHERS: dict[str, Callable[[MemoryStore], object]] = {
 def test_a_log_of_something_else_is_refused_and_left_alone(client: Client, what: str, *, take_over: bool) -> None:
     store = MemoryStore()
     OTHERS[what](store)
-    name = "a/inbox" if what == "that is posted to" else "a"
-    before = store.state(name)
-    with pytest.raises(ParameterError, match=f"id: the log '{name}' is none of a conversation: take another name"):
-        client.converse(AGENT, store=store, id=name, take_over=take_over)
-    assert store.state(name) == before
+    before = store.state("a")
+    with pytest.raises(ParameterError, match="id: the log 'a' is none of a conversation: take another name"):
+        client.converse(AGENT, store=store, id="a", take_over=take_over)
+    assert store.state("a") == before
+
+
+@pytest.mark.parametrize("name", ["", "a/inbox", "x" * 251, "a\n", 7])
+def test_a_name_that_leaves_no_room_for_an_inbox_is_refused(client: Client, name: Any) -> None:
+    store = MemoryStore()
+    with pytest.raises(ParameterError, match="id: expected 1 to 250 printable characters that do not end with /inbox"):
+        client.converse(AGENT, store=store, id=name)
+    with pytest.raises(ParameterError, match="id: expected 1 to 250 printable characters"):
+        Conversations(store).say(name, "Hello")
+    assert store.names() == []
 
 
 def test_a_conversation_may_have_the_name_of_a_job_that_is_its_own(client: Client) -> None:

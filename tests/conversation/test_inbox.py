@@ -145,6 +145,46 @@ def test_what_was_read_for_the_one_before_is_not_obeyed_by_the_next_one(client: 
     other.stop(timeout=DEADLINE)
 
 
+ODD: list[dict[str, Any]] = [
+    {},
+    {"kind": ["say"]},
+    {"kind": "say"},
+    {"kind": "say", "content": [{"type": []}], "when": {}},
+    {"kind": "say", "content": "Hi", "when": ["now"]},
+    {"kind": "answer"},
+    {"kind": "answer", "approval": [1], "allow": "yes", "by": {}},
+    {"kind": "answer", "approval": {"call_id": [], "digest": {}}},
+    {"kind": "cancel", "turn": [1], "reason": {}},
+    {"kind": "cancel", "turn": "first"},
+    {"kind": "of a later version"},
+]
+
+
+def test_an_odd_entry_costs_itself_and_nobodys_conversation(client: Client) -> None:
+    store = MemoryStore()
+    talks = [client.converse(Agent(model=MODEL), store=store, id=name) for name in "ab"]
+    for number, odd in enumerate(ODD):
+        store.post("a/inbox", odd, key=str(number))
+    web = Conversations(store)
+    for name in "ab":
+        web.say(name, "Hello")
+    until(lambda: [len(talk.history()) for talk in talks] == [2, 2])
+    assert web.approvals("a") == []
+    passed = [entry for entry in recorded(store) if entry["kind"] == "passed"]
+    assert [bool(entry.get("why")) for entry in passed] == [True] * len(ODD)
+    talks[0].stop(timeout=DEADLINE)
+    again = client.converse(Agent(model=MODEL), store=store, id="a")
+    assert [message["role"] for message in again.history()] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("turn", [[1], "1", True, -1, 1.0])
+def test_a_turn_that_is_no_number_is_refused(turn: Any) -> None:
+    store = MemoryStore()
+    with pytest.raises(ParameterError, match="turn: expected the number of a turn, or None, got"):
+        Conversations(store).cancel("a", turn=turn)
+    assert store.names() == []
+
+
 def test_what_comes_after_a_stop_is_for_the_next_owner(client: Client) -> None:
     store = MemoryStore()
     talk = client.converse(Agent(model=MODEL), store=store, id="a")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,6 @@ from servers import DEADLINE, Halt, Server, answering, until, wait
 from stores_for_tests import Shaky, Written, raising
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -110,6 +112,32 @@ def test_a_job_is_cancelled_while_it_waits(any_store: Store, hubs: Callable[...,
     with pytest.raises(CancelledError, match="enough"):
         hub.result("a", timeout=DEADLINE)
     assert not hub.cancel("a")
+
+
+def test_a_ctrl_c_in_a_cancel_leaves_no_job_without_an_end(hubs: Callable[..., Hub]) -> None:
+    store, raised = Shaky(), threading.Event()
+    hub, me = hubs(store), threading.get_ident()
+
+    def interrupt() -> None:
+        signal.pthread_kill(me, signal.SIGINT)
+        wait(raised)
+
+    store.faults["removed"] = interrupt
+    hub.submit(ASK, id="a")
+    with pytest.raises(KeyboardInterrupt):
+        hub.cancel("a", "enough")
+    raised.set()
+    with pytest.raises(CancelledError, match="enough"):
+        hub.result("a", timeout=DEADLINE)
+
+
+def test_a_cancel_whose_store_fails_says_so(hubs: Callable[..., Hub]) -> None:
+    store = Shaky()
+    hub = hubs(store)
+    hub.submit(ASK, id="a")
+    store.faults["removed"] = raising(StoreError("away"))
+    with pytest.raises(StoreError, match="away"):
+        hub.cancel("a")
 
 
 def test_a_job_that_was_taken_is_cancelled_where_it_runs(
@@ -363,3 +391,15 @@ def test_its_threads_end_when_they_are_not_needed(connect: Callable[..., Client]
         assert hub.result("a", timeout=DEADLINE)
     ours = {f"anthropix-{what}" for what in ("appender", "beat", "follower", "reader")}
     until(lambda: not ours & {thread.name for thread in threading.enumerate()})
+
+
+UNUSED = """
+from anthropix_actors import Hub
+from anthropix_actors.stores import MemoryStore
+
+writer = Hub(MemoryStore()).to("a")
+"""
+
+
+def test_a_program_ends_though_a_log_was_never_written() -> None:
+    subprocess.run([sys.executable, "-c", UNUSED], timeout=DEADLINE, check=True)

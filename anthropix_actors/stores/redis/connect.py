@@ -34,11 +34,12 @@ def scheme_of(url: object) -> str:
         >>> scheme_of("redis+cluster://one:6379,two:6379")
         'redis+cluster'
     """
-    scheme = url.partition("://")[0].lower() if isinstance(url, str) else type(url).__name__
-    if scheme not in {*ALONE, *SENTINEL, *CLUSTER}:
+    scheme, colon, rest = url.partition(":") if isinstance(url, str) else (type(url).__name__, "", "")
+    if scheme.lower() not in {*ALONE, *SENTINEL, *CLUSTER} or not rest.startswith("//"):
         known = ", ".join(f"{each}://" for each in (*ALONE, *SENTINEL, *CLUSTER))
-        raise ParameterError([Problem("url", f"expected a URL that begins with one of {known}, got {shown(scheme)}")])
-    return scheme
+        got = f"one that begins with {shown(scheme + colon)}" if colon else "something else"
+        raise ParameterError([Problem("url", f"expected a URL that begins with one of {known}, got {got}")])
+    return scheme.lower()
 
 
 def connector(url: str, timeout: float, options: Mapping[str, Any]) -> Callable[[], Any]:

@@ -245,6 +245,10 @@ def test_a_cluster_that_is_away_is_told_of() -> None:
     [
         "",
         "http://127.0.0.1:6379",
+        f"redis:/user:{SECRET}@one:6379/0",
+        f"redis:user:{SECRET}@one",
+        f"rediss:/:{SECRET}@one",
+        SECRET,
         f"redis+sentinel://:{SECRET}@one:26379",
         f"redis+sentinel://:{SECRET}@one:{SECRET}/mymaster",
         "redis+sentinel://one/mymaster/x",
