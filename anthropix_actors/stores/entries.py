@@ -55,7 +55,7 @@ def refuse_others(
         >>> refuse_others(store, "poems", "name", "a chat", lambda first: not first or first["kind"] == "begin")
         Traceback (most recent call last):
         ...
-        anthropix_actors.ParameterError: name: the log 'poems' is none of a chat: take another name
+        anthropix_actors.errors.ParameterError: name: the log 'poems' is none of a chat: take another name
     """
     try:
         found = log.read(name)
