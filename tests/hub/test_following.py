@@ -26,6 +26,7 @@ from anthropix_actors import (
     ParameterError,
     TextPiece,
 )
+from anthropix_actors.hub._read import follower
 from anthropix_actors.hub._read.follower import Follower, Reading
 from anthropix_actors.stores import Lost, MemoryStore, StoreError
 
@@ -671,12 +672,12 @@ class Asked(Reading):
 def test_who_follows_many_asks_those_alone_for_whom_something_has_come() -> None:
     store = MemoryStore()
     logs = [Written(store, f"log-{number}") for number in range(50)]
-    follower = Follower(store, "me", silence=1000, patience=1)
+    reads = Follower(store, "me", silence=1000, patience=1)
     readings = [Asked(log.name) for log in logs]
     for reading in readings:
-        follower.add(reading)
+        reads.add(reading)
     until(lambda: all(reading.taken for reading in readings))
-    follower.drop(readings[3])
+    reads.drop(readings[3])
     logs[7].tell(start())
     until(lambda: len(readings[7].taken) == 2)
     asked = [reading.asked for reading in readings]
@@ -687,7 +688,64 @@ def test_who_follows_many_asks_those_alone_for_whom_something_has_come() -> None
     more = [reading.asked - before for reading, before in zip(readings, asked, strict=True)]
     assert [number for number, times in enumerate(more) if times] == [7]
     assert len(readings[3].taken) == 1
-    follower.close()
+    reads.close()
+
+
+class Looked(Asked):
+    """Does something whenever its silent log is looked at."""
+
+    def __init__(self, name: str, look: Callable[[], object] = list) -> None:
+        super().__init__(name)
+        self.looks = 0
+        self.does = look
+
+    def look(self) -> None:
+        self.looks += 1
+        self.does()
+
+
+def test_silent_logs_are_looked_at_a_few_at_a_time_and_others_are_read_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower, "_LOOKING", 0.0)
+    store, happened = MemoryStore(), []
+    busy = Written(store, "busy")
+
+    class Busy(Asked):
+        def take(self, entries: Sequence[Entry]) -> bool:
+            happened.append(f"takes {len(entries)}")
+            return True
+
+    def look() -> None:
+        happened.append("looks")
+        busy.tell(start())
+
+    reads = Follower(store, "me", silence=0.05, patience=1)
+    reads.add(Busy("busy"))
+    for number in range(10):
+        reads.add(Looked(Written(store, f"log-{number}").name, look))
+    until(lambda: happened.count("looks") > 20)
+    reads.close()
+    assert ("looks", "looks") not in pairwise(happened)
+
+
+def test_who_left_or_is_behind_is_not_looked_at() -> None:
+    class Behind(Looked):
+        def wants_more(self) -> bool:
+            return not self.taken
+
+    store = MemoryStore()
+    reads = Follower(store, "me", silence=0.02, patience=1)
+    one, other = (Looked(Written(store, name).name) for name in ("one", "other"))
+    one.does, other.does = (lambda: reads.drop(other)), (lambda: reads.drop(one))
+    behind = Behind(Written(store, "behind").name)
+    for reading in (one, other, behind):
+        reads.add(reading)
+    until(lambda: one.looks + other.looks > 3)
+    reads.close()
+    assert not one.looks or not other.looks
+    assert behind.taken
+    assert not behind.looks
 
 
 def test_what_is_followed_next_is_read_at_once(any_store: Store, hubs: Callable[..., Hub]) -> None:

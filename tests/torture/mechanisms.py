@@ -489,6 +489,20 @@ MECHANISMS = [
         "hub/test_following.py::test_who_follows_many_asks_those_alone_for_whom_something_has_come",
     ),
     Mechanism(
+        "silent logs are looked at a few at a time",
+        "hub/_read/follower.py",
+        "            if time.monotonic() - now >= _LOOKING:",
+        "            if False:",
+        "hub/test_following.py::test_silent_logs_are_looked_at_a_few_at_a_time_and_others_are_read_meanwhile",
+    ),
+    Mechanism(
+        "a silent log that is followed no more is not looked at",
+        "hub/_read/follower.py",
+        "self._is_read(reading) and reading.wants_more()",
+        "reading.wants_more()",
+        "hub/test_following.py::test_who_left_or_is_behind_is_not_looked_at",
+    ),
+    Mechanism(
         "a log that is followed no more is read no more",
         "hub/_read/follower.py",
         "            self._stale.add(reading.name)\n            is_last",

@@ -26,6 +26,9 @@ _PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
 """Seconds between two tries while the store is away; doubled from one to the other."""
 
+_LOOKING = 0.005
+"""Seconds in which silent logs are looked at, in each round."""
+
 
 class Reading:
     """Something that reads one log, from one place on. All but `drop` is called in the follower's thread.
@@ -93,6 +96,7 @@ class Follower:
         self._is_asleep = self._is_closed = False
         self._round = 0
         self._next_look = 0.0
+        self._silent: list[Reading] = []
         self._may_wait = True
         self._away_since: float | None = None
         self._pause = _PAUSE
@@ -188,7 +192,8 @@ class Follower:
         is_all = self._choose()
         cursors = {**self._cursors}
         self._wake.prepare(cursors)
-        wait = self._silence if is_all else 0.0 if self._may_wait else _PAUSE
+        longest = _PAUSE if self._silent else self._silence
+        wait = longest if is_all else 0.0 if self._may_wait else _PAUSE
         found = self._store.read_many(cursors, wait=wait)
         self._is_asleep = False
         if (woken := found.pop(self._wake.name, None)) is not None:
@@ -241,18 +246,27 @@ class Follower:
                     self.drop(reading)
 
     def _look(self) -> None:
-        """Look at the logs that have been silent: whoever writes them may have died."""
+        """Look at the logs that have been silent: whoever writes them may have died.
+
+        At a few of them: the others wait for the next rounds, so that what has come elsewhere need not.
+        """
         now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + self._silence / 4
-        with self._lock:
-            readings = self._all()
-        for reading in readings:
-            if now - reading.heard >= self._silence and reading.wants_more():
+        if now >= self._next_look:
+            self._next_look = now + self._silence / 4
+            with self._lock:
+                self._silent = [reading for reading in self._all() if now - reading.heard >= self._silence]
+        while self._silent:
+            reading = self._silent.pop()
+            if now - reading.heard >= self._silence and self._is_read(reading) and reading.wants_more():
                 reading.heard = now
                 if (why := reading.look()) is not None:
                     self._fail(reading, why)
+            if time.monotonic() - now >= _LOOKING:
+                break
+
+    def _is_read(self, reading: Reading) -> bool:
+        with self._lock:
+            return reading in self._readings.get(reading.name, ())
 
     def _fail(self, reading: Reading, error: AnthropixError) -> None:
         self.drop(reading)

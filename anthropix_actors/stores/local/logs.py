@@ -200,7 +200,7 @@ class Logs(Base):
 
 def _found(places: Collection[Place], tables: Tables) -> Reads:
     found: Reads = {}
-    heads = tables.heads([place.name for place in places])
+    heads = tables.heads(place.name for place in places)
     for place in places:
         try:
             if (head := with_more(place, heads.get(place.name))) is not None:

@@ -74,14 +74,14 @@ class Reader:
         return [place for place in places.values() if place.seen < since]
 
     def _listen(self, places: Mapping[str, LogPlace], seconds: float) -> Collection[LogPlace]:
-        """Wait for any of these; return those where something has come, or all that are to be looked at again."""
+        """Wait for any of these; return those where something has come, or those that are to be looked at again."""
         if rest := rest_of(len(places), seconds):
             self._connections.pause(rest)
         streams = [place.stream for place in places.values()]
         rung = self._connections.listen(streams, min(seconds - rest, LONGEST_WAIT / 2))
         if rung is None:
             self._failed_at = time.monotonic()
-        return [places[self._keys.name(key)] for key in rung] if rung else places.values()
+        return [places[self._keys.name(key)] for key in rung] if rung else self._unseen(places)
 
     def _look(self, places: Iterable[LogPlace]) -> Reads:
         """Return what there is now."""
