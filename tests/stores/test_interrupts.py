@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from interrupted_stores import CALLS, faults, prepare
 
-from anthropix_actors.stores import MemoryStore, SQLiteStore
+from anthropix_actors.stores import MemoryStore, SQLiteStore, StoreError
 
 from interrupts import KINDS
 
@@ -48,3 +48,22 @@ def test_an_interrupt_leaves_no_lock_and_no_transaction_in_a_file(tmp_path: Path
         for call in CALLS:
             assert [*faults(store, call, kind, every=3, also=another_process_may_write)] == []
         assert not watching(store)
+
+
+def test_a_handler_that_uses_what_it_interrupts_is_told(tmp_path: Path) -> None:
+    with closing(SQLiteStore(tmp_path / "logs.db")) as store:
+
+        def step(_: object) -> int:
+            with pytest.raises(StoreError, match="signal handler"):
+                store.claim("a")
+            return 7
+
+        assert store._write(step) == 7
+        assert store.claim("a") == 1
+
+
+def test_a_fork_that_was_interrupted_before_it_held_a_store_lets_go_of_nothing(tmp_path: Path) -> None:
+    with closing(SQLiteStore(tmp_path / "logs.db")) as file:
+        for store in (file, MemoryStore()):
+            store.after_fork_in_parent()
+            assert store.claim("a") == 1

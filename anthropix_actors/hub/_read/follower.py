@@ -20,7 +20,7 @@ from anthropix_actors.stores import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from anthropix_actors.stores import Entry, Log, Lost
+    from anthropix_actors.stores import Entry, Log, Lost, Unreadable
 
 _PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
@@ -232,7 +232,7 @@ class Follower:
             self._stale.add(name)
         return len(chosen) == len(wanting)
 
-    def _deliver(self, found: Mapping[str, Sequence[Entry] | Lost]) -> None:
+    def _deliver(self, found: Mapping[str, Sequence[Entry] | Lost | Unreadable]) -> None:
         now = time.monotonic()
         with self._lock:
             self._stale.update(found)

@@ -128,10 +128,13 @@ class Logs(Base):
             found = _entries(place, head, tables) if with_more(place, head) else []
             return found if found or head.closed else None
 
-        found = self._waited(lambda _: self._read(step), wait, (name,)) or []
+        def look(_: object) -> list[Entry] | Unreadable | None:
+            return self._read(step)
+
+        found: list[Entry] | Unreadable | None = self._waited(look, wait, (name,))
         if isinstance(found, Unreadable):
             raise found
-        return found
+        return found or []
 
     def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
         """Return the entries of several logs; see `Log`."""

@@ -8,8 +8,9 @@ import pytest
 from interrupted_stores import CALLS, faults, prepare
 
 from anthropix_actors.stores import StoreError, Unreadable
+from anthropix_actors.stores.redis import connections
 
-from interrupts import KINDS
+from interrupts import KINDS, interrupted_at
 from redis_servers import blocked, started
 from servers import DEADLINE, until
 
@@ -91,4 +92,11 @@ def test_an_interrupt_leaves_no_reply_in_a_connection(store: RedisStore, kind: s
     prepare(store)
     for call in CALLS:
         assert [*faults(store, call, kind, every=7)] == []
+    assert not store._connections._here().redis.connection_pool._in_use_connections
+
+
+def test_an_interrupt_while_connections_are_given_back_gives_them_back(store: RedisStore) -> None:
+    store.claim("open")
+    with pytest.raises(KeyboardInterrupt), interrupted_at(connections._give_back):
+        store.read("open", wait=0.5)
     assert not store._connections._here().redis.connection_pool._in_use_connections
