@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from anthropix_actors import Agent, ChatDone, Client, Conversations, Hub, Worker
-from anthropix_actors.cli import main
+from anthropix_actors.cli._store import store as command
 from anthropix_actors.emulator import Emulator
 from anthropix_actors.hub._read.writer_check import WriterCheck
 from anthropix_actors.stores import SQLiteStore, Unreadable
@@ -110,9 +110,9 @@ def test_a_log_whose_job_cannot_be_read_is_told_alone(store: Spoilt) -> None:
 def test_a_log_that_cannot_be_read_is_counted(store: Spoilt) -> None:
     store.claim("bad")
     store.spoil("bad", 0)
-    done = CliRunner().invoke(main, ["store", "stats", f"sqlite:{store.path}"])
+    done = CliRunner().invoke(command, ["stats", f"sqlite:{store.path}"])
     assert (done.exit_code, "logs: 1 open" in done.output) == (0, True)
-    done = CliRunner().invoke(main, ["store", "show", f"sqlite:{store.path}", "bad"])
+    done = CliRunner().invoke(command, ["show", f"sqlite:{store.path}", "bad"])
     assert (done.exit_code, "entry 0 of the log 'bad' cannot be read" in done.output) == (1, True)
 
 

@@ -30,7 +30,7 @@ def test_an_interrupt_leaves_nothing_held_in_a_store_in_memory(kind: str) -> Non
     store = MemoryStore()
     prepare(store)
     for call in CALLS:
-        assert [*faults(store, call, kind, every=2)] == []
+        assert [*faults(store, call, kind, every=3)] == []
     assert not watching(store)
 
 
@@ -46,7 +46,7 @@ def test_an_interrupt_leaves_no_lock_and_no_transaction_in_a_file(tmp_path: Path
     with closing(SQLiteStore(path, timeout=1, synchronous="normal")) as store:
         prepare(store)
         for call in CALLS:
-            assert [*faults(store, call, kind, every=3, also=another_process_may_write)] == []
+            assert [*faults(store, call, kind, every=7, also=another_process_may_write)] == []
         assert not watching(store)
 
 

@@ -91,7 +91,7 @@ def test_what_redis_refuses_for_another_reason_is_no_fault_of_a_log(
 def test_an_interrupt_leaves_no_reply_in_a_connection(store: RedisStore, kind: str) -> None:
     prepare(store)
     for call in CALLS:
-        assert [*faults(store, call, kind, every=7)] == []
+        assert [*faults(store, call, kind, every=11)] == []
     assert not store._connections._here().redis.connection_pool._in_use_connections
 
 
