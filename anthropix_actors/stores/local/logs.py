@@ -123,18 +123,14 @@ class Logs(Base):
         """Return the entries after a cursor; see `Log`."""
         place = Place(name, after)
 
-        def step(tables: Tables) -> list[Entry] | Unreadable | None:
+        def step(tables: Tables) -> list[Entry] | None:
             head = there(name, tables.head(name))
             found = _entries(place, head, tables) if with_more(place, head) else []
+            if isinstance(found, Unreadable):
+                raise found
             return found if found or head.closed else None
 
-        def look(_: object) -> list[Entry] | Unreadable | None:
-            return self._read(step)
-
-        found: list[Entry] | Unreadable | None = self._waited(look, wait, (name,))
-        if isinstance(found, Unreadable):
-            raise found
-        return found or []
+        return self._waited(lambda _: self._read(step), wait, (name,)) or []
 
     def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
         """Return the entries of several logs; see `Log`."""
