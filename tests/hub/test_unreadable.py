@@ -94,7 +94,7 @@ def test_a_conversation_whose_inbox_cannot_be_read_goes_on_and_others_hear(
     bad.stop()
     assert talks.names() == ["bad", "good"]
     with pytest.raises(Unreadable):
-        [*talks.follow("bad/inbox", timeout=1)]
+        list(talks.follow("bad/inbox", timeout=1))
     with pytest.raises(Unreadable):
         client.converse(Agent(model=ASK["model"]), store=store, id="bad")
 
