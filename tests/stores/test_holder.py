@@ -14,7 +14,7 @@ from anthropix_actors.stores import Held, MemoryStore, StoreError
 from anthropix_actors.stores.holder import HOLDERS, Holder
 
 from servers import DEADLINE, until, wait
-from stores_for_tests import Shaky, has_beats, raising
+from stores_for_tests import Gate, Shaky, has_beats, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
