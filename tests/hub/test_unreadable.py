@@ -95,6 +95,20 @@ def test_a_conversation_whose_inbox_cannot_be_read_goes_on_and_others_hear(
         client.converse(Agent(model=ASK["model"]), store=store, id="bad")
 
 
+def test_a_conversation_whose_log_cannot_be_read_and_whose_inbox_is_another_keeps_nobody_from_hearing(
+    store: Spoilt, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = (client.converse(Agent(model=ASK["model"]), store=store, id=name) for name in ("bad", "good"))
+    assert bad.say("Hello").result(timeout=DEADLINE)
+    state = store.state("bad")
+    assert state is not None
+    store.spoil("bad", state.length)
+    store.delete("bad/inbox")
+    until(lambda: "hears nothing more" in caplog.text)
+    Conversations(store).stop("good")
+    until(lambda: not good.is_alive())
+
+
 def test_a_log_that_cannot_be_read_is_counted(store: Spoilt) -> None:
     store.claim("bad")
     store.spoil("bad", 0)

@@ -168,10 +168,8 @@ class Ender:
     def _end(self, run: Run, *, first: bool) -> bool:
         """End one; return whether that could be done."""
         store = self._hub.store
-        act = store.finish
         try:
-            if self._goes_on(run):
-                act = store.give_back
+            act = store.give_back if self._goes_on(run) else store.finish
             # What was taken again is for the new run to end.
             ours = self._in_hand.has(run) and act(self._hub.queue, self._hub.holder, run.job.id)
         except StoreClosedError as exc:  # it is another worker's when the lease is over
