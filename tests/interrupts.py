@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 PACKAGE = str(Path(anthropix_actors.__file__).parent)
 LINES, SIGNALS = "lines", "signals"
+KINDS = (LINES, SIGNALS)
 
 PATIENCE = 5.0
 """Seconds until everything has to be as before; it takes milliseconds, but on a machine that has much else to do."""

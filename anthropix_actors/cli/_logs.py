@@ -28,7 +28,7 @@ def what_is(first: Entry | None) -> str:
             return "conversation"
         case {"kind": "run", "batches": _}:
             return "batch run"
-        case {"kind": kind} if kind in POSTED and not first.epoch:
+        case {"kind": str() as kind} if kind in POSTED and not first.epoch:
             return "inbox"
     return "log"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from anthropix_actors.cli._logs import is_orphaned, kind_of
-from anthropix_actors.stores import Lost
+from anthropix_actors.stores import Lost, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def stats_of(store: Store, queue: str) -> Stats:
         kind = kind_of(state)
         logs[kind] += 1
         holders[state.holder] += kind == "open"
-        with contextlib.suppress(Lost):  # it was just deleted
+        with contextlib.suppress(Lost, Unreadable):  # it was just deleted, or is none of ours
             orphaned += is_orphaned(store, queue, name, state)
     holders.pop(None, 0)
     living = {str(holder): number for holder, number in sorted(holders.items(), key=str) if number}

@@ -118,7 +118,7 @@ def _show_answer(hub: Hub, name: str) -> None:
     holder = f", written by {status.holder}" if status.holder else ""
     times = "once" if status.attempts == 1 else f"{status.attempts} times"
     click.echo(f"{status.state}, {status.entries} entries, begun {times}{holder}", err=True)
-    partial, _ = told(entry.data for entry in entries_of(hub.store, name))
+    partial, _ = told((entry.data for entry in entries_of(hub.store, name)), name)
     click.echo("" if partial is None else text_of(partial))
 
 

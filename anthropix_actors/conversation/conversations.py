@@ -14,7 +14,7 @@ from anthropix_actors.conversation.record import fold
 from anthropix_actors.conversation.said import checked_answer, checked_content, checked_turn, checked_when
 from anthropix_actors.conversation.talk import approval_of
 from anthropix_actors.errors import ParameterError
-from anthropix_actors.stores import Lost
+from anthropix_actors.stores import Lost, Unreadable
 from anthropix_actors.stores.entries import entries_of
 from anthropix_actors.stores.names import INBOX, store_problems
 
@@ -148,12 +148,15 @@ class Conversations:
 
         Raises:
             Lost: the log was deleted.
+            Unreadable: the next entry is no JSON object.
             ParameterError: `after` is no cursor.
         """
         quiet = 0.0
         while timeout is None or quiet < timeout:
             wait = WAIT if timeout is None else min(WAIT, timeout - quiet)
             found = self._store.read_many({id: after}, wait=wait).get(id, [])
+            if isinstance(found, Unreadable):
+                raise found
             if isinstance(found, Lost):
                 if after is not None:
                     raise found
@@ -168,7 +171,13 @@ class Conversations:
         """Return the names of all conversations that begin with `prefix`, sorted."""
         inboxes = [name for name in self._store.names(prefix) if name.endswith(INBOX)]
         names = [inbox.removesuffix(INBOX) for inbox in inboxes]
-        return [name for name in names if any(data.get("kind") in _OURS for data in self._posted(name))]
+        return [name for name in names if self._is_conversation(name)]
+
+    def _is_conversation(self, name: str) -> bool:
+        try:
+            return any(data.get("kind") in _OURS for data in self._posted(name))
+        except Unreadable:  # the others are to be told
+            return True
 
     def _past(self, name: str) -> Past:
         try:

@@ -28,7 +28,7 @@ from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.conversation.messages import Approval
 from anthropix_actors.conversation.said import checked_content, checked_turn, checked_when
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.stores import Lost, StoreClosedError
+from anthropix_actors.stores import Lost, StoreClosedError, Unreadable
 from anthropix_actors.stores.entries import entries_of
 from anthropix_actors.stores.names import INBOX, LONGEST_NAME
 
@@ -205,9 +205,19 @@ class Inboxes:
         for talk in talks:
             talk.stop(reason)
 
-    def _found(self, inbox: str, talk: Talk, found: list[Entry] | Lost) -> None:
+    def _found(self, inbox: str, talk: Talk, found: list[Entry] | Lost | Unreadable) -> None:
+        """Have a conversation obey what was read for it, if that could be read."""
+        try:
+            self._obey(inbox, talk, found)
+        except Unreadable as exc:  # nothing that comes later can be read either
+            log(logging.ERROR, "a conversation hears nothing more of what is posted: %s", exc)
+            self.leave(inbox.removesuffix(INBOX), talk)
+
+    def _obey(self, inbox: str, talk: Talk, found: list[Entry] | Lost | Unreadable) -> None:
         """Have a conversation obey what was read for it: another one of the name may run by now, which has read it."""
         name, obeyed = inbox.removesuffix(INBOX), self._obeyed.get(inbox, set())
+        if isinstance(found, Unreadable):
+            raise found
         if isinstance(found, Lost):  # somebody has deleted it, or the store came back without the last of it
             self._store.post(inbox, {"kind": "open"}, key="open")
             obeyed |= _obeyed(self._store, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pykka
 
 from anthropix_actors._checks.plain_json import copy_json
+from anthropix_actors._foreign.interrupts import uninterrupted
 from anthropix_actors._tasks.subscriber import subscriber_problems
 from anthropix_actors.conversation.actor import ConversationActor
 from anthropix_actors.conversation.agent import Agent
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from anthropix_actors._calls.client_core import ClientCore
     from anthropix_actors._tasks.subscriber import Subscriber
     from anthropix_actors.conversation.budget import Budget
+    from anthropix_actors.conversation.core.state import State
     from anthropix_actors.conversation.ref import ConversationRef
 
 
@@ -111,15 +113,27 @@ def begin_conversation(  # noqa: PLR0913 - as `Client.converse`
     subscribers = [] if stream is None else [(stream, coalesce)]
     if kept.store is None:
         return start(messages=messages, subscribers=subscribers)
+    begins = begun_by(agent, toolbox, messages)
+    begin = partial(_begin_over_log, kept, start, subscribers, begins, agent.limits.store)
+    return uninterrupted(begin, _stop)
+
+
+def _begin_over_log(
+    kept: Kept, start: Callable[..., ConversationRef], subscribers: Sequence[Any], begins: State, patience: float | None
+) -> ConversationRef:
     recorder = Recorder(
         kept.store,
         str(kept.name),
         lease=float(kept.lease),
         take_over=kept.take_over,
-        begins=begun_by(agent, toolbox, messages),
-        patience=agent.limits.store,
+        begins=begins,
+        patience=patience,
     )
     return _go_on(recorder, start, subscribers, resume=kept.resume)
+
+
+def _stop(ref: ConversationRef) -> None:
+    ref.stop(block=False)
 
 
 def _go_on(

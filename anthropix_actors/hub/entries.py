@@ -26,6 +26,8 @@ from anthropix_actors.chat.messages import (
     ChatRetrying,
 )
 from anthropix_actors.errors import ParameterError, Problem, ProtocolError
+from anthropix_actors.hub.entry_forms import wrong_in
+from anthropix_actors.stores import Unreadable
 from anthropix_actors.stores.error_form import as_json, error_form, error_of
 
 if TYPE_CHECKING:
@@ -122,15 +124,24 @@ def refused(entry: Mapping[str, Any]) -> ParameterError | None:
     return None
 
 
-def told(entries: Iterable[Mapping[str, Any]]) -> tuple[Message | None, bool]:
+def told(entries: Iterable[Mapping[str, Any]], name: str = "") -> tuple[Message | None, bool]:
     """Return the answer so far that entries tell of, and whether its readers were told anything of an answer.
+
+    Args:
+        entries: All of a log, from the first one on.
+        name: The log, for the error.
+
+    Raises:
+        Unreadable: one of them cannot be understood.
 
     Example:
         >>> told([{"kind": "begin", "format": 1, "attempt": 1, "holder": "hub-1"}])
         (None, False)
     """
     answer, any_event = Accumulator(), False
-    for entry in entries:
+    for number, entry in enumerate(entries):
+        if (why := wrong_in(entry)) is not None:
+            raise Unreadable(name, number, why)
         if entry.get("kind") == "begin":
             answer = Accumulator()
         elif entry.get("kind") == "event":

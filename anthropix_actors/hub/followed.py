@@ -67,8 +67,8 @@ class Followed:
         refuse_deadlock(task_of(ref))
         messages, over = MessageQueue(self._window), False
         self._loops[messages] = ref
-        ref.subscribe(messages)
         try:
+            ref.subscribe(messages)
             while not over:
                 message = messages.get()
                 over = isinstance(message, (ChatDone, ChatFailed, ChatCancelled))

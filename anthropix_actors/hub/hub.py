@@ -24,6 +24,7 @@ from anthropix_actors.hub._read.writer_check import WriterCheck
 from anthropix_actors.hub._write.open_log import DAY
 from anthropix_actors.hub._write.writing import Writing
 from anthropix_actors.hub.entries import ENDS
+from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.hub.followed import Followed
 from anthropix_actors.hub.jobs import job_data
 from anthropix_actors.hub.names import chat_name, check_options, check_store, holder_name, is_chat
@@ -304,7 +305,7 @@ class Hub:
             if state is not None and state.closed:
                 # Once more: what came between the two calls is not to be skipped.
                 entries = self.store.read(name, after)
-                ends = [entry for entry in entries_of(self.store, name) if entry.data.get("kind") in ENDS]
+                ends = [entry for entry in entries_of(self.store, name) if kind_of(entry.data) in ENDS]
                 return entries or ends[:1]
         return entries
 

@@ -10,6 +10,7 @@ import msgspec
 
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.hub.entries import ENDS
+from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.stores import Lost
 
 if TYPE_CHECKING:
@@ -70,12 +71,17 @@ class Summary(msgspec.Struct, frozen=True):
         cursor, count, begins, tag, end = self.cursor, self.entries, self.begins, self.tag, self.end
         for entry in entries:
             cursor, count = entry.cursor, count + 1
-            kind = entry.data.get("kind")
+            kind = kind_of(entry.data)
             if kind == "begin":
-                begins, tag = begins + 1, entry.data.get("tag")
+                begins, tag = begins + 1, _tag_of(entry)
             elif kind in ENDS:
-                end = end or kind
+                end = end or entry.data["kind"]
         return Summary(cursor, count, begins, tag, end)
+
+
+def _tag_of(entry: Entry) -> str | None:
+    tag = entry.data.get("tag")
+    return tag if isinstance(tag, str) else None
 
 
 class Summaries:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Lost,
         StoreClosedError,
         StoreError,
+        Unreadable,
     )
     from anthropix_actors.stores.memory import MemoryStore
     from anthropix_actors.stores.queue import Job, Queue, QueueState, Store
@@ -50,6 +51,7 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "StoreError",
+    "Unreadable",
     "append_each",
     "check",
     "open_store",
@@ -58,7 +60,10 @@ __all__ = [
 _HOMES = {
     "appends": ("append_each",),
     "conformance": ("CHECKS", "LOG_CHECKS", "QUEUE_CHECKS", "SHARED_CHECKS", "check"),
-    "log": ("Append", "Entry", "Fenced", "Held", "Log", "LogState", "Lost", "StoreClosedError", "StoreError"),
+    "log": (
+        *("Append", "Entry", "Fenced", "Held", "Log", "LogState"),
+        *("Lost", "StoreClosedError", "StoreError", "Unreadable"),
+    ),
     "memory": ("MemoryStore",),
     "queue": ("Job", "Queue", "QueueState", "Store"),
     "sqlite": ("SQLiteStore",),

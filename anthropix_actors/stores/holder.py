@@ -60,6 +60,7 @@ class Holder:
         self._lock = threading.RLock()
         self._beat = Beat(self.store, self.name, self.lease)
         self._held: dict[str, int] = {}  # name of a log → the epoch of its claim
+        self._claiming: set[str] = set()
         self._leave: dict[str, Callable[[str], object]] = {}  # name of a log → what gives it up
 
     def claim(self, name: str, *, take_over: bool = False) -> int:
@@ -75,9 +76,15 @@ class Holder:
             AnthropixError: there is no thread that could beat, or the interpreter is exiting.
         """
         with self._lock:
-            held_here = name in self._held
-        if held_here and not take_over:
-            raise Held(name, self.name, "it is in use in this process")
+            if (name in self._held or name in self._claiming) and not take_over:
+                raise Held(name, self.name, "it is in use in this process")
+            self._claiming.add(name)  # to the store, two threads of a process are one holder
+        try:
+            return self._claim(name, take_over=take_over)
+        finally:
+            self._claiming.discard(name)
+
+    def _claim(self, name: str, *, take_over: bool) -> int:
         self._beat.hold()
         try:
             epoch = self._claimed(name, take_over=take_over)

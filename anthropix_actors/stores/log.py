@@ -37,6 +37,22 @@ class Lost(AnthropixError):  # noqa: N818 - what happened, in the words of logs
     """What a reader has read up to is not there any more: the log was deleted, or is another one of the same name."""
 
 
+class Unreadable(StoreError):  # noqa: N818 - as above
+    """What is in one log cannot be understood: another program, or version, has written it. No other log is concerned.
+
+    Attributes:
+        name: The log; empty if it is not known.
+        number: Which entry that is; None if it is not known, or all of them.
+    """
+
+    def __init__(self, name: str, number: int | None, why: str) -> None:
+        """Say which log and entry, and why."""
+        where = f"the log {name!r}" if number is None else f"entry {number}" + (f" of the log {name!r}" if name else "")
+        super().__init__(f"{where} cannot be read: {why}")
+        self.name = name
+        self.number = number
+
+
 class Fenced(AnthropixError):  # noqa: N818 - as above
     """Another writer has claimed the log meanwhile: nothing was appended."""
 
@@ -107,6 +123,10 @@ class Append(msgspec.Struct, frozen=True):
     first: int
     entries: Sequence[Mapping[str, Any]]
     close: bool = False
+
+
+Reads = dict[str, list[Entry] | Lost | Unreadable]
+"""What there is of each log, or why not."""
 
 
 class Log(Protocol):
@@ -188,16 +208,20 @@ class Log(Protocol):
 
         Raises:
             Lost: there is no such log, or it is not the one that the cursor is of.
+            Unreadable: the next entry is no JSON object: another program has written it. Those before it are read.
             ParameterError: it is no cursor.
         """
         ...
 
-    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
-        """Return what `read` does for each of these logs: those that have something, or are lost.
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
+        """Return what `read` does for each of these logs: those that have something, are lost, or cannot be read.
 
         Args:
             cursors: Name of a log → the cursor of the last entry that was read, or None.
             wait: Seconds to wait for the first of them, if none has anything; over one connection.
+
+        Returns:
+            Of each: its entries, or the `Lost` or the `Unreadable` that `read` would raise. Other logs are read.
         """
         ...
 
@@ -237,4 +261,5 @@ class Log(Protocol):
         ...
 
 
-publish("anthropix_actors.stores", (StoreError, StoreClosedError, Lost, Fenced, Held, Entry, LogState, Append, Log))
+_ERRORS = (StoreError, StoreClosedError, Lost, Unreadable, Fenced, Held)
+publish("anthropix_actors.stores", (*_ERRORS, Entry, LogState, Append, Log))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import secrets
 import threading
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.stores.local.rules import bounded
 from anthropix_actors.stores.local.store import LocalStore
@@ -19,8 +19,9 @@ from anthropix_actors.stores.names import LARGEST_ENTRY
 from anthropix_actors.stores.queue import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from anthropix_actors.stores.local.base import Found
     from anthropix_actors.stores.local.tables import Tables
 
 
@@ -45,12 +46,11 @@ class MemoryStore(LocalStore):
         self._tables = _MemoryTables()
         super().__init__(max_entry_bytes=max_entry_bytes)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Generator[Tables]:
+    def _read(self, step: Callable[[Tables], Found]) -> Found:
         with self._lock:
-            yield self._tables
+            return step(self._tables)
 
-    _writing = _reading
+    _write = _read
 
     def before_fork(self) -> None:
         """Wait until nothing is being done, and let nothing begin."""
@@ -58,7 +58,8 @@ class MemoryStore(LocalStore):
 
     def after_fork_in_parent(self) -> None:
         """Let things go on."""
-        self._lock.release()
+        if is_held(self._lock):  # else the fork was interrupted before this was held
+            self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Begin anew, with what the parent had."""
@@ -67,11 +68,14 @@ class MemoryStore(LocalStore):
 
 
 class _Log:
-    """The entries of a log, as epoch and data; the keys of one that is posted to."""
+    """The entries of a log, as epoch and data, and the keys of one that is posted to.
+
+    There are as many as its head says: an interrupt may have come before that was changed, and then they are not there.
+    """
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, bytes]] = []
-        self.keys: set[str] = set()
+        self.keys: dict[str, int] = {}  # → the number of what was posted with it
         self.ends_at: float | None = None
 
 
@@ -98,15 +102,16 @@ class _MemoryTables:
 
     def heads(self, names: Iterable[str]) -> Mapping[str, Head]:  # noqa: ARG002 - of all: nothing is to be fetched
         while self._ends and self._ends[0][0] <= time.monotonic():
-            _, ended = heapq.heappop(self._ends)
+            ended = self._ends[0][1]
             log = self._logs.get(ended)
             if log is not None and log.ends_at is not None and log.ends_at <= time.monotonic():
                 self._drop(ended)
+            heapq.heappop(self._ends)
         return self._heads
 
     def make(self, name: str) -> Head:
         head = Head(name, secrets.token_hex(6), 0, 0, closed=False, holder=None)
-        self._heads[name], self._logs[name] = head, _Log()
+        self._logs[name], self._heads[name] = _Log(), head
         return head
 
     def claim(self, head: Head, epoch: int, holder: str | None) -> None:
@@ -114,16 +119,17 @@ class _MemoryTables:
 
     def add(self, head: Head, epoch: int, entries: Sequence[bytes], key: str | None = None) -> None:
         log = self._logs[head.name]
-        log.entries += ((epoch, data) for data in entries)
+        before = self._heads[head.name].length
+        log.entries[before:] = [(epoch, data) for data in entries]
         if key is not None:
-            log.keys.add(key)
+            log.keys[key] = before
         self._change(head, length=len(log.entries))
 
     def close(self, head: Head) -> None:
         self._change(head, closed=True)
 
     def has_key(self, head: Head, key: str) -> bool:
-        return key in self._logs[head.name].keys
+        return self._logs[head.name].keys.get(key, head.length) < head.length
 
     def entries(self, head: Head, place: int) -> list[tuple[int, bytes]]:
         log = self._logs[head.name]
@@ -134,10 +140,10 @@ class _MemoryTables:
         return sorted(name for name in self._logs if name.startswith(prefix))
 
     def end_in(self, head: Head, seconds: float | None) -> None:
-        log = self._logs[head.name]
-        log.ends_at = None if seconds is None else time.monotonic() + seconds
-        if log.ends_at is not None:
-            heapq.heappush(self._ends, (log.ends_at, head.name))
+        ends_at = None if seconds is None else time.monotonic() + seconds
+        if ends_at is not None:
+            heapq.heappush(self._ends, (ends_at, head.name))
+        self._logs[head.name].ends_at = ends_at
 
     def drop(self, head: Head) -> None:
         self._drop(head.name)
@@ -170,7 +176,7 @@ class _MemoryTables:
         self._queues[queue][job.id].job = replace(job, attempt=job.attempt + 1, holder=holder)
 
     def to_front(self, queue: str, job: KeptJob) -> None:
-        place = self._queues[queue].pop(job.id)
+        place = self._queues[queue][job.id]
         place.job = replace(job, attempt=job.attempt - 1, holder=None)
         self._queues[queue] = {job.id: place, **self._queues[queue]}
 
@@ -192,7 +198,8 @@ class _MemoryTables:
         return self._queues.get(queue, {})
 
     def _drop(self, name: str) -> None:
-        del self._heads[name], self._logs[name]
+        self._heads.pop(name, None)
+        del self._logs[name]
 
     def _change(self, head: Head, **fields: object) -> None:
         self._heads[head.name] = replace(self._heads[head.name], **fields)

@@ -14,7 +14,7 @@ from anthropix_actors.conversation.record import fold
 from anthropix_actors.emulator import Emulator, Reply, ToolCall
 from anthropix_actors.errors import ConfigurationError
 from anthropix_actors.messages import ApprovalGiven, ApprovalNeeded, TurnDone
-from anthropix_actors.stores import Entry, Lost, MemoryStore, StoreError
+from anthropix_actors.stores import MemoryStore, StoreError
 from anthropix_actors.tools import Toolbox, tool
 
 from actors import Inbox
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anthropix_actors.stores import Log
+    from anthropix_actors.stores.log import Reads
     from anthropix_actors.stores.redis import RedisStore
 
 MODEL = "claude-sonnet-5"
@@ -156,7 +157,7 @@ class Slow(MemoryStore):
         self.is_armed = False
         self.read_it, self.let = threading.Event(), threading.Event()
 
-    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
         found = super().read_many(cursors, wait=wait)
         if found and self.is_armed:
             self.is_armed = False

@@ -87,7 +87,7 @@ def test_what_was_told_of_an_answer() -> None:
         {"kind": "event", "event": block_start()},
         {"kind": "event", "event": text_delta("Ho")},
         {"kind": "event", "event": text_delta("?", index=7)},  # it fits no block: the chat failed by it
-        {"kind": "retrying"},
+        {"kind": "retrying", "attempt": 1, "delay": 0, "error": {}},
     ]
     message, _ = told([*first, *more])
     assert message is not None

@@ -24,7 +24,7 @@ from anthropix_actors import (
 from anthropix_actors.emulator import Reply, Stall, Status
 from anthropix_actors.hub import WorkerMetrics
 from anthropix_actors.hub.entries import begin_entry
-from anthropix_actors.stores import Lost, MemoryStore, QueueState, StoreError, open_store
+from anthropix_actors.stores import Lost, MemoryStore, QueueState, StoreError, Unreadable, open_store
 
 from servers import DEADLINE, until
 
@@ -175,6 +175,19 @@ def test_what_was_told_is_asked_again_if_that_was_wanted(hub: Hub, begin: Begin,
     assert said == SAID
     assert text_of(messages[-1].message) == WHOLE
     assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
+
+
+def test_a_log_that_cannot_be_understood_fails_its_job_alone(
+    hub: Hub, store: MemoryStore, begin: Begin, anthropix_emulator: Emulator
+) -> None:
+    anthropix_emulator.queue("Two.")
+    first, second = hub.submit(asks(), id="first"), hub.submit(asks(), id="second")
+    died_with(store, first, ["what?"])
+    begin()
+    assert hub.result(second, timeout=DEADLINE)["content"] == [{"type": "text", "text": "Two."}]
+    with pytest.raises(Unreadable, match="entry 1 of the log 'first'"):
+        hub.result(first, timeout=DEADLINE)
+    until(lambda: is_empty(store))
 
 
 def test_a_job_that_kills_its_workers_is_given_up(hub: Hub, begin: Begin, anthropix_emulator: Emulator) -> None:

@@ -16,7 +16,7 @@ from anthropix_actors.stores import Append, Fenced, Lost, MemoryStore, SQLiteSto
 from redis_servers import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from anthropix_actors.stores import Store
@@ -196,8 +196,7 @@ def test_one_transaction_writes_all_of_them(path: Path) -> None:
     with closing(SQLiteStore(path)) as store:
         epochs = claimed(store, *(f"log-{number}" for number in range(100)))
         said: list[str] = []
-        with store._writer.transaction() as db:
-            db.set_trace_callback(said.append)
+        store._writer.run(lambda db: db.set_trace_callback(said.append))
         store.append_many({name: Append(epoch, 0, [{}]) for name, epoch in epochs.items()})
         assert [text for text in said if text == "COMMIT"] == ["COMMIT"] * 2  # that of the transaction above is one
 
@@ -205,14 +204,12 @@ def test_one_transaction_writes_all_of_them(path: Path) -> None:
 def test_what_a_call_of_all_could_not_do_each_does_by_itself(path: Path) -> None:
     with closing(SQLiteStore(path)) as store:
         epochs = claimed(store, "a", "b", "c")
-        with store._writer.transaction() as db:
-            db.execute("PRAGMA max_page_count = 1")
+        store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 1"))
         appends = {name: Append(epoch, 0, [{"text": "x" * 50_000}]) for name, epoch in epochs.items()}
         appends["d"] = Append(1, 0, [{}])
         assert {name: type(error) for name, error in store.append_many(appends).items()} == {"d": Lost}
         assert [store.state(name).length for name in epochs] == [1, 1, 1]  # type: ignore[union-attr]
-        with store._writer.transaction() as db:
-            db.execute("PRAGMA max_page_count = 1")
+        store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 1"))
         with pytest.raises(StoreError, match="full"):
             store.append_many({"a": Append(1, 1, [{"text": "x" * 50_000}])})
 
@@ -221,15 +218,18 @@ def test_a_file_that_others_use_for_too_long_is_waited_for_once(path: Path) -> N
     with closing(SQLiteStore(path, timeout=0.1)) as store, closing(SQLiteStore(path)) as other:
         epochs = claimed(store, *(f"log-{number}" for number in range(100)))
         appends = {name: Append(epoch, 0, [{}]) for name, epoch in epochs.items()}
-        waits: list[Callable[[], object]] = []
-        start = store._writer._started
+        waits: list[object] = []
+        run = store._writer.run
 
-        def started() -> Any:
-            waits.append(start)
-            return start()
+        def counted(step: Any) -> Any:
+            waits.append(step)
+            return run(step)
 
-        store._writer._started = started  # type: ignore[method-assign]
-        with other._writer.transaction(), pytest.raises(StoreError, match="database is locked"):
-            store.append_many(appends)
+        def meanwhile(_: object) -> None:
+            with pytest.raises(StoreError, match="database is locked"):
+                store.append_many(appends)
+
+        store._writer.run = counted  # type: ignore[method-assign]
+        other._writer.run(meanwhile)
         assert len(waits) == 1
         assert store.append_many(appends) == {}

@@ -14,7 +14,7 @@ from anthropix_actors.stores import Held, MemoryStore, StoreError
 from anthropix_actors.stores.holder import HOLDERS, Holder
 
 from servers import DEADLINE, until, wait
-from stores_for_tests import Shaky, has_beats, raising
+from stores_for_tests import Gate, Shaky, has_beats, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,3 +162,18 @@ def test_what_could_not_be_claimed_is_not_held(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(AnthropixError, match=r"no thread to say that .* lives: can't start new thread"):
             holder.claim("a")
     other.release("a", other.claim("a"))
+
+
+def test_two_threads_of_a_process_that_claim_at_once_do_not_fence_each_other() -> None:
+    store, gate = Shaky(), Gate()
+    holder = Holder(store)
+    store.faults["claim"] = gate
+    first, found = threading.Thread(target=lambda: found.append(holder.claim("a"))), []  # type: ignore[var-annotated]
+    first.start()
+    wait(gate.reached)
+    with pytest.raises(Held, match="in use in this process"):
+        holder.claim("a")
+    gate.open.set()
+    first.join(DEADLINE)
+    assert found == [1]
+    holder.release("a", 1)

@@ -64,7 +64,7 @@ def test_who_waits_for_many_logs_looks_at_those_that_change_alone(monkeypatch: p
     for name in (*cursors, "another"):
         store.claim(name)
     reader, found = started(lambda: store.read_many(cursors, wait=DEADLINE))
-    until(lambda: any(watch.waits for watch in [*store._changes._watches]))
+    until(lambda: any(watch.waits for watch in store._changes._watching()))
     for number in range(100):
         store.append("another", 1, number, [{"n": number}])
     store.append("log-7", 1, 0, [{"n": 0}])

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import tempfile
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from interrupted_stores import CALLS, faults, prepare
+
+from anthropix_actors.stores import MemoryStore, SQLiteStore
 
 from interrupted import KINDS, PLANS, everything
 from servers import Server
@@ -32,4 +39,10 @@ def torture() -> Report:
                 found = plan.interrupted(server.url, kind)
                 total.cases += found.places
                 total.failures += [f"{plan}, {kind}: {fault}" for fault in found.faults]
+    with tempfile.TemporaryDirectory() as folder, SQLiteStore(Path(folder) / "logs.db", synchronous="normal") as file:
+        for store in (MemoryStore(), file):
+            prepare(store)
+            for call, kind in itertools.product(CALLS, KINDS):
+                total.cases += 1
+                total.failures += faults(store, call, kind)
     return total

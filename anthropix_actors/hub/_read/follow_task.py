@@ -22,6 +22,7 @@ from anthropix_actors.errors import AnthropixError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._read.rebuild import Rebuild
 from anthropix_actors.hub.entries import ENDS, told
+from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.stores.entries import entries_of
 
 if TYPE_CHECKING:
@@ -114,16 +115,17 @@ class FollowTask(ChatTask):
             started, self._is_started = self._is_started, True
         if started:
             return
-        self.begin()
-        SWEEPER.watch(self)
         try:
+            self.begin()
+            SWEEPER.watch(self)
             if not self._has_all:
                 self._follower.add(self.reading)
-        except AnthropixError:
+            self._have_turn()
+        except BaseException:  # an interrupt as well: nobody has the chance to follow it, or to leave
             SWEEPER.unwatch(self)
+            self._follower.drop(self.reading)
             self.audience.deliveries = ()
             raise
-        self._have_turn()
 
     def attach(self, delivery: Delivery) -> None:
         """Deliver what there is to a new subscriber, and all that follows.
@@ -145,7 +147,8 @@ class FollowTask(ChatTask):
             terminal = self.terminal
         if isinstance(terminal, ChatDone):
             return terminal.message
-        return told(entry.data for entry in entries_of(self._store, self.reading.name))[0]
+        name = self.reading.name
+        return told((entry.data for entry in entries_of(self._store, name)), name)[0]
 
     @property
     def has_left(self) -> bool:
@@ -225,13 +228,22 @@ class FollowTask(ChatTask):
     def _tell(self, burst: Sequence[Entry | AnthropixError]) -> None:
         """Add entries to the answer, and tell their messages; may wait for a slow subscriber."""
         with self.lock:
-            messages = [message for item in burst for message in self._messages_of(item)]
+            messages, end = self._messages_up_to_end(burst)
             deliveries = self.audience.deliveries
-        end = next((message for message in messages if isinstance(message, _TERMINAL)), None)
-        self.audience.tell_all([message for message in messages if message is not end], deliveries)
+        self.audience.tell_all(messages, deliveries)
         if end is not None:
             self.scope.commit()
+            self._follower.drop(self.reading)  # what was no end to it may be one here
             self._end(end)
+
+    def _messages_up_to_end(self, burst: Sequence[Entry | AnthropixError]) -> tuple[list[Any], Any]:
+        messages: list[Any] = []
+        for item in burst:
+            for message in self._messages_of(item):
+                if isinstance(message, _TERMINAL):
+                    return messages, message
+                messages.append(message)
+        return messages, None
 
     def _messages_of(self, item: Entry | AnthropixError) -> Sequence[Any]:
         if isinstance(item, AnthropixError):
@@ -269,4 +281,4 @@ class _TaskReading(Reading):
 
 
 def _is_last(entry: Entry) -> bool:
-    return entry.data.get("kind") in ENDS
+    return kind_of(entry.data) in ENDS

@@ -20,7 +20,7 @@ from anthropix_actors.stores import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from anthropix_actors.stores import Entry, Log, Lost
+    from anthropix_actors.stores import Entry, Log, Lost, Unreadable
 
 _PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
@@ -121,8 +121,11 @@ class Follower:
             self._readings.setdefault(reading.name, {})[reading] = None
             self._stale.add(reading.name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
+                thread.start()
+                self._thread = (
+                    thread  # where an interrupt comes before this, that thread ends, and the next call has one
+                )
         self.wake()
 
     def drop(self, reading: Reading) -> None:
@@ -178,6 +181,8 @@ class Follower:
 
     def _goes_on(self) -> bool:
         with self._lock:
+            if self._thread is not threading.current_thread():
+                return False
             if not self._readings:
                 self._thread = None
             self._is_asleep = bool(self._readings)  # what is added from now on is to wake it
@@ -227,7 +232,7 @@ class Follower:
             self._stale.add(name)
         return len(chosen) == len(wanting)
 
-    def _deliver(self, found: Mapping[str, Sequence[Entry] | Lost]) -> None:
+    def _deliver(self, found: Mapping[str, Sequence[Entry] | Lost | Unreadable]) -> None:
         now = time.monotonic()
         with self._lock:
             self._stale.update(found)

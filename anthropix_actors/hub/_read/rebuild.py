@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._foreign.log import shown
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.messages import ChatCancelled, ChatFailed, ChatResumed
 from anthropix_actors.hub.entries import ENDS, add_to, message_of, refused, resume
+from anthropix_actors.hub.entry_forms import kind_of, wrong_in
+from anthropix_actors.stores import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +39,26 @@ class Rebuild:
         self._leaves_start_out = False
 
     def messages_of(self, entry: Entry, task: FollowTask) -> Sequence[Any]:
-        """Return the messages of an entry: mostly one, or none; what it says of the chat goes into the task."""
+        """Return the messages of an entry: mostly one, or none; what it says of the chat goes into the task.
+
+        One that cannot be understood is told as an end: what follows it is of no use without it.
+        """
+        try:
+            error = refused(entry.data) or self._unreadable(entry, task)
+            if error is None:
+                return self._understood(entry, task)
+        except Exception as exc:  # noqa: BLE001 - whatever is deep in it, another program may have written
+            error = Unreadable(task.reading.name, entry.number, shown(exc))
+            error.__cause__ = exc
+        return (ChatFailed(task.ref, task.annotated(error), entry.cursor),)
+
+    def _unreadable(self, entry: Entry, task: FollowTask) -> Unreadable | None:
+        why = wrong_in(entry.data)
+        return None if why is None else Unreadable(task.reading.name, entry.number, why)
+
+    def _understood(self, entry: Entry, task: FollowTask) -> Sequence[Any]:
         data: Any = entry.data
-        kind = data.get("kind")
+        kind = kind_of(data)
         if kind == "begin":
             return self._begin(entry, task)
         if kind == "event" and data["event"]["type"] == "message_start":
@@ -61,8 +81,6 @@ class Rebuild:
         return message
 
     def _begin(self, entry: Entry, task: FollowTask) -> Sequence[Any]:
-        if (error := refused(entry.data)) is not None:
-            return (ChatFailed(task.ref, error, entry.cursor),)
         self.state = "sent"
         task.tag = entry.data.get("tag", task.tag)
         attempt = task.requester.attempts = entry.data.get("attempt", 1)

@@ -18,7 +18,7 @@ from anthropix_actors.hub._write.writing import HUB_CLOSED
 from anthropix_actors.hub.entries import told
 from anthropix_actors.hub.jobs import job_problem, params_problem
 from anthropix_actors.hub.log_writer import LogDelivery
-from anthropix_actors.stores import Lost
+from anthropix_actors.stores import Lost, Unreadable
 from anthropix_actors.stores.entries import entries_of
 
 if TYPE_CHECKING:
@@ -103,9 +103,14 @@ class Run:
         if closed:
             self._is_at_end()
             return
-        opened = self._log or self._claimed(hub)  # first: the log then has all that its last writer will have written
         new = attempt == 1 and (state is None or not state.length)
-        partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)))
+        try:
+            # First: the log then has all that its last writer will have written.
+            opened = self._log or self._claimed(hub)
+            partial, any_told = told(() if new else (entry.data for entry in entries_of(hub.store, name)), name)
+        except Unreadable as exc:  # nobody can go on with it, and no reader gets beyond that entry
+            self.fail(exc)
+            return
         step = step_for(attempt, closed=closed, told=any_told, retry_lost=self._may_repeat, most=most)
         if step in {Step.ASK, Step.RESTART}:
             self._ask(client)

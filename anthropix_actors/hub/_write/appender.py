@@ -92,11 +92,15 @@ class Appender:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="anthropix-appender", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="anthropix-appender", daemon=True)
+                thread.start()
+                self._thread = (
+                    thread  # where an interrupt comes before this, that thread ends, and the next call has one
+                )
 
     def _run(self) -> None:
-        me = threading.current_thread()
+        with self._lock:
+            me = threading.current_thread()
         while self._thread is me:
             self._write_all(self._all_due())
             self._write_all(self._all_failed())  # by themselves: what is wrong with one may cost the others of its call

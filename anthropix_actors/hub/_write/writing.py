@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.interrupts import uninterrupted
+from anthropix_actors._foreign.log import log
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
 from anthropix_actors.hub._read.follower import Reading
 from anthropix_actors.hub._write.appender import Appender
 from anthropix_actors.hub._write.open_log import DAY, Counts, OpenLog
 from anthropix_actors.hub.entries import ENDS, begin_entry
+from anthropix_actors.hub.entry_forms import kind_of
 from anthropix_actors.hub.log_writer import LogWriter
-from anthropix_actors.stores import Fenced, Held, Lost
+from anthropix_actors.stores import Fenced, Held, Lost, Unreadable
 from anthropix_actors.stores.entries import entries_of, refuse_others
 from anthropix_actors.stores.names import INBOX
 
@@ -61,6 +65,9 @@ class Inbox(Reading):
     def fail(self, error: AnthropixError) -> None:
         """Go on, if need be with another log of the name: a chat that nobody could cancel would be paid for in full."""
         self.cursor = None
+        if isinstance(error, Unreadable):  # nothing that comes later can be read either
+            log(logging.WARNING, "a chat hears of no cancel any more: %s", error)
+            return
         if not isinstance(error, Lost):
             self.rest()
         self._again(self, error)
@@ -115,6 +122,9 @@ class Writing:
             ParameterError: it is closed.
             StoreError: the store could not be reached.
         """
+        return uninterrupted(partial(self._begin, name, tag), LogWriter.release)
+
+    def _begin(self, name: str, tag: str | None) -> LogWriter:
         with self._lock:
             if name in self._open:
                 raise Held(name, self._holder)
@@ -132,7 +142,7 @@ class Writing:
 
     def _opened(self, name: str, tag: str | None) -> LogWriter:
         epoch, state = self._claimed(name)
-        kinds = [entry.data.get("kind") for entry in entries_of(self._store, name)] if state.length else []
+        kinds = [kind_of(entry.data) for entry in entries_of(self._store, name)] if state.length else []
         attempt = 1 + kinds.count("begin")
         self._make_inbox(name)
         self._store.expire(name, max(DAY, self._ttl))
@@ -240,7 +250,7 @@ def _free(opened: OpenLog) -> None:
 
 
 def _is_chat(first: Mapping[str, Any] | None) -> bool:
-    return first is None or first.get("kind") in {"begin", *ENDS}
+    return first is None or kind_of(first) in {"begin", *ENDS}
 
 
 def _ended(name: str) -> ParameterError:

@@ -11,7 +11,6 @@ from anthropix_actors.stores.names import checked_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container
-    from contextlib import AbstractContextManager
 
     from anthropix_actors.stores.local.tables import Tables
 
@@ -32,12 +31,15 @@ class Base(Closing):
     def _new_changes(self) -> Changes:
         return Changes()
 
-    def _reading(self) -> AbstractContextManager[Tables]:
-        """Return a context in which the tables stay as they are."""
+    # Steps are functions, not blocks: an interrupt may come where a block is left by code of Python's, and only a lock
+    # that C releases is then released.
+
+    def _read(self, step: Callable[[Tables], Found]) -> Found:
+        """Return what a step returns, in which the tables stay as they are."""
         raise NotImplementedError
 
-    def _writing(self) -> AbstractContextManager[Tables]:
-        """Return a context in which the tables are this thread's alone; what is changed is kept, or all undone."""
+    def _write(self, step: Callable[[Tables], Found]) -> Found:
+        """Return what a step returns, in which the tables are this thread's; what it changes is kept, or all undone."""
         raise NotImplementedError
 
     def _waited(
@@ -51,13 +53,13 @@ class Base(Closing):
             names: The logs that it looks at.
         """
         deadline = time.monotonic() + checked_seconds(wait, "wait")
-        with self._changes.watch(names) as watch:
-            changed: Collection[str] | None = None
-            while True:
-                found = look(changed)
-                now = time.monotonic()
-                if found is not None or now >= deadline:
-                    return found
-                changed = self._changes.wait(watch, min(deadline, now + LOOK_AGAIN)) or None
-                if self._closed:
-                    return None
+        watch = self._changes.watch(names)
+        changed: Collection[str] | None = None
+        while True:
+            found = look(changed)
+            now = time.monotonic()
+            if found is not None or now >= deadline:
+                return found
+            changed = self._changes.wait(watch, min(deadline, now + LOOK_AGAIN)) or None
+            if self._closed:
+                return None

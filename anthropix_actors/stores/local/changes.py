@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Generator
+    from collections.abc import Callable, Container
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.01
 """Seconds between two questions whether another process has changed anything."""
@@ -30,22 +30,18 @@ class Changes:
     def __init__(self, ask: Callable[[], bool] | None = None) -> None:
         """Begin with nothing changed, and nobody who waits."""
         self._ask = ask
-        self._asking = False
+        self._asker: Callable[[], Watch | None] = _nobody
         self._changed_at = time.monotonic()
         self._lock = threading.RLock()  # reentrant, as a signal handler may use the store in the middle of it
-        self._watches: dict[Watch, None] = {}
+        # By weak references: whatever ends a wait, such as an interrupt in the middle of it, nobody else has its watch.
+        self._watches: dict[weakref.ref[Watch], None] = {}
 
-    @contextlib.contextmanager
-    def watch(self, names: Container[str] = ()) -> Generator[Watch]:
-        """Return a context in which is noted what changes: of logs, those of these names; of queues, anything."""
+    def watch(self, names: Container[str] = ()) -> Watch:
+        """Return what notes changes, as long as somebody has it: of logs, those of these names; of queues, anything."""
         watch = Watch(names, self._lock)
-        try:
-            with self._lock:
-                self._watches[watch] = None
-            yield watch
-        finally:
-            with self._lock:
-                self._watches.pop(watch, None)
+        with self._lock:
+            self._watches[weakref.ref(watch, self._watches.pop)] = None
+        return watch
 
     def tell(self, name: str | None = None) -> None:
         """Wake those that wait for the log of this name; without a name, all: anything may have changed."""
@@ -62,7 +58,7 @@ class Changes:
             watch.waits = True
             try:
                 while watch.changed == set() and (left := until - time.monotonic()) > 0:
-                    if self._ask is None or self._asking:
+                    if self._ask is None or self._asker() is not None:
                         watch.condition.wait(left)
                     else:
                         self._ask_once(self._ask, watch, left)
@@ -73,25 +69,32 @@ class Changes:
             return changed
 
     def _ask_once(self, ask: Callable[[], bool], watch: Watch, left: float) -> None:
-        self._asking = True
+        self._asker = weakref.ref(watch)
         try:
             pause = (time.monotonic() - self._changed_at) / _PART
             watch.condition.wait(min(left, LONGEST_PAUSE, max(SHORTEST_PAUSE, pause)))
             if ask():
                 self._tell(None)
         finally:
-            self._asking = False
+            self._asker = _nobody
 
     def _let_another_ask(self) -> None:
         """Wake one that waits: if this one has asked for all, it is the other one's turn."""
-        waiting = next((watch for watch in [*self._watches] if watch.waits), None)
+        waiting = next((watch for watch in self._watching() if watch.waits), None)
         if waiting is not None:
             waiting.condition.notify()
 
     def _tell(self, name: str | None) -> None:
         self._changed_at = time.monotonic()
-        for watch in [*self._watches]:
+        for watch in self._watching():
             watch.tell(name)
+
+    def _watching(self) -> list[Watch]:
+        return [watch for each in [*self._watches] if (watch := each()) is not None]
+
+
+def _nobody() -> None:
+    return None
 
 
 class Watch:

@@ -13,7 +13,7 @@ from anthropix_actors.stores.names import checked_name, checked_number, encoded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anthropix_actors.stores.local.tables import KeptJob
+    from anthropix_actors.stores.local.tables import KeptJob, Tables
     from anthropix_actors.stores.queue import Job, QueueState
 
 
@@ -26,8 +26,7 @@ class Queues(Base):
         """Put a job; see `Queue`."""
         _checked(queue, job_id)
         found = encoded(data, "data", self.max_entry_bytes)
-        with self._writing() as tables:
-            put = tables.put(queue, job_id, found)
+        put = self._write(lambda tables: tables.put(queue, job_id, found))
         self._changes.tell()
         return put
 
@@ -43,53 +42,62 @@ class Queues(Base):
     def finish(self, queue: str, holder: str, job_id: str) -> bool:
         """Remove a job that is done; see `Queue`."""
         _checked(queue, job_id, holder)
-        with self._writing() as tables:
+
+        def step(tables: Tables) -> bool:
             job = had_by(tables.job(queue, job_id), holder)
             if job is not None:
                 tables.drop_job(queue, job_id)
-        return job is not None
+            return job is not None
+
+        return self._write(step)
 
     def give_back(self, queue: str, holder: str, job_id: str) -> bool:
         """Put a job back; see `Queue`."""
         _checked(queue, job_id, holder)
-        with self._writing() as tables:
+
+        def step(tables: Tables) -> bool:
             job = had_by(tables.job(queue, job_id), holder)
             if job is not None:
                 tables.to_front(queue, job)
+            return job is not None
+
+        given = self._write(step)
         self._changes.tell()
-        return job is not None
+        return given
 
     def remove(self, queue: str, job_id: str) -> bool:
         """Remove a job that nobody has; see `Queue`."""
         _checked(queue, job_id)
-        with self._writing() as tables:
+
+        def step(tables: Tables) -> bool:
             job = tables.job(queue, job_id)
             free = job is not None and not tables.lives(job.holder)
             if free:
                 tables.drop_job(queue, job_id)
-        return free
+            return free
+
+        return self._write(step)
 
     def job(self, queue: str, job_id: str) -> Job | None:
         """Return a job; see `Queue`."""
         _checked(queue, job_id)
-        with self._reading() as tables:
-            job = tables.job(queue, job_id)
+        job = self._read(lambda tables: tables.job(queue, job_id))
         return None if job is None else _job(job)
 
     def queue_state(self, queue: str) -> QueueState:
         """Return the state of a queue; see `Queue`."""
         checked_name(queue, "queue")
-        with self._reading() as tables:
-            return tables.queue_state(queue)
+        return self._read(lambda tables: tables.queue_state(queue))
 
     def _take_now(self, queue: str, holder: str, count: int) -> list[Job]:
-        with self._reading() as tables:  # who waits looks often: nobody is kept from writing by that
-            if not tables.free(queue, 1):
-                return []
-        with self._writing() as tables:
+        def step(tables: Tables) -> list[KeptJob]:
             taken = tables.free(queue, count)
             for job in taken:
                 tables.hand(queue, job, holder)
+            return taken
+
+        # Who waits looks often: nobody is kept from writing by that.
+        taken = self._write(step) if self._read(lambda tables: tables.free(queue, 1)) else []
         return [_job(job, holder) for job in taken]
 
 

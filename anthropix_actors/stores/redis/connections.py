@@ -17,7 +17,7 @@ from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
 from anthropix_actors.stores.log import StoreClosedError
-from anthropix_actors.stores.redis.faults import FAULTS, is_replaced, passes, store_error
+from anthropix_actors.stores.redis.faults import FAULTS, WRONG_TYPE, is_replaced, passes, store_error
 from anthropix_actors.stores.redis.places import xread
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class Connections:
                 deadline = now + patience if deadline is None else deadline
                 if not passes(exc) or now >= deadline:
                     raise store_error(exc) from exc
+            except Exception:
+                raise
+            except BaseException:  # redis-py puts back a connection whose reply is still to come
+                self._here().close_idle()
+                raise
             finally:
                 self._after_close()
             self.pause(pause)
@@ -96,7 +101,7 @@ class Connections:
         try:
             return self._here().listen(streams, seconds)
         except FAULTS as exc:
-            if not passes(exc):
+            if not passes(exc) and WRONG_TYPE not in str(exc):  # of one log: a look finds which one that is
                 raise store_error(exc) from exc
             self.pause(_FIRST_PAUSE)
             return None
@@ -105,12 +110,11 @@ class Connections:
 
     def close(self) -> None:
         """End all waits, and close what is not in use; what is, is closed by who uses it."""
-        was_closed, self.closed = self.closed, True
+        self.closed = True
         here = self._by_process.get(os.getpid())
         if here is not None:
+            here.wake()
             here.close_idle()
-            if not was_closed:
-                here.wake()
 
     def _here(self) -> _Client:
         """Return the client of this process."""
@@ -140,6 +144,7 @@ class _Client:
         self._is_watched = isinstance(getattr(client, "connection_pool", None), SentinelConnectionPool)
         self._asks_at = 0.0  # when it asks the Sentinels next, on the monotonic clock
         self._woken, self._waker = os.pipe()
+        self._is_woken = False
         weakref.finalize(self, _close_all, (self._woken, self._waker))
 
     def of_primary(self) -> Any:
@@ -158,7 +163,9 @@ class _Client:
 
     def wake(self) -> None:
         """End this client's waits, those that come later, too: what is written is never read."""
-        os.write(self._waker, b"x")
+        if not self._is_woken:
+            os.write(self._waker, b"x")
+        self._is_woken = True
 
     def pause(self, seconds: float) -> None:
         """Wait for so long, or until `wake`."""
@@ -171,24 +178,25 @@ class _Client:
         try:
             for there in _by_shard(streams):
                 pool = self._pool(there[0].key)
-                connection = pool.get_connection()
-                waiting.append((pool, connection))
+                waiting.append((pool, connection := pool.get_connection()))  # in one line: no signal comes between
                 block = max(1, int(seconds * 1000))  # 0 would be for ever
                 connection.send_packed_command([xread(there, block)])
             ready = self._poll([_socket_of(connection) for _, connection in waiting], seconds + _GRACE)
             for pool, connection in [*waiting]:
                 if _socket_of(connection) in ready:
                     rung += [stream.decode() for stream in dict(connection.read_response() or ())]
-                    waiting.remove((pool, connection))
                     pool.release(connection)
+                    waiting.remove((pool, connection))
             if not ready:
                 self.close_idle()  # as dead as these
                 return None
             return rung
         finally:
-            for pool, connection in waiting:
-                connection.disconnect()  # its reply, still to come, is for nobody
-                pool.release(connection)
+            try:
+                _give_back(waiting)
+            except BaseException:
+                _give_back(waiting)
+                raise
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -211,6 +219,14 @@ class _Client:
             clients = [node.redis_connection for node in self.redis.get_nodes()]
             return [client.connection_pool for client in clients if client is not None]
         return [self.redis.connection_pool]
+
+
+def _give_back(waiting: list[tuple[Any, Any]]) -> None:
+    while waiting:
+        pool, connection = waiting[-1]
+        connection.disconnect()  # its reply, still to come, is for nobody
+        pool.release(connection)
+        waiting.pop()
 
 
 def _by_shard(streams: Iterable[Stream]) -> list[list[Stream]]:

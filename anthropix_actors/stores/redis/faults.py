@@ -23,6 +23,9 @@ FAULTS = (RedisError, RedisClusterException, OSError, AttributeError, LookupErro
 
 NO_PRIMARY = "it is no primary any more"
 
+WRONG_TYPE = "WRONGTYPE"
+"""What is said where another program has put something else under a key."""
+
 _PASSING = (ConnectionError, TimeoutError, ClusterError, MovedError, AskError, TryAgainError)
 _STRAY = (RedisClusterException, OSError, AttributeError, LookupError)
 _LASTING = (AuthenticationError, AuthorizationError, MaxConnectionsError)

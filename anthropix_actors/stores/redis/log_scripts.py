@@ -140,7 +140,7 @@ local function add_all(answer, stream, got, step)
     got = redis.call('XRANGE', stream, from, '+', 'COUNT', math.min(step, most - count))
   end
 end
-for number = 1, #KEYS / 2 do
+local function look(number)
   local meta, stream = KEYS[2 * number - 1], KEYS[2 * number]
   local generation, last = ARGV[2 * number], ARGV[2 * number + 1]
   local log = log_at(meta, stream)
@@ -160,6 +160,15 @@ for number = 1, #KEYS / 2 do
     answer[3], answer[4] = log.generation, log.posted and 1 or 0
     if log.closed then answer[2] = 'closed' end
     add_all(answer, stream, got, step)
+  end
+  return answer
+end
+for number = 1, #KEYS / 2 do
+  local ok, answer = pcall(look, number)
+  if not ok then  -- what another program has put there is this log's fault; any other error is that of all
+    local text = type(answer) == 'table' and answer.err or tostring(answer)
+    if not text:find('WRONGTYPE') and not text:find('attempt to') then error(answer) end
+    answer = {number - 1, 'unreadable', text}
   end
   if answer[2] ~= 'open' or #answer > 4 then found[#found + 1] = answer end
 end

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from anthropix_actors.errors import AnthropixError
+    from anthropix_actors.stores.log import Reads
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
     from anthropix_actors.stores.redis.scripts import Argument
@@ -149,11 +150,11 @@ class RedisLogs(Closing):
     def read(self, name: str, after: str | None = None, *, wait: float = 0.0) -> list[Entry]:
         """Return the entries after a cursor; see `Log`."""
         found = self._reader.read({name: after}, wait, until_closed=True).get(name, [])
-        if isinstance(found, Lost):
+        if not isinstance(found, list):
             raise found
         return found
 
-    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> dict[str, list[Entry] | Lost]:
+    def read_many(self, cursors: Mapping[str, str | None], *, wait: float = 0.0) -> Reads:
         """Return the entries of several logs; see `Log`. It takes a connection for each shard that they are in."""
         return self._reader.read(cursors, wait)
 

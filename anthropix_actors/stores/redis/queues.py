@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors.stores.kept_job import job_of
-from anthropix_actors.stores.log import StoreError
 from anthropix_actors.stores.names import checked_name, checked_number, checked_seconds, encoded
 from anthropix_actors.stores.queue import Job, QueueState
 from anthropix_actors.stores.redis import queue_scripts as scripts
@@ -74,7 +73,7 @@ class RedisQueues:
 
         try:
             return self._connections.ask(ask)
-        except StoreError:
+        except BaseException:  # an interrupt as well
             self._unanswered[queue, holder] = token
             raise
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from anthropix_actors.stores.log import Entry, Lost
+from anthropix_actors.stores.decoding import decoded
+from anthropix_actors.stores.log import Lost, Unreadable
 from anthropix_actors.stores.names import MOST_READ, checked_seconds, cursor_of
 from anthropix_actors.stores.places import Places, rest_of
 from anthropix_actors.stores.redis import log_scripts as scripts
@@ -21,10 +20,9 @@ from anthropix_actors.stores.redis.places import LogPlace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from anthropix_actors.stores.log import Entry, Reads
     from anthropix_actors.stores.redis.connections import Connections
     from anthropix_actors.stores.redis.keys import Keys
-
-    Found = dict[str, list[Entry] | Lost]
 
 LONGEST_WAIT = 5.0
 """How long a reader takes at most to find that a log has expired, or that Redis has thrown it away, in seconds."""
@@ -43,7 +41,7 @@ class Reader:
         self._places = Places(self._next_place)
         self._failed_at = 0.0  # what was seen before is in doubt
 
-    def read(self, cursors: Mapping[str, str | None], wait: float, *, until_closed: bool = False) -> Found:
+    def read(self, cursors: Mapping[str, str | None], wait: float, *, until_closed: bool = False) -> Reads:
         """Return what there is after cursors, as soon as there is anything.
 
         Args:
@@ -85,18 +83,18 @@ class Reader:
             self._failed_at = time.monotonic()
         return [places[self._keys.name(key)] for key in rung] if rung else self._unseen(places)
 
-    def _look(self, places: Iterable[LogPlace]) -> Found:
+    def _look(self, places: Iterable[LogPlace]) -> Reads:
         """Return what there is now."""
         by_shard: dict[str, list[LogPlace]] = {}
         for place in places:
             by_shard.setdefault(place.stream.shard, []).append(place)
-        found: Found = {}
+        found: Reads = {}
         for there in by_shard.values():
             for first in range(0, len(there), _AT_ONCE):
                 self._look_at(there[first : first + _AT_ONCE], found)
         return found
 
-    def _look_at(self, places: Sequence[LogPlace], found: Found) -> None:
+    def _look_at(self, places: Sequence[LogPlace], found: Reads) -> None:
         """Add what there is in logs of one shard."""
         now = time.monotonic()
         keys = [key for place in places for key in place.keys]
@@ -112,20 +110,22 @@ class Reader:
                 place.close()
             if what in {b"lost", b"anew"}:
                 found[place.name] = _lost(place.name, what)
+            elif what == b"unreadable":
+                found[place.name] = Unreadable(place.name, None, more[0].decode())
             elif more[2:]:
-                found[place.name] = _entries(*more)
+                found[place.name] = _entries(place.name, *more)
 
 
-def _entries(generation: bytes, posted: int, *parts: bytes) -> list[Entry]:
+def _entries(name: str, generation: bytes, posted: int, *parts: bytes) -> list[Entry] | Unreadable:
     """Return entries of their ids and data, one after the other. A cursor names the epoch or mark of its entry, too."""
-    epoch = 0 if posted else None
-    return [_entry(generation.decode(), epoch, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    log, epoch = generation.decode(), 0 if posted else None
+    return decoded(name, (_kept(log, epoch, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)))
 
 
-def _entry(generation: str, epoch: int | None, entry_id: bytes, data: bytes) -> Entry:
+def _kept(generation: str, epoch: int | None, entry_id: bytes, data: bytes) -> tuple[int, int, bytes, str]:
     place, _, mark = entry_id.decode().partition("-")
-    number, cursor = int(place) - 1, cursor_of(f"{generation}x{mark}", int(place) - 1)
-    return Entry(int(mark) if epoch is None else epoch, number, msgspec.json.decode(data), cursor)
+    number = int(place) - 1
+    return int(mark) if epoch is None else epoch, number, data, cursor_of(f"{generation}x{mark}", number)
 
 
 def _lost(name: str, what: bytes) -> Lost:

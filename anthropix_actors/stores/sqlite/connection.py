@@ -7,13 +7,16 @@ import os
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors.stores.log import StoreClosedError, StoreError
 from anthropix_actors.stores.sqlite.schema import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
+
+Found = TypeVar("Found")
 
 _PAUSE = 0.001
 """Seconds until it is tried again to write, when another process does."""
@@ -41,24 +44,21 @@ class Connection:
         self._opened = self._version = 0
         self._closed = False
 
-    @contextlib.contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
-        """Return a context with the connection in a transaction: committed at its end, or else rolled back.
+    def run(self, step: Callable[[sqlite3.Connection], Found]) -> Found:
+        """Return what a step returns, in a transaction: committed at its end, or else rolled back.
+
+        An interrupt may come anywhere in it. So all that has to be undone is undone by a `with` of something of C,
+        which no signal handler comes before.
 
         Raises:
             StoreError: SQLite cannot do it, or others use the file for too long.
         """
-        db = self._started()
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException as exc:
-            self._undo(exc)
-            if isinstance(exc, sqlite3.Error):
-                raise self._fault(exc) from exc
-            raise
-        finally:
-            self._lock.release()
+        deadline = time.monotonic() + self._timeout
+        while True:
+            with contextlib.suppress(_OthersWriteError):
+                return self._in_turn(step, deadline)
+            # Without the lock: other threads, and forks, need not wait as well.
+            time.sleep(_PAUSE)
 
     def version(self) -> tuple[int, int]:
         """Return a value that is another one after each change of the file by another connection.
@@ -66,8 +66,7 @@ class Connection:
         Raises:
             StoreError: as above.
         """
-        with self.transaction():
-            return self._opened, self._version
+        return self.run(lambda _: (self._opened, self._version))
 
     def close(self) -> None:
         """Close it for good."""
@@ -82,30 +81,47 @@ class Connection:
 
     def let_go(self) -> None:
         """Let it be used again."""
-        self._lock.release()
+        if is_held(self._lock):  # else the fork was interrupted before this was held
+            self._lock.release()
 
-    def _started(self) -> sqlite3.Connection:
-        """Return the connection in a transaction, with the lock held."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise StoreError(f"the store {self._path!r} is busy: other threads use it")
-            try:
-                db = self._current()
+    def _in_turn(self, step: Callable[[sqlite3.Connection], Found], deadline: float) -> Found:
+        """Run a step when no other thread of this process uses the connection. Raises `_OthersWriteError` as well."""
+        if is_held(self._lock):
+            raise StoreError(f"the store {self._path!r} is in use by what a signal handler, or a fork, has interrupted")
+        try:
+            self._acquire(deadline)
+            with self._lock:
+                self._lock.release()  # what is left of it is released by the `with`
+                return self._transacted(step, deadline)
+        except BaseException:
+            if is_held(self._lock):  # interrupted before the `with`
+                self._lock.release()
+            raise
+
+    def _acquire(self, deadline: float) -> None:
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise StoreError(f"the store {self._path!r} is busy: other threads use it")
+
+    def _transacted(self, step: Callable[[sqlite3.Connection], Found], deadline: float) -> Found:
+        begun = False
+        try:
+            with self._current() as db:
                 db.execute(self._begin)
                 # The first that is read: what is in the way, such as another process that repairs the file, shows now.
                 (self._version,) = db.execute("PRAGMA data_version").fetchone()
-            except BaseException as exc:
-                self._undo(exc)
-                self._lock.release()
-                if not isinstance(exc, sqlite3.Error):
-                    raise
-                if not _is_busy(exc) or time.monotonic() >= deadline:
-                    raise self._fault(exc) from exc
-            else:
-                return db
-            # Without the lock: other threads, and forks, need not wait as well.
-            time.sleep(_PAUSE)
+                begun = True
+                return step(db)
+        except sqlite3.Error as exc:
+            if not _is_busy(exc):
+                self._drop()  # the next one has a connection of its own
+            elif not begun and time.monotonic() < deadline:
+                raise _OthersWriteError from None
+            raise StoreError(f"the store {self._path!r}: {exc}") from exc
+        except Exception:
+            raise
+        except BaseException:  # in the middle of a statement, perhaps, which would keep the next one from what is new
+            self._drop()
+            raise
 
     def _current(self) -> sqlite3.Connection:
         if self._closed:
@@ -113,8 +129,8 @@ class Connection:
         if self._db is not None and self._file != _file_at(self._path):
             self._drop()  # it was deleted or replaced: what is written to it would be lost
         if self._db is None:
-            self._db = self._open()
             self._opened += 1
+            self._db = self._open()
             self._file = _file_at(self._path)
         return self._db
 
@@ -127,21 +143,14 @@ class Connection:
             raise
         return db
 
-    def _undo(self, exc: BaseException) -> None:
-        """Leave the transaction; after a failure of SQLite, the next one has a connection of its own."""
-        if isinstance(exc, sqlite3.Error) and not _is_busy(exc):
-            self._drop()
-        elif self._db is not None:
-            with contextlib.suppress(sqlite3.Error):  # what goes on in spite of it fails when the next one begins
-                self._db.rollback()
-
     def _drop(self) -> None:
         db, self._db = self._db, None
         if db is not None:
             db.close()
 
-    def _fault(self, exc: sqlite3.Error) -> StoreError:
-        return StoreError(f"the store {self._path!r}: {exc}")
+
+class _OthersWriteError(Exception):
+    """Others write: it has not begun, and may be tried again."""
 
 
 def _is_busy(exc: sqlite3.Error) -> bool:

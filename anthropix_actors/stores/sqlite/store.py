@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +15,9 @@ from anthropix_actors.stores.sqlite.connection import Connection
 from anthropix_actors.stores.sqlite.tables import SQLiteTables
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
+    from anthropix_actors.stores.local.base import Found
     from anthropix_actors.stores.local.tables import Tables
 
 
@@ -71,8 +71,7 @@ class SQLiteStore(LocalStore):
         self._synchronous = synchronous
         self._connect()
         super().__init__(max_entry_bytes=max_entry_bytes)
-        with self._reading():  # what is wrong with the file is told now
-            pass
+        self._reader.version()  # what is wrong with the file is told now
 
     def close(self) -> None:
         """Close the file, and let those that wait go; see `Log`. What uses the store afterwards gets a `StoreError`."""
@@ -115,15 +114,11 @@ class SQLiteStore(LocalStore):
 
         return Changes(ask)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Generator[Tables]:
-        with self._reader.transaction() as db:
-            yield SQLiteTables(db)
+    def _read(self, step: Callable[[Tables], Found]) -> Found:
+        return self._reader.run(lambda db: step(SQLiteTables(db)))
 
-    @contextlib.contextmanager
-    def _writing(self) -> Generator[Tables]:
-        with self._writer.transaction() as db:
-            yield SQLiteTables(db)
+    def _write(self, step: Callable[[Tables], Found]) -> Found:
+        return self._writer.run(lambda db: step(SQLiteTables(db)))
 
 
 def _checked_path(path: object) -> str:

@@ -73,7 +73,9 @@ class SQLiteTables:
         return self._row("SELECT 1 FROM entries WHERE log = :log AND key = :key", log=_id(head), key=key) is not None
 
     def entries(self, head: Head, place: int) -> list[tuple[int, bytes]]:
-        sql = "SELECT epoch, data FROM entries WHERE log = :log AND number >= :place ORDER BY number LIMIT :most"
+        # As bytes: another program may have written a number, or half a character.
+        sql = """SELECT epoch, CAST(data AS BLOB) FROM entries
+            WHERE log = :log AND number >= :place ORDER BY number LIMIT :most"""
         with closing(self._rows(sql, log=_id(head), place=place, most=MOST_READ)) as rows:
             return bounded(rows)
 

@@ -19,12 +19,12 @@ def waiting(
     found: list[set[str] | None] = []
 
     def wait() -> None:
-        with changes.watch(names) as watch:
-            found.append(changes.wait(watch, time.monotonic() + seconds))
+        watch = changes.watch(names)
+        found.append(changes.wait(watch, time.monotonic() + seconds))
 
     thread = threading.Thread(target=wait)
     thread.start()
-    until(lambda: any(watch.waits for watch in [*changes._watches] if watch._names is names) or found)
+    until(lambda: any(watch.waits for watch in changes._watching() if watch._names is names) or found)
     return thread, found
 
 
@@ -46,7 +46,7 @@ def test_who_waits_for_some_logs_is_woken_by_these_alone() -> None:
     changes.tell("a")
     both[0].join(DEADLINE)
     assert both[1] == [{"a"}]
-    assert all(watch.changed == set() for watch in [*changes._watches])
+    assert all(watch.changed == set() for watch in changes._watching())
     changes.tell("b")
     one.join(DEADLINE)
     assert found_by_one == [{"b"}]
@@ -57,21 +57,21 @@ def test_who_waits_for_some_logs_is_woken_by_these_alone() -> None:
 
 def test_a_change_that_came_before_is_not_waited_for() -> None:
     changes = Changes()
-    with changes.watch(("a", "b")) as watch:
-        changes.tell("a")
-        changes.tell("b")
-        assert changes.wait(watch, time.monotonic() + FAR) == {"a", "b"}
-        changes.tell("a")
-        changes.tell()
-        changes.tell("b")
-        assert changes.wait(watch, time.monotonic() + FAR) is None
+    watch = changes.watch(("a", "b"))
+    changes.tell("a")
+    changes.tell("b")
+    assert changes.wait(watch, time.monotonic() + FAR) == {"a", "b"}
+    changes.tell("a")
+    changes.tell()
+    changes.tell("b")
+    assert changes.wait(watch, time.monotonic() + FAR) is None
 
 
 def test_without_a_change_it_ends_at_its_time() -> None:
     changes = Changes()
-    with changes.watch() as watch:
-        for seconds in (0.01, -1):
-            assert changes.wait(watch, time.monotonic() + seconds) == set()
+    watch = changes.watch()
+    for seconds in (0.01, -1):
+        assert changes.wait(watch, time.monotonic() + seconds) == set()
 
 
 def test_one_asks_for_all() -> None:
@@ -99,7 +99,7 @@ def test_when_the_one_that_asks_leaves_the_next_one_asks() -> None:
     changed = threading.Event()
     changes = Changes(changed.is_set)
     first, _ = waiting(changes, ("a",), 0.2)
-    until(lambda: changes._asking)
+    until(lambda: changes._asker() is not None)
     second, _ = waiting(changes, ("b",), 3 * DEADLINE)
     first.join(DEADLINE)
     changed.set()
@@ -115,8 +115,8 @@ def test_it_is_asked_less_often_the_longer_nothing_changes() -> None:
         return False
 
     changes = Changes(ask)
-    with changes.watch() as watch:
-        changes.wait(watch, time.monotonic() + 0.3)
+    watch = changes.watch()
+    changes.wait(watch, time.monotonic() + 0.3)
     assert len(asked) < 0.3 / LONGEST_PAUSE + 30
 
 
@@ -130,8 +130,8 @@ def test_who_cannot_ask_is_told_and_the_next_one_asks() -> None:
         return True
 
     changes, ends = Changes(ask), time.monotonic() + DEADLINE
-    with changes.watch() as watch:
-        with pytest.raises(OSError, match="away"):
-            changes.wait(watch, ends)
+    watch = changes.watch()
+    with pytest.raises(OSError, match="away"):
         changes.wait(watch, ends)
+    changes.wait(watch, ends)
     assert len(asked) == 2

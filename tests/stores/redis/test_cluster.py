@@ -66,7 +66,7 @@ def follow(store: RedisStore, names: list[str], count: int) -> dict[str, list[En
     while left := {name: found for name, found in read.items() if len(found) < count}:
         cursors = {name: found[-1].cursor if found else None for name, found in left.items()}
         for name, entries in store.read_many(cursors, wait=FORMING).items():
-            assert not isinstance(entries, Lost), f"{name}: {entries}"
+            assert isinstance(entries, list), f"{name}: {entries}"
             read[name] += entries
     return read
 

@@ -16,6 +16,7 @@ from servers import DEADLINE, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from anthropix_actors.stores.log import Reads
     from anthropix_actors.stores.redis import RedisStore
     from anthropix_actors.stores.redis.places import LogPlace
 
@@ -28,7 +29,7 @@ def looks(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     look = store._reader._look_at
 
-    def counted(places: Sequence[LogPlace], more: reading.Found) -> None:
+    def counted(places: Sequence[LogPlace], more: Reads) -> None:
         found.append(len(places))
         look(places, more)
 

@@ -22,6 +22,8 @@ from servers import DEADLINE, until, wait
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anthropix_actors.stores.local.tables import Tables
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -56,8 +58,7 @@ def test_what_was_written_is_there_for_the_next_one(path: Path) -> None:
 def test_each_commit_is_on_the_disk_unless_that_is_not_wanted(path: Path, synchronous: Any, number: int) -> None:
     with closing(SQLiteStore(path, synchronous=synchronous)) as store:
         assert store.claim("a") == 1
-        with store._writer.transaction() as db:
-            assert db.execute("PRAGMA synchronous").fetchone() == (number,)
+        assert store._writer.run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (number,)
     with other(path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -200,9 +201,11 @@ def test_a_thread_that_is_held_up_by_another_for_too_long_is_told(path: Path) ->
     held, done = threading.Event(), threading.Event()
 
     def hold(store: SQLiteStore) -> None:
-        with store._writing():
+        def step(_: object) -> None:
             held.set()
             wait(done)
+
+        store._write(step)
 
     with closing(SQLiteStore(path, timeout=0.05)) as store:
         thread = threading.Thread(target=hold, args=(store,))
@@ -218,8 +221,7 @@ def test_a_thread_that_is_held_up_by_another_for_too_long_is_told(path: Path) ->
 
 def test_what_a_full_disk_did_not_take_is_not_there(store: SQLiteStore) -> None:
     store.append("a", store.claim("a"), 0, [{"n": 0}])
-    with store._writer.transaction() as db:
-        db.execute("PRAGMA max_page_count = 1")
+    store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 1"))
     with pytest.raises(StoreError, match="full") as caught:
         store.append("a", 1, 1, [{"n": 1, "text": "x" * 100_000}])
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
@@ -256,9 +258,12 @@ def test_a_file_that_is_deleted_takes_its_logs_along(store: SQLiteStore, path: P
 
 
 def test_an_exception_in_the_middle_undoes_all(store: SQLiteStore) -> None:
-    with pytest.raises(KeyboardInterrupt), store._writing() as tables:
+    def step(tables: Tables) -> None:
         tables.make("a")
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store._write(step)
     assert store.state("a") is None
     assert store.claim("a") == 1
 
@@ -278,7 +283,7 @@ def test_one_of_those_that_wait_asks_for_all_and_then_the_next_one(store: SQLite
     found: list[Any] = []
     first = threading.Thread(target=lambda: store.read("a", cursor, wait=0.2))
     first.start()
-    until(lambda: store._changes._asking)
+    until(lambda: store._changes._asker() is not None)
     second = threading.Thread(target=lambda: found.append(store.read("a", cursor, wait=DEADLINE)))
     second.start()
     first.join(DEADLINE)
@@ -301,7 +306,7 @@ def test_who_waits_is_told_when_the_file_is_no_more_one(store: SQLiteStore, path
 
     reader = threading.Thread(target=read)
     reader.start()
-    until(lambda: store._changes._asking)
+    until(lambda: store._changes._asker() is not None)
     for end in ("-wal", "-shm"):
         Path(f"{path}{end}").unlink()
     path.unlink()
