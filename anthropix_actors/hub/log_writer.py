@@ -72,10 +72,9 @@ class LogWriter:
         return f"<{type(self).__name__} of {self._opened!r}>"
 
     def __del__(self) -> None:
-        """Give the log up, if no chat was ever told to write it; as the interpreter ends, its lease does that."""
+        """Give the log up, if no chat was ever told to write it."""
         with contextlib.suppress(Exception):
-            if not sys.is_finalizing():  # no thread starts then, and to wait for one would be for ever
-                self.release()
+            self.release()
 
     @property
     def name(self) -> str:
@@ -112,7 +111,8 @@ class LogWriter:
 
     def release(self) -> None:
         """Give the log up, if no chat was told to write it: others may claim it. Any thread."""
-        if not self._opened.is_joined and self._opened.outcome is None:
+        # As the interpreter ends, its lease does that: no thread starts then, and to wait for one would be for ever.
+        if not (self._opened.is_joined or self._opened.outcome is not None or sys.is_finalizing()):
             self._opened.leave()
 
     def give_away(self) -> None:
