@@ -41,6 +41,7 @@ from actors import ASK, TERMINAL, Inbox, only_closes_idle_connections
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import CodeType, FrameType
+    from typing import Self
 
     from anthropix_actors import ChatRef
 
@@ -115,18 +116,21 @@ class Interrupter:
         self._seen: collections.Counter[tuple[CodeType, int]] = collections.Counter()
         self._children: dict[int, CodeType] = {}  # by the id of the calling frame: to hold frames would change lives
 
-    @contextlib.contextmanager
-    def within(self) -> Generator[None]:
-        before = sys.gettrace()  # a coverage run's
+    def within(self) -> Self:
+        return self
+
+    # Not by way of contextlib: that may be interrupted, too, and what was traced before would be forgotten.
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()  # a coverage run's
         sys._getframe().f_trace_opcodes = True  # Python 3.12 tells of none unless one frame wants it beforehand
         # A collection may fall into the tracer's own call; if then a finalizer raises, CPython 3.11 frees the tracer.
         gc.disable()
         sys.settrace(self._called)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
-            gc.enable()
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+        gc.enable()
 
     def _called(self, frame: FrameType, event: str, _: object) -> Any:
         if event != "call":

@@ -20,7 +20,7 @@ from anthropix_actors.errors import (
     Problem,
     status_error_class,
 )
-from anthropix_actors.stores import Held, log
+from anthropix_actors.stores import Held, Unreadable, log
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
 OF_STORES = [cls for _, cls in inspect.getmembers(log, inspect.isclass) if cls.__module__ == "anthropix_actors.stores"]
@@ -81,6 +81,8 @@ def example(cls: type[Any]) -> Any:
         error = cls("no", status=500, type="api_error", body={"a": 1}, retry_after=2.0, retryable=True)
     elif cls is Held:
         error = Held("a", "hub-1")
+    elif cls is Unreadable:
+        error = Unreadable("a", 3, "it is no JSON")
     elif cls is MineError:
         error = MineError("here", 1, loud=True)
     else:

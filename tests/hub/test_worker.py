@@ -413,11 +413,13 @@ def test_a_worker_without_a_client_gives_its_jobs_back(hub: Hub, begin: Begin, c
 
 def test_a_worker_that_is_stopped_gives_back_what_it_can(hub: Hub, begin: Begin, anthropix_emulator: Emulator) -> None:
     anthropix_emulator.queue(BEGUN, BEGUN, Stall(WHOLE), *[WHOLE] * 2)
-    told, again, untold = hub.submit(asks()), hub.submit(asks(), retry_lost=True), hub.submit(asks())
     worker = begin()
+    told = hub.submit(asks())
+    until(lambda: "event" in kinds(hub.store, told))  # before the next one asks: each gets its own answer
+    again = hub.submit(asks(), retry_lost=True)
+    until(lambda: "event" in kinds(hub.store, again))
+    untold = hub.submit(asks())
     anthropix_emulator.wait_for_requests(3)
-    for name in (told, again):
-        until(lambda name=name: "event" in kinds(hub.store, name))  # type: ignore[misc]
     worker.stop()
     worker.stop()
     assert worker.metrics() == WorkerMetrics(taken=3, lost=1, given_back=2)

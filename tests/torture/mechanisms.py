@@ -729,8 +729,8 @@ MECHANISMS = [
     Mechanism(
         "what a worker could not answer goes back",
         "hub/_work/taker.py",
-        "store.give_back if self._goes_on(run) else store.finish",
-        "store.finish",
+        "is_done = not self._goes_on(run)",
+        "is_done = True",
         "hub/test_worker.py::test_a_worker_that_is_stopped_gives_back_what_it_can",
     ),
     Mechanism(
@@ -904,7 +904,7 @@ MECHANISMS = [
     Mechanism(
         "a job that came back is ended once more",
         "hub/_work/taker.py",
-        "            self._ended.append((time.monotonic() + AGAIN, run.job.id, act == store.finish))",
+        "            self._ended.append((time.monotonic() + AGAIN, run.job.id, is_done))",
         "            pass",
         "hub/test_lost_ends.py::test_a_job_that_is_done_and_taken_again_is_ended_by_its_worker",
     ),
