@@ -24,6 +24,9 @@ from servers import DEADLINE, until, wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Where a connection is closed as its server starts, asyncio warns of its own transports, whenever they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Mcp]]:
