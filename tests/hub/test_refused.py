@@ -206,3 +206,32 @@ def test_what_stands_for_an_entry_is_small_and_is_json() -> None:
     shorter = instead_of(odd, 0, refusal)
     assert shorter == {"kind": "failed", "error": {"class": "Lost", "says": "?" + "x" * 499, "status": 500}}
     assert instead_of(shorter or {}, 0, refusal) is None
+
+
+class TakesNothing(MemoryStore):
+    """A store that has lost entries, as it may say: what follows them would leave a gap."""
+
+    refusal = ParameterError([Problem("first", "expected 0 at most")])
+
+    def append(self, *_: Any, **__: Any) -> None:
+        raise self.refusal
+
+    def append_many(self, appends: Any) -> Any:
+        return dict.fromkeys(appends, self.refusal)
+
+
+def test_a_log_of_which_a_store_takes_nothing_at_all_is_given_up(hubs: Callable[..., Hub]) -> None:
+    nobody: Any = None
+    writer = hubs(TakesNothing()).to("a")
+    event: Any = {"type": "ping"}
+    writer.tell(ChatEvent(nobody, event))
+    assert writer.wait(DEADLINE)
+    assert writer.outcome == "gone"
+
+
+def test_a_forked_child_works_on_nothing(client: Client) -> None:
+    with MemoryStore() as store:
+        worker = Worker(client, store)
+        worker.after_fork()  # as in a child
+        worker.stop()
+        assert worker.metrics() == WorkerMetrics()
