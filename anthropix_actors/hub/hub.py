@@ -12,6 +12,7 @@ import msgspec
 
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.interrupts import uninterrupted
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import WINDOW
 from anthropix_actors._tasks.subscriber import subscriber_problems
@@ -350,7 +351,7 @@ class Hub:
             return False
         is_running = state is not None and state.holder is not None  # then no job of its name waits
         job = None if is_running else self.store.job(self.queue, name)
-        if job is not None and self._crew.result_of(partial(self._end_job, name, reason, job.data.get("tag"))):
+        if job is not None and uninterrupted(partial(self._end_job, name, reason, job.data.get("tag")), _leave):
             return True
         inbox = name + INBOX
         posted = self.store.post(inbox, {"kind": "cancel", "reason": reason}, key="cancel")
@@ -361,7 +362,7 @@ class Hub:
     def _end_job(self, name: str, reason: str, tag: str | None) -> bool:
         """Take a job that waits out of the queue, and write the end of its chat; return False if it has just begun.
 
-        On a thread that no Ctrl-C interrupts: in between, there is neither a job nor an end.
+        Not to be interrupted: in between, there is neither a job nor an end.
         """
         if not self.store.remove(self.queue, name):
             return False
@@ -490,6 +491,10 @@ class Hub:
         """
         if self._is_closed:
             raise ConfigurationError("the hub is closed; make another one")
+
+
+def _leave(_: bool) -> None:  # noqa: FBT001 - whether it was cancelled
+    """Leave a chat cancelled whose cancel was interrupted."""
 
 
 publish("anthropix_actors.hub", (Hub, HubMetrics))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.threads import IDLE, in_background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Result = TypeVar("Result")
 
 
 class Crew:
@@ -43,27 +40,6 @@ class Crew:
                 self._actions.put(action)
         if is_short and not in_background(partial(self._work, action), "anthropix-reader"):
             action()  # the interpreter ends, and gives no more threads
-
-    def result_of(self, action: Callable[[], Result]) -> Result:
-        """Run an action on another thread, and wait for it: it comes to its end though a Ctrl-C ends this wait.
-
-        Raises:
-            BaseException: what it raised.
-
-        Example:
-            >>> Crew().result_of(lambda: 6 * 7)
-            42
-        """
-        future: Future[Result] = Future()
-
-        def act() -> None:
-            try:
-                future.set_result(action())
-            except BaseException as exc:  # noqa: BLE001 - it is raised where it is waited for
-                future.set_exception(exc)
-
-        self.run(act)
-        return future.result()
 
     def close(self) -> None:
         """Let the threads end that are idle, and the others when they have done what they do."""

@@ -123,9 +123,7 @@ class Follower:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
                 thread.start()
-                self._thread = (
-                    thread  # where an interrupt comes before this, that thread ends, and the next call has one
-                )
+                self._thread = thread  # after an interrupt before this, that thread ends, and the next call has one
         self.wake()
 
     def drop(self, reading: Reading) -> None:

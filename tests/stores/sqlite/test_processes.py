@@ -87,16 +87,20 @@ WRITER = """
 """
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_what_a_writer_has_appended_is_there_though_it_is_killed(program: Begin, path: Path, seed: int) -> None:
-    """Each append is there as a whole or not at all, in the file as the next process finds it."""
-    lines = random.Random(seed).randrange(1, 30)
-    writer = program(WRITER)
+def appended_by(writer: subprocess.Popen[str], lines: int) -> int:
+    """Kill a writer after so many lines; return how much it has said it had appended."""
     assert line(writer) == "begun"
     told = [int(line(writer)) for _ in range(lines)]
     writer.kill()
     rest = writer.communicate(timeout=DEADLINE)[0].split()
-    appended = int(rest[-1]) if rest else told[-1]
+    return int(rest[-1]) if rest else told[-1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_writer_has_appended_is_there_though_it_is_killed(program: Begin, path: Path, seed: int) -> None:
+    """Each append is there as a whole or not at all, in the file as the next process finds it."""
+    lines = random.Random(seed).randrange(1, 30)
+    appended = appended_by(program(WRITER), lines)
     with closing(SQLiteStore(path)) as store:
         numbers = [data["n"] for data in everything(store, "a")]
         assert numbers == [*range(len(numbers))]
@@ -123,12 +127,7 @@ def test_what_was_appended_to_many_logs_is_there_though_the_writer_is_killed(
 ) -> None:
     """What is in the middle is in all of them or in none, as one transaction writes it."""
     lines = random.Random(seed).randrange(1, 20)
-    writer = program(WRITER_OF_MANY)
-    assert line(writer) == "begun"
-    told = [int(line(writer)) for _ in range(lines)]
-    writer.kill()
-    rest = writer.communicate(timeout=DEADLINE)[0].split()
-    appended = int(rest[-1]) if rest else told[-1]
+    appended = appended_by(program(WRITER_OF_MANY), lines)
     with closing(SQLiteStore(path)) as store:
         found = [[data["n"] for data in everything(store, f"log-{number}")] for number in range(20)]
         assert found == [[*range(len(found[0]))]] * 20
