@@ -22,13 +22,14 @@ class MergingQueue(collections.deque[Any]):
     Attributes:
         largest: How many characters a merged delta may have before the next one begins.
         chars: How many characters wait; a message without any counts as one.
+        deltas: How many deltas wait, each counted that was merged.
     """
 
     def __init__(self, largest: int = MOST_CHARS) -> None:
         """Start empty."""
         super().__init__()
         self.largest = largest
-        self.chars = 0
+        self.chars = self.deltas = 0
 
     def append(self, message: Any, /) -> None:
         """Add a message; a delta is merged with the one before."""
@@ -38,8 +39,10 @@ class MergingQueue(collections.deque[Any]):
             super().append(message)
         elif isinstance(last, _MergedDelta) and last.takes(message, kind, self.largest):
             last.add(message, piece)
+            self.deltas += 1
         else:
             super().append(_MergedDelta(message, kind, piece))
+            self.deltas += 1
         self.chars += max(1, len(piece))  # else empty ones would be kept without bound
 
     def extend(self, messages: Iterable[Any], /) -> None:
@@ -54,14 +57,17 @@ class MergingQueue(collections.deque[Any]):
             IndexError: there is none.
         """
         first = super().popleft()
-        merged = isinstance(first, _MergedDelta)
-        self.chars -= first.chars if merged else 1
-        return first.message() if merged else first
+        if not isinstance(first, _MergedDelta):
+            self.chars -= 1
+            return first
+        self.chars -= first.chars
+        self.deltas -= len(first.pieces)
+        return first.message()
 
     def clear(self) -> None:
         """Drop all messages."""
         super().clear()
-        self.chars = 0
+        self.chars = self.deltas = 0
 
     def take_all(self) -> list[Any]:
         """Take all messages."""

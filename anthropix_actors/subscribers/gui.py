@@ -17,6 +17,7 @@ import math
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from anthropix_actors._calls.options import unknown_problems
@@ -47,6 +48,11 @@ _BUDGET = 0.01
 
 _LARGEST = 1 << 11
 """How many characters a merged delta may have: a text widget takes them within the budget."""
+
+
+_MERGED = 4
+"""How many windows of deltas may wait, merged into few: a chat's thread that never waits would take the interpreter's
+lock from the thread that draws, 5 ms for each of its steps."""
 
 
 class GuiOptions(TypedDict, total=False):
@@ -102,7 +108,7 @@ class GuiSubscriber:
         self._queue = MergingQueue(_LARGEST)
         self._armed = False
         self._followed = weakref.WeakSet[TaskRef[Any]]()  # of one that it is unsubscribed from, it hears no end
-        self.window = Window(self._queue.is_full)  # once closed, it is empty
+        self.window = Window(partial(_is_full, self._queue))  # once closed, it is empty
         self.handled_in = loop.thread
         if self.handled_in is None:
             self._wake()  # the loop says in which thread it runs, before a message comes
@@ -226,6 +232,11 @@ class GuiSubscriber:
                 self._loop.show(exc)
             except Exception as other:  # noqa: BLE001 - as above
                 log(logging.ERROR, "what %s raised could not be shown", shown(self._handler), exc_info=other)
+
+
+def _is_full(queue: MergingQueue, size: int) -> bool:
+    """Return whether a window has no room. A function, so that the window does not refer to its subscriber."""
+    return queue.is_full(size) or queue.deltas >= _MERGED * size
 
 
 _CHOICES = ("continue", "cancel")

@@ -44,7 +44,7 @@ def test_whatever_comes_is_taken_in_order_and_counted(messages: list[Any], large
             taken.append(waiting.popleft())
     taken += waiting.take_all()
     assert spread(taken) == spread(messages)
-    assert waiting.chars == 0
+    assert (waiting.chars, waiting.deltas) == (0, 0)
     sizes = [len(spread([each])) for each in taken]
     assert max(sizes, default=0) < largest + 5
 
@@ -53,6 +53,7 @@ def test_neighbours_merge_and_others_do_not() -> None:
     one, other = CHATS
     waiting = MergingQueue()
     waiting.extend([delta(one, "a"), delta(one, "b"), delta(other, "c"), delta(one, "d"), delta(one, "e", index=1)])
+    assert (len(waiting), waiting.deltas) == (4, 5)
     assert waiting.take_all() == [delta(one, "ab"), delta(other, "c"), delta(one, "d"), delta(one, "e", index=1)]
 
 

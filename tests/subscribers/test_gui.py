@@ -127,6 +127,18 @@ def test_many_messages_cost_one_wake_up(kit: Fake) -> None:
     assert screen.messages == [*range(200)]
 
 
+def test_a_chat_waits_for_the_window_after_many_deltas_even_if_they_say_little(kit: Fake) -> None:
+    with served(answering(*["x"] * 5000)) as (_, client):
+        subscriber = kit.subscriber(screen := Screen())
+        chat = client.chat(**ASK, stream=subscriber)
+        until_blocked(chat)
+        run(kit, lambda: bool(screen.messages))
+        first = len(screen.text)
+        until_handled(kit, screen)
+        assert 0 < first <= 4 * 256  # the first flush: the chat went on after it
+        assert screen.text == "x" * 5000
+
+
 def test_a_heavy_handler_lets_the_window_draw_between_two_messages(kit: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gui, "_BUDGET", 0)
     turns: list[int] = []
