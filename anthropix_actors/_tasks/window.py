@@ -120,6 +120,28 @@ class Window:
         return self._is_full(place.size - self._granted - place.count + 1)
 
 
+class CountedWindow(Window):
+    """The window of a subscriber that can tell how many messages it holds: a task looks once for several.
+
+    Example:
+        >>> held = collections.deque()
+        >>> CountedWindow(lambda: len(held)).room(256)
+        256
+    """
+
+    def __init__(self, held: Callable[[], int]) -> None:
+        """Ask `held()` how many messages the subscriber holds, as often, and with the same rules, as `is_full`."""
+        super().__init__(lambda size: held() >= size)
+        self._held = held
+
+    def room(self, size: int) -> int:
+        """Return the task's share of the room: each of those that tell may use it before any looks again."""
+        room = size - self._held()
+        if room <= 0 or self._waiting:
+            return 0
+        return max(1, room // (len(self.followers) or 1))
+
+
 class WindowDelivery(Delivery):
     """Delivery to a subscriber with a window: the task waits for room through its scope, not in the `tell`."""
 

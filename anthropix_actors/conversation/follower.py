@@ -13,7 +13,7 @@ import pykka
 from anthropix_actors._cancel.scope import SLICE
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.mailbox import Mailbox, delivery_to
-from anthropix_actors._tasks.window import Window
+from anthropix_actors._tasks.window import CountedWindow, Window
 from anthropix_actors.chat.coalescing import CoalescingMailbox
 from anthropix_actors.errors import Problem
 
@@ -118,7 +118,7 @@ class MessageQueue:
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._size = size
         self._closed = False
-        self.window = Window(self._is_full)
+        self.window = CountedWindow(self._held)
 
     def tell(self, message: Any, /) -> None:
         """Take one message. Any thread; never waits."""
@@ -145,5 +145,5 @@ class MessageQueue:
         """Return whether the loop goes on."""
         return not self._closed
 
-    def _is_full(self, size: int) -> bool:
-        return not self._closed and len(self._messages) >= size
+    def _held(self) -> int:
+        return 0 if self._closed else len(self._messages)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import collections
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.subscriber_hints import no_function
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import FAILED
-from anthropix_actors._tasks.window import Window
+from anthropix_actors._tasks.window import CountedWindow
 from anthropix_actors.errors import ParameterError, Problem
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class _ExecutorSubscriber(_FunctionSubscriber):
         super().__init__(function)
         self._executor = executor
         self._messages = messages = collections.deque[Any]()
-        self.window = Window(lambda size: len(messages) >= size)
+        self.window = CountedWindow(partial(len, messages))
         self._lock = threading.Lock()
         self._submitted = False
 

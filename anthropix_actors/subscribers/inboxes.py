@@ -16,7 +16,7 @@ import queue
 import threading
 from typing import Any
 
-from anthropix_actors._tasks.window import Window
+from anthropix_actors._tasks.window import CountedWindow
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
 from anthropix_actors.subscribers.told import TERMINAL
 
@@ -40,7 +40,7 @@ class LoopInbox:
 
     def __init__(self) -> None:
         """Start empty, and bound to no event loop."""
-        self.window = Window(self._is_full)
+        self.window = CountedWindow(self._held)
         self.end: Any = None
         self.handled_in: int | None = None
         self._arrived: collections.deque[Any] = collections.deque()
@@ -71,8 +71,8 @@ class LoopInbox:
         self._left = True
         self.handled_in = None
 
-    def _is_full(self, size: int) -> bool:
-        return len(self._arrived) + self._taken >= size
+    def _held(self) -> int:
+        return len(self._arrived) + self._taken
 
     async def burst(self) -> list[Any]:
         """Wait for messages; return all that have arrived. After the end, return it again and again.
@@ -126,7 +126,7 @@ class ThreadInbox:
 
     def __init__(self) -> None:
         """Start empty."""
-        self.window = Window(self._is_full)
+        self.window = CountedWindow(self._held)
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._taken = 0
 
@@ -134,8 +134,8 @@ class ThreadInbox:
         """Take one message. Returns at once. Any thread."""
         self._queue.put(message)
 
-    def _is_full(self, size: int) -> bool:
-        return self._queue.qsize() + self._taken >= size
+    def _held(self) -> int:
+        return self._queue.qsize() + self._taken
 
     def burst(self, timeout: float) -> list[Any]:
         """Wait for messages, for at most `timeout` seconds; return all that have arrived, perhaps none.

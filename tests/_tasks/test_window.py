@@ -19,7 +19,7 @@ from anthropix_actors import text_of as text_of_message
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
-from anthropix_actors._tasks.window import Window, WindowDelivery
+from anthropix_actors._tasks.window import CountedWindow, Window, WindowDelivery
 
 from actors import ASK, Blocking, Inbox, Reader, deliveries_of, text_of, until_blocked
 from servers import DEADLINE, Paused, Server, answer, answering, stalling, until, wait
@@ -299,7 +299,12 @@ class Own:
 
     def __init__(self) -> None:
         self.held: deque[Any] = deque()
+        self.looks = 0
         self.window = Window(lambda size: len(self.held) >= size)
+
+    def count(self) -> int:
+        self.looks += 1
+        return len(self.held)
 
     def tell(self, message: Any, /) -> None:
         self.held.append(message)
@@ -310,8 +315,11 @@ class Own:
         return handled
 
 
-def test_a_subscriber_with_a_window_is_waited_for_before_it_is_told() -> None:
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_subscriber_with_a_window_is_waited_for_before_it_is_told(*, counts: bool) -> None:
     own = Own()
+    if counts:
+        own.window = CountedWindow(own.count)
     teller = Teller(own, list(range(20)))
     assert isinstance(teller.delivery, WindowDelivery)
     until_blocked(teller.scope)
@@ -323,6 +331,25 @@ def test_a_subscriber_with_a_window_is_waited_for_before_it_is_told() -> None:
         handled += own.handle(len(own.held))
     teller.join()
     assert handled == list(range(3, 20))
+
+
+def test_a_subscriber_that_counts_is_asked_once_for_several_messages() -> None:
+    own = Own()
+    own.window = CountedWindow(own.count)
+    delivery_to(own, CancelScope(), window=SIZE).tell_all(range(SIZE))
+    assert (list(own.held), own.looks) == (list(range(SIZE)), 1)
+
+
+def test_those_that_tell_one_that_counts_share_its_room() -> None:
+    own = Own()
+    own.window = window = CountedWindow(own.count)
+    deliveries = [delivery_to(own, CancelScope(), window=SIZE) for _ in range(3)]
+    assert window.room(SIZE) == SIZE // 3
+    own.held.extend(range(SIZE - 1))
+    assert window.room(SIZE) == 1
+    own.held.append("last")
+    assert window.room(SIZE) == 0
+    del deliveries
 
 
 def test_a_chat_that_waits_for_a_frozen_window_is_cancelled_at_once(connect: Callable[..., Client]) -> None:

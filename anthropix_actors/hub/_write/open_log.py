@@ -13,7 +13,7 @@ import msgspec
 
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import log, safely
-from anthropix_actors._tasks.window import Window
+from anthropix_actors._tasks.window import CountedWindow
 from anthropix_actors.errors import CancelledError, ParameterError
 from anthropix_actors.hub._write.refused import instead_of
 from anthropix_actors.hub.entries import ENDS
@@ -102,7 +102,7 @@ class OpenLog:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[Outcome], object]] = []
-        self.window = Window(self._is_full)
+        self.window = CountedWindow(self._held)
 
     def __repr__(self) -> str:
         """Show name, state, and how much waits."""
@@ -180,8 +180,8 @@ class OpenLog:
         """How many entries wait."""
         return len(self._waiting)
 
-    def _is_full(self, size: int) -> bool:
-        return len(self._waiting) >= size
+    def _held(self) -> int:
+        return len(self._waiting)
 
     # The appender's side
 
