@@ -57,11 +57,7 @@ def worker(  # noqa: PLR0913, PLR0917 - each is an option
         running = Worker(client, store, queue=queue, concurrency=concurrency, lease=lease, attempts=attempts)
         with running:
             click.echo(f"{running.hub.holder} takes jobs out of {queue!r}")
-            while not ending.wait(1.0):
-                if running.refused is not None:
-                    raise running.refused
-            click.echo("takes no more jobs")
-            all_ended = _drained(running, grace)
+            all_ended = _works_until(ending, running, grace)
         counts = running.metrics()
     click.echo(f"ended: {counts.done} done, {counts.failed} failed, {counts.cancelled} cancelled, {counts.lost} lost")
     sys.exit(0 if all_ended else CANCELLED)
@@ -73,7 +69,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _on_signals() -> threading.Event:
-    """Return an event that SIGTERM or Ctrl-C sets; another one interrupts the wait for the answers."""
+    """Return an event that SIGTERM or Ctrl-C sets; another one raises KeyboardInterrupt."""
     ending = threading.Event()
 
     def on_signal(*_: object) -> None:
@@ -86,9 +82,16 @@ def _on_signals() -> threading.Event:
     return ending
 
 
-def _drained(running: Worker, grace: float) -> bool:
-    """Wait for the answers, for at most `grace` seconds, or until another signal; return whether all have ended."""
+def _works_until(ending: threading.Event, running: Worker, grace: float) -> bool:
+    """Wait for the first signal, then for the answers, for at most `grace` seconds; return whether all have ended.
+
+    Another signal ends the wait for the answers, at whatever moment after the first it comes.
+    """
     try:
+        while not ending.wait(1.0):
+            if running.refused is not None:
+                raise running.refused
+        click.echo("takes no more jobs")
         return running.drain(grace)
     except KeyboardInterrupt:
         return False

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from anthropix_actors import Hub, text_of
+from anthropix_actors.cli import _worker
 from anthropix_actors.emulator import Stall, Status
 from anthropix_actors.hub.entries import begin_entry
 from anthropix_actors.stores import open_store
@@ -236,6 +238,32 @@ def test_a_second_signal_ends_them_and_what_nobody_was_told_goes_back(
     assert hub.status(told).state == "failed"
     start()
     assert text_of(hub.result(untold, timeout=DEADLINE)) == WHOLE
+
+
+@pytest.mark.parametrize("where", ["wait", "echo", "drain"])
+def test_a_second_signal_may_come_at_any_moment_after_the_first(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first only sets the event: between that and the wait for the answers there is a moment, too."""
+
+    class Running:
+        refused = None
+
+        def drain(self, _: float) -> bool:
+            raise KeyboardInterrupt
+
+    class Ending(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if where == "wait":
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    def echo(_: str) -> None:
+        if where == "echo":
+            raise KeyboardInterrupt
+
+    ending, running = Ending(), Running()
+    ending.set()
+    monkeypatch.setattr("click.echo", echo)
+    assert _worker._works_until(ending, running, 60.0) is False  # type: ignore[arg-type]
 
 
 def test_the_end_of_the_grace_is_as_a_second_signal(hub: Hub, start: Start, anthropix_emulator: Emulator) -> None:

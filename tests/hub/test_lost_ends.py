@@ -77,7 +77,7 @@ def test_the_end_of_an_answer_that_is_lost_is_said_to_be(
         redis.run("SAVE")
         anthropix_emulator.release()
         chat.result(DEADLINE)
-        until(lambda: is_closed(store, "a"))
+        until(lambda: not hub.metrics().writing)  # it has been told that the end is there, too
         redis.go_back()
         with pytest.raises(Lost):
             elsewhere.result("a", timeout=DEADLINE)

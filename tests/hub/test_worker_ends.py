@@ -141,7 +141,7 @@ def test_what_a_worker_has_goes_back_when_hub_or_client_are_closed_first(
 
 
 def test_a_job_that_waits_for_its_chat_goes_back_when_the_hub_is_closed(
-    anthropix_emulator: Emulator, hubs: Callable[..., Hub]
+    client: Client, anthropix_emulator: Emulator, hubs: Callable[..., Hub]
 ) -> None:
     class Busy(Client):
         """A client that has no thread for a chat."""
@@ -159,7 +159,9 @@ def test_a_job_that_waits_for_its_chat_goes_back_when_the_hub_is_closed(
         waiting(store, 1)
         until(lambda: worker.refused)
         worker.stop()
-    assert store.job("jobs", name).attempt == 0  # type: ignore[union-attr]
+    anthropix_emulator.queue(WHOLE)
+    with Worker(client, store):
+        assert text_of(other.result(name, timeout=DEADLINE)) == WHOLE
 
 
 def test_a_worker_whose_store_is_closed_takes_nothing_more(any_store: Store, client: Client) -> None:

@@ -386,8 +386,8 @@ MECHANISMS = [
     Mechanism(
         "what waits for a store is bounded",
         "hub/_write/open_log.py",
-        "        return len(self._waiting) >= size",
-        "        return False",
+        "CountedWindow(partial(len, self._waiting))",
+        "CountedWindow(lambda: 0)",
         "hub/test_writing.py::test_a_slow_store_makes_the_chat_and_the_server_wait",
     ),
     Mechanism(

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -102,7 +103,7 @@ class OpenLog:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[Outcome], object]] = []
-        self.window = CountedWindow(self._held)
+        self.window = CountedWindow(partial(len, self._waiting))
 
     def __repr__(self) -> str:
         """Show name, state, and how much waits."""
@@ -178,9 +179,6 @@ class OpenLog:
     @property
     def behind(self) -> int:
         """How many entries wait."""
-        return len(self._waiting)
-
-    def _held(self) -> int:
         return len(self._waiting)
 
     # The appender's side
