@@ -8,8 +8,10 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,27 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped and os.environ.get("REQUIRE_ALL") and NOT_HERE not in str(report.longrepr):
         report.outcome = "failed"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run what has the mark `untraced` without coverage, here and in the programs that it starts.
+
+    Coverage doubles what a test costs. It is not needed where a program, a toolkit or a storm of faults runs through
+    lines that tests of their own have covered.
+    """
+    coverage: Any = sys.modules.get("coverage")
+    tracing = coverage and coverage.Coverage.current()
+    if not tracing or item.get_closest_marker("untraced") is None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        tracing.stop()
+        try:
+            return (yield)
+        finally:
+            with warnings.catch_warnings(action="ignore"):  # it was imported before
+                tracing.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

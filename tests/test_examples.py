@@ -29,6 +29,8 @@ from servers import DEADLINE
 if TYPE_CHECKING:
     from anthropix_actors.emulator import Emulator
 
+pytestmark = pytest.mark.untraced
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.Popen[str]]
 
+pytestmark = pytest.mark.untraced
+
 DAEMON = Path(__file__).parents[1] / "examples" / "job_daemon.py"
 AT_ONCE = 4
 

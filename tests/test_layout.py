@@ -19,6 +19,8 @@ import pytest_anthropix_actors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.untraced
+
 PACKAGE = Path(anthropix_actors.__file__).parent
 
 # The house, from the cellar up: a room imports only from the rooms before it, imports for types included.

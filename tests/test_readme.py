@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Emulator
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = {page.stem: page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}

@@ -25,6 +25,8 @@ from torture.tls import runs as tls
 from torture.truth import MESSAGE, SNAPSHOTS, TOLD
 from torture.watch import KEY
 
+pytestmark = pytest.mark.untraced
+
 SEED = 20261123
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from programs import Programs
     from servers import Peer
 
+pytestmark = pytest.mark.untraced
+
 PROGRAM = Path(__file__).parents[1] / "examples" / "web_chat.py"
 WHOLE = "Red light passes, blue light goes astray."
 BEGUN = "Red light"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Site = tuple[subprocess.Popen[str], str]
 
+pytestmark = pytest.mark.untraced
+
 PROGRAM = Path(__file__).parents[1] / "examples" / "web_fleet.py"
 WHOLE = "Red light passes, blue light goes astray."
 BEGUN = Stall(WHOLE, after_events=5)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors.chat.growth import grown
+from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.chat.pieces import PieceReader
 from anthropix_actors.subscribers.calls import CALLS, ENDS, OF_EVENTS, key_of
@@ -82,6 +82,7 @@ class Handlers:
         """Handle messages, as `handle` does one. In one loop, as this is where the time of a long answer goes."""
         names = self._overridden
         has_events, has_blocks = "on_event" in names, "on_block" in names
+        on_text = self.on_text if TEXT in names else None
         chat = ref = None
         for message in messages:
             if type(message) is not ChatEvent:
@@ -93,7 +94,11 @@ class Handlers:
             event = message.data
             if has_events:
                 self.on_event(ref, event)
-            if (found := grown(event)) is not None and (name := names.get(found[0])) is not None:
+            delta = event.get("delta") if event.get("type") == "content_block_delta" else None
+            if type(delta) is dict and delta.get("type") == TEXT and type(text := delta.get("text")) is str:
+                if text and on_text is not None:  # as below, but without a call: most of an answer is text
+                    on_text(ref, text)
+            elif (found := grown(event)) is not None and (name := names.get(found[0])) is not None:
                 getattr(self, name)(ref, found[1])
             if has_blocks:
                 self._on_blocks(ref, event)

@@ -39,6 +39,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return [*chunks, data[start:]]
 
 
+@pytest.mark.untraced
 @given(LINES, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.lists(st.integers(0, 9), max_size=30))
 def test_lines_cut_anywhere_are_the_same_objects_with_the_same_numbers(
     lines: list[bytes],

@@ -235,6 +235,7 @@ def test_the_pieces_of_a_long_event_are_joined_once() -> None:
     assert joins == 0, "no chunk is joined to what was there before"
 
 
+@pytest.mark.untraced
 def test_recorded_streams_give_the_same_events_however_they_are_cut(corpus: Path) -> None:
     dice = random.Random(7)
     for path in sorted(corpus.glob("streams/*.sse")):

@@ -453,6 +453,7 @@ def without_null(value: Any) -> Any:
     return value
 
 
+@pytest.mark.untraced
 def test_every_recorded_stream_makes_its_message_however_it_is_cut(corpus: Path) -> None:
     dice = random.Random(7)
     streams = sorted(corpus.glob("streams/*.sse"))

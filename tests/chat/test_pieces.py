@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors import BlockPiece, CancelledError, Client, TextPiece, ThinkingPiece, ToolInputPiece
+from anthropix_actors import BlockPiece, CancelledError, ChatEvent, Client, TextPiece, ThinkingPiece, ToolInputPiece
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.growth import grown
 from anthropix_actors.chat.pieces import PieceReader
 from anthropix_actors.emulator import Drop, Emulator, Reply, ToolCall
 from anthropix_actors.errors import ProtocolError
+from anthropix_actors.subscribers import Handlers
 
 from actors import ASK
 from decoding import events
@@ -151,6 +153,38 @@ ODD = [
     {"data": "[DONE]"},
     {"type": None},
 ]
+
+
+class Texts(Handlers):
+    """Keeps what its methods are told that an event adds."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def on_text(self, _chat: Any, /, text: str) -> None:
+        self.told.append(("text_delta", text))
+
+    def on_thinking(self, _chat: Any, /, text: str) -> None:
+        self.told.append(("thinking_delta", text))
+
+    def on_tool_input(self, _chat: Any, /, json_piece: str) -> None:
+        self.told.append(("input_json_delta", json_piece))
+
+
+class NoTexts(Texts):
+    on_text = Handlers.on_text
+
+
+MORE = [{**text_delta("x"), "type": "new"}, delta(text="x"), delta(type="text_delta", text="")]
+
+
+@pytest.mark.parametrize("event", [*ODD, *answer("Hi"), *A_CALL, *MORE])
+def test_the_methods_of_handlers_are_told_what_an_event_adds(event: dict[str, Any]) -> None:
+    added = [] if (found := grown(event)) is None else [found]
+    for kind, expected in ((Texts, added), (NoTexts, [each for each in added if each[0] != "text_delta"])):
+        handlers = kind()
+        handlers.handle(ChatEvent(SimpleNamespace(), event))  # type: ignore[arg-type]
+        assert handlers.told == expected
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -26,7 +26,7 @@ from anthropix_actors import (
 from anthropix_actors.chat.accumulate import Accumulator
 from anthropix_actors.chat.block import PartialBlock
 from anthropix_actors.chat.resume import PLEASE_GO_ON, EventSplicer, ResumePlan, plan_resume
-from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Status, Thinking, ToolCall
+from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Reset, Stall, Status, Thinking, ToolCall
 from anthropix_actors.emulator._model.events import message_events
 
 from actors import Inbox, text_of
@@ -339,6 +339,20 @@ def test_a_stream_goes_on_too_and_its_text_is_whole(connect: Callable[..., Clien
             assert pieces == stream.message()["content"][0]["text"]  # type: ignore[typeddict-item]
     assert pieces.startswith("One")
     assert pieces.endswith(" Four.")
+
+
+def test_the_rest_may_come_in_several_parts(connect: Callable[..., Client]) -> None:
+    inbox, rest = Inbox(), Stall(" Three and four and five.", after_events=5)
+    with Emulator() as emulator:
+        emulator.queue(Drop("One, two.", after_events=4), rest)
+        connect(emulator.url, max_retries=1).chat(**ask(NEW), stream=inbox, resume=True)
+        inbox.until(ChatResumed)
+        inbox.until(ChatEvent)
+        emulator.release()
+        inbox.until_end()
+    done = inbox.messages[-1]
+    assert isinstance(done, ChatDone)
+    assert done.message["content"] == [text(text_of(inbox.messages))]
 
 
 def test_an_answer_may_be_cut_again_and_again(connect: Callable[..., Client]) -> None:

@@ -419,6 +419,7 @@ def test_foreign_messages_do_a_conversation_no_harm(client: Client) -> None:
     talk = client.converse(Agent(model=MODEL))
     assert talk.ask("hello", timeout=DEADLINE) is None
     assert talk.proxy().actor_urn.get(timeout=DEADLINE) == talk.actor_urn
+    assert {talk, copy.copy(talk)} == {talk}
     assert talk.say("Go").result(DEADLINE)["role"] == "assistant"
     assert talk.stop()
     assert not talk.stop()

@@ -12,6 +12,8 @@ from anthropix_actors.endpoints import Endpoint, endpoints
 
 import drift
 
+pytestmark = pytest.mark.untraced
+
 MOVED = {
     "_version.py": '__version__ = "9.9.9"',
     "resources/things.py": """

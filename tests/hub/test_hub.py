@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import subprocess
 import sys
@@ -235,6 +236,26 @@ def test_threads_that_are_idle_end_when_the_hub_is_closed() -> None:
     crew.close()
     crew.run(crew.close)  # one that is started all the same ends with what it does
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "anthropix-reader"])
+
+
+def test_a_thread_that_is_about_to_leave_takes_the_action_that_was_meant_for_it() -> None:
+    class Late:
+        """Has an action just after a wait for one ended, as its sender had found an idle thread before."""
+
+        def __init__(self) -> None:
+            self.waits = 0
+
+        def get(self, **_: object) -> Any:
+            self.waits += 1
+            if self.waits == 1:
+                crew._idle -= 1
+                raise queue.Empty
+            return print
+
+    crew = Crew()
+    crew._actions = late = Late()  # type: ignore[assignment]
+    assert crew._next() is print
+    assert late.waits == 2
 
 
 def test_a_log_that_is_being_claimed_as_the_process_forks_is_the_parents(hubs: Callable[..., Hub]) -> None:

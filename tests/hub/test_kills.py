@@ -14,6 +14,8 @@ from torture.kills import BROKER, KEEPS, Heard, Plan, Storm, on_broker, wrong_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.untraced
+
 SEED = 20261127
 PLAN = Plan(jobs=8, most=6)
 

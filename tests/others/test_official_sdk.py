@@ -9,6 +9,8 @@ from anthropix_actors.emulator import Drop, Emulator, ErrorEvent, Reply, Status,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.untraced
+
 ASKED: dict[str, Any] = {
     "model": "claude-sonnet-5",
     "max_tokens": 2000,

@@ -33,7 +33,10 @@ NOWHERE = "http://127.0.0.1:1"
 RAIN = "It rains in Bergen."
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # which connections they leave open is theirs
+pytestmark = [
+    pytest.mark.untraced,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # which connections they leave open is theirs
+]
 
 
 @pytest.fixture(autouse=True)

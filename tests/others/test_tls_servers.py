@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     Script = Callable[[Peer], object]
     Behind = Callable[[Front, Script], contextlib.AbstractContextManager[Running]]
 
+pytestmark = pytest.mark.untraced
+
 OLD, NEW = "ssl_protocols TLSv1.2", "ssl_protocols TLSv1.3"
 TICKETS, NO_TICKETS = "ssl_session_tickets on", "ssl_session_tickets off"
 CACHE = "ssl_session_cache shared:sessions:1m"

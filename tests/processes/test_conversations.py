@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from programs import Programs
 
+pytestmark = pytest.mark.untraced
+
 KILLS = 25
 TALKS = 4
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 # Where an interrupt falls between a socket or a file and its name, its collection closes it: at once, and with a word.
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:.*{what}.*:pytest.PytestUnraisableExceptionWarning")
-    for what in ("<socket", "SpooledTemporaryFile")
+    pytest.mark.untraced,
+    *(
+        pytest.mark.filterwarnings(f"ignore:.*{what}.*:pytest.PytestUnraisableExceptionWarning")
+        for what in ("<socket", "SpooledTemporaryFile")
+    ),
 ]
 
 EVERY = 7

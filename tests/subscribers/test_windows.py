@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from toolkits import Toolkit
 
+pytestmark = pytest.mark.untraced
+
 LIMIT = 120
 """Seconds that all scenarios may take with one toolkit."""
 
