@@ -69,8 +69,9 @@ class Mailbox(ActorDelivery, WindowDelivery):
 
     def __init__(self, ref: pykka.ActorRef[Any], scope: CancelScope, size: int) -> None:
         """Share the window of the actor."""
-        super().__init__(ref, scope, size, MailboxWindow.of(ref))
-        self._inbox = ref.actor_inbox if isinstance(ref.actor_inbox, RunInbox) else None
+        inbox = ref.actor_inbox
+        self._inbox = inbox if isinstance(inbox, RunInbox) else None
+        super().__init__(ref, scope, size, MailboxWindow.of(ref) if self._inbox is None else self._inbox.window)
 
     def _tell_some(self, messages: Iterable[Any]) -> None:
         super()._tell_some(messages if self._inbox is None else self._inbox.packed(messages))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
+from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
+
+from anthropix_actors._tasks.window import CountedWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,8 +21,36 @@ class Run(tuple[Any, ...]):
     __slots__ = ()
 
 
+_AT_ONCE = 4
+"""How many windows an empty mailbox takes: a read may bring hundreds of events, which are one message if told at once.
+
+For each that is told by itself, two threads take turns.
+"""
+
+
+class RunWindow(CountedWindow):
+    """The window of a `RunInbox`, which says itself when a message was handled: no probe is needed."""
+
+    def __init__(self, inbox: RunInbox) -> None:
+        """Refer to it weakly, as it has this."""
+        super().__init__(partial(_held_by, weakref.ref(inbox)))
+
+    def room(self, size: int) -> int:
+        """Return the task's share of the room; that of an empty mailbox is larger."""
+        return super().room(size if self._held() else _AT_ONCE * size)
+
+
+def _held_by(inbox: weakref.ref[RunInbox]) -> int:
+    held = inbox()
+    return 0 if held is None else held.qsize() + held.is_handling
+
+
 class RunInbox(queue.SimpleQueue[Any]):
     """The mailbox of an actor that takes runs. Its size is that of one that had been told each message by itself.
+
+    Attributes:
+        window: Its room, shared by all tasks that the actor follows.
+        is_handling: Whether the actor is handling a message, and does not wait for one.
 
     Example:
         >>> inbox = RunInbox()
@@ -32,9 +64,19 @@ class RunInbox(queue.SimpleQueue[Any]):
 
     def __init__(self) -> None:
         """Begin empty."""
+        self.window = RunWindow(self)
+        self.is_handling = False
         self._lock = threading.RLock()  # for an addition, as several tasks tell at once; a signal handler may come then
         self._packed = 0  # messages in runs that wait, behind the first ones
         self._begun: Iterator[Any] = iter(())  # the run that is handled
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as the base class
+        """Return the next message; wait for it. The one before has been handled. In the actor's thread."""
+        self.is_handling = False
+        self.window.moved()
+        message = super().get(block, timeout)
+        self.is_handling = True
+        return message
 
     def packed(self, messages: Iterable[Any]) -> tuple[Any, ...]:
         """Return messages as one run, which is to be told at once; a single one as it is. Any thread."""

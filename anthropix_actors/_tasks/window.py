@@ -106,6 +106,8 @@ class Window:
 
     def moved(self, at_least: int = 0) -> None:
         """Let those go on for whom there is room, and at least so many. Call it whenever there may be more room."""
+        if not self._waiting:  # whoever is about to wait looks again itself
+            return
         going_on: list[Place] = []
         with self._lock:
             while self._waiting and (len(going_on) < at_least or not self._is_full_for(self._waiting[0])):

@@ -30,7 +30,8 @@ class Listener(Handlers, pykka.ThreadingActor):
     and what it followed is cancelled, unless others follow it, too.
 
     The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is;
-    events that arrived together cross it as one message, though each calls its methods, and counts in the window.
+    events that arrived together cross it as one message, though each calls its methods, and counts in the window, of
+    which an empty mailbox takes four at once.
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.

@@ -19,6 +19,7 @@ from anthropix_actors import text_of as text_of_message
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Gone
 from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
+from anthropix_actors._tasks.runs import RunInbox
 from anthropix_actors._tasks.window import CountedWindow, Window, WindowDelivery
 
 from actors import ASK, Blocking, Inbox, Reader, deliveries_of, text_of, until_blocked
@@ -76,6 +77,12 @@ class StepByStep(pykka.ThreadingActor):
         self._inbox.tell(message)
 
 
+class FromASimpleQueue(StepByStep):
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return queue.SimpleQueue()
+
+
 @pytest.fixture
 def let() -> threading.Semaphore:
     return threading.Semaphore(0)
@@ -86,9 +93,9 @@ def inbox() -> Inbox:
     return Inbox()
 
 
-@pytest.fixture
-def actor(inbox: Inbox, let: threading.Semaphore) -> Iterator[pykka.ActorRef[Any]]:
-    ref = StepByStep.start(inbox, let)
+@pytest.fixture(params=[StepByStep, FromASimpleQueue])
+def actor(request: pytest.FixtureRequest, inbox: Inbox, let: threading.Semaphore) -> Iterator[pykka.ActorRef[Any]]:
+    ref = request.param.start(inbox, let)
     yield ref
     let.release(10_000)
     ref.stop()
@@ -350,6 +357,30 @@ def test_those_that_tell_one_that_counts_share_its_room() -> None:
     own.held.append("last")
     assert window.room(SIZE) == 0
     del deliveries
+
+
+def test_an_empty_mailbox_of_runs_takes_what_one_read_brought() -> None:
+    inbox = RunInbox()
+    window = inbox.window
+    assert window.room(SIZE) == 4 * SIZE
+    inbox.put("first")
+    assert window.room(SIZE) == SIZE - 1
+    assert inbox.get() == "first"
+    assert window.room(SIZE) == SIZE - 1  # it is handled
+    del inbox
+    assert window.room(SIZE) == 4 * SIZE
+
+
+def test_a_mailbox_of_runs_lets_tasks_go_on_when_a_message_was_handled() -> None:
+    inbox, woken = RunInbox(), list[str]()
+    for message in inbox.packed(range(SIZE)):
+        inbox.put(message)
+    inbox.put("last")
+    place = inbox.window.enter(lambda: woken.append("a task"), SIZE, 2)
+    assert [*inbox.unpacked(inbox.get())] == list(range(SIZE))
+    assert not place.granted
+    assert inbox.get() == "last"
+    assert (place.granted, woken) == (True, ["a task"])
 
 
 def test_a_chat_that_waits_for_a_frozen_window_is_cancelled_at_once(connect: Callable[..., Client]) -> None:

@@ -936,6 +936,13 @@ MECHANISMS = [
         "return super().qsize()",
         "subscribers/test_listener.py::test_events_that_arrived_together_are_one_message_and_count_as_many",
     ),
+    Mechanism(
+        "a mailbox of runs says itself when a message was handled",
+        "_tasks/runs.py",
+        "        self.window.moved()\n",
+        "",
+        "_tasks/test_window.py::test_a_mailbox_of_runs_lets_tasks_go_on_when_a_message_was_handled",
+    ),
 ]
 
 
