@@ -114,7 +114,7 @@ class MailboxWindow(Window):
             room = min(size - self._length(), 1 + size // _LOOKS)
             if room <= 0 or self._waiting:
                 return 0
-        return max(1, room // (len(self.followers) or 1))
+        return self._share_of(room)
 
     def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
         place = super().enter(wake, size, count)

@@ -28,28 +28,11 @@ For each that is told by itself, two threads take turns.
 """
 
 
-class RunWindow(CountedWindow):
-    """The window of a `RunInbox`, which says itself when a message was handled: no probe is needed."""
-
-    def __init__(self, inbox: RunInbox) -> None:
-        """Refer to it weakly, as it has this."""
-        super().__init__(partial(_held_by, weakref.ref(inbox)))
-
-    def room(self, size: int) -> int:
-        """Return the task's share of the room; that of an empty mailbox is larger."""
-        return super().room(size if self._held() else _AT_ONCE * size)
-
-
-def _held_by(inbox: weakref.ref[RunInbox]) -> int:
-    held = inbox()
-    return 0 if held is None else held.qsize() + held.is_handling
-
-
 class RunInbox(queue.SimpleQueue[Any]):
     """The mailbox of an actor that takes runs. Its size is that of one that had been told each message by itself.
 
     Attributes:
-        window: Its room, shared by all tasks that the actor follows.
+        window: Its room, shared by all tasks that the actor follows. No probe is needed: `get` says when there is more.
         is_handling: Whether the actor is handling a message, and does not wait for one.
 
     Example:
@@ -64,7 +47,7 @@ class RunInbox(queue.SimpleQueue[Any]):
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.window = RunWindow(self)
+        self.window = CountedWindow(partial(_held_by, weakref.ref(self)), at_once=_AT_ONCE)
         self.is_handling = False
         self._lock = threading.RLock()  # for an addition, as several tasks tell at once; a signal handler may come then
         self._packed = 0  # messages in runs that wait, behind the first ones
@@ -97,3 +80,9 @@ class RunInbox(queue.SimpleQueue[Any]):
     def qsize(self) -> int:
         """Return how many messages wait: those in runs, too, but not the one that is handled. Any thread."""
         return super().qsize() + self._packed + length_hint(self._begun)
+
+
+def _held_by(inbox: weakref.ref[RunInbox]) -> int:
+    """Return how many messages wait or are handled; by a weak reference, as the inbox has the window that asks."""
+    held = inbox()
+    return 0 if held is None else held.qsize() + held.is_handling

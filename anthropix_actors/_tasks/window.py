@@ -84,6 +84,9 @@ class Window:
         """
         return int(not self._waiting and not self._is_full(size))
 
+    def _share_of(self, room: int) -> int:
+        return max(1, room // (len(self.followers) or 1))
+
     def enter(self, wake: Callable[[], object], size: int, count: int) -> Place:
         """Queue up, for `count` messages or less; `wake` is called when they may be told. In the end, call `leave`."""
         place = Place(wake, size, count)
@@ -131,17 +134,16 @@ class CountedWindow(Window):
         256
     """
 
-    def __init__(self, held: Callable[[], int]) -> None:
-        """Ask `held()` how many messages the subscriber holds, as often, and with the same rules, as `is_full`."""
+    def __init__(self, held: Callable[[], int], *, at_once: int = 1) -> None:
+        """Ask `held()` how many it holds, with the rules of `is_full`; an empty one has `at_once` times the room."""
         super().__init__(lambda size: held() >= size)
-        self._held = held
+        self._held, self._at_once = held, at_once
 
     def room(self, size: int) -> int:
         """Return the task's share of the room: each of those that tell may use it before any looks again."""
-        room = size - self._held()
-        if room <= 0 or self._waiting:
-            return 0
-        return max(1, room // (len(self.followers) or 1))
+        held = self._held()
+        room = size - held if held else size * self._at_once
+        return 0 if room <= 0 or self._waiting else self._share_of(room)
 
 
 class WindowDelivery(Delivery):

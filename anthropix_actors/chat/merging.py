@@ -39,10 +39,9 @@ class MergingQueue(collections.deque[Any]):
             super().append(message)
         elif isinstance(last, _MergedDelta) and last.takes(message, kind, self.largest):
             last.add(message, piece)
-            self.deltas += 1
         else:
             super().append(_MergedDelta(message, kind, piece))
-            self.deltas += 1
+        self.deltas += bool(kind)
         self.chars += max(1, len(piece))  # else empty ones would be kept without bound
 
     def extend(self, messages: Iterable[Any], /) -> None:

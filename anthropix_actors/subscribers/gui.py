@@ -49,10 +49,11 @@ _BUDGET = 0.01
 _LARGEST = 1 << 11
 """How many characters a merged delta may have: a text widget takes them within the budget."""
 
-
 _MERGED = 4
-"""How many windows of deltas may wait, merged into few: a chat's thread that never waits would take the interpreter's
-lock from the thread that draws, 5 ms for each of its steps."""
+"""How many windows of deltas may wait, merged into few.
+
+A chat's thread that never waits would take the interpreter's lock from the thread that draws, 5 ms for each step.
+"""
 
 
 class GuiOptions(TypedDict, total=False):
