@@ -112,8 +112,7 @@ def test_a_job_that_is_done_and_taken_again_is_ended_by_its_worker(
         hub.result(name, DEADLINE)
         until(lambda: store.queue_state("jobs").taken == 0)
         anthropix_emulator.queue(WHOLE)
-        redis.go_back()
-        assert store.queue_state("jobs").taken == 1
+        redis.go_back()  # to the job that is taken; its worker may end it at any moment from here on
         if again:
             assert text_of(hub.result(name, timeout=DEADLINE)) == WHOLE
             assert hub.status(name).attempts == 2
