@@ -124,6 +124,21 @@ def interleaved(workers: Mapping[str, Callable[[], Result]], repetitions: int) -
     return results
 
 
+def fresh_interpreter(script: str, *arguments: str, path: object = None) -> dict[str, Any]:
+    """Return how `subprocess.run` runs a script in an interpreter of its own.
+
+    Args:
+        script: Its text.
+        arguments: Its arguments.
+        path: A folder to import from first, in place of what the environment says.
+    """
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or a checkout, unlike what pip installs, is compiled each time
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    return {"args": [sys.executable, "-P", "-c", script, *arguments], "env": environment}
+
+
 def cpu_of(run: Callable[[], object]) -> float:
     """Get the seconds of CPU that this process needs for it, all threads together."""
     gc.collect()

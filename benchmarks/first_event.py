@@ -5,12 +5,23 @@ from __future__ import annotations
 import contextlib
 import statistics
 import subprocess
-import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from _measure import HAS_SDK, WAYS, Verdict, Worker, interleaved, median_and_range, ratio, table, times, title
+from _measure import (
+    HAS_SDK,
+    WAYS,
+    Verdict,
+    Worker,
+    fresh_interpreter,
+    interleaved,
+    median_and_range,
+    ratio,
+    table,
+    times,
+    title,
+)
 from _pipelines import BLOCKING, ITERATOR, NAMES, pipeline
 from _server import running_server
 
@@ -121,8 +132,8 @@ def _row(name: str, values: list[float], ours: list[float]) -> list[str]:
 
 
 def _milliseconds(script: str, url: str) -> float:
-    command = [sys.executable, "-P", "-c", script, url]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1000
+    done = subprocess.run(**fresh_interpreter(script, url), check=True, capture_output=True, text=True)
+    return float(done.stdout) * 1000
 
 
 def _asker(name: str, url: str) -> Callable[[], float]:

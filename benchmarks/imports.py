@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
-import sys
 import time
 from functools import partial
 from typing import Any
 
-from _measure import BEFORE, HAS_SDK, Older, Verdict, interleaved, median_and_range, ratio, table, times, title
+from _measure import (
+    BEFORE,
+    HAS_SDK,
+    Older,
+    Verdict,
+    fresh_interpreter,
+    interleaved,
+    median_and_range,
+    ratio,
+    table,
+    times,
+    title,
+)
 
 _OURS = "anthropix_actors.Client"
 _FACE = "anthropix_actors"
@@ -46,12 +56,8 @@ def _statement(name: str) -> str:
 
 def _command(name: str, more: str = "") -> dict[str, Any]:
     """Return how a fresh interpreter is run that imports something, and does `more`."""
-    environment = dict(os.environ)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or a checkout would be compiled each time
-    if name.endswith(BEFORE):
-        environment["PYTHONPATH"] = str(Older.checkout)
-    command = [sys.executable, "-P", "-c", f"{_statement(name)}\n{more}"]
-    return {"args": command, "env": environment}
+    path = Older.checkout if name.endswith(BEFORE) else None
+    return fresh_interpreter(f"{_statement(name)}\n{more}", path=path)
 
 
 def _seconds(name: str) -> float:
