@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors._tasks.flag import Flag
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 """The longest wait of a test, in seconds; far more than it needs."""
 
 

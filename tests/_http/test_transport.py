@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[Callable[[Peer], None], type[APIError], str, bool]] = {
     "a chunk larger than any memory": (
         Halt(head(), chunks(FIRST), b"7fffffffffff\r\nx"),
         APITimeoutError,
-        "",
+        "silent",
         True,
     ),
     "a chunk longer than its size": (after(head(), b"3\r\nevent: x\r\n"), ProtocolError, "size says", False),

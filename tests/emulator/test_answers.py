@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Answer
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
 ASKED: dict[str, Any] = {
     "model": "claude-sonnet-5",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Answer
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01"}
 PATH = "/v1/messages/batches"
 

@@ -19,7 +19,7 @@ from anthropix_actors.emulator._model.tokens import count_input
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 MODEL = "claude-opus-5"  # 512 tokens at least
 MARK: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 MARK_HOUR: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}

@@ -34,7 +34,7 @@ jsonschema: Any = pytest.importorskip("jsonschema")
 
 pytest_plugins = ("pytester",)
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01"}
 WEATHER: dict[str, Any] = {
     "name": "get_weather",

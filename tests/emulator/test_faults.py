@@ -31,7 +31,7 @@ from anthropix_actors.emulator._script.steps import Head, SleepUntil, Step, rech
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01", "content-type": "application/json"}
 STREAMS = Path(__file__).parents[3] / "shared" / "corpus" / "streams"
 

@@ -17,7 +17,7 @@ from anthropix_actors.emulator._api.forms import form_body
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01"}
 PATH = "/v1/files"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 jsonschema: Any = pytest.importorskip("jsonschema")
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 SPEC = Path(__file__).parents[3] / "shared" / "openapi" / "anthropic-core.json"
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01"}
 TOOL: dict[str, Any] = {

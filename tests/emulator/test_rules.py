@@ -34,7 +34,7 @@ from anthropix_actors.emulator.rules.thinking import places, sign
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {"x-api-key": "any", "anthropic-version": "2023-06-01"}
 CHAT = "/v1/messages"
 COUNT = CHAT + "/count_tokens"

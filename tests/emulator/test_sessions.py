@@ -12,7 +12,7 @@ from anthropix_actors.emulator import Cut, Drop, Emulator, ErrorEvent, Stall, St
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 HEADERS = {
     "x-api-key": "sk-ant-api03-secret",
     "anthropic-version": "2023-06-01",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from anthropix_actors.emulator import Answer
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 TOOL: dict[str, Any] = {"name": "clock", "input_schema": {"type": "object"}}
 
 
