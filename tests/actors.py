@@ -74,6 +74,19 @@ class Blocking(Inbox):
         super().tell(message)
 
 
+class SlowEnd:
+    """A subscriber that takes a moment for the end, and notes whether somebody had the result before it was done."""
+
+    def __init__(self, *ends: type[Any]) -> None:
+        self.ends = ends or TERMINAL
+        self.returned = threading.Event()
+        self.early: list[bool] = []
+
+    def tell(self, message: Any, /) -> None:
+        if isinstance(message, self.ends):
+            self.early.append(self.returned.wait(0.05))
+
+
 class Mortal(Inbox):
     """A subscriber that says whether it is alive."""
 

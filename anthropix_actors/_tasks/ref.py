@@ -167,6 +167,9 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
     def _wait(self, timeout: float | None) -> Any:
         """Wait for the terminal message, and return it. A task that a thread waits for goes on without subscribers.
 
+        It returns when the subscribers have been told, too, so that one may be stopped after it; but does not wait for
+        the `tell` of one that takes long.
+
         Raises:
             TimeoutError: it has not come within `timeout` seconds.
             DeadlockError: it would never come.
@@ -175,6 +178,9 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         deadline = deadline_of(timeout)
         with waiting_for(task):
             done = wait(task.finished, deadline)
+            if done and task.thread != threading.get_ident():  # else it is in such a `tell`, or a callback
+                told_until = time.monotonic() + task.patience
+                wait(task.audience.delivered, told_until if deadline is None else min(deadline, told_until))
         if not done:
             what = "it is cancelled, as no subscriber is left" if task.audience.have_left else "it goes on"
             raise TimeoutError(f"the {task.what} has no result after {timeout} s; {what}")

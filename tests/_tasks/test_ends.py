@@ -54,6 +54,7 @@ from actors import (
     Inbox,
     Mortal,
     Reader,
+    SlowEnd,
     deliveries_of,
     is_being_asked,
     no_thread_for,
@@ -481,6 +482,23 @@ def test_a_handler_may_ask_for_the_result_of_a_chat_that_is_over(connect: Callab
         connect(server).chat(**ASK, stream=reader)
         assert results.get(timeout=DEADLINE)["stop_reason"] == "end_turn"
         reader.stop()
+
+
+def test_a_result_is_there_when_all_have_been_told_so_that_an_actor_may_be_stopped(
+    connect: Callable[..., Client],
+) -> None:
+    end = SlowEnd()
+    inbox = Inbox()
+    with Server(answering("Hi")) as server:
+        chat = connect(server).chat(**ASK, stream=end)
+        task_of(chat).patience = DEADLINE
+        reader = Reader.start(inbox)
+        chat.subscribe(reader)
+        chat.result(DEADLINE)
+        end.returned.set()
+        reader.stop()
+    assert end.early == [False]
+    assert isinstance(inbox.until_end()[-1], ChatDone)
 
 
 def test_a_nested_chat_that_would_wait_for_its_own_turn_is_refused(

@@ -34,7 +34,7 @@ from anthropix_actors.messages import (
 from anthropix_actors.stores import MemoryStore
 from anthropix_actors.tools import tool
 
-from actors import Blocking, Inbox, Reader, no_thread_for
+from actors import Blocking, Inbox, Reader, SlowEnd, no_thread_for, task_of
 from servers import DEADLINE, until, wait
 
 MODEL = "claude-sonnet-5"
@@ -67,6 +67,20 @@ def test_at_exit_a_turn_is_cancelled_and_one_that_waits_for_people_is_suspended(
     with pytest.raises(CancelledError, match=r"suspended, .* the approval of "):
         end.turn.result()
     assert end.turn.state == "suspended"
+
+
+def test_a_turns_result_is_there_when_all_have_been_told(emulator: Emulator, client: Client, inbox: Inbox) -> None:
+    """So an actor that follows it may be stopped then."""
+    end = SlowEnd(*ENDS)
+    emulator.queue(Stall("Hi", after_events=2))
+    turn = client.converse(Agent(model=MODEL), stream=end).say("Go")
+    turn.subscribe(inbox)
+    task_of(turn).patience = DEADLINE
+    emulator.release()
+    turn.result(DEADLINE)
+    end.returned.set()
+    assert end.early == [False]
+    assert not inbox.queue.empty()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -48,6 +48,13 @@ MECHANISMS = [
         "_cancel/test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
     ),
     Mechanism(
+        "a result is there when the subscribers have been told",
+        "_tasks/ref.py",
+        "wait(task.audience.delivered, told_until if deadline is None else min(deadline, told_until))",
+        "pass",
+        "_tasks/test_ends.py::test_a_result_is_there_when_all_have_been_told_so_that_an_actor_may_be_stopped",
+    ),
+    Mechanism(
         "a connection is released before others can reuse it",
         "_http/connections.py",
         "            attempt.cancel_scope.release()\n        super()._put_conn",
