@@ -89,7 +89,7 @@ def _of_subscriber(given: Any) -> str | None:
     tell = getattr(given, "tell", None)
     if isinstance(given, io.IOBase):
         return f"a file, {type(given).__name__}; pass to_function(lambda message: print(message, file=file)), {_FROM}"
-    if callable(getattr(given, "add_done_callback", None)) and hasattr(given, "actor_urn"):
+    if hasattr(given, "say_instead") and hasattr(given, "actor_urn"):
         return f"{type(given).__name__}, which is told nothing; its subscribers are"
     if callable(tell):
         return f"{type(given).__name__}, whose tell is {_ASYNC}; {_AIO}" if _is_async(tell) else None

@@ -10,6 +10,7 @@ import pykka
 
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._tasks.delivery import Delivery, is_to
+from anthropix_actors._tasks.untold import UntoldRef
 from anthropix_actors._tasks.waits import refuse_deadlock, wait, waiting_for
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -28,7 +29,7 @@ _GRACE = 1.0
 """Seconds that `stop` waits for a thread that is blocked in a subscriber's `tell`, after the task has finished."""
 
 
-class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
+class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
     """The ref of an actor that runs one task with the API. All methods may be called from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the task first, so it never
@@ -92,11 +93,13 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             return True
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Send a message to the actor, which answers when its task has ended. As `pykka.ActorRef.ask`.
+        """Send a message of pykka's own to the actor, which answers when its task has ended. As `pykka.ActorRef.ask`.
 
         Raises:
+            TypeError: it is another message, which nobody would read; the text says what to write instead.
             DeadlockError: the task would wait for this thread, as `result` says.
         """
+        self._refuse("ask", message)
         if block:
             refuse_deadlock(self._task)
         return super().ask(message, block=block, timeout=timeout)

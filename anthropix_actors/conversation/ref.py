@@ -8,12 +8,12 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pykka
 from pykka._envelope import Envelope
 
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.untold import SAID, UntoldRef
 from anthropix_actors._tasks.waits import task_of, wait
 from anthropix_actors.conversation.core.history import may_end_at
 from anthropix_actors.conversation.follower import of_one_problems
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from anthropix_actors.usage import Usage
 
 
-class ConversationRef(pykka.ActorRef["ConversationActor"]):
+class ConversationRef(UntoldRef["ConversationActor"]):
     """A conversation: an actor with a history. All methods may be called from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) ends the turn that runs first.
@@ -45,6 +45,8 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         >>> [message["role"] for message in talk.history()]
         ['user', 'assistant']
     """
+
+    say_instead = f"use talk.say({SAID})"
 
     def __init__(self, actor: ConversationActor, talk: Talk) -> None:
         """Refs are returned by `Client.converse`; do not make one yourself."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.untold import SAID
 from anthropix_actors._tasks.waits import refuse_deadlock
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent, ChatResumed
@@ -41,6 +42,8 @@ class TurnRef(TaskRef[TurnTask]):
         >>> turn.result()["stop_reason"]
         'end_turn'
     """
+
+    say_instead = f"use talk.say({SAID}) of its conversation, which may reach it in its middle"
 
     def __init__(self, conversation: Any, task: TurnTask) -> None:
         """Refs are returned by `ConversationRef.say`; do not make one yourself."""

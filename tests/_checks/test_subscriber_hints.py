@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from anthropix_actors import ChatDone, Client, ParameterError
+from anthropix_actors import Agent, ChatDone, Client, ParameterError
 from anthropix_actors._checks.subscriber_hints import no_function, no_queue, no_subscriber
 from anthropix_actors.subscribers import Handlers, Listener, aio, to_function, to_queue, to_tk
 
@@ -146,12 +146,14 @@ def test_a_queue_of_another_process_is_said_what_can_go_there(connect: Callable[
     inbox.join_thread()
 
 
-def test_the_ref_of_a_chat_is_told_nothing(connect: Callable[..., Client]) -> None:
+def test_the_refs_of_chats_and_conversations_are_told_nothing(connect: Callable[..., Client]) -> None:
     with Server(answering("Hello")) as server:
         client = connect(server)
         chat = client.chat(**ASK, stream=(inbox := Inbox()))
         with pytest.raises(ParameterError, match="got ChatRef, which is told nothing; its subscribers are"):
             client.chat(**ASK, stream=chat)
+        with pytest.raises(ParameterError, match="got ConversationRef, which is told nothing; its subscribers are"):
+            client.chat(**ASK, stream=client.converse(Agent(model="claude-test")))
         inbox.until_end()
 
 
