@@ -11,6 +11,7 @@ import msgspec
 from pykka._envelope import Envelope
 
 from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.untold import SAID, UntoldRef
@@ -69,6 +70,7 @@ class ConversationRef(UntoldRef["ConversationActor"]):
         """Go with `==`."""
         return hash(self.actor_urn)
 
+    @explains("say", {"content": 'talk.say("...")'})
     def say(self, content: str | Sequence[Any], *, when: When = "next", output: Any = None) -> TurnRef:
         """Say something, and return the turn that it belongs to. Returns at once.
 

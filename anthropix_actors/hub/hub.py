@@ -12,6 +12,7 @@ import msgspec
 
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._foreign.interrupts import uninterrupted
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import WINDOW
@@ -115,6 +116,7 @@ class Hub:
         Hello!
     """
 
+    @explains("Hub")
     def __init__(  # noqa: PLR0913 - options of a front door, by name
         self,
         store: Store,
