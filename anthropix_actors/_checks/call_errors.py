@@ -16,7 +16,7 @@ from anthropix_actors.errors import ParameterError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from msgspec import Struct as ExplainedStruct
+    ExplainedStruct = msgspec.Struct
 
 F = TypeVar("F", bound="Callable[..., Any]")
 

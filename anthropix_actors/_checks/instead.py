@@ -16,7 +16,7 @@ _AGENT = "client.converse(Agent({}=...))"
 _IN_PARAMS = "params={'{}': ...}"
 _NOTHING = "nothing for it: a key is of one organization"
 
-_LISTENED = ("on_text", "on_thinking", "on_event", "on_block", "on_done", "on_failed", "on_cancelled", "on_retrying")
+_LISTENED = ("on_text", "on_thinking", "on_event", "on_block", "on_done", "on_failed", "on_cancelled", "on_answer")
 _CALLED = ("callback", "callbacks", "on_message", "on_token", "on_chunk", "on_delta", "on_data", "handler", "function")
 _PARAMS = ("temperature", "thinking", "beta", "tool_choice", "top_p", "top_k", "output_config", "max_retries")
 _MOST_STEPS = ("max_steps", "max_turns", "max_iterations", "max_requests")
