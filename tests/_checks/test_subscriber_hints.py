@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 SUBSCRIBERS = "from anthropix_actors.subscribers"
+ANY = f"pass the ref of an actor, to_queue(queue) or to_function(function), {SUBSCRIBERS}"
 
 
 class Printer(pykka.ThreadingActor):
@@ -99,10 +100,12 @@ HOW: dict[str, tuple[Any, str]] = {
     "listener class": (Words, "the class Words; pass an actor of it: Words.start()"),
     "actor": (Words(), "Words, an actor itself; pass its ref: self.actor_ref, or what Words.start() returns"),
     "class": (Inbox, "the class Inbox; pass an object of it: Inbox()"),
-    "no class": (dict, "the class dict"),
+    "handler class": (Shown, f"the class Shown; pass to_tk(widget, Shown(...)), or the like, {SUBSCRIBERS}"),
+    "no class": (dict, f"the class dict; {ANY}"),
     "raising": (Raising(), "Raising, whose attributes raise RuntimeError"),
-    "text": ("yes", "str"),
-    "nothing": (None, "NoneType"),
+    "text": ("yes", f"str; {ANY}"),
+    "number": (1, f"int; {ANY}"),
+    "nothing": (None, f"NoneType; {ANY}"),
 }
 
 
