@@ -295,16 +295,16 @@ class Client:
                 (anything with `tell(message)`, such as an `ActorRef`) a `ChatRef` is returned at once, and the
                 subscriber gets each event and one terminal message.
             coalesce: With a subscribing actor: merge neighbouring deltas while it is busy.
-            **params: `model` and `messages` are required, `max_tokens` is 4096 by default; all other parameters of the
-                API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are added to the
-                request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all), `max_retries`
-                (replaces the client's), `user_profile_id` and `workspace_id` (on whose behalf, and where), `cancel` (a
-                `CancelToken`), `tag` (a string of your choice, for a `Ledger` to tell chats apart), `resume` (True: an
-                answer that was cut is resumed in another request, which carries the blocks that arrived), and `output`,
-                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
-                is decoded. The value is in the `Parsed` that is returned (with `output` and `message`),
-                `Stream.output()`, `ChatRef.output()` and `ChatDone.output`; an answer that does not fit is an
-                `OutputError`.
+            **params: `model` and `messages` are required, `max_tokens` is 4096 by default (0 has no answer: it only
+                fills the cache); all other parameters of the API may be given by name. Besides: `extra_body` and
+                `extra_headers` (mappings that are added to the request), `beta` (added to the client's), `timeout` (a
+                `Timeout`, or seconds in all), `max_retries` (replaces the client's), `user_profile_id` and
+                `workspace_id` (on whose behalf, and where), `cancel` (a `CancelToken`), `tag` (a string of your choice,
+                for a `Ledger` to tell chats apart), `resume` (True: an answer that was cut is resumed in another
+                request, which carries the blocks that arrived), and `output`, a dataclass, a TypedDict or a msgspec
+                Struct: the model is made to answer with JSON that fits it, which is decoded. The value is in the
+                `Parsed` that is returned (with `output` and `message`), `Stream.output()`, `ChatRef.output()` and
+                `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
             A Message (a dict, as on the wire), a `Stream`, or a `ChatRef`.

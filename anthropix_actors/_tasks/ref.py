@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
 
-from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.scope import as_reason, deadline_of
 from anthropix_actors._tasks.delivery import Delivery, is_to
 from anthropix_actors._tasks.untold import UntoldRef
 from anthropix_actors._tasks.waits import refuse_deadlock, wait, waiting_for
@@ -57,7 +57,8 @@ class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
         another thread sends the message.
 
         Args:
-            reason: The reason, for the terminal message and `CancelledError`.
+            reason: The reason, for the terminal message and `CancelledError`. What is no string becomes one, such as
+                the argument of a button's signal: a cancel never fails.
 
         Returns:
             Whether this call did it; False if the task had finished or was cancelled before.
@@ -67,7 +68,7 @@ class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
             >>> chat.cancel("the user pressed Esc")
             True
         """
-        return self._task.cancel(reason)
+        return self._task.cancel(as_reason(reason))
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
         """Cancel the task and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.

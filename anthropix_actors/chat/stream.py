@@ -56,6 +56,10 @@ class Stream:
         close = partial(_close_collected, weakref.ref(chat), weakref.ref(channel))
         weakref.finalize(self, SWEEPER.post, close).atexit = False
 
+    def __repr__(self) -> str:
+        """Show what its chat shows."""
+        return f"<Stream of {self._chat!r}>"
+
     @property
     def chat(self) -> ChatRef:
         """The ref of the actor that runs the request: to cancel it from another thread, or to subscribe others."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pykka._envelope import Envelope
 
-from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.scope import as_reason, deadline_of
 from anthropix_actors._checks.call_errors import explains
+from anthropix_actors._checks.migration_hints import OF_A_CONVERSATION, missing
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.untold import SAID, UntoldRef
@@ -97,6 +98,9 @@ class ConversationRef(UntoldRef["ConversationActor"]):
         """
         return self._talk.say(checked_content(content, self._talk.core.api_version), checked_when(when), output)
 
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(OF_A_CONVERSATION)
+
     @property
     def turns(self) -> list[TurnRef]:
         """The turn that runs, and those that wait for it, in the order in which they were said.
@@ -117,7 +121,7 @@ class ConversationRef(UntoldRef["ConversationActor"]):
             Whether there was one, and this call cancelled it.
         """
         turn = self._talk.turns.get(self._talk.state.turn)
-        return turn is not None and turn.cancel(reason)
+        return turn is not None and turn.cancel(as_reason(reason))
 
     def answer(self, approval: Approval, *, allow: bool, by: str | None = None) -> None:
         """Approve or deny a call that waits for it; the first answer counts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.migration_hints import OF_A_TURN, missing
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
@@ -74,6 +75,9 @@ class TurnRef(TaskRef[TurnTask]):
         terminal = self._wait(timeout)
         outcome(terminal)
         return terminal.output
+
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(OF_A_TURN)
 
     @property
     def usage(self) -> Usage:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from anthropix_actors._cancel import exit_and_fork
+from anthropix_actors._cancel.scope import as_reason
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._foreign.interrupts import uninterrupted
@@ -348,7 +349,7 @@ class Hub:
             >>> hub.cancel("answer-1", "the user pressed Stop")
             False
         """
-        state = self.store.state(chat_name(name))
+        state, reason = self.store.state(chat_name(name)), as_reason(reason)
         if state is not None and state.closed:
             return False
         is_running = state is not None and state.holder is not None  # then no job of its name waits
