@@ -123,6 +123,19 @@ def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
     return __getattr__
 
 
+def only_by_aio(statement: str) -> Callable[..., NoReturn]:
+    """Return a method of asyncio's, such as `__aenter__`, for what is no such thing: its error says how to have one.
+
+    Not for `__await__`, nor for the `__aiter__` of what has an `__iter__`: frameworks look for these, and would take it
+    for something else.
+    """
+
+    def refuse(self: Any, *_: object) -> NoReturn:
+        raise TypeError(f"{statement} {type(self).__name__}: use aio(...) of it, from anthropix_actors.subscribers")
+
+    return refuse
+
+
 def by_name(what: str, given: tuple[object, ...]) -> None:
     """Raise if a parameter was passed by position.
 

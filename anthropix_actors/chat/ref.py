@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing
+from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, only_by_aio
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.subscriber import no_subscriber
@@ -97,6 +97,7 @@ class ChatRef(TaskRef[ChatTask]):
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_CHAT)
+        __aiter__ = only_by_aio("async for")
 
     def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
         """Let one more subscriber follow this chat, from its beginning.

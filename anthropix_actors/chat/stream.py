@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
+from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing, only_by_aio
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
@@ -172,6 +172,7 @@ class Stream:
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_STREAM)
+        __aenter__ = __aexit__ = only_by_aio("async with")
 
     def __enter__(self) -> Self:
         """Return the stream itself."""

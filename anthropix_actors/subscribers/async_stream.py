@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
@@ -70,6 +71,7 @@ class AsyncStream(Loops[Item, Result]):
     def __init__(self, ref: TaskRef[Any], stream: Stream | None = None) -> None:
         """Use `aio`."""
         self._ref = ref
+        self._inboxes = weakref.WeakSet[LoopInbox]()  # of the loops
         self._stream = stream  # kept, as its loss would cancel the chat; closed when somebody else follows
 
     @property
@@ -83,6 +85,7 @@ class AsyncStream(Loops[Item, Result]):
         if whole_of(self._ref) is not self._ref:
             raise ParameterError([Problem("work", OF_A_TURN)])
         inbox = LoopInbox()
+        self._inboxes.add(inbox)
         self._ref.subscribe(inbox)
         self._release()
         return inbox
@@ -90,6 +93,12 @@ class AsyncStream(Loops[Item, Result]):
     def _leave(self, inbox: LoopInbox) -> None:
         inbox.leave()
         SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
+
+    def _close(self) -> None:
+        for inbox in list(self._inboxes):
+            inbox.wake()
+            self._leave(inbox)
+        self._release()
 
     def _release(self) -> None:
         if self._stream is not None:
@@ -159,12 +168,20 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
         self._loops += 1
         return self
 
-    def _leave(self, inbox: LoopInbox) -> None:
+    def _leave(self, inbox: LoopInbox) -> None:  # noqa: ARG002 - itself
         self._loops -= 1
         if not self._loops:
-            inbox.leave()
-            if self._ref is not None:  # else the sweeper finds out
-                SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
+            self._unfollow()
+
+    def _close(self) -> None:
+        if self.end is None:
+            self.wake()
+            self._unfollow()
+
+    def _unfollow(self) -> None:
+        self.leave()
+        if self._ref is not None:  # else the sweeper finds out
+            SWEEPER.post(partial(self._ref.unsubscribe, self, LEFT))
 
     async def _outcome(self) -> Any:
         async for _ in self:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import queue
 import threading
 from typing import Any
@@ -70,6 +71,13 @@ class LoopInbox:
         """Take no more messages. Any thread."""
         self._left = True
         self.handled_in = None
+
+    def wake(self) -> None:
+        """Leave; a coroutine that waits finds that out. Any thread."""
+        self.leave()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                self._loop.call_soon_threadsafe(self._event.set)
 
     def _held(self) -> int:
         return len(self._arrived) + self._taken
