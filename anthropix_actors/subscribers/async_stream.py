@@ -27,7 +27,7 @@ from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent
 from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result_of
-from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
+from anthropix_actors.subscribers.inboxes import LEFT, OF_TWO, LoopInbox
 from anthropix_actors.subscribers.told import OF_A_TURN, ref_of, whole_of
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 _LATE = (
     "expected a chat or a turn to loop over, got a {}, whose messages so far cannot be had again: make the subscriber"
     " first, with messages = aio(), and loop over that; await works with any"
-)
-_TWO = (
-    "expected one aio() for each chat, turn, batch or session, got messages of two: their events do not say whose they"
-    " are"
 )
 
 
@@ -160,7 +156,7 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             ref = whole_of(message.chat) if type(message) is ChatEvent else ref_of(message)
             if ref is not known and ref is not None:
                 if known is not None:
-                    raise ParameterError([Problem("aio()", _TWO)])
+                    raise ParameterError([Problem("aio()", OF_TWO)])
                 known = self._ref = ref
         return burst
 

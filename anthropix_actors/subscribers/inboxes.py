@@ -24,6 +24,11 @@ from anthropix_actors.subscribers.told import TERMINAL
 LEFT = "the loop over the answer was left"
 """The reason of a cancel, where a loop ended before its answer."""
 
+OF_TWO = (
+    "expected one aio() for each chat, turn, batch or session, got messages of two: their events do not say whose they"
+    " are"
+)
+
 _TWO_LOOPS = (
     "expected coroutines of one event loop, got those of two, which would take each other's messages: call aio(chat) in"
     " each, which may be any number"
