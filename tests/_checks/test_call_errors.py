@@ -92,6 +92,8 @@ def test_what_a_conversation_does_not_take_is_an_agents() -> None:
         agent = Agent(model="m")
         assert refused(client.converse, agent, tools=[]).endswith("write client.converse(Agent(tools=...))")
         assert "Agent(..., limits=Limits(requests=...))" in refused(client.converse, agent, max_steps=3)
+        block = {"type": "text", "text": "Hi"}
+        assert refused(client.converse(agent).say, block).endswith("put it in a list: [...]")
         assert refused(client.converse(agent).say).endswith('required, and missing; write talk.say("...")')
 
 
@@ -129,4 +131,7 @@ def test_what_a_function_itself_raises_is_raised() -> None:
     assert count("3") == 3
     with pytest.raises(TypeError, match=r"^int\(\) argument must be"):
         count(None)
+    params: Any = 5
+    with pytest.raises(TypeError, match="not iterable"):
+        Agent(model="m", params=params)
     assert str(inspect.signature(Client)).startswith("(api_key: 'str | None' = None, *, auth_token")
