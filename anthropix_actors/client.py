@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pykka
@@ -21,12 +20,14 @@ from anthropix_actors._calls.options import (
     PROFILE_OPTIONS,
     REQUEST_OPTIONS,
     checked_values,
-    unknown_problems,
+    resume_problems,
+    tag_problems,
 )
 from anthropix_actors._calls.request_factory import RequestFactory
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._checks.call_errors import explains, unknown_problems
 from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._foreign.late_imports import late_import
@@ -161,6 +162,7 @@ class Client:
     Source: https://docs.claude.com/en/api/overview, read 2026-11-23.
     """
 
+    @explains("Client")
     def __init__(  # noqa: PLR0913 - options of a front door, by name
         self,
         api_key: str | None = None,
@@ -293,16 +295,16 @@ class Client:
                 (anything with `tell(message)`, such as an `ActorRef`) a `ChatRef` is returned at once, and the
                 subscriber gets each event and one terminal message.
             coalesce: With a subscribing actor: merge neighbouring deltas while it is busy.
-            **params: `model` and `messages` are required, `max_tokens` is 4096 by default; all other parameters of the
-                API may be given by name. Besides: `extra_body` and `extra_headers` (mappings that are added to the
-                request), `beta` (added to the client's), `timeout` (a `Timeout`, or seconds in all), `max_retries`
-                (replaces the client's), `user_profile_id` and `workspace_id` (on whose behalf, and where), `cancel` (a
-                `CancelToken`), `tag` (a string of your choice, for a `Ledger` to tell chats apart), `resume` (True: an
-                answer that was cut is resumed in another request, which carries the blocks that arrived), and `output`,
-                a dataclass, a TypedDict or a msgspec Struct: the model is made to answer with JSON that fits it, which
-                is decoded. The value is in the `Parsed` that is returned (with `output` and `message`),
-                `Stream.output()`, `ChatRef.output()` and `ChatDone.output`; an answer that does not fit is an
-                `OutputError`.
+            **params: `model` and `messages` are required, `max_tokens` is 4096 by default (0 has no answer: it only
+                fills the cache); all other parameters of the API may be given by name. Besides: `extra_body` and
+                `extra_headers` (mappings that are added to the request), `beta` (added to the client's), `timeout` (a
+                `Timeout`, or seconds in all), `max_retries` (replaces the client's), `user_profile_id` and
+                `workspace_id` (on whose behalf, and where), `cancel` (a `CancelToken`), `tag` (a string of your choice,
+                for a `Ledger` to tell chats apart), `resume` (True: an answer that was cut is resumed in another
+                request, which carries the blocks that arrived), and `output`, a dataclass, a TypedDict or a msgspec
+                Struct: the model is made to answer with JSON that fits it, which is decoded. The value is in the
+                `Parsed` that is returned (with `output` and `message`), `Stream.output()`, `ChatRef.output()` and
+                `ChatDone.output`; an answer that does not fit is an `OutputError`.
 
         Returns:
             A Message (a dict, as on the wire), a `Stream`, or a `ChatRef`.
@@ -369,7 +371,7 @@ class Client:
         given = dict(params)
         options = {name: given.pop(name) for name in PROFILE_OPTIONS if name in given}
         extra_body: Any = given.pop("extra_body", None)
-        problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS))
+        problems = unknown_problems(given, (*PARAMETERS, *COUNT_OPTIONS), "chat")
         given.setdefault("max_tokens", MAX_TOKENS)
         known = {name: value for name, value in given.items() if name in PARAMETERS}
         self._core.adopt(known.get("tools"))
@@ -511,6 +513,7 @@ class Client:
         """Close the client."""
         self.close()
 
+    @explains("converse", {"agent": 'client.converse(Agent(model="..."))'})
     def converse(  # noqa: PLR0913 - options of a front door, by name
         self,
         agent: Agent,
@@ -569,10 +572,10 @@ class Client:
             options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
         )
         problems = [
-            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS)),
+            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS), "chat"),
             *_stream_problems(stream, coalesce=coalesce),
-            *_tag_problems(tag),
-            *_resume_problems(resume),
+            *tag_problems(tag),
+            *resume_problems(resume),
         ]
         if problems:
             raise ParameterError(problems)
@@ -677,16 +680,6 @@ def _with_format(params: Mapping[str, Any], wanted: dict[str, Any]) -> Any:
     if config.get("format") is not None:
         raise ParameterError([Problem("output", "expected only one of output and output_config.format, got both")])
     return {**config, "format": wanted}
-
-
-def _tag_problems(tag: object) -> list[Problem]:
-    return [] if isinstance(tag, (str, NoneType)) else [Problem("tag", f"expected a string, got {type(tag).__name__}")]
-
-
-def _resume_problems(resume: object) -> list[Problem]:
-    if isinstance(resume, (bool, NoneType)):
-        return []
-    return [Problem("resume", f"expected True or False, got {resume!r}")]
 
 
 def _stream_problems(stream: object, *, coalesce: bool) -> list[Problem]:

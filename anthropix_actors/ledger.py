@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from anthropix_actors._checks.call_errors import ExplainedStruct
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._tasks.ledger_sums import Books
 from anthropix_actors.errors import AnthropixError, CancelledError, ParameterError, Problem
@@ -66,7 +67,7 @@ _Entry: TypeAlias = "tuple[str | None, str, str]"
 """A tag, a model and a tier."""
 
 
-class Price(msgspec.Struct, frozen=True):
+class Price(ExplainedStruct, frozen=True):
     """The prices of a model. None is unknown: tokens of that kind are not priced, and `Cost.unpriced` says so.
 
     Attributes:

@@ -13,6 +13,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
+from pykka.messages import ProxyGetAttr
+
 from anthropix_actors import (
     ChatDone,
     ChatEvent,
@@ -306,7 +308,7 @@ def a_wait_in_the_toolkits_thread_is_refused(kit: Any) -> Iterator[Until]:
         screen = Screen()
         chat = client.chat(**ASK, stream=kit.subscriber(screen))
         yield screen.until_text()
-        for wait_for_it in (chat.result, partial(chat.ask, "anything")):
+        for wait_for_it in (chat.result, partial(chat.ask, ProxyGetAttr(attr_path=("actor_urn",)))):
             assert "such as a GUI's" in str(raised(DeadlockError, wait_for_it))
         held.let.set()
         yield screen.until_ended()

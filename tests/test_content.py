@@ -318,7 +318,10 @@ def test_the_text_of_what_there_is_not_yet_is_empty_and_of_something_else_an_err
     assert text_of({"role": "user", "content": "Hello"}) == "Hello"
     odd: Any
     for odd in (5, "x", [], {"type": "ping"}):
-        with pytest.raises(ParameterError, match=r"message: expected a Message, such as chat\(\.\.\.\)"):
+        with pytest.raises(
+            ParameterError,
+            match=r"message: expected a Message, such as client\.chat\(\.\.\.\), chat\.result\(\), turn\.result\(\)",
+        ):
             text_of(odd)
 
 

@@ -66,7 +66,7 @@ LATE = {
     ("client_core", "anthropix_actors._calls.blocking"),
     ("client_core", "anthropix_actors.limits.governor"),
     ("options", "anthropix_actors._calls.cancel_token"),
-    ("options", "anthropix_actors._checks.suggest"),
+    ("call_errors", "anthropix_actors._checks.suggest"),
     ("subscriber", "anthropix_actors._checks.subscriber_hints"),
     ("task", "anthropix_actors._tasks.mailbox"),
     ("task", "anthropix_actors.chat.coalescing"),
@@ -78,7 +78,7 @@ LATE = {
 
 WHAT_SOME_CHATS_NEED = [
     *("tools", "subscribers", "limits"),
-    *("_checks.subscriber_hints", "_checks.suggest", "_tasks.mailbox", "_tasks.concurrency"),
+    *("_checks.subscriber_hints", "_checks.suggest", "_checks.instead", "_tasks.mailbox", "_tasks.concurrency"),
     *("_calls.blocking", "_calls.cancel_token", "_calls.pages"),
     *(f"chat.{part}" for part in ("coalescing", "event_queue", "merging", "output", "pieces", "resume", "stream")),
 ]

@@ -65,3 +65,8 @@ def test_an_answer_is_copied_once_for_its_end(connect: Callable[..., Client]) ->
     assert end.message["content"][0]["text"] == "Hello"
     assert repr(task_of(chat).scope) == "<CancelScope committed, no socket>"
     assert len(copied) == 1
+
+
+def test_a_stream_shows_its_chat(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hello")) as server, connect(server).chat(**ASK, stream=True, tag="poem") as stream:
+        assert re.fullmatch(r"<Stream of <ChatRef 'poem', \w+, \d\.\d s(, req_test)?>>", repr(stream))

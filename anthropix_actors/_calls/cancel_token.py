@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import Any, Protocol
 
+from anthropix_actors._cancel.scope import as_reason
 from anthropix_actors._foreign.public_names import publish
 
 
@@ -58,7 +59,7 @@ class CancelToken:
         with self._lock:
             first = self._reason is None
             if first:
-                self._reason = reason
+                self._reason = as_reason(reason)
             running = list(self._running)
         for each in running:
             each.cancel(self._reason)

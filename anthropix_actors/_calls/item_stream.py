@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anthropix_actors._calls.blocking import BlockingCall
+from anthropix_actors._cancel.scope import as_reason
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import AnthropixError
@@ -91,7 +92,7 @@ class ItemStream(Generic[T]):
         Returns:
             Whether this call did it; False if it was cancelled before.
         """
-        return self._call.cancel(reason)
+        return self._call.cancel(as_reason(reason))
 
     @property
     def request_id(self) -> str | None:

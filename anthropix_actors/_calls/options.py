@@ -1,11 +1,12 @@
 """The options of a call: their types, and their checks."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import as_task_timeout, beta_names
@@ -79,19 +80,16 @@ def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ())
     return checked
 
 
-def unknown_problems(names: Iterable[str], known: Collection[str]) -> list[Problem]:
-    """Return a problem with a hint for each unknown name.
+def tag_problems(tag: object) -> list[Problem]:
+    """Return the problem of a tag that is no string."""
+    return [] if isinstance(tag, str | None) else [Problem("tag", f"expected a string, got {type(tag).__name__}")]
 
-    Example:
-        >>> str(unknown_problems(["mesages"], ["messages", "model"])[0])
-        'mesages: unknown parameter; did you mean messages?'
-    """
-    unknown = [name for name in names if name not in known]
-    if not unknown:
+
+def resume_problems(resume: object) -> list[Problem]:
+    """Return the problem of a chat's `resume` that is neither True nor False."""
+    if isinstance(resume, bool | None):
         return []
-    with late_import():
-        from anthropix_actors._checks.suggest import hint
-    return [Problem(str(name), "unknown parameter" + hint(str(name), known)) for name in unknown]
+    return [Problem("resume", f"expected True or False, got {resume!r}")]
 
 
 def _cancel_problems(given: object) -> list[Problem]:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.socket_shutdown import SocketShutdown
+from anthropix_actors._foreign.log import shown
 
 if TYPE_CHECKING:
     import socket
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 
 SLICE = 0.5
 """Seconds that one wait in C may take: an exception thrown into a thread from outside arrives between two waits."""
+
+
+def as_reason(reason: object) -> str:
+    """Return the reason of a cancel as a string: a cancel never fails, whatever a button's signal calls it with.
+
+    Example:
+        >>> as_reason("Esc was pressed"), as_reason(False)
+        ('Esc was pressed', 'False')
+    """
+    return reason if isinstance(reason, str) else shown(reason)
 
 
 def deadline_of(timeout: float | None) -> float | None:

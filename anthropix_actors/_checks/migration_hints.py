@@ -72,6 +72,36 @@ OF_A_CHAT = {
 }
 """Attributes of a Future, a thread or a stream, which users may expect of a chat."""
 
+_SAY = 'talk.say("...")'
+_TURN_RESULT = "turn.result(timeout=60), which waits for the last answer, a Message"
+
+OF_A_CONVERSATION = {
+    **dict.fromkeys(("chat", "send", "send_message", "run", "invoke", "prompt", "stream"), _SAY),
+    **dict.fromkeys(("result", "message", "get", "wait", "join", "output"), f"{_SAY}.result(timeout=60), of a turn"),
+    **dict.fromkeys(("text", "pieces"), f"{_SAY}.{{}}, of a turn"),
+    **dict.fromkeys(("messages", "get_history", "all_messages"), "talk.history()"),
+    **dict.fromkeys(
+        ("close", "end", "terminate"), "talk.stop(), which ends the conversation; talk.cancel() ends a turn"
+    ),
+    **dict.fromkeys(("state", "snapshot", "request_id"), "turn.{} of each turn in talk.turns"),
+    "clear": "client.converse(agent), which begins another one; or talk.fork(at=0)",
+    "approve": "talk.answer(approval, allow=True)",
+}
+"""Attributes of a turn, and of others' agents and chats, which users may expect of a conversation."""
+
+OF_A_TURN = {
+    **dict.fromkeys(("message", "get", "wait", "join", "final_output", "get_final_message"), _TURN_RESULT),
+    **dict.fromkeys(("messages", "history"), "talk.history(), of its conversation; or a loop over the turn"),
+    **dict.fromkeys(("done", "is_done"), 'turn.state, which is not "running" when it has ended'),
+    **dict.fromkeys(("events", "stream"), "for message in turn"),
+    **dict.fromkeys(("say", "answer"), "talk.{}(...), of its conversation"),
+    "content": 'turn.result(timeout=60)["content"]',
+    "cancelled": 'turn.state == "cancelled"',
+    "exception": "turn.result(timeout=60), which raises it",
+    "close": "turn.cancel(reason)",
+}
+"""Attributes of a chat, a Future or a stream, which users may expect of a turn."""
+
 
 def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
     """Return a `__getattr__` whose error says what to write instead.
@@ -88,9 +118,22 @@ def missing(hints: Mapping[str, str]) -> Callable[[Any, str], NoReturn]:
     def __getattr__(self: Any, name: str) -> NoReturn:  # noqa: N807 - it becomes a class's `__getattr__`
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
         hint = hints.get(name)
-        raise AttributeError(f"{text}: {hint}" if hint else text, name=name)
+        raise AttributeError(f"{text}: {hint.replace('{}', name)}" if hint else text, name=name)
 
     return __getattr__
+
+
+def only_by_aio(statement: str) -> Callable[..., NoReturn]:
+    """Return a method of asyncio's, such as `__aenter__`, for what is no such thing: its error says how to have one.
+
+    Not for `__await__`, nor for the `__aiter__` of what has an `__iter__`: frameworks look for these, and would take it
+    for something else.
+    """
+
+    def refuse(self: Any, *_: object) -> NoReturn:
+        raise TypeError(f"{statement} {type(self).__name__}: use aio(...) of it, from anthropix_actors.subscribers")
+
+    return refuse
 
 
 def by_name(what: str, given: tuple[object, ...]) -> None:

@@ -250,7 +250,8 @@ class StringOr(msgspec.Struct, frozen=True, dict=True):
 
 def mismatch(kind: Kind, value: Any, place: str) -> Problem:
     """Return the problem of a value of the wrong kind."""
-    return Problem(place, f"expected {kind.expected}, got {shown(value)}")
+    hint = "; put it in a list: [...]" if isinstance(kind, ListOf) and isinstance(value, Mapping) else ""
+    return Problem(place, f"expected {kind.expected}, got {shown(value)}{hint}")
 
 
 def shown(value: Any) -> str:

@@ -23,6 +23,7 @@ _CALLED = {
 }
 _ASYNC = "an async def, which nobody would await"
 A_GENERATOR = "a generator function, and a call would not run it"
+_ANY = f"pass the ref of an actor, to_queue(queue) or to_function(function), {_FROM}"
 _PICK = f"pass to_function(function), with a function that puts what you need of a message, {_FROM}"
 
 
@@ -89,7 +90,7 @@ def _of_subscriber(given: Any) -> str | None:
     tell = getattr(given, "tell", None)
     if isinstance(given, io.IOBase):
         return f"a file, {type(given).__name__}; pass to_function(lambda message: print(message, file=file)), {_FROM}"
-    if callable(getattr(given, "add_done_callback", None)) and hasattr(given, "actor_urn"):
+    if hasattr(given, "say_instead") and hasattr(given, "actor_urn"):
         return f"{type(given).__name__}, which is told nothing; its subscribers are"
     if callable(tell):
         return f"{type(given).__name__}, whose tell is {_ASYNC}; {_AIO}" if _is_async(tell) else None
@@ -101,7 +102,7 @@ def _instead(given: Any) -> str:
     what = type(given).__name__
     if hasattr(given, "actor_ref"):
         what = _of_actor(given)
-    elif hasattr(given, "on_text") and hasattr(given, "handle"):
+    elif _is_handler(given):
         what = (
             f"{what}, a handler; pass to_tk(widget, handler), or the like, {_FROM}; or make it a Listener, and start it"
         )
@@ -113,6 +114,8 @@ def _instead(given: Any) -> str:
         what = _of_queue(given) or f"a queue, {what}; pass to_queue(queue), {_FROM}"
     elif callable(given):
         what = _of_function(given) or _of_uncalled(given) or f"a function; pass to_function(function), {_FROM}"
+    else:
+        what = f"{what}; {_ANY}"
     return what
 
 
@@ -134,7 +137,13 @@ def _of_class(given: type) -> str:
         return f"the class {name}; pass an actor of it: {name}.start()"
     if hasattr(given, "tell"):
         return f"the class {name}; pass an object of it: {name}()"
-    return f"the class {name}"
+    if _is_handler(given):
+        return f"the class {name}; pass to_tk(widget, {name}(...)), or the like, {_FROM}"
+    return f"the class {name}; {_ANY}"
+
+
+def _is_handler(given: Any) -> bool:
+    return hasattr(given, "on_text") and hasattr(given, "handle")
 
 
 def _of_actor(given: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from anthropix_actors._checks.call_errors import ExplainedStruct
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._http.version import __version__
 from anthropix_actors.errors import APITimeoutError, ConfigurationError, ParameterError, Problem
@@ -33,7 +34,7 @@ _HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEADER_VALUE = r"(?![\t ])[\t\x20-\x7e\x80-\xff]*"
 
 
-class Timeout(msgspec.Struct, frozen=True):
+class Timeout(ExplainedStruct, frozen=True):
     """How long things may take, in seconds; None is forever. docs/timeouts.md has a table of what each means where.
 
     Attributes:

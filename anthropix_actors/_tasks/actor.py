@@ -40,7 +40,7 @@ class TaskActor(pykka.ThreadingActor, Generic[R]):
         self._task = task
         self._name = f"{type(self).__name__}-{next(_numbers)}" + (f" {task.tag}" if task.tag else "")
         self._ref = task.ref = self.ref_class(self, task)
-        self._ref.tell(_RUN)
+        pykka.ActorRef.tell(self._ref, _RUN)  # `tell` of our own refs takes no messages
 
     @staticmethod
     def _create_actor_inbox() -> Any:

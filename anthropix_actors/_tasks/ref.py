@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka
 
-from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.scope import as_reason, deadline_of
 from anthropix_actors._tasks.delivery import Delivery, is_to
+from anthropix_actors._tasks.untold import UntoldRef
 from anthropix_actors._tasks.waits import refuse_deadlock, wait, waiting_for
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -28,7 +29,7 @@ _GRACE = 1.0
 """Seconds that `stop` waits for a thread that is blocked in a subscriber's `tell`, after the task has finished."""
 
 
-class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
+class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
     """The ref of an actor that runs one task with the API. All methods may be called from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) cancels the task first, so it never
@@ -56,7 +57,8 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
         another thread sends the message.
 
         Args:
-            reason: The reason, for the terminal message and `CancelledError`.
+            reason: The reason, for the terminal message and `CancelledError`. What is no string becomes one, such as
+                the argument of a button's signal: a cancel never fails.
 
         Returns:
             Whether this call did it; False if the task had finished or was cancelled before.
@@ -66,7 +68,7 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             >>> chat.cancel("the user pressed Esc")
             True
         """
-        return self._task.cancel(reason)
+        return self._task.cancel(as_reason(reason))
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
         """Cancel the task and stop its actor. As `pykka.ActorRef.stop`, but never waits for the network.
@@ -92,11 +94,13 @@ class TaskRef(pykka.ActorRef["TaskActor[Any]"], Generic[R]):
             return True
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Send a message to the actor, which answers when its task has ended. As `pykka.ActorRef.ask`.
+        """Send a message of pykka's own to the actor, which answers when its task has ended. As `pykka.ActorRef.ask`.
 
         Raises:
+            TypeError: it is another message, which nobody would read; the text says what to write instead.
             DeadlockError: the task would wait for this thread, as `result` says.
         """
+        self._refuse("ask", message)
         if block:
             refuse_deadlock(self._task)
         return super().ask(message, block=block, timeout=timeout)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from anthropix_actors._calls.options import unknown_problems
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.chat.parameters import BATCH_PARAMETERS, MAX_TOKENS, batch_body
 from anthropix_actors.errors import ParameterError, Problem
@@ -212,7 +212,7 @@ def _params(params: Any, place: str, problems: list[Problem], api_version: str) 
     found: list[Problem] = []
     if given.pop("stream", None):
         found.append(Problem("stream", "expected none: a batch is not streamed"))
-    found += unknown_problems(given, BATCH_PARAMETERS)
+    found += unknown_problems(given, BATCH_PARAMETERS, "chat")
     known = {name: value for name, value in given.items() if name in BATCH_PARAMETERS}
     extra_body = known.pop("extra_body", None)
     body: dict[str, Any] = {}

@@ -9,6 +9,7 @@ Source: https://docs.claude.com/en/api/messages and /versioning, read 2026-11-23
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,6 +46,7 @@ MAX_TOKENS = 4096
 """The default `max_tokens` of a chat, as in Anthropix."""
 
 MAX_MESSAGES = 100_000
+_SHOWN = 60
 NEWER_VERSION = "2026-10-21"
 """From this version on, the API refuses some parameters that it took before."""
 
@@ -84,7 +86,20 @@ BLOCKS: dict[str, Shape] = {
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 CONTENT = StringOr(ListOf(Tagged(BLOCKS, BLOCK), "a list of blocks"))
-MESSAGES = ListOf(
+
+
+class Messages(ListOf, frozen=True, dict=True):
+    """A list of messages. Who gives a text alone is shown the list that it is meant to be."""
+
+    def problems(self, value: Any, place: str) -> Iterator[Problem]:
+        """Yield the problems of a list, or of what is none."""
+        for problem in super().problems(value, place):
+            text = json.dumps(value[:_SHOWN], ensure_ascii=False) if isinstance(value, str) else ""
+            hint = f'; write [{{"role": "user", "content": {text}}}]' if text else ""
+            yield Problem(problem.place, problem.text + hint)
+
+
+MESSAGES = Messages(
     Shape({"role": ROLE, "content": CONTENT}, expected='a mapping with "role" and "content"'),
     "a list of messages",
     at_least=1,

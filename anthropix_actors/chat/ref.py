@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing
+from anthropix_actors._checks.migration_hints import OF_A_CHAT, missing, only_by_aio
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.subscriber import no_subscriber
+from anthropix_actors._tasks.untold import SAID
 from anthropix_actors.chat.messages import ChatDone, ChatFailed
 from anthropix_actors.chat.task import ChatTask
 from anthropix_actors.errors import CancelledError, ParameterError, Problem
@@ -30,6 +31,7 @@ class ChatRef(TaskRef[ChatTask]):
     waits for the network. The ref stays useful after the actor has stopped.
     """
 
+    say_instead = f"use talk = client.converse(Agent(...)), and talk.say({SAID})"
     has_cursors = False  # whether its messages have the cursors of a log
 
     def result(self, timeout: float | None = None) -> Message:
@@ -95,6 +97,7 @@ class ChatRef(TaskRef[ChatTask]):
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_CHAT)
+        __aiter__ = only_by_aio("async for")
 
     def subscribe(self, subscriber: Subscriber, *, window: int | None = None, coalesce: bool = False) -> None:
         """Let one more subscriber follow this chat, from its beginning.

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._cancel.sweeper import SWEEPER
-from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing
+from anthropix_actors._checks.migration_hints import OF_A_STREAM, missing, only_by_aio
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.waits import refuse_deadlock, task_of
@@ -55,6 +55,10 @@ class Stream:
         # the error of a failed chat has the loop in its traceback, which has the stream.
         close = partial(_close_collected, weakref.ref(chat), weakref.ref(channel))
         weakref.finalize(self, SWEEPER.post, close).atexit = False
+
+    def __repr__(self) -> str:
+        """Show what its chat shows."""
+        return f"<Stream of {self._chat!r}>"
 
     @property
     def chat(self) -> ChatRef:
@@ -168,6 +172,7 @@ class Stream:
 
     if not TYPE_CHECKING:  # pragma: no branch
         __getattr__ = missing(OF_A_STREAM)
+        __aenter__ = __aexit__ = only_by_aio("async with")
 
     def __enter__(self) -> Self:
         """Return the stream itself."""

@@ -205,8 +205,8 @@ def text_of(message: Message | Mapping[str, Any] | None) -> str:
     if message is None:
         return ""
     if not isinstance(message, Mapping) or "content" not in message:
-        what = f"expected a Message, such as chat(...), chat.result() and stream.message() return, got {shown(message)}"
-        raise ParameterError([Problem("message", what)])
+        what = "expected a Message, such as client.chat(...), chat.result(), turn.result() and stream.message() return"
+        raise ParameterError([Problem("message", f"{what}, got {shown(message)}")])
     blocks: Any = message["content"]
     if isinstance(blocks, str):  # as in a user's message
         return blocks

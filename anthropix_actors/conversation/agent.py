@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import msgspec
-
+from anthropix_actors._checks.call_errors import ExplainedStruct
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._http.request import beta_names
 from anthropix_actors.chat.combinations import MOST_BREAKPOINTS
@@ -29,7 +28,7 @@ LEAST_TRIGGER = 50_000
 """The fewest tokens at which the API compacts."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(ExplainedStruct, frozen=True):
     """What one turn may spend, with all sub-agents below it. None is no limit.
 
     When one is reached, the model gets one more request, in which it can call no tool, to say what it has.
@@ -85,7 +84,7 @@ class DelegateOptions(TypedDict, total=False):
     defer_loading: bool | None
 
 
-class Agent(msgspec.Struct, frozen=True, kw_only=True):
+class Agent(ExplainedStruct, frozen=True, kw_only=True):
     """A recipe for conversations: which model, with which words, tools and limits. It is no actor, and runs nothing.
 
     Any number of conversations may follow it, at the same time. (The API's managed agents, `/v1/agents`, are another

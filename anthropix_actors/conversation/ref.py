@@ -8,12 +8,14 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pykka
 from pykka._envelope import Envelope
 
-from anthropix_actors._cancel.scope import deadline_of
+from anthropix_actors._cancel.scope import as_reason, deadline_of
+from anthropix_actors._checks.call_errors import explains
+from anthropix_actors._checks.migration_hints import OF_A_CONVERSATION, missing
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.untold import SAID, UntoldRef
 from anthropix_actors._tasks.waits import task_of, wait
 from anthropix_actors.conversation.core.history import may_end_at
 from anthropix_actors.conversation.follower import of_one_problems
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from anthropix_actors.usage import Usage
 
 
-class ConversationRef(pykka.ActorRef["ConversationActor"]):
+class ConversationRef(UntoldRef["ConversationActor"]):
     """A conversation: an actor with a history. All methods may be called from any thread.
 
     It is a `pykka.ActorRef`; `stop()` (and with it `ActorRegistry.stop_all()`) ends the turn that runs first.
@@ -45,6 +47,8 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         >>> [message["role"] for message in talk.history()]
         ['user', 'assistant']
     """
+
+    say_instead = f"use talk.say({SAID})"
 
     def __init__(self, actor: ConversationActor, talk: Talk) -> None:
         """Refs are returned by `Client.converse`; do not make one yourself."""
@@ -67,6 +71,7 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         """Go with `==`."""
         return hash(self.actor_urn)
 
+    @explains("say", {"content": 'talk.say("...")'})
     def say(self, content: str | Sequence[Any], *, when: When = "next", output: Any = None) -> TurnRef:
         """Say something, and return the turn that it belongs to. Returns at once.
 
@@ -93,6 +98,9 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
         """
         return self._talk.say(checked_content(content, self._talk.core.api_version), checked_when(when), output)
 
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(OF_A_CONVERSATION)
+
     @property
     def turns(self) -> list[TurnRef]:
         """The turn that runs, and those that wait for it, in the order in which they were said.
@@ -113,7 +121,7 @@ class ConversationRef(pykka.ActorRef["ConversationActor"]):
             Whether there was one, and this call cancelled it.
         """
         turn = self._talk.turns.get(self._talk.state.turn)
-        return turn is not None and turn.cancel(reason)
+        return turn is not None and turn.cancel(as_reason(reason))
 
     def answer(self, approval: Approval, *, allow: bool, by: str | None = None) -> None:
         """Approve or deny a call that waits for it; the first answer counts.

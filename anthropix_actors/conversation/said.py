@@ -56,7 +56,8 @@ def checked_content(content: Any, api_version: str) -> list[Mapping[str, Any]]:
     """
     blocks: Any = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(blocks, list | tuple) or not blocks:
-        raise ParameterError([Problem("content", f"expected a text, or content blocks, got {content!r:.200}")])
+        hint = "; put it in a list: [...]" if isinstance(content, dict) else ""
+        raise ParameterError([Problem("content", f"expected a text, or content blocks, got {content!r:.200}{hint}")])
     results = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_result"]
     call = {"type": "tool_use", "name": "any", "input": {}}  # the API takes a result only after its call
     calls: list[Any] = [{**call, "id": each.get("tool_use_id")} for each in results]

@@ -281,7 +281,7 @@ class Talk:
     def tell(self, message: Any) -> None:
         """Put something into the actor's mailbox, if it lives."""
         with contextlib.suppress(pykka.ActorDeadError):
-            self.actor.tell(message)
+            pykka.ActorRef.tell(self.actor, message)  # its own `tell` takes no messages
 
     def pass_over(self, cursor: str, why: str) -> None:
         """Note that nothing came of an entry of the inbox."""

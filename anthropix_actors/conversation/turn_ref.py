@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._checks.migration_hints import OF_A_TURN, missing
 from anthropix_actors._checks.subscriber_hints import no_subscriber
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.untold import SAID
 from anthropix_actors._tasks.waits import refuse_deadlock
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent, ChatResumed
@@ -42,6 +44,8 @@ class TurnRef(TaskRef[TurnTask]):
         'end_turn'
     """
 
+    say_instead = f"use talk.say({SAID}) of its conversation, which may reach it in its middle"
+
     def __init__(self, conversation: Any, task: TurnTask) -> None:
         """Refs are returned by `ConversationRef.say`; do not make one yourself."""
         self.__dict__.update(vars(conversation))  # its actor is the conversation's
@@ -71,6 +75,9 @@ class TurnRef(TaskRef[TurnTask]):
         terminal = self._wait(timeout)
         outcome(terminal)
         return terminal.output
+
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(OF_A_TURN)
 
     @property
     def usage(self) -> Usage:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from anthropix_actors._cancel import exit_and_fork
+from anthropix_actors._cancel.scope import as_reason
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._foreign.interrupts import uninterrupted
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import WINDOW
@@ -115,6 +117,7 @@ class Hub:
         Hello!
     """
 
+    @explains("Hub")
     def __init__(  # noqa: PLR0913 - options of a front door, by name
         self,
         store: Store,
@@ -346,7 +349,7 @@ class Hub:
             >>> hub.cancel("answer-1", "the user pressed Stop")
             False
         """
-        state = self.store.state(chat_name(name))
+        state, reason = self.store.state(chat_name(name)), as_reason(reason)
         if state is not None and state.closed:
             return False
         is_running = state is not None and state.holder is not None  # then no job of its name waits

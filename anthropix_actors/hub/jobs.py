@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._calls.options import CHAT_OPTIONS, checked_values, unknown_problems
+from anthropix_actors._calls.options import CHAT_OPTIONS, checked_values
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._foreign.log import shown
 from anthropix_actors.chat.parameters import MAX_TOKENS, PARAMETERS, chat_body
@@ -37,7 +38,7 @@ def job_data(params: Mapping[str, Any], *, retry_lost: bool = False, tag: str | 
     given = dict(params)
     extra = given.pop("extra_body", None)
     options = {name: given.pop(name) for name in CHAT_OPTIONS if name in given}
-    problems = [*unknown_problems(given, (*PARAMETERS, *CHAT_OPTIONS)), *_problems(options, retry_lost, tag)]
+    problems = [*unknown_problems(given, (*PARAMETERS, *CHAT_OPTIONS), "chat"), *_problems(options, retry_lost, tag)]
     if problems:
         raise ParameterError(problems)
     checked_values(options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.scope import deadline_of
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ConfigurationError, ParameterError, Problem
@@ -64,6 +65,7 @@ class Worker:
         'end_turn'
     """
 
+    @explains("Worker")
     def __init__(  # noqa: PLR0913 - options of a front door, by name
         self,
         client: Asks,

@@ -17,6 +17,8 @@ class SessionRef(TaskRef[SessionTask]):
     It is a `pykka.ActorRef`; `cancel()` and `stop()` end the task; the session goes on at the API.
     """
 
+    say_instead = 'use client.request("POST", "/sessions/{session_id}/events", ...)'
+
     @property
     def last_event_id(self) -> str | None:
         """The id of the latest event that was delivered: where to resume after a crash. None or "" before the first."""

@@ -30,6 +30,7 @@ from anthropix_actors.subscribers.told import TERMINAL, Answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator
+    from typing import Self
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors.chat.pieces import Piece
@@ -84,7 +85,18 @@ class Loops(Generic[Item, Result]):
         """
         return self._outcome().__await__()
 
+    async def __aenter__(self) -> Self:
+        """Return itself: `async with aio(chat) as stream`, so that all of its loops are left with the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave its loops that have not ended, which cancels a task that nobody else follows. Returns at once."""
+        self._close()
+
     _ref: Any
+
+    def _close(self) -> None:
+        raise NotImplementedError
 
     def _join(self) -> LoopInbox:
         raise NotImplementedError

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
@@ -26,7 +27,7 @@ from anthropix_actors.conversation.turn_ref import TurnRef
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.messages import ChatEvent
 from anthropix_actors.subscribers.async_loops import Item, Loops, Result, result_of
-from anthropix_actors.subscribers.inboxes import LEFT, LoopInbox
+from anthropix_actors.subscribers.inboxes import LEFT, OF_TWO, LoopInbox
 from anthropix_actors.subscribers.told import OF_A_TURN, ref_of, whole_of
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
 _LATE = (
     "expected a chat or a turn to loop over, got a {}, whose messages so far cannot be had again: make the subscriber"
     " first, with messages = aio(), and loop over that; await works with any"
-)
-_TWO = (
-    "expected one aio() for each chat, turn, batch or session, got messages of two: their events do not say whose they"
-    " are"
 )
 
 
@@ -70,6 +67,7 @@ class AsyncStream(Loops[Item, Result]):
     def __init__(self, ref: TaskRef[Any], stream: Stream | None = None) -> None:
         """Use `aio`."""
         self._ref = ref
+        self._inboxes = weakref.WeakSet[LoopInbox]()  # of the loops
         self._stream = stream  # kept, as its loss would cancel the chat; closed when somebody else follows
 
     @property
@@ -83,6 +81,7 @@ class AsyncStream(Loops[Item, Result]):
         if whole_of(self._ref) is not self._ref:
             raise ParameterError([Problem("work", OF_A_TURN)])
         inbox = LoopInbox()
+        self._inboxes.add(inbox)
         self._ref.subscribe(inbox)
         self._release()
         return inbox
@@ -90,6 +89,12 @@ class AsyncStream(Loops[Item, Result]):
     def _leave(self, inbox: LoopInbox) -> None:
         inbox.leave()
         SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
+
+    def _close(self) -> None:
+        for inbox in list(self._inboxes):
+            inbox.wake()
+            self._leave(inbox)
+        self._release()
 
     def _release(self) -> None:
         if self._stream is not None:
@@ -151,7 +156,7 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             ref = whole_of(message.chat) if type(message) is ChatEvent else ref_of(message)
             if ref is not known and ref is not None:
                 if known is not None:
-                    raise ParameterError([Problem("aio()", _TWO)])
+                    raise ParameterError([Problem("aio()", OF_TWO)])
                 known = self._ref = ref
         return burst
 
@@ -159,12 +164,20 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
         self._loops += 1
         return self
 
-    def _leave(self, inbox: LoopInbox) -> None:
+    def _leave(self, inbox: LoopInbox) -> None:  # noqa: ARG002 - itself
         self._loops -= 1
         if not self._loops:
-            inbox.leave()
-            if self._ref is not None:  # else the sweeper finds out
-                SWEEPER.post(partial(self._ref.unsubscribe, inbox, LEFT))
+            self._unfollow()
+
+    def _close(self) -> None:
+        if self.end is None:
+            self.wake()
+            self._unfollow()
+
+    def _unfollow(self) -> None:
+        self.leave()
+        if self._ref is not None:  # else the sweeper finds out
+            SWEEPER.post(partial(self._ref.unsubscribe, self, LEFT))
 
     async def _outcome(self) -> Any:
         async for _ in self:

@@ -20,7 +20,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from anthropix_actors._calls.options import unknown_problems
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, no_function, only_made_by
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish

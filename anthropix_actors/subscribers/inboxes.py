@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import queue
 import threading
 from typing import Any
@@ -22,6 +23,11 @@ from anthropix_actors.subscribers.told import TERMINAL
 
 LEFT = "the loop over the answer was left"
 """The reason of a cancel, where a loop ended before its answer."""
+
+OF_TWO = (
+    "expected one aio() for each chat, turn, batch or session, got messages of two: their events do not say whose they"
+    " are"
+)
 
 _TWO_LOOPS = (
     "expected coroutines of one event loop, got those of two, which would take each other's messages: call aio(chat) in"
@@ -70,6 +76,13 @@ class LoopInbox:
         """Take no more messages. Any thread."""
         self._left = True
         self.handled_in = None
+
+    def wake(self) -> None:
+        """Leave; a coroutine that waits finds that out. Any thread."""
+        self.leave()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                self._loop.call_soon_threadsafe(self._event.set)
 
     def _held(self) -> int:
         return len(self._arrived) + self._taken

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from anthropix_actors._checks.migration_hints import missing
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.runs import Run, RunInbox
@@ -15,6 +16,8 @@ from anthropix_actors.subscribers.handlers import Handlers
 
 if TYPE_CHECKING:
     from pykka._actor import ActorInbox
+
+_NO_SUPER = "call super().__init__() first in the __init__ of its class"
 
 
 class Listener(Handlers, pykka.ThreadingActor):
@@ -50,6 +53,9 @@ class Listener(Handlers, pykka.ThreadingActor):
     """
 
     use_daemon_thread = True
+
+    if not TYPE_CHECKING:  # pragma: no branch
+        __getattr__ = missing(dict.fromkeys(("actor_ref", "_actor_ref"), _NO_SUPER))
 
     @staticmethod
     def _create_actor_inbox() -> ActorInbox:

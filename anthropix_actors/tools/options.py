@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import msgspec
 
-from anthropix_actors._calls.options import unknown_problems
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors._tasks.subscriber import subscriber_problems

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._calls.options import unknown_problems
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.plain_json import copy_json
 from anthropix_actors._checks.shapes import RESOLVING, described, shown
 from anthropix_actors._checks.type_schema import closed, schema_of

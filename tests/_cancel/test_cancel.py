@@ -17,12 +17,13 @@ import pykka
 import pytest
 from urllib3.connectionpool import HTTPConnectionPool
 
-from anthropix_actors import CancelledError, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
+from anthropix_actors import CancelledError, CancelToken, ChatCancelled, ChatEvent, ChatRetrying, Client, Timeout
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.requester import Requester
 
 from actors import ASK, Inbox, Reader, core_of, socket_of, until_blocked
+from programs import BEGUN
 from servers import (
     DEADLINE,
     Halt,
@@ -437,3 +438,22 @@ def test_cancelled_chats_leave_no_descriptors() -> None:
             wait(chat.actor_stopped)
             acquire(server.hung_up)
         until(lambda: open_descriptors() <= before)
+
+
+def test_a_reason_of_another_kind_becomes_a_text(connect: Callable[..., Client]) -> None:
+    """Qt calls what is connected to a button's `clicked` with a bool."""
+    token: Any = CancelToken()
+    assert token.cancel(5)
+    assert token.reason == "5"
+    script = Halt(*BEGUN)
+    with Server(script) as server:
+        client = connect(server)
+        chat: Any = client.chat(**ASK, stream=(inbox := Inbox()))
+        acquire(script.reached)
+        assert chat.cancel(False)  # noqa: FBT003
+        assert inbox.until_end()[-1].reason == "False"
+        with client.request("GET", "/anything", stream=True) as items:
+            stream: Any = items
+            assert stream.cancel(None)
+            with pytest.raises(CancelledError, match=r"^None$"):
+                next(items)

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import Client, text_of
-from anthropix_actors._checks.migration_hints import OF_A_CHAT, OF_A_CLIENT, OF_A_STREAM
+from anthropix_actors import Agent, Client, ParameterError, text_of
+from anthropix_actors._checks.migration_hints import (
+    OF_A_CHAT,
+    OF_A_CLIENT,
+    OF_A_CONVERSATION,
+    OF_A_STREAM,
+    OF_A_TURN,
+)
 
 from actors import ASK, Inbox
 from servers import DEADLINE, Server, answering
@@ -50,6 +56,26 @@ def test_what_a_future_has_is_said_how_to_ask_a_chat_for(name: str, connect: Cal
         with pytest.raises(AttributeError, match=r"'ChatRef' object has no attribute .*chat\."):
             getattr(chat, name)
         assert text_of(chat.result(DEADLINE)) == "Hello"
+
+
+@pytest.mark.parametrize("name", OF_A_CONVERSATION)
+def test_what_a_conversation_does_not_have_is_said_where_it_is(name: str, connect: Callable[..., Client]) -> None:
+    talk: Any = connect("http://127.0.0.1:9").converse(Agent(model="m"))
+    with pytest.raises(AttributeError, match=r"'ConversationRef' object has no attribute .*(talk|client)\.") as caught:
+        getattr(talk, name)
+    assert "{}" not in str(caught.value)
+
+
+def test_what_a_turn_does_not_have_is_said_where_it_is(connect: Callable[..., Client]) -> None:
+    with Server(answering("Hello")) as server:
+        turn: Any = connect(server).converse(Agent(model="m")).say("Hello")
+        for name in OF_A_TURN:
+            with pytest.raises(AttributeError, match=r"'TurnRef' object has no attribute .*(turn|talk)") as caught:
+                getattr(turn, name)
+            assert "{}" not in str(caught.value)
+        with pytest.raises(ParameterError, match=r"turn\.result\(\) .* got <TurnRef "):
+            text_of(turn)
+        assert text_of(turn.result(DEADLINE)) == "Hello"
 
 
 def test_the_hints_are_for_what_the_official_sdk_has() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from anthropix_actors import ChatDone, Client, ParameterError
+from anthropix_actors import Agent, ChatDone, Client, ParameterError
 from anthropix_actors._checks.subscriber_hints import no_function, no_queue, no_subscriber
 from anthropix_actors.subscribers import Handlers, Listener, aio, to_function, to_queue, to_tk
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 SUBSCRIBERS = "from anthropix_actors.subscribers"
+ANY = f"pass the ref of an actor, to_queue(queue) or to_function(function), {SUBSCRIBERS}"
 
 
 class Printer(pykka.ThreadingActor):
@@ -99,10 +100,12 @@ HOW: dict[str, tuple[Any, str]] = {
     "listener class": (Words, "the class Words; pass an actor of it: Words.start()"),
     "actor": (Words(), "Words, an actor itself; pass its ref: self.actor_ref, or what Words.start() returns"),
     "class": (Inbox, "the class Inbox; pass an object of it: Inbox()"),
-    "no class": (dict, "the class dict"),
+    "handler class": (Shown, f"the class Shown; pass to_tk(widget, Shown(...)), or the like, {SUBSCRIBERS}"),
+    "no class": (dict, f"the class dict; {ANY}"),
     "raising": (Raising(), "Raising, whose attributes raise RuntimeError"),
-    "text": ("yes", "str"),
-    "nothing": (None, "NoneType"),
+    "text": ("yes", f"str; {ANY}"),
+    "number": (1, f"int; {ANY}"),
+    "nothing": (None, f"NoneType; {ANY}"),
 }
 
 
@@ -146,12 +149,14 @@ def test_a_queue_of_another_process_is_said_what_can_go_there(connect: Callable[
     inbox.join_thread()
 
 
-def test_the_ref_of_a_chat_is_told_nothing(connect: Callable[..., Client]) -> None:
+def test_the_refs_of_chats_and_conversations_are_told_nothing(connect: Callable[..., Client]) -> None:
     with Server(answering("Hello")) as server:
         client = connect(server)
         chat = client.chat(**ASK, stream=(inbox := Inbox()))
         with pytest.raises(ParameterError, match="got ChatRef, which is told nothing; its subscribers are"):
             client.chat(**ASK, stream=chat)
+        with pytest.raises(ParameterError, match="got ConversationRef, which is told nothing; its subscribers are"):
+            client.chat(**ASK, stream=client.converse(Agent(model="claude-test")))
         inbox.until_end()
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from anthropix_actors._calls.options import unknown_problems
+from anthropix_actors._checks.call_errors import unknown_problems
 
 
 def test_unknown_names_are_named_with_a_hint() -> None:

@@ -108,7 +108,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": -1}, "max_tokens: expected an integer from 0, got -1"),
     ({"max_tokens": 1.5}, "max_tokens: expected an integer from 0, got 1.5"),
     ({"max_tokens": True}, "max_tokens: expected an integer from 0, got True"),
-    ({"messages": "Hello"}, "messages: expected a list of messages, got 'Hello'"),
+    (
+        {"messages": "Hello"},
+        'messages: expected a list of messages, got \'Hello\'; write [{"role": "user", "content": "Hello"}]',
+    ),
+    ({"messages": HELLO[0]}, "messages: expected a list of messages, got dict; put it in a list: [...]"),
     ({"messages": b"Hello"}, "messages: expected a list of messages, got bytes"),
     ({"messages": []}, "messages: expected at least 1, at most 100,000, got 0"),
     ({"messages": ["Hello"]}, 'messages[0]: expected a mapping with "role" and "content", got \'Hello\''),
@@ -128,7 +132,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"messages": [{"role": "user", "content": 5}]},
         "messages[0].content: expected a string or a list of blocks, got 5",
     ),
-    ({"messages": [{"role": "user", "content": TEXT}]}, "messages[0].content: expected a list of blocks, got dict"),
+    (
+        {"messages": [{"role": "user", "content": TEXT}]},
+        "messages[0].content: expected a list of blocks, got dict; put",
+    ),
     (
         with_blocks("x"),
         'messages[0].content[0]: expected a block like {"type": "text", "text": "..."}, got \'x\'',
@@ -174,7 +181,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"user_id": "x" * 513}}, "metadata.user_id: expected a string of at most 512 characters, got "),
     ({"metadata": {"user_id": 5}}, "metadata.user_id: expected a string of at most 512 characters, got 5"),
     ({"metadata": []}, "metadata: expected a mapping, got list"),
-    ({"tools": {}}, "tools: expected a list of tools, got dict"),
+    ({"tools": {}}, "tools: expected a list of tools, got dict; put it in a list: [...]"),
     ({"tools": [{"name": "a b", "input_schema": {"type": "object"}}]}, "tools[0].name: expected a name of letters"),
     (
         {"tools": [{"type": "custom", "name": "t"}]},

@@ -431,7 +431,7 @@ def test_an_answer_that_is_resumed_is_one_answer_of_its_turn(emulator: Emulator,
 
 def test_foreign_messages_do_a_conversation_no_harm(client: Client) -> None:
     talk = client.converse(Agent(model=MODEL))
-    assert talk.ask("hello", timeout=DEADLINE) is None
+    pykka.ActorRegistry.broadcast("hello")
     assert talk.proxy().actor_urn.get(timeout=DEADLINE) == talk.actor_urn
     assert {talk, copy.copy(talk)} == {talk}
     assert talk.say("Go").result(DEADLINE)["role"] == "assistant"
@@ -456,7 +456,7 @@ def test_what_the_sweeper_ends_has_an_end_too(client: Client) -> None:
     with pytest.raises(ConfigurationError):
         talk.say("Hello?")
     talk.actor_stopped.clear()  # its thread runs: this is no child
-    talk.tell(Effects((), last=True))
+    pykka.ActorRef.tell(talk, Effects((), last=True))
     wait(talk.actor_stopped)
 
 

@@ -401,7 +401,7 @@ def test_a_turn_waits_for_a_store_that_is_away(emulator: Emulator, connect: Call
     turn = talk.say("Hello?")
     recorder: Any = talk._talk.recorder
     until(lambda: recorder._writing)
-    talk.ask("hello", timeout=DEADLINE)  # what the actor was told before is done
+    assert talk.proxy().actor_urn.get(timeout=DEADLINE)  # what the actor was told before is done
     task: Any = turn._task
     assert task.chat is None
     assert not emulator.requests

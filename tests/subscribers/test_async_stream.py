@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import threading
 import traceback
+from collections.abc import AsyncIterable, Awaitable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -380,6 +381,89 @@ def test_a_cancelled_await_of_a_chat_that_goes_on_leaves_nothing_behind(
         run(ask())
         script.go_on.set()
         assert isinstance(inbox.until_end()[-1], ChatDone)
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_a_block_that_is_left_leaves_its_loops_and_cancels_the_chat(
+    made_before: bool,  # noqa: FBT001
+    halting: Server,
+    connect: Callable[..., Client],
+    run: Run,
+) -> None:
+    client = connect(halting)
+
+    async def leave() -> Any:
+        events: Any = aio() if made_before else aio(client.chat(**ASK, stream=True))
+        chat = client.chat(**ASK, stream=events) if made_before else events.ref
+        async with events as stream:
+            loop = aiter(stream)
+            assert (await anext(loop))["type"] == "message_start"
+            waiting = asyncio.ensure_future(_rest_of(loop))
+            await asyncio.sleep(0)
+        with pytest.raises(CancelledError, match="the loop over the answer was left"):
+            await waiting
+        return chat
+
+    until_cancelled(run(leave()))
+
+
+async def _rest_of(loop: Any) -> None:
+    async for _ in loop:
+        pass
+
+
+def test_a_block_is_left_without_a_loop_or_after_the_end(connect: Callable[..., Client], run: Run) -> None:
+    async def leave() -> str:
+        async with aio() as unused, aio(client.chat(**ASK, stream=True)) as stream:
+            assert await stream
+        async with stream:
+            assert [event async for event in stream]
+        async with aio() as messages:
+            client.chat(**ASK, stream=messages)
+            texts = [text async for text in messages.text]
+        assert not unused.is_alive()
+        return "".join(texts)
+
+    with Server(answering("Hello")) as server:
+        client = connect(server)
+        assert run(leave()) == "Hello"
+
+
+def test_a_block_in_an_event_loop_leaves_loops_in_one_that_was_closed(
+    halting: Server, connect: Callable[..., Client], run: Run
+) -> None:
+    events = aio(connect(halting).chat(**ASK, stream=True))
+    loop = aiter(events)
+
+    async def begin() -> None:
+        await anext(loop)
+
+    async def leave() -> None:
+        async with events:
+            pass
+
+    closed = asyncio.new_event_loop()
+    closed.run_until_complete(begin())
+    closed.close()
+    run(leave())
+    until_cancelled(events.ref)
+
+
+def test_what_is_no_asyncio_says_how_to_have_it(connect: Callable[..., Client], run: Run) -> None:
+    async def enter(stream: Any) -> None:
+        async with stream:
+            pass
+
+    with Server(answering("Hello")) as server:
+        client = connect(server)
+        with client.chat(**ASK, stream=True) as stream:
+            with pytest.raises(TypeError, match=r"^async with Stream: use aio\(\.\.\.\) of it, from anthropix_actors"):
+                run(enter(stream))
+            with pytest.raises(TypeError, match=r"^async for ChatRef: use aio\(\.\.\.\) of it, from anthropix_actors"):
+                run(_rest_of(stream.chat))
+            assert not isinstance(stream, AsyncIterable)
+            assert not isinstance(stream.chat, Awaitable)
+            assert stream.message()
 
 
 def test_a_loop_over_the_text_is_left_when_it_is_closed(

@@ -583,3 +583,16 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
 
 def test_it_says_its_public_name() -> None:
     assert Listener.__module__ == "anthropix_actors.subscribers"
+
+
+class Forgetful(Listener):
+    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall]
+        self.said = ""
+
+
+def test_who_forgets_the_init_of_the_base_class_is_told_so() -> None:
+    with pytest.raises(AttributeError, match=r"^'Forgetful' object .*: call super\(\)\.__init__\(\) first in"):
+        Forgetful.start()
+    wrong: Any = Forgetful()
+    with pytest.raises(AttributeError, match=r"^'Forgetful' object has no attribute 'sayed'$"):
+        _ = wrong.sayed

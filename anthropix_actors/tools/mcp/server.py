@@ -10,9 +10,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._calls.options import unknown_problems
 from anthropix_actors._cancel import exit_and_fork
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.shapes import shown
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import log
