@@ -171,6 +171,10 @@ class Audience:
         if self._task.finished.is_set():
             self.note_told()
 
+    def held_up(self, late: float) -> list[Delivery]:  # noqa: ARG002 - for those that wait a little
+        """Return the deliveries with messages that no thread is sending, of a task that is `late` seconds late."""
+        return [each for each in self.all_deliveries if each.is_held_up]
+
     def note_told(self) -> None:
         """Set `delivered` if the end was delivered to all."""
         with self._task.lock:  # else an end that is being settled, and is with no delivery yet, would be lost

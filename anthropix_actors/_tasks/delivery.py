@@ -206,6 +206,11 @@ class Delivery:
         """Whether messages are due, and no thread is sending them."""
         return self._turn is None and self._is_due()
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether a thread is sending messages, or has stopped in the middle of that."""
+        return self._turn is not None
+
     def _is_due(self) -> bool:
         """Whether there are messages that may be sent now."""
         return bool(self._waiting)

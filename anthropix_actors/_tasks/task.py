@@ -260,18 +260,17 @@ class Task(Supervised):
             if now - self._late_since >= self.patience:
                 if cause is not None:
                     self.settle(self.terminal_for(cause))
-                self._tell_end_without_its_thread()
+                self._tell_end_without_its_thread(now - self._late_since)
 
-    def _tell_end_without_its_thread(self) -> None:
+    def _tell_end_without_its_thread(self, late: float) -> None:
         """Have other threads deliver the end, as the task's own thread has not yet. In the sweeper's thread."""
         self.finished.set()
         if self.slots is not None:
             self.slots.give_back(self)
         if not self._booked:
             SWEEPER.run_elsewhere(self._book_end, "anthropix-ledger")
-        for delivery in self.audience.all_deliveries:
-            if delivery.is_held_up:
-                SWEEPER.run_elsewhere(partial(self.audience.drain, delivery), "anthropix-told")
+        for delivery in self.audience.held_up(late):
+            SWEEPER.run_elsewhere(partial(self.audience.drain, delivery), "anthropix-told")
         self.audience.note_told()
         self.leave(self.ref)
         if self.audience.delivered.is_set():

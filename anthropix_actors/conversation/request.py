@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.turn import TurnTask
 
 
+_LATEST = 2.0
+"""Seconds that a thread gets to go on that stopped in the middle of telling an actor something."""
+
+
 class RequestTask(ChatTask):
     """The state of a chat of a turn. `in_turn` is to be called before it starts."""
 
@@ -71,6 +75,17 @@ class RequestAudience(Audience):
             delivery.close(*events)
         for callback in self.callbacks:
             callback.close(terminal)
+
+    def held_up(self, late: float) -> list[Delivery]:
+        """Leave the conversation out while a thread that has stopped is in the middle of telling an actor something.
+
+        It would tell the end of its turn, and the actor be told an event after that. Not for ever: a mailbox may be one
+        that makes it wait.
+        """
+        found = super().held_up(late)
+        if late < _LATEST and any(each.is_telling and type(each) is not Delivery for each in self.deliveries):
+            found = [each for each in found if each not in self.callbacks]
+        return found
 
     def detach(self, delivery: Delivery, reason: str = "") -> None:
         """Remove a subscriber that takes no more messages: from the turn, too."""

@@ -7,13 +7,14 @@ import os
 import queue
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 import pytest
 
 from anthropix_actors import Agent, AnthropixError, Client, ConversationRef, Limits, Timeout
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors.conversation import request
 from anthropix_actors.conversation.core.moves import Cancel
 from anthropix_actors.conversation.core.state import Call as StateCall
 from anthropix_actors.conversation.core.state import Phase
@@ -493,3 +494,60 @@ def test_an_attempt_that_timed_out_before_any_answer_makes_the_usage_an_estimate
     turn = client.converse(Agent(model=MODEL, params=options)).say("Hello")
     turn.result(DEADLINE)
     assert not turn.usage.estimate  # what was refused is not billed
+
+
+class Late(Reader):
+    """An actor whose mailbox keeps whoever tells it an event until the test lets it."""
+
+    reached: ClassVar[threading.Event]
+    go_on: ClassVar[threading.Event]
+
+    @classmethod
+    def begin(cls, inbox: Inbox) -> pykka.ActorRef[Any]:
+        cls.reached, cls.go_on = threading.Event(), threading.Event()
+        return cls.start(inbox)
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return LateMailbox()
+
+
+class LateMailbox(queue.Queue[Any]):
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002 - queue's
+        if isinstance(getattr(item, "message", None), ChatEvent):
+            Late.reached.set()
+            wait(Late.go_on)
+        super().put(item, block, timeout)
+
+
+def test_no_event_comes_after_a_turns_end_where_the_thread_that_tells_it_is_late(
+    emulator: Emulator, client: Client
+) -> None:
+    """As on a machine with too much to do: it stops in the middle of a `tell`, for longer than it has."""
+    emulator.queue(Stall("Well, well.", after_events=4))
+    reader = Late.begin(inbox := Inbox())
+    turn = client.converse(Agent(model=MODEL), stream=reader).say("Go")
+    wait(Late.reached)
+    chat = task_of(turn).chat
+    turn.cancel()
+    assert chat.finished.wait(DEADLINE)
+    assert not task_of(turn).finished.wait(0.2)
+    Late.go_on.set()
+    assert isinstance(inbox.until_end(ENDS)[-1], TurnCancelled)
+    assert turn.state == "cancelled"
+    reader.stop()
+
+
+def test_a_turn_ends_though_a_mailbox_makes_the_thread_wait_that_tells_it(
+    emulator: Emulator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "_LATEST", 0.0)
+    emulator.queue(Stall("Well, well.", after_events=4))
+    reader = Late.begin(Inbox())
+    turn = client.converse(Agent(model=MODEL), stream=reader).say("Go")
+    wait(Late.reached)
+    turn.cancel()
+    with pytest.raises(CancelledError):
+        turn.result(DEADLINE)
+    Late.go_on.set()
+    reader.stop()

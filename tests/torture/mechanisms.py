@@ -48,6 +48,13 @@ MECHANISMS = [
         "_cancel/test_cancel.py::test_cancel_ends_a_chat_whose_server_is_silent",
     ),
     Mechanism(
+        "no event comes after a turn's end",
+        "conversation/request.py",
+        "if late < _LATEST and any(",
+        "if False and any(",
+        "conversation/test_ends.py::test_no_event_comes_after_a_turns_end_where_the_thread_that_tells_it_is_late",
+    ),
+    Mechanism(
         "a result is there when the subscribers have been told",
         "_tasks/ref.py",
         "wait(task.audience.delivered, told_until if deadline is None else min(deadline, told_until))",
