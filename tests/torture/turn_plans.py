@@ -186,8 +186,7 @@ class Model:
             before = self._asked[tag]
         script = Script(plan(self._seed, int(root_of(tag)[1:])), tag, len(before), f"{self._seed}-{tag}-{len(before)}")
         answer = script.answer(messages, closing=closing)
-        # What a request brought that was refused is taken out of the history: it is the one before that that counts.
-        last = next((each for each in reversed(before) if each.fault != "refused"), None)
+        last = _heard(before)
         if last is not None and not _extends(last.messages, messages):
             self.problems.append(f"{tag}: a request does not extend the one before it")
         asked = Asked(tag, messages, closing, script.usage, tuple(script.calls), script.fault)
@@ -195,6 +194,15 @@ class Model:
             before.append(asked)
             self.faults[script.fault] += bool(script.fault)
         return answer
+
+
+def _heard(before: list[Asked]) -> Asked | None:
+    """Get the latest request that must still be in the history.
+
+    What a request brought that was refused is taken out of it, with all that came after the last answer.
+    """
+    refused = next((place for place, each in enumerate(reversed(before)) if each.fault != "refused"), 0) > 0
+    return next((each for each in reversed(before) if not (each.fault if refused else each.fault == "refused")), None)
 
 
 def _extends(before: list[Any], after: list[Any]) -> bool:

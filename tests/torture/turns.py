@@ -488,7 +488,8 @@ class Storm:
                 if sum(fates) != 1:
                     yield f"{say.text!r} is {fates[0]} times in the history, and {fates[1]} times handed back"
                 undelivered = [block["text"] for content in say.turn.terminal.undelivered for block in content]
-                if fates[1] and say.text not in undelivered:
+                # One that failed without an answer leaves it to those after it, which may be refused with it.
+                if fates[1] and say.text not in undelivered and not isinstance(say.turn.terminal, TurnFailed):
                     yield f"{say.text!r} is handed back with another turn"
             order = [(say.turn.number, place, say.text) for place, say in enumerate(self._says[talk])]
             delivered = [text for _, _, text in sorted(order) if text in texts]
