@@ -10,7 +10,7 @@ import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._checks.handler_methods import check_arguments, check_kind
+from anthropix_actors._checks.handler_methods import check_arguments, check_kind, warn_of_misnamed
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.unheard import log_unheard
 from anthropix_actors.chat.growth import TEXT, grown
@@ -46,6 +46,7 @@ class Handlers:
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
+            A name that is nearly one of these, or another library's word for it, is a `UserWarning`.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -58,13 +59,14 @@ class Handlers:
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse methods that nobody would await, or that cannot be called."""
+        """Refuse methods that nobody would await, or that cannot be called; warn of names that are nearly theirs."""
         super().__init_subclass__(**options)
-        for name in _METHODS:  # those of a class beside this one, too
+        for name in METHODS:  # those of a class beside this one, too
             method = inspect.getattr_static(cls, name)
             check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
             if inspect.isfunction(method):
                 check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+        warn_of_misnamed(cls, METHODS)
 
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
@@ -278,7 +280,7 @@ class Handlers:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
-_METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
+METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
 
 
 publish("anthropix_actors.subscribers", (Handlers,))
