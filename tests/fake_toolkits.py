@@ -251,6 +251,27 @@ class Signal:
         return bound
 
 
+class MetaMethod:
+    """What Qt knows of a signal."""
+
+    def __init__(self, name: str) -> None:
+        self.of = name
+
+    def name(self) -> SimpleNamespace:
+        return SimpleNamespace(data=self.of.encode)
+
+
+class MetaObject:
+    """What Qt knows of a class."""
+
+    def __init__(self, kind: type) -> None:
+        self._names = [name for name, found in vars(kind).items() if isinstance(found, Signal)]
+        self.methodCount = partial(len, self._names)
+
+    def method(self, number: int) -> MetaMethod:
+        return MetaMethod(self._names[number])
+
+
 class FakePySide6(Fake):
     binding, signal = "PySide6", "Signal"
     has_signals = True
@@ -271,6 +292,12 @@ class FakePySide6(Fake):
 
             def __init__(self, parent: Any = None) -> None:
                 self.parent, self.thread, self.deleted = parent, threading.get_ident, False
+
+            def metaObject(self) -> MetaObject:  # noqa: N802 - Qt's name
+                return MetaObject(type(self))
+
+            def isSignalConnected(self, method: MetaMethod) -> bool:  # noqa: N802 - Qt's name
+                return bool(getattr(self, method.of).slots)
 
             def deleteLater(self) -> None:  # noqa: N802 - Qt's name
                 if self.deleted or getattr(self.parent, "deleted", False):

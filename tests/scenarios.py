@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from functools import partial
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from pykka.messages import ProxyGetAttr
 
 from anthropix_actors import (
+    APIConnectionError,
     ChatDone,
     ChatEvent,
+    ChatFailed,
     Client,
     DeadlockError,
     ParameterError,
@@ -49,6 +52,19 @@ Scenario: TypeAlias = "Callable[[Any], Iterator[Until]]"
 
 class OopsError(Exception):
     """What a handler of a scenario raises."""
+
+
+@contextlib.contextmanager
+def logged() -> Generator[list[logging.LogRecord]]:
+    """Keep what the library logs."""
+    records: list[logging.LogRecord] = []
+    logger, handler = logging.getLogger("anthropix_actors"), logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign,assignment]
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
 
 
 class Screen:
@@ -329,6 +345,23 @@ def without_a_handler_qt_has_signals(kit: Any) -> Iterator[Until]:
         assert "".join(texts) == "Hello, you"
 
 
+def a_failure_that_no_slot_takes_is_logged(kit: Any) -> Iterator[Until]:
+    if not kit.has_signals:
+        return
+    failure: Any = ChatFailed(None, APIConnectionError("no route"))  # type: ignore[arg-type]
+    told: list[Any] = []
+    with logged() as records:
+        subscriber = kit.subscriber(None)
+        subscriber.done.connect(told.append)
+        subscriber.tell(failure)
+        yield Until(lambda: bool(records))
+        subscriber.failed.connect(told.append)
+        subscriber.tell(failure)
+        yield Until(lambda: bool(told))
+    (record,) = records
+    assert record.getMessage().startswith("it failed, and nothing is connected to `failed`")
+
+
 def wrong_parameters_are_named(kit: Any) -> Iterator[Until]:
     for place, given in (
         ("interval", {"interval": -1}),
@@ -357,5 +390,6 @@ SCENARIOS: list[Scenario] = [
     a_chat_whose_handler_raises_is_cancelled_if_that_is_asked_for,
     a_wait_in_the_toolkits_thread_is_refused,
     without_a_handler_qt_has_signals,
+    a_failure_that_no_slot_takes_is_logged,
     wrong_parameters_are_named,
 ]

@@ -61,6 +61,7 @@ THIRD_PARTIES = {
 
 LATE = {
     ("suggest", "difflib"),
+    ("handler_methods", "anthropix_actors._checks.suggest"),
     ("stream", "anthropix_actors.chat.pieces"),
     ("parameters", "anthropix_actors.tools.toolbox"),
     ("client_core", "anthropix_actors._calls.blocking"),

@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+_SURE = 0.9
+"""How alike names are of which one is taken for a slip: `on_txt` and `on_text` are, `on_next` and `on_text` are not."""
+
+
+def slip(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that another is surely a slip of; None for one that may well be meant.
+
+    Example:
+        >>> slip("on_txt", ["on_text"]), slip("on_tetx", ["on_text"]), slip("on_next", ["on_text"])
+        ('on_text', 'on_text', None)
+    """
+    shuffled = [one for one in sorted(known) if sorted(one) == sorted(name)]
+    close = shuffled or difflib.get_close_matches(name, sorted(known), n=1, cutoff=_SURE)
+    return close[0] if close else None
+
+
 def hint(name: str, known: Collection[str], of: str = "") -> str:
     """Return what to write in place of an unknown name, as the end of a sentence.
 

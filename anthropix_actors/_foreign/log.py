@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("anthropix_actors")
 
 _LONGEST_REPR = 200
+_LONGEST_TAG = 80
 
 
 def log(level: int, text: str, *args: object, exc_info: BaseException | None = None, **fields: Any) -> None:
@@ -76,7 +77,17 @@ def log_end(what: str, fields: dict[str, Any], error: BaseException | None = Non
     log(logging.INFO, text, what, fields["state"], fields["seconds"], why, **fields)
 
 
-def shown(thing: object) -> str:
+def named(what: str, tag: str | None) -> str:
+    """Return what a task is, with its tag, shortened, if it has one.
+
+    Example:
+        >>> named("chat", "night-7"), named("chat", None)
+        ("chat 'night-7'", 'chat')
+    """
+    return what if tag is None else f"{what} {shown(tag, _LONGEST_TAG)}"
+
+
+def shown(thing: object, longest: int = _LONGEST_REPR) -> str:
     """Return the repr of a caller's object, shortened; its type if the repr raises.
 
     Example:
@@ -87,4 +98,4 @@ def shown(thing: object) -> str:
         text = repr(thing)
     except BaseException:  # noqa: BLE001 - the caller's code may raise anything
         return f"<{kind_of(thing)}, whose repr raises>"
-    return text if len(text) <= _LONGEST_REPR else text[: _LONGEST_REPR - 3] + "..."
+    return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -40,6 +40,8 @@ class Audience:
         callbacks: The deliveries to done callbacks, which get only the terminal message; emptied likewise.
         waiting: A token of each caller that waits for the result.
         delivered: Set when the end was delivered to all.
+        heard: Whether no more need be said of a failure: a caller waited for the result, or it was logged. See
+            `note_unheard`.
     """
 
     def __init__(self, task: Task) -> None:
@@ -49,6 +51,7 @@ class Audience:
         self.callbacks: tuple[Delivery, ...] = ()
         self.waiting: set[object] = set()
         self.delivered = Flag(self._task.scope.condition)
+        self.heard = False
 
     @property
     def all_deliveries(self) -> tuple[Delivery, ...]:
@@ -157,6 +160,7 @@ class Audience:
     def close(self, *last: Any) -> None:
         """Queue the last messages in each delivery; for callbacks, only the terminal one. The caller holds the lock."""
         assert is_held(self._task.lock)
+        self.heard = bool(self.waiting)
         for delivery in self.deliveries:
             delivery.close(*last)
         for callback in self.callbacks:
@@ -181,6 +185,15 @@ class Audience:
             if not self.delivered.is_set() and all(delivery.is_told for delivery in self.all_deliveries):
                 self.deliveries = self.callbacks = ()
                 self.delivered.set()
+
+    def note_unheard(self) -> bool:
+        """Note that a subscriber has nothing to hear of the failure with; return whether to log it.
+
+        It is logged once, and not at all where a caller waited for the result when it came: that raises it there.
+        """
+        with self._task.lock:
+            heard, self.heard = self.heard, True
+        return not heard
 
     def after_fork(self) -> None:
         """Forget the subscribers in a forked child: the parent delivers to them."""

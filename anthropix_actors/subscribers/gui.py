@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from anthropix_actors._checks.call_errors import unknown_problems
+from anthropix_actors._checks.handler_methods import meant_by
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, no_function, only_made_by
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -28,11 +29,11 @@ from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.chat.merging import MergingQueue
 from anthropix_actors.errors import ParameterError, Problem
-from anthropix_actors.subscribers.handlers import Handlers
+from anthropix_actors.subscribers.handlers import METHODS, Handlers
 from anthropix_actors.subscribers.told import TERMINAL, ref_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Unpack
 
     from anthropix_actors.subscribers.toolkit import GuiLoop
@@ -245,7 +246,7 @@ _DEFAULTS: dict[str, Any] = {"interval": INTERVAL, "on_error": "continue", "on_c
 
 
 def _check(handler: object, *, interval: object, **choices: object) -> None:
-    problems = unknown_problems(choices, _DEFAULTS)
+    problems = [*_unknown(choices)]
     if (what := _no_handler(handler)) is not None:
         expected = "a function that takes one message, or an object of a class of Handlers"
         problems.append(Problem("handler", f"expected {expected}, got {what}"))
@@ -259,6 +260,17 @@ def _check(handler: object, *, interval: object, **choices: object) -> None:
     ]
     if problems:
         raise ParameterError(problems)
+
+
+def _unknown(options: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each option that there is not; handlers' methods are no options."""
+    for name in options:
+        meant = None if name in _DEFAULTS else meant_by(name, METHODS)
+        if meant is None:
+            yield from unknown_problems([name], _DEFAULTS)
+        else:
+            what = f"unknown parameter; give a class derived from Handlers the method {meant}, and pass an object of it"
+            yield Problem(name, what)
 
 
 def _no_handler(given: Any) -> str | None:

@@ -10,8 +10,9 @@ import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
+from anthropix_actors._checks.handler_methods import check_arguments, check_kind, warn_of_misnamed
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.unheard import log_unheard
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.chat.pieces import PieceReader
@@ -19,7 +20,7 @@ from anthropix_actors.subscribers.calls import CALLS, ENDS, OF_EVENTS, key_of
 from anthropix_actors.subscribers.told import whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import ContentBlock, Message
@@ -45,6 +46,7 @@ class Handlers:
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
+            A name that is nearly one of these, or another library's word for it, is a `UserWarning`.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -57,13 +59,14 @@ class Handlers:
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse methods that nobody would await, or that cannot be called."""
+        """Refuse methods that nobody would await, or that cannot be called; warn of names that are nearly theirs."""
         super().__init_subclass__(**options)
-        for name in _METHODS:  # those of a class beside this one, too
+        for name in METHODS:  # those of a class beside this one, too
             method = inspect.getattr_static(cls, name)
-            _check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
+            check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
             if inspect.isfunction(method):
-                _check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+                check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+        warn_of_misnamed(cls, METHODS)
 
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
@@ -168,7 +171,11 @@ class Handlers:
         """
 
     def on_failed(self, chat: Any, /, error: AnthropixError) -> None:
-        """There will be no complete answer; `error.partial` is what there is. The last call of this chat."""
+        """There will be no complete answer; `error.partial` is what there is. The last call of this chat.
+
+        Without this method, the failure is logged as a WARNING, unless a caller waits for the result.
+        """
+        log_unheard(chat, error, f"{type(self).__name__} has no on_failed")
 
     def on_cancelled(self, chat: Any, /, reason: str, partial: Message | None) -> None:
         """The chat was cancelled; `partial` is what there is of the answer. The last call of this chat."""
@@ -233,8 +240,17 @@ class Handlers:
     def on_batch_done(self, batch: BatchRef, counts: RequestCounts) -> None:
         """All results were told. The last call of this batch."""
 
-    def on_batch_failed(self, batch: BatchRef, error: AnthropixError, failures: dict[str, AnthropixError]) -> None:
-        """No more results follow; `failures` has the error of each batch that failed. The last call of this batch."""
+    def on_batch_failed(  # what is logged has the first of them
+        self,
+        batch: BatchRef,
+        error: AnthropixError,
+        failures: dict[str, AnthropixError],  # noqa: ARG002
+    ) -> None:
+        """No more results follow; `failures` has the error of each batch that failed. The last call of this batch.
+
+        Without this method, it is logged, as a chat's failure is.
+        """
+        log_unheard(batch, error, f"{type(self).__name__} has no on_batch_failed")
 
     def on_batch_cancelled(self, batch: BatchRef, reason: str, error: AnthropixError | None) -> None:
         """It was cancelled; `error` says why that may not have worked at the API. The last call of this batch."""
@@ -254,30 +270,17 @@ class Handlers:
         """The session has ended, with this event. The last call of this session."""
 
     def on_session_failed(self, session: SessionRef, error: AnthropixError) -> None:
-        """The session cannot be followed any longer. The last call of this session."""
+        """The session cannot be followed any longer. The last call of this session.
+
+        Without this method, it is logged, as a chat's failure is.
+        """
+        log_unheard(session, error, f"{type(self).__name__} has no on_session_failed")
 
     def on_session_cancelled(self, session: SessionRef, reason: str) -> None:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
 
 
-def _check_kind(name: str, method: object) -> None:
-    """Refuse a method whose call would only make something that nobody would await, or loop over."""
-    made = only_made_by(method)
-    if made is not None:
-        instead = "" if made == A_GENERATOR else "; in asyncio, use aio of anthropix_actors.subscribers"
-        raise TypeError(f"{name}: expected a function, got {made}{instead}")
-
-
-def _check_arguments(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:
-    """Refuse a method that does not take the arguments of the empty one."""
-    expected, got = inspect.signature(empty).parameters, inspect.signature(method)
-    try:
-        got.bind(*expected)
-    except TypeError as exc:
-        raise TypeError(f"{name}: expected ({', '.join(expected)}), got ({', '.join(got.parameters)})") from exc
-
-
-_METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
+METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})
 
 
 publish("anthropix_actors.subscribers", (Handlers,))

@@ -38,6 +38,7 @@ class Listener(Handlers, pykka.ThreadingActor):
 
     Raises:
         TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
+            A name that is nearly one of these, or another library's word for it, is a `UserWarning`.
 
     Example:
         >>> class Reader(Listener):

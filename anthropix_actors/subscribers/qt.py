@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.unheard import log_unheard
+from anthropix_actors.batches.messages import BatchFailed
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatCancelled, ChatDone, ChatEvent, ChatFailed
 from anthropix_actors.conversation.messages import (
@@ -26,7 +28,9 @@ from anthropix_actors.conversation.messages import (
     TurnSuspended,
 )
 from anthropix_actors.errors import ParameterError, Problem
+from anthropix_actors.sessions.messages import SessionFailed
 from anthropix_actors.subscribers.gui import GuiSubscriber
+from anthropix_actors.subscribers.told import ref_of
 from anthropix_actors.subscribers.toolkit import GuiLoop, close_with
 
 if TYPE_CHECKING:
@@ -49,7 +53,8 @@ class QtSubscriber(GuiSubscriber):
         tool: A signal with each `ToolStarted`, `ToolProgress` and `ToolDone` of a turn.
         approval: A signal with each `ApprovalNeeded` of a turn.
         done: A signal with the `ChatDone` or `TurnDone`.
-        failed: A signal with the `ChatFailed` or `TurnFailed`.
+        failed: A signal with the `ChatFailed` or `TurnFailed`. Without a slot, the failure is logged as a WARNING,
+            unless a caller waits for the result; so is one of a batch or a session.
         cancelled: A signal with the `ChatCancelled` or `TurnCancelled`.
         suspended: A signal with the `TurnSuspended`.
     """
@@ -175,13 +180,25 @@ _SIGNALS: dict[type, str] = {
 }
 """Type of a message → its signal."""
 
+_FAILURES = frozenset({ChatFailed, TurnFailed, BatchFailed, SessionFailed})
+
 
 def _emit(signals: Any, message: Any) -> None:
     name = _SIGNALS.get(type(message))
+    if type(message) in _FAILURES and not _is_connected(signals, name):
+        why = "nothing is connected to `failed`" if name else "QtSubscriber has no signal for that"
+        log_unheard(ref_of(message), message.error, why)
     if name is not None:
         getattr(signals, name).emit(message)
     if name == "event" and (found := grown(message.data)) is not None and found[0] == TEXT:
         signals.text.emit(found[1])
+
+
+def _is_connected(signals: Any, name: str | None) -> bool:
+    """Return whether there is a signal of that name, and a slot for it. As both bindings can say it."""
+    kind = signals.metaObject()
+    methods = [kind.method(number) for number in range(kind.methodCount())] if name else ()
+    return any(method.name().data().decode() == name and signals.isSignalConnected(method) for method in methods)
 
 
 def _delete(signals: Any) -> None:

@@ -33,7 +33,9 @@ FIRST, *_ = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 def program(heading: str) -> str:
     """Return the program below a heading of the page, with what comes before all of them."""
-    (text,) = re.findall(rf"^## {heading}\n+```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(
+        rf"^## {heading}\n(?:(?!## |```)[^\n]*\n)*```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+    )
     return f"{FIRST}\n{text}"
 
 
@@ -87,11 +89,13 @@ class Api:
     Attributes:
         going_on: Set when an answer that goes on and on is to send more.
         left: Set when nobody takes it any more.
+        hung_up: Set when nobody waits for more of a silent one.
     """
 
     def __init__(self) -> None:
         self.going_on = threading.Event()
         self.left = threading.Event()
+        self.hung_up = threading.Event()
 
     def __call__(self, peer: Peer) -> None:
         while peer.read_request():
@@ -106,6 +110,7 @@ class Api:
                 case ["silent"]:
                     peer.send(*BEGUN)
                     peer.wait_for_hang_up()
+                    self.hung_up.set()
                     return
                 case words:
                     send_answer(peer, *words)
@@ -222,3 +227,17 @@ def a_visitor_who_leaves_ends_the_chat(site: Running) -> None:
     response.close()
     site.api.going_on.set()
     wait(site.api.left)
+
+
+def test_plain_text_is_the_answer_and_a_visitor_who_leaves_it_ends_the_chat(tmp_path: Path) -> None:
+    with running(Site("Plain text", UVICORN, "texts"), tmp_path) as site:
+        with site.ask("Hello,+visitor") as response:
+            assert response.getheader("content-type") == "text/plain; charset=utf-8"
+            assert response.read() == b"Hello,visitor"
+        for question in ("silent", "long"):
+            response = site.ask(question)
+            assert response.read1(5) == b"Hello"
+            response.close()
+        wait(site.api.hung_up)
+        site.api.going_on.set()
+        wait(site.api.left)
