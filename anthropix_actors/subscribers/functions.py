@@ -8,6 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.subscriber_hints import no_function
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -104,6 +105,12 @@ class _ExecutorSubscriber(_FunctionSubscriber):
         self.window = CountedWindow(partial(len, messages))
         self._lock = threading.Lock()
         self._submitted = False
+        SWEEPER.fork_listeners.add(self)
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child: what the executor had to handle is the parent's."""
+        self._messages.clear()
+        self._lock, self._submitted = threading.Lock(), False
 
     def tell(self, message: Any, /) -> None:
         if self._failed:

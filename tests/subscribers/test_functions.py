@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -247,6 +248,16 @@ def test_a_function_may_subscribe_and_cancel(connect: Callable[..., Client], poo
         assert isinstance(late.until_end()[-1], ChatCancelled)
         with pytest.raises(CancelledError, match="seen enough"):
             chat.result(DEADLINE)
+
+
+def test_a_subscriber_starts_afresh_in_a_forked_child(pool: ThreadPoolExecutor) -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    subscriber: Any = to_function(told.put, pool)
+    subscriber._submitted = True  # and the executor's thread does not run there
+    subscriber.tell("of the parent")
+    subscriber.after_fork()
+    subscriber.tell("of the child")
+    assert told.get(timeout=DEADLINE) == "of the child"
 
 
 def test_what_is_no_executor_of_threads_is_refused() -> None:
