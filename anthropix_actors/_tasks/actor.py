@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pykka
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._tasks.contained import ContainedActor
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors.errors import AnthropixError, CancelledError
 
@@ -28,7 +29,7 @@ _RUN = object()
 _numbers = itertools.count()
 
 
-class TaskActor(pykka.ThreadingActor, Generic[R]):
+class TaskActor(ContainedActor, Generic[R]):
     """The actor that runs one task. Started by `Registry.start`; all others have its ref."""
 
     use_daemon_thread = True  # else an endless task would keep the process from exiting

@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pykka
 from pykka.messages import ProxyGetAttr
@@ -22,7 +22,8 @@ from pykka.messages import ProxyGetAttr
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._tasks.delivery import Delivery
 from anthropix_actors._tasks.runs import RunInbox
-from anthropix_actors._tasks.window import Window, WindowDelivery
+from anthropix_actors._tasks.window import Window
+from anthropix_actors._tasks.window_delivery import WindowDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,16 +85,13 @@ class Mailbox(ActorDelivery, WindowDelivery):
 class MailboxWindow(Window):
     """The window of an actor: the length of its mailbox, and a probe that says when it has moved on."""
 
-    _lock_of_all: ClassVar = threading.RLock()
-    _all: ClassVar[weakref.WeakValueDictionary[str, MailboxWindow]] = weakref.WeakValueDictionary()
-
     @classmethod
     def of(cls, ref: pykka.ActorRef[Any]) -> MailboxWindow:
         """Return the window of an actor: the same for all tasks that it follows."""
-        with cls._lock_of_all:
-            window = cls._all.get(ref.actor_urn)
+        with WINDOWS.lock:
+            window = WINDOWS.by_urn.get(ref.actor_urn)
             if window is None:
-                window = cls._all[ref.actor_urn] = cls(ref)
+                window = WINDOWS.by_urn[ref.actor_urn] = cls(ref)
         return window
 
     def __init__(self, ref: pykka.ActorRef[Any]) -> None:
@@ -159,13 +157,21 @@ class MailboxWindow(Window):
         # In order, it has handled one at least, even if many more have come. Else the probe may have overtaken them.
         self.moved(at_least=int(self._in_order))
 
-    @classmethod
-    def after_fork(cls) -> None:
+
+class _Windows:
+    """The windows of all actors."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.by_urn: weakref.WeakValueDictionary[str, MailboxWindow] = weakref.WeakValueDictionary()
+
+    def after_fork(self) -> None:
         """Start afresh in a forked child: a thread of the parent may hold any lock."""
-        cls._lock_of_all, cls._all = threading.RLock(), weakref.WeakValueDictionary()
+        self.__init__()  # type: ignore[misc] # every part of it is of actors that do not run there
 
 
-SWEEPER.fork_listeners.add(MailboxWindow)
+WINDOWS = _Windows()
+SWEEPER.fork_listeners.add(WINDOWS)
 
 
 def _length_of(inbox: Any) -> Callable[[], int]:

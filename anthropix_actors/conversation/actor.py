@@ -15,11 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pykka
 
 from anthropix_actors._calls.cancel_token import CancelToken
 from anthropix_actors._decode.json import copied
 from anthropix_actors._foreign.log import log
+from anthropix_actors._tasks.contained import ContainedActor
 from anthropix_actors.chat.actor import ChatActor
 from anthropix_actors.conversation.agent import Delegate
 from anthropix_actors.conversation.core import moves
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from anthropix_actors.conversation.turn import TurnTask
 
 
-class ConversationActor(pykka.ThreadingActor):
+class ConversationActor(ContainedActor):
     """The actor of one conversation. Started by `Client.converse`; all others have its ref."""
 
     use_daemon_thread = True

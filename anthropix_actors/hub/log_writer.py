@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._foreign.log import safely
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors._tasks.window import WindowDelivery
+from anthropix_actors._tasks.window_delivery import WindowDelivery
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.hub.entries import entry_of
 

@@ -8,6 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.subscriber_hints import no_function
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -28,7 +29,8 @@ def to_function(function: Callable[[Any], object], executor: Executor | None = N
     Without an executor, it is called on the chat's own thread, which reads nothing meanwhile: so let it return soon. If
     several chats use one subscriber, their threads may call it at the same time. With an executor, it is called there
     one message at a time, in order, whatever the number of its threads; when it is a window behind (256 messages,
-    `Client(window=...)`), its chats wait. It must not wait for its own chats there.
+    `Client(window=...)`), its chats wait. `result()` of one of them, which would wait for itself there, raises a
+    `DeadlockError` at once.
 
     A function that raises anything is told nothing more, which is logged; nor is one whose executor was shut down.
     Chats that no other follows are then cancelled.
@@ -95,6 +97,10 @@ class _ExecutorSubscriber(_FunctionSubscriber):
 
     At most one call of `_run` is with the executor: whoever sets `_submitted` submits it. The next one is submitted
     when it has ended, so that others of the executor get their turn, too.
+
+    Attributes:
+        window: How far it may be behind.
+        handled_in: The ident of the executor's thread, while the function runs. `result()` is refused there.
     """
 
     def __init__(self, function: Callable[[Any], object], executor: Executor) -> None:
@@ -104,6 +110,14 @@ class _ExecutorSubscriber(_FunctionSubscriber):
         self.window = CountedWindow(partial(len, messages))
         self._lock = threading.Lock()
         self._submitted = False
+        self.handled_in: int | None = None
+        SWEEPER.fork_listeners.add(self)
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child: what the executor had to handle is the parent's."""
+        self._messages.clear()
+        self._lock, self._submitted = threading.Lock(), False
+        self.handled_in = None
 
     def tell(self, message: Any, /) -> None:
         if self._failed:
@@ -123,10 +137,14 @@ class _ExecutorSubscriber(_FunctionSubscriber):
             self._executor.submit(self._run).add_done_callback(self._ended)
 
     def _run(self) -> None:
-        for _ in range(len(self._messages)):  # not those that come meanwhile
-            super().tell(self._messages[0])
-            self._messages.popleft()
-            self.window.moved()
+        self.handled_in = threading.get_ident()
+        try:
+            for _ in range(len(self._messages)):  # not those that come meanwhile
+                super().tell(self._messages[0])
+                self._messages.popleft()
+                self.window.moved()
+        finally:
+            self.handled_in = None
 
     def _ended(self, run: Future[None]) -> None:
         """Go on if messages are left. On a thread of the executor, or on the one that cancels what waits for it."""

@@ -10,6 +10,7 @@ import pykka
 from anthropix_actors._checks.migration_hints import missing
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors._tasks.contained import ContainedActor, failure_of
 from anthropix_actors._tasks.runs import Run, RunInbox
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.subscribers.handlers import Handlers
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _NO_SUPER = "call super().__init__() first in the __init__ of its class"
 
 
-class Listener(Handlers, pykka.ThreadingActor):
+class Listener(Handlers, ContainedActor):
     """An actor to subclass: a subscriber with a method for each thing that happens. Override those that you need.
 
     It is a `pykka.ThreadingActor`: `start()` returns the ref to subscribe, every method runs in the actor's own thread,
@@ -30,7 +31,8 @@ class Listener(Handlers, pykka.ThreadingActor):
     `super().on_receive(message)` for what is not its own.
 
     What a method raises ends the actor, as pykka does it: it is logged (on `anthropix_actors`), `on_failure` is called,
-    and what it followed is cancelled, unless others follow it, too.
+    and what it followed is cancelled, unless others follow it, too. So does a `SystemExit` or the like, for which pykka
+    would stop every actor: `on_failure` gets a `RuntimeError` with it as its cause.
 
     The actor does not keep the interpreter from exiting. Its mailbox is a `queue.SimpleQueue`, the quickest there is;
     events that arrived together cross it as one message, though each calls its methods, and counts in the window, of
@@ -65,9 +67,14 @@ class Listener(Handlers, pykka.ThreadingActor):
     def _handle_receive(self, message: Any) -> Any:
         """Handle a message as pykka does, but look first for what comes most often."""
         kind = type(message)
-        if kind is ChatEvent:
-            return self.on_receive(message)
-        return self._handle_run(message) if kind is Run else super()._handle_receive(message)
+        try:
+            if kind is ChatEvent:
+                return self.on_receive(message)
+            return self._handle_run(message) if kind is Run else super()._handle_receive(message)
+        except Exception:
+            raise
+        except BaseException as exc:
+            raise failure_of(exc) from exc
 
     def _handle_run(self, run: Run) -> None:
         """Handle messages that were told at once, each as if it had come by itself."""

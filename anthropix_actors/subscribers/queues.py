@@ -10,6 +10,7 @@ from queue import Full
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anthropix_actors._cancel.scope import SLICE
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._checks.subscriber_hints import no_queue
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
@@ -110,6 +111,7 @@ class _Overflow:
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._running = False
+        SWEEPER.fork_listeners.add(self)
 
     def add(self, message: Any) -> None:
         """Add a message; it is put by the thread, which is started if there is none."""
@@ -119,6 +121,12 @@ class _Overflow:
             running, self._running = self._running, True
         if not running and not in_background(self._run, "anthropix-queue"):
             self._run()
+
+    def after_fork(self) -> None:
+        """Start afresh in a forked child: the thread, and what it had to put, are the parent's."""
+        self.messages.clear()
+        self._lock, self._arrived = threading.Lock(), threading.Event()
+        self._running = False
 
     def _run(self) -> None:
         while self._is_needed():

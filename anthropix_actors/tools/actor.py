@@ -12,6 +12,7 @@ import pykka
 # They have forks wait for locks: that of pykka's registry, and our own.
 import anthropix_actors._tasks.actor  # pyright: ignore[reportUnusedImport]
 import anthropix_actors._tasks.mailbox  # noqa: F401 # pyright: ignore[reportUnusedImport]
+from anthropix_actors._tasks.contained import ContainedActor
 
 if TYPE_CHECKING:
     from anthropix_actors.tools.tool_call import ToolCall
@@ -35,7 +36,7 @@ class ToolRef(pykka.ActorRef["ToolActor"]):
         return True if block else stopped
 
 
-class ToolActor(pykka.ThreadingActor):
+class ToolActor(ContainedActor):
     """The actor that runs one call."""
 
     use_daemon_thread = True  # else a function that never ends would keep the process from exiting

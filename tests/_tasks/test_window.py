@@ -18,9 +18,10 @@ from anthropix_actors import CancelledError, ChatDone, ChatEvent, Client
 from anthropix_actors import text_of as text_of_message
 from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._tasks.delivery import Gone
-from anthropix_actors._tasks.mailbox import Mailbox, MailboxWindow, delivery_to
+from anthropix_actors._tasks.mailbox import WINDOWS, Mailbox, MailboxWindow, delivery_to
 from anthropix_actors._tasks.runs import RunInbox
-from anthropix_actors._tasks.window import CountedWindow, Window, WindowDelivery
+from anthropix_actors._tasks.window import CountedWindow, Window
+from anthropix_actors._tasks.window_delivery import WindowDelivery
 
 from actors import ASK, Blocking, Inbox, Reader, deliveries_of, text_of, until_blocked
 from servers import DEADLINE, Paused, Server, answer, answering, stalling, until, wait
@@ -164,18 +165,29 @@ def test_a_wait_ends_when_the_actor_dies_and_its_probe_with_it(actor: pykka.Acto
     actor.actor_stopped.clear()
 
 
+def test_who_waits_in_the_parent_is_forgotten_in_a_forked_child() -> None:
+    held: deque[Any] = deque(["full"])
+    window = CountedWindow(lambda: len(held))
+    waiting = window.enter(lambda: None, 1, 1)
+    window.after_fork()
+    held.clear()
+    assert window.room(SIZE) == SIZE
+    window.leave(waiting)
+    assert window.room(SIZE) == SIZE
+
+
 def test_one_actor_has_one_window_until_nobody_tells_it_anything(actor: pykka.ActorRef[Any]) -> None:
     window = MailboxWindow.of(actor)
     assert MailboxWindow.of(actor.proxy().actor_ref) is window
     del window
     gc.collect()
-    assert actor.actor_urn not in MailboxWindow._all
+    assert actor.actor_urn not in WINDOWS.by_urn
 
 
 def test_a_forked_child_does_not_wait_for_a_lock_that_a_thread_of_the_parent_held(actor: pykka.ActorRef[Any]) -> None:
     window, found = MailboxWindow.of(actor), list[MailboxWindow]()
-    with MailboxWindow._lock_of_all:
-        MailboxWindow.after_fork()
+    with WINDOWS.lock:
+        WINDOWS.after_fork()
         other = threading.Thread(target=lambda: found.append(MailboxWindow.of(actor)))
         other.start()
         other.join(DEADLINE)

@@ -35,6 +35,7 @@ CORE = (
         "_tasks.delivery",
         "_tasks.mailbox",
         "_tasks.window",
+        "_tasks.window_delivery",
         "chat.coalescing",
         "chat.merging",
         "chat.event_queue",

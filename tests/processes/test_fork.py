@@ -158,6 +158,59 @@ other.join()
     assert (out, err, running.returncode) == ("Hi\n7\n", "", 0)
 
 
+@pytest.mark.parametrize("kind", ["to_queue", "to_function"])
+def test_a_child_uses_a_subscriber_that_was_full_as_it_was_forked(
+    begin: Callable[..., subprocess.Popen[str]], kind: str
+) -> None:
+    with Server(answering(*map(str, range(600)))) as server:
+        running = begin(
+            server.url,
+            FORKING
+            + f"""
+from anthropix_actors import ChatDone
+from anthropix_actors.subscribers import to_function, to_queue
+
+class Executor:  # whose threads run in the child, too
+    held = threading.Event()
+    def submit(self, run):
+        from concurrent.futures import Future
+        future = Future()
+        def work():
+            while os.getpid() == parent and not self.held.wait(20):
+                pass
+            run()
+            future.set_result(None)
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+parent, inbox = os.getpid(), queue.Queue(4)
+subscriber = to_queue(inbox) if "{kind}" == "to_queue" else to_function(inbox.put, Executor())
+
+def chat():
+    texts = 0
+    client.chat(**ask(), stream=subscriber)
+    while not isinstance(message := inbox.get(timeout=20), ChatDone):
+        texts += message.data["type"] == "content_block_delta"
+    return texts
+
+first = client.chat(**ask(), stream=subscriber)
+while not subscriber.window._waiting:
+    first.actor_stopped.wait(0.01)
+
+def work():
+    while not inbox.empty():
+        inbox.get_nowait()
+    print(chat(), flush=True)
+    client.close()
+
+pid = child(work)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+""",
+        )
+        out, err = running.communicate(timeout=2 * DEADLINE)
+    assert (out, err, running.returncode) == ("600\n7\n", "", 0)
+
+
 MISTAKEN = """
 def use():
     try:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anthropix_actors import CancelledError, ChatCancelled, ChatDone, Client, ParameterError
+from anthropix_actors import CancelledError, ChatCancelled, ChatDone, Client, DeadlockError, ParameterError
 from anthropix_actors.subscribers import to_function
 
 from actors import ASK, TERMINAL, Inbox, text_of, until_blocked
@@ -247,6 +248,38 @@ def test_a_function_may_subscribe_and_cancel(connect: Callable[..., Client], poo
         assert isinstance(late.until_end()[-1], ChatCancelled)
         with pytest.raises(CancelledError, match="seen enough"):
             chat.result(DEADLINE)
+
+
+def test_result_in_a_function_of_an_executor_is_refused(
+    connect: Callable[..., Client], pool: ThreadPoolExecutor
+) -> None:
+    found: list[Any] = []
+
+    def wait_for_it(message: Any) -> None:
+        if isinstance(message, ChatDone):
+            found.append(message.chat.result(DEADLINE)["stop_reason"])  # it is there by now
+        elif not found:
+            with pytest.raises(DeadlockError, match="the thread that handles what a subscriber of the chat is told"):
+                message.chat.result(DEADLINE)
+            found.append("refused")
+
+    subscriber: Any = to_function(wait_for_it, pool)
+    with Server(answering(*WORDS)) as server:
+        chat = connect(server).chat(**ASK, stream=subscriber)
+        assert chat.result(DEADLINE)
+        until(lambda: len(found) == 2)
+    assert found == ["refused", "end_turn"]
+    until(lambda: subscriber.handled_in is None)
+
+
+def test_a_subscriber_starts_afresh_in_a_forked_child(pool: ThreadPoolExecutor) -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    subscriber: Any = to_function(told.put, pool)
+    subscriber._submitted = True  # and the executor's thread does not run there
+    subscriber.tell("of the parent")
+    subscriber.after_fork()
+    subscriber.tell("of the child")
+    assert told.get(timeout=DEADLINE) == "of the child"
 
 
 def test_what_is_no_executor_of_threads_is_refused() -> None:

@@ -483,6 +483,33 @@ def test_a_method_that_raises_does_not_end_a_chat_that_others_follow(connect: Ca
     wait(ref.actor_stopped)
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_listener_that_leaves_the_program_ends_alone(
+    connect: Callable[..., Client], nosy: Any, teller: Teller, error: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    class Leaving(Listener):
+        def on_text(self, chat: Any, text: str) -> None:
+            raise error("bye")
+
+        def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+            failures.put(exception_value)
+
+    ref = Leaving.start()
+    with Server(stalling) as server:
+        client = connect(server)
+        other = client.chat(**ASK, stream=nosy)
+        until(lambda: teller.of("on_text"))
+        chat = client.chat(**ASK, stream=ref)
+        assert isinstance(failures.get(timeout=DEADLINE).__cause__, error)
+        wait(chat.actor_stopped)
+        assert (nosy.is_alive(), ref.is_alive(), other.state) == (True, False, "answering")
+        other.cancel()
+        until_told(other)
+    assert f"{error.__name__}: bye" in caplog.text
+
+
 def test_an_async_method_is_refused_when_the_class_is_made() -> None:
     with pytest.raises(TypeError, match=r"Wrong\.on_done: expected a function, got an async def.*use aio"):
 

@@ -231,6 +231,21 @@ if hasattr(queue.Queue, "shutdown"):  # from Python 3.13 on
                 chat.result()
 
 
+def test_a_subscriber_starts_afresh_in_a_forked_child(connect: Callable[..., Client]) -> None:
+    """As a child finds it: what did not fit is the parent's, and the thread that would put it does not run there."""
+    inbox: queue.Queue[Any] = queue.Queue(1)
+    subscriber: Any = to_queue(inbox)
+    overflow = subscriber._overflow
+    overflow._running = True
+    inbox.put("first")
+    subscriber.tell("of the parent")
+    overflow.after_fork()
+    inbox.get_nowait()
+    with Server(answering(*WORDS)) as server:
+        connect(server).chat(**ASK, stream=subscriber)
+        assert text_of(all_of(inbox)) == "".join(WORDS)
+
+
 def test_a_full_queue_that_nobody_has_any_more_keeps_no_thread(connect: Callable[..., Client]) -> None:
     inbox: queue.Queue[Any] = queue.Queue(maxsize=1)
     gone = weakref.ref(inbox)

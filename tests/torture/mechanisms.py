@@ -210,7 +210,7 @@ MECHANISMS = [
     ),
     Mechanism(
         "window",
-        "_tasks/window.py",
+        "_tasks/window_delivery.py",
         "            while not self._scope.wait(lambda: place.granted or self._waits_no_more(), SLICE):",
         "            while False:",
         "_tasks/test_delivery.py::test_an_actor_is_never_more_than_a_window_behind",
@@ -218,7 +218,7 @@ MECHANISMS = [
     Mechanism(
         "a window is the subscriber's, not each chat's",
         "_tasks/mailbox.py",
-        "            window = cls._all.get(ref.actor_urn)",
+        "            window = WINDOWS.by_urn.get(ref.actor_urn)",
         "            window = None",
         "_tasks/test_window.py::test_one_actor_has_one_window_until_nobody_tells_it_anything",
     ),
