@@ -34,6 +34,7 @@ class Loop:
         self.errors = errors
         self.soon: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self.timers: list[tuple[float, int, Callable[[], object]]] = []
+        self.idle: dict[int, Callable[[], object]] = {}
         self.files: dict[int, Callable[..., object]] = {}
         self.calls = 0
         self._numbers = itertools.count()
@@ -47,17 +48,29 @@ class Loop:
         heapq.heappush(self.timers, (time.monotonic() + seconds, number, function))
         return number
 
-    def cancel(self, number: object) -> None:
+    def when_idle(self, function: Callable[[], object], /) -> int:
+        number = next(self._numbers)
+        self.idle[number] = function
+        return number
+
+    def cancel(self, number: int) -> None:
+        self.idle.pop(number, None)
         self.timers = [timer for timer in self.timers if timer[1] != number]
 
     def run(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
+            before = self.calls
             for file in select.select([*self.files], [], [], TICK)[0]:
                 self.call(self.files[file], file, 2)
-            while self.timers and self.timers[0][0] <= time.monotonic():
+            now = time.monotonic()
+            while self.timers and self.timers[0][0] <= now:
                 self.call(heapq.heappop(self.timers)[2])
             while not self.soon.empty():
                 self.call(self.soon.get())
+            if self.calls == before:
+                idle, self.idle = self.idle, {}
+                for function in idle.values():
+                    self.call(function)
 
     def call(self, function: Callable[..., object], *given: object) -> None:
         self.calls += 1
@@ -94,6 +107,8 @@ class Fake(Toolkit):
 
 
 class FakeTk(Fake):
+    most_between_draws = 2
+
     def open(self) -> None:
         self.window = FakeTkWidget(self)
 
@@ -102,6 +117,14 @@ class FakeTk(Fake):
 
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def drawn() -> None:
+            function()
+            self.loop.call_later(TICK, lambda: self.loop.when_idle(drawn))
+
+        drawn()
+        return True
 
 
 class FakeTkWidget:
@@ -123,10 +146,11 @@ class FakeTkWidget:
         self.kit.loop.files[file] = function
 
     def deletefilehandler(self, file: int) -> None:
-        del self.kit.loop.files[file]
+        self.kit.loop.files.pop(file, None)
 
-    def after(self, ms: int, function: Callable[[], object]) -> int:
-        return self.kit.loop.call_later(ms / 1000, function)
+    def after(self, ms: int | str, function: Callable[[], object]) -> int:
+        loop = self.kit.loop
+        return loop.when_idle(function) if isinstance(ms, str) else loop.call_later(ms / 1000, function)
 
     def after_cancel(self, timer: int) -> None:
         self.kit.loop.cancel(timer)
@@ -163,13 +187,15 @@ class FakeGtk(Fake):
             function(self.window)
 
     def modules(self) -> dict[str, ModuleType]:
-        def again(ms: int, function: Callable[..., bool], *given: object) -> None:
+        def again(ms: int, function: Callable[..., bool], *given: object, priority: int = 200) -> None:
+            assert priority > 120, "before all redrawing"
+
             def call() -> None:
                 assert function(*given) is False
 
             self.loop.call_later(ms / 1000, call) if ms else self.loop.call_soon(call)
 
-        glib = module("gi.repository.GLib", idle_add=partial(again, 0), timeout_add=again)
+        glib = module("gi.repository.GLib", idle_add=partial(again, 0), timeout_add=again, PRIORITY_DEFAULT_IDLE=200)
         return {"gi": module("gi"), "gi.repository": module("gi.repository"), "gi.repository.GLib": glib}
 
 
@@ -192,11 +218,14 @@ class FakeWx(Fake):
                 function(event)
 
     def modules(self) -> dict[str, ModuleType]:
-        def later(ms: int, function: Callable[[], object]) -> None:
-            assert ms > 0
-            self.loop.call_later(ms / 1000, function)
+        soon = self.loop.call_soon
 
-        return {"wx": module("wx", CallAfter=self.loop.call_soon, CallLater=later, EVT_WINDOW_DESTROY=1)}
+        def later(ms: int, function: Callable[..., object], *given: Callable[[], object]) -> None:
+            assert ms > 0
+            assert function is soon, "before all redrawing"
+            self.loop.call_later(ms / 1000, partial(soon, *given))
+
+        return {"wx": module("wx", CallAfter=soon, CallLater=later, EVT_WINDOW_DESTROY=1)}
 
 
 class FakeTextual(Fake):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -210,6 +212,27 @@ def one_subscriber_follows_many_chats(kit: Any) -> Iterator[Until]:
             assert its.ends() == its.messages[-1:]
 
 
+def a_window_is_drawn_however_many_subscribers_are_busy(kit: Any) -> Iterator[Until]:
+    handled: list[int] = []
+    drawn: list[int] = [0]
+
+    def handler(message: int) -> None:
+        handled.append(message)
+        end = time.monotonic() + 0.01  # all that a subscriber may take
+        while time.monotonic() < end:
+            pass
+
+    if kit.on_drawn(lambda: drawn.append(len(handled))):
+        yield Until(lambda: len(drawn) > 1)
+        subscribers = [kit.subscriber(handler) for _ in range(6)]  # they take twice an interval
+        for number, subscriber in itertools.product(range(10), subscribers):
+            subscriber.tell(number)
+        yield Until(lambda: len(handled) == 10 * len(subscribers))
+        between = [after - before for before, after in itertools.pairwise([*drawn, len(handled)])]
+        assert max(between) <= kit.most_between_draws, between
+        assert handled == sorted(handled), "each gets its turn"
+
+
 def a_chat_is_followed_from_two_loops_at_once(kit: Any) -> Iterator[Until]:
     with served(answering("Hello", ", ", "you")) as (_, client):
         loop = asyncio.new_event_loop()
@@ -347,6 +370,7 @@ SCENARIOS: list[Scenario] = [
     a_chat_of_a_frozen_window_can_be_cancelled,
     a_chat_may_be_started_in_any_thread,
     one_subscriber_follows_many_chats,
+    a_window_is_drawn_however_many_subscribers_are_busy,
     a_chat_is_followed_from_two_loops_at_once,
     a_chat_is_cancelled_when_its_window_is_destroyed,
     a_chat_goes_on_without_its_window_if_that_is_asked_for,

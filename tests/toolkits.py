@@ -37,6 +37,8 @@ class Toolkit:
     needs_display = True
     ends_with_an_error = False
     has_signals = False
+    most_between_draws = 12
+    """How many messages of 10 ms six subscribers handle before the window is drawn, at most."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -55,6 +57,10 @@ class Toolkit:
     def destroy(self) -> None:
         """Destroy the window."""
         raise NotImplementedError
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:  # noqa: ARG002
+        """Have a function called when the window is drawn, as often as possible; return whether there is a window."""
+        return False
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Run the toolkit's loop until something is the case."""
@@ -76,6 +82,7 @@ def over_or_late(wanted: Until, deadline: float) -> bool:
 
 class Tk(Toolkit):
     module = "tkinter"
+    most_between_draws = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,6 +99,15 @@ class Tk(Toolkit):
 
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def tick() -> None:
+            if self.window.winfo_exists():
+                self.window.after_idle(function)  # when it draws
+                self.root.after(TICK_MS, tick)
+
+        tick()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> None:
@@ -128,6 +144,24 @@ class PySide6(Toolkit):
             self.window.deleteLater()
             self.window = None
 
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        parent: Any = self.window
+        paint, window = self.core.QEvent.Type.Paint, self.widgets.QWidget(parent)
+
+        class Painted(self.core.QObject):  # type: ignore[name-defined,misc]
+            def eventFilter(self, _: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+                if event.type() == paint:
+                    function()
+                return False
+
+        self._painted = Painted(window)
+        window.installEventFilter(self._painted)
+        timer = self.core.QTimer(window)
+        timer.timeout.connect(window.update)
+        timer.start(TICK_MS)
+        parent.show()
+        return True
+
     def run(self, is_over: Callable[[], bool]) -> None:
         timer = self.core.QTimer()
         timer.timeout.connect(lambda: self.app.exit() if is_over() else None)  # quit() would close the windows
@@ -154,6 +188,15 @@ class Gtk(Toolkit):
 
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def drawn(*_: object) -> bool:
+            function()
+            return True
+
+        self.window.add_tick_callback(drawn)  # with each frame
+        self.window.show_all()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> bool:
@@ -186,6 +229,23 @@ class Wx(Toolkit):
     def destroy(self) -> None:
         if self.window:
             self.window.Destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        panel = self.child
+
+        def draw_again() -> None:
+            if panel:
+                panel.Refresh()
+                self.wx.CallLater(TICK_MS, draw_again)
+
+        def painted(event: Any) -> None:
+            function()
+            event.Skip()
+
+        panel.Bind(self.wx.EVT_PAINT, painted)
+        self.window.Show()
+        draw_again()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> None:

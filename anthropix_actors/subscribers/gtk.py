@@ -58,7 +58,9 @@ class _GtkLoop(GuiLoop):
         return self._glib.idle_add(_once, function)
 
     def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
-        return self._glib.timeout_add(round(seconds * 1000), _once, function)
+        # A timer comes before all redrawing by default, so several busy windows would keep GTK from it.
+        priority = self._glib.PRIORITY_DEFAULT_IDLE
+        return self._glib.timeout_add(round(seconds * 1000), _once, function, priority=priority)
 
 
 def _once(function: Callable[[], object]) -> bool:

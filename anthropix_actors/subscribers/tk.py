@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import threading
+import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from anthropix_actors.subscribers.gui import GuiOptions, Handler
 
 _READABLE = 2  # tkinter.READABLE: a number of Tcl's
+
+_WORK = 0.01
+"""Seconds of work for all windows of a root, after which Tk gets to redraw."""
 
 
 def to_tk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSubscriber:
@@ -76,6 +80,9 @@ class _Pipe:
 
     The documented `event_generate` makes its caller wait for Tk's thread, for ever if that waits for the caller; and a
     queue that `after` polls keeps an idle window busy.
+
+    Tk redraws only when it is idle: when there is no event and no timer is due. So whatever the number of subscribers,
+    after some work nothing is called before Tk has been idle; then the others get their turn, in order.
     """
 
     _all: ClassVar[weakref.WeakKeyDictionary[Any, _Pipe]] = weakref.WeakKeyDictionary()
@@ -95,10 +102,11 @@ class _Pipe:
         self._timers: dict[object, str] = {}
         self._lock = threading.RLock()  # else a byte could be written to a file that was opened after this was closed
         self._open = True
+        self._listens, self._worked = False, 0.0  # seconds since Tk was idle
         self._ours, self._theirs = os.pipe()
         os.set_blocking(self._theirs, False)
         try:
-            root.tk.createfilehandler(self._ours, _READABLE, self._run)
+            self._listen(root)
         except RuntimeError as exc:
             self._close_ends()
             raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
@@ -113,10 +121,32 @@ class _Pipe:
     def _run(self, *_: object) -> None:
         """Call one function for each byte: what it raises keeps no other from being called."""
         os.read(self._ours, 1)
-        self._due.popleft()()
+        began = time.monotonic()
+        try:
+            self._due.popleft()()
+        finally:
+            self._worked += time.monotonic() - began
+            if self._listens and self._worked >= _WORK:
+                self._rest()
+
+    def _listen(self, root: Any) -> None:
+        """Call what is due, and what will be."""
+        root.tk.createfilehandler(self._ours, _READABLE, self._run)
+        self._listens, self._worked = True, 0.0
+
+    def _rest(self) -> None:
+        """Call nothing more before Tk has been idle."""
+        root: Any = self._root()  # it is there: it runs this
+        root.tk.deletefilehandler(self._ours)
+        self._listens = False
+        self._after("idle", partial(self._listen, root))
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call a function after some seconds, unless the root is destroyed before. In Tk's thread."""
+        """Call a function some seconds after Tk has been idle, in its turn. In Tk's thread."""
+        self._after("idle", partial(self._after, round(seconds * 1000), partial(self.call, function)))
+
+    def _after(self, ms: int | str, function: Callable[[], object]) -> None:
+        """Call a function after some milliseconds, or when Tk is "idle", unless the root is destroyed before."""
         mine = object()
 
         def due() -> None:
@@ -124,7 +154,7 @@ class _Pipe:
             function()
 
         if (root := self._root()) is not None:
-            self._timers[mine] = root.after(round(seconds * 1000), due)
+            self._timers[mine] = root.after(ms, due)
 
     def show(self, error: Exception) -> None:
         """Show an error as Tk does. In Tk's thread."""
@@ -134,6 +164,7 @@ class _Pipe:
     def close(self, root: Any) -> None:
         """Close it when the root is destroyed. In Tk's thread."""
         root.tk.deletefilehandler(self._ours)
+        self._listens = False
         for timer in self._timers.values():  # else Tcl would look for functions that are gone
             root.after_cancel(timer)
         self._close_ends()

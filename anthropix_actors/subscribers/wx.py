@@ -64,7 +64,9 @@ class _WxLoop(GuiLoop):
         return self._wx.CallAfter(function)
 
     def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
-        return self._wx.CallLater(max(1, round(seconds * 1000)), function)  # it refuses 0
+        # A timer comes before all redrawing, so several busy windows would keep wxPython from it; a call of CallAfter
+        # comes after.
+        return self._wx.CallLater(max(1, round(seconds * 1000)), self._wx.CallAfter, function)  # it refuses 0
 
 
 publish("anthropix_actors.subscribers", (to_wx,))
