@@ -363,6 +363,30 @@ def wrong_parameters_are_named(kit: Any) -> Iterator[Until]:
     yield from ()
 
 
+def a_subscriber_is_made_in_the_toolkits_thread_each_time(kit: Any) -> Iterator[Until]:
+    if kit.has_one_thread:
+        errors: list[ParameterError] = []
+        works = threading.Thread(target=lambda: errors.append(raised(ParameterError, partial(kit.subscriber, print))))
+
+        def handler(_: object) -> None:
+            works.start()
+
+        made = kit.subscriber(handler)
+        made.tell("the loop runs")
+        yield Until(lambda: works.ident is not None and not works.is_alive())
+        assert "thread" in str(errors[0])
+        assert made.is_alive()
+
+
+def a_window_that_is_destroyed_is_refused(kit: Any) -> Iterator[Until]:
+    make = kit.maker()
+    if make is not None:
+        subscriber = kit.subscriber(print)
+        kit.destroy()
+        yield Until(lambda: not subscriber.is_alive())
+        assert raised(ParameterError, make).problems[0].place in {"parent", "widget", "window", "app"}
+
+
 SCENARIOS: list[Scenario] = [
     an_answer_is_told_in_order_in_the_toolkits_thread,
     deltas_that_come_while_the_window_is_busy_are_merged,
@@ -380,4 +404,6 @@ SCENARIOS: list[Scenario] = [
     a_wait_in_the_toolkits_thread_is_refused,
     without_a_handler_qt_has_signals,
     wrong_parameters_are_named,
+    a_subscriber_is_made_in_the_toolkits_thread_each_time,
+    a_window_that_is_destroyed_is_refused,
 ]

@@ -37,6 +37,7 @@ class Toolkit:
     needs_display = True
     ends_with_an_error = False
     has_signals = False
+    has_one_thread = True
     most_between_draws = 12
     """How many messages of 10 ms six subscribers handle before the window is drawn, at most."""
 
@@ -53,6 +54,10 @@ class Toolkit:
 
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         raise NotImplementedError
+
+    def maker(self) -> Callable[[], object] | None:
+        """Return what makes a subscriber for this window, destroyed or not; None if nobody can tell which it is."""
+        return None
 
     def destroy(self) -> None:
         """Destroy the window."""
@@ -97,6 +102,9 @@ class Tk(Toolkit):
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_tk(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_tk, self.window, print)
+
     def destroy(self) -> None:
         self.window.destroy()
 
@@ -138,6 +146,9 @@ class PySide6(Toolkit):
 
     def subscriber(self, handler: Callable[[Any], object] | None, **options: Any) -> GuiSubscriber:
         return to_qt(self.window, handler, **options)
+
+    def maker(self) -> Callable[[], object]:
+        return partial(to_qt, self.window, print)
 
     def destroy(self) -> None:
         if self.window is not None:
@@ -226,6 +237,9 @@ class Wx(Toolkit):
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_wx(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_wx, self.window, print)
+
     def destroy(self) -> None:
         if self.window:
             self.window.Destroy()
@@ -263,6 +277,7 @@ class Asyncio(Toolkit):
 
     module = "asyncio"
     needs_display = False
+    has_one_thread = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -298,6 +313,9 @@ class Textual(Toolkit):
 
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_textual(self.app, handler, **options)
+
+    def maker(self) -> Callable[[], object]:
+        return partial(to_textual, self.app, print)
 
     def destroy(self) -> None:
         self.app.exit()

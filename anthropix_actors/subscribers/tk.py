@@ -40,16 +40,29 @@ def to_tk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSu
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value, or this is not Tk's thread.
+        ParameterError: one of the parameters has a wrong value, the widget is destroyed, or this is not Tk's thread.
 
     Example:
         >>> root = tkinter.Tk()  # doctest: +SKIP
         >>> client.chat(model="claude-sonnet-5", messages=hello, stream=to_tk(root, show))  # doctest: +SKIP
     """
     require(widget, "nametowidget", "widget", "a widget of Tk, such as the window")
+    _check(widget)
     subscriber = GuiSubscriber(_TkLoop(widget), handler, **options)
     close_with(widget, subscriber, partial(_on_destroyed, widget))
     return subscriber
+
+
+def _check(widget: Any) -> None:
+    """Refuse a widget of another thread, or that is destroyed."""
+    try:
+        exists = widget.tk.exprboolean(f"[winfo exists {{{widget}}}]")  # most calls would wait for the other thread
+    except RuntimeError as exc:
+        raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
+    except Exception:  # noqa: BLE001 - a TclError: the root is destroyed
+        exists = False
+    if not exists:
+        raise ParameterError([Problem("widget", "expected a widget that exists, got one that is destroyed")])
 
 
 def _on_destroyed(widget: Any, call: Callable[[], object]) -> None:
@@ -105,11 +118,7 @@ class _Pipe:
         self._listens, self._worked = False, 0.0  # seconds since Tk was idle
         self._ours, self._theirs = os.pipe()
         os.set_blocking(self._theirs, False)
-        try:
-            self._listen(root)
-        except RuntimeError as exc:
-            self._close_ends()
-            raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
+        self._listen(root)
 
     def call(self, function: Callable[[], object]) -> None:
         """Have Tk call a function. Any thread; never waits."""
@@ -167,14 +176,11 @@ class _Pipe:
         self._listens = False
         for timer in self._timers.values():  # else Tcl would look for functions that are gone
             root.after_cancel(timer)
-        self._close_ends()
-        self._due.clear()  # nothing calls them any more, and they may keep the window alive
-
-    def _close_ends(self) -> None:
         with self._lock:
             self._open = False
             os.close(self._ours)
             os.close(self._theirs)
+        self._due.clear()  # nothing calls them any more, and they may keep the window alive
 
 
 publish("anthropix_actors.subscribers", (to_tk,))
