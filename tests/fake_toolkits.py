@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import queue
@@ -34,6 +35,7 @@ class Loop:
         self.errors = errors
         self.soon: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self.timers: list[tuple[float, int, Callable[[], object]]] = []
+        self.idle: dict[int, Callable[[], object]] = {}
         self.files: dict[int, Callable[..., object]] = {}
         self.calls = 0
         self._numbers = itertools.count()
@@ -47,17 +49,29 @@ class Loop:
         heapq.heappush(self.timers, (time.monotonic() + seconds, number, function))
         return number
 
-    def cancel(self, number: object) -> None:
+    def when_idle(self, function: Callable[[], object], /) -> int:
+        number = next(self._numbers)
+        self.idle[number] = function
+        return number
+
+    def cancel(self, number: int) -> None:
+        self.idle.pop(number, None)
         self.timers = [timer for timer in self.timers if timer[1] != number]
 
     def run(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
+            before = self.calls
             for file in select.select([*self.files], [], [], TICK)[0]:
                 self.call(self.files[file], file, 2)
-            while self.timers and self.timers[0][0] <= time.monotonic():
+            now = time.monotonic()
+            while self.timers and self.timers[0][0] <= now:
                 self.call(heapq.heappop(self.timers)[2])
             while not self.soon.empty():
                 self.call(self.soon.get())
+            if self.calls == before:
+                idle, self.idle = self.idle, {}
+                for function in idle.values():
+                    self.call(function)
 
     def call(self, function: Callable[..., object], *given: object) -> None:
         self.calls += 1
@@ -69,6 +83,8 @@ class Loop:
 
 class Fake(Toolkit):
     """The plain loop itself: one that has no function of its own."""
+
+    has_one_thread = False
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -94,14 +110,28 @@ class Fake(Toolkit):
 
 
 class FakeTk(Fake):
+    has_one_thread = True
+    most_between_draws = 2
+
     def open(self) -> None:
         self.window = FakeTkWidget(self)
 
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_tk(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_tk, self.window, print)
+
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def drawn() -> None:
+            function()
+            self.loop.call_later(TICK, lambda: self.loop.when_idle(drawn))
+
+        drawn()
+        return True
 
 
 class FakeTkWidget:
@@ -111,22 +141,30 @@ class FakeTkWidget:
         self.kit, self.tk = kit, self
         self.thread = threading.get_ident()
         self.bound: list[Callable[[Any], object]] = []
+        self.destroyed = False
 
     def nametowidget(self, name: str) -> FakeTkWidget:
         assert name == "."
         return self
 
-    def createfilehandler(self, file: int, mask: int, function: Callable[..., object]) -> None:
-        assert mask == 2
+    def exprboolean(self, expression: str) -> bool:
+        assert expression == f"[winfo exists {{{self}}}]"
         if threading.get_ident() != self.thread:
             raise RuntimeError("Calling Tcl from different apartment")
+        if self.destroyed:  # it is the root
+            raise ValueError("application has been destroyed")
+        return True
+
+    def createfilehandler(self, file: int, mask: int, function: Callable[..., object]) -> None:
+        assert mask == 2
         self.kit.loop.files[file] = function
 
     def deletefilehandler(self, file: int) -> None:
-        del self.kit.loop.files[file]
+        self.kit.loop.files.pop(file, None)
 
-    def after(self, ms: int, function: Callable[[], object]) -> int:
-        return self.kit.loop.call_later(ms / 1000, function)
+    def after(self, ms: int | str, function: Callable[[], object]) -> int:
+        loop = self.kit.loop
+        return loop.when_idle(function) if isinstance(ms, str) else loop.call_later(ms / 1000, function)
 
     def after_cancel(self, timer: int) -> None:
         self.kit.loop.cancel(timer)
@@ -136,6 +174,7 @@ class FakeTkWidget:
         self.bound.append(function)
 
     def destroy(self) -> None:
+        self.destroyed = True
         bound, self.bound = self.bound, []
         for function in bound:
             function(SimpleNamespace(widget="a child"))
@@ -147,6 +186,8 @@ class FakeTkWidget:
 
 
 class FakeGtk(Fake):
+    has_one_thread = True
+
     def open(self) -> None:
         self.destroyed: list[Callable[..., object]] = []
         self.window = SimpleWidget(connect=self._connect)
@@ -163,17 +204,29 @@ class FakeGtk(Fake):
             function(self.window)
 
     def modules(self) -> dict[str, ModuleType]:
-        def again(ms: int, function: Callable[..., bool], *given: object) -> None:
+        def again(ms: int, function: Callable[..., bool], *given: object, priority: int = 200) -> None:
+            assert priority > 120, "before all redrawing"
+
             def call() -> None:
                 assert function(*given) is False
 
             self.loop.call_later(ms / 1000, call) if ms else self.loop.call_soon(call)
 
-        glib = module("gi.repository.GLib", idle_add=partial(again, 0), timeout_add=again)
+        made = threading.get_ident()
+        context = SimpleNamespace(acquire=lambda: threading.get_ident() == made, release=lambda: None)
+        glib = module(
+            "gi.repository.GLib",
+            idle_add=partial(again, 0),
+            timeout_add=again,
+            PRIORITY_DEFAULT_IDLE=200,
+            MainContext=SimpleNamespace(default=lambda: context),
+        )
         return {"gi": module("gi"), "gi.repository": module("gi.repository"), "gi.repository.GLib": glib}
 
 
 class FakeWx(Fake):
+    has_one_thread = True
+
     def open(self) -> None:
         self.destroyed: list[Callable[..., object]] = []
         self.window = SimpleWidget(GetId=lambda: 7, Bind=self._bind)
@@ -185,22 +238,36 @@ class FakeWx(Fake):
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_wx(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_wx, self.window, print)
+
     def destroy(self) -> None:
         for ident in (8, 7):  # a child, then the window
             event = SimpleNamespace(Skip=list, GetEventObject=lambda ident=ident: SimpleNamespace(GetId=lambda: ident))
             for function in self.destroyed:
                 function(event)
+        self.window.exists = False
 
     def modules(self) -> dict[str, ModuleType]:
-        def later(ms: int, function: Callable[[], object]) -> None:
-            assert ms > 0
-            self.loop.call_later(ms / 1000, function)
+        soon = self.loop.call_soon
 
-        return {"wx": module("wx", CallAfter=self.loop.call_soon, CallLater=later, EVT_WINDOW_DESTROY=1)}
+        def later(ms: int, function: Callable[..., object], *given: Callable[[], object]) -> None:
+            assert ms > 0
+            assert function is soon, "before all redrawing"
+            self.loop.call_later(ms / 1000, partial(soon, *given))
+
+        made = threading.get_ident()
+        is_main = lambda: threading.get_ident() == made  # noqa: E731
+        return {
+            "wx": module("wx", CallAfter=soon, CallLater=later, EVT_WINDOW_DESTROY=1, IsMainThread=is_main),
+        }
 
 
 class FakeTextual(Fake):
+    has_one_thread = True
+
     def open(self) -> None:
+        self.thread = threading.get_ident()
         self.app: Any = SimpleWidget(call_later=self.loop.call_soon, set_timer=self._set_timer, is_running=True)
 
     def _set_timer(self, seconds: float, function: Callable[[], object]) -> None:
@@ -208,7 +275,14 @@ class FakeTextual(Fake):
         self.loop.call_later(seconds, function)
 
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
-        return to_textual(self.app, handler, **options)
+        async def make() -> GuiSubscriber:
+            return to_textual(self.app, handler, **options)
+
+        has_loop = threading.get_ident() == self.thread
+        return asyncio.run(make()) if has_loop else to_textual(self.app, handler, **options)
+
+    def maker(self) -> Callable[[], object]:
+        return partial(to_textual, self.app, print)
 
     def destroy(self) -> None:
         self.app.is_running = False
@@ -246,7 +320,9 @@ class Signal:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, owner: Any, kind: type) -> Bound:
+    def __get__(self, owner: Any, kind: type) -> Any:
+        if owner is None:
+            return self
         bound: Bound = owner.__dict__.setdefault(f"_{self.name}", Bound())
         return bound
 
@@ -273,12 +349,14 @@ class MetaObject:
 
 
 class FakePySide6(Fake):
+    has_one_thread = True
     binding, signal = "PySide6", "Signal"
     has_signals = True
 
     def __init__(self) -> None:
         super().__init__()
-        loop, self.app = self.loop, SimpleNamespace(thread=threading.get_ident)
+        made_in = threading.get_ident()
+        loop, self.app = self.loop, SimpleNamespace(thread=lambda: made_in)
 
         def post_event(receiver: Any, event: object) -> None:
             loop.call_soon(partial(receiver.customEvent, event))
@@ -291,7 +369,12 @@ class FakePySide6(Fake):
             destroyed = Signal(object)
 
             def __init__(self, parent: Any = None) -> None:
-                self.parent, self.thread, self.deleted = parent, threading.get_ident, False
+                self.parent, self.deleted = parent, False
+
+            def thread(self) -> object:
+                if self.deleted:
+                    raise RuntimeError("Internal C++ object already deleted.")
+                return made_in
 
             def metaObject(self) -> MetaObject:  # noqa: N802 - Qt's name
                 return MetaObject(type(self))
@@ -322,6 +405,9 @@ class FakePySide6(Fake):
     def subscriber(self, handler: Callable[[Any], object] | None, **options: Any) -> GuiSubscriber:
         return to_qt(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_qt, self.window, print)
+
     def destroy(self) -> None:
         if not self.window.deleted:
             self.window.deleteLater()
@@ -339,6 +425,10 @@ class SimpleWidget:
 
     def __init__(self, **names: Any) -> None:
         vars(self).update(names)
+        self.exists = True
+
+    def __bool__(self) -> bool:
+        return self.exists
 
 
 def module(name: str, **names: Any) -> ModuleType:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -228,6 +230,27 @@ def one_subscriber_follows_many_chats(kit: Any) -> Iterator[Until]:
             assert its.ends() == its.messages[-1:]
 
 
+def a_window_is_drawn_however_many_subscribers_are_busy(kit: Any) -> Iterator[Until]:
+    handled: list[int] = []
+    drawn: list[int] = [0]
+
+    def handler(message: int) -> None:
+        handled.append(message)
+        end = time.monotonic() + 0.01  # all that a subscriber may take
+        while time.monotonic() < end:
+            pass
+
+    if kit.on_drawn(lambda: drawn.append(len(handled))):
+        yield Until(lambda: len(drawn) > 1)
+        subscribers = [kit.subscriber(handler) for _ in range(6)]  # they take twice an interval
+        for number, subscriber in itertools.product(range(10), subscribers):
+            subscriber.tell(number)
+        yield Until(lambda: len(handled) == 10 * len(subscribers))
+        between = [after - before for before, after in itertools.pairwise([*drawn, len(handled)])]
+        assert max(between) <= kit.most_between_draws, between
+        assert handled == sorted(handled), "each gets its turn"
+
+
 def a_chat_is_followed_from_two_loops_at_once(kit: Any) -> Iterator[Until]:
     with served(answering("Hello", ", ", "you")) as (_, client):
         loop = asyncio.new_event_loop()
@@ -375,6 +398,30 @@ def wrong_parameters_are_named(kit: Any) -> Iterator[Until]:
     yield from ()
 
 
+def a_subscriber_is_made_in_the_toolkits_thread_each_time(kit: Any) -> Iterator[Until]:
+    if kit.has_one_thread:
+        errors: list[ParameterError] = []
+        works = threading.Thread(target=lambda: errors.append(raised(ParameterError, partial(kit.subscriber, print))))
+
+        def handler(_: object) -> None:
+            works.start()
+
+        made = kit.subscriber(handler)
+        made.tell("the loop runs")
+        yield Until(lambda: works.ident is not None and not works.is_alive())
+        assert "thread" in str(errors[0])
+        assert made.is_alive()
+
+
+def a_window_that_is_destroyed_is_refused(kit: Any) -> Iterator[Until]:
+    make = kit.maker()
+    if make is not None:
+        subscriber = kit.subscriber(print)
+        kit.destroy()
+        yield Until(lambda: not subscriber.is_alive())
+        assert raised(ParameterError, make).problems[0].place in {"parent", "widget", "window", "app"}
+
+
 SCENARIOS: list[Scenario] = [
     an_answer_is_told_in_order_in_the_toolkits_thread,
     deltas_that_come_while_the_window_is_busy_are_merged,
@@ -382,6 +429,7 @@ SCENARIOS: list[Scenario] = [
     a_chat_of_a_frozen_window_can_be_cancelled,
     a_chat_may_be_started_in_any_thread,
     one_subscriber_follows_many_chats,
+    a_window_is_drawn_however_many_subscribers_are_busy,
     a_chat_is_followed_from_two_loops_at_once,
     a_chat_is_cancelled_when_its_window_is_destroyed,
     a_chat_goes_on_without_its_window_if_that_is_asked_for,
@@ -392,4 +440,6 @@ SCENARIOS: list[Scenario] = [
     without_a_handler_qt_has_signals,
     a_failure_that_no_slot_takes_is_logged,
     wrong_parameters_are_named,
+    a_subscriber_is_made_in_the_toolkits_thread_each_time,
+    a_window_that_is_destroyed_is_refused,
 ]

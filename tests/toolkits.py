@@ -37,6 +37,9 @@ class Toolkit:
     needs_display = True
     ends_with_an_error = False
     has_signals = False
+    has_one_thread = True
+    most_between_draws = 12
+    """How many messages of 10 ms six subscribers handle before the window is drawn, at most."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -52,9 +55,17 @@ class Toolkit:
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         raise NotImplementedError
 
+    def maker(self) -> Callable[[], object] | None:
+        """Return what makes a subscriber for this window, destroyed or not; None if nobody can tell which it is."""
+        return None
+
     def destroy(self) -> None:
         """Destroy the window."""
         raise NotImplementedError
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:  # noqa: ARG002
+        """Have a function called when the window is drawn, as often as possible; return whether there is a window."""
+        return False
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Run the toolkit's loop until something is the case."""
@@ -76,6 +87,7 @@ def over_or_late(wanted: Until, deadline: float) -> bool:
 
 class Tk(Toolkit):
     module = "tkinter"
+    most_between_draws = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,8 +102,20 @@ class Tk(Toolkit):
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_tk(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_tk, self.window, print)
+
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def tick() -> None:
+            if self.window.winfo_exists():
+                self.window.after_idle(function)  # when it draws
+                self.root.after(TICK_MS, tick)
+
+        tick()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> None:
@@ -123,10 +147,31 @@ class PySide6(Toolkit):
     def subscriber(self, handler: Callable[[Any], object] | None, **options: Any) -> GuiSubscriber:
         return to_qt(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_qt, self.window, print)
+
     def destroy(self) -> None:
         if self.window is not None:
             self.window.deleteLater()
             self.window = None
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        parent: Any = self.window
+        paint, window = self.core.QEvent.Type.Paint, self.widgets.QWidget(parent)
+
+        class Painted(self.core.QObject):  # type: ignore[name-defined,misc]
+            def eventFilter(self, _: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+                if event.type() == paint:
+                    function()
+                return False
+
+        self._painted = Painted(window)
+        window.installEventFilter(self._painted)
+        timer = self.core.QTimer(window)
+        timer.timeout.connect(window.update)
+        timer.start(TICK_MS)
+        parent.show()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         timer = self.core.QTimer()
@@ -154,6 +199,15 @@ class Gtk(Toolkit):
 
     def destroy(self) -> None:
         self.window.destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        def drawn(*_: object) -> bool:
+            function()
+            return True
+
+        self.window.add_tick_callback(drawn)  # with each frame
+        self.window.show_all()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> bool:
@@ -183,9 +237,29 @@ class Wx(Toolkit):
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_wx(self.window, handler, **options)
 
+    def maker(self) -> Callable[[], object]:
+        return partial(to_wx, self.window, print)
+
     def destroy(self) -> None:
         if self.window:
             self.window.Destroy()
+
+    def on_drawn(self, function: Callable[[], object]) -> bool:
+        panel = self.child
+
+        def draw_again() -> None:
+            if panel:
+                panel.Refresh()
+                self.wx.CallLater(TICK_MS, draw_again)
+
+        def painted(event: Any) -> None:
+            function()
+            event.Skip()
+
+        panel.Bind(self.wx.EVT_PAINT, painted)
+        self.window.Show()
+        draw_again()
+        return True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         def look() -> None:
@@ -203,6 +277,7 @@ class Asyncio(Toolkit):
 
     module = "asyncio"
     needs_display = False
+    has_one_thread = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,6 +313,9 @@ class Textual(Toolkit):
 
     def subscriber(self, handler: Callable[[Any], object], **options: Any) -> GuiSubscriber:
         return to_textual(self.app, handler, **options)
+
+    def maker(self) -> Callable[[], object]:
+        return partial(to_textual, self.app, print)
 
     def destroy(self) -> None:
         self.app.exit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.subscribers.gui import GuiSubscriber
 from anthropix_actors.subscribers.toolkit import GuiLoop, close_with, require
 
@@ -30,7 +31,8 @@ def to_gtk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiS
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value.
+        ParameterError: one of the parameters has a wrong value, or GTK runs in another thread. GTK does not say whether
+            a widget is destroyed: one that is never closes the subscriber.
 
     Example:
         >>> client.chat(model="claude-sonnet-5", messages=hello, stream=to_gtk(window, show))  # doctest: +SKIP
@@ -53,12 +55,18 @@ class _GtkLoop(GuiLoop):
         super().__init__()
         with late_import():
             self._glib = import_module("gi.repository.GLib")
+        context = self._glib.MainContext.default()
+        if not context.acquire():  # the thread has it that runs it
+            raise ParameterError([Problem("widget", "expected a widget of this thread: call to_gtk in GTK's")])
+        context.release()
 
     def call_soon(self, function: Callable[[], object], /) -> object:
         return self._glib.idle_add(_once, function)
 
     def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
-        return self._glib.timeout_add(round(seconds * 1000), _once, function)
+        # A timer comes before all redrawing by default, so several busy windows would keep GTK from it.
+        priority = self._glib.PRIORITY_DEFAULT_IDLE
+        return self._glib.timeout_add(round(seconds * 1000), _once, function, priority=priority)
 
 
 def _once(function: Callable[[], object]) -> bool:

@@ -91,7 +91,8 @@ def to_qt(parent: Any, handler: Handler | None = None, **options: Unpack[GuiOpti
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value, there is no `QApplication`, or this is not its thread.
+        ParameterError: one of the parameters has a wrong value, the parent is deleted, there is no `QApplication`, or
+            this is not its thread.
 
     Example:
         >>> subscriber = to_qt(window)  # doctest: +SKIP
@@ -110,10 +111,17 @@ def _binding_of(parent: object) -> str:
     """Return the package that an object's class comes from: a program may have imported both."""
     packages = [base.__module__.partition(".")[0] for base in type(parent).__mro__]
     for binding in _BINDINGS:
-        if binding in packages and hasattr(parent, "destroyed"):
+        if binding in packages and hasattr(type(parent), "destroyed"):
             return binding
     what = f"expected a QObject of {' or '.join(_BINDINGS)}, such as the window, got {shown(parent)}"
     raise ParameterError([Problem("parent", what)])
+
+
+def _thread_of(parent: Any) -> object:
+    try:
+        return parent.thread()
+    except RuntimeError as exc:
+        raise ParameterError([Problem("parent", "expected a QObject that exists, got one that is deleted")]) from exc
 
 
 class _QtLoop(GuiLoop):
@@ -121,7 +129,7 @@ class _QtLoop(GuiLoop):
         super().__init__()
         core = _core(binding)
         app = core.QCoreApplication.instance()
-        if app is None or not parent.thread() == app.thread() == core.QThread.currentThread():
+        if app is None or not _thread_of(parent) == app.thread() == core.QThread.currentThread():
             what = "expected an object of the QApplication's thread: make that first, and call to_qt in its thread"
             raise ParameterError([Problem("parent", what)])
         self._post = _poster(binding)

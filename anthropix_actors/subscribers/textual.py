@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ def to_textual(app: Any, handler: Handler, **options: Unpack[GuiOptions]) -> Gui
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value, or the app is not running yet.
+        ParameterError: one of the parameters has a wrong value, the app is not running yet, or no longer, the widget is
+            removed, or this is not the app's thread.
 
     Example:
         >>> class Chat(App):  # doctest: +SKIP
@@ -39,8 +41,12 @@ def to_textual(app: Any, handler: Handler, **options: Unpack[GuiOptions]) -> Gui
     """
     require(app, "call_later", "app", "an app or a widget of Textual")
     if not app.is_running:
-        what = "expected an app that is running: call to_textual in on_mount or later"
+        what = "expected an app or a widget that is running: call to_textual in on_mount or later, before it ends"
         raise ParameterError([Problem("app", what)])
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise ParameterError([Problem("app", "expected an app of this thread: call to_textual in the app's")]) from exc
     return GuiSubscriber(_TextualLoop(app), handler, **options)
 
 

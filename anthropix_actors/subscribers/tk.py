@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import threading
+import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _READABLE = 2  # tkinter.READABLE: a number of Tcl's
 
+_WORK = 0.01
+"""Seconds of work for all windows of a root, after which Tk gets to redraw."""
+
 
 def to_tk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSubscriber:
     """Have Tk call a handler with what a chat tells, in Tk's own thread.
@@ -36,16 +40,29 @@ def to_tk(widget: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSu
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value, or this is not Tk's thread.
+        ParameterError: one of the parameters has a wrong value, the widget is destroyed, or this is not Tk's thread.
 
     Example:
         >>> root = tkinter.Tk()  # doctest: +SKIP
         >>> client.chat(model="claude-sonnet-5", messages=hello, stream=to_tk(root, show))  # doctest: +SKIP
     """
     require(widget, "nametowidget", "widget", "a widget of Tk, such as the window")
+    _check(widget)
     subscriber = GuiSubscriber(_TkLoop(widget), handler, **options)
     close_with(widget, subscriber, partial(_on_destroyed, widget))
     return subscriber
+
+
+def _check(widget: Any) -> None:
+    """Refuse a widget of another thread, or that is destroyed."""
+    try:
+        exists = widget.tk.exprboolean(f"[winfo exists {{{widget}}}]")  # most calls would wait for the other thread
+    except RuntimeError as exc:
+        raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
+    except Exception:  # noqa: BLE001 - a TclError: the root is destroyed
+        exists = False
+    if not exists:
+        raise ParameterError([Problem("widget", "expected a widget that exists, got one that is destroyed")])
 
 
 def _on_destroyed(widget: Any, call: Callable[[], object]) -> None:
@@ -76,6 +93,9 @@ class _Pipe:
 
     The documented `event_generate` makes its caller wait for Tk's thread, for ever if that waits for the caller; and a
     queue that `after` polls keeps an idle window busy.
+
+    Tk redraws only when it is idle: when there is no event and no timer is due. So whatever the number of subscribers,
+    after some work nothing is called before Tk has been idle; then the others get their turn, in order.
     """
 
     _all: ClassVar[weakref.WeakKeyDictionary[Any, _Pipe]] = weakref.WeakKeyDictionary()
@@ -95,13 +115,10 @@ class _Pipe:
         self._timers: dict[object, str] = {}
         self._lock = threading.RLock()  # else a byte could be written to a file that was opened after this was closed
         self._open = True
+        self._listens, self._worked = False, 0.0  # seconds since Tk was idle
         self._ours, self._theirs = os.pipe()
         os.set_blocking(self._theirs, False)
-        try:
-            root.tk.createfilehandler(self._ours, _READABLE, self._run)
-        except RuntimeError as exc:
-            self._close_ends()
-            raise ParameterError([Problem("widget", "expected a widget of this thread: call to_tk in Tk's")]) from exc
+        self._listen(root)
 
     def call(self, function: Callable[[], object]) -> None:
         """Have Tk call a function. Any thread; never waits."""
@@ -113,10 +130,32 @@ class _Pipe:
     def _run(self, *_: object) -> None:
         """Call one function for each byte: what it raises keeps no other from being called."""
         os.read(self._ours, 1)
-        self._due.popleft()()
+        began = time.monotonic()
+        try:
+            self._due.popleft()()
+        finally:
+            self._worked += time.monotonic() - began
+            if self._listens and self._worked >= _WORK:
+                self._rest()
+
+    def _listen(self, root: Any) -> None:
+        """Call what is due, and what will be."""
+        root.tk.createfilehandler(self._ours, _READABLE, self._run)
+        self._listens, self._worked = True, 0.0
+
+    def _rest(self) -> None:
+        """Call nothing more before Tk has been idle."""
+        root: Any = self._root()  # it is there: it runs this
+        root.tk.deletefilehandler(self._ours)
+        self._listens = False
+        self._after("idle", partial(self._listen, root))
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call a function after some seconds, unless the root is destroyed before. In Tk's thread."""
+        """Call a function some seconds after Tk has been idle, in its turn. In Tk's thread."""
+        self._after("idle", partial(self._after, round(seconds * 1000), partial(self.call, function)))
+
+    def _after(self, ms: int | str, function: Callable[[], object]) -> None:
+        """Call a function after some milliseconds, or when Tk is "idle", unless the root is destroyed before."""
         mine = object()
 
         def due() -> None:
@@ -124,7 +163,7 @@ class _Pipe:
             function()
 
         if (root := self._root()) is not None:
-            self._timers[mine] = root.after(round(seconds * 1000), due)
+            self._timers[mine] = root.after(ms, due)
 
     def show(self, error: Exception) -> None:
         """Show an error as Tk does. In Tk's thread."""
@@ -134,16 +173,14 @@ class _Pipe:
     def close(self, root: Any) -> None:
         """Close it when the root is destroyed. In Tk's thread."""
         root.tk.deletefilehandler(self._ours)
+        self._listens = False
         for timer in self._timers.values():  # else Tcl would look for functions that are gone
             root.after_cancel(timer)
-        self._close_ends()
-        self._due.clear()  # nothing calls them any more, and they may keep the window alive
-
-    def _close_ends(self) -> None:
         with self._lock:
             self._open = False
             os.close(self._ours)
             os.close(self._theirs)
+        self._due.clear()  # nothing calls them any more, and they may keep the window alive
 
 
 publish("anthropix_actors.subscribers", (to_tk,))

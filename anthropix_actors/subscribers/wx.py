@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.public_names import publish
+from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.subscribers.gui import GuiSubscriber
 from anthropix_actors.subscribers.toolkit import GuiLoop, close_with, require
 
@@ -30,7 +31,8 @@ def to_wx(window: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSu
         options: `interval`, `on_error`, `on_close`; see `GuiOptions`.
 
     Raises:
-        ParameterError: one of the parameters has a wrong value.
+        ParameterError: one of the parameters has a wrong value, the window is destroyed, or this is not wxPython's
+            thread.
 
     Example:
         >>> client.chat(model="claude-sonnet-5", messages=hello, stream=to_wx(frame, show))  # doctest: +SKIP
@@ -38,6 +40,10 @@ def to_wx(window: Any, handler: Handler, **options: Unpack[GuiOptions]) -> GuiSu
     require(window, "Bind", "window", "a window of wxPython")
     with late_import():
         wx = import_module("wx")
+    if not wx.IsMainThread():
+        raise ParameterError([Problem("window", "expected a window of this thread: call to_wx in wxPython's")])
+    if not window:
+        raise ParameterError([Problem("window", "expected a window that exists, got one that is destroyed")])
     subscriber = GuiSubscriber(_WxLoop(wx), handler, **options)
     close_with(window, subscriber, partial(_on_destroyed, wx, window))
     return subscriber
@@ -64,7 +70,9 @@ class _WxLoop(GuiLoop):
         return self._wx.CallAfter(function)
 
     def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
-        return self._wx.CallLater(max(1, round(seconds * 1000)), function)  # it refuses 0
+        # A timer comes before all redrawing, so several busy windows would keep wxPython from it; a call of CallAfter
+        # comes after.
+        return self._wx.CallLater(max(1, round(seconds * 1000)), self._wx.CallAfter, function)  # it refuses 0
 
 
 publish("anthropix_actors.subscribers", (to_wx,))

@@ -28,6 +28,7 @@ from anthropix_actors.subscribers import (
     QtSubscriber,
     gui,
     qt,
+    tk,
     to_function,
     to_gtk,
     to_loop,
@@ -597,15 +598,22 @@ def test_tk_must_be_of_this_thread(of: Callable[[type[Fake]], Any]) -> None:
     refused(lambda: kit.subscriber(print), "widget", "in Tk's")
 
 
-def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(of: Callable[[type[Fake]], Any]) -> None:
+@pytest.mark.parametrize("work", [0, 0.01])
+def test_a_window_of_tk_that_was_destroyed_leaves_no_timer_and_takes_no_calls(
+    work: float, of: Callable[[type[Fake]], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tk, "_WORK", work)
     kit = of(FakeTk)
+    kit.subscriber(print, interval=1000).tell("one that waits for an interval")
+    run(kit, lambda: len(kit.loop.timers) == 1)
     subscriber = kit.subscriber(screen := Screen(), interval=1000)
-    subscriber.tell("anything")
+    subscriber.tell("one that waits for Tk to be idle")
     run(kit, lambda: bool(screen.messages))
     loop = subscriber._loop
-    assert len(kit.loop.timers) == 1
+    assert kit.loop.idle
     kit.destroy()
     assert not kit.loop.timers
+    assert not kit.loop.idle
     assert not kit.loop.files
     loop.call_soon(print)
     kit.window = None
