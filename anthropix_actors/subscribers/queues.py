@@ -82,10 +82,15 @@ class _QueueSubscriber:
         if overflow.messages:
             overflow.add(message)  # behind those of its chat
             return
+        if overflow.failed:  # looked at after its messages, which are dropped then
+            return  # it is about to be removed
         try:
             self._queue.put_nowait(message)
         except Full:
             overflow.add(message)
+        except BaseException:
+            overflow.failed = True
+            raise
 
     def is_alive(self) -> bool:
         return not (self._overflow.failed or getattr(self._queue, "is_shutdown", False))
@@ -144,7 +149,7 @@ class _Overflow:
         """Put the first message, and take it off; or wait for a while."""
         self._arrived.clear()
         queue = self._queue()
-        if queue is None:
+        if queue is None or self.failed:
             self.messages.clear()
             return
         try:

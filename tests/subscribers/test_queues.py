@@ -217,6 +217,56 @@ def test_a_full_queue_that_raises_is_told_nothing_more_either(
     assert "the queue is shut down" in caplog.text
 
 
+class Flaky(queue.Queue[Any]):
+    """A queue that raises once, when it is full and has room again."""
+
+    raised = False
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002
+        if block and not self.raised:
+            self.raised = True
+            self.get_nowait()
+            raise ValueError
+        super().put(item, block, timeout)
+
+
+def test_what_comes_after_a_queue_has_raised_is_not_put(connect: Callable[..., Client]) -> None:
+    inbox = Flaky(4)
+    with Server(Halt(head(), chunks(answer(*WORDS)[:20]))) as server:
+        chat = connect(server).chat(**ASK, stream=to_queue(inbox))
+        wait(chat.actor_stopped)
+        assert chat.state == "cancelled"
+    assert text_of([inbox.get_nowait() for _ in range(3)]) == "".join(WORDS[:2])
+    assert inbox.empty()
+
+
+def test_what_was_told_as_a_full_queue_raised_is_not_put() -> None:
+    inbox = Flaky(1)
+    subscriber: Any = to_queue(inbox)
+    subscriber.tell("first")
+    subscriber.tell("fails")
+    until(lambda: not subscriber.is_alive())
+    subscriber._overflow.add("had seen that others wait")
+    until(lambda: not subscriber._overflow.messages)
+    assert inbox.empty()
+
+
+def test_a_queue_that_raised_is_told_nothing_of_other_chats() -> None:
+    class Once(queue.SimpleQueue[Any]):
+        def put_nowait(self, item: Any) -> None:
+            if item == "bad":
+                raise ZeroDivisionError
+            super().put_nowait(item)
+
+    inbox = Once()
+    subscriber: Any = to_queue(inbox)
+    with pytest.raises(ZeroDivisionError):
+        subscriber.tell("bad")
+    subscriber.tell("of another")
+    assert inbox.empty()
+    assert not subscriber.is_alive()
+
+
 if hasattr(queue.Queue, "shutdown"):  # from Python 3.13 on
 
     @pytest.mark.parametrize("size", [0, 1])
