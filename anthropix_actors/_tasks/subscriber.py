@@ -24,6 +24,14 @@ class Subscriber(Protocol):
         """Take one message."""
 
 
+class OwnSubscriber:
+    """A subscriber of this library. It says at once whether it has ended, without code of the caller."""
+
+    def hears_no_more(self) -> bool:
+        """Return whether it was closed, or has failed: what it is told, nobody hears. Any thread; never waits."""
+        raise NotImplementedError
+
+
 def subscriber_problems(
     subscriber: object, place: str, expected: str = "something with a tell method"
 ) -> list[Problem]:
@@ -38,6 +46,10 @@ def subscriber_problems(
         return [Problem(place, f"expected {expected}, got {what}")]
     if isinstance(subscriber, pykka.ActorRef) and not subscriber.is_alive():
         return [Problem(place, f"expected an actor that is alive, got {subscriber}, which has stopped")]
+    if isinstance(subscriber, OwnSubscriber) and subscriber.hears_no_more():
+        return [
+            Problem(place, f"expected a subscriber that is alive, got {subscriber}, which was closed or has failed")
+        ]
     return []
 
 

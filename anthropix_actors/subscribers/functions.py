@@ -13,6 +13,7 @@ from anthropix_actors._checks.subscriber_hints import no_function
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import FAILED
+from anthropix_actors._tasks.subscriber import OwnSubscriber
 from anthropix_actors._tasks.window import CountedWindow
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -69,7 +70,7 @@ def _no_executor(given: object) -> str | None:
     return None if callable(getattr(given, "submit", None)) else type(given).__name__
 
 
-class _FunctionSubscriber:
+class _FunctionSubscriber(OwnSubscriber):
     """Calls a function on the thread that tells."""
 
     def __init__(self, function: Callable[[Any], object]) -> None:
@@ -90,6 +91,9 @@ class _FunctionSubscriber:
 
     def is_alive(self) -> bool:
         return not self._failed
+
+    def hears_no_more(self) -> bool:
+        return self._failed
 
 
 class _ExecutorSubscriber(_FunctionSubscriber):

@@ -26,6 +26,7 @@ from anthropix_actors._checks.subscriber_hints import A_GENERATOR, no_function, 
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.ref import TaskRef
+from anthropix_actors._tasks.subscriber import OwnSubscriber
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.chat.merging import MergingQueue
 from anthropix_actors.errors import ParameterError, Problem
@@ -74,7 +75,7 @@ class GuiOptions(TypedDict, total=False):
     on_close: Literal["cancel", "continue"]
 
 
-class GuiSubscriber:
+class GuiSubscriber(OwnSubscriber):
     """Brings messages to the thread that draws. `to_qt`, `to_tk`, `to_textual`, `to_gtk`, `to_wx`, `to_loop` make one.
 
     It follows any number of chats, batches and sessions: pass it as `stream`, or to `subscribe`. Its handler is called
@@ -141,6 +142,10 @@ class GuiSubscriber:
         if not self._closed and not self._loop.is_open():
             self.close()
         return not self._closed or self._on_close == "continue"
+
+    def hears_no_more(self) -> bool:
+        """Return whether it is closed."""
+        return not self.is_alive() or self._closed
 
     def close(self) -> None:
         """Handle no further message, and leave all chats, as `on_close` says. Any thread; once is enough.

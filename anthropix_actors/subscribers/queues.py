@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import logging
 import threading
 import weakref
@@ -16,6 +17,7 @@ from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._foreign.threads import IDLE, in_background
 from anthropix_actors._tasks.delivery import FAILED
+from anthropix_actors._tasks.subscriber import OwnSubscriber
 from anthropix_actors._tasks.window import Window
 from anthropix_actors.errors import ParameterError, Problem
 
@@ -66,7 +68,7 @@ def to_queue(queue: Queue) -> Subscriber:
     return _QueueSubscriber(queue)
 
 
-class _QueueSubscriber:
+class _QueueSubscriber(OwnSubscriber):
     """Puts messages into a queue."""
 
     def __init__(self, queue: Queue) -> None:
@@ -94,6 +96,9 @@ class _QueueSubscriber:
 
     def is_alive(self) -> bool:
         return not (self._overflow.failed or getattr(self._queue, "is_shutdown", False))
+
+    def hears_no_more(self) -> bool:
+        return self._overflow.failed or inspect.getattr_static(self._queue, "is_shutdown", None) is True
 
 
 class _Overflow:
