@@ -5,12 +5,11 @@ Only the methods that a class overrides cost anything: for others, an event is n
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
+from anthropix_actors._checks.handler_methods import check_methods
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.chat.growth import TEXT, grown
 from anthropix_actors.chat.messages import ChatEvent
@@ -19,7 +18,7 @@ from anthropix_actors.subscribers.calls import CALLS, ENDS, OF_EVENTS, key_of
 from anthropix_actors.subscribers.told import whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anthropix_actors._wire.events import Event
     from anthropix_actors._wire.message import ContentBlock, Message
@@ -44,7 +43,8 @@ class Handlers:
     and some of its own. So what is kept by ref has the whole turn, up to its end.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
+        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments;
+            or beside a class with such a method of its own, as those of Textual have.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -59,11 +59,7 @@ class Handlers:
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse methods that nobody would await, or that cannot be called."""
         super().__init_subclass__(**options)
-        for name in _METHODS:  # those of a class beside this one, too
-            method = inspect.getattr_static(cls, name)
-            _check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
-            if inspect.isfunction(method):
-                _check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+        check_methods(cls, Handlers, _METHODS)
 
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
@@ -258,23 +254,6 @@ class Handlers:
 
     def on_session_cancelled(self, session: SessionRef, reason: str) -> None:
         """It is not followed any longer; the session itself goes on. The last call of this session."""
-
-
-def _check_kind(name: str, method: object) -> None:
-    """Refuse a method whose call would only make something that nobody would await, or loop over."""
-    made = only_made_by(method)
-    if made is not None:
-        instead = "" if made == A_GENERATOR else "; in asyncio, use aio of anthropix_actors.subscribers"
-        raise TypeError(f"{name}: expected a function, got {made}{instead}")
-
-
-def _check_arguments(name: str, method: Callable[..., Any], empty: Callable[..., Any]) -> None:
-    """Refuse a method that does not take the arguments of the empty one."""
-    expected, got = inspect.signature(empty).parameters, inspect.signature(method)
-    try:
-        got.bind(*expected)
-    except TypeError as exc:
-        raise TypeError(f"{name}: expected ({', '.join(expected)}), got ({', '.join(got.parameters)})") from exc
 
 
 _METHODS = frozenset({"handle", *(name for name in vars(Handlers) if name.startswith("on_"))})

@@ -68,7 +68,7 @@ def test_one_that_hears_no_more_is_refused_before_anything_is_sent(
     subscriber = make()
     with Server(answering("Hello")) as server:
         with pytest.raises(
-            ParameterError, match="stream: expected a subscriber that is alive, got .*, which was closed"
+            ParameterError, match=r"stream: expected a subscriber that is alive, got .*, which was closed"
         ):
             connect(server).chat(**ASK, stream=subscriber)
         assert server.connections == 0
