@@ -5,12 +5,11 @@ Only the methods that a class overrides cost anything: for others, an event is n
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anthropix_actors._checks.handler_methods import check_arguments, check_kind, warn_of_misnamed
+from anthropix_actors._checks.handler_methods import check_methods, warn_of_misnamed
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.unheard import log_unheard
 from anthropix_actors.chat.growth import TEXT, grown
@@ -45,8 +44,9 @@ class Handlers:
     and some of its own. So what is kept by ref has the whole turn, up to its end.
 
     Raises:
-        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments.
-            A name that is nearly one of these, or another library's word for it, is a `UserWarning`.
+        TypeError: when a subclass is made with an `async def` or a `yield` in these methods, or with other arguments;
+            or beside a class with such a method of its own, as those of Textual have. A name that is nearly one of
+            these, or another library's word for it, is a `UserWarning`.
 
     Example:
         >>> from anthropix_actors import ChatEvent
@@ -61,11 +61,7 @@ class Handlers:
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse methods that nobody would await, or that cannot be called; warn of names that are nearly theirs."""
         super().__init_subclass__(**options)
-        for name in METHODS:  # those of a class beside this one, too
-            method = inspect.getattr_static(cls, name)
-            check_kind(f"{cls.__name__}.{name}", getattr(method, "__func__", method))  # behind a staticmethod, too
-            if inspect.isfunction(method):
-                check_arguments(f"{cls.__name__}.{name}", method, getattr(Handlers, name))
+        check_methods(cls, Handlers, METHODS)
         warn_of_misnamed(cls, METHODS)
 
     def handle(self, message: Any) -> Any:

@@ -551,6 +551,39 @@ def test_a_method_whose_call_would_do_nothing_is_refused(base: type, name: str, 
         type("Wrong", (type("Mixin", (), {name: method}), base), {})
 
 
+class Pump:
+    """A class with a method of a handler's name for something else, as those of Textual have."""
+
+    async def on_event(self, event: object) -> None:
+        """Handle an event of the toolkit."""
+
+
+class Emitter:
+    """A class with a method that has the arguments of a handler, too."""
+
+    def on_done(self, future: object, result: object) -> None:
+        """Take a result."""
+
+
+@pytest.mark.parametrize("bases", [(Pump, Handlers), (Handlers, Pump), (Handlers, Emitter), (Pump, Listener)])
+def test_a_class_beside_that_uses_a_handlers_name_for_something_else_is_named(bases: tuple[type, ...]) -> None:
+    def on_event(self: Any, chat: Any, event: Any) -> None:
+        """Take an event of the API."""
+
+    (base,) = {*bases} & {Pump, Emitter}
+    (name,) = {*vars(base)} & {"on_event", "on_done"}
+    clash = rf"^Chat: its base class {base.__name__} has a method {name} of its own \(.*\); make a class of Handlers"
+    for names in ({}, {"on_event": on_event}):
+        with pytest.raises(TypeError, match=clash):
+            type("Chat", bases, names)
+
+
+def test_a_class_beside_may_have_handlers_itself() -> None:
+    kind: Any = type("Page", (Emitter, Handlers), {})
+    assert kind()._overridden == {}
+    assert kind.on_done is Emitter.on_done
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_may_be_left_out(name: str) -> None:
     if name == "on_message":
