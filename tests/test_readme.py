@@ -55,8 +55,8 @@ def snippets_of(text: str) -> list[str]:
 
 
 SNIPPETS = snippets_of(README)
-WINDOW = "Window(Client()).mainloop()\n"
-"""Ends a program with a window, which subscribers/test_windows.py runs."""
+WINDOWS = ("Window(Client()).mainloop()\n", "app.exec()\n")
+"""Each ends a program with a window, which subscribers/test_windows.py runs."""
 PROGRAMS = {"README": SNIPPETS, **{name: found for name, text in DOCS.items() if (found := snippets_of(text))}}
 """By page, what runs in its order as one program; it takes nothing from other pages."""
 
@@ -103,7 +103,7 @@ def test_the_snippets_of_a_page_run(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for snippet in PROGRAMS[page]:
-        if snippet.endswith(WINDOW):
+        if snippet.endswith(WINDOWS):
             continue
         exec(compile(snippet, f"{page}.md", "exec"), names)
         for name, value in list(names.items()):

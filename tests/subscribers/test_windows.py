@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anthropix_actors.emulator import Pace
+from anthropix_actors.emulator import Pace, Status
 
 from installed import HERE, missing, path_for, python_with
 from scenarios import SCENARIOS
@@ -86,8 +86,62 @@ EXAMPLE = (HERE.parent / "examples" / "window.py").read_text().partition("\n\nif
 )
 
 
-def test_the_program_on_the_page_is_short() -> None:
+USE_OF_QT = """
+window.question.setText("Hello")
+window.ask()
+
+def look():
+    shown = window.answer.toPlainText()
+    if shown.count("--") == 3:
+        print(shown)
+        window.close()
+        return
+    if "actors" in shown and shown.count("--") == 1:
+        window.answer.moveCursor(QTextCursor.MoveOperation.Start)   # as a click may
+        window.button.click()
+    elif shown.count("--") in (1, 2) and not window.button.isEnabled():
+        window.ask()
+    QTimer.singleShot(5, look)
+
+look()
+app.exec()
+print(window.told)
+"""
+(QT_ON_THE_PAGE,) = re.findall(
+    r"^```python\n(from PySide6.*?)app\.exec\(\)\n```",
+    (HERE.parent / "docs" / "windows.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def test_the_programs_on_the_page_are_short() -> None:
     assert len(ON_THE_PAGE.splitlines()) < 40
+    assert len(QT_ON_THE_PAGE.splitlines()) < 50
+
+
+@pytest.mark.parametrize("binding", ["PySide6", "PyQt6"])
+def test_a_small_window_of_qt_shows_an_answer_stops_one_and_shows_an_error(
+    binding: str, anthropix_emulator: Emulator
+) -> None:
+    if python_with(f"{binding}.QtWidgets") != sys.executable:
+        missing(binding)
+    anthropix_emulator.queue(
+        "Hello!", Pace("On actors: " + "word " * 500, tokens_per_second=20), Status(404, "no model")
+    )
+    environment = {
+        **os.environ,
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "ANTHROPIC_BASE_URL": anthropix_emulator.url,
+        "QT_QPA_PLATFORM": "offscreen",
+    }
+    program = f"from {binding}.QtCore import QTimer\n{QT_ON_THE_PAGE.replace('PySide6', binding)}{USE_OF_QT}"
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    said = {"This plugin does not support propagateSizeHints()"}  # that of the screen that is none
+    assert {*done.stderr.splitlines()} <= said
+    assert done.stdout.startswith("Hello!\n-- done\n\nOn actors")
+    assert "\n-- Stop was pressed\n\n\n-- not_found_error: no model" in done.stdout
+    assert "closed, 0 waiting" in done.stdout
 
 
 @pytest.mark.parametrize("program", [EXAMPLE, ON_THE_PAGE], ids=["the example", "the page"])
