@@ -72,6 +72,9 @@ class RequestAudience(Audience):
         for callback in self.callbacks:
             callback.close(terminal)
 
+    def _take(self, delivery: Delivery) -> None:
+        """Do nothing: it is taken by the turn."""
+
     def detach(self, delivery: Delivery, reason: str = "") -> None:
         """Remove a subscriber that takes no more messages: from the turn, too."""
         with self._task.lock:
