@@ -58,19 +58,20 @@ class Registry:
 
         Raises:
             ConfigurationError: the client is closed, or draining.
+            ParameterError: a subscriber is of another task alone.
             AnthropixError: the thread could not be started.
         """
         if cancel is not None:  # first: if the token was cancelled before, nothing is sent
             cancel.add(task)
         try:
             if subscribers is not None:
-                task.audience.deliveries = tuple(subscribers)
-                task.audience.waiting = set() if subscribers else {task}
+                task.audience.begin(subscribers)
             task.enter, task.leave = self.track, self.untrack
             actor.start(task)
             return task.ref  # noqa: TRY300 - an interrupt here is one of those below
         except AnthropixError as exc:  # the caller gets it; the ledger need not
-            task.audience.deliveries, task.ledger = (), None
+            task.audience.forget(subscribers or ())
+            task.ledger = None
             task.abort(exc)
             raise
         except BaseException:  # Ctrl-C: the ref is lost, and the thread may run or not

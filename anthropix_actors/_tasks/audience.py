@@ -18,8 +18,9 @@ import pykka
 from anthropix_actors._foreign.locks import is_held
 from anthropix_actors._foreign.log import log, shown
 from anthropix_actors._foreign.threads import ASKER
-from anthropix_actors._tasks.delivery import DEAD, Gone
+from anthropix_actors._tasks.delivery import DEAD, Gone, is_to
 from anthropix_actors._tasks.flag import Flag
+from anthropix_actors._tasks.of_one import one_of
 from anthropix_actors._tasks.subscriber import handled_in
 
 if TYPE_CHECKING:
@@ -67,10 +68,41 @@ class Audience:
         """Return whether a subscriber has this thread handle its messages, by the `handled_in` that it may have."""
         return any(handled_in(each.subscriber) == thread for each in self.deliveries)
 
+    def includes(self, subscriber: object) -> bool:
+        """Return whether this is a subscriber, or will be told the end: to tell it twice would double each message."""
+        return any(is_to(each, subscriber) and not each.detached for each in self.deliveries)
+
     # Joining and leaving
 
+    def begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Begin with these subscribers; without any, somebody is about to wait for the result.
+
+        Raises:
+            ParameterError: one of them is of another task alone.
+        """
+        for delivery in deliveries:
+            self._take(delivery)
+        self.deliveries = tuple(deliveries)
+        self.waiting = set() if deliveries else {self._task}
+
+    def forget(self, deliveries: Iterable[Delivery]) -> None:
+        """Have no subscribers, as the task did not start: those may follow another."""
+        self.deliveries = ()
+        for delivery in deliveries:
+            if (subscriber := one_of(delivery.subscriber)) is not None:
+                subscriber.give_back(self._task)
+
+    def _take(self, delivery: Delivery) -> None:
+        if (subscriber := one_of(delivery.subscriber)) is not None:
+            subscriber.take_for(self._task)
+
     def attach(self, delivery: Delivery) -> None:
-        """Add a subscriber; if the task has ended, only queue the end in its delivery. The caller must call `drain`."""
+        """Add a subscriber; if the task has ended, only queue the end in its delivery. The caller must call `drain`.
+
+        Raises:
+            ParameterError: it is of another task alone.
+        """
+        self._take(delivery)
         with self._task.lock:
             if self._task.terminal is None:
                 self.deliveries = (*self.deliveries, delivery)

@@ -103,7 +103,8 @@ class ChatRef(TaskRef[ChatTask]):
         """Let one more subscriber follow this chat, from its beginning.
 
         The subscriber first gets events that rebuild the answer so far, then follows live; it misses none and gets none
-        twice. Returns at once. Safe from any thread, even from the subscriber's own handler.
+        twice. Returns at once. Safe from any thread, even from the subscriber's own handler. One that follows it
+        already, the same object or the same actor, goes on as it is; after `unsubscribe`, it begins again.
 
         Args:
             subscriber: Anything with `tell(message)`, such as an `ActorRef`. Gets events, then exactly one of
@@ -113,7 +114,8 @@ class ChatRef(TaskRef[ChatTask]):
 
         Raises:
             TypeError: `subscriber` has no `tell`.
-            ParameterError: `window` is not an integer from 1, or `coalesce` is True and the subscriber is not an actor.
+            ParameterError: `window` is not an integer from 1, or `coalesce` is True and the subscriber is not an actor;
+                or it is an `aio()` that follows something else.
 
         Example:
             >>> chat = client.chat(model="claude-sonnet-5", messages=hello, stream=subscriber)

@@ -153,9 +153,16 @@ class ChatTask(Task):
         The events so far are queued under the lock, so that none can come between, and sent without it: by a thread
         made for that, or by the chat's thread if that has more to deliver. Not by the caller's thread: a `tell` that
         blocks would block it, and an interrupt would keep the subscriber from the terminal message.
+
+        One that is a subscriber already stays as it is.
+
+        Raises:
+            ParameterError: it is of another task alone.
         """
         self.expect_several()
         with self.lock:
+            if self.audience.includes(delivery.subscriber):
+                return
             delivery.put(*[ChatEvent(self.ref, event) for event in self.answer.replay()])
             self.audience.attach(delivery)
         if not in_background(partial(self.audience.drain, delivery), "anthropix-told"):

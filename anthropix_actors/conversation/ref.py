@@ -140,6 +140,8 @@ class ConversationRef(UntoldRef["ConversationActor"]):
     def subscribe(self, subscriber: Subscriber, *, coalesce: bool = False) -> None:
         """Let one more subscriber follow this conversation: the turn that runs, and all that come.
 
+        One that follows it already goes on as it is; so it is told nothing twice.
+
         Args:
             subscriber: Anything with `tell(message)`, such as an `ActorRef`.
             coalesce: Merge neighbouring deltas while it is busy. For actors.

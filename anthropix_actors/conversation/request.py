@@ -76,6 +76,9 @@ class RequestAudience(Audience):
         for callback in self.callbacks:
             callback.close(terminal)
 
+    def _take(self, delivery: Delivery) -> None:
+        """Do nothing: it is taken by the turn."""
+
     def held_up(self, late: float) -> list[Delivery]:
         """Leave the conversation out while a thread that has stopped is in the middle of telling an actor something.
 

@@ -247,7 +247,8 @@ class Talk:
     def add_subscriber(self, subscriber: Subscriber, *, coalesce: bool) -> None:
         """Let a subscriber follow this turn and all that come."""
         with self._lock:
-            self.subscribers = (*self.subscribers, (subscriber, coalesce))
+            if not any(is_same(each[0], subscriber) for each in self.subscribers):
+                self.subscribers = (*self.subscribers, (subscriber, coalesce))
             turns = [*self.turns.values()]
         for turn in turns:
             turn.follow(subscriber, window=self.core.window, coalesce=coalesce)

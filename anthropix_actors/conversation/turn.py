@@ -131,18 +131,28 @@ class TurnTask(Task):
     # Subscribers. Any thread
 
     def follow(self, subscriber: Subscriber, *, window: int, coalesce: bool = False) -> None:
-        """Tell a subscriber what has been told, and what is to come."""
+        """Tell a subscriber what has been told, and what is to come. One that is told already stays as it is.
+
+        Raises:
+            ParameterError: it follows another alone.
+        """
         follower = Follower(subscriber, self.scope, window=window, coalesce=coalesce)
         with self.lock:
+            if self._is_told(subscriber):
+                return
             follower.own.put(*self.told)
+            self.audience.attach(follower.own)
             chat = self.chat
             if self.terminal is None:
                 self.followers = (*self.followers, follower)
                 self.audience.waiting.discard(self)
-            self.audience.attach(follower.own)
         join = partial(self._join, follower, chat)
         if not (follower.may_block and in_background(join, "anthropix-told")):
             join()
+
+    def _is_told(self, subscriber: Subscriber) -> bool:
+        mine = [each.own for each in self.followers if each.is_of(subscriber)]
+        return any(each in mine and not each.detached for each in self.audience.deliveries)
 
     def _join(self, follower: Follower, chat: RequestTask | None) -> None:
         """Tell what was told, and only then what there is of the answer that streams."""

@@ -104,7 +104,7 @@ class TurnRef(TaskRef[TurnTask]):
         """Let one more subscriber follow this turn.
 
         It first gets the turn's own messages so far, and events that rebuild the answer that is streaming; then it
-        follows live. Returns at once.
+        follows live. Returns at once. One that follows it already goes on as it is.
 
         Args:
             subscriber: Anything with `tell(message)`, such as an `ActorRef`.
@@ -113,6 +113,7 @@ class TurnRef(TaskRef[TurnTask]):
 
         Raises:
             TypeError: `subscriber` has no `tell`.
+            ParameterError: it is an `aio()` that follows something else.
         """
         if (what := no_subscriber(subscriber)) is not None:
             raise TypeError(f"subscriber: expected something with a tell method, got {what}")

@@ -18,6 +18,7 @@ from anthropix_actors._calls.item_stream import ItemStream
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.delivery import Delivery
+from anthropix_actors._tasks.of_one import OfOne
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import task_of
 from anthropix_actors.chat.ref import ChatRef
@@ -117,7 +118,7 @@ class AsyncStream(Loops[Item, Result]):
         return result
 
 
-class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
+class AsyncSubscriber(LoopInbox, OfOne, Loops[Any, Any]):
     """A subscriber for one chat, turn, batch or session, to loop over, or to await. `aio()` returns it.
 
     Example:
@@ -133,9 +134,6 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
         first succeeded
     """
 
-    of_one = True
-    """It ends with the first terminal message: a conversation, which has many, refuses it."""
-
     def __init__(self) -> None:
         """Use `aio`."""
         super().__init__()
@@ -149,8 +147,6 @@ class AsyncSubscriber(LoopInbox, Loops[Any, Any]):
             ParameterError: they are of two.
         """
         burst = await super().burst()
-        if self.end is not None:
-            self.tell = None  # type: ignore[method-assign,assignment] # so it is refused as a subscriber from now on
         known = self._ref
         for message in burst:
             ref = whole_of(message.chat) if type(message) is ChatEvent else ref_of(message)

@@ -598,6 +598,24 @@ def test_a_dead_actor_that_subscribes_is_simply_not_told(connect: Callable[..., 
         assert isinstance(inbox.until_end()[-1], ChatDone)
 
 
+@pytest.mark.parametrize("is_actor", [False, True])
+def test_one_that_follows_already_is_told_nothing_twice(connect: Callable[..., Client], is_actor: bool) -> None:  # noqa: FBT001
+    inbox = Inbox()
+    reader = Reader.start(inbox)
+    subscriber: Any = reader if is_actor else inbox
+    script = Gated(answer("a", "b"))
+    with Server(script) as server:
+        chat = connect(server).chat(**ASK, stream=subscriber)
+        inbox.until(ChatEvent)
+        chat.subscribe(reader.proxy().actor_ref if is_actor else inbox)
+        chat.subscribe(subscriber)
+        assert len(deliveries_of(chat)) == 1
+        script.go_on.set()
+        assert text_of(inbox.until_end()) == "ab"
+    reader.stop(timeout=DEADLINE)
+    assert inbox.queue.empty()
+
+
 def test_something_without_tell_cannot_subscribe(connect: Callable[..., Client]) -> None:
     with Server(answering("x")) as server:
         chat = connect(server).chat(**ASK, stream=(inbox := Inbox()))

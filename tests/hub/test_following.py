@@ -286,6 +286,7 @@ def test_after_a_cursor_there_is_one_subscriber(hubs: Callable[..., Hub]) -> Non
     assert hub.ref("a").snapshot() is None  # nobody follows by it
     with pytest.raises(ParameterError, match="expected one subscriber where a chat is followed from a cursor"):
         ref.subscribe(Inbox())
+    ref.subscribe(inbox)  # which it is
     snapshot = ref.snapshot()
     assert snapshot is not None
     assert snapshot["content"] == [{"type": "text", "text": "Hel"}]

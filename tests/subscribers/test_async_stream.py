@@ -17,7 +17,9 @@ from anthropix_actors import (
     BlockPiece,
     CancelledError,
     ChatDone,
+    ChatEvent,
     Client,
+    ConfigurationError,
     DeadlockError,
     OverloadedError,
     ParameterError,
@@ -27,7 +29,7 @@ from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors.subscribers import AsyncSubscriber, aio
 from anthropix_actors.subscribers.inboxes import LoopInbox, ThreadInbox
 
-from actors import ASK, HELLO, Inbox, deliveries_of, task_of, until_blocked, until_cancelled, until_told
+from actors import ASK, HELLO, Inbox, deliveries_of, task_of, text_of, until_blocked, until_cancelled, until_told
 from servers import (
     BUSY,
     DEADLINE,
@@ -835,13 +837,15 @@ def test_a_session_is_looped_over_and_awaited(
 
 def test_one_aio_for_two_chats_is_refused_in_the_loop(connect: Callable[..., Client], run: Run) -> None:
     async def ask() -> None:
-        messages = aio()
-        chats = [client.chat(**ASK, stream=messages) for _ in range(2)]
+        messages, passing = aio(), Inbox()
+        passing.tell = messages.tell  # type: ignore[method-assign] # who passes messages on is not known for it
+        chats = [client.chat(**ASK, stream=stream) for stream in (messages, passing)]
         for chat in chats:
             until(chat.snapshot)
         with pytest.raises(ParameterError, match="messages of two"):
             async for _ in messages:
                 pass
+        chats[1].cancel()
         for chat in chats:
             await asyncio.to_thread(until_cancelled, chat)
 
@@ -850,14 +854,49 @@ def test_one_aio_for_two_chats_is_refused_in_the_loop(connect: Callable[..., Cli
         run(ask())
 
 
+def test_one_aio_is_refused_for_a_second_chat_before_anything_is_sent(connect: Callable[..., Client], run: Run) -> None:
+    async def ask() -> None:
+        messages = aio()
+        chat = client.chat(**ASK, stream=messages)
+        with pytest.raises(ParameterError, match="follows another already"):
+            client.chat(**ASK, stream=messages)
+        with pytest.raises(ParameterError, match="follows another already"):
+            client.batches.follow("msgbatch_1", messages)
+        other = client.chat(**ASK, stream=Inbox())
+        with pytest.raises(ParameterError, match="follows another already"):
+            other.subscribe(messages)
+        chat.subscribe(messages)  # which it follows
+        assert text_of([ChatEvent(chat, event) async for event in messages]) == "Hi"
+        assert (await messages)["stop_reason"] == "end_turn"
+
+    with Server(answering("Hi")) as server:
+        client = connect(server)
+        run(ask())
+        assert server.connections <= 2
+
+
+def test_an_aio_whose_chat_could_not_start_may_follow_another(connect: Callable[..., Client], run: Run) -> None:
+    async def ask() -> None:
+        messages, closed = aio(), connect(server)
+        closed.close()
+        with pytest.raises(ConfigurationError):
+            closed.chat(**ASK, stream=messages)
+        connect(server).chat(**ASK, stream=messages)
+        assert (await messages)["stop_reason"] == "end_turn"
+
+    with Server(answering("Hi")) as server:
+        run(ask())
+
+
 def test_an_aio_whose_chat_has_ended_is_refused_for_another(connect: Callable[..., Client], run: Run) -> None:
     async def ask() -> None:
         messages = aio()
         chat = client.chat(**ASK, stream=messages)
         answer = await messages
-        with pytest.raises(ParameterError, match=r"stream: .* got AsyncSubscriber"):
+        with pytest.raises(ParameterError, match="follows another already"):
             client.chat(**ASK, stream=messages)
-        with pytest.raises(TypeError, match="got AsyncSubscriber"):
+        until(lambda: not task_of(chat).audience.deliveries)  # the chat's thread has come to its end, too
+        with pytest.raises(ParameterError, match="got one whose loop is over"):
             chat.subscribe(messages)
         assert await messages == answer
 

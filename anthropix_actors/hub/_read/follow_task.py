@@ -133,7 +133,7 @@ class FollowTask(ChatTask):
         Raises:
             ParameterError: it has begun in the middle: what was before cannot be told.
         """
-        if self._is_started and self._after is not None:
+        if self._is_started and self._after is not None and not self.audience.includes(delivery.subscriber):
             what = "expected one subscriber where a chat is followed from a cursor: call follow once more for another"
             raise ParameterError([Problem("subscriber", what)])
         super().attach(delivery)
