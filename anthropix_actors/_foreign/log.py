@@ -68,13 +68,25 @@ def log_end(what: str, fields: dict[str, Any], error: BaseException | None = Non
 
     Args:
         what: The name of the task or call, for the text.
-        fields: Attributes of the record, including `state` and `seconds`.
+        fields: Attributes of the record, including `state` and `seconds`; a `tag` is in its text, too.
         error: The error that ended it, if any.
         why: The reason, if there is no error.
     """
     why = why if error is None else f"{type(error).__name__}: {error}"
     text = "%s %s after %.1f s" + (": %s" if why else "%s")
-    log(logging.INFO, text, what, fields["state"], fields["seconds"], why, **fields)
+    log(logging.INFO, text, named(what, fields.get("tag")), fields["state"], fields["seconds"], why, **fields)
+
+
+def log_retry(fields: dict[str, Any], error: BaseException) -> None:
+    """Write the record of a retry, at INFO.
+
+    Args:
+        fields: Attributes of the record, including `delay`; a `tag` is in its text, too.
+        error: Why the attempt failed.
+    """
+    work = named(fields.get("work", "it"), fields.get("tag"))
+    text = "%s is sent again in %.1f s, after %s: %s"
+    log(logging.INFO, text, work, fields["delay"], type(error).__name__, error, **fields)
 
 
 def named(what: str, tag: str | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from anthropix_actors._decode.json import decoded
 from anthropix_actors._decode.sse import SSEDecoder
-from anthropix_actors._foreign.log import LOGGER, log
+from anthropix_actors._foreign.log import LOGGER, log, log_retry, named
 from anthropix_actors._http.api_errors import error_from_response
 from anthropix_actors._http.attempt_scope import AttemptScope
 from anthropix_actors._http.backoff import Backoff
@@ -211,15 +211,15 @@ class Requester:
     def announce_retry(self, error: APIError, attempt: int, delay: float, retrying: Retrying | None) -> None:
         """Log a retry, and call `retrying`, before the delay."""
         if LOGGER.isEnabledFor(logging.INFO):
-            fields: dict[str, Any] = {**self.fields(), "status": error.status, "delay": delay}
-            what = "%s is sent again in %.1f s, after %s: %s"
-            log(logging.INFO, what, fields.get("work", "it"), delay, type(error).__name__, error, **fields)
+            log_retry({**self.fields(), "status": error.status, "delay": delay}, error)
         if retrying is not None:
             retrying(error, attempt, delay)
 
     def _log(self, text: str, request: Request, *more: object) -> None:
         if LOGGER.isEnabledFor(logging.DEBUG):  # an attempt is a hot path, and the fields take some time
-            log(logging.DEBUG, text, request.method, request.path.partition("?")[0], *more, **self.fields())
+            fields = self.fields()
+            path = named(request.path.partition("?")[0], fields.get("tag"))
+            log(logging.DEBUG, text, request.method, path, *more, **fields)
 
     def _refresh(self, request: Request) -> bool:
         """Renew refused credentials; return whether to try again."""

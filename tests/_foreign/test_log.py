@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anthropix_actors._foreign.log import LOGGER, log, shown
+from anthropix_actors._foreign.log import LOGGER, log, log_end, named, shown
 
 from servers import DEADLINE, wait
 
@@ -49,6 +49,14 @@ def test_a_level_that_is_off_writes_nothing(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.INFO)
     log(logging.DEBUG, "nothing")
     assert not caplog.records
+
+
+def test_a_tag_is_in_the_text_in_one_line_and_shortened(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log_end("chat", {"state": "cancelled", "seconds": 0.9, "tag": "night\n7"}, why="the client was closed")
+    log_end("chat", {"state": "done", "seconds": 0.9, "tag": None})
+    assert caplog.messages == [r"chat 'night\n7' cancelled after 0.9 s: the client was closed", "chat done after 0.9 s"]
+    assert named("chat", "a" * 500) == f"chat '{'a' * 76}..."
 
 
 def test_an_object_is_shown_shortened_and_one_whose_repr_raises_by_its_type() -> None:

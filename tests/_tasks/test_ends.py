@@ -1178,7 +1178,8 @@ def test_the_logger_says_what_ended_and_what_is_sent_again(
         1,
         529,
     )
-    assert "is sent again in 0.0 s, after OverloadedError" in again.getMessage()
+    assert again.getMessage().startswith("chat 'night' is sent again in 0.0 s, after OverloadedError")
+    assert end.getMessage().startswith("chat 'night' done after ")
     fields = end.__dict__
     assert (fields["state"], fields["attempts"], fields["status"], fields["seconds"] >= 0) == ("done", 2, 200, True)
     task = task_of(chat)

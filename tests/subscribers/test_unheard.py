@@ -165,9 +165,11 @@ class Words(Listener):
     def on_text(self, chat, text):
         print(text)
 
+words = Words.start()
 client = Client("k", base_url=sys.argv[1], max_retries=0)
-client.chat(model="m", messages=[{"role": "user", "content": "x"}], stream=Words.start(), tag="night-7")
+client.chat(model="m", messages=[{"role": "user", "content": "x"}], stream=words, tag="night-7")
 client.drain(timeout=60)
+words.stop()
 """
 
 
