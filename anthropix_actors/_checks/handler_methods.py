@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.subscriber_hints import A_GENERATOR, only_made_by
 from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.log import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -79,6 +80,8 @@ def _check_method(cls: type, method: object, empty: Callable[..., Any]) -> None:
 
 def _check_kind(name: str, method: object) -> None:
     """Refuse a method whose call would only make something that nobody would await, or loop over."""
+    if not callable(method) and not hasattr(type(method), "__get__"):  # what a property gives is known later
+        raise TypeError(f"{name}: expected a function, got {shown(method)}; leave it out to do nothing")
     made = only_made_by(method)
     if made is not None:
         instead = "" if made == A_GENERATOR else "; in asyncio, use aio of anthropix_actors.subscribers"

@@ -65,11 +65,11 @@ OF_EVENTS = {
 
 CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     ChatRetrying: ("on_retrying", attrgetter("chat", "attempt", "delay", "error")),
-    ChatResumed: ("_on_resumed", attrgetter("chat", "attempt", "kept")),
+    ChatResumed: ("_anthropix_on_resumed", attrgetter("chat", "attempt", "kept")),
     ChatDone: ("on_done", attrgetter("chat", "message")),
     ChatFailed: ("on_failed", attrgetter("chat", "error")),
     ChatCancelled: ("on_cancelled", attrgetter("chat", "reason", "partial")),
-    AnswerDone: ("_on_answer", attrgetter("turn", "message", "path")),
+    AnswerDone: ("_anthropix_on_answer", attrgetter("turn", "message", "path")),
     ToolStarted: ("on_tool_started", attrgetter("turn", "call")),
     ToolProgress: ("on_tool_progress", attrgetter("turn", "call", "data")),
     ToolDone: ("on_tool_done", attrgetter("turn", "call", "result", "is_error")),

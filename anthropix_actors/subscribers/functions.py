@@ -64,7 +64,9 @@ def to_function(function: Callable[[Any], object], executor: Executor | None = N
     return _FunctionSubscriber(function) if executor is None else _ExecutorSubscriber(function, executor)
 
 
-def _no_executor(given: object) -> str | None:
+def _no_executor(given: Any) -> str | None:
+    if isinstance(given, type):
+        return f"the class {given.__name__}; pass an object of it: {given.__name__}()"
     if any(kind.__name__ == "ProcessPoolExecutor" for kind in type(given).__mro__):
         return f"{type(given).__name__}: messages name their chat, and cannot go to another process"
     return None if callable(getattr(given, "submit", None)) else type(given).__name__

@@ -1,6 +1,7 @@
 """A method for each thing that happens in what is followed, so that nobody has to match messages.
 
-Only the methods that a class overrides cost anything: for others, an event is not looked at.
+Only the methods that a class overrides cost anything: for others, an event is not looked at. Private names begin with
+`_anthropix_`, as the classes are those of programs, which have attributes of their own.
 """
 
 from __future__ import annotations
@@ -67,19 +68,19 @@ class Handlers:
     def handle(self, message: Any) -> Any:
         """Call the method for a message. In the thread that handles."""
         if type(message) is ChatEvent:
-            return self._handle_all((message,))
+            return self._anthropix_handle_all((message,))
         found = CALLS.get(type(message))
         if found is None:
             return self.on_message(message)
         name, arguments = found
         ref, *rest = arguments(message)
         if name in ENDS:
-            self._readers.pop(key_of(ref), None)  # the ref may live on, and is not to keep the answer twice
+            self._anthropix_readers.pop(key_of(ref), None)  # the ref may live on, and is not to keep the answer twice
         return getattr(self, name)(whole_of(ref), *rest)
 
-    def _handle_all(self, messages: Iterable[Any]) -> None:
+    def _anthropix_handle_all(self, messages: Iterable[Any]) -> None:
         """Handle messages, as `handle` does one. In one loop, as this is where the time of a long answer goes."""
-        names = self._overridden
+        names = self._anthropix_overridden
         has_events, has_blocks = "on_event" in names, "on_block" in names
         on_text = self.on_text if TEXT in names else None
         chat = ref = None
@@ -100,35 +101,35 @@ class Handlers:
             elif (found := grown(event)) is not None and (name := names.get(found[0])) is not None:
                 getattr(self, name)(ref, found[1])
             if has_blocks:
-                self._on_blocks(ref, event)
+                self._anthropix_on_blocks(ref, event)
 
-    def _on_blocks(self, ref: Any, event: Event) -> None:
+    def _anthropix_on_blocks(self, ref: Any, event: Event) -> None:
         if event["type"] == "message_start":  # of the next answer of a turn, too
-            self._readers[key_of(ref)] = PieceReader()
-        reader = self._readers.get(key_of(ref))
+            self._anthropix_readers[key_of(ref)] = PieceReader()
+        reader = self._anthropix_readers.get(key_of(ref))
         for piece in reader.blocks(event) if reader is not None else ():
             self.on_block(ref, piece.block)
 
     @cached_property
-    def _overridden(self) -> dict[str, str]:
+    def _anthropix_overridden(self) -> dict[str, str]:
         """The names of the methods for events that are not the empty ones below, by what they are called for."""
-        return {what: name for what, name in OF_EVENTS.items() if not self._is_empty(name)}
+        return {what: name for what, name in OF_EVENTS.items() if not self._anthropix_is_empty(name)}
 
-    def _is_empty(self, name: str) -> bool:
+    def _anthropix_is_empty(self, name: str) -> bool:
         return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
 
     @cached_property
-    def _readers(self) -> weakref.WeakKeyDictionary[Any, PieceReader]:
+    def _anthropix_readers(self) -> weakref.WeakKeyDictionary[Any, PieceReader]:
         """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
         return weakref.WeakKeyDictionary()
 
-    def _on_resumed(self, ref: Any, attempt: int, kept: int) -> None:
-        reader = self._readers.get(key_of(ref))
+    def _anthropix_on_resumed(self, ref: Any, attempt: int, kept: int) -> None:
+        reader = self._anthropix_readers.get(key_of(ref))
         if reader is not None:
             reader.resume_from(kept)
         self.on_resumed(ref, attempt, kept)
 
-    def _on_answer(self, turn: TurnRef, message: Message, path: tuple[str, ...]) -> None:
+    def _anthropix_on_answer(self, turn: TurnRef, message: Message, path: tuple[str, ...]) -> None:
         if path:
             self.on_sub_answer(turn, path, message)
         else:

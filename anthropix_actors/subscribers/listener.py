@@ -70,18 +70,18 @@ class Listener(Handlers, ContainedActor):
         try:
             if kind is ChatEvent:
                 return self.on_receive(message)
-            return self._handle_run(message) if kind is Run else super()._handle_receive(message)
+            return self._anthropix_handle_run(message) if kind is Run else super()._handle_receive(message)
         except Exception:
             raise
         except BaseException as exc:
             raise failure_of(exc) from exc
 
-    def _handle_run(self, run: Run) -> None:
+    def _anthropix_handle_run(self, run: Run) -> None:
         """Handle messages that were told at once, each as if it had come by itself."""
         inbox: Any = self.actor_inbox
         messages = inbox.unpacked(run)
         if _is(self.on_receive, Listener.on_receive) and _is(self.handle, Handlers.handle):
-            self._handle_all(messages)
+            self._anthropix_handle_all(messages)
             return
         for message in messages:
             self.on_receive(message)

@@ -286,6 +286,8 @@ def test_what_is_no_executor_of_threads_is_refused() -> None:
     other: Any = "pool"
     with pytest.raises(ParameterError, match=r"executor: expected an executor of threads, .* got str$"):
         to_function(print, other)
+    with pytest.raises(ParameterError, match=r"got the class ThreadPoolExecutor; pass an object of it"):
+        to_function(print, ThreadPoolExecutor)  # type: ignore[arg-type]
     with ProcessPoolExecutor(1) as processes, pytest.raises(ParameterError, match="cannot go to another process"):
         to_function(print, processes)
 

@@ -681,7 +681,7 @@ def test_an_answer_is_not_kept_when_it_has_ended_though_its_chat_is(end: Any, re
         for event in _BLOCK[:2]:
             page.handle(ChatEvent(each, event))  # type: ignore[arg-type]
     page.handle(end(chat, *rest))
-    assert [*page._readers] == [other]
+    assert [*page._anthropix_readers] == [other]
     for each in (chat, other):
         for event in _BLOCK[2:]:
             page.handle(ChatEvent(each, event))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 
 import anthropix_actors.subscribers
@@ -36,8 +37,6 @@ from servers import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
-
-    import pykka
 
 
 class Teller:
@@ -580,8 +579,47 @@ def test_a_class_beside_that_uses_a_handlers_name_for_something_else_is_named(ba
 
 def test_a_class_beside_may_have_handlers_itself() -> None:
     kind: Any = type("Page", (Emitter, Handlers), {})
-    assert kind()._overridden == {}
+    assert isinstance(kind(), Handlers)
     assert kind.on_done is Emitter.on_done
+
+
+@pytest.mark.parametrize("base", [Handlers, Listener])
+@pytest.mark.parametrize("given", [None, "text", staticmethod(None)])  # type: ignore[arg-type]
+def test_what_cannot_be_called_is_refused_when_the_class_is_made(base: type, given: Any) -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.on_text: expected a function, got (None|'text'); leave it out"):
+        type("Wrong", (base,), {"on_text": given})
+
+
+def test_a_property_may_give_a_method() -> None:
+    told: list[Any] = []
+
+    def tell(*said: Any) -> None:
+        told.append(said)
+
+    kind: Any = type("Given", (Handlers,), {"on_text": property(lambda _: tell)})
+    kind().handle(ChatEvent(None, text_delta("Hi")))  # type: ignore[arg-type]
+    assert told == [(None, "Hi")]
+
+
+def test_private_names_of_a_program_harm_nothing(connect: Callable[..., Client], teller: Teller) -> None:
+    ours = {name for kind in (Handlers, Listener) for name in vars(kind) if name.startswith("_anthropix_")}
+    of_pykka = {name for name in vars(Listener) if hasattr(pykka.ThreadingActor, name)}
+    others = {
+        name for kind in (Handlers, Listener) for name in vars(kind) if not name.startswith(("__", "on_", "_abc_"))
+    }
+    assert others - ours - of_pykka == {"handle", "use_daemon_thread"} - of_pykka
+
+    class Owner(Nosy):
+        def __init__(self, teller: Teller) -> None:
+            super().__init__(teller)
+            self._readers = self._overridden = self._is_empty = self._handle_all = self._on_answer = None
+
+    ref = Owner.start(teller)
+    with Server(answering("Hi")) as server:
+        connect(server).chat(**ASK, stream=ref)
+        wait(teller.ended)
+    assert [note[2] for note in teller.of("on_text", "on_block")] == ["Hi", {"type": "text", "text": "Hi"}]
+    ref.stop(timeout=DEADLINE)
 
 
 @pytest.mark.parametrize("name", NAMES)
