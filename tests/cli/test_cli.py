@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import anthropix_actors
-from anthropix_actors import Client, PermissionDeniedError
+from anthropix_actors import Client, OverloadedError, PermissionDeniedError, text_of
 from anthropix_actors.emulator import Status
 
 from servers import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from anthropix_actors.emulator import Emulator
 
@@ -93,19 +95,54 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
     assert (err, served.returncode) == ("", 0)
 
 
-def test_the_emulator_answers_at_a_models_pace_if_it_is_told_one() -> None:
+@contextlib.contextmanager
+def client_of(*options: str) -> Generator[Client]:
+    """Start an emulator, and make a client of it."""
     command = [sys.executable, "-P", "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
-    with subprocess.Popen([*command, "--tokens-per-second", "0.5"], stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
             url = re.search(r"http://127\.0\.0\.1:\d+", running.stdout.readline())
             assert url is not None
-            with Client("any", base_url=url[0]) as client, client.chat(**ASK, stream=True) as stream:
-                assert next(iter(stream.text))
-                assert stream.snapshot is not None
-                assert stream.snapshot["stop_reason"] is None
+            with Client("any", base_url=url[0], max_retries=0) as client:
+                yield client
         finally:
             running.kill()
+
+
+def test_the_emulator_answers_at_a_models_pace_if_it_is_told_one() -> None:
+    with client_of("--tokens-per-second", "0.5") as client, client.chat(**ASK, stream=True) as stream:
+        assert next(iter(stream.text))
+        assert stream.snapshot is not None
+        assert stream.snapshot["stop_reason"] is None
+
+
+def test_the_emulator_answers_with_a_text_or_with_as_many_words_as_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "answer.txt").write_text("Grüße!\n", "utf-8")
+    with client_of("--answer", str(tmp_path / "answer.txt")) as client:
+        assert text_of(client.chat(**ASK)) == "Grüße!\n"
+        assert text_of(client.chat(**ASK)) == "Grüße!\n"
+    with client_of("--words", "2000", "--tokens-per-second", "1000000") as client:
+        assert len(text_of(client.chat(**ASK)).split()) == 2000
+
+
+def test_the_emulator_refuses_chats_if_it_is_told_so() -> None:
+    with client_of("--fail", "529") as client:
+        for _ in range(2):
+            with pytest.raises(OverloadedError):
+                client.chat(**ASK)
+        assert client.models.list()
+
+
+def test_the_emulator_does_one_of_them() -> None:
+    done = anthropix("emulator", "--port", "0", "--words", "5", "--fail", "529")
+    assert (done.returncode, "give one of --answer, --words and --fail" in done.stderr) == (2, True)
+
+
+def test_an_answer_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "answer.bin").write_bytes(b"\xff")
+    done = anthropix("emulator", "--port", "0", "--answer", str(tmp_path / "answer.bin"))
+    assert (done.returncode, "'utf-8' codec can't decode" in done.stderr) == (2, True)
 
 
 def test_a_rule_that_is_none_is_told_before_anything_listens() -> None:
