@@ -52,9 +52,10 @@ class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel the task in any phase: connecting, waiting for the API, for a retry or for a slow subscriber.
 
-        Returns at once; the subscribers get the terminal message within 50 ms. If the task's thread is blocked in a
-        call that cannot be interrupted (a DNS lookup, or a `tell` that does not return), it takes up to 0.3 s, and
-        another thread sends the message.
+        Returns at once; the subscribers are sent the terminal message within 50 ms. If the task's thread is blocked in
+        a call that cannot be interrupted (a DNS lookup, or a `tell` that does not return), it takes up to 0.3 s, and
+        another thread sends the message. A subscriber handles what was sent to it before that, such as what is in an
+        actor's mailbox; by then, `state` is "cancelled".
 
         Args:
             reason: The reason, for the terminal message and `CancelledError`. What is no string becomes one, such as
@@ -109,7 +110,8 @@ class TaskRef(UntoldRef["TaskActor[Any]"], Generic[R]):
         """Detach a subscriber; it gets no terminal message. Detaching the last one cancels the task.
 
         To hand a chat over, attach the new subscriber first. An object that is not subscribed is ignored. A message
-        that another thread is sending at this moment may still arrive.
+        that another thread is sending at this moment may still arrive, and what was sent before, such as what is in an
+        actor's mailbox, is still handled.
 
         Args:
             subscriber: The subscriber.

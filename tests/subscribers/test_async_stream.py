@@ -895,7 +895,7 @@ def test_an_aio_whose_chat_has_ended_is_refused_for_another(connect: Callable[..
         answer = await messages
         with pytest.raises(ParameterError, match="follows another already"):
             client.chat(**ASK, stream=messages)
-        until(lambda: not task_of(chat).audience.deliveries)  # the chat's thread has come to its end, too
+        until_told(chat)
         with pytest.raises(ParameterError, match="got one whose loop is over"):
             chat.subscribe(messages)
         assert await messages == answer

@@ -15,7 +15,7 @@ from anthropix_actors import AnthropixError, CancelledError, ChatEvent, Client
 from anthropix_actors.emulator import Drop, Emulator, Reply, Status, Thinking, ToolCall
 from anthropix_actors.subscribers import Handlers, Listener
 
-from actors import ASK, Inbox, until_told
+from actors import ASK, Inbox, until_blocked, until_cancelled, until_told
 from servers import (
     DEADLINE,
     STOP,
@@ -392,6 +392,37 @@ def test_events_that_arrived_together_are_one_message_and_count_as_many(
         assert chat.result(DEADLINE)
     assert [text for _, text in teller.notes] == texts
     assert inbox.qsize() == 0
+    ref.stop(timeout=DEADLINE)
+
+
+def test_what_was_sent_before_a_cancel_is_handled_and_the_state_says_so(
+    connect: Callable[..., Client], teller: Teller
+) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    class Looking(Held):
+        def on_text(self, chat: Any, text: str) -> None:
+            super().on_text(chat, text)
+            self.teller("state", chat.state)
+
+        def on_cancelled(self, chat: Any, reason: str, partial: Any) -> None:
+            self.teller("partial", partial["content"][0]["text"])
+            self.teller.ended.set()
+
+    ref, texts = Looking.start(teller, held, go_on), [str(number) for number in range(2000)]
+    with Server(answering(*texts)) as server:
+        chat = connect(server, window=64).chat(**ASK, stream=ref)
+        wait(held)
+        until_blocked(chat)
+        chat.cancel()
+        until_cancelled(chat)
+        go_on.set()
+        wait(teller.ended)
+    told = "".join(text for _, text in teller.of("text"))
+    assert len(teller.of("text")) > 60
+    assert {state for _, state in teller.of("state")} == {"cancelled"}
+    assert teller.notes[-1][0] == "partial"
+    assert teller.notes[-1][1].startswith(told)
     ref.stop(timeout=DEADLINE)
 
 
