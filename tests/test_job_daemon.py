@@ -110,7 +110,9 @@ def test_jobs_are_answered_and_more_may_come_at_any_time(run: Run, file: Path, m
     assert line(daemon) == "job 3: It is three"
     printed, errors = ended_by(daemon, signal.SIGINT)
     assert (printed, daemon.returncode) == ("-- ended\n", 0)
-    assert {each.partition(" after")[0] for each in errors.splitlines()} == {"INFO chat done"}
+    assert {each.partition(" after")[0] for each in errors.splitlines()} == {
+        f"INFO chat 'job {number}' done" for number in (1, 2, 3)
+    }
     assert [(question, state, text_of(answer)) for question, state, answer, _ in rows(file)] == [
         (question, "done", f"It is {question}") for question in ("one", "two", "three")
     ]
