@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import queue
+import signal
 import threading
 import time
 from typing import Any, ClassVar
@@ -551,3 +552,32 @@ def test_a_turn_ends_though_a_mailbox_makes_the_thread_wait_that_tells_it(
         turn.result(DEADLINE)
     Late.go_on.set()
     reader.stop()
+
+
+class Interrupting(MemoryStore):
+    """A store that has the main thread interrupted while it claims the first log, until the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def claim(self, *args: Any, **more: Any) -> Any:
+        if not self.go_on.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            wait(self.go_on)
+        return super().claim(*args, **more)
+
+
+def test_a_conversation_that_an_interrupt_kept_from_its_caller_is_stopped(client: Client) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    store = Interrupting()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.converse(Agent(model=MODEL), store=store, id="a")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    store.go_on.set()
+    until(lambda: (state := store.state("a")) is not None and state.epoch > 0 and state.holder is None)
