@@ -32,8 +32,7 @@ class BlockingCall(Supervised):
         request = self.requester.request
         if LOGGER.isEnabledFor(logging.INFO) and request is not None:
             state = "done" if error is None else "cancelled" if isinstance(error, CancelledError) else "failed"
-            fields = {**self.fields(), "state": state, "status": getattr(error, "status", self.requester.status)}
-            log_end(f"{request.method} {request.path.partition('?')[0]}", fields, error)
+            log_end(f"{request.method} {request.path.partition('?')[0]}", self.end_fields(state, error), error)
 
     def cancel_and_join(self, reason: str) -> Callable[[float], object]:
         """Cancel it. There is nothing to wait for: its own thread is ending, or daemonic."""

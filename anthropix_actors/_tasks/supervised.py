@@ -61,6 +61,10 @@ class Supervised:
             "seconds": round(ended - began, 3),
         }
 
+    def end_fields(self, state: str, error: BaseException | None) -> dict[str, Any]:
+        """Return the fields of a record of its end."""
+        return {**self.fields(), "state": state, "status": getattr(error, "status", self.requester.status)}
+
     def cancel(self, reason: str) -> bool:
         """Cancel it, at once; return False if it was cancelled or had ended before. Any thread."""
         return self.scope.cancel(CancelledError(reason))

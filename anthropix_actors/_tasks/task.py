@@ -146,8 +146,7 @@ class Task(Supervised):
             logged, self._logged = self._logged, True
         if not logged and LOGGER.isEnabledFor(logging.INFO):
             error = getattr(self.terminal, "error", None)
-            fields = {**self.fields(), "state": self.state, "status": getattr(error, "status", self.requester.status)}
-            log_end(self.what, fields, error, getattr(self.terminal, "reason", ""))
+            log_end(self.what, self.end_fields(self.state, error), error, getattr(self.terminal, "reason", ""))
 
     def tell_ledger(self, message: Any) -> None:
         """Tell the client's ledger, which does not keep a task alive."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log, named
 from anthropix_actors._tasks.ref import TaskRef
 from anthropix_actors._tasks.waits import task_of
 
 if TYPE_CHECKING:
-    from anthropix_actors._tasks.task import Task
     from anthropix_actors.errors import AnthropixError
 
 
@@ -28,10 +27,5 @@ def log_unheard(ref: object, error: AnthropixError, why: str) -> None:
     """
     task = task_of(ref) if isinstance(ref, TaskRef) else None
     if task is None or task.audience.note_unheard():
-        what, fields = ("it", {}) if task is None else (named(task.what, task.tag), _fields_of(task, error))
+        what, fields = ("it", {}) if task is None else (named(task.what, task.tag), task.end_fields(task.state, error))
         log(logging.WARNING, "%s failed, and %s: %s: %s", what, why, type(error).__name__, error, **fields)
-
-
-def _fields_of(task: Task, error: AnthropixError) -> dict[str, Any]:
-    """Return those of the record of its end, too."""
-    return {**task.fields(), "state": task.state, "status": getattr(error, "status", task.requester.status)}

@@ -10,7 +10,7 @@ import pykka
 from anthropix_actors._checks.migration_hints import missing
 from anthropix_actors._foreign.log import log
 from anthropix_actors._foreign.public_names import publish
-from anthropix_actors._tasks.contained import ContainedActor, failure_of
+from anthropix_actors._tasks.contained import ContainedActor
 from anthropix_actors._tasks.runs import Run, RunInbox
 from anthropix_actors.chat.messages import ChatEvent
 from anthropix_actors.subscribers.handlers import Handlers
@@ -64,17 +64,12 @@ class Listener(Handlers, ContainedActor):
     def _create_actor_inbox() -> ActorInbox:
         return RunInbox()
 
-    def _handle_receive(self, message: Any) -> Any:
+    def _anthropix_receive(self, message: Any) -> Any:
         """Handle a message as pykka does, but look first for what comes most often."""
         kind = type(message)
-        try:
-            if kind is ChatEvent:
-                return self.on_receive(message)
-            return self._anthropix_handle_run(message) if kind is Run else super()._handle_receive(message)
-        except Exception:
-            raise
-        except BaseException as exc:
-            raise failure_of(exc) from exc
+        if kind is ChatEvent:
+            return self.on_receive(message)
+        return self._anthropix_handle_run(message) if kind is Run else super()._anthropix_receive(message)
 
     def _anthropix_handle_run(self, run: Run) -> None:
         """Handle messages that were told at once, each as if it had come by itself."""
