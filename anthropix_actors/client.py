@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import pykka
 
 from anthropix_actors._calls.client_core import ClientCore
+from anthropix_actors._calls.client_transport import transport_for
 from anthropix_actors._calls.on_first_use import OnFirstUse
 from anthropix_actors._calls.options import (
     CHAT_OPTIONS,
@@ -40,7 +41,6 @@ from anthropix_actors._http.request import (
     merge_headers,
 )
 from anthropix_actors._http.retry import RetryPolicy
-from anthropix_actors._http.transport import Transport
 from anthropix_actors._http.urls import normalize_base_url
 from anthropix_actors._tasks.delivery import WINDOW
 from anthropix_actors._tasks.ref import TaskRef
@@ -213,7 +213,7 @@ class Client:
         )
         if ledger is not None and (problems := subscriber_problems(ledger, "ledger")):
             raise ParameterError(problems)
-        transport = Transport(self.base_url, proxy=proxy, verify=verify, auth=auth)
+        transport = transport_for(self.base_url, proxy=proxy, verify=verify, auth=auth)
         self._core = ClientCore(
             transport,
             request_factory,

@@ -50,7 +50,7 @@ def run(*, quick: bool) -> list[Verdict]:
 
 def _statement(name: str) -> str:
     if name.removesuffix(BEFORE) == _OURS:  # its parts are imported when they are used first: this is what a chat needs
-        return f"from {_FACE} import Client"
+        return f"from {_FACE} import Client; Client('key', base_url='http://127.0.0.1')"
     return "pass" if name == _BARE else f"import {name}"
 
 

@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import logging
 import queue
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -26,10 +27,23 @@ IDLE = 0.5
 """Seconds after which a thread without actions ends."""
 
 
+def start_thread(action: Callable[..., object], name: str, *arguments: object) -> threading.Thread:
+    """Start an action on a new daemon thread, and return the thread.
+
+    Raises:
+        RuntimeError: no thread could be started.
+    """
+    if sys.is_finalizing():  # Python 3.11 would wait for ever for a thread that can no longer begin
+        raise RuntimeError("the interpreter is ending")
+    thread = threading.Thread(target=action, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
 def in_background(action: Callable[[], object], name: str) -> bool:
     """Start an action on a new daemon thread; return False if no thread could be started."""
     try:
-        threading.Thread(target=action, name=name, daemon=True).start()
+        start_thread(action, name)
     except RuntimeError:
         return False
     return True

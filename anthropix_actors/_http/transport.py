@@ -10,6 +10,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3._version import __version__ as urllib3_version
 
 from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.auth import Auth
@@ -19,7 +22,6 @@ from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.proxy import proxy_for
 from anthropix_actors._http.response import Response
 from anthropix_actors._http.secrets import hide, secrets_in
-from anthropix_actors._http.trust import check_libraries, context_of, trusted
 from anthropix_actors._http.urls import origin_of
 from anthropix_actors.errors import ConfigurationError
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from anthropix_actors._http.request import Request
+    from anthropix_actors._http.trust import Trust
     from anthropix_actors.errors import APIError
 
 __all__ = ["Response", "Transport"]
@@ -35,13 +38,12 @@ __all__ = ["Response", "Transport"]
 class Transport:
     """The connections of one client. Safe to share between threads.
 
-    Proxy and CA bundle are read from the environment here, once, and checked here.
+    The proxy is read from the environment here, once, and checked here.
 
     Args:
         base_url: The base URL of every request; requests are never sent to another origin.
+        trust: The certificates to trust.
         proxy: The proxy's URL; None takes the environment's, "" means none.
-        verify: The certificates to trust: a CA bundle's path, or a context; None or True takes the environment's
-            bundle, or certifi's.
         auth: Sets credentials before each attempt, or None.
 
     Attributes:
@@ -49,26 +51,25 @@ class Transport:
         proxy: The proxy, or None.
 
     Raises:
-        ConfigurationError: the proxy or the bundle cannot be used, or a library below is too old.
+        ConfigurationError: the proxy or the certificates cannot be used, or a library below is too old.
     """
 
     def __init__(
         self,
         base_url: str,
+        trust: Trust,
         *,
         proxy: str | None = None,
-        verify: Any = None,
         auth: Callable[[Any], Any] | None = None,
     ) -> None:
         """Read and check the settings; open no connection yet."""
-        check_libraries()
+        _check_libraries()
         self.base_url = base_url
         self.auth = Auth(auth)
         self.proxy = proxy_for(base_url, proxy)
         self._proxies = {base_url.partition(":")[0]: self.proxy.url} if self.proxy else {}
-        certificates = trusted(verify)
         encrypted = base_url.startswith("https:") or (self.proxy is not None and self.proxy.encrypted)
-        self._tls = context_of(certificates) if encrypted else None
+        self._tls = trust.context() if encrypted else None
         self._adapter = ScopedAdapter(self._tls)
         self.closed = False
         try:
@@ -150,3 +151,18 @@ class Transport:
 
 def _prepared(method: str, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
     return requests.Request(method, url, headers=dict(headers)).prepare()
+
+
+def _check_libraries() -> None:
+    """Raise if requests or urllib3 lack methods that are overridden here: they would ignore a client's settings.
+
+    An older requests never calls the hook that passes the TLS context: it would trust its own certificates instead.
+
+    Raises:
+        ConfigurationError: a library is too old.
+    """
+    hooks = hasattr(HTTPAdapter, "build_connection_pool_key_attributes")
+    if not hooks or not hasattr(HTTPAdapter, "get_connection_with_tls_context"):
+        raise ConfigurationError(f"requests {requests.__version__} is too old: install requests >= 2.32.3")
+    if not hasattr(urllib3.HTTPResponse, "read1"):
+        raise ConfigurationError(f"urllib3 {urllib3_version} is too old: install urllib3 >= 2.2")

@@ -1,21 +1,62 @@
-"""Which certificates a client trusts, as set by the caller or by the environment; and which libraries heed that."""
+"""Which certificates a client trusts, as set by the caller or by the environment, and how they are loaded."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3._version import __version__ as urllib3_version
+import certifi
 
+from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.errors import ConfigurationError
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name certificates: requests' first, then OpenSSL's own."""
+
+
+class Trust:
+    """The certificates that a client trusts. One thread uses it.
+
+    Args:
+        verify: A CA bundle's path, or a context; None or True takes the environment's bundle, or certifi's.
+
+    Raises:
+        ConfigurationError: `verify` is of a wrong type, or the path does not exist.
+    """
+
+    def __init__(self, verify: Any = None) -> None:
+        """Find them; they are not read yet."""
+        self._certificates = trusted(verify)
+        self._context: ssl.SSLContext | None = None
+        self._loaded = threading.Event()
+        self._loads_beside = False
+
+    def load_beside(self) -> None:
+        """Begin to load them in a thread of its own.
+
+        OpenSSL needs 20 ms for some 140 certificates, and not the interpreter's lock. So a fresh process can import
+        meanwhile what it needs as well.
+        """
+        self._loads_beside = in_background(self._load, "anthropix-certificates")
+
+    def _load(self) -> None:
+        with contextlib.suppress(Exception):  # `context` comes to the same
+            self._context = context_of(self._certificates)
+        self._loaded.set()
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context that trusts them.
+
+        Raises:
+            ConfigurationError: no certificates can be read.
+        """
+        if self._loads_beside:
+            self._loaded.wait()
+        return self._context or context_of(self._certificates)
 
 
 def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
@@ -45,7 +86,7 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
                     raise ConfigurationError(f"{name}: expected the path of a file, got the text of a certificate")
                 raise ConfigurationError(f"{name}: no such file or folder: {path}")
             return path, name
-    return requests.utils.DEFAULT_CA_BUNDLE_PATH, "certifi"
+    return certifi.where(), "certifi"
 
 
 def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
@@ -62,18 +103,3 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
-
-
-def check_libraries() -> None:
-    """Raise if requests or urllib3 lack methods that are overridden here: they would ignore a client's settings.
-
-    An older requests never calls the hook that passes the TLS context: it would trust its own certificates instead.
-
-    Raises:
-        ConfigurationError: a library is too old.
-    """
-    hooks = hasattr(HTTPAdapter, "build_connection_pool_key_attributes")
-    if not hooks or not hasattr(HTTPAdapter, "get_connection_with_tls_context"):
-        raise ConfigurationError(f"requests {requests.__version__} is too old: install requests >= 2.32.3")
-    if not hasattr(urllib3.HTTPResponse, "read1"):
-        raise ConfigurationError(f"urllib3 {urllib3_version} is too old: install urllib3 >= 2.2")

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.threads import start_thread
 from anthropix_actors.errors import AnthropixError
 from anthropix_actors.stores.log import StoreClosedError
 
@@ -104,12 +105,10 @@ class Beat:
             log(logging.WARNING, "the end of %s could not be said; it comes by itself", self._holder, exc_info=exc)
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="anthropix-beat", daemon=True)
         try:
-            thread.start()
+            self._thread = start_thread(self._run, "anthropix-beat")
         except RuntimeError as exc:
             raise AnthropixError(f"no thread to say that {self._holder} lives: {exc}") from exc
-        self._thread = thread
 
     def _say(self) -> None:
         now = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,19 @@ def test_what_runs_in_the_background_keeps_no_process_from_its_end(monkeypatch: 
     thread.join(DEADLINE)
     monkeypatch.setattr(threading.Thread, "start", no_thread_for())
     assert not in_background(pytest.fail, "a name")
+
+
+def test_what_comes_while_the_interpreter_ends_is_not_waited_for() -> None:
+    program = (
+        "import os, sys; from anthropix_actors._foreign.threads import in_background\n"
+        "class Late:\n"
+        "    def __del__(self, sys=sys, os=os, in_background=in_background):\n"
+        "        began = in_background(os.getpid, 'late')\n"
+        "        os.write(1, f'{sys.is_finalizing()} {began}'.encode())\n"
+        "late = Late()\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("True False", "")
 
 
 def test_one_thread_does_all_in_order_and_ends_when_there_is_nothing_to_do(asker: Asker) -> None:

@@ -11,6 +11,7 @@ from anthropix_actors._http.backoff import Backoff
 from anthropix_actors._http.requester import Requester
 from anthropix_actors._http.retry import RetryPolicy
 from anthropix_actors._http.transport import Transport
+from anthropix_actors._http.trust import Trust
 
 if TYPE_CHECKING:
     from anthropix_actors._http.backoff import Retrying
@@ -33,7 +34,7 @@ def collecting(told: list[object]) -> Retrying:
 
 @pytest.fixture
 def requester() -> Requester:
-    return Requester(Transport("http://127.0.0.1:9"), CancelScope())
+    return Requester(Transport("http://127.0.0.1:9", Trust()), CancelScope())
 
 
 def test_the_waits_grow_with_the_failures_in_a_row_and_start_again_after_progress(requester: Requester) -> None:

@@ -34,6 +34,7 @@ from anthropix_actors import (
 from anthropix_actors._http.library_errors import LIBRARY_ERRORS, Way, fault
 from anthropix_actors._http.request import Timeout as RequestTimeout
 from anthropix_actors._http.transport import Transport
+from anthropix_actors._http.trust import Trust
 
 from actors import ASK, Inbox
 from servers import (
@@ -671,7 +672,7 @@ def test_a_ca_bundle_comes_from_the_environment_or_the_caller(
 
 
 def test_a_folder_of_certificates_is_taken_too(tmp_path: Path) -> None:
-    transport = Transport("https://api.invalid", verify=tmp_path)
+    transport = Transport("https://api.invalid", Trust(tmp_path))
     assert isinstance(transport._tls, ssl.SSLContext)
 
 
@@ -732,7 +733,7 @@ def test_outside_an_attempt_nothing_is_opened() -> None:
         "R", (), {"method": "POST", "path": "/v1/messages", "headers": {}, "body": b"{}", "timeout": RequestTimeout()}
     )
     with Server(answering("x")) as server, pytest.raises(RuntimeError, match="only within an attempt"):
-        Transport(server.url).open(request)
+        Transport(server.url, Trust()).open(request)
 
 
 def library_errors() -> list[type[BaseException]]:
@@ -827,7 +828,7 @@ def test_a_signal_handler_may_use_the_client_wherever_it_interrupts_it(
 
 def test_a_connection_is_given_back_also_by_who_has_no_scope() -> None:
     """A collector of garbage, say."""
-    pool = Transport("http://127.0.0.1:9")._adapter._pool
+    pool = Transport("http://127.0.0.1:9", Trust())._adapter._pool
     connection = pool._get_conn()
     pool._put_conn(connection)
     assert pool._get_conn() is connection

@@ -116,3 +116,63 @@ def test_with_the_urllib3_of_before_2_the_import_works_and_a_client_says_what_to
     """It lacks these two names; a test run of somebody's, who has the pytest plugin installed, goes on."""
     done = subprocess.run([sys.executable, "-P", "-c", OLD], capture_output=True, text=True, check=True, timeout=60)
     assert "install urllib3 >= 2.2" in done.stdout
+
+
+FRESH = """
+import ssl, sys, threading
+from anthropix_actors import Client, ConfigurationError
+assert "requests" not in sys.modules
+
+create, loaded_in = ssl.create_default_context, []
+def create_default_context(**more):
+    loaded_in.append(threading.current_thread().name)
+    return create(**more)
+ssl.create_default_context = create_default_context
+
+if sys.argv[1] == "no thread":
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+    threading.Thread.start, start = start, threading.Thread.start
+for _ in range(2):
+    try:
+        client = Client("k", base_url=sys.argv[2])
+    except ConfigurationError as exc:
+        print(exc)
+        break
+    assert "requests" in sys.modules
+else:
+    if sys.argv[1] == "no thread":
+        threading.Thread.start = start
+    if sys.argv[1] != "none":
+        print(client.chat(model="m", max_tokens=5, messages=[{"role": "user", "content": "x"}])["stop_reason"])
+print(loaded_in)
+"""
+
+
+def fresh(way: str, url: str, bundle: Path) -> list[str]:
+    """Make two clients in a process that has not imported requests; return what it printed."""
+    environment = {**os.environ, "SSL_CERT_FILE": str(bundle)}
+    command = [sys.executable, "-P", "-c", FRESH, way, url]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
+
+
+BESIDE = "anthropix-certificates"
+
+
+def test_a_fresh_process_loads_certificates_while_it_imports_requests(
+    tmp_path: Path, authority: trustme.CA, server_tls: ssl.SSLContext
+) -> None:
+    authority.cert_pem.write_to_path(str(bundle := tmp_path / "good.pem"))
+    with Server(answering("x"), server_tls) as server:
+        assert fresh("beside", server.url, bundle) == ["end_turn", f"['{BESIDE}', 'MainThread']"]
+        assert fresh("no thread", server.url, bundle) == ["end_turn", "['MainThread', 'MainThread']"]
+    assert fresh("none", "http://127.0.0.1:9", bundle) == ["[]"]
+
+
+def test_a_fresh_process_is_told_of_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+    (bundle := tmp_path / "bad.pem").write_text("no certificate")
+    said, loaded_in = fresh("beside", "https://127.0.0.1:9", bundle)
+    assert said.startswith(f"SSL_CERT_FILE: no certificates can be read from {bundle}: ")
+    assert loaded_in == f"['{BESIDE}', 'MainThread']"

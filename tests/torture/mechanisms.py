@@ -41,6 +41,20 @@ class Mechanism(NamedTuple):
 
 MECHANISMS = [
     Mechanism(
+        "a fresh process loads certificates while it imports",
+        "_calls/client_transport.py",
+        "trust.load_beside()",
+        "pass",
+        "_http/test_trust.py::test_a_fresh_process_loads_certificates_while_it_imports_requests",
+    ),
+    Mechanism(
+        "no thread is waited for while the interpreter ends",
+        "_foreign/threads.py",
+        "if sys.is_finalizing():",
+        "if False:",
+        "_foreign/test_threads.py::test_what_comes_while_the_interpreter_ends_is_not_waited_for",
+    ),
+    Mechanism(
         "kill switch",
         "_cancel/socket_shutdown.py",
         "self._duplicate.shutdown(socket.SHUT_RDWR)",

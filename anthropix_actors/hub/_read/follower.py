@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
+from anthropix_actors._foreign.threads import start_thread
 from anthropix_actors.errors import AnthropixError, ConfigurationError
 from anthropix_actors.hub._read.wake_log import WakeLog
 from anthropix_actors.stores import StoreError
@@ -121,9 +122,8 @@ class Follower:
             self._readings.setdefault(reading.name, {})[reading] = None
             self._stale.add(reading.name)
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="anthropix-follower", daemon=True)
-                thread.start()
-                self._thread = thread  # after an interrupt before this, that thread ends, and the next call has one
+                # Where an interrupt comes before it is stored, the thread ends, and the next call starts another.
+                self._thread = start_thread(self._run, "anthropix-follower")
         self.wake()
 
     def drop(self, reading: Reading) -> None:

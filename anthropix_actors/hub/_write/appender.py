@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anthropix_actors._foreign.log import log
-from anthropix_actors._foreign.threads import IDLE
+from anthropix_actors._foreign.threads import IDLE, start_thread
 from anthropix_actors.stores import append_each
 
 if TYPE_CHECKING:
@@ -92,11 +92,8 @@ class Appender:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="anthropix-appender", daemon=True)
-                thread.start()
-                self._thread = (
-                    thread  # where an interrupt comes before this, that thread ends, and the next call has one
-                )
+                # Where an interrupt comes before it is stored, the thread ends, and the next call starts another.
+                self._thread = start_thread(self._run, "anthropix-appender")
 
     def _run(self) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from anthropix_actors._cancel.sweeper import SWEEPER
+from anthropix_actors._foreign.threads import start_thread
 
 _LAST_CALLBACKS = 0.1
 """Seconds for which the loop outlives its last connection: pipes that were closed are let go of in callbacks."""
@@ -29,8 +30,7 @@ class LoopThread:
         with self._lock:
             if not self._users:
                 self._served = Future()
-                arguments = (self._serve, self._served)
-                threading.Thread(target=anyio.run, args=arguments, name="anthropix-mcp", daemon=True).start()
+                start_thread(anyio.run, "anthropix-mcp", self._serve, self._served)
             self._users += 1
             served = self._served
         return served.result()[0]
