@@ -32,7 +32,7 @@ from anthropix_actors._http.body import Upload
 from anthropix_actors._http.library_errors import NoAnswerError
 from anthropix_actors._http.reuse.idle_connections import MAX_IDLE, IdleConnections
 from anthropix_actors._http.reuse.tls_context import TLSContext, buffered
-from anthropix_actors._http.tls import TLSSocket, plain
+from anthropix_actors._http.tls import READER, TLSSocket, plain
 
 MOST_INTERIM = 1000
 """The most interim responses (1xx) before the final one: one every second for a quarter of an hour."""
@@ -51,6 +51,9 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
+        if isinstance(sock, socket.socket):
+            self.fp.close()
+            self.fp: Any = sock.makefile("rb", READER)
         self.peer = sock  # the connection drops its own reference if the body ends by closing
 
     def _read_status(self) -> tuple[str, int, str]:

@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _LEAST = 2048
-"""How many bytes to receive at once to begin with; twice as many to encrypt. A chat of little text needs no more."""
+"""How many bytes to receive at once to begin with; twice as many to encrypt."""
+
+_FIRST = 1024
+"""How many bytes to receive at once after the handshake: a chat that waits holds as much, and most need no more."""
 
 _MOST = 65536
 """The most bytes to receive or to encrypt at once, when many have arrived or were sent. A record has 16384 at most."""
 
-_READER = 1024
+READER = 512
 """The bytes of the buffer for the head of a response. Its body is read past it; the usual buffer has 8 KiB."""
 
 _SHORTEST = 1e-6
@@ -110,6 +113,7 @@ class TLSSocket:
         finally:
             if offered and not resumed:
                 sessions.forget(self._tls)
+        self._room = _FIRST  # while it waits, a `recv` holds as much
         self.settimeout(timeout)
 
     # What has arrived
@@ -283,7 +287,7 @@ class TLSSocket:
         counted: Any = plain(self)
         counted._io_refs += 1  # noqa: SLF001 - as socket.makefile and urllib3's SSLTransport count
         reader: Any = self
-        return io.BufferedReader(socket.SocketIO(reader, "r"), _READER)
+        return io.BufferedReader(socket.SocketIO(reader, "r"), READER)
 
     def _decref_socketios(self) -> None:
         """Note that the reader is closed: SocketIO calls this."""

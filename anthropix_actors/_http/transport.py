@@ -99,6 +99,7 @@ class Transport:
         # The head has arrived; from here on, the timeout is for the wait between two bytes.
         raw: Any = response.raw
         raw._fp.peer.settimeout(request.timeout.read)  # noqa: SLF001 - our own response's
+        raw._fp.msg = raw._fp.headers = None  # noqa: SLF001 - of three copies of the headers, each 3 KiB of the API's
         return Response(response, request, self, dict(prepared.headers))  # a third of the memory
 
     def _sent(self, prepared: requests.PreparedRequest, request: Request) -> requests.Response:
