@@ -242,12 +242,12 @@ def test_events_that_come_in_time_put_idle_off(connect: Callable[..., Client]) -
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(head())
-        events = answer(*["x"] * 40)
+        events = answer(*["x"] * 120)  # for longer than the timeout
         slowly(peer, [chunk(sse(event)) for event in events])
         peer.send(b"0\r\n\r\n")
 
     with Server(script) as server:
-        assert connect(server, timeout=only(idle=SHORT)).chat(**ASK)["stop_reason"] == "end_turn"
+        assert connect(server, timeout=only(idle=5 * SHORT)).chat(**ASK)["stop_reason"] == "end_turn"
 
 
 @pytest.mark.parametrize("use", ["call", "download", "loop"])
@@ -271,11 +271,11 @@ def test_an_upload_that_moves_puts_idle_off(connect: Callable[..., Client]) -> N
         got = b""
         while not got.endswith(b"--\r\n"):
             pause.wait(TICK)
-            got = got[-10:] + peer.sock.recv(400_000)
+            got = got[-10:] + peer.sock.recv(200_000)
         peer.send(json_answer("200 OK", {"id": "file_1"}))
 
     with Server(script) as server:
-        client = connect(server, timeout=only(idle=SHORT, connect=SHORT, read=SHORT))
+        client = connect(server, timeout=only(idle=5 * SHORT, connect=5 * SHORT, read=5 * SHORT))
         assert client.files.upload(bytes(size))["id"] == "file_1"
 
 
