@@ -14,7 +14,6 @@ import pykka
 
 from anthropix_actors._calls.client_core import ClientCore
 from anthropix_actors._calls.client_transport import transport_for
-from anthropix_actors._calls.on_first_use import OnFirstUse
 from anthropix_actors._calls.options import (
     CHAT_OPTIONS,
     COUNT_OPTIONS,
@@ -32,6 +31,7 @@ from anthropix_actors._checks.call_errors import explains, unknown_problems
 from anthropix_actors._checks.migration_hints import OF_A_CLIENT, by_name, missing, shows
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES
 from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.on_first_use import OnFirstUse
 from anthropix_actors._http.request import (
     Timeout,
     as_timeout,

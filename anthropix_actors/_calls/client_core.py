@@ -6,12 +6,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from anthropix_actors._calls.on_first_use import OnFirstUse
 from anthropix_actors._calls.options import CALL_OPTIONS, checked_options
 from anthropix_actors._calls.registry import Registry
 from anthropix_actors._checks.actors import is_tool_server
 from anthropix_actors._decode.json import decoded as json_value
 from anthropix_actors._foreign.late_imports import late_import
+from anthropix_actors._foreign.on_first_use import OnFirstUse
 from anthropix_actors._http.requester import raise_for_status, read_body
 from anthropix_actors.errors import AnthropixError, ProtocolError
 

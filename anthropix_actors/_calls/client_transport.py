@@ -17,12 +17,14 @@ def transport_for(base_url: str, *, proxy: str | None, verify: Any, auth: Any) -
 
     requests takes half of the time that a fresh process needs for its first request.
 
+    No fork comes in the middle: a child would find the locks held that the loading of certificates takes.
+
     Raises:
         ConfigurationError: the proxy or the certificates cannot be used, or a library below is too old.
     """
-    trust = Trust(verify)
-    if base_url.startswith("https:") and "requests" not in sys.modules:
-        trust.load_beside()
     with late_import():
-        from anthropix_actors._http.transport import Transport
-    return Transport(base_url, trust, proxy=proxy, auth=auth)
+        trust = Trust(verify)
+        with trust.loading(beside=base_url.startswith("https:") and "requests" not in sys.modules):
+            from anthropix_actors._http.transport import Transport
+
+        return Transport(base_url, trust, proxy=proxy, auth=auth)

@@ -10,17 +10,16 @@ The shapes themselves are in `chat.parameters`.
 
 from __future__ import annotations
 
-import contextlib
 import operator
-import os
-import threading
 from collections.abc import Mapping
-from functools import cached_property, reduce
+from functools import reduce
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 
+from anthropix_actors._checks.resolving import accepts, fits
+from anthropix_actors._foreign.on_first_use import MadeOnce
 from anthropix_actors._foreign.raised import kind_of
 from anthropix_actors.errors import Problem
 
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 60
 _LONGEST = 10_000
-
-RESOLVING = threading.RLock()
-"""Held while msgspec inspects a type for the first time."""
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch
-    # A child forked in the middle of that would have a half-inspected type, and wait for the lock forever.
-    os.register_at_fork(before=RESOLVING.acquire, after_in_parent=RESOLVING.release, after_in_child=RESOLVING.release)
 
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 """The range of the integers that msgspec writes."""
@@ -59,38 +51,6 @@ class Kind(Protocol):
         ...
 
 
-def fits(value: Any, kind: Any) -> bool:
-    """Return whether msgspec accepts a value for a type.
-
-    Example:
-        >>> fits({"text": "Hi"}, Shape({"text": Leaf("a string", str)}).type)
-        True
-    """
-    if id(kind) not in _resolved:
-        _resolve(kind)
-    try:
-        msgspec.convert(value, kind)
-    except (msgspec.ValidationError, ValueError):  # ValueError: half a surrogate pair, an integer of 5,000 digits
-        return False
-    return True
-
-
-_resolved: dict[int, Any] = {}
-"""The types that msgspec has inspected, by their ids."""
-
-
-def _resolve(kind: Any) -> None:
-    """Let msgspec inspect a type for the first time, in one thread only.
-
-    It stores its results on the classes of the type one by one; another thread that uses a half-inspected class crashes
-    the interpreter (msgspec 0.22).
-    """
-    with RESOLVING:
-        with contextlib.suppress(msgspec.ValidationError):
-            msgspec.convert(None, kind)
-        _resolved[id(kind)] = kind
-
-
 def problems_of(kind: Kind, value: Any, place: str) -> Iterator[Problem]:
     """Yield all problems of a value. Nearly always there are none, which msgspec finds fast."""
     if not fits(value, kind.type):
@@ -110,7 +70,7 @@ class Leaf(msgspec.Struct, frozen=True, dict=True):
 
     def problems(self, value: Any, place: str) -> Iterator[Problem]:
         """Yield the problem of a value of another type."""
-        if not fits(value, self.type):
+        if not accepts(value, self.type):
             yield mismatch(self, value, place)
 
 
@@ -129,7 +89,7 @@ class Shape(msgspec.Struct, frozen=True, dict=True):
     optional: Mapping[str, Kind] = msgspec.field(default_factory=dict)
     expected: str = "a mapping"
 
-    @cached_property
+    @MadeOnce
     def type(self) -> Any:
         """A Struct with these fields."""
         return self.struct("Shape")
@@ -163,7 +123,7 @@ class ListOf(msgspec.Struct, frozen=True, dict=True):
     at_least: int = 0
     at_most: int | None = None
 
-    @cached_property
+    @MadeOnce
     def type(self) -> Any:
         """A list with these limits."""
         items: Any = GenericAlias(list, self.item.type)
@@ -196,7 +156,7 @@ class Tagged(msgspec.Struct, frozen=True, dict=True):
     otherwise: Shape | None = msgspec.field(default_factory=Shape)
     without_type: Shape | None = None
 
-    @cached_property
+    @MadeOnce
     def type(self) -> Any:
         """A union of tagged Structs."""
         if len(self.shapes) == 1:  # msgspec does not require the tag of a single Struct
@@ -235,7 +195,7 @@ class StringOr(msgspec.Struct, frozen=True, dict=True):
         """Both in words."""
         return f"a string or {self.other.expected}"
 
-    @cached_property
+    @MadeOnce
     def type(self) -> Any:
         """The union of both."""
         return str | self.other.type

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from anthropix_actors._checks.shapes import RESOLVING
+from anthropix_actors._checks.resolving import RESOLVING
 from anthropix_actors.errors import Problem
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from _thread import RLock  # as `threading` calls it, which this package does no
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from anthropix_actors._foreign.locks import is_held
 from anthropix_actors.errors import AnthropixError
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 ENDING = "the interpreter is ending; nothing more is sent"
 """The text of the error for what comes too late to be imported or sent."""
 
+IN_THE_MIDDLE = (
+    "a signal handler came in the middle of an import of what it needs. Make the client, and have a first chat, before "
+    "signals come; or let the handler only set a flag"
+)
+"""The text of the error for what is half imported."""
+
+_HALF = "partially initialized module"
+"""Of Python's errors for that."""
+
 # Reentrant, as a module that is imported may import others late, and a signal handler may come in the middle of it.
 _importing = RLock()
 
@@ -29,9 +39,11 @@ def late_import() -> AbstractContextManager[object]:
     """Return a context for an import that comes late: no fork comes in the middle of it.
 
     While the interpreter ends, threads stop wherever they are; so no lock is waited for then. What can no longer be
-    imported is an `AnthropixError`.
+    imported is an `AnthropixError`; so is what a signal handler finds half imported.
     """
-    return _AtTheEnd() if sys.is_finalizing() else _importing
+    if sys.is_finalizing():
+        return _AtTheEnd()
+    return _InTheMiddle() if is_held(_importing) else _importing
 
 
 class _AtTheEnd:
@@ -43,6 +55,17 @@ class _AtTheEnd:
     def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> None:
         if isinstance(exc, ImportError):
             raise AnthropixError(ENDING) from exc
+
+
+class _InTheMiddle:
+    """The context of an import in the middle of another one, which a module or a signal handler makes."""
+
+    def __enter__(self) -> None:
+        """Do nothing: this thread holds the lock."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, tb: object) -> None:
+        if isinstance(exc, ImportError | AttributeError) and _HALF in str(exc):
+            raise AnthropixError(IN_THE_MIDDLE) from exc
 
 
 def late_names(package: str, homes: Mapping[str, tuple[str, ...]], names: dict[str, Any]) -> Callable[[str], Any]:

@@ -7,12 +7,15 @@ import os
 import ssl
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certifi
 
 from anthropix_actors._foreign.threads import in_background
 from anthropix_actors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name certificates: requests' first, then OpenSSL's own."""
@@ -33,20 +36,29 @@ class Trust:
         self._certificates = trusted(verify)
         self._context: ssl.SSLContext | None = None
         self._loaded = threading.Event()
-        self._loads_beside = False
 
-    def load_beside(self) -> None:
-        """Begin to load them in a thread of its own.
+    @contextlib.contextmanager
+    def loading(self, *, beside: bool) -> Generator[None]:
+        """Load them in a thread of its own meanwhile, if `beside`.
 
         OpenSSL needs 20 ms for some 140 certificates, and not the interpreter's lock. So a fresh process can import
-        meanwhile what it needs as well.
+        meanwhile what it needs as well. Whatever happens then, the thread is waited for: a process that ends while
+        OpenSSL is in the middle of that may crash.
         """
-        self._loads_beside = in_background(self._load, "anthropix-certificates")
+        if not (beside and in_background(self._load, "anthropix-certificates")):
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._loaded.wait()
 
     def _load(self) -> None:
-        with contextlib.suppress(Exception):  # `context` comes to the same
-            self._context = context_of(self._certificates)
-        self._loaded.set()
+        try:
+            with contextlib.suppress(Exception):  # `context` comes to the same
+                self._context = context_of(self._certificates)
+        finally:
+            self._loaded.set()
 
     def context(self) -> ssl.SSLContext:
         """Return a context that trusts them.
@@ -54,8 +66,6 @@ class Trust:
         Raises:
             ConfigurationError: no certificates can be read.
         """
-        if self._loads_beside:
-            self._loaded.wait()
         return self._context or context_of(self._certificates)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from anthropix_actors._checks.block_shapes import NON_EMPTY, STRING
-from anthropix_actors._checks.shapes import fits, problems_of
+from anthropix_actors._checks.shapes import problems_of
 from anthropix_actors._decode.event_repair import GROWING
 from anthropix_actors._decode.json import copied, too_deep, whole
 from anthropix_actors.chat.parameters import ANYTHING, BLOCKS, TOOL_USE
@@ -239,7 +239,7 @@ def _put_right(data: dict[str, Any], index: int) -> None:
         data["type"] = next((kind for key, kind in _TYPE_BY_KEY.items() if key in data), "unknown")
     kind: str = data["type"]
     shape = TOOL_USE if kind.endswith("tool_use") else BLOCKS.get(kind)
-    if shape is None or fits(data, shape.type):
+    if shape is None or not any(problems_of(shape, data, "")):
         return
     if shape is TOOL_USE:
         _put_input_right(data)

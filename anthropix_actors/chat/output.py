@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from anthropix_actors._checks.shapes import RESOLVING, described
+from anthropix_actors._checks.resolving import RESOLVING
+from anthropix_actors._checks.shapes import described
 from anthropix_actors._checks.type_schema import closed, name_of, references_in, schema_of
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._foreign.public_names import publish

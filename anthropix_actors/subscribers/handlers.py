@@ -7,10 +7,10 @@ Only the methods that a class overrides cost anything: for others, an event is n
 from __future__ import annotations
 
 import weakref
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anthropix_actors._checks.handler_methods import check_methods, warn_of_misnamed
+from anthropix_actors._foreign.on_first_use import MadeOnce
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors._tasks.unheard import log_unheard
 from anthropix_actors.chat.growth import TEXT, grown
@@ -110,7 +110,7 @@ class Handlers:
         for piece in reader.blocks(event) if reader is not None else ():
             self.on_block(ref, piece.block)
 
-    @cached_property
+    @MadeOnce
     def _anthropix_overridden(self) -> dict[str, str]:
         """The names of the methods for events that are not the empty ones below, by what they are called for."""
         return {what: name for what, name in OF_EVENTS.items() if not self._anthropix_is_empty(name)}
@@ -118,7 +118,7 @@ class Handlers:
     def _anthropix_is_empty(self, name: str) -> bool:
         return getattr(getattr(self, name), "__func__", None) is getattr(Handlers, name)
 
-    @cached_property
+    @MadeOnce
     def _anthropix_readers(self) -> weakref.WeakKeyDictionary[Any, PieceReader]:
         """What makes the blocks of a chat complete; forgotten with the chat, as not all of them end in here."""
         return weakref.WeakKeyDictionary()

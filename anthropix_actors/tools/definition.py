@@ -12,7 +12,8 @@ import msgspec
 
 from anthropix_actors._checks.block_shapes import TOOL_NAME
 from anthropix_actors._checks.migration_hints import shows
-from anthropix_actors._checks.shapes import fits, shown
+from anthropix_actors._checks.resolving import accepts
+from anthropix_actors._checks.shapes import shown
 from anthropix_actors._foreign.public_names import publish
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools.docstring import read_docstring
@@ -79,7 +80,7 @@ class Tool(Generic[P, R]):
         signature = read_signature(function, names)
         description, descriptions = read_docstring(signature.doc)
         name = options.name or signature.name
-        if not fits(name, TOOL_NAME.type):
+        if not accepts(name, TOOL_NAME.type):
             what = f"the API takes names of 1 to 128 letters, digits, _ and -, got {shown(name)}: pass name=..."
             raise ParameterError([Problem(signature.name, what)])
         check = InputCheck(signature, descriptions, strict=options.wire.get("strict") is True)

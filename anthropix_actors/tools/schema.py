@@ -14,7 +14,8 @@ import msgspec
 
 from anthropix_actors._checks.call_errors import unknown_problems
 from anthropix_actors._checks.plain_json import copy_json
-from anthropix_actors._checks.shapes import RESOLVING, described, shown
+from anthropix_actors._checks.resolving import RESOLVING
+from anthropix_actors._checks.shapes import described, shown
 from anthropix_actors._checks.type_schema import closed, schema_of
 from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.tools.errors import InputError

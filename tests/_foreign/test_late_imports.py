@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -16,6 +17,7 @@ from servers import DEADLINE, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -51,3 +53,33 @@ def test_what_can_no_longer_be_imported_is_an_error_of_ours(monkeypatch: pytest.
         raise ImportError
     with pytest.raises(ZeroDivisionError), late_import():
         raise ZeroDivisionError
+
+
+def test_a_signal_handler_in_the_middle_of_an_import_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own import finds the module half made, which is an ImportError of Python's."""
+    (tmp_path / "half_made.py").write_text("import signal\nsignal.raise_signal(signal.SIGUSR1)\nlast = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    told: list[BaseException] = []
+
+    def handle(*_: object) -> None:
+        for attribute in ("last", None):
+            said = pytest.raises(AnthropixError, match="a signal handler came in the middle of an import")
+            with said as raised, late_import():
+                exec("from half_made import last") if attribute else import_module("half_made").last
+            told.append(raised.value)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with late_import():
+            assert import_module("half_made").last == 1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        sys.modules.pop("half_made", None)
+    assert [type(error.__cause__).__name__ for error in told] == ["ImportError", "AttributeError"]
+
+
+def test_an_import_in_the_middle_of_another_fails_as_ever() -> None:
+    with late_import(), pytest.raises(ImportError, match="no such module"), late_import():
+        raise ImportError("no such module")

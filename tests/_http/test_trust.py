@@ -176,3 +176,42 @@ def test_a_fresh_process_is_told_of_certificates_that_cannot_be_read(tmp_path: P
     said, loaded_in = fresh("beside", "https://127.0.0.1:9", bundle)
     assert said.startswith(f"SSL_CERT_FILE: no certificates can be read from {bundle}: ")
     assert loaded_in == f"['{BESIDE}', 'MainThread']"
+
+
+SLOW = """
+import os, ssl, sys, threading
+from anthropix_actors import Client, ConfigurationError
+
+create, began, loaded = ssl.create_default_context, threading.Event(), []
+def create_default_context(**more):
+    began.set()
+    threading.Event().wait(0.5)
+    loaded.append(create(**more))
+    return loaded[0]
+ssl.create_default_context = create_default_context
+"""
+
+FAILS = """
+try:
+    Client("k", proxy="socks5://x")
+except ConfigurationError:
+    print(len(loaded))
+"""
+
+FORKS = """
+thread = threading.Thread(target=Client, args=("k",))
+thread.start()
+began.wait()
+child = os.fork()
+if not child:
+    os._exit(len(loaded))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("then", [FAILS, FORKS], ids=["a client that cannot be made", "a fork"])
+def test_certificates_that_are_being_loaded_are_waited_for(then: str) -> None:
+    """A process that ends in the middle may crash, in OpenSSL; a child would find OpenSSL's locks held."""
+    command = [sys.executable, "-P", "-W", "ignore", "-c", SLOW + then]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "1\n"

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections import UserDict, deque
 from collections.abc import Mapping
 from datetime import date
@@ -22,7 +23,8 @@ from hypothesis import strategies as st
 
 from anthropix_actors import ParameterError
 from anthropix_actors._checks.block_shapes import STRING
-from anthropix_actors._checks.shapes import Kind, fits
+from anthropix_actors._checks.resolving import RESOLVING, fits
+from anthropix_actors._checks.shapes import Leaf, Shape, problems_of
 from anthropix_actors.chat.parameters import (
     BLOCKS,
     CHAT,
@@ -41,8 +43,12 @@ from anthropix_actors.chat.parameters import (
     count_tokens_problems,
 )
 
+from servers import DEADLINE, wait
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from anthropix_actors._checks.shapes import Kind
 
 OLDER, NEWER = "2023-06-01", "2026-10-21"
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -691,7 +697,7 @@ def test_many_threads_may_be_the_first_to_check_parameters() -> None:
 
 FORKS = """
 import os, signal, threading, time
-from anthropix_actors._checks.shapes import RESOLVING
+from anthropix_actors._checks.resolving import RESOLVING
 
 def hold_again_and_again():
     while True:
@@ -713,3 +719,24 @@ for _ in range(30):
 def test_a_fork_waits_until_no_type_is_half_seen() -> None:
     command = [sys.executable, "-P", "-W", "ignore", "-c", FORKS]
     assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_a_lock_that_is_not_given_back_is_not_waited_for_long() -> None:
+    """A signal handler may hold it up, while it waits for a chat whose thread checks a block."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with RESOLVING:
+            inside.set()
+            wait(go_on)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    wait(inside)
+    shape = Shape({"url": STRING}, {"width": Leaf("an integer", int)})
+    assert not fits({"url": "x"}, shape.type)  # it is not looked at
+    assert [*problems_of(shape, {"url": "x", "width": 5}, "image")] == []
+    assert [problem.place for problem in problems_of(shape, {"width": "5"}, "image")] == ["image.url", "image.width"]
+    go_on.set()
+    other.join(DEADLINE)
+    assert fits({"url": "x"}, shape.type)

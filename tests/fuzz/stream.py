@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from anthropix_actors._checks.shapes import Tagged, fits
+from anthropix_actors._checks.resolving import fits
+from anthropix_actors._checks.shapes import Tagged
 from anthropix_actors._decode.sse import MAX_EVENT_BYTES, MAX_EVENT_LINES
 from anthropix_actors.chat.accumulate import GROWING, RAW_INPUT, Accumulator
 from anthropix_actors.chat.block import kind_of

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropix_actors import ToolError, content
-from anthropix_actors._checks.shapes import fits
+from anthropix_actors._checks.resolving import fits
 from anthropix_actors.chat.parameters import TOOL_RESULT, chat_problems
 from anthropix_actors.tools import InputError, Outcome, results
 from anthropix_actors.tools.results import content_of, failure_of, log_failure, result_of

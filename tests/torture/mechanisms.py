@@ -43,8 +43,8 @@ MECHANISMS = [
     Mechanism(
         "a fresh process loads certificates while it imports",
         "_calls/client_transport.py",
-        "trust.load_beside()",
-        "pass",
+        "with trust.loading(beside=base_url",
+        "with trust.loading(beside=not base_url",
         "_http/test_trust.py::test_a_fresh_process_loads_certificates_while_it_imports_requests",
     ),
     Mechanism(

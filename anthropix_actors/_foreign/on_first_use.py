@@ -1,4 +1,4 @@
-"""An attribute that is made when it is first read."""
+"""Attributes that are made when they are first read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class OnFirstUse(Generic[T]):
+class MadeOnce(Generic[T]):
     """Turns a method into an attribute: its value is made when it is first read. It can also be assigned.
 
-    Like `functools.cached_property`, but without its lock, which a fork may leave held in Python 3.11. So two threads,
-    or a signal handler and the thread that it interrupts, may both make a value; both get the one that was stored
-    first.
+    Like `functools.cached_property`, but without its lock, which a fork, or a signal handler that waits for another
+    thread, may leave held in Python 3.11. So two threads, or a signal handler and the thread that it interrupts, may
+    both make a value; both get the one that was stored first.
 
     Example:
         >>> class Answer:
-        ...     @OnFirstUse
+        ...     @MadeOnce
         ...     def words(self) -> list[str]:
         ...         return []
         >>> answer = Answer()
@@ -44,18 +44,22 @@ class OnFirstUse(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object, owner: type) -> Self | T:
-        """Make the value and store it, unless another thread has done so meanwhile.
+        """Make the value and store it, unless another thread has done so meanwhile."""
+        return self if instance is None else self._made(instance)
 
-        Raises:
-            AnthropixError: an import is needed, and the interpreter is exiting.
-        """
-        if instance is None:
-            return self
-        with late_import():
-            made: T = vars(instance).setdefault(self._name, self._make(instance))
+    def _made(self, instance: object) -> T:
+        made: T = vars(instance).setdefault(self._name, self._make(instance))
         return made
 
     if TYPE_CHECKING:
         # At run time an assignment needs none: it goes to the instance, where it is found first.
         def __set__(self, instance: object, value: T) -> None:
             """Keep another value in its place."""
+
+
+class OnFirstUse(MadeOnce[T]):
+    """The same, for a method that imports what it needs. An `AnthropixError` where the interpreter is ending."""
+
+    def _made(self, instance: object) -> T:
+        with late_import():
+            return super()._made(instance)

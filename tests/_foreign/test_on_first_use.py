@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
 
 from anthropix_actors import AnthropixError
-from anthropix_actors._calls.on_first_use import OnFirstUse
+from anthropix_actors._foreign.on_first_use import MadeOnce, OnFirstUse
+
+from servers import DEADLINE, wait
 
 
 class Answer:
@@ -60,3 +63,25 @@ def test_an_import_that_fails_while_the_interpreter_ends_is_an_error_of_ours(mon
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     with pytest.raises(AnthropixError, match="the interpreter is ending"):
         _ = Answer().missing
+
+
+def test_what_imports_nothing_is_not_waited_for() -> None:
+    """A fork, or a signal handler that waits for another thread, may come while it is made."""
+    began, go_on = threading.Event(), threading.Event()
+
+    class Held:
+        @MadeOnce
+        def words(self) -> list[str]:
+            if threading.current_thread() is other:
+                began.set()
+                wait(go_on)
+            return []
+
+    held = Held()
+    other = threading.Thread(target=lambda: held.words)
+    other.start()
+    wait(began)
+    first = held.words
+    go_on.set()
+    other.join(DEADLINE)
+    assert held.words is first
