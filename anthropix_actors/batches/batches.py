@@ -215,8 +215,9 @@ class Batches:
 
         Raises:
             ConflictError: the batch has no results; the text says its state.
-            ParameterError: `batch` is a URL on another origin than the client's: the key is not sent there.
-            ProtocolError: the API names another origin for them; or a line is not a result, which is raised after all
+            ParameterError: `batch` is a URL on another origin than the client's, and its path is not that of a batch's
+                results, which is asked for at the client's own origin: the key is not sent elsewhere.
+            ProtocolError: the API names such a URL for them; or a line is not a result, which is raised after all
                 other lines; or, with `stream=False`, they are larger than the client's `max_answer_bytes`.
             AnthropixError: they could not be fetched, or their file is cut, even if only the batch's counts show it;
                 the text says at which line.
@@ -386,10 +387,10 @@ class Batches:
         """Return a batch by its id; with its object if that is given and has a results URL, or is one."""
         if _is_url(batch):
             try:
-                address_of(batch, self._core.transport.base_url)
+                address = address_of(batch, self._core.transport.base_url)
             except ValueError:
                 raise ParameterError([Problem("batch", strange_url(batch, self._core.transport.base_url))]) from None
-            return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
+            return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": address})}
         # A copy: the caller's mapping may change, or run any code, when another thread reads it.
         known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}
