@@ -348,6 +348,16 @@ def test_a_relative_url_of_results_is_joined_with_the_base_url(
     assert ids_of(told(inbox)) == ["a"]
 
 
+@pytest.mark.parametrize("form", ["/kept/a.jsonl", "/anthropic/kept/a.jsonl", "kept/a.jsonl"])
+def test_another_relative_url_of_results_is_below_the_base_url_too(
+    api: Api, server: Server, connect: Callable[..., Client], form: str
+) -> None:
+    api.on(f"GET /anthropic{BATCHES}/msgbatch_1", batch_of("msgbatch_1", 1, results_url=form))
+    api.on("GET /anthropic/kept/a.jsonl", json_answer("200 OK", line_of("a")))
+    client = connect(f"{server.url}/anthropic")
+    assert [line["custom_id"] for line in client.batches.results("msgbatch_1")] == ["a"]
+
+
 @pytest.mark.parametrize("folder", ["", "/anthropic"])
 @pytest.mark.parametrize("prefix", ["", "/anthropic"])
 def test_behind_a_gateway_results_are_asked_for_at_the_gateway_and_the_key_stays_there(
