@@ -381,7 +381,7 @@ class Client:
         counted = {name: value for name, value in known.items() if name in COUNT_PARAMETERS}
         body = count_tokens_body(counted, api_version=self.api_version, extra_body=extra_body)
         count: TokenCount = self._core.ask(
-            "POST", "/v1/messages/count_tokens", options, json=body, known=PROFILE_OPTIONS
+            "POST", "/v1/messages/count_tokens", options, json=body, known=PROFILE_OPTIONS, of=self.count_tokens
         )
         return count
 
@@ -417,7 +417,7 @@ class Client:
             >>> client.request("GET", "/models/{model_id}", path_params={"model_id": "claude-sonnet-5"})["type"]
             'model'
         """
-        return self._endpoints.request(method, path, given, stream=stream)
+        return self._endpoints.request(method, path, given, stream=stream, of=self.request)
 
     @shows((), {name: None for name in REQUEST_OPTIONS if name not in {"json", "files"}})
     def paginate(self, path: str, *, kind: PageKind | None = None, **given: Unpack[RequestParams]) -> Pages[Any]:
@@ -436,7 +436,7 @@ class Client:
             >>> [model["id"] for model in client.paginate("/models", params={"limit": 3})][:1]
             ['claude-fable-5-2']
         """
-        return self._endpoints.paginate(path, given, kind)
+        return self._endpoints.paginate(path, given, kind, of=self.paginate)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return all known endpoints, for `request` and `paginate`.
@@ -572,7 +572,7 @@ class Client:
             options.pop(name, None) for name in ("tag", "extra_body", "output", "resume")
         )
         problems = [
-            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS), "chat"),
+            *unknown_problems(params, (*PARAMETERS, *CHAT_OPTIONS, "stream", "coalesce"), "chat"),
             *_stream_problems(stream, coalesce=coalesce),
             *tag_problems(tag),
             *resume_problems(resume),

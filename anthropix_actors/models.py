@@ -60,7 +60,7 @@ class Models:
             'Claude Fable 5.2'
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return pages_at(self._core, _MODELS, options, params, "id")
+        return pages_at(self._core, _MODELS, options, params, "id", of=self.list)
 
     def retrieve(self, model: str | Model, **options: Unpack[CallOptions]) -> Model:
         """Return one model: its limits, its capabilities, when it retires.
@@ -72,7 +72,7 @@ class Models:
             >>> client.models.retrieve("claude-sonnet-5")["lifecycle"]
             'active'
         """
-        return cast("Model", self._core.ask("GET", item_path(_MODELS, "model", model), options))
+        return cast("Model", self._core.ask("GET", item_path(_MODELS, "model", model), options, of=self.retrieve))
 
 
 def read_window(core: ClientCore, model: str, cancel: CancelToken, then: Callable[[], object]) -> None:
@@ -100,7 +100,7 @@ def read_window(core: ClientCore, model: str, cancel: CancelToken, then: Callabl
 def _window_of(core: ClientCore, model: str, cancel: CancelToken) -> int | None:
     try:
         options = {"timeout": _PATIENCE, "max_retries": 0, "cancel": cancel}
-        answer = core.ask("GET", item_path(_MODELS, "model", model), options)
+        answer = core.ask("GET", item_path(_MODELS, "model", model), options, of=Models.retrieve)
         window = answer["max_input_tokens"]
     except CancelledError:
         raise

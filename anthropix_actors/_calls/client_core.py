@@ -124,6 +124,7 @@ class ClientCore:
         *,
         use: Callable[[Response], Any] | None = None,
         again: Callable[[APIError], bool] | None = None,
+        of: Callable[..., object],
         known: Sequence[str] = CALL_OPTIONS,
         **more: Any,
     ) -> Any:
@@ -133,7 +134,7 @@ class ClientCore:
             ParameterError: an option is unknown, or its value is wrong.
             AnthropixError: it failed, or was cancelled.
         """
-        given = checked_options(options, *known)
+        given = checked_options(options, *known, of=of)
         cancel = given.pop("cancel", None)
         request = self.request_factory.build(method, path, **given, **more)
         return self.wait_for(request, use or decode_json, cancel=cancel, again=again)

@@ -1,12 +1,12 @@
 """The options of a call: their types, and their checks."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from anthropix_actors._checks.call_errors import unknown_problems
+from anthropix_actors._checks.call_errors import parameters_of, unknown_problems
 from anthropix_actors._foreign.late_imports import late_import
 from anthropix_actors._foreign.log import shown
 from anthropix_actors._http.request import as_task_timeout, beta_names
@@ -33,13 +33,20 @@ _HEADERS = {"workspace_id": "anthropic-workspace-id", "user_profile_id": "anthro
 _ID = r"(?a)[\w.:/-]{1,256}"
 
 
-def checked_options(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
+def checked_options(options: Mapping[str, Any], *known: str, of: Callable[..., object]) -> dict[str, Any]:
     """Return a copy of a call's options with checked names and values, as `checked_values` does.
+
+    Args:
+        options: The caller's options.
+        known: The names of all options.
+        of: The method whose options they are: an unknown name may be a slip of one of its other parameters.
 
     Raises:
         ParameterError: an option is unknown, or its value cannot be right.
     """
-    return checked_values(options, unknown_problems(options.keys() - set(known), known))
+    unknown = [name for name in options if name not in known]
+    names = dict.fromkeys([*parameters_of(of), *known]) if unknown else ()
+    return checked_values(options, unknown_problems(unknown, names, of.__qualname__))
 
 
 def checked_values(options: Mapping[str, Any], problems: Iterable[Problem] = ()) -> dict[str, Any]:
@@ -101,7 +108,11 @@ def _cancel_problems(given: object) -> list[Problem]:
 
 
 def task_options(
-    core: "ClientCore", options: Mapping[str, Any], *known: str, **patience: float | None
+    core: "ClientCore",
+    options: Mapping[str, Any],
+    *known: str,
+    of: Callable[..., object],
+    **patience: float | None,
 ) -> dict[str, Any]:
     """Return a checked copy of a task's options, for each of its requests, in any thread.
 
@@ -111,12 +122,13 @@ def task_options(
         core: The core of the client.
         options: The caller's options.
         known: The names of all options.
+        of: The method whose options they are.
         patience: Fields of the client's timeout to replace for this task.
 
     Raises:
         ParameterError: an option is unknown, or its value cannot be right.
     """
-    given = checked_options(options, *known)
+    given = checked_options(options, *known, of=of)
     given["timeout"] = as_task_timeout(given.get("timeout"), replace(core.request_factory.timeout, **patience))
     if isinstance(given.get("extra_headers"), Mapping):
         given["extra_headers"] = dict(given["extra_headers"])

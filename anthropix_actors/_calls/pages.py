@@ -95,15 +95,21 @@ class Pages(Generic[T]):
                 kept, age, limit = params, 0, 2 * limit
 
 
-def pages_at(
-    core: ClientCore, path: str, options: Mapping[str, Any], params: Mapping[str, Any], kind: PageKind
+def pages_at(  # noqa: PLR0913 - the parts of a call
+    core: ClientCore,
+    path: str,
+    options: Mapping[str, Any],
+    params: Mapping[str, Any],
+    kind: PageKind,
+    *,
+    of: Callable[..., object],
 ) -> Pages[Any]:
     """Return a list that comes in pages; nothing is sent yet.
 
     Raises:
         ParameterError: an option or a value of `params` cannot be sent.
     """
-    given = checked_options(options, *CALL_OPTIONS)
+    given = checked_options(options, *CALL_OPTIONS, of=of)
     cancel = given.pop("cancel", None)
     request = core.request_factory.build("GET", path, **given)
     return pages_of(core, request, decode_json, params, kind, cancel=cancel)

@@ -41,6 +41,18 @@ def unknown_problems(names: Iterable[str], known: Collection[str], of: str = "")
     return [Problem(str(name), "unknown parameter" + hint(str(name), known, of)) for name in unknown]
 
 
+def parameters_of(function: Callable[..., object]) -> list[str]:
+    """Return the names that a function's parameters have, without those that take any others.
+
+    Example:
+        >>> def run(requests, *, poll=60.0, **options): ...
+        >>> parameters_of(run)
+        ['requests', 'poll']
+    """
+    rest = {Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL}
+    return [each.name for each in inspect.signature(function).parameters.values() if each.kind not in rest]
+
+
 def explains(what: str, missing: Mapping[str, str] | None = None) -> Callable[[F], F]:
     """Return a decorator: what a function cannot be called with is a `ParameterError` that says what to write.
 

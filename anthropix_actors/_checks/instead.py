@@ -105,6 +105,12 @@ IN_A_PRICE = {
     "cache_write": "cache_write_5m=..., or cache_write_1h=...",
 }
 
+IN_A_BATCH = {
+    **dict.fromkeys(("stream", "listener", "queue"), f"subscriber=..., such as to_queue(queue), {_SUBSCRIBERS}"),
+    "cancel": "cancel(), of the BatchRef that is returned",
+    "lists": "as_lists=True",
+}
+
 INSTEAD: Mapping[str, Mapping[str, str]] = {
     "chat": IN_A_CHAT,
     "Client": IN_A_CLIENT,
@@ -113,5 +119,7 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
     "Limits": IN_LIMITS,
     "Timeout": IN_A_TIMEOUT,
     "Price": IN_A_PRICE,
+    "Batches.run": IN_A_BATCH,
+    "Batches.follow": IN_A_BATCH,
 }
 """By what has no such parameter, and by the parameter: what to write. `{}` in it is the parameter's name."""

@@ -118,6 +118,7 @@ class Batches:
                     options,
                     use=decode_batch,
                     again=certainly_not_created,
+                    of=self.create,
                     body=bodies[0],
                     known=PROFILE_OPTIONS,
                 )
@@ -146,7 +147,7 @@ class Batches:
             []
         """
         params = {"limit": limit, "after_id": after_id, "before_id": before_id}
-        return pages_at(self._core, BATCHES, options, params, "id")
+        return pages_at(self._core, BATCHES, options, params, "id", of=self.list)
 
     def retrieve(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
         """Return a batch as it is now.
@@ -154,7 +155,7 @@ class Batches:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such batch.
         """
-        return cast("MessageBatch", self._core.ask("GET", _path(batch), options, use=decode_batch))
+        return cast("MessageBatch", self._core.ask("GET", _path(batch), options, use=decode_batch, of=self.retrieve))
 
     def cancel(self, batch: Batch, **options: Unpack[CallOptions]) -> MessageBatch:
         """Cancel a batch at the API, and return it as it is now: `canceling` at first, `ended` a little later.
@@ -164,7 +165,9 @@ class Batches:
         Raises:
             AnthropixError: the call failed; the API refuses to cancel a batch that has ended.
         """
-        return cast("MessageBatch", self._core.ask("POST", _path(batch) + "/cancel", options, use=decode_batch))
+        return cast(
+            "MessageBatch", self._core.ask("POST", _path(batch) + "/cancel", options, use=decode_batch, of=self.cancel)
+        )
 
     def delete(self, batch: Batch, **options: Unpack[CallOptions]) -> DeletedBatch:
         """Delete a batch that has ended, with its results. A running one must be cancelled first.
@@ -172,7 +175,7 @@ class Batches:
         Raises:
             AnthropixError: the call failed; the API refuses to delete a running batch.
         """
-        return cast("DeletedBatch", self._core.ask("DELETE", _path(batch), options))
+        return cast("DeletedBatch", self._core.ask("DELETE", _path(batch), options, of=self.delete))
 
     @overload
     def results(self, batch: Batch, *, stream: Literal[False] = False, **options: Unpack[CallOptions]) -> Lines: ...
@@ -215,8 +218,9 @@ class Batches:
 
         Raises:
             ConflictError: the batch has no results; the text says its state.
-            ParameterError: `batch` is a URL on another origin than the client's: the key is not sent there.
-            ProtocolError: the API names another origin for them; or a line is not a result, which is raised after all
+            ParameterError: `batch` is a URL on another origin than the client's, and its path is not that of a batch's
+                results, which is asked for at the client's own origin: the key is not sent elsewhere.
+            ProtocolError: the API names such a URL for them; or a line is not a result, which is raised after all
                 other lines; or, with `stream=False`, they are larger than the client's `max_answer_bytes`.
             AnthropixError: they could not be fetched, or their file is cut, even if only the batch's counts show it;
                 the text says at which line.
@@ -230,13 +234,13 @@ class Batches:
         """
         if not isinstance(stream, bool):
             _check(as_lists, stream=stream)
-            given = task_options(self._core, options, *TASK_OPTIONS)
+            given = task_options(self._core, options, *TASK_OPTIONS, of=self.results)
             task = BatchTask(self._core, given, batches=self._named(batch), as_lists=as_lists, tag=tag)
             ref: BatchRef = self._core.registry.start(ResultsActor, task, [self._delivery(stream, task)])
             return ref
         if as_lists:
             raise ParameterError([Problem("as_lists", f"expected it with stream=subscriber, got stream={stream}")])
-        given = checked_options(options, *CALL_OPTIONS)
+        given = checked_options(options, *CALL_OPTIONS, of=self.results)
         cancel = given.pop("cancel", None)
         found = next(iter(self._named(batch).values())) or self._retrieved(batch, given, cancel)
         request = results_request(self._core, found, given)
@@ -309,7 +313,7 @@ class Batches:
             >>> batch.result(timeout=60)["succeeded"]
             1
         """
-        given = task_options(self._core, options, *TASK_OPTIONS)
+        given = task_options(self._core, options, *TASK_OPTIONS, of=self.run)
         _check(as_lists, poll, subscriber=subscriber)
         if (store is None) != (id is None):
             raise ParameterError([Problem("id", "expected a name in the store, with store= and only with it")])
@@ -361,7 +365,7 @@ class Batches:
             >>> client.batches.follow(batch["id"], subscriber, poll=0.01).result(timeout=60)["succeeded"]
             1
         """
-        given = task_options(self._core, options, *TASK_OPTIONS)
+        given = task_options(self._core, options, *TASK_OPTIONS, of=self.follow)
         _check(as_lists, poll, seen, subscriber=subscriber)
         alone = isinstance(batches, (str, Mapping)) or not isinstance(batches, Iterable)
         several = [batches] if alone else list(batches)
@@ -386,10 +390,10 @@ class Batches:
         """Return a batch by its id; with its object if that is given and has a results URL, or is one."""
         if _is_url(batch):
             try:
-                address_of(batch, self._core.transport.base_url)
+                address = address_of(batch, self._core.transport.base_url)
             except ValueError:
                 raise ParameterError([Problem("batch", strange_url(batch, self._core.transport.base_url))]) from None
-            return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": batch})}
+            return {batch: cast("MessageBatch", {"id": batch, "processing_status": "ended", "results_url": address})}
         # A copy: the caller's mapping may change, or run any code, when another thread reads it.
         known = cast("MessageBatch", dict(batch)) if isinstance(batch, Mapping) and batch.get("results_url") else None
         return {_path(batch).removeprefix(f"{BATCHES}/"): known}

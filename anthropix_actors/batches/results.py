@@ -6,6 +6,7 @@ Responses are not trusted. A batch must have its id and its state; any other odd
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -69,6 +70,9 @@ _BAD_REQUEST, _SERVER_ERROR = 400, 500
 _UNCLEAR = frozenset({408, 409, 425, 429, 499})
 """Statuses that gateways and proxies use even after they have passed a request on."""
 
+_RESULTS = re.compile(rf"{BATCHES}/[A-Za-z0-9_-]+/results")
+"""The API's own path for the results of a batch."""
+
 _URL = ":/?#[]@!$&'()*+,;=%-._~"
 """Characters that are not escaped in a URL."""
 
@@ -116,49 +120,60 @@ def results_request(core: ClientCore, batch: MessageBatch, options: Mapping[str,
 
     Raises:
         ConflictError: the batch has none: it has not ended, or they are no longer kept.
-        ProtocolError: its `results_url` is not a URL, or on another origin.
+        ProtocolError: its `results_url` is not a URL, or has another path than the API's on another origin.
     """
     url = batch.get("results_url")
     if url is None:
         state = batch["processing_status"]
         why = "they are no longer kept" if state == "ended" else "wait until it has ended"
         raise ConflictError(f"the batch {batch['id']} has no results: it is {state}; {why}", type="conflict_error")
+    base_url, path = core.transport.base_url, item_path(BATCHES, "batch", batch) + "/results"
     try:
-        address = address_of(url, core.transport.base_url)
+        address = address_of(url, base_url, path)
     except ValueError:
-        raise ProtocolError(f"results_url: {strange_url(url, core.transport.base_url)}", body=dict(batch)) from None
+        raise ProtocolError(f"results_url: {strange_url(url, base_url, path)}", body=dict(batch)) from None
     return core.request_factory.build("GET", address, accept=JSON_LINES, **options)
 
 
-def address_of(url: object, base_url: str) -> str:
-    """Return the absolute URL of a batch's results: a relative one is joined with the base URL.
+def address_of(url: object, base_url: str, path: str | None = None) -> str:
+    """Return the absolute URL of a batch's results, on the origin of the base URL: a relative one is joined with that.
 
-    A path from the root that does not have the base URL's own path in front is taken as below that: a gateway puts the
-    API below some path, which the server behind the gateway does not know.
+    The API's own path for them is taken as below the base URL, whatever origin is named, with or without the base URL's
+    own path in front: behind a gateway, the API names itself, and does not know the path that the gateway puts before.
+
+    Args:
+        url: The URL, or what was given in its place.
+        base_url: The client's.
+        path: The API's own path for the batch's results; None takes that of any batch.
 
     Raises:
-        ValueError: it is not a URL, or on another origin than the base URL.
+        ValueError: it is not a URL, or has another path on another origin than the base URL's.
 
     Example:
-        >>> address_of("/v1/messages/batches/b/results", "https://gateway.example/anthropic")
+        >>> address_of("https://api.anthropic.com/v1/messages/batches/b/results", "https://gateway.example/anthropic")
         'https://gateway.example/anthropic/v1/messages/batches/b/results'
     """
     if not isinstance(url, str) or not url.strip():
         raise ValueError("no URL")
     parts, folder = urlsplit(url), urlsplit(base_url).path
-    if not parts.scheme and not parts.netloc and url.startswith("/") and not url.startswith(f"{folder}/"):
-        url = folder + url
-    whole = urljoin(f"{base_url}/", url)
+    below = parts.path.removeprefix(folder)
+    if below == path or (path is None and _RESULTS.fullmatch(below)):
+        whole = base_url + below + (parts.query and f"?{parts.query}")
+    elif not parts.scheme and not parts.netloc and url.startswith("/") and not url.startswith(f"{folder}/"):
+        whole = urljoin(base_url, folder + url)
+    else:
+        whole = urljoin(f"{base_url}/", url)
     if origin_of(whole) != origin_of(base_url):
         raise ValueError("another origin")
     return quote(whole, safe=_URL)
 
 
-def strange_url(url: object, base_url: str) -> str:
+def strange_url(url: object, base_url: str, path: str = f"{BATCHES}/{{id}}/results") -> str:
     """Return the error text for a URL that `address_of` rejects."""
     return (
-        f"expected a URL on the client's own origin, {base_url}, got {shown(url)}: the key is not sent elsewhere. "
-        'If base_url is a gateway, client.request("GET", "/messages/batches/{id}/results", stream=True) fetches them'
+        f"expected {path}, on any origin, or a URL on the client's own origin, {base_url}, got {shown(url)}: the key "
+        f'is not sent elsewhere. client.request("GET", "{path}", stream=True) asks base_url for the results; what is '
+        "only elsewhere is to be fetched without the client"
     )
 
 

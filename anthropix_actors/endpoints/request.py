@@ -22,7 +22,7 @@ from anthropix_actors.errors import ParameterError, Problem
 from anthropix_actors.files.multipart import Multipart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anthropix_actors._calls.blocking import BlockingCall
     from anthropix_actors._calls.client_core import ClientCore
@@ -52,14 +52,16 @@ class Endpoints:
         """Return all known endpoints."""
         return endpoints()
 
-    def request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> Any:
+    def request(
+        self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object, of: Callable[..., object]
+    ) -> Any:
         """Send any request; return its JSON, its bytes, or a stream of its items.
 
         Raises:
             ParameterError: an argument is invalid; the error names every place, and nothing was sent.
             AnthropixError: the call failed, or was cancelled.
         """
-        request, cancel = self._request(method, path, given, stream=stream)
+        request, cancel = self._request(method, path, given, stream=stream, of=of)
         if not stream and request.method == "POST" and request.path.partition("?")[0] == BATCHES:
             with saying_what_may_exist():  # a second batch would be billed
                 return self._core.wait_for(request, _json_or_bytes, cancel=cancel, again=certainly_not_created)
@@ -77,7 +79,7 @@ class Endpoints:
         streamed: ItemStream[Any] = stream_items(self._core, request.timeout, items, cancel=cancel)
         return streamed
 
-    def paginate(self, path: Any, given: Mapping[str, Any], kind: Any) -> Pages[Any]:
+    def paginate(self, path: Any, given: Mapping[str, Any], kind: Any, *, of: Callable[..., object]) -> Pages[Any]:
         """Return the pages of a list, from any path.
 
         Raises:
@@ -87,14 +89,16 @@ class Endpoints:
         params = given.get("params") or {}
         if not isinstance(params, Mapping):
             raise ParameterError([Problem("params", f"expected a mapping, got {type(params).__name__}")])
-        request, cancel = self._request("GET", path, rest, stream=False)
+        request, cancel = self._request("GET", path, rest, stream=False, of=of)
         endpoint = find("GET", path)
         if kind is not None and kind not in KINDS:
             raise ParameterError([Problem("kind", f"expected one of {', '.join(KINDS)}, got {kind!r}")])
         known = kind or (endpoint.page if endpoint else None)
         return pages_of(self._core, request, _json_or_bytes, params, known, cancel=cancel)
 
-    def _request(self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object) -> tuple[Request, Any]:
+    def _request(
+        self, method: Any, path: Any, given: Mapping[str, Any], *, stream: object, of: Callable[..., object]
+    ) -> tuple[Request, Any]:
         problems: list[Problem] = []
         if not isinstance(method, str) or method.upper() not in METHODS:
             problems.append(Problem("method", f"expected one of {', '.join(METHODS)}, got {method!r}"))
@@ -114,7 +118,7 @@ class Endpoints:
             problems += exc.problems
         if problems:
             raise ParameterError(problems)
-        options = checked_options(rest, *SENDING_OPTIONS)
+        options = checked_options(rest, *SENDING_OPTIONS, of=of)
         options["extra_headers"] = options.pop("headers", None)
         cancel = options.pop("cancel", None)
         endpoint = find(method, path)

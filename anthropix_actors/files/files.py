@@ -75,7 +75,7 @@ class Files:
             raise ParameterError([Problem("file", problem.text) for problem in exc.problems] + problems) from None
         if problems:
             raise ParameterError(problems)
-        return cast("FileMetadata", self._core.ask("POST", _FILES, options, body=body))
+        return cast("FileMetadata", self._core.ask("POST", _FILES, options, body=body, of=self.upload))
 
     def list(self, *, limit: int | None = None, **options: Unpack[CallOptions]) -> Pages[FileMetadata]:
         """List the metadata of all files, page by page as you loop.
@@ -89,7 +89,7 @@ class Files:
             >>> uploaded["id"] in [file["id"] for file in client.files.list()]
             True
         """
-        return pages_at(self._core, _FILES, options, {"limit": limit}, "cursor")
+        return pages_at(self._core, _FILES, options, {"limit": limit}, "cursor", of=self.list)
 
     def retrieve(self, file: File, **options: Unpack[CallOptions]) -> FileMetadata:
         """Return a file's metadata.
@@ -97,7 +97,7 @@ class Files:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
         """
-        return cast("FileMetadata", self._core.ask("GET", item_path(_FILES, "file", file), options))
+        return cast("FileMetadata", self._core.ask("GET", item_path(_FILES, "file", file), options, of=self.retrieve))
 
     def delete(self, file: File, **options: Unpack[CallOptions]) -> DeletedFile:
         """Delete a file. Requests can no longer name it.
@@ -105,7 +105,7 @@ class Files:
         Raises:
             AnthropixError: the call failed; `NotFoundError` if there is no such file.
         """
-        return cast("DeletedFile", self._core.ask("DELETE", item_path(_FILES, "file", file), options))
+        return cast("DeletedFile", self._core.ask("DELETE", item_path(_FILES, "file", file), options, of=self.delete))
 
     @overload
     def download(self, file: File, to: None = None, **options: Unpack[CallOptions]) -> bytes: ...
@@ -138,7 +138,9 @@ class Files:
         """
         path = item_path(_FILES, "file", file) + "/content"
         sink = sink_for(to)
-        got = self._core.ask("GET", path, options, accept="application/binary", use=sink.take, again=sink.again)
+        got = self._core.ask(
+            "GET", path, options, accept="application/binary", use=sink.take, again=sink.again, of=self.download
+        )
         return cast("bytes | int", got)
 
 

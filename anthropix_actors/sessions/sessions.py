@@ -122,7 +122,9 @@ class Sessions:
         if problems:
             raise ParameterError(problems)
         # A session without work has no events: silence is not a fault, unless the caller sets a timeout.
-        given = task_options(self._core, options, *(CALL_OPTIONS if stream is True else TASK_OPTIONS), idle=None)
+        given = task_options(
+            self._core, options, *(CALL_OPTIONS if stream is True else TASK_OPTIONS), of=self.events, idle=None
+        )
         cancel = given.pop("cancel", None)
         follower, request = self._follower(session, thread, event_id, deltas, given)
         if stream is True:
@@ -218,7 +220,9 @@ class Sessions:
         box, approver = checked_tools(tools, approve, tools_at_once, problems)
         if problems:
             raise ParameterError(problems)
-        given = task_options(self._core, options, *(CALL_OPTIONS if stream is None else TASK_OPTIONS), idle=None)
+        given = task_options(
+            self._core, options, *(CALL_OPTIONS if stream is None else TASK_OPTIONS), of=self.serve, idle=None
+        )
         cancel = given.pop("cancel", None)
         follower, followed = self._follower(session, None, event_id, deltas, given)
         sent = {name: value for name, value in given.items() if name != "timeout"}

@@ -83,7 +83,7 @@ CALLS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     TurnCancelled: ("on_cancelled", _cancelled),
     TurnSuspended: ("on_suspended", attrgetter("turn", "approvals")),
     BatchProgress: ("on_batch_progress", attrgetter("batch", "counts")),
-    BatchResult: ("on_batch_result", attrgetter("batch", "custom_id", "result")),
+    BatchResult: ("_anthropix_on_batch_result", lambda message: (message.batch, message)),
     BatchResults: ("on_batch_results", attrgetter("batch", "results")),
     BatchRetrying: ("on_batch_retrying", attrgetter("batch", "attempt", "delay", "error")),
     BatchDone: ("on_batch_done", attrgetter("batch", "counts")),

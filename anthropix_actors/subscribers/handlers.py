@@ -135,6 +135,16 @@ class Handlers:
         else:
             self.on_answer(turn, message)
 
+    def _anthropix_on_batch_result(self, batch: BatchRef, message: BatchResult) -> None:
+        if self._anthropix_takes_lists:  # not in `on_batch_result`: a `super().on_batch_results` would not end
+            self.on_batch_results(batch, [message])
+        else:
+            self.on_batch_result(batch, message.custom_id, message.result)
+
+    @cached_property
+    def _anthropix_takes_lists(self) -> bool:
+        return self._anthropix_is_empty("on_batch_result") and not self._anthropix_is_empty("on_batch_results")
+
     def on_message(self, message: Any) -> Any:
         """Take a message of your own program."""
 
@@ -224,10 +234,16 @@ class Handlers:
         """A batch was created, or the counts of its requests changed."""
 
     def on_batch_result(self, batch: BatchRef, custom_id: str, result: BatchOutcome) -> None:
-        """The result of one request; `result["type"]` says how it went."""
+        """The result of one request; `result["type"]` says how it went.
+
+        Without this method, `on_batch_results` is called with a list of one.
+        """
 
     def on_batch_results(self, batch: BatchRef, results: Sequence[BatchResult]) -> None:
-        """With `as_lists=True`: results that arrived together. By default, `on_batch_result` is called with each."""
+        """With `as_lists=True`: results that arrived together.
+
+        Without this method, `on_batch_result` is called with each.
+        """
         for each in results:
             self.on_batch_result(batch, each.custom_id, each.result)
 

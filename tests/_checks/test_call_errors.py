@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from anthropix_actors import Agent, Client, Hub, Limits, ParameterError, Price, Timeout, Worker
 from anthropix_actors._checks.call_errors import explains
 from anthropix_actors._checks.instead import INSTEAD
+from anthropix_actors.batches.batches import Batches
 from anthropix_actors.chat.parameters import PARAMETERS
 from anthropix_actors.subscribers import Listener
 
@@ -24,6 +26,7 @@ MAKES: dict[str, Any] = {"Agent": Agent, "Client": Client, "Limits": Limits, "Pr
 KNOWN = {
     "chat": {*PARAMETERS},
     "converse": {*inspect.signature(Client.converse).parameters},
+    **{f"Batches.{name}": {*inspect.signature(getattr(Batches, name)).parameters} for name in ("run", "follow")},
     **{name: {*inspect.signature(made).parameters} for name, made in MAKES.items()},
 }
 EXPLAINED = pytest.mark.skipif(
@@ -115,6 +118,60 @@ def test_who_wants_to_be_told_is_said_how() -> None:
             assert text.startswith(f"{name}: unknown parameter; write stream=to_function(function), which is called")
         text = refused(client.batches.run, [{"custom_id": "a", "params": {**ASK, "system_prompt": "x"}}], Inbox())
         assert text.endswith("system_prompt: unknown parameter; write system=...")
+
+
+BATCHED = {"custom_id": "a", "params": ASK}
+FRONT_DOORS: dict[str, tuple[Any, ...]] = {
+    "batches.create": ([BATCHED],),
+    "batches.list": (),
+    "batches.retrieve": ("b",),
+    "batches.cancel": ("b",),
+    "batches.delete": ("b",),
+    "batches.results": ("b",),
+    "batches.run": ([BATCHED], Inbox()),
+    "batches.follow": ("b", Inbox()),
+    "files.upload": (b"x",),
+    "files.list": (),
+    "files.retrieve": ("f",),
+    "files.delete": ("f",),
+    "files.download": ("f",),
+    "models.list": (),
+    "models.retrieve": ("m",),
+    "sessions.events": ("s",),
+    "sessions.serve": ("s",),
+    "request": ("GET", "/models"),
+    "paginate": ("/models",),
+    "chat": (),
+    "count_tokens": (),
+}
+"""What takes options under names that Python does not check, and what else it needs."""
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "files.upload": {"filename": "x"},
+    "sessions.serve": {"tools": []},
+    "chat": ASK,
+    "count_tokens": ASK,
+}
+
+
+@pytest.mark.parametrize("door", FRONT_DOORS)
+def test_a_slip_of_any_parameter_is_said_to_be_one(door: str) -> None:
+    with Client("k") as client:
+        call = attrgetter(door)(client)
+        parameters = inspect.signature(call).parameters.values()
+        names = {each.name for each in parameters if each.kind not in {each.VAR_KEYWORD, each.VAR_POSITIONAL}}
+        for name in sorted({*names, "timeout", "max_retries"}):
+            slip = f"{name[:-1]}{name[-1]}{name[-1]}"
+            text = refused(call, *FRONT_DOORS[door], **REQUIRED.get(door, {}), **{slip: None})
+            assert text == f"{slip}: unknown parameter; did you mean {name}?"
+
+
+def test_what_follows_batches_is_a_subscriber_by_that_name() -> None:
+    with Client("k") as client:
+        text = refused(client.batches.run, [BATCHED], Inbox(), stream=True)
+        assert text.startswith("stream: unknown parameter; write subscriber=..., such as to_queue(queue)")
+        text = refused(client.batches.follow, "b", Inbox(), cancel=None)
+        assert text == "cancel: unknown parameter; write cancel(), of the BatchRef that is returned"
 
 
 def test_what_is_said_instead_is_said_of_nothing_that_there_is() -> None:

@@ -44,7 +44,20 @@ from anthropix_actors.batches.results_actor import REMEMBERED, Found
 from anthropix_actors.batches.task import CANCEL_PATIENCE
 
 from actors import HELLO, Blocking, Inbox, Reader, task_of, until_blocked
-from servers import DEADLINE, Peer, Server, batch_of, chunk, error_body, head, json_answer, line_of, until, wait
+from servers import (
+    DEADLINE,
+    LAST_CHUNK,
+    Peer,
+    Server,
+    batch_of,
+    chunk,
+    error_body,
+    head,
+    json_answer,
+    line_of,
+    until,
+    wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -335,6 +348,68 @@ def test_a_relative_url_of_results_is_joined_with_the_base_url(
     assert ids_of(told(inbox)) == ["a"]
 
 
+@pytest.mark.parametrize("form", ["/kept/a.jsonl", "/anthropic/kept/a.jsonl", "kept/a.jsonl"])
+def test_another_relative_url_of_results_is_below_the_base_url_too(
+    api: Api, server: Server, connect: Callable[..., Client], form: str
+) -> None:
+    api.on(f"GET /anthropic{BATCHES}/msgbatch_1", batch_of("msgbatch_1", 1, results_url=form))
+    api.on("GET /anthropic/kept/a.jsonl", json_answer("200 OK", line_of("a")))
+    client = connect(f"{server.url}/anthropic")
+    assert [line["custom_id"] for line in client.batches.results("msgbatch_1")] == ["a"]
+
+
+@pytest.mark.parametrize("folder", ["", "/anthropic"])
+@pytest.mark.parametrize("prefix", ["", "/anthropic"])
+def test_behind_a_gateway_results_are_asked_for_at_the_gateway_and_the_key_stays_there(
+    api: Api, server: Server, connect: Callable[..., Client], folder: str, prefix: str
+) -> None:
+    place, path = f"{folder}{BATCHES}/msgbatch_1", f"{prefix * bool(folder)}{BATCHES}/msgbatch_1/results"
+    api.on(f"GET {place}/results", json_answer("200 OK", line_of("a")))
+    with Server(lambda peer: peer.read_request()) as upstream:
+        batch = batch_of("msgbatch_1", 1, results_url=upstream.url + path)
+        api.on(f"GET {place}", batch)
+        api.on(f"POST {folder}{BATCHES}", batch)
+        client = connect(server.url + folder)
+        form: Any
+        for form in ("msgbatch_1", batch, batch["results_url"]):
+            assert [line["custom_id"] for line in client.batches.results(form)] == ["a"]
+            assert [line["custom_id"] for line in client.batches.results(form, stream=True)] == ["a"]
+            client.batches.results(form, stream=(inbox := Inbox()))
+            assert ids_of(told(inbox)) == ["a"]
+        client.batches.run(REQUESTS, inbox := Inbox(), poll=0.001)
+        assert ids_of(told(inbox)) == ["a"]
+        client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001, as_lists=True)
+        assert [each.custom_id for each in told(inbox)[-2].results] == ["a"]
+        assert upstream.connections == 0
+
+
+@pytest.mark.parametrize("folder", ["", "/anthropic"])
+def test_the_apis_own_path_is_below_the_base_url_also_where_the_origin_is_right(
+    api: Api, server: Server, connect: Callable[..., Client], folder: str
+) -> None:
+    place = f"GET {folder}{BATCHES}/msgbatch_1"
+    api.on(place, batch_of("msgbatch_1", 1, results_url=f"{server.url}{BATCHES}/msgbatch_1/results?part=1"))
+    api.on(f"{place}/results?part=1", json_answer("200 OK", line_of("a")))
+    assert [line["custom_id"] for line in connect(server.url + folder).batches.results("msgbatch_1")] == ["a"]
+
+
+@pytest.mark.parametrize("path", [f"{BATCHES}/msgbatch_2/results", f"/else{BATCHES}/msgbatch_1/results"])
+def test_the_path_of_another_batch_on_another_origin_is_refused(client: Client, api: Api, path: str) -> None:
+    with Server(lambda peer: peer.read_request()) as stranger:
+        api.on(LOOK, batch_of("msgbatch_1", 1, results_url=stranger.url + path))
+        client.batches.follow("msgbatch_1", inbox := Inbox(), poll=0.001)
+        error = told(inbox)[-1].error
+        assert isinstance(error, ProtocolError)
+        assert f'client.request("GET", "{BATCHES}/msgbatch_1/results", stream=True)' in str(error)
+        assert (stranger.connections, api.asked) == (0, [LOOK])
+
+
+def test_what_a_refusal_says_to_write_fetches_the_results(client: Client, api: Api) -> None:
+    api.on(RESULTS, head(content_type="application/x-jsonl") + chunk(line_of("a")) + LAST_CHUNK)
+    advised = client.request("GET", f"{BATCHES}/msgbatch_1/results", stream=True)
+    assert [line["custom_id"] for line in advised] == ["a"]
+
+
 def test_what_tells_results_knows_their_batch(client: Client, api: Api) -> None:
     api.batch("msgbatch_1", line_of("a"), line_of("b"), line_of("c"))
     work = client.batches.results("msgbatch_1", stream=(inbox := Inbox()))
@@ -374,11 +449,19 @@ def test_an_odd_url_of_results_is_the_servers_fault(client: Client, api: Api, ur
         client.batches.follow(f"{client.base_url}/x", inbox)
 
 
-@given(st.text() | st.from_regex(r"[a-z]{0,5}:?/{0,3}[a-z.@:/?#\[\]\\]{0,20}"), st.sampled_from(["", "/p", "/p/q"]))
-def test_whatever_the_url_is_no_other_origin_is_asked(url: str, folder: str) -> None:
+ENDINGS = ["", f"{BATCHES}/b/results", f"{BATCHES}/b/results?a=b#c", f"/p{BATCHES}/b/results"]
+
+
+@given(
+    st.text() | st.from_regex(r"[a-z]{0,5}:?/{0,3}[a-z.@:/?#\[\]\\]{0,20}"),
+    st.sampled_from(ENDINGS),
+    st.sampled_from(["", "/p", "/p/q"]),
+    st.sampled_from([None, f"{BATCHES}/b/results"]),
+)
+def test_whatever_the_url_is_no_other_origin_is_asked(url: str, ending: str, folder: str, path: str | None) -> None:
     base = f"https://api.example{folder}"
     with contextlib.suppress(ValueError):
-        address = address_of(url, base)
+        address = address_of(url + ending, base, path)
         assert origin_of(address) == origin_of(base)
         assert address.isascii()
         assert address.isprintable()

@@ -11,7 +11,7 @@ import pykka
 import pytest
 
 import anthropix_actors.subscribers
-from anthropix_actors import AnthropixError, CancelledError, ChatEvent, Client
+from anthropix_actors import AnthropixError, BatchRef, BatchResult, CancelledError, ChatEvent, Client
 from anthropix_actors.emulator import Drop, Emulator, Reply, Status, Thinking, ToolCall
 from anthropix_actors.subscribers import Handlers, Listener
 
@@ -35,7 +35,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -251,6 +251,53 @@ def test_a_batch_calls_a_method_for_each_thing_that_happens(
     assert teller.notes[0][:2] == ("on_batch_progress", batch)
     assert {note[2]: note[3]["type"] for note in teller.of("on_batch_result")} == {"a": "succeeded", "b": "succeeded"}
     assert teller.notes[-1] == ("on_batch_done", batch, counts)
+
+
+class Lists(Listener):
+    """Has a method for lists of results alone."""
+
+    def __init__(self, teller: Teller) -> None:
+        super().__init__()
+        self.teller = teller
+
+    def on_batch_results(self, batch: BatchRef, results: Sequence[BatchResult]) -> None:
+        self.teller.notes.append(("on_batch_results", batch, [each.custom_id for each in results]))
+        super().on_batch_results(batch, results)  # as it may be in a mixin: it has nobody to call
+
+    def on_batch_done(self, batch: BatchRef, counts: Any) -> None:
+        self.teller.ended.set()
+
+
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_who_takes_only_lists_of_results_gets_all_of_them(
+    as_lists: bool,  # noqa: FBT001
+    connect: Callable[..., Client],
+    teller: Teller,
+) -> None:
+    listener = Lists.start(teller)
+    with Emulator() as emulator:
+        emulator.queue("Hello!", "Hello!")
+        requests: Any = [{"custom_id": name, "params": ASK} for name in ("a", "b")]
+        batch = connect(emulator.url).batches.run(requests, listener, poll=0.01, as_lists=as_lists)
+        wait(teller.ended)
+        batch.result(DEADLINE)
+    lists = teller.of("on_batch_results")
+    assert all(note[1] is batch for note in lists)
+    assert sorted(name for note in lists for name in note[2]) == ["a", "b"]
+    assert as_lists or [len(note[2]) for note in lists] == [1, 1]
+    listener.stop(timeout=DEADLINE)
+
+
+def test_handlers_of_lists_alone_get_a_list_of_each_result() -> None:
+    got: list[Any] = []
+
+    class OnlyLists(Handlers):
+        def on_batch_results(self, batch: Any, results: Sequence[BatchResult]) -> None:
+            got.append((batch, results))
+
+    result: Any = BatchResult(None, "a", {"type": "expired"})  # type: ignore[arg-type]
+    OnlyLists().handle(result)
+    assert got == [(None, [result])]
 
 
 def test_a_batch_that_is_cancelled_or_cannot_be_is_told(
