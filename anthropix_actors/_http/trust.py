@@ -18,8 +18,12 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name certificates: requests' first, then OpenSSL's own."""
 
 
+_EXPIRED, _NOT_YET, _OTHER_NAME = 10, 9, (62, 64)
+"""OpenSSL's codes for certificates that are out of date, early, or of another host name or IP address."""
+
+
 class Trust:
-    """The certificates that a client trusts. One thread uses it.
+    """The certificates that a client trusts. One thread uses it; what it says, any.
 
     Args:
         verify: A CA bundle's path, or a context; None or True takes the environment's bundle, or certifi's.
@@ -34,6 +38,25 @@ class Trust:
         self._context: ssl.SSLContext | None = None
         self._loaded = threading.Event()
         self._loads_beside = False
+
+    def __str__(self) -> str:
+        """Return what a server's certificate is checked against, for errors."""
+        if isinstance(self._certificates, ssl.SSLContext):
+            return "the context passed as verify"
+        path, name = self._certificates
+        where = {"verify": "as passed to the client", "certifi": "certifi's"}.get(name, f"from {name}")
+        return f"{path} ({where})"
+
+    @property
+    def advice(self) -> str:
+        """What to do where a server's certificate is not trusted that should be."""
+        if isinstance(self._certificates, ssl.SSLContext):
+            what = "load its bundle into the context: context.load_verify_locations(path)"
+        elif self._certificates[1] == "verify":
+            what = "add its certificate to this bundle"
+        else:
+            what = "pass its bundle: Client(verify=path)"
+        return f"If it is signed by an authority of your own, {what}"
 
     def load_beside(self) -> None:
         """Begin to load them in a thread of its own.
@@ -103,3 +126,21 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
+
+
+def about_certificate(exc: BaseException, trust: Trust | None) -> str:
+    """Return what is wrong with a server's certificate, and what to do.
+
+    Args:
+        exc: The exception of `ssl`, or that of urllib3, which is about the name alone.
+        trust: What it was checked against, if known.
+    """
+    code = getattr(exc, "verify_code", None)  # some contexts, such as truststore's, raise it without a code
+    if code == _EXPIRED:
+        return f"has expired, or one that signed it has: {exc}. If it has not, the clock of this machine may be wrong"
+    if code == _NOT_YET:
+        return f"is not valid yet: {exc}. If it should be, the clock of this machine may be wrong"
+    if code in _OTHER_NAME or not isinstance(exc, ssl.SSLError):
+        return f"is for another name than that of the URL: {exc}. Only names in its subjectAltName count, not its CN"
+    checked = f". It was checked against {trust}. {trust.advice}" if trust else ""
+    return f"is not trusted: {exc}{checked}"

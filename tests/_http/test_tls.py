@@ -718,8 +718,11 @@ def test_a_name_is_checked_by_urllib3_where_the_context_does_not(
         if name == "localhost":
             assert client.chat(**ASK)["stop_reason"] == "end_turn"
         else:
-            with pytest.raises(APIConnectionError, match=r"hostname 'localhost' doesn't match 'example\.org'"):
+            with pytest.raises(
+                APIConnectionError, match=r"is for another name .*: hostname 'localhost' doesn't match 'example\.org'"
+            ) as caught:
                 client.chat(**ASK)
+            assert not caught.value.retryable
 
 
 @pytest.mark.parametrize("has_one", [True, False])
@@ -737,13 +740,15 @@ def test_a_client_certificate_is_shown(
         authority.issue_cert("client@example.org").configure_cert(trusting)
     with (
         Server(answering("x"), serving) as server,
-        Client("k", base_url=server.url, verify=trusting, max_retries=0) as client,
+        Client("k", base_url=server.url, verify=trusting) as client,
     ):
         if has_one:
             assert client.chat(**ask)["stop_reason"] == "end_turn"
         else:
-            with pytest.raises(APIConnectionError, match=r"ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)"):
+            alert = r"ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE).* wants a certificate .*load_cert_chain"
+            with pytest.raises(APIConnectionError, match=alert) as caught:
                 client.chat(**ask)
+            assert (caught.value.retryable, caught.value.attempts) == (False, 1)
 
 
 def test_silence_in_the_handshake_is_bounded_by_connect(client_tls: ssl.SSLContext) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
+import trustme
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from anthropix_actors import Client, ConfigurationError
+from anthropix_actors import APIConnectionError, Client, ConfigurationError
+from anthropix_actors._http.trust import about_certificate
 
 from actors import ASK
 from servers import Server, answering
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import trustme
 
 
 class Bundle:
@@ -120,7 +122,8 @@ def test_with_the_urllib3_of_before_2_the_import_works_and_a_client_says_what_to
 
 FRESH = """
 import ssl, sys, threading
-from anthropix_actors import Client, ConfigurationError
+from anthropix_actors import APIConnectionError, Client, ConfigurationError
+from anthropix_actors._http.trust import about_certificate
 assert "requests" not in sys.modules
 
 create, loaded_in = ssl.create_default_context, []
@@ -176,3 +179,62 @@ def test_a_fresh_process_is_told_of_certificates_that_cannot_be_read(tmp_path: P
     said, loaded_in = fresh("beside", "https://127.0.0.1:9", bundle)
     assert said.startswith(f"SSL_CERT_FILE: no certificates can be read from {bundle}: ")
     assert loaded_in == f"['{BESIDE}', 'MainThread']"
+
+
+def failing(server: Server, verify: Any) -> str:
+    """Chat, in vain: a certificate that is wrong stays so. Return the error's text."""
+    with (
+        Client("k", base_url=f"https://localhost:{server.port}", verify=verify) as client,
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        client.chat(**ASK)
+    assert (caught.value.retryable, caught.value.attempts, caught.value.unsent) == (False, 1, True)
+    return caught.value.message
+
+
+def test_an_error_says_what_a_certificate_was_checked_against(
+    tmp_path: Path, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(bundle := tmp_path / "x.pem"))
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    own = "If it is signed by an authority of your own,"
+    with Server(answering("x"), server_tls) as server:
+        text = failing(server, None)
+        assert text.startswith("the server's certificate is not trusted: [SSL: CERTIFICATE_VERIFY_FAILED]")
+        assert f"checked against {certifi.where()} (certifi's). {own} pass its bundle: Client(verify=path)" in text
+        text = failing(server, bundle)
+        assert f"against {bundle} (as passed to the client). {own} add its certificate to this bundle" in text
+        text = failing(server, ssl.create_default_context())
+        assert f"against the context passed as verify. {own} load its bundle into the context: context.load_v" in text
+        monkeypatch.setenv("CURL_CA_BUNDLE", str(bundle))
+        assert f"against {bundle} (from CURL_CA_BUNDLE). {own} pass its bundle" in failing(server, None)
+
+
+@pytest.mark.parametrize(("begins", "ends", "says"), [(-9, -2, "has expired, or"), (2, 9, "is not valid yet")])
+def test_a_certificate_out_of_its_time_is_said_to_be_that(
+    begins: int, ends: int, says: str, authority: trustme.CA, client_tls: ssl.SSLContext
+) -> None:
+    serving, now = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), dt.datetime.now(dt.UTC)
+    begin, end = (now + dt.timedelta(days=days) for days in (begins, ends))
+    authority.issue_cert("localhost", not_before=begin, not_after=end).configure_cert(serving)
+    with Server(answering("x"), serving) as server:
+        text = failing(server, client_tls)
+    assert text.startswith(f"the server's certificate {says}")
+    assert "clock" in text
+    assert "not trusted" not in text
+
+
+def test_a_certificate_for_another_name_is_said_to_be_that(authority: trustme.CA, client_tls: ssl.SSLContext) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("example.org").configure_cert(serving)
+    with Server(answering("x"), serving) as server:
+        text = failing(server, client_tls)
+    assert text.startswith("the server's certificate is for another name than that of the URL: [SSL")
+    assert "subjectAltName" in text
+    assert "not trusted" not in text
+
+
+def test_what_has_no_code_is_not_trusted() -> None:
+    """As of contexts that ask the system, such as truststore's on macOS."""
+    assert about_certificate(ssl.SSLCertVerificationError("no"), None) == "is not trusted: ('no',)"
