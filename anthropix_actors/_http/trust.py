@@ -123,9 +123,12 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
     path, name = trusted
     folder = Path(path).is_dir()
     try:
-        return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+        context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
+    with contextlib.suppress(AttributeError):  # LibreSSL cannot leave it out
+        context.hostname_checks_common_name = False  # RFC 9525, 2: as browsers, requests and urllib3 do
+    return context
 
 
 def about_certificate(exc: BaseException, trust: Trust | None) -> str:

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 import certifi
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
@@ -238,3 +243,31 @@ def test_a_certificate_for_another_name_is_said_to_be_that(authority: trustme.CA
 def test_what_has_no_code_is_not_trusted() -> None:
     """As of contexts that ask the system, such as truststore's on macOS."""
     assert about_certificate(ssl.SSLCertVerificationError("no"), None) == "is not trusted: ('no',)"
+
+
+def test_a_name_that_is_only_in_a_certificates_cn_does_not_count(tmp_path: Path) -> None:
+    """A context of the caller's is left as it is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (bundle := tmp_path / "own.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (private := tmp_path / "key.pem").write_bytes(key.private_bytes(*form))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(bundle, private)
+    with Server(answering("x"), serving) as server:
+        assert "Only names in its subjectAltName count, not its CN" in failing(server, bundle)
+        context = ssl.create_default_context(cafile=str(bundle))
+        with Client("k", base_url=f"https://localhost:{server.port}", verify=context) as client:
+            assert client.chat(**ASK)["stop_reason"] == "end_turn"
+        assert context.hostname_checks_common_name
