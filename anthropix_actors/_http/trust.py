@@ -97,9 +97,10 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
             "False and verify_mode = ssl.CERT_NONE"
         )
     given = None if verify is True else verify
-    if not isinstance(given, str | os.PathLike | None):
+    if given == "" or not isinstance(given, str | os.PathLike | None):
         what = "the path of a CA bundle, an ssl.SSLContext, or True or None for the usual certificates"
-        raise ConfigurationError(f"verify: expected {what}, got {type(given).__name__}")
+        got = "an empty string" if given == "" else type(given).__name__
+        raise ConfigurationError(f"verify: expected {what}, got {got}")
     sources = {"verify": os.fsdecode(given) if given is not None else None}
     sources |= {name: os.environ.get(name) for name in _BUNDLES}
     for name, path in sources.items():

@@ -751,6 +751,30 @@ def test_a_client_certificate_is_shown(
             assert (caught.value.retryable, caught.value.attempts) == (False, 1)
 
 
+def test_a_client_certificate_is_shown_as_the_page_says(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "proxies-and-tls.md"
+    (snippet,) = re.findall(r"^```python\n(def introduced.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"ssl": ssl, "Client": Client}
+    exec(snippet, names)
+    certfile, keyfile, cafile = (str(tmp_path / name) for name in ("client.pem", "client.key", "x.pem"))
+    own = authority.issue_cert("client@example.org")
+    own.cert_chain_pems[0].write_to_path(certfile)
+    own.private_key_pem.write_to_path(keyfile)
+    authority.cert_pem.write_to_path(cafile)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(serving)
+    authority.configure_trust(serving)
+    serving.verify_mode = ssl.CERT_REQUIRED
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    with (
+        Server(answering("x"), serving) as server,
+        names["introduced"](server.url, certfile, keyfile, cafile) as client,
+    ):
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
 def test_silence_in_the_handshake_is_bounded_by_connect(client_tls: ssl.SSLContext) -> None:
     def half(peer: Peer) -> None:
         peer.sock.recv(ROOM)

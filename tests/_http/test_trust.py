@@ -55,7 +55,7 @@ def test_the_advice_works(server_tls: ssl.SSLContext) -> None:
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
-@pytest.mark.parametrize("odd", [5, [], object(), 0])
+@pytest.mark.parametrize("odd", [5, [], object(), 0, "", ("client.pem", "client.key")])
 def test_what_is_neither_is_refused(odd: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^verify: expected the path of a CA bundle, .* got "):
         Client("k", verify=odd)
