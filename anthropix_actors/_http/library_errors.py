@@ -7,6 +7,7 @@ password and open sockets.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
 import socket
@@ -36,6 +37,7 @@ _NO_TLS = "wrong version number"
 IN_HANDSHAKE = "in the TLS handshake"
 """A note of an `ssl.SSLError` that came before the handshake's end: nothing was sent."""
 
+_PROXY_AUTH = "407"
 _TUNNEL = r"Tunnel connection failed: (\d)\d\d\b"
 
 LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -208,6 +210,8 @@ def _proxy(exc: BaseException, way: Way) -> APIError:
     told = next((str(link) for link in _chain(exc) if isinstance(link, OSError) and re.match(_TUNNEL, str(link))), "")
     final = re.match(_TUNNEL, told)
     text = told[:_QUOTED] or _text(exc)
+    if final and final[0].endswith(_PROXY_AUTH) and way.proxy:
+        text += f". It asks for a user and a password: {way.proxy.advice}"
     error = APIConnectionError(f"{way.proxy or 'the proxy'} failed: {text}", retryable=final is None or final[1] != "4")
     error.unsent = final is not None
     return error
@@ -226,7 +230,10 @@ def _protocol(exc: BaseException, _: Way) -> APIError:
 
 
 def _text(exc: BaseException) -> str:
-    return f"{type(exc).__name__}: {exc}"[:_QUOTED]
+    text = f"{type(exc).__name__}: {exc}"[:_QUOTED]
+    if isinstance(exc, OSError) and exc.errno == errno.EMFILE:
+        text += ". A chat holds two descriptors: raise the limit (ulimit -n), or set Client(max_concurrency=...)"
+    return text
 
 
 _u = urllib3.exceptions

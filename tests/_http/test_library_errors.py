@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import ssl
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
-from anthropix_actors import APIConnectionError, Client
+from anthropix_actors import APIConnectionError, APITimeoutError, Client, Timeout
 
 from actors import ASK
 from records import ALERT, FATAL, HANDSHAKE, Encrypted
-from servers import Peer, Server, answer, answering, chunks, head
+from servers import DEADLINE, Peer, Server, answer, answering, chunks, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,3 +121,58 @@ def test_versions_of_tls_that_differ_do_so_at_each_attempt(whose: str, authority
         error = failing(client)
     assert "The server and the client have no version of TLS in common: Client(verify=ssl.SSLContext)" in error.message
     assert (error.retryable, error.attempts, error.unsent) == (False, 1, True)
+
+
+def test_a_tunnel_that_is_not_opened_in_time_is_said_to_be_that() -> None:
+    with (
+        Server(lambda peer: peer.wait_for_hang_up()) as proxy,
+        Client(
+            "k", base_url="https://api.invalid", proxy=proxy.url, max_retries=0, timeout=Timeout(connect=0.1)
+        ) as client,
+    ):
+        error = failing(client)
+    assert (
+        error.message
+        == f"the proxy {proxy.url} (as passed to the client) opened no tunnel within 0.1 s (timeout.connect)"
+    )
+    assert isinstance(error, APITimeoutError)
+    assert (error.retryable, error.unsent) == (True, True)
+
+
+OUT_OF_DESCRIPTORS = """
+import os, resource, sys
+from anthropix_actors import APIConnectionError, Client
+
+def used():
+    return len(os.listdir("/proc/self/fd"))
+
+ask = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+with Client("k", base_url=sys.argv[1], max_retries=0) as client:
+    before = used()
+    with client.chat(**ask, stream=True) as stream:
+        next(iter(stream))
+        print(used() - before)
+    # One is left, as glibc opens a file when the first thread ends, or aborts.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        client.chat(**ask, stream=True).message()
+    except APIConnectionError as exc:
+        print(exc, exc.retryable)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+def test_too_many_open_files_are_said_what_helps() -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(), chunks(answer("Hi")[:3]))
+        peer.wait_for_hang_up()
+
+    with Server(script) as server:
+        command = [sys.executable, "-P", "-c", OUT_OF_DESCRIPTORS, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    held, said = done.stdout.splitlines()
+    assert held == "2"
+    assert said.startswith("no connection: OSError: [Errno 24] Too many open files. A chat holds two descriptors: ")
+    assert "ulimit -n" in said
+    assert "max_concurrency" in said

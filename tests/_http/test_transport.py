@@ -358,6 +358,7 @@ def test_a_proxy_that_refuses_the_tunnel_is_a_connection_error(reply: bytes, *, 
     ):
         client.chat(**ASK)
     assert caught.value.retryable is retryable
+    assert ("http://user:password@127.0.0.1" in str(caught.value)) is (b" 407 " in reply)
 
 
 def test_a_proxy_that_cannot_be_reached_is_a_connection_error() -> None:
