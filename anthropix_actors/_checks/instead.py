@@ -15,6 +15,11 @@ _LIMITS = "limits=Limits(requests=...)"
 _AGENT = "client.converse(Agent({}=...))"
 _IN_PARAMS = "params={'{}': ...}"
 _NOTHING = "nothing for it: a key is of one organization"
+_OWN_CERTIFICATE = "verify=context, an ssl.SSLContext with context.load_cert_chain(certfile, keyfile)"
+_POOL = (
+    "nothing for it: a client keeps up to 100 idle connections, each for 50 seconds; max_concurrency=... bounds chats"
+)
+_ENVIRONMENT = 'proxy="" and verify=certifi.where(), which leave the environment out; api_key=... and base_url=..., too'
 
 _LISTENED = ("on_text", "on_thinking", "on_event", "on_block", "on_done", "on_failed", "on_cancelled", "on_answer")
 _CALLED = ("callback", "callbacks", "on_message", "on_token", "on_chunk", "on_delta", "on_data", "handler", "function")
@@ -52,7 +57,13 @@ IN_A_CLIENT = {
     **dict.fromkeys(("default_headers", "extra_headers"), "headers=..."),
     **dict.fromkeys(("proxies", "http_proxy", "https_proxy"), "proxy=..."),
     **dict.fromkeys(("http_client", "transport", "session"), "proxy=..., verify=..., auth=... or timeout=..."),
-    **dict.fromkeys(("verify_ssl", "ssl_verify", "ca_bundle", "cert"), "verify=..., the path of a CA bundle"),
+    **dict.fromkeys(
+        ("verify_ssl", "ssl_verify", "ca_bundle", "ca_certs", "cafile"), "verify=..., the path of a CA bundle"
+    ),
+    **dict.fromkeys(("cert", "certfile", "cert_file", "client_cert", "keyfile", "key_file"), _OWN_CERTIFICATE),
+    **dict.fromkeys(("ssl_context", "ssl", "context", "tls"), "verify=..., which may be an ssl.SSLContext"),
+    **dict.fromkeys(("keepalive_expiry", "max_keepalive_connections", "pool_connections", "pool_maxsize"), _POOL),
+    "trust_env": _ENVIRONMENT,
     **dict.fromkeys(("concurrency", "max_connections", "max_workers"), "max_concurrency=..."),
     "betas": "beta=...",
     "version": "api_version=...",

@@ -29,7 +29,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._http.attempt_scope import running_attempt, this_attempt
 from anthropix_actors._http.body import Upload
-from anthropix_actors._http.library_errors import NoAnswerError
+from anthropix_actors._http.library_errors import IN_HANDSHAKE, NoAnswerError, SlowHandshakeError, SlowTunnelError
 from anthropix_actors._http.reuse.idle_connections import MAX_IDLE, IdleConnections
 from anthropix_actors._http.reuse.tls_context import TLSContext, buffered
 from anthropix_actors._http.tls import READER, TLSSocket, plain
@@ -91,6 +91,8 @@ class _Connection:
         timer.idle_since = time.monotonic()
         try:
             super()._tunnel()  # type: ignore[misc]
+        except TimeoutError as exc:
+            raise SlowTunnelError from exc
         finally:
             timer.idle_since = None
 
@@ -187,7 +189,7 @@ class _HTTPSConnection(_Connection, HTTPSConnection):
         return super().is_connected and not (isinstance(self.sock, TLSSocket) and not self.sock.is_quiet)
 
     def connect(self) -> None:
-        """Connect; close the socket if that fails.
+        """Connect; close the socket if that fails. What fails after TCP and a proxy's tunnel is the handshake.
 
         ssl does not close a socket that is reset just before its handshake. It would stay open as long as the error is
         kept, whose traceback refers to it.
@@ -199,6 +201,10 @@ class _HTTPSConnection(_Connection, HTTPSConnection):
                 held = frame.f_locals.get("self")
                 if isinstance(held, ssl.SSLSocket):
                     held.close()
+            if isinstance(exc, ssl.SSLError):
+                exc.add_note(IN_HANDSHAKE)
+            if isinstance(exc, TimeoutError) and not isinstance(exc, SlowTunnelError):
+                raise SlowHandshakeError from exc
             raise
 
 

@@ -39,6 +39,14 @@ class Proxy(msgspec.Struct, frozen=True):
         return f"Proxy({self.place!r}, {self.source!r})"
 
     @property
+    def advice(self) -> str:
+        """What to do where it asks for a user and a password; theirs are not repeated."""
+        scheme, _, host = self.place.partition("://")
+        where = {"proxy": "pass proxy=", "the system's settings": "pass proxy="}.get(self.source, f"set {self.source}=")
+        had = "it did not take those of its URL" if "@" in self.url.partition("://")[2] else "its URL has none"
+        return f'{had}; {where}"{scheme}://user:password@{host}", both percent-encoded'
+
+    @property
     def encrypted(self) -> bool:
         """Return whether the connection to the proxy itself uses TLS."""
         return self.place.startswith("https:")

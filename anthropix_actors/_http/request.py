@@ -29,6 +29,9 @@ BEARER_SINCE = "2026-10-21"
 LONGEST_TIMEOUT = 1e9
 """Seconds; a socket may not accept a larger timeout. None is forever."""
 
+_TIMEOUT_OF_REQUESTS = ("connect", "read")
+"""What the two numbers are that requests takes as a timeout."""
+
 _VERSION_FORM = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEADER_VALUE = r"(?![\t ])[\t\x20-\x7e\x80-\xff]*"
@@ -87,6 +90,9 @@ def as_timeout(value: Timeout | float | None, default: Timeout) -> Timeout:
         return value
     if not _is_positive(value):
         problem = f"expected a Timeout, or seconds above 0 in all, got {value!r}"
+        if isinstance(value, tuple) and len(value) == len(_TIMEOUT_OF_REQUESTS):
+            parts = (f"{name}={part!r}" for name, part in zip(_TIMEOUT_OF_REQUESTS, value, strict=True))
+            problem += f"; write Timeout({', '.join(parts)})"
         raise ParameterError([Problem("timeout", problem)])
     return replace(default, total=value)
 

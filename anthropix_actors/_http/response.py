@@ -151,7 +151,7 @@ class Response:
         proxy = self._transport.proxy
         if proxy is not None and self._transport.base_url.startswith("http:"):
             if self.status == _PROXY_AUTH:
-                error.message = f"{proxy} asks for a user and a password: {error.message}"
+                error.message = f"{proxy} asks for a user and a password ({proxy.advice}): {error.message}"
             elif error.type is None:
                 error.message = f"{error.message} (not in the API's format: perhaps sent by {proxy})"
             error.args = (error.message,)

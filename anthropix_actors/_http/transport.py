@@ -69,6 +69,7 @@ class Transport:
         self.proxy = proxy_for(base_url, proxy)
         self._proxies = {base_url.partition(":")[0]: self.proxy.url} if self.proxy else {}
         encrypted = base_url.startswith("https:") or (self.proxy is not None and self.proxy.encrypted)
+        self._trust = trust if encrypted else None
         self._tls = trust.context() if encrypted else None
         self._adapter = ScopedAdapter(self._tls)
         self.closed = False
@@ -107,7 +108,7 @@ class Transport:
         try:
             return self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
         except LIBRARY_ERRORS as exc:
-            error = fault(exc, Way(request.timeout, self.proxy))
+            error = fault(exc, Way(request.timeout, self.proxy, self._trust))
         finally:
             if prepared.body is not None:
                 prepared.body.close()  # type: ignore[union-attr]

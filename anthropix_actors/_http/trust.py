@@ -21,8 +21,12 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name certificates: requests' first, then OpenSSL's own."""
 
 
+_EXPIRED, _NOT_YET, _OTHER_NAME = 10, 9, (62, 64)
+"""OpenSSL's codes for certificates that are out of date, early, or of another host name or IP address."""
+
+
 class Trust:
-    """The certificates that a client trusts. One thread uses it.
+    """The certificates that a client trusts. One thread uses it; what it says, any.
 
     Args:
         verify: A CA bundle's path, or a context; None or True takes the environment's bundle, or certifi's.
@@ -36,6 +40,25 @@ class Trust:
         self._certificates = trusted(verify)
         self._context: ssl.SSLContext | None = None
         self._loaded = threading.Event()
+
+    def __str__(self) -> str:
+        """Return what a server's certificate is checked against, for errors."""
+        if isinstance(self._certificates, ssl.SSLContext):
+            return "the context passed as verify"
+        path, name = self._certificates
+        where = {"verify": "as passed to the client", "certifi": "certifi's"}.get(name, f"from {name}")
+        return f"{path} ({where})"
+
+    @property
+    def advice(self) -> str:
+        """What to do where a server's certificate is not trusted that should be."""
+        if isinstance(self._certificates, ssl.SSLContext):
+            what = "load its bundle into the context: context.load_verify_locations(path)"
+        elif self._certificates[1] == "verify":
+            what = "add its certificate to this bundle"
+        else:
+            what = "pass its bundle: Client(verify=path)"
+        return f"If it is signed by an authority of your own, {what}"
 
     @contextlib.contextmanager
     def loading(self, *, beside: bool) -> Generator[None]:
@@ -84,9 +107,10 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
             "False and verify_mode = ssl.CERT_NONE"
         )
     given = None if verify is True else verify
-    if not isinstance(given, str | os.PathLike | None):
+    if given == "" or not isinstance(given, str | os.PathLike | None):
         what = "the path of a CA bundle, an ssl.SSLContext, or True or None for the usual certificates"
-        raise ConfigurationError(f"verify: expected {what}, got {type(given).__name__}")
+        got = "an empty string" if given == "" else type(given).__name__
+        raise ConfigurationError(f"verify: expected {what}, got {got}")
     sources = {"verify": os.fsdecode(given) if given is not None else None}
     sources |= {name: os.environ.get(name) for name in _BUNDLES}
     for name, path in sources.items():
@@ -110,6 +134,27 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
     path, name = trusted
     folder = Path(path).is_dir()
     try:
-        return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+        context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
+    with contextlib.suppress(AttributeError):  # LibreSSL cannot leave it out
+        context.hostname_checks_common_name = False  # RFC 9525, 2: as browsers, requests and urllib3 do
+    return context
+
+
+def about_certificate(exc: BaseException, trust: Trust | None) -> str:
+    """Return what is wrong with a server's certificate, and what to do.
+
+    Args:
+        exc: The exception of `ssl`, or that of urllib3, which is about the name alone.
+        trust: What it was checked against, if known.
+    """
+    code = getattr(exc, "verify_code", None)  # some contexts, such as truststore's, raise it without a code
+    if code == _EXPIRED:
+        return f"has expired, or one that signed it has: {exc}. If it has not, the clock of this machine may be wrong"
+    if code == _NOT_YET:
+        return f"is not valid yet: {exc}. If it should be, the clock of this machine may be wrong"
+    if code in _OTHER_NAME or not isinstance(exc, ssl.SSLError):
+        return f"is for another name than that of the URL: {exc}. Only names in its subjectAltName count, not its CN"
+    checked = f". It was checked against {trust}. {trust.advice}" if trust else ""
+    return f"is not trusted: {exc}{checked}"

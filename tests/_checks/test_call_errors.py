@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,19 @@ def test_what_follows_batches_is_a_subscriber_by_that_name() -> None:
         assert text.startswith("stream: unknown parameter; write subscriber=..., such as to_queue(queue)")
         text = refused(client.batches.follow, "b", Inbox(), cancel=None)
         assert text == "cancel: unknown parameter; write cancel(), of the BatchRef that is returned"
+
+
+def test_what_others_take_for_their_connections_is_said_how_to_write() -> None:
+    client: Any = Client
+    for name in ("cert", "certfile", "client_cert"):
+        text = refused(client, "k", **{name: ("client.pem", "client.key")})
+        assert text.endswith("write verify=context, an ssl.SSLContext with context.load_cert_chain(certfile, keyfile)")
+    assert refused(client, "k", ssl_context=None).endswith("write verify=..., which may be an ssl.SSLContext")
+    assert 'proxy=""' in refused(client, "k", trust_env=False)
+    assert "50 seconds" in refused(client, "k", keepalive_expiry=5)
+    with Client("k") as made:
+        for call in (partial(client, "k"), partial(made.chat, **ASK)):
+            assert refused(call, timeout=(3, 5)).endswith("write Timeout(connect=3, read=5)")
 
 
 def test_what_is_said_instead_is_said_of_nothing_that_there_is() -> None:

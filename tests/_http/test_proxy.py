@@ -156,6 +156,25 @@ def test_a_plain_proxy_that_asks_for_credentials_says_that_it_was_the_proxy() ->
     assert (caught.value.status, caught.value.retryable) == (407, False)
 
 
+@pytest.mark.parametrize("base_url", ["http://api.invalid", "https://api.invalid"])
+def test_where_the_password_of_a_proxy_goes_is_said_and_it_is_not_repeated(
+    base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = after(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+    said = []
+    with Server(asks) as proxy:
+        for user in ("", "user:geheim99@"):
+            monkeypatch.setenv("ALL_PROXY", f"http://{user}127.0.0.1:{proxy.port}")
+            with Client("k", base_url=base_url, max_retries=0) as client, pytest.raises(APIError) as caught:
+                client.chat(**ASK)
+            assert f'set ALL_PROXY="http://user:password@127.0.0.1:{proxy.port}"' in str(caught.value)
+            said.append(str(caught.value))
+    assert "its URL has none" in said[0]
+    assert "it did not take those of its URL" in said[1]
+    assert "geheim99" not in said[1]
+    assert 'pass proxy="http://user:password@h:1"' in Proxy("http://h:1", "the system's settings", "http://h:1").advice
+
+
 def test_a_plain_proxy_that_answers_itself_may_be_the_one_who_refuses() -> None:
     """tinyproxy says 401."""
     page = json_answer("401 Unauthorized", b"<h1>Access denied</h1>")

@@ -19,6 +19,16 @@ from anthropix_actors._http.request import (
 from anthropix_actors._http.retry import RetryPolicy
 
 
+def test_the_timeout_of_requests_is_said_how_to_write() -> None:
+    odd: Any = (3, 5.5)
+    said = r"^timeout: expected a Timeout, or seconds .*, got \(3, 5\.5\); write Timeout\(connect=3, read=5\.5\)$"
+    with pytest.raises(ParameterError, match=said):
+        as_timeout(odd, Timeout())
+    odd = (3, 5, 7)
+    with pytest.raises(ParameterError, match=r"got \(3, 5, 7\)$"):
+        as_timeout(odd, Timeout())
+
+
 def test_a_timeout_is_taken_in_three_forms() -> None:
     default = Timeout(connect=1, read=2, idle=3)
     assert as_timeout(None, default) is default

@@ -718,8 +718,11 @@ def test_a_name_is_checked_by_urllib3_where_the_context_does_not(
         if name == "localhost":
             assert client.chat(**ASK)["stop_reason"] == "end_turn"
         else:
-            with pytest.raises(APIConnectionError, match=r"hostname 'localhost' doesn't match 'example\.org'"):
+            with pytest.raises(
+                APIConnectionError, match=r"is for another name .*: hostname 'localhost' doesn't match 'example\.org'"
+            ) as caught:
                 client.chat(**ASK)
+            assert not caught.value.retryable
 
 
 @pytest.mark.parametrize("has_one", [True, False])
@@ -737,13 +740,39 @@ def test_a_client_certificate_is_shown(
         authority.issue_cert("client@example.org").configure_cert(trusting)
     with (
         Server(answering("x"), serving) as server,
-        Client("k", base_url=server.url, verify=trusting, max_retries=0) as client,
+        Client("k", base_url=server.url, verify=trusting) as client,
     ):
         if has_one:
             assert client.chat(**ask)["stop_reason"] == "end_turn"
         else:
-            with pytest.raises(APIConnectionError, match=r"ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)"):
+            alert = r"ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE).* wants a certificate .*load_cert_chain"
+            with pytest.raises(APIConnectionError, match=alert) as caught:
                 client.chat(**ask)
+            assert (caught.value.retryable, caught.value.attempts) == (False, 1)
+
+
+def test_a_client_certificate_is_shown_as_the_page_says(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "proxies-and-tls.md"
+    (snippet,) = re.findall(r"^```python\n(def introduced.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"ssl": ssl, "Client": Client}
+    exec(snippet, names)
+    certfile, keyfile, cafile = (str(tmp_path / name) for name in ("client.pem", "client.key", "x.pem"))
+    own = authority.issue_cert("client@example.org")
+    own.cert_chain_pems[0].write_to_path(certfile)
+    own.private_key_pem.write_to_path(keyfile)
+    authority.cert_pem.write_to_path(cafile)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(serving)
+    authority.configure_trust(serving)
+    serving.verify_mode = ssl.CERT_REQUIRED
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    with (
+        Server(answering("x"), serving) as server,
+        names["introduced"](server.url, certfile, keyfile, cafile) as client,
+    ):
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
 def test_silence_in_the_handshake_is_bounded_by_connect(client_tls: ssl.SSLContext) -> None:

@@ -236,7 +236,7 @@ def test_each_certificate_is_checked_the_peer_is_told_and_no_socket_stays_open(
         ):
             client.chat(**ASK)
         assert "Hostname mismatch" in str(caught.value)
-        assert "It is for another name than that of the URL" in str(caught.value)
+        assert "is for another name than that of the URL" in str(caught.value)
         assert "verify" not in str(caught.value).replace("verify failed", "")
         acquire(server.hung_up)
     assert told == ["SSLV3_ALERT_BAD_CERTIFICATE"]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from anthropix_actors import Client, ConfigurationError
+from anthropix_actors import APIConnectionError, Client, ConfigurationError
+from anthropix_actors._http.trust import about_certificate
 
 from actors import ASK
 from servers import Server, answering
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import trustme
 
 
 class Bundle:
@@ -48,7 +55,7 @@ def test_the_advice_works(server_tls: ssl.SSLContext) -> None:
         assert client.chat(**ASK)["stop_reason"] == "end_turn"
 
 
-@pytest.mark.parametrize("odd", [5, [], object(), 0])
+@pytest.mark.parametrize("odd", [5, [], object(), 0, "", ("client.pem", "client.key")])
 def test_what_is_neither_is_refused(odd: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^verify: expected the path of a CA bundle, .* got "):
         Client("k", verify=odd)
@@ -120,7 +127,8 @@ def test_with_the_urllib3_of_before_2_the_import_works_and_a_client_says_what_to
 
 FRESH = """
 import ssl, sys, threading
-from anthropix_actors import Client, ConfigurationError
+from anthropix_actors import APIConnectionError, Client, ConfigurationError
+from anthropix_actors._http.trust import about_certificate
 assert "requests" not in sys.modules
 
 create, loaded_in = ssl.create_default_context, []
@@ -215,3 +223,90 @@ def test_certificates_that_are_being_loaded_are_waited_for(then: str) -> None:
     """A process that ends in the middle may crash, in OpenSSL; a child would find OpenSSL's locks held."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", SLOW + then]
     assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == "1\n"
+
+
+def failing(server: Server, verify: Any) -> str:
+    """Chat, in vain: a certificate that is wrong stays so. Return the error's text."""
+    with (
+        Client("k", base_url=f"https://localhost:{server.port}", verify=verify) as client,
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        client.chat(**ASK)
+    assert (caught.value.retryable, caught.value.attempts, caught.value.unsent) == (False, 1, True)
+    return caught.value.message
+
+
+def test_an_error_says_what_a_certificate_was_checked_against(
+    tmp_path: Path, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(bundle := tmp_path / "x.pem"))
+    for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    own = "If it is signed by an authority of your own,"
+    with Server(answering("x"), server_tls) as server:
+        text = failing(server, None)
+        assert text.startswith("the server's certificate is not trusted: [SSL: CERTIFICATE_VERIFY_FAILED]")
+        assert f"checked against {certifi.where()} (certifi's). {own} pass its bundle: Client(verify=path)" in text
+        text = failing(server, bundle)
+        assert f"against {bundle} (as passed to the client). {own} add its certificate to this bundle" in text
+        text = failing(server, ssl.create_default_context())
+        assert f"against the context passed as verify. {own} load its bundle into the context: context.load_v" in text
+        monkeypatch.setenv("CURL_CA_BUNDLE", str(bundle))
+        assert f"against {bundle} (from CURL_CA_BUNDLE). {own} pass its bundle" in failing(server, None)
+
+
+@pytest.mark.parametrize(("begins", "ends", "says"), [(-9, -2, "has expired, or"), (2, 9, "is not valid yet")])
+def test_a_certificate_out_of_its_time_is_said_to_be_that(
+    begins: int, ends: int, says: str, authority: trustme.CA, client_tls: ssl.SSLContext
+) -> None:
+    serving, now = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), dt.datetime.now(dt.UTC)
+    begin, end = (now + dt.timedelta(days=days) for days in (begins, ends))
+    authority.issue_cert("localhost", not_before=begin, not_after=end).configure_cert(serving)
+    with Server(answering("x"), serving) as server:
+        text = failing(server, client_tls)
+    assert text.startswith(f"the server's certificate {says}")
+    assert "clock" in text
+    assert "not trusted" not in text
+
+
+def test_a_certificate_for_another_name_is_said_to_be_that(authority: trustme.CA, client_tls: ssl.SSLContext) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("example.org").configure_cert(serving)
+    with Server(answering("x"), serving) as server:
+        text = failing(server, client_tls)
+    assert text.startswith("the server's certificate is for another name than that of the URL: [SSL")
+    assert "subjectAltName" in text
+    assert "not trusted" not in text
+
+
+def test_what_has_no_code_is_not_trusted() -> None:
+    """As of contexts that ask the system, such as truststore's on macOS."""
+    assert about_certificate(ssl.SSLCertVerificationError("no"), None) == "is not trusted: ('no',)"
+
+
+def test_a_name_that_is_only_in_a_certificates_cn_does_not_count(tmp_path: Path) -> None:
+    """A context of the caller's is left as it is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (bundle := tmp_path / "own.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (private := tmp_path / "key.pem").write_bytes(key.private_bytes(*form))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(bundle, private)
+    with Server(answering("x"), serving) as server:
+        assert "Only names in its subjectAltName count, not its CN" in failing(server, bundle)
+        context = ssl.create_default_context(cafile=str(bundle))
+        with Client("k", base_url=f"https://localhost:{server.port}", verify=context) as client:
+            assert client.chat(**ASK)["stop_reason"] == "end_turn"
+        assert context.hostname_checks_common_name

@@ -77,12 +77,12 @@ def reaching() -> Iterator[Case]:
         ("close", reads(1, close), False),
         ("reset", reads(1, reset), False),
         ("stall", stall, True),
-        ("plain HTTP", speaks(b"HTTP/1.1 400 Bad Request\r\n\r\n"), False),
-        ("garbage", speaks(b"\x00\xff" * 100), False),
         ("a handshake that drips", drip(b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc" + b"x" * 100, stall), True),
     ):
         ends, world = (timeout if waits else connection), worlds.before_tls
         yield Case("TLS", fault, ends, AGAIN, script, world, waits=waits)
+    for fault, said in (("plain HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n"), ("garbage", b"\x00\xff" * 100)):
+        yield Case("TLS", fault, connection, NEVER, speaks(said), worlds.before_tls)
     yield Case("TLS", "a stranger's certificate", connection, NEVER, close, worlds.stranger)
     yield Case("TLS", "a certificate for another name", connection, NEVER, close, worlds.namesake)
 
@@ -103,7 +103,7 @@ def tunnelling() -> Iterator[Case]:
         ("an endless line", ProtocolError, False, says(then=forever(b"x" * 10_000))),
         ("close in the tunnel", APIConnectionError, True, says(refusal % b"200 OK", then=close)),
         ("stall in the tunnel", APITimeoutError, True, says(refusal % b"200 OK")),
-        ("garbage in the tunnel", APIConnectionError, True, says(refusal % b"200 OK", then=reads(1, speaks(noise)))),
+        ("garbage in the tunnel", APIConnectionError, False, says(refusal % b"200 OK", then=reads(1, speaks(noise)))),
     ):
         yield Case(
             "proxy", fault, ends, retryable, script, worlds.proxy, waits="stall" in fault or ends is StalledError
