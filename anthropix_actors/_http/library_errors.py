@@ -131,7 +131,7 @@ def _caused(error: APIError, link: BaseException) -> APIError:
 def _bare(link: BaseException) -> BaseException:
     """Strip an exception of its references to other objects."""
     link.__cause__ = link.__context__ = None
-    for name in ("request", "response", "pool", "conn", "reason", "original_error", "_reason"):
+    for name in ("request", "response", "pool", "conn", "reason", "original_error", "_reason", "url"):
         if name != "reason" or not isinstance(link, OSError):  # ssl's is a string
             link.__dict__.pop(name, None)
     if any(isinstance(argument, BaseException) for argument in link.args):

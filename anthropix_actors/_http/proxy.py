@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 import msgspec
 from requests.utils import select_proxy, should_bypass_proxies
 
+from anthropix_actors._http.secrets import SHORTEST
 from anthropix_actors._http.urls import PORTS
 from anthropix_actors.errors import ConfigurationError
 
@@ -45,6 +46,12 @@ class Proxy(msgspec.Struct, frozen=True):
         where = {"proxy": "pass proxy=", "the system's settings": "pass proxy="}.get(self.source, f"set {self.source}=")
         had = "it did not take those of its URL" if "@" in self.url.partition("://")[2] else "its URL has none"
         return f'{had}; {where}"{scheme}://user:password@{host}", both percent-encoded'
+
+    @property
+    def secrets(self) -> set[str]:
+        """Its password, as in its URL and decoded, where it is long enough to be no plain word."""
+        password = urlsplit(self.url).password or ""
+        return {each for each in (password, unquote(password)) if len(each) >= SHORTEST}
 
     @property
     def encrypted(self) -> bool:

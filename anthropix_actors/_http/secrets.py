@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "[redacted]"
 
-_SHORTEST = 8
+SHORTEST = 8
 """Characters: a shorter value may be a plain word, such as the "ollama" that is sent to servers without keys."""
 
 _SENSITIVE = r"(?i)key|token|secret|auth|cookie|credential|signature|password"
@@ -34,7 +34,7 @@ def secrets_in(headers: Mapping[str, str]) -> set[str]:
     for name, value in headers.items():
         if re.search(_SENSITIVE, name):
             found |= {value, value.partition(" ")[2]}
-    return {value for value in found if len(value) >= _SHORTEST or value.startswith(_KEY)}
+    return {value for value in found if len(value) >= SHORTEST or value.startswith(_KEY)}
 
 
 def hide(error: APIError, secrets: Iterable[str]) -> None:

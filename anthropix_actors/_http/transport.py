@@ -142,8 +142,10 @@ class Transport:
         path = request.path
         url = self.base_url + path if path.startswith("/") else path
         error.method, error.url = request.method, url.partition("?")[0].partition("#")[0]
-        known = {} if self.proxy is None else self._adapter.proxy_headers(self.proxy.url)
-        hide(error, secrets_in(request.headers) | secrets_in(sent) | secrets_in(known))
+        secrets = secrets_in(request.headers) | secrets_in(sent)
+        if self.proxy is not None:
+            secrets |= secrets_in(self._adapter.proxy_headers(self.proxy.url)) | self.proxy.secrets
+        hide(error, secrets)
 
     def after_fork(self) -> None:
         """Leave all connections to the parent: used in a forked child, they would mix both processes' requests."""

@@ -7,7 +7,7 @@ import os
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import certifi
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name certificates: requests' first, then OpenSSL's own."""
 
+
+_ANY_CONTEXT: Any = next(kind for kind in ssl.SSLContext.__mro__ if kind.__module__ == "_ssl")
+"""Of all contexts: a program may put another class in the place of `ssl.SSLContext`, as truststore does."""
 
 _EXPIRED, _NOT_YET, _OTHER_NAME = 10, 9, (62, 64)
 """OpenSSL's codes for certificates that are out of date, early, or of another host name or IP address."""
@@ -43,7 +46,7 @@ class Trust:
 
     def __str__(self) -> str:
         """Return what a server's certificate is checked against, for errors."""
-        if isinstance(self._certificates, ssl.SSLContext):
+        if not isinstance(self._certificates, tuple):
             return "the context passed as verify"
         path, name = self._certificates
         where = {"verify": "as passed to the client", "certifi": "certifi's"}.get(name, f"from {name}")
@@ -52,7 +55,7 @@ class Trust:
     @property
     def advice(self) -> str:
         """What to do where a server's certificate is not trusted that should be."""
-        if isinstance(self._certificates, ssl.SSLContext):
+        if not isinstance(self._certificates, tuple):
             what = "load its bundle into the context: context.load_verify_locations(path)"
         elif self._certificates[1] == "verify":
             what = "add its certificate to this bundle"
@@ -98,8 +101,8 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
     Raises:
         ConfigurationError: `verify` is of a wrong type, or the path does not exist.
     """
-    if isinstance(verify, ssl.SSLContext):
-        return verify
+    if isinstance(verify, _ANY_CONTEXT):
+        return cast("ssl.SSLContext", verify)
     if verify is False:
         raise ConfigurationError(
             "verify: False would send the key to any server that responds. Pass the path of a bundle with the server's "
@@ -115,12 +118,20 @@ def trusted(verify: Any) -> ssl.SSLContext | tuple[str, str]:
     sources |= {name: os.environ.get(name) for name in _BUNDLES}
     for name, path in sources.items():
         if path:
-            if not Path(path).exists():
-                if "-----BEGIN" in path:
-                    raise ConfigurationError(f"{name}: expected the path of a file, got the text of a certificate")
-                raise ConfigurationError(f"{name}: no such file or folder: {path}")
+            _check_path(name, path)
             return path, name
     return certifi.where(), "certifi"
+
+
+def _check_path(name: str, path: str) -> None:
+    if "-----BEGIN" in path:
+        raise ConfigurationError(f"{name}: expected the path of a file, got the text of a certificate")
+    try:
+        is_there = Path(path).exists()
+    except (OSError, ValueError) as exc:  # a folder that may not be entered; a name that is none
+        raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None
+    if not is_there:
+        raise ConfigurationError(f"{name}: no such file or folder: {path}")
 
 
 def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
@@ -129,11 +140,11 @@ def context_of(trusted: ssl.SSLContext | tuple[str, str]) -> ssl.SSLContext:
     Raises:
         ConfigurationError: no certificates can be read.
     """
-    if isinstance(trusted, ssl.SSLContext):
+    if not isinstance(trusted, tuple):
         return trusted
     path, name = trusted
-    folder = Path(path).is_dir()
     try:
+        folder = Path(path).is_dir()
         context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{name}: no certificates can be read from {path}: {exc}") from None

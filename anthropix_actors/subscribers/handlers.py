@@ -141,7 +141,7 @@ class Handlers:
         else:
             self.on_batch_result(batch, message.custom_id, message.result)
 
-    @cached_property
+    @MadeOnce
     def _anthropix_takes_lists(self) -> bool:
         return self._anthropix_is_empty("on_batch_result") and not self._anthropix_is_empty("on_batch_results")
 

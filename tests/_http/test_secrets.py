@@ -8,12 +8,23 @@ import pickle
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anthropix_actors import APIError, BadRequestError, ChatFailed, Client, ProtocolError, TruncatedError
+from anthropix_actors import (
+    APIError,
+    APITimeoutError,
+    BadRequestError,
+    ChatFailed,
+    Client,
+    PermissionDeniedError,
+    ProtocolError,
+    Timeout,
+    TruncatedError,
+)
 from anthropix_actors._http.secrets import HIDDEN, hide, secrets_in
 
 from actors import ASK, Inbox
@@ -120,6 +131,43 @@ def test_the_password_of_a_proxy_is_hidden_as_well() -> None:
     ):
         client.chat(**ASK)
     assert "Proxy-Authorization: [redacted]" in str(caught.value)
+
+
+PASSWORD = "pa55%20WORD-of-a-proxy"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_silent_leads_to_no_password(scheme: str) -> None:
+    """urllib3's own exception has the URL of what it waited for."""
+    with (
+        Server(Peer.wait_for_hang_up) as proxy,
+        Client(
+            "k",
+            base_url=f"{scheme}://x.invalid",
+            proxy=f"http://u:{PASSWORD}@127.0.0.1:{proxy.port}",
+            timeout=Timeout(connect=0.3, first_byte=0.3),
+            max_retries=0,
+        ) as client,
+        pytest.raises(APITimeoutError) as caught,
+    ):
+        client.chat(**ASK)
+    assert caught.value.__cause__ is not None
+    assert "pa55" not in everything(caught.value) + repr(vars(caught.value.__cause__))
+
+
+@pytest.mark.parametrize("password", [PASSWORD, unquote(PASSWORD)])
+def test_a_proxy_that_repeats_its_password_is_not_quoted(password: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(json_answer(f"403 Not with {password}", {"you": password}))
+
+    with (
+        Server(script) as proxy,
+        Client("k", base_url="http://x.invalid", proxy=f"http://u:{PASSWORD}@127.0.0.1:{proxy.port}") as client,
+        pytest.raises(PermissionDeniedError) as caught,
+    ):
+        client.chat(**ASK)
+    assert "pa55" not in everything(caught.value)
 
 
 def echoing_proxy(peer: Peer) -> None:

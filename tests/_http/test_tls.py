@@ -605,8 +605,11 @@ def test_where_the_system_has_no_poll_the_context_makes_its_own_sockets(
 def test_all_else_of_a_context_is_the_contexts_own() -> None:
     context = buffered(Both(ssl.PROTOCOL_TLS_CLIENT))
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    assert context._context.verify_mode == context.verify_mode == ssl.CERT_NONE
+    context.options |= ssl.OP_NO_TICKET
+    assert context._context.options == context.options
+    assert context.options & ssl.OP_NO_TICKET
+    context.verify_mode = ssl.CERT_NONE  # as urllib3 sets what it once was
+    assert context._context.verify_mode == context.verify_mode == ssl.CERT_REQUIRED
 
 
 # A client's chats

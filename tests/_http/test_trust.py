@@ -7,6 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -24,7 +25,7 @@ from anthropix_actors import APIConnectionError, Client, ConfigurationError
 from anthropix_actors._http.trust import about_certificate
 
 from actors import ASK
-from servers import Server, answering
+from servers import Peer, Server, answering, send_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -310,3 +311,44 @@ def test_a_name_that_is_only_in_a_certificates_cn_does_not_count(tmp_path: Path)
         with Client("k", base_url=f"https://localhost:{server.port}", verify=context) as client:
             assert client.chat(**ASK)["stop_reason"] == "end_turn"
         assert context.hostname_checks_common_name
+
+
+def test_a_path_that_cannot_be_looked_at_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path / ("x" * 300), "in\0valid"):  # a name that is too long, and one that is none
+        with pytest.raises(ConfigurationError, match=r"^verify: no "):
+            Client("k", verify=path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / ("y" * 300)))
+    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE: no "):
+        Client("k")
+
+
+def test_a_context_from_before_its_class_was_replaced_is_one(
+    trusting: ssl.SSLContext, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `truststore.inject_into_ssl` replaces it."""
+    another = type("SSLContext", (ssl.SSLContext,), {})
+    with Server(answering("x"), server_tls) as server:
+        monkeypatch.setattr(ssl, "SSLContext", another)
+        with Client("k", base_url=server.url, verify=trusting) as client:
+            assert client.chat(**ASK)["stop_reason"] == "end_turn"
+
+
+def test_a_context_that_was_made_strict_stays_so(server_tls: ssl.SSLContext) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        warnings.catch_warnings(action="ignore"),
+        Server(closing, server_tls) as server,
+        Client("k", base_url=server.url, verify=context, max_retries=0) as client,
+    ):
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+        context.verify_mode, context.check_hostname = ssl.CERT_REQUIRED, True
+        with pytest.raises(APIConnectionError, match="is not trusted"):
+            client.chat(**ASK)
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def closing(peer: Peer) -> None:
+    """Answer, and close the connection: the next chat makes another."""
+    peer.read_request()
+    send_answer(peer, "x")

@@ -34,7 +34,13 @@ class TLSContext:
         return getattr(self._context, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set the context's attribute: urllib3 sets how to verify, and the protocols to offer."""
+        """Set the context's attribute, such as the protocols to offer.
+
+        How to verify is for the context alone to say: urllib3 sets what that was when it made the connection, and the
+        program may have made its context stricter since.
+        """
+        if name == "verify_mode":
+            return
         setattr(self._context, name, value)
 
     def wrap_socket(self, sock: socket.socket | TLSSocket, *, server_hostname: str | None = None) -> TLSSocket:
