@@ -55,7 +55,7 @@ def snippets_of(text: str) -> list[str]:
 
 
 SNIPPETS = snippets_of(README)
-WINDOWS = ("Window(Client()).mainloop()\n", "app.exec()\n")
+WINDOWS = ("Window(Client()).mainloop()\n", "app.exec()\n", "EarlyWindow().mainloop()\n")
 """Each ends a program with a window, which subscribers/test_windows.py runs."""
 PROGRAMS = {"README": SNIPPETS, **{name: found for name, text in DOCS.items() if (found := snippets_of(text))}}
 """By page, what runs in its order as one program; it takes nothing from other pages."""

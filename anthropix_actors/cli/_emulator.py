@@ -26,6 +26,8 @@ _TEXT = "An actor shares no memory with others: it has a mailbox, and takes one 
 @click.option("--fail", type=click.IntRange(400, 599), metavar="STATUS", help="Refuse each chat, as with 529 or 401.")
 @click.option("--allow-host", multiple=True, help="A further name to be called by; may be repeated; * is any.")
 @click.option("--without", multiple=True, metavar="RULE", help="A rule not to keep; may be repeated.")
+@click.option("--certfile", metavar="PEM", help="Serve over TLS, with this certificate, for localhost.")
+@click.option("--keyfile", metavar="PEM", help="Its key, unless --certfile has it, too.")
 def emulator(  # noqa: PLR0913, PLR0917 - each is an option
     host: str,
     port: int,
@@ -37,6 +39,8 @@ def emulator(  # noqa: PLR0913, PLR0917 - each is an option
     fail: int | None,
     allow_host: tuple[str, ...],
     without: tuple[str, ...],
+    certfile: str | None,
+    keyfile: str | None,
 ) -> None:
     """Serve the API on this machine, for programs without a key. Ctrl-C ends it."""
     try:
@@ -62,8 +66,10 @@ def emulator(  # noqa: PLR0913, PLR0917 - each is an option
             without=without,
             handler=lambda _: paced if fail is None else Status(fail),
             started=started,
+            certfile=certfile,
+            keyfile=keyfile,
         )
-    except ValueError as exc:  # not the name of a rule, or not UTF-8
+    except ValueError as exc:  # not the name of a rule, not UTF-8, or no certificate
         raise click.UsageError(str(exc)) from None
     except OSError as exc:
         raise click.ClickException(f"cannot listen at {host}, port {port}: {exc.strerror}") from None

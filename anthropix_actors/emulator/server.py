@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
+from anthropix_actors.emulator._api.address import Address
 from anthropix_actors.emulator._api.app import application
 from anthropix_actors.emulator._api.batch import BatchSchedule
 from anthropix_actors.emulator._api.server_thread import ServerThread
@@ -21,13 +21,12 @@ from anthropix_actors.emulator.scripts.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from os import PathLike
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.limits import Limits
     from anthropix_actors.emulator.records import Request
     from anthropix_actors.emulator.sessions import Session
-
-_BACKLOG = 2048
 
 
 class Emulator:
@@ -70,8 +69,12 @@ class Emulator:
             page in a browser on this machine cannot read its responses.
         clock: Returns the time by which the prompt cache and message threads expire, in seconds: a test's own clock
             need not wait for an hour. Runs in the emulator's thread.
+        certfile: The path of a certificate, as PEM, to serve over TLS: for `localhost`, which `url` then has in place
+            of 127.0.0.1, or for `host`. Certificates of authorities between may follow it.
+        keyfile: The path of its key, without a password; by default, `certfile` has the key, too.
 
     Raises:
+        ConfigurationError: `certfile` or `keyfile` cannot be used.
         TypeError: `without` or `hosts` is a single string.
         ValueError: `batch_seconds` or `batch_polls` is negative; a name in `without` is not a rule's.
 
@@ -104,14 +107,17 @@ class Emulator:
         without: Iterable[str] = (),
         hosts: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        certfile: str | PathLike[str] | None = None,
+        keyfile: str | PathLike[str] | None = None,
     ) -> None:
         """Hold the options; nothing listens before `start`."""
         if isinstance(hosts, str):
             raise TypeError(f"hosts must be a list of names: give [{hosts!r}]")
-        self._address = (host, port)
+        self._address = Address(host, port, certfile, keyfile)
         schedule = BatchSchedule(batch_seconds, batch_polls)
+        names, scheme = (host, tuple(hosts)), self._address.scheme
         self._state = ServerState(
-            api_key, handler, schedule, limits, rules=active(without), hosts=(host, tuple(hosts)), clock=clock
+            api_key, handler, schedule, limits, rules=active(without), hosts=names, scheme=scheme, clock=clock
         )
         self._released = asyncio.Semaphore(0)
         self._server: ServerThread | None = None
@@ -128,12 +134,10 @@ class Emulator:
         """
         if self._server is not None:
             raise RuntimeError("an emulator can be started only once")
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        self._address = (host, listener.getsockname()[1])
+        listener = self._address.listen()
         self._process = os.getpid()
-        self._server = ServerThread(application(self._state, self._released), listener)
+        app = application(self._state, self._released)
+        self._server = ServerThread(app, listener, self._address.certfile, self._address.keyfile)
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -174,8 +178,7 @@ class Emulator:
         """
         if self._server is None:
             raise RuntimeError("the emulator has not been started")
-        host, port = self._address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._address.url
 
     @property
     def requests(self) -> list[Request]:

@@ -8,6 +8,7 @@ from anthropix_actors.emulator.server import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from os import PathLike
 
     from anthropix_actors.emulator.answers import Answer
     from anthropix_actors.emulator.records import Request
@@ -23,6 +24,8 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
     hosts: Collection[str] = (),
     handler: Callable[[Request], Answer] | None = None,
     started: Callable[[Emulator], None] | None = None,
+    certfile: str | PathLike[str] | None = None,
+    keyfile: str | PathLike[str] | None = None,
 ) -> None:
     """Run an emulator until Ctrl-C, or until `Emulator.stop` is called.
 
@@ -36,8 +39,11 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
         handler: Answers chats, as for `Emulator`.
         started: Called once, in this thread, with the emulator when it accepts requests, to print its URL or to queue
             answers.
+        certfile: The path of a certificate, to serve over TLS, as for `Emulator`.
+        keyfile: The path of its key, as for `Emulator`.
 
     Raises:
+        ConfigurationError: `certfile` or `keyfile` cannot be used.
         OSError: the address cannot be bound.
         TypeError: `without` or `hosts` is a single string.
         ValueError: `batch_seconds` is negative; a name in `without` is not a rule's.
@@ -53,6 +59,8 @@ def serve(  # noqa: PLR0913 - all have defaults, and names
         batch_seconds=batch_seconds,
         without=without,
         hosts=hosts,
+        certfile=certfile,
+        keyfile=keyfile,
     ) as emulator:
         if started is not None:
             started(emulator)

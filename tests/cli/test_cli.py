@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    import trustme
+
     from anthropix_actors.emulator import Emulator
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
@@ -96,15 +98,15 @@ def test_the_emulator_says_where_it_is_and_ends_with_ctrl_c(served: subprocess.P
 
 
 @contextlib.contextmanager
-def client_of(*options: str) -> Generator[Client]:
+def client_of(*options: str, verify: Path | None = None) -> Generator[Client]:
     """Start an emulator, and make a client of it."""
     command = [sys.executable, "-P", "-W", "error", "-u", "-m", "anthropix_actors.cli", "emulator", "--port", "0"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
-            url = re.search(r"http://127\.0\.0\.1:\d+", running.stdout.readline())
+            url = re.search(r"http://127\.0\.0\.1:\d+|https://localhost:\d+", running.stdout.readline())
             assert url is not None
-            with Client("any", base_url=url[0], max_retries=0) as client:
+            with Client("any", base_url=url[0], max_retries=0, verify=verify) as client:
                 yield client
         finally:
             running.kill()
@@ -149,6 +151,18 @@ def test_a_rule_that_is_none_is_told_before_anything_listens() -> None:
     done = anthropix("emulator", "--port", "0", "--without", "base64", "--without", "prefill")
     assert done.returncode == 2
     assert "no rule is called 'prefill'; did you mean 'prefill-" in done.stderr
+
+
+def test_the_emulator_speaks_tls_if_it_is_given_a_certificate(tmp_path: Path, authority: trustme.CA) -> None:
+    certificate = authority.issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    files = ("--certfile", str(tmp_path / "cert.pem"), "--keyfile", str(tmp_path / "key.pem"))
+    with client_of(*files, verify=tmp_path / "ca.pem") as client:
+        assert client.chat(**ASK)["stop_reason"] == "end_turn"
+    done = anthropix("emulator", "--port", "0", "--certfile", str(tmp_path / "cert.pem"))
+    assert (done.returncode, "certfile: no key that can be used is in " in done.stderr) == (2, True)
 
 
 def test_a_port_that_is_taken_is_told(anthropix_emulator: Emulator) -> None:

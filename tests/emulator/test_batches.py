@@ -143,6 +143,21 @@ def test_results_are_where_the_client_has_found_the_emulator(emulator: Emulator)
     assert requests.get(url, headers=HEADERS, timeout=DEADLINE).headers["content-type"] == "application/x-jsonl"
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "scheme"),
+    [("https", "https"), ("HTTPS, http", "https"), ("http", "http"), ("ws", "http"), ("", "http")],
+)
+def test_results_are_where_a_proxy_that_decrypts_is(emulator: Emulator, forwarded: str, scheme: str) -> None:
+    created = create(emulator, "a")
+    headers = {**HEADERS, "host": "localhost:8443", "x-forwarded-proto": forwarded}
+    shown = requests.get(f"{emulator.url}{PATH}/{created['id']}", headers=headers, timeout=DEADLINE).json()
+    assert shown["results_url"] == f"{scheme}://localhost:8443{PATH}/{created['id']}/results"
+    assert {
+        each["results_url"]
+        for each in requests.get(f"{emulator.url}{PATH}", headers=headers, timeout=DEADLINE).json()["data"]
+    } == {shown["results_url"]}
+
+
 def test_a_batch_ends_when_it_is_retrieved_often_enough() -> None:
     with Emulator(batch_polls=3) as emulator:
         created = create(emulator, "a", "b", "c", "d")

@@ -4,11 +4,14 @@ import contextlib
 import http.client
 import itertools
 import json
+import os
 import socket
+import ssl
 import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -31,14 +34,25 @@ from anthropix_actors.emulator._script.steps import Head, SleepUntil, Step, rech
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import trustme
+
 DEADLINE = 20.0
 HEADERS = {"x-api-key": "sk-ant-api03-secret", "anthropic-version": "2023-06-01", "content-type": "application/json"}
 STREAMS = Path(__file__).parents[3] / "shared" / "corpus" / "streams"
 
 
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+@pytest.fixture(params=["http", "https"])
+def emulator(
+    request: pytest.FixtureRequest, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Emulator]:
+    certificate = None
+    if request.param == "https":
+        certificate = tmp_path / "localhost.pem"
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with Emulator(certfile=certificate) as running:
+        assert running.url.startswith(request.param + "://")
         yield running
 
 
@@ -51,8 +65,12 @@ class Call:
     """One request on a connection of its own, whose chunks can be told apart."""
 
     def __init__(self, emulator: Emulator, *, stream: bool = True) -> None:
-        host, port = emulator.url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=DEADLINE)
+        url = urlsplit(emulator.url)
+        assert url.hostname
+        self.socket = socket.create_connection(("127.0.0.1", url.port), timeout=DEADLINE)
+        if url.scheme == "https":
+            trusting = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
+            self.socket = trusting.wrap_socket(self.socket, server_hostname=url.hostname)
         self.file = self.socket.makefile("rb")
         body = body_of(stream=stream)
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
@@ -80,7 +98,8 @@ class Call:
         return list(iter(self.chunk, b""))
 
     def read_all(self) -> None:
-        while self.file.read(1):
+        # Past TLS, as ssl takes a reset for an end.
+        while socket.socket.recv(self.socket, 65536):
             pass
 
     def at_end(self) -> bool:
@@ -255,7 +274,7 @@ def test_a_stall_before_everything_sends_not_even_the_headers(emulator: Emulator
         emulator.wait_for_requests(1, DEADLINE)
         assert stream(emulator).status_code == 200  # a round trip in which the stalled one could have sent
         call.socket.settimeout(0)
-        with pytest.raises(BlockingIOError):
+        with pytest.raises((BlockingIOError, ssl.SSLWantReadError)):
             call.socket.recv(1)
         call.socket.settimeout(DEADLINE)
         emulator.release()

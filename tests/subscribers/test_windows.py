@@ -80,7 +80,7 @@ window.mainloop()
 """
 EXAMPLE = (HERE.parent / "examples" / "window.py").read_text().partition("\n\nif __name__")[0]
 (ON_THE_PAGE,) = re.findall(
-    r"^```python\n(import tkinter.*?)Window\(Client\(\)\)\.mainloop\(\)\n```",
+    r"^```python\n(import tkinter as tk\n\n.*?)Window\(Client\(\)\)\.mainloop\(\)\n```",
     (HERE.parent / "docs" / "windows.md").read_text(),
     re.MULTILINE | re.DOTALL,
 )
@@ -112,9 +112,72 @@ print(window.told)
     (HERE.parent / "docs" / "windows.md").read_text(),
     re.MULTILINE | re.DOTALL,
 )
+USE_OF_EARLY = """
+window = EarlyWindow()
+window.update()
+print("drawn", "requests" in sys.modules)
+drawn.set()
+
+def look():
+    if window.answer.get("1.0", "end").count("--") == 1:
+        print(window.answer.get("1.0", "end"))
+        window.destroy()
+        return
+    if window.question["state"] == "normal" and not window.question.get():
+        window.question.insert(0, "Hello")
+        window.ask()
+    window.after(5, look)
+
+def raised(kind, error, trace):
+    print(kind.__name__, error)
+    window.destroy()
+
+window.report_callback_exception = raised
+look()
+window.mainloop()
+"""
+HOLD = """
+import sys, threading
+
+class Hold:
+    def find_spec(self, name, *_):
+        if name.startswith("anthropix_actors"):
+            drawn.wait(60)
+
+drawn = threading.Event()
+sys.meta_path.insert(0, Hold())
+"""
+"""Until the window is drawn, what imports the library waits."""
+(EARLY_ON_THE_PAGE,) = re.findall(
+    r"^```python\n(import tkinter as tk\nfrom concurrent.*?)EarlyWindow\(\)\.mainloop\(\)\n```",
+    (HERE.parent / "docs" / "windows.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("key", ["sk-ant-test", ""])
+def test_a_window_is_drawn_while_a_thread_imports_the_library(
+    key: str, display: str | None, anthropix_emulator: Emulator
+) -> None:
+    if python_with("tkinter") != sys.executable or display is None:
+        missing("tkinter and Xvfb")
+    anthropix_emulator.queue("Hello!")
+    environment = {
+        **os.environ,
+        "ANTHROPIC_API_KEY": key,
+        "ANTHROPIC_BASE_URL": anthropix_emulator.url,
+        "DISPLAY": display,
+    }
+    command = [sys.executable, "-W", "error", "-c", HOLD + EARLY_ON_THE_PAGE + USE_OF_EARLY]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    first, *shown = done.stdout.splitlines()
+    assert first == "drawn False"
+    assert shown[:2] == ["Hello!", "-- done"] if key else shown[0].startswith("ConfigurationError ")
 
 
 def test_the_programs_on_the_page_are_short() -> None:
+    assert len(EARLY_ON_THE_PAGE.splitlines()) < 50
     assert len(ON_THE_PAGE.splitlines()) < 40
     assert len(QT_ON_THE_PAGE.splitlines()) < 50
 

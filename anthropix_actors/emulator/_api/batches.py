@@ -63,7 +63,7 @@ class BatchRoutes:
             return responder.answer(refusal)
         batch = EmulatedBatch(self._ids.new("msgbatch_01"), request, self._state, self._answer)
         self._batches[batch.id] = batch
-        return _show(batch, request, responder)
+        return self._show(batch, request, responder)
 
     def _answer(self, request: Request) -> Answer:
         """Return the answer to one request; a refusal becomes its result, when it is processed."""
@@ -72,7 +72,7 @@ class BatchRoutes:
     def _list(self, request: Request, responder: Responder) -> Iterator[Step]:
         def show(batch_id: str) -> dict[str, Any]:
             self._batches[batch_id].advance()
-            return self._batches[batch_id].to_json(_origin(request))
+            return self._batches[batch_id].to_json(self._origin(request))
 
         newest_first = list(reversed(self._batches))
         return responder.json(page_by_id(request.query, newest_first, show, "message batch"))
@@ -80,14 +80,14 @@ class BatchRoutes:
     def _retrieve(self, request: Request, responder: Responder) -> Iterator[Step]:
         batch = self._find(request)
         batch.advance(poll=True)
-        return _show(batch, request, responder)
+        return self._show(batch, request, responder)
 
     def _cancel(self, request: Request, responder: Responder) -> Iterator[Step]:
         batch = self._find(request)
         batch.cancel()
         if batch.status == "ended":
             raise RefusedError(400, f"message batch {batch.id} has ended and cannot be canceled")
-        return _show(batch, request, responder)
+        return self._show(batch, request, responder)
 
     def _results(self, request: Request, responder: Responder) -> Iterator[Step]:
         batch = self._find(request)
@@ -112,14 +112,15 @@ class BatchRoutes:
             raise RefusedError(404, f"message_batch: {batch_id}")
         return self._batches[batch_id]
 
+    def _show(self, batch: EmulatedBatch, request: Request, responder: Responder) -> Iterator[Step]:
+        return responder.json(batch.to_json(self._origin(request)))
 
-def _show(batch: EmulatedBatch, request: Request, responder: Responder) -> Iterator[Step]:
-    return responder.json(batch.to_json(_origin(request)))
-
-
-def _origin(request: Request) -> str:
-    """Return the URL by which the client reached the emulator, so that its `results_url` passes the same proxies."""
-    return f"http://{request.headers.get('host', 'localhost')}"
+    def _origin(self, request: Request) -> str:
+        """Return the URL by which the client reached the emulator: `results_url` passes the same proxies."""
+        # Of several proxies, the first is the client's.
+        told = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+        scheme = told if told in {"http", "https"} else self._state.scheme
+        return f"{scheme}://{request.headers.get('host', 'localhost')}"
 
 
 def _check_creation(request: Request) -> Status | None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -24,6 +25,13 @@ _KEEP_ALIVE = 600
 class _Connection(H11Protocol):
     """A connection that shows its transport to the application, which drops and resets it on demand."""
 
+    def __init__(self, accepting: set[asyncio.Task[Any]], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # asyncio makes it in the task that accepts, which over TLS goes on until the client has shaken hands.
+        if (task := asyncio.current_task()) is not None:  # there is none in the loop of Windows
+            accepting.add(task)
+            task.add_done_callback(accepting.discard)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
         # asyncio leaves accepted sockets as they are, and Nagle's algorithm holds a small event back for 40 ms.
@@ -34,8 +42,9 @@ class _Connection(H11Protocol):
 class _Server(uvicorn.Server):
     """A server that stops at once: uvicorn's own polls ten times a second whether it should, then waits for clients."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, accepting: set[asyncio.Task[Any]]) -> None:
         super().__init__(config)
+        self._accepting = accepting
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
         self.stopping = asyncio.Event()
 
@@ -51,6 +60,9 @@ class _Server(uvicorn.Server):
             for listener in server.sockets:
                 loop.remove_reader(listener)
         while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) or self.server_state.connections:
+            if self.config.is_ssl:  # a client that never shakes hands has no protocol to abort
+                for task in self._accepting:
+                    task.cancel()
             connections: list[Any] = list(self.server_state.connections)
             for connection in connections:
                 connection.transport.abort()
@@ -69,30 +81,38 @@ class ServerThread:
     Args:
         app: The application.
         listener: A listening socket; the server closes it.
+        certfile: The certificate for TLS; None for plain HTTP.
+        keyfile: Its key; None if `certfile` has it.
 
     Raises:
+        OSError: the certificate is no longer as it was when it was checked.
         RuntimeError: no thread can be started.
     """
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(self, app: Starlette, listener: socket.socket, certfile: str | None, keyfile: str | None) -> None:
         """Start, and wait until requests are accepted."""
+        accepting: set[asyncio.Task[Any]] = set()
+        connection: Any = partial(_Connection, accepting)  # uvicorn only calls it
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
-            http=_Connection,
+            http=connection,
             ws="none",
             lifespan="off",
             loop="asyncio",
             server_header=False,
             date_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
+            ssl_certfile=certfile,
+            ssl_keyfile=keyfile,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, accepting)
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="anthropix-emulator", daemon=True)
         try:
+            config.load()  # here: what it raises in the thread, nobody hears
             self._thread.start()
-        except RuntimeError:  # no thread can be started
+        except (OSError, RuntimeError):  # no certificate, or no thread can be started
             listener.close()
             raise
         self._loop = self._server.loop.result(_START_TIMEOUT)

@@ -40,6 +40,7 @@ class ServerState:
         limits: The rate limits; None for none.
         rules: The rules for a chat's parameters.
         hosts: The address that it listens on, and further names that the `Host` header may have.
+        scheme: `http` or `https`, as it is served.
         clock: Returns the time by which caches and threads expire, in seconds.
     """
 
@@ -52,11 +53,13 @@ class ServerState:
         *,
         rules: Sequence[Rule],
         hosts: tuple[str, Collection[str]],
+        scheme: str,
         clock: Callable[[], float],
     ) -> None:
         """Start with nothing recorded and nothing queued."""
         self.api_key = api_key
         self.hosts = hosts
+        self.scheme = scheme
         self.schedule = schedule
         self.rules = rules
         self.thoughts = SentThoughts()

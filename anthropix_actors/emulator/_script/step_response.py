@@ -84,6 +84,8 @@ class StepResponse:
         started = loop.time()
         # asyncio reports sends on a lost connection on stderr.
         steps = itertools.takewhile(lambda _: not transport.is_closing(), self._steps)
+        # Over TLS, asyncio's transport knows of a lost connection a turn later.
+        per_turn = _STEPS_PER_TURN if transport.get_extra_info("sslcontext") is None else 1
         for turn, step in enumerate(steps):
             match step:
                 case bytes():
@@ -102,7 +104,7 @@ class StepResponse:
                     return _End.CUT
                 case _:  # Finish
                     break
-            if turn % _STEPS_PER_TURN == 0:
+            if turn % per_turn == 0:
                 await asyncio.sleep(0)
         if transport.is_closing():
             return _End.DISCONNECTED
