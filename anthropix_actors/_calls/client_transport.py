@@ -11,20 +11,24 @@ from anthropix_actors._http.trust import Trust
 if TYPE_CHECKING:
     from anthropix_actors._http.transport import Transport
 
+_HOME = "anthropix_actors._http.transport"
+
 
 def transport_for(base_url: str, *, proxy: str | None, verify: Any, auth: Any) -> Transport:
     """Return the connections of a client. The arguments are the client's own.
 
-    requests takes half of the time that a fresh process needs for its first request.
-
-    No fork comes in the middle: a child would find the locks held that the loading of certificates takes.
-
     Raises:
         ConfigurationError: the proxy or the certificates cannot be used, or a library below is too old.
     """
-    with late_import():
-        trust = Trust(verify)
-        with trust.loading(beside=base_url.startswith("https:") and "requests" not in sys.modules):
-            from anthropix_actors._http.transport import Transport
+    if _HOME in sys.modules:
+        return _made(base_url, proxy, verify, auth)
+    with late_import():  # a forked child would find the locks held that the loading of certificates takes
+        return _made(base_url, proxy, verify, auth)
 
-        return Transport(base_url, trust, proxy=proxy, auth=auth)
+
+def _made(base_url: str, proxy: str | None, verify: Any, auth: Any) -> Transport:
+    """Make them; in a fresh process requests, which takes half of its time to the first request, is imported first."""
+    trust = Trust(verify)
+    with trust.loading(beside=base_url.startswith("https:") and "requests" not in sys.modules):
+        from anthropix_actors._http.transport import Transport
+    return Transport(base_url, trust, proxy=proxy, auth=auth)
