@@ -126,7 +126,7 @@ def test_connect_bounds_tls_and_a_tunnel(connect: Callable[..., Client]) -> None
         error = fails(
             connect("https://x.invalid", proxy=server.url, timeout=only(connect=SHORT)), "call", "connect", SHORT
         )
-        assert f"no connection to the proxy {server.url}" in str(error)
+        assert f"the proxy {server.url} (as passed to the client) opened no tunnel" in str(error)
 
 
 def test_connect_says_nothing_of_an_upload(connect: Callable[..., Client]) -> None:
