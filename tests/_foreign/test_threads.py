@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anthropix_actors._foreign import threads as _foreign
-from anthropix_actors._foreign.threads import Asker, Pulse, in_background
+from anthropix_actors._foreign.threads import Asker, Pulse, in_background, start_thread
 
 from actors import busy_since, make_it_miss, no_thread_for, thread_of, until_at_rest
 from servers import DEADLINE, until, wait
@@ -62,6 +62,13 @@ def test_what_comes_while_the_interpreter_ends_is_not_waited_for() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("True False", "")
+
+
+def test_while_the_interpreter_ends_no_thread_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    assert not in_background(pytest.fail, "a name")
+    with pytest.raises(RuntimeError, match="the interpreter is ending"):
+        start_thread(pytest.fail, "a name")
 
 
 def test_one_thread_does_all_in_order_and_ends_when_there_is_nothing_to_do(asker: Asker) -> None:

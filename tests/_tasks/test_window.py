@@ -714,6 +714,20 @@ def test_what_just_fits_is_told_and_nothing_is_kept() -> None:
     assert not own.window._waiting
 
 
+def test_one_that_is_waited_for_alone_lines_up_again_when_another_joins() -> None:
+    own = Own()
+    delivery = delivery_to(own, CancelScope(), window=SIZE)
+    delivery.offer_all(range(SIZE + 1), lambda: deque)  # there are others: the last is kept
+    joined = iter([None, None])  # alone, until the wait for room has begun
+    delivery.offer_all([SIZE + 1], lambda: next(joined, deque))
+    assert delivery.is_behind
+    assert own.window._waiting
+    for _ in range(2):
+        own.held.popleft()
+    own.window.moved()
+    until(lambda: list(own.held) == list(range(2, SIZE + 2)))
+
+
 def test_a_place_is_granted_where_an_inbox_takes_no_probe(inbox: Inbox) -> None:
     gate = threading.Event()
 

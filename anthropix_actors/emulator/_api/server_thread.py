@@ -28,7 +28,7 @@ class _Connection(H11Protocol):
     def __init__(self, accepting: set[asyncio.Task[Any]], *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # asyncio makes it in the task that accepts, which over TLS goes on until the client has shaken hands.
-        if (task := asyncio.current_task()) is not None:  # there is none in the loop of Windows
+        if (task := asyncio.current_task()) is not None:  # pragma: no branch # there is none in the loop of Windows
             accepting.add(task)
             task.add_done_callback(accepting.discard)
 
