@@ -68,8 +68,10 @@ def _resolve(kind: Any) -> bool:
     """Let msgspec inspect a type for the first time, in one thread only; return whether it has.
 
     It stores its results on the classes of the type one by one; another thread that uses a half-inspected class crashes
-    the interpreter (msgspec 0.22).
+    the interpreter (msgspec 0.22). So does a signal handler that uses it in the middle of that, in the same thread.
     """
+    if is_held(RESOLVING):
+        return False
     with _Resolving() as alone:
         if alone:
             with contextlib.suppress(msgspec.ValidationError):

@@ -740,3 +740,34 @@ def test_a_lock_that_is_not_given_back_is_not_waited_for_long() -> None:
     go_on.set()
     other.join(DEADLINE)
     assert fits({"url": "x"}, shape.type)
+
+
+HANDLED = """
+import signal
+from typing import _eval_type
+import msgspec, typing
+from anthropix_actors._checks.shapes import Leaf, Shape, problems_of
+
+shape = Shape({"inner": Shape({"n": Leaf("an integer", int)})})
+found = []
+
+def handle(*_):
+    found.append([problem.place for problem in problems_of(shape, {"inner": {"n": "5"}}, "x")])
+
+signal.signal(signal.SIGUSR1, handle)
+
+def evaluate(*args, **more):  # what msgspec calls for each annotation of a class that it looks at
+    signal.raise_signal(signal.SIGUSR1)
+    return _eval_type(*args, **more)
+
+import msgspec._utils
+msgspec._utils._eval_type = evaluate
+print([*problems_of(shape, {"inner": {"n": 5}}, "x")], found[0], len(found) > 1)
+"""
+
+
+def test_a_signal_handler_may_come_in_the_middle_of_a_first_look_at_a_type() -> None:
+    """msgspec takes the interpreter down when a class is used that it has half looked at."""
+    command = [sys.executable, "-P", "-c", HANDLED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[] ['x.inner.n'] True\n", 0), done.stderr
