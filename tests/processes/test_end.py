@@ -156,5 +156,6 @@ def test_at_the_interpreters_exit_all_chats_are_told_their_end(
     assert err.endswith(complaint) if complaint else err == ""
     assert err.count("Traceback") == ("exception" in way and bool(complaint))
     assert running.returncode == status
-    told = [each for each in out.splitlines() if each != "blocking CancelledError"]
+    # The blocking call may have begun after the end has: then it has no thread.
+    told = [each for each in out.splitlines() if each not in {"blocking CancelledError", "blocking AnthropixError"}]
     assert ends(told) == {str(n): ["ChatCancelled"] for n in range(5)}
