@@ -424,3 +424,13 @@ writer = Hub(MemoryStore()).to("a")
 
 def test_a_program_ends_though_a_log_was_never_written() -> None:
     subprocess.run([sys.executable, "-c", UNUSED], timeout=DEADLINE, check=True)
+
+
+def test_an_inbox_that_failed_when_its_chat_had_just_ended_is_read_no_more(hubs: Callable[..., Hub]) -> None:
+    hub = hubs(MemoryStore())
+    writer = hub.to("a")
+    ((inbox,),) = hub._follower._readings.values()
+    writer.give_away()
+    until(lambda: writer.outcome is not None and hub._follower.count == 0)
+    inbox.fail(StoreError("late"))
+    assert hub._follower.count == 0
