@@ -434,3 +434,23 @@ def test_an_inbox_that_failed_when_its_chat_had_just_ended_is_read_no_more(hubs:
     until(lambda: writer.outcome is not None and hub._follower.count == 0)
     inbox.fail(StoreError("late"))
     assert hub._follower.count == 0
+
+
+def test_an_inbox_that_cannot_be_made_again_rests_and_is_read_again(hubs: Callable[..., Hub]) -> None:
+    class Away(MemoryStore):
+        away = False
+
+        def post(self, *args: Any, **more: Any) -> Any:
+            if self.away:
+                raise StoreError("away")
+            return super().post(*args, **more)
+
+    hub = hubs(store := Away())
+    writer = hub.to("a")
+    ((inbox,),) = hub._follower._readings.values()
+    store.away = True
+    inbox.fail(Lost("a"))
+    assert not inbox.wants_more()
+    assert hub._follower.count == 1
+    store.away = False
+    writer.give_away()
