@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,11 @@ def transport_for(base_url: str, *, proxy: str | None, verify: Any, auth: Any) -
     Raises:
         ConfigurationError: the proxy or the certificates cannot be used, or a library below is too old.
     """
-    if _HOME in sys.modules:
-        return _made(base_url, proxy, verify, auth)
-    with late_import():  # a forked child would find the locks held that the loading of certificates takes
-        return _made(base_url, proxy, verify, auth)
+    # A forked child would find the locks held that the import, and the loading of certificates, take.
+    with contextlib.nullcontext() if _HOME in sys.modules else late_import():
+        trust = Trust(verify)
+        # requests takes half of the time that a fresh process needs for its first request.
+        with trust.loading(beside=base_url.startswith("https:") and "requests" not in sys.modules):
+            from anthropix_actors._http.transport import Transport
 
-
-def _made(base_url: str, proxy: str | None, verify: Any, auth: Any) -> Transport:
-    """Make them; in a fresh process requests, which takes half of its time to the first request, is imported first."""
-    trust = Trust(verify)
-    with trust.loading(beside=base_url.startswith("https:") and "requests" not in sys.modules):
-        from anthropix_actors._http.transport import Transport
-    return Transport(base_url, trust, proxy=proxy, auth=auth)
+        return Transport(base_url, trust, proxy=proxy, auth=auth)

@@ -19,6 +19,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from anthropix_actors._foreign.raised import is_a
+from anthropix_actors._foreign.threads import start_thread
 from anthropix_actors._http.request import merge_headers
 from anthropix_actors.errors import AnthropixError, APITimeoutError, ConfigurationError, ParameterError
 
@@ -144,7 +145,7 @@ class _Refresh:
         """Start the thread; if it cannot be started, finish with an error."""
         run = contextvars.copy_context().run
         try:
-            threading.Thread(target=run, args=(self._run,), name="anthropix-auth", daemon=True).start()
+            start_thread(run, "anthropix-auth", self._run)
         except RuntimeError as exc:
             self._end(ConfigurationError(f"no thread for auth.refresh(): {exc}"))
 

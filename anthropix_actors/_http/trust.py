@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import certifi
 
-from anthropix_actors._foreign.threads import in_background
+from anthropix_actors._foreign.threads import start_thread
 from anthropix_actors.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -42,7 +42,6 @@ class Trust:
         """Find them; they are not read yet."""
         self._certificates = trusted(verify)
         self._context: ssl.SSLContext | None = None
-        self._loaded = threading.Event()
 
     def __str__(self) -> str:
         """Return what a server's certificate is checked against, for errors."""
@@ -71,20 +70,19 @@ class Trust:
         meanwhile what it needs as well. Whatever happens then, the thread is waited for: a process that ends while
         OpenSSL is in the middle of that may crash.
         """
-        if not (beside and in_background(self._load, "anthropix-certificates")):
-            yield
-            return
+        thread: threading.Thread | None = None
+        if beside:
+            with contextlib.suppress(RuntimeError):  # no thread: `context` loads them
+                thread = start_thread(self._load, "anthropix-certificates")
         try:
             yield
         finally:
-            self._loaded.wait()
+            if thread is not None:
+                thread.join()
 
     def _load(self) -> None:
-        try:
-            with contextlib.suppress(Exception):  # `context` comes to the same
-                self._context = context_of(self._certificates)
-        finally:
-            self._loaded.set()
+        with contextlib.suppress(Exception):  # `context` comes to the same
+            self._context = context_of(self._certificates)
 
     def context(self) -> ssl.SSLContext:
         """Return a context that trusts them.
