@@ -1,7 +1,11 @@
 """The cancel scope: one kill switch for everything a chat's thread may wait for.
 
-The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread: it shuts
-the socket down (`socket_shutdown.py` says how), and it wakes the condition.
+The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread: it wakes
+the condition, and has the sweeper shut the socket down (`socket_shutdown.py` says how).
+
+Not in the thread that cancels: that would let go of the interpreter's lock for the shutdown, and get it back after the
+thread that it woke. Who cancels hundreds would cancel the last of them when most have ended, and events of those that
+go on would take their time meanwhile.
 
 The transport binds the scope to a socket and releases it before another request can reuse the connection, so a late
 `cancel()` cannot hit another request.
@@ -17,6 +21,7 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.socket_shutdown import SocketShutdown
+from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import shown
 
 if TYPE_CHECKING:
@@ -79,17 +84,23 @@ class CancelScope:
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel for good. Returns at once: True if this call did it, False if it was decided or cancelled before.
 
-        The socket is shut down even after the outcome is decided: the rest of the response is not read. Any thread.
+        The socket is shut down even after the outcome is decided: the rest of the response is not read. Any thread, and
+        a signal handler's.
         """
         with self.condition:
             first = not self.committed and self.cause is None
             if first:
                 self.cause = cause  # before the shutdown: the reader that it wakes reads the cause without the lock
                 self.condition.notify_all()
-            self.socket.shut_down()
+            if self.socket.is_bound and not SWEEPER.post(self._shut_down):
+                self.socket.shut_down()
             if self._child is not None:
                 self._child.cancel(cause)
         return first
+
+    def _shut_down(self) -> None:
+        with self.condition:
+            self.socket.shut_down()
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:

@@ -1,7 +1,8 @@
 """The thread that watches chats from outside: timeouts, chats without subscribers, interpreter exit, fork.
 
 One sweeper thread per process, alive only while chats run, and after them until no connection is idle any more. It
-checks each chat ten times a second, and its only action is to cancel; and it closes connections that nobody uses.
+checks each chat ten times a second, and its only action is to cancel; it shuts down the sockets of those that others
+cancel; and it closes connections that nobody uses.
 
 One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as no code that may
 block runs on this one: neither a subscriber's nor a logging handler's.
@@ -84,6 +85,7 @@ class Sweeper:
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
+        self._due = 0.0  # when to sweep next, on the monotonic clock; of the sweeper's thread
         self.ending = False  # the interpreter is exiting: from Python 3.12 on, no more threads can be started
         self.fork_listeners: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
@@ -128,12 +130,21 @@ class Sweeper:
     def wake(self) -> None:
         """Let the thread look now, if there is one, not at its next tick. Any thread."""
         if self._thread is not None:
-            self.post(_nothing)
+            self.post(self._look_now)
 
-    def post(self, action: Callable[[], object]) -> None:
-        """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
-        if (posted := self._posted) is not None:  # else nothing was ever watched
-            posted.put(action)
+    def _look_now(self) -> None:
+        self._due = 0.0
+
+    def post(self, action: Callable[[], object]) -> bool:
+        """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread.
+
+        Returns:
+            Whether that thread is there to run it. It is while anything is watched.
+        """
+        if (posted := self._posted) is None:  # nothing was ever watched
+            return False
+        posted.put(action)
+        return self._thread is not None  # read after the `put`: a thread that ends looks for actions once more
 
     def run_elsewhere(self, action: Callable[[], object], name: str) -> None:
         """Run an action that may block, on a thread of its own; if none can be started, the next sweep tries again.
@@ -177,18 +188,26 @@ class Sweeper:
     def _run(self) -> None:
         posted: Any = self._posted
         while True:
-            try:
-                action = posted.get(timeout=TICK)
-            except queue.Empty:
-                action = _nothing
-            self._safely(action)
-            del action
+            self._act_until(time.monotonic() + TICK, posted)
             self._expire(time.monotonic())
             with self._lock:
                 if not self._watched and not self.idle:
                     self._thread = None
-                    return
+                    break
             self._look(time.monotonic())
+        while not posted.empty():
+            self._act(posted, timeout=0)
+
+    def _act_until(self, due: float, posted: Any) -> None:
+        """Run the actions that are posted until then, or until one sweeps at once."""
+        self._due = due
+        while (left := self._due - time.monotonic()) > 0:
+            self._act(posted, left)
+
+    def _act(self, posted: Any, timeout: float) -> None:
+        """Wait for an action, and run it. A method of its own, as a variable of the loop would keep it alive."""
+        with contextlib.suppress(queue.Empty):
+            self._safely(posted.get(timeout=timeout))
 
     def _expire(self, now: float) -> None:
         """Have connections closed that have been idle for too long."""
@@ -210,10 +229,6 @@ class Sweeper:
     def _those_watched(self) -> set[Watched]:
         with self._lock:
             return set(self._watched)
-
-
-def _nothing() -> None:
-    """Do nothing: an action that only ends a wait."""
 
 
 SWEEPER = Sweeper()

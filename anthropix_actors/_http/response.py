@@ -94,9 +94,12 @@ class Response:
         Its reader gives up what came with the head, and is empty after that; the rest is read below it.
         """
         reader = self._raw._fp  # noqa: SLF001
+        scope = this_attempt().cancel_scope
         receive = reader.fp.read1
         while not body.complete:
             data = receive(_CHUNK)
+            if scope.cause is not None:  # what has come is not handled any more
+                raise scope.cause
             receive = reader.peer.recv
             if not data:
                 raise TruncatedError("the connection ended inside the response", retryable=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -41,6 +42,7 @@ from servers import (
     json_answer,
     send_answer,
     sse,
+    stalling,
     start,
     text_delta,
     until,
@@ -386,6 +388,29 @@ def test_bytes_that_arrived_before_the_cancel_are_not_read_after_it(connect: Cal
         with pytest.raises(CancelledError):
             next(arriving)
         requester.close(answer)
+
+
+def test_whoever_cancels_many_has_cancelled_the_last_before_the_first_has_ended(connect: Callable[..., Client]) -> None:
+    """It keeps the interpreter's lock meanwhile, so those that are cancelled last cost no events until then."""
+    interval = sys.getswitchinterval()
+    with Server(stalling) as server:
+        client = connect(server)
+        inbox = Inbox()
+        chats = [client.chat(**ASK, stream=inbox) for _ in range(30)]
+        for _ in range(3 * len(chats)):
+            inbox.next()
+        sys.setswitchinterval(
+            DEADLINE
+        )  # threads run in turn only where one waits, or lets go of the lock for the system
+        try:
+            for chat in chats:
+                chat.cancel()
+            states = [chat.state for chat in chats]
+        finally:
+            sys.setswitchinterval(interval)
+        for chat in chats:
+            wait(chat.actor_stopped)
+    assert set(states) == {"answering"}
 
 
 def test_a_cancel_that_comes_late_does_not_hit_the_next_request_on_the_same_connection() -> None:

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -97,10 +98,72 @@ def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
         done.append(threading.current_thread().name)
         posted.set()
 
-    sweeper.post(action)
+    assert sweeper.post(action)
     wait(posted)
     sweeper.unwatch(chat)
     assert done == ["anthropix-sweeper"]
+
+
+def test_what_is_posted_while_the_thread_ends_is_done() -> None:
+    sweeper, chat = Sweeper(), Watched()
+    done: list[str] = []
+
+    class Idle:
+        def expire(self, now: float) -> None:  # noqa: ARG002 - the sweeper calls it so
+            """Post right before the thread looks whether there is anything left to do."""
+            sweeper.unwatch(chat)
+            assert sweeper.post(lambda: done.append(threading.current_thread().name))
+
+    sweeper.watch(chat)
+    thread = thread_of(sweeper)
+    assert thread is not None
+    sweeper.watch_idle(Idle())
+    thread.join(DEADLINE)
+    assert done == ["anthropix-sweeper"]
+    assert not sweeper.post(lambda: None)
+
+
+def test_what_is_posted_again_and_again_keeps_nobody_from_being_looked_at() -> None:
+    sweeper, chat = Sweeper(), Watched()
+    looked = threading.Event()
+
+    def action() -> None:
+        if not looked.is_set():
+            sweeper.post(action)
+
+    sweeper.watch(chat)
+    wait(chat.swept)
+    sweeper.post(action)
+    for _ in range(2):
+        chat.swept.clear()
+        wait(chat.swept)
+    looked.set()
+    sweeper.unwatch(chat)
+
+
+def test_many_actions_at_once_are_done_before_all_are_looked_at_again() -> None:
+    """A look at hundreds of chats takes longer than to shut their sockets down."""
+    sweeper = Sweeper()
+    done: list[str] = []
+    first_look, go_on = threading.Event(), threading.Event()
+
+    class Slow(Watched):
+        def sweep(self, now: float) -> None:  # noqa: ARG002 - as above
+            done.append("look")
+            first_look.set()
+            wait(go_on)
+
+    chat = Slow()
+    sweeper.watch(chat)
+    wait(first_look)
+    posted = threading.Event()
+    for number in range(20):
+        sweeper.post(partial(done.append, str(number)))
+    sweeper.post(posted.set)
+    go_on.set()
+    wait(posted)
+    sweeper.unwatch(chat)
+    assert done[: 1 + 20] == ["look", *map(str, range(20))]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()], ids=repr)

@@ -17,6 +17,8 @@ from servers import DEADLINE, Server, answering, stalling, until, wait
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from servers import Peer
+
 WORDS = [f"{number} " for number in range(300)]
 
 
@@ -131,16 +133,25 @@ def test_a_function_that_raises_is_told_nothing_more_and_its_chats_are_cancelled
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told: list[Any] = []
+    both_follow = threading.Event()
 
     def take(message: Any) -> None:
         told.append(message)
         if len(told) == 3:
             raise SystemExit
 
+    def script(peer: Peer) -> None:
+        """Answer one of the chats alone: without an executor, the function is called in both of their threads."""
+        wait(both_follow)
+        if peer.number == 1:
+            stalling(peer)
+        peer.wait_for_hang_up()
+
     subscriber = to_function(take, pool if on_a_pool else None)
-    with Server(stalling) as server, caplog.at_level(logging.ERROR):
+    with Server(script) as server, caplog.at_level(logging.ERROR):
         client = connect(server)
         chats = [client.chat(**ASK, stream=subscriber), client.chat(**ASK, stream=subscriber)]
+        both_follow.set()
         for chat in chats:
             wait(chat.actor_stopped)
             with pytest.raises(CancelledError, match="no subscriber is left"):

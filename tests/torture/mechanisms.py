@@ -279,6 +279,20 @@ MECHANISMS = [
         "_http/test_transport.py::test_the_total_timeout_bounds_everything",
     ),
     Mechanism(
+        "whoever cancels many keeps the interpreter's lock",
+        "_cancel/scope.py",
+        "            if self.socket.is_bound and not SWEEPER.post(self._shut_down):",
+        "            if True:",
+        "_cancel/test_cancel.py::test_whoever_cancels_many_has_cancelled_the_last_before_the_first_has_ended",
+    ),
+    Mechanism(
+        "what is posted while the sweeper's thread ends is done",
+        "_cancel/sweeper.py",
+        "        while not posted.empty():",
+        "        while False:",
+        "_cancel/test_sweeper.py::test_what_is_posted_while_the_thread_ends_is_done",
+    ),
+    Mechanism(
         "sweeper: dead subscribers are detached",
         "_tasks/audience.py",
         "            elif not delivery.is_alive():",
