@@ -77,7 +77,10 @@ def _interrupted() -> Iterator[tuple[str, str, type[APIError], bool, Script, Ser
 
 
 def _refused() -> Iterator[tuple[str, str, type[APIError], bool, Script, Served]]:
-    """One does not accept the other. What the server does then changes nothing."""
+    """One does not accept the other. What the server does then changes nothing.
+
+    But it does not reset the connection after an alert: in a proxy, that may overtake the alert, and none knows of it.
+    """
     for version, other in zip(VERSIONS, reversed(VERSIONS), strict=True):
         certificates: tuple[tuple[str, Served, Served], ...] = (
             ("a stranger's certificate", functools.partial(serving, version), strangers),
@@ -94,7 +97,7 @@ def _refused() -> Iterator[tuple[str, str, type[APIError], bool, Script, Served]
                 script = flight(served, len, then)
                 yield fault, f"{then.__name__} at once, {version}", APIConnectionError, NEVER, script, verify
         for fault, served, verify in rest:
-            for then, _ in SUDDEN:
+            for then in (close, stall):
                 yield fault, f"{then.__name__}, {version}", APIConnectionError, NEVER, meets(served, then), verify
 
 

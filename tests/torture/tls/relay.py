@@ -60,7 +60,7 @@ class _Direction:
         source.setblocking(False)  # noqa: FBT003 - as it is called
         self.source, self.sink, self.changed = source, sink, changed
         self.due = b""
-        self.ended = False
+        self.ended = self.was_reset = False
 
     def wanted(self) -> int:
         """Get what to wait for at the source: where nothing more is taken, its end."""
@@ -74,7 +74,11 @@ class _Direction:
 
     def write(self, event: int) -> None:
         if event & select.POLLOUT:
-            self.due = self.due[self.sink.send(self.due) :]
+            try:
+                self.due = self.due[self.sink.send(self.due) :]
+            except ConnectionError:
+                self.due = b""
+                raise
 
     def reset(self) -> None:
         """Pass on what came, and then a reset."""
@@ -98,10 +102,15 @@ def _relayed(up: _Direction, down: _Direction) -> None:
                 return
             for each, back in ((up, down), (down, up)):
                 event = ready.get(each.source.fileno(), 0)
-                back.write(event)
+                try:
+                    back.write(event)
+                except ConnectionError:  # the system says it once, and then reads to the end what came before
+                    each.was_reset = True
                 try:
                     each.read(event if not each.ended else 0)
                 except ConnectionResetError:
+                    each.was_reset = each.ended = True
+                if each.was_reset and each.ended:
                     each.reset()
                     return
     down.sink.shutdown(socket.SHUT_WR)

@@ -54,8 +54,11 @@ def cases(dice: random.Random) -> Iterator[Case]:
 
 
 def _shapes(case: Case) -> list[str]:
-    """Get the shapes that a fault can have within its time: of megabytes, no record for each byte."""
-    large = any(word in case.fault for word in ("endless", "50 MB", "bomb"))
+    """Get the shapes that a fault can have within its time: of megabytes, no record for each byte.
+
+    Nor are the bytes of a record sent one by one where it has only one byte of the answer.
+    """
+    large = any(word in case.fault for word in ("endless", "50 MB", "bomb", "one byte at a time"))
     return [shape for shape in SHAPES if not (large and shape in SLOW)]
 
 
