@@ -29,7 +29,7 @@ from actors import Inbox, Reader
 from torture import worlds
 from torture.before import before
 from torture.during import during
-from torture.faults import LARGEST_ANSWER, LARGEST_EVENT, Case
+from torture.faults import LARGE_PROMPT, LARGEST_ANSWER, LARGEST_EVENT, Case
 from torture.habits import habits
 from torture.truth import MESSAGE, SNAPSHOTS, TOLD
 from torture.watch import KEY, Leftovers, Memory, collecting_here, everything_logged, name_of, names_the_key
@@ -225,12 +225,13 @@ def _leave_out(event: Any, told: list[Any]) -> None:
 
 def _client(world: World, run: Run) -> Client:
     silence = SILENCE if run.case.waits else SLOWEST
+    to_read_it = silence * (10 if run.case.prompt == LARGE_PROMPT else 2)
     return Client(
         KEY,
         base_url=world.url,
         verify=world.verify,
         proxy=world.proxy,
-        timeout=Timeout(connect=silence, read=silence, idle=2 * silence, total=SLOWEST, first_byte=2 * silence),
+        timeout=Timeout(connect=silence, read=silence, idle=2 * silence, total=SLOWEST, first_byte=to_read_it),
         max_retries=run.retries,
         max_event_bytes=LARGEST_EVENT,
         max_answer_bytes=LARGEST_ANSWER,
