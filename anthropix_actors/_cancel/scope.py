@@ -1,11 +1,7 @@
 """The cancel scope: one kill switch for everything a chat's thread may wait for.
 
-The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread: it wakes
-the condition, and has the sweeper shut the socket down (`socket_shutdown.py` says how).
-
-Not in the thread that cancels: that would let go of the interpreter's lock for the shutdown, and get it back after the
-thread that it woke. Who cancels hundreds would cancel the last of them when most have ended, and events of those that
-go on would take their time meanwhile.
+The thread waits only for a socket or for the scope's condition. `cancel()` ends both waits, from any thread: it shuts
+the socket down (`socket_shutdown.py` says how), and it wakes the condition.
 
 The transport binds the scope to a socket and releases it before another request can reuse the connection, so a late
 `cancel()` cannot hit another request.
@@ -21,7 +17,6 @@ import time
 from typing import TYPE_CHECKING
 
 from anthropix_actors._cancel.socket_shutdown import SocketShutdown
-from anthropix_actors._cancel.sweeper import SWEEPER
 from anthropix_actors._foreign.log import shown
 
 if TYPE_CHECKING:
@@ -92,15 +87,18 @@ class CancelScope:
             if first:
                 self.cause = cause  # before the shutdown: the reader that it wakes reads the cause without the lock
                 self.condition.notify_all()
-            if self.socket.is_bound and not SWEEPER.post(self._shut_down):
-                self.socket.shut_down()
+            self.socket.shut_down_in_turn()
             if self._child is not None:
                 self._child.cancel(cause)
         return first
 
-    def _shut_down(self) -> None:
+    def cancel_again(self, cause: CancelledError | APIError) -> None:
+        """Do what an interrupt may have kept a cancel from, and now. In the sweeper's thread."""
         with self.condition:
+            self.condition.notify_all()
             self.socket.shut_down()
+            if self._child is not None:
+                self._child.cancel_again(cause)
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:

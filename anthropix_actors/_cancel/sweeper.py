@@ -1,8 +1,7 @@
 """The thread that watches chats from outside: timeouts, chats without subscribers, interpreter exit, fork.
 
 One sweeper thread per process, alive only while chats run, and after them until no connection is idle any more. It
-checks each chat ten times a second, and its only action is to cancel; it shuts down the sockets of those that others
-cancel; and it closes connections that nobody uses.
+checks each chat ten times a second, and its only action is to cancel; and it closes connections that nobody uses.
 
 One watched object cannot harm another: exceptions of its `sweep` are logged, on another thread, as no code that may
 block runs on this one: neither a subscriber's nor a logging handler's.
@@ -135,16 +134,10 @@ class Sweeper:
     def _look_now(self) -> None:
         self._due = 0.0
 
-    def post(self, action: Callable[[], object]) -> bool:
-        """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread.
-
-        Returns:
-            Whether that thread is there to run it. It is while anything is watched.
-        """
-        if (posted := self._posted) is None:  # nothing was ever watched
-            return False
-        posted.put(action)
-        return self._thread is not None  # read after the `put`: a thread that ends looks for actions once more
+    def post(self, action: Callable[[], object]) -> None:
+        """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
+        if (posted := self._posted) is not None:  # else nothing was ever watched
+            posted.put(action)
 
     def run_elsewhere(self, action: Callable[[], object], name: str) -> None:
         """Run an action that may block, on a thread of its own; if none can be started, the next sweep tries again.
@@ -195,7 +188,7 @@ class Sweeper:
                     self._thread = None
                     break
             self._look(time.monotonic())
-        while not posted.empty():
+        while not posted.empty():  # posted when this thread seemed to go on
             self._act(posted, timeout=0)
 
     def _act_until(self, due: float, posted: Any) -> None:

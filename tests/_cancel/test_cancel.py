@@ -23,7 +23,7 @@ from anthropix_actors._cancel.scope import CancelScope
 from anthropix_actors._http.attempt_scope import this_attempt
 from anthropix_actors._http.requester import Requester
 
-from actors import ASK, Inbox, Reader, core_of, socket_of, until_blocked
+from actors import ASK, Inbox, Reader, core_of, socket_of, task_of, until_blocked
 from programs import BEGUN
 from servers import (
     DEADLINE,
@@ -388,6 +388,17 @@ def test_bytes_that_arrived_before_the_cancel_are_not_read_after_it(connect: Cal
         with pytest.raises(CancelledError):
             next(arriving)
         requester.close(answer)
+
+
+def test_a_cancel_that_an_interrupt_cut_short_is_made_again(connect: Callable[..., Client]) -> None:
+    with Server(stalling) as server:
+        inbox = Inbox()
+        chat = connect(server, timeout=PATIENT).chat(**ASK, stream=inbox)
+        for _ in range(3):
+            inbox.next()
+        task_of(chat).scope.cause = CancelledError("enough")  # Ctrl-C came right after this line of `cancel`
+        assert isinstance(inbox.until_end()[-1], ChatCancelled)
+        wait(chat.actor_stopped)
 
 
 def test_whoever_cancels_many_has_cancelled_the_last_before_the_first_has_ended(connect: Callable[..., Client]) -> None:

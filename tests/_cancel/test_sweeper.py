@@ -98,7 +98,7 @@ def test_what_is_posted_is_done_by_the_sweepers_thread() -> None:
         done.append(threading.current_thread().name)
         posted.set()
 
-    assert sweeper.post(action)
+    sweeper.post(action)
     wait(posted)
     sweeper.unwatch(chat)
     assert done == ["anthropix-sweeper"]
@@ -112,7 +112,7 @@ def test_what_is_posted_while_the_thread_ends_is_done() -> None:
         def expire(self, now: float) -> None:  # noqa: ARG002 - the sweeper calls it so
             """Post right before the thread looks whether there is anything left to do."""
             sweeper.unwatch(chat)
-            assert sweeper.post(lambda: done.append(threading.current_thread().name))
+            sweeper.post(lambda: done.append(threading.current_thread().name))
 
     sweeper.watch(chat)
     thread = thread_of(sweeper)
@@ -120,7 +120,6 @@ def test_what_is_posted_while_the_thread_ends_is_done() -> None:
     sweeper.watch_idle(Idle())
     thread.join(DEADLINE)
     assert done == ["anthropix-sweeper"]
-    assert not sweeper.post(lambda: None)
 
 
 def test_what_is_posted_again_and_again_keeps_nobody_from_being_looked_at() -> None:
@@ -142,7 +141,7 @@ def test_what_is_posted_again_and_again_keeps_nobody_from_being_looked_at() -> N
 
 
 def test_many_actions_at_once_are_done_before_all_are_looked_at_again() -> None:
-    """A look at hundreds of chats takes longer than to shut their sockets down."""
+    """A look at hundreds of chats takes longer than to leave hundreds of streams."""
     sweeper = Sweeper()
     done: list[str] = []
     first_look, go_on = threading.Event(), threading.Event()
