@@ -325,12 +325,13 @@ def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
     connect: Callable[..., Client], how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     let, asked = threading.Event(), threading.Event()
+    let_in_time: list[bool] = []
 
     class Odd(Inbox):
         def is_alive(self) -> bool:
             asked.set()
             if how == "blocks":
-                wait(let)
+                let_in_time.append(let.wait(DEADLINE))
             raise ValueError if how == "raises" else SystemExit
 
     with Server(stalling) as server:
@@ -347,6 +348,7 @@ def test_an_is_alive_that_goes_wrong_harms_no_other_chat(
         assert odd.is_alive()
         let.set()
         odd.cancel()
+    assert False not in let_in_time, "another chat waited for it"
     until(lambda: any("stopped before what it followed" in text for text in caplog.messages))  # another thread says it
 
 
