@@ -79,8 +79,7 @@ class CancelScope:
     def cancel(self, cause: CancelledError | APIError) -> bool:
         """Cancel for good. Returns at once: True if this call did it, False if it was decided or cancelled before.
 
-        The socket is shut down even after the outcome is decided: the rest of the response is not read. Any thread, and
-        a signal handler's.
+        The socket is shut down even after the outcome is decided: the rest of the response is not read. Any thread.
         """
         with self.condition:
             first = not self.committed and self.cause is None
@@ -91,14 +90,6 @@ class CancelScope:
             if self._child is not None:
                 self._child.cancel(cause)
         return first
-
-    def cancel_again(self, cause: CancelledError | APIError) -> None:
-        """Do what an interrupt may have kept a cancel from, and now. In the sweeper's thread."""
-        with self.condition:
-            self.condition.notify_all()
-            self.socket.shut_down()
-            if self._child is not None:
-                self._child.cancel_again(cause)
 
     @contextlib.contextmanager
     def child(self) -> Generator[CancelScope]:

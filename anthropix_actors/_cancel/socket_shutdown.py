@@ -75,7 +75,8 @@ class SocketShutdown:
         assert is_held(self.lock)
         if self._duplicate is not None and not self._is_shut:
             last, _THIS_THREAD.last = _THIS_THREAD.last(), weakref.ref(self)
-            if last is None or last is self or not last.is_bound or not _THIS_THREAD.rest.take(self):
+            is_one_of_many = last is not None and last is not self and last.is_bound
+            if not (is_one_of_many and _THIS_THREAD.rest.take(self)):
                 self.shut_down()
 
 

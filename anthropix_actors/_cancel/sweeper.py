@@ -84,7 +84,6 @@ class Sweeper:
         # Made with the first thread: a program may patch `queue` and `threading` after the import, as gevent does.
         self._posted: queue.SimpleQueue[Callable[[], object]] | None = None
         self._thread: threading.Thread | None = None
-        self._due = 0.0  # when to sweep next, on the monotonic clock; of the sweeper's thread
         self.ending = False  # the interpreter is exiting: from Python 3.12 on, no more threads can be started
         self.fork_listeners: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
@@ -129,10 +128,7 @@ class Sweeper:
     def wake(self) -> None:
         """Let the thread look now, if there is one, not at its next tick. Any thread."""
         if self._thread is not None:
-            self.post(self._look_now)
-
-    def _look_now(self) -> None:
-        self._due = 0.0
+            self.post(_nothing)
 
     def post(self, action: Callable[[], object]) -> None:
         """Run an action in the sweeper's thread, soon. Takes no lock, so a finalizer may call it. Any thread."""
@@ -181,26 +177,22 @@ class Sweeper:
     def _run(self) -> None:
         posted: Any = self._posted
         while True:
-            self._act_until(time.monotonic() + TICK, posted)
+            with contextlib.suppress(queue.Empty):
+                self._safely(posted.get(timeout=TICK))
+            self._act_on(posted)
             self._expire(time.monotonic())
             with self._lock:
                 if not self._watched and not self.idle:
                     self._thread = None
                     break
             self._look(time.monotonic())
-        while not posted.empty():  # posted when this thread seemed to go on
-            self._act(posted, timeout=0)
+        self._act_on(posted)  # what was posted when this thread seemed to go on
 
-    def _act_until(self, due: float, posted: Any) -> None:
-        """Run the actions that are posted until then, or until one sweeps at once."""
-        self._due = due
-        while (left := self._due - time.monotonic()) > 0:
-            self._act(posted, left)
-
-    def _act(self, posted: Any, timeout: float) -> None:
-        """Wait for an action, and run it. A method of its own, as a variable of the loop would keep it alive."""
-        with contextlib.suppress(queue.Empty):
-            self._safely(posted.get(timeout=timeout))
+    def _act_on(self, posted: Any) -> None:
+        """Run what has been posted by now: all of it before one look at all chats."""
+        with contextlib.suppress(queue.Empty):  # where the next sweeper's thread takes it as well
+            for _ in range(posted.qsize()):
+                self._safely(posted.get_nowait())
 
     def _expire(self, now: float) -> None:
         """Have connections closed that have been idle for too long."""
@@ -222,6 +214,10 @@ class Sweeper:
     def _those_watched(self) -> set[Watched]:
         with self._lock:
             return set(self._watched)
+
+
+def _nothing() -> None:
+    """Do nothing: an action that only ends a wait."""
 
 
 SWEEPER = Sweeper()

@@ -98,8 +98,7 @@ class Response:
         receive = reader.fp.read1
         while not body.complete:
             data = receive(_CHUNK)
-            if scope.cause is not None:  # what has come is not handled any more
-                raise scope.cause
+            scope.check()  # what has come is not handled any more
             receive = reader.peer.recv
             if not data:
                 raise TruncatedError("the connection ended inside the response", retryable=True)

@@ -253,7 +253,7 @@ class Task(Supervised):
         if self.terminal is None:
             self.audience.sweep()
         if (cause := self.scope.cause) is not None:
-            self.scope.cancel_again(cause)
+            self.scope.cancel(cause)  # again, where an interrupt kept a cancel from its end
         if cause is not None or self.terminal is not None:
             self._late_since = self._late_since or now
             if now - self._late_since >= self.patience:
