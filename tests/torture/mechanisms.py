@@ -302,8 +302,8 @@ MECHANISMS = [
     Mechanism(
         "an interrupted cancel is made again",
         "_tasks/task.py",
-        "            self.scope.cancel(cause)  # again",
-        "            pass",
+        "            self.scope.cancel(cause)  # again,",
+        "            pass  #",
         "_cancel/test_cancel.py::test_a_cancel_that_an_interrupt_cut_short_is_made_again",
     ),
     Mechanism(
